@@ -1,0 +1,186 @@
+"""The rules of a saga: what follows from a fact, as events. Pure; the shell appends them, then acts on them.
+
+A fact that no longer matters (an answer to an attempt that was given up, a timer of a saga that has ended)
+yields no events. One answer yields the outcome together with the next intent, so both are one append.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from saga_es.core.events import (
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationStarted,
+    Failure,
+    SagaAborted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    SagaStarted,
+    SagaTakenOver,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+)
+from saga_es.core.facts import (
+    CallReturned,
+    CannotGoOn,
+    Completed,
+    Direction,
+    Fact,
+    Outcome,
+    OwnerGone,
+    Rejected,
+    RetryDue,
+    Start,
+    Unavailable,
+    Unknown,
+)
+from saga_es.core.plan import RetryPolicy
+from saga_es.core.state import SagaState, SagaStatus, StepStatus, evolve
+
+
+def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: PLR0911 (a table: one return a fact)
+    """The events that follow from a fact; empty when it changes nothing."""
+    if state.status.ended:
+        return []
+    match fact:
+        case Start(plan_id, input_, worker):
+            started = SagaStarted(state.plan.saga, plan_id, input_, worker)
+            return [] if state.version else _and_then(state, started)
+        case CallReturned() if not _is_out(state, fact):
+            return []
+        case CallReturned(step, direction, _, outcome):
+            returned = _action_returned if direction is Direction.ACTION else _compensation_returned
+            return returned(state, step, outcome, now)
+        case RetryDue(step, direction, attempt):
+            return _retry(state, step, direction, attempt)
+        case OwnerGone(worker):
+            return _and_then(state, SagaTakenOver(worker, state.owner))
+        case CannotGoOn(reason):
+            return [SagaFailed(reason)]
+        case _:
+            assert_never(fact)
+
+
+# ── Going forward, and turning round ─────────────────────────────────────────────────────────────────────
+
+
+def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
+    if isinstance(outcome, Completed):
+        return _and_then(state, StepCompleted(name, outcome.result))
+    attempt = state.step(name).attempts
+    seed = f"{state.saga_id}/{name}/{Direction.ACTION}"
+    retry_at = _retry_at(state.plan.step(name).retry, attempt, outcome, seed, now)
+    failed = StepFailed(name, attempt, _failure(outcome), outcome.error, retry_at)
+    return [failed] if retry_at else _and_then(state, failed, SagaAborted(name, outcome.error))
+
+
+def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
+    if isinstance(outcome, Completed):
+        return _and_then(state, CompensationCompleted(name))
+    attempt = state.step(name).compensation_attempts
+    policy = state.plan.step(name).compensation
+    assert policy is not None, "only steps with a compensation are compensated"
+    retry_at = _retry_at(policy, attempt, outcome, f"{state.saga_id}/{name}/{Direction.COMPENSATION}", now)
+    failed = CompensationFailed(name, attempt, _failure(outcome), outcome.error, retry_at)
+    if retry_at:
+        return [failed]
+    reason = f"the compensation of step {name!r} was given up after attempt {attempt} of {policy.attempts}: "
+    return [failed, SagaFailed(reason + outcome.error)]
+
+
+def _and_then(state: SagaState, *events: SagaEvent) -> list[SagaEvent]:
+    """The events, and what the saga goes on to in the same append."""
+    for event in events:
+        state = evolve(state, event)
+    return [*events, *_next(state)]
+
+
+def _next(state: SagaState) -> Iterator[SagaEvent]:
+    match state.status:
+        case SagaStatus.IN_PROGRESS:
+            yield from _next_action(state)
+        case SagaStatus.COMPENSATING:
+            yield from _next_compensation(state)
+        case _:
+            return
+
+
+def _next_action(state: SagaState) -> Iterator[SagaEvent]:
+    for step in state.plan.steps:
+        match state.step(step.name).status:
+            case StepStatus.COMPLETED:
+                continue
+            case StepStatus.PENDING:
+                yield StepStarted(step.name, 1)
+                return
+            case _:  # a call is out, or a timer is set: its answer decides
+                return
+    yield SagaCompleted()
+
+
+def _next_compensation(state: SagaState) -> Iterator[SagaEvent]:
+    for name in reversed(state.effects):
+        if state.step(name).status is StepStatus.COMPENSATING:
+            return
+        if state.plan.step(name).compensation is not None:
+            yield CompensationStarted(name, 1)
+            return
+    yield SagaCompensated()
+
+
+# ── Trying again ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _retry(state: SagaState, name: str, direction: Direction, attempt: int) -> list[SagaEvent]:
+    waiting = state.step(name).waiting
+    match waiting:
+        case StepFailed() if direction is Direction.ACTION and waiting.attempt == attempt:
+            return [StepStarted(name, attempt + 1)]
+        case CompensationFailed() if direction is Direction.COMPENSATION and waiting.attempt == attempt:
+            return [CompensationStarted(name, attempt + 1)]
+        case _:
+            return []
+
+
+def _retry_at(
+    policy: RetryPolicy, attempt: int, outcome: Rejected | Unavailable | Unknown, seed: str, now: datetime
+) -> datetime | None:
+    if isinstance(outcome, Rejected) or attempt >= policy.attempts:
+        return None
+    delay = policy.delay_after(attempt, seed)
+    if isinstance(outcome, Unavailable) and outcome.retry_after_s is not None:
+        delay = max(delay, timedelta(seconds=outcome.retry_after_s))
+    return now + delay
+
+
+def _failure(outcome: Rejected | Unavailable | Unknown) -> Failure:
+    match outcome:
+        case Rejected():
+            return "rejected"
+        case Unavailable():
+            return "unavailable"
+        case Unknown():
+            return "unknown"
+        case _:
+            assert_never(outcome)
+
+
+# ── Is the fact about the call that is out now? ──────────────────────────────────────────────────────────
+
+
+def _is_out(state: SagaState, fact: CallReturned) -> bool:
+    step = state.step(fact.step)
+    match fact.direction:
+        case Direction.ACTION:
+            out = (StepStatus.IN_PROGRESS, step.attempts)
+        case Direction.COMPENSATION:
+            out = (StepStatus.COMPENSATING, step.compensation_attempts)
+        case _:
+            assert_never(fact.direction)
+    return step.waiting is None and (step.status, fact.attempt) == out

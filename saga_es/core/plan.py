@@ -1,0 +1,94 @@
+"""The plan: everything about a saga's definition that deciding needs, as plain data.
+
+A plan is recorded in the log once per definition version, so that a log can be folded, decided on and
+shown without the code that wrote it, and a running saga goes on under the plan it started with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from zlib import crc32
+
+import msgspec
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often, and how far apart, a call is tried.
+
+    The wait after attempt n is `first_delay_s * factor ** (n - 1)`, at most `cap_s`, then spread by up to
+    `jitter` (0.2 means plus or minus 20 %) so that many sagas do not knock at the same moment.
+
+    Attributes:
+        attempts: Calls in all, the first included; at least 1.
+        first_delay_s: Seconds between the first and the second attempt.
+        factor: How much longer each wait is than the one before; at least 1.
+        cap_s: The longest wait in seconds, before jitter.
+        jitter: Part of the wait, 0 to 1, by which it may differ either way.
+    """
+
+    attempts: int = 4
+    first_delay_s: float = 0.2
+    factor: float = 2.0
+    cap_s: float = 30.0
+    jitter: float = 0.2
+
+    def __post_init__(self) -> None:
+        for ok, rule in (
+            (self.attempts >= 1, f"attempts must be at least 1, not {self.attempts}"),
+            (self.first_delay_s >= 0, f"first_delay_s must not be negative: {self.first_delay_s}"),
+            (self.factor >= 1, f"factor must be at least 1, not {self.factor}"),
+            (self.cap_s >= 0, f"cap_s must not be negative: {self.cap_s}"),
+            (0 <= self.jitter <= 1, f"jitter must be between 0 and 1, not {self.jitter}"),
+        ):
+            if not ok:
+                raise ValueError(rule)
+
+    def delay_after(self, attempt: int, seed: str) -> timedelta:
+        """The wait after a failed attempt (1-based); the same seed always gives the same jitter."""
+        # The exponent is bounded: 2.0 ** 1100 would overflow long after any cap has been reached.
+        base = min(self.cap_s, self.first_delay_s * self.factor ** min(attempt - 1, 64))
+        spread = crc32(f"{seed}/{attempt}".encode()) / 0xFFFFFFFF * 2 - 1
+        return timedelta(seconds=base * (1 + self.jitter * spread))
+
+
+FORWARD = RetryPolicy()
+BACKWARD = RetryPolicy(attempts=10)
+"""Compensations are tried harder: giving one up needs a person."""
+
+
+class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a plan.
+
+    Attributes:
+        name: The step's key, unique in its saga; results are known by it.
+        title: What people read.
+        retry: How the action is tried.
+        compensation: How the compensation is tried; None when there is nothing to compensate.
+        timeout_s: Seconds one attempt may take before its outcome counts as unknown.
+    """
+
+    name: str
+    title: str
+    retry: RetryPolicy = FORWARD
+    compensation: RetryPolicy | None = BACKWARD
+    timeout_s: float = 30.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The steps of a saga, in the order in which they run."""
+
+    saga: str
+    steps: tuple[StepPlan, ...]
+
+    def step(self, name: str) -> StepPlan:
+        """The step of that name; KeyError when the plan has none."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
+
+
+def plan_id(plan: Plan) -> str:
+    """The plan's id: the same plan has the same id everywhere, a changed one another."""
+    return "plan-" + hashlib.sha256(msgspec.json.encode(plan, order="deterministic")).hexdigest()[:32]

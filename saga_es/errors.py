@@ -1,0 +1,125 @@
+"""Every error saga_es raises, in one tree.
+
+Each error keeps its facts as attributes; its message carries the numbers and the cure. Two of them are not
+faults but answers: a step function raises `StepRejected` or `StepUnavailable` to say how its call ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SagaError(Exception):
+    """Anything saga_es raises on purpose."""
+
+
+# ── What a step says by raising ──────────────────────────────────────────────────────────────────────────
+
+
+class StepRejected(SagaError):
+    """Raised by a step: refused for good, nothing was done. The saga compensates."""
+
+
+class StepUnavailable(SagaError):
+    """Raised by a step: not now, nothing was done. The saga tries again later.
+
+    Args:
+        message: Why, in words a person can read.
+        retry_after_s: Seconds the participant asked us to wait; a longer back-off of our own wins.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+# ── Mistakes in code and settings ────────────────────────────────────────────────────────────────────────
+
+
+class DefinitionError(SagaError):
+    """A saga is written wrongly; raised while it is being built, never while it runs."""
+
+
+class SettingsError(SagaError):
+    """One or more settings are wrong; all of them are reported at once.
+
+    Attributes:
+        problems: One line for each bad setting.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("bad settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        self.problems = tuple(problems)
+
+
+# ── What a caller can meet ───────────────────────────────────────────────────────────────────────────────
+
+
+class NotFound(SagaError):
+    """No saga has this id."""
+
+    def __init__(self, saga_id: str) -> None:
+        super().__init__(f"no saga has the id {saga_id!r}; `saga-es list` shows the ids there are")
+        self.saga_id = saga_id
+
+
+class SagaExists(SagaError):
+    """A saga with this id or key was already started, with another input."""
+
+    def __init__(self, saga_id: str) -> None:
+        super().__init__(
+            f"saga {saga_id} was already started with another input; "
+            "use a new id or key for new work, or repeat the first input to get the first answer"
+        )
+        self.saga_id = saga_id
+
+
+class VersionConflict(SagaError):
+    """Somebody else appended to the stream first: read it again and decide again."""
+
+    def __init__(self, stream_id: str, expected_version: int) -> None:
+        super().__init__(
+            f"stream {stream_id} has moved past version {expected_version}; read it again and decide again"
+        )
+        self.stream_id = stream_id
+        self.expected_version = expected_version
+
+
+class PayloadTooLarge(SagaError):
+    """An event would be larger than the log takes; nothing was appended."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the payload is {size} bytes of JSON, the limit is {limit}; store a reference instead")
+        self.size = size
+        self.limit = limit
+
+
+class PayloadUnencodable(SagaError):
+    """A value cannot be written as JSON; nothing was appended."""
+
+
+# ── What the database can do to us ───────────────────────────────────────────────────────────────────────
+
+
+class StoreUnavailable(SagaError):
+    """The database did not answer, or refused; the work is kept and goes on when it is back."""
+
+
+class NotMigrated(SagaError):
+    """The database answers but has not the tables of this version."""
+
+    def __init__(self, found: str | None, wanted: str) -> None:
+        super().__init__(
+            f"the database is at migration {found or 'none'}, this version needs {wanted}; run `saga-es db upgrade`"
+        )
+        self.found = found
+        self.wanted = wanted
+
+
+class UnreadableEvent(SagaError):
+    """An event in the log cannot be decoded: written by a newer version, or its class is gone."""
+
+    def __init__(self, category: str, event_type: str, why: str) -> None:
+        super().__init__(f"cannot read an event of type {event_type!r} in category {category!r}: {why}")
+        self.category = category
+        self.event_type = event_type

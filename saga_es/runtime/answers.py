@@ -1,0 +1,102 @@
+"""What an answer means. The one table that turns HTTP and exceptions into the four outcomes."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import msgspec
+
+from saga_es.core.facts import Completed, Outcome, Rejected, Unavailable, Unknown
+from saga_es.errors import StepRejected, StepUnavailable
+from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError
+
+NOT_NOW = frozenset({408, 425, 429})
+"""Request Timeout, Too Early, Too Many Requests: refused unread, so nothing was done (RFC 9110, 8470, 6585)."""
+
+LONGEST_RETRY_AFTER_S = 86_400.0
+ERROR_LIMIT = 2000
+"""Characters of an error we keep: it is read by people, and stands in the log for ever."""
+
+
+def outcome_of_answer(answer: Answer) -> Outcome:
+    """2xx: done. 4xx: refused, or not now. Anything else, also a 2xx that is not JSON: nobody knows."""
+    match answer.status // 100:
+        case 2:
+            return _result(answer)
+        case 4 if answer.status in NOT_NOW:
+            return Unavailable(_error(answer), retry_after_s(answer.headers.get("retry-after")))
+        case 4:
+            return Rejected(_error(answer))
+        case _:
+            return Unknown(_error(answer))
+
+
+def outcome_of_error(error: BaseException) -> Outcome:
+    """What a step function, or a transport, says by raising."""
+    match error:
+        case StepRejected():
+            return Rejected(text(error))
+        case StepUnavailable():
+            return Unavailable(text(error), _bounded(error.retry_after_s))
+        case NotSentError():
+            return Unavailable(text(error))
+        case AnswerLostError():
+            return Unknown(text(error))
+        case _:
+            return Unknown(text(f"{type(error).__name__}: {error}"))
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """The seconds a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3); None if unreadable."""
+    if header is None:
+        return None
+    try:
+        return _bounded(float(header))
+    except ValueError:
+        pass
+    try:
+        due = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    due = due if due.tzinfo else due.replace(tzinfo=UTC)
+    return _bounded((due - datetime.now(UTC)).total_seconds())
+
+
+def text(error: object) -> str:
+    """An error as text that every database stores: bounded, without NUL and unpaired surrogates."""
+    clean = str(error).replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    return clean if len(clean) <= ERROR_LIMIT else clean[: ERROR_LIMIT - 1] + "…"
+
+
+def _bounded(seconds: float | None) -> float | None:
+    if seconds is None or math.isnan(seconds):
+        return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _result(answer: Answer) -> Outcome:
+    if not answer.body:
+        return Completed()
+    try:
+        return Completed(msgspec.json.decode(answer.body))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Unknown(text(f"HTTP {answer.status} with an answer that is not JSON: {error}"))
+
+
+def _error(answer: Answer) -> str:
+    return text(f"HTTP {answer.status}: {_detail(answer)}")
+
+
+def _detail(answer: Answer) -> str:
+    """What a problem document says, or the start of the body."""
+    try:
+        problem = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return answer.body[:200].decode(errors="replace") or "no body"
+    if not isinstance(problem, dict):
+        return str(problem)[:200]
+    said = problem.get("detail") or problem.get("message") or problem.get("title") or "no detail"
+    errors = problem.get("errors")
+    return f"{said} {errors}" if errors else str(said)

@@ -1,0 +1,247 @@
+"""The engine: the loop on a thread of its own, and what other threads may ask of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import msgspec
+import structlog
+
+from saga_es.core.events import SagaStarted
+from saga_es.definition import Saga
+from saga_es.errors import DefinitionError, PayloadUnencodable, SagaExists, StoreUnavailable
+from saga_es.runtime.clock import Clock, SystemClock
+from saga_es.runtime.executor import Executor
+from saga_es.runtime.handle import Handle
+from saga_es.runtime.ids import new_id, saga_id_for
+from saga_es.runtime.inbox import Append, Begin, Chore, Follow, Inbox, Item
+from saga_es.runtime.loop import Loop, is_same_start
+from saga_es.store.codec import PLAN, SAGA
+from saga_es.store.log import Draft, Recorded
+from saga_es.store.sagas import Sagas
+from saga_es.store.workers import Workers
+from saga_es.store.writer import Writer
+
+logger = structlog.get_logger("saga_es")
+
+SAGA_ID_LIMIT = 64
+COMMIT_PATIENCE_S = 10.0
+"""How long a caller waits for its commit before it is told that the database is away."""
+
+
+class Engine:
+    """Runs sagas in this process; safe to use from any thread. Made by `saga_es.open_engine`.
+
+    Args:
+        definitions: The sagas; a running saga whose code is missing ends FAILED with a reason.
+        recovers: Whether to take over sagas whose worker is gone; a process that only serves participants
+            does not.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        sagas: Sagas,
+        workers: Workers,
+        executor: Executor,
+        definitions: Iterable[Saga] = (),
+        clock: Clock | None = None,
+        recovers: bool = True,
+    ) -> None:
+        self._definitions = {saga.name: saga for saga in definitions}
+        self._writer = writer
+        self._sagas = sagas
+        self._executor = executor
+        self._clock = clock or SystemClock()
+        self._inbox = Inbox()
+        self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
+        self._stop_at: datetime | None = None
+        self._closed = False
+        self._loop = Loop(
+            writer=writer,
+            sagas=sagas,
+            workers=workers,
+            executor=executor,
+            definitions=self._definitions.values(),
+            clock=self._clock,
+            inbox=self._inbox,
+            recovers=recovers,
+        )
+
+    # ── Starting sagas, and waiting for them ─────────────────────────────────────────────────────────────
+
+    def start(
+        self,
+        saga: Saga | str,
+        input: dict[str, Any] | None = None,  # noqa: A002 (the field's word, and the step functions')
+        *,
+        saga_id: str | None = None,
+        key: str | None = None,
+        wait: bool = True,
+    ) -> Handle:
+        """Start a saga, or find the one that was started before under the same id or key.
+
+        Args:
+            saga: The definition, or its name.
+            input: What the steps get as `input`; must have a JSON form.
+            saga_id: An id of the caller's choice, 1 to 64 characters.
+            key: Any text of the caller's choice; the same key of the same definition is the same saga.
+            wait: Block until the start is in the log and survives any crash. Without it `handle.started()`
+                tells when it does.
+
+        Raises:
+            SagaExists: The id or key stands for a saga with another input.
+            StoreUnavailable: The database does not take the start; when it is back, it may yet.
+            PayloadUnencodable: The input has no JSON form.
+            PayloadTooLarge: The input is larger than the limit.
+        """
+        definition = self._definition(saga)
+        chosen = saga_id or (saga_id_for(definition.name, key) if key is not None else None)
+        if chosen is not None and len(chosen) > SAGA_ID_LIMIT:
+            raise ValueError(f"a saga id has at most {SAGA_ID_LIMIT} characters, not {len(chosen)}")
+        handle = Handle(chosen or new_id())
+        begin = Begin(handle.saga_id, definition, self._as_recorded(definition, input or {}), handle)
+        if chosen is not None and (existing := self._sagas.find(chosen)) is not None:
+            if not is_same_start(existing, definition.name, begin.input):
+                raise SagaExists(chosen)
+            return self.follow(chosen)
+        self._put(begin)
+        if wait:
+            _within_patience("start", lambda: handle.started(COMMIT_PATIENCE_S))
+        return handle
+
+    def follow(self, saga_id: str) -> Handle:
+        """A handle on a saga that was started before, here or in any other process."""
+        handle = Handle(saga_id)
+        self._put(Follow(handle))
+        return handle
+
+    @property
+    def active(self) -> int:
+        """How many sagas this engine is running."""
+        return self._loop.active
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop runs."""
+        return self._thread.is_alive()
+
+    # ── For participants in this process ─────────────────────────────────────────────────────────────────
+
+    def append(self, stream_id: str, category: str, expected_version: int, events: Sequence[Any]) -> None:
+        """Append events of the application's own to a stream, in the next batch; returns when they are durable.
+
+        Raises:
+            VersionConflict: The stream is not at the expected version; nothing was appended.
+            StoreUnavailable: The database does not take them; whether it yet will is not known.
+            PayloadTooLarge: An event is larger than the limit.
+            PayloadUnencodable: An event has no JSON form.
+        """
+        draft = Draft(stream_id, category, expected_version, tuple(events), self._clock.now())
+        append = Append(self._writer.prepare(draft), Future())
+        self._put(append)
+        _within_patience("append", lambda: append.done.result(COMMIT_PATIENCE_S))
+
+    def read(self, stream_id: str) -> list[Recorded]:
+        """The events of a stream, in order; empty when it does not exist."""
+        return self._sagas.log.read(stream_id)
+
+    # ── Life ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self) -> Self:
+        """Record the plans, then run the loop, which first takes over what was interrupted."""
+        self._record_plans()
+        self._loop.begin_work()
+        self._thread.start()
+        return self
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """Stop: no new calls, `grace_s` seconds for those that are out; the rest is for the next worker."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.stop_calling()
+        self._stop_at = self._clock.now() + timedelta(seconds=grace_s)
+        self._clock.wake()
+        self._inbox.put(Chore.STOP)
+        if self._thread.ident is not None:
+            self._thread.join(grace_s + COMMIT_PATIENCE_S)
+        self._executor.close()
+        self._loop.abandon(StoreUnavailable("the engine was stopped; the saga goes on with the next worker"))
+        try:
+            self._loop.leave()
+        except StoreUnavailable as error:
+            logger.warning("could not say goodbye, the lease will run out", reason=str(error))
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while not self._is_done():
+            items: list[Item] = [i for i in self._inbox.take(self._patience_s()) if i is not Chore.STOP]
+            try:
+                self._loop.turn(items)
+            except StoreUnavailable:
+                return  # stopped while the database is away: what is not committed is for the next worker
+            except Exception:
+                logger.exception("the loop failed; it starts over from the log")
+                self._clock.sleep(1.0)
+                self._loop.start_over()
+
+    def _is_done(self) -> bool:
+        return self._stop_at is not None and (self._loop.idle or self._clock.now() >= self._stop_at)
+
+    def _patience_s(self) -> float | None:
+        patience_s = self._loop.patience_s()
+        if self._stop_at is None:
+            return patience_s
+        left_s = max(0.0, (self._stop_at - self._clock.now()).total_seconds())
+        return left_s if patience_s is None else min(patience_s, left_s)
+
+    def _put(self, item: Item) -> None:
+        if self._closed:
+            raise StoreUnavailable("the engine is stopping; ask the next worker")
+        self._inbox.put(item)
+
+    # ── Checks on the caller's side ──────────────────────────────────────────────────────────────────────
+
+    def _definition(self, saga: Saga | str) -> Saga:
+        name = saga if isinstance(saga, str) else saga.name
+        if name not in self._definitions:
+            there = ", ".join(self._definitions) or "none"
+            raise DefinitionError(f"this engine was not given a saga {name!r}; it has {there}")
+        return self._definitions[name]
+
+    def _as_recorded(self, definition: Saga, input_: dict[str, Any]) -> dict[str, Any]:
+        """The input as it will be read back from the log, refused here if it cannot be written there."""
+        try:
+            normal: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(input_), type=dict[str, Any])
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            raise PayloadUnencodable(f"the input of {definition.name!r} has no JSON form: {error}") from error
+        event = SagaStarted(definition.name, definition.plan_id, normal, self._loop.worker_id)
+        self._writer.prepare(Draft("", SAGA, 0, (event,), self._clock.now()))
+        return normal
+
+    def _record_plans(self) -> None:
+        missing = self._sagas.unrecorded([saga.plan for saga in self._definitions.values()])
+        now = self._clock.now()
+        drafts = [self._writer.prepare(Draft(id_, PLAN, 0, (event,), now)) for id_, event in missing]
+        if drafts:
+            self._writer.write(drafts)  # a conflict means that another process just recorded the same plan
+
+
+def _within_patience(what: str, wait: Any) -> None:
+    try:
+        wait()
+    except TimeoutError as error:
+        raise StoreUnavailable(
+            f"the {what} was not committed within {COMMIT_PATIENCE_S:g} s; repeat it under the same key"
+        ) from error

@@ -1,0 +1,95 @@
+"""What the loop is told: everything that reaches it from other threads, in one queue."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from enum import Enum, auto
+from queue import Empty, SimpleQueue
+from typing import Any, assert_never
+
+import msgspec
+
+from saga_es.core.facts import Fact
+from saga_es.definition import Saga
+from saga_es.errors import PayloadUnencodable, VersionConflict
+from saga_es.runtime.handle import Handle
+from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """Start this saga; the input is as it will be read back from the log."""
+
+    saga_id: str
+    definition: Saga
+    input: dict[str, Any]
+    handle: Handle
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """Tell a running saga a fact."""
+
+    saga_id: str
+    fact: Fact
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Append events that are not a saga's: a participant in this process asks."""
+
+    prepared: Prepared
+    done: Future[None]
+
+    @property
+    def stream_id(self) -> str:
+        """Where they go."""
+        return self.prepared[0].stream_id
+
+    def settle(self, receipt: Receipt) -> None:
+        """Let the one who asked know."""
+        match receipt:
+            case Written():
+                self.done.set_result(None)
+            case Conflict():
+                self.done.set_exception(VersionConflict(self.stream_id, self.prepared[0].expected_version))
+            case Refused(reason):
+                self.done.set_exception(PayloadUnencodable(f"the database does not take this: {reason}"))
+            case _:
+                assert_never(receipt)
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """Resolve the handle when its saga ends, wherever it runs."""
+
+    handle: Handle
+
+
+class Chore(Enum):
+    """What the loop does on its own, now and then."""
+
+    BEAT = auto()
+    RECOVER = auto()
+    LOOK_AFTER_FOLLOWED = auto()
+    STOP = auto()
+
+
+Item = Begin | Tell | Append | Follow | Chore
+
+
+class Inbox:
+    """A queue that is emptied in one go."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+
+    def put(self, item: Item) -> None:
+        """Add an item, from any thread."""
+        self._queue.put(item)
+
+    def take(self, patience_s: float | None = 0.0) -> list[Item]:
+        """All items there are; if there are none, wait for the first so many seconds (None: for ever)."""
+        items: list[Item] = []
+        try:
+            items.append(self._queue.get(timeout=patience_s) if patience_s != 0 else self._queue.get_nowait())
+            while True:
+                items.append(self._queue.get_nowait())
+        except Empty:
+            return items

@@ -1,0 +1,48 @@
+"""Finding what was interrupted. There is no second path: what is found is taken over, and goes on like any saga."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import structlog
+
+from saga_es.core.state import SagaState
+from saga_es.errors import StoreUnavailable
+from saga_es.store.sagas import Sagas
+from saga_es.store.workers import Workers
+
+logger = structlog.get_logger("saga_es")
+
+RECOVER_EVERY_S = 2.0
+RECOVER_AT_ONCE = 500
+"""Sagas taken over in one batch; more follow in the next, so that memory and participants are not flooded."""
+
+
+class Recovery:
+    """Looks for unfinished sagas whose worker is gone."""
+
+    def __init__(self, sagas: Sagas, workers: Workers) -> None:
+        self._sagas = sagas
+        self._workers = workers
+        self._unreadable: set[str] = set()
+
+    def interrupted(self, running: Container[str]) -> tuple[list[SagaState], float]:
+        """Sagas to take over, oldest first, and the seconds after which to look again.
+
+        Never raises `StoreUnavailable`: a database that is away is looked at again later.
+        """
+        try:
+            gone = self._workers.bury()
+            orphans = [id_ for id_ in self._workers.orphans(RECOVER_AT_ONCE) if id_ not in running]
+            found = self._sagas.find_many([id_ for id_ in orphans if id_ not in self._unreadable])
+        except StoreUnavailable as error:
+            logger.warning("recovery is put off, the database is away", reason=str(error))
+            return [], RECOVER_EVERY_S
+        states = [state for state in found.values() if isinstance(state, SagaState)]
+        for saga_id, state in found.items():
+            if not isinstance(state, SagaState):
+                self._unreadable.add(saga_id)
+                logger.error("a saga cannot be read and is left alone", saga_id=saga_id, reason=str(state))
+        if states or gone:
+            logger.info("taking over interrupted sagas", sagas=len(states), workers_gone=len(gone))
+        return states, 0.0 if len(orphans) == RECOVER_AT_ONCE else RECOVER_EVERY_S

@@ -1,0 +1,62 @@
+"""What is to be told to the loop later: a heap, with one timer per key."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from datetime import datetime
+from itertools import count
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Timers(Generic[T]):
+    """Items with a due time. Setting a key again replaces its timer; a cancelled one costs nothing when due.
+
+    Used by one thread.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[datetime, int, Hashable]] = []
+        self._items: dict[Hashable, tuple[int, T]] = {}
+        self._serial = count()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def set(self, key: Hashable, due: datetime, item: T) -> None:
+        """Have the item due at that time, instead of what the key stood for before."""
+        serial = next(self._serial)
+        self._items[key] = serial, item
+        heapq.heappush(self._heap, (due, serial, key))
+        if len(self._heap) > 2 * len(self._items) + 1000:
+            self._compact()
+
+    def cancel(self, key: Hashable) -> None:
+        """Forget the key's timer, if there is one."""
+        self._items.pop(key, None)
+
+    def due(self, now: datetime) -> list[T]:
+        """Take the items that are due, in the order of their times."""
+        taken: list[T] = []
+        while self._heap and self._heap[0][0] <= now:
+            _, serial, key = heapq.heappop(self._heap)
+            if self._is_live(serial, key):
+                taken.append(self._items.pop(key)[1])
+        return taken
+
+    def next_due(self) -> datetime | None:
+        """When the next item is due; None when there is none."""
+        while self._heap and not self._is_live(*self._heap[0][1:]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def _is_live(self, serial: int, key: Hashable) -> bool:
+        item = self._items.get(key)
+        return item is not None and item[0] == serial
+
+    def _compact(self) -> None:
+        # Most calls answer long before their time-out: their cancelled timers would pile up in the heap.
+        self._heap = [entry for entry in self._heap if self._is_live(entry[1], entry[2])]
+        heapq.heapify(self._heap)

@@ -1,0 +1,127 @@
+"""Settings: a flag, else an environment variable `SAGA_ES_…`, else the default. All bad ones are told at once."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from saga_es.errors import SettingsError
+from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
+
+PREFIX = "SAGA_ES_"
+_PARTICIPANT = PREFIX + "PARTICIPANT_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set.
+
+    Attributes:
+        database_url: Where the log is.
+        app: The module that has the application: `package` or `package:attribute`; None: a bare engine.
+        host: The address to serve on; loopback unless told otherwise.
+        port: The port to serve on.
+        threads: Requests served at once.
+        call_threads: `def` steps and requests to participants under way at once.
+        lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
+        payload_limit: Bytes of JSON a request, an input or a result may take.
+        execute_timeout_s: Seconds a request waits for its saga to end before it answers 202.
+        grace_s: Seconds that calls under way get when the process is asked to stop.
+        log_level: debug, info, warning or error.
+        participants: Base URLs of participants that are not in this process, by name.
+    """
+
+    database_url: str = "sqlite:///saga_es.db"
+    app: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 5000
+    threads: int = 8
+    call_threads: int = 32
+    lease_s: float = 10.0
+    payload_limit: int = DEFAULT_PAYLOAD_LIMIT
+    execute_timeout_s: float = 120.0
+    grace_s: float = 5.0
+    log_level: str = "info"
+    participants: dict[str, str] = {}
+
+    @classmethod
+    def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings.
+
+        Args:
+            flags: What the command line gave, by setting; None counts as not given.
+            environ: The environment; the process's own if left out.
+
+        Raises:
+            SettingsError: One or more are wrong.
+        """
+        environ = os.environ if environ is None else environ
+        given: dict[str, object] = {
+            name: environ[PREFIX + name.upper()] for name in _Schema().fields if environ.get(PREFIX + name.upper())
+        }
+        given["participants"] = {
+            name.removeprefix(_PARTICIPANT).lower(): url
+            for name, url in environ.items()
+            if name.startswith(_PARTICIPANT) and url
+        }
+        given |= {name: value for name, value in (flags or {}).items() if value is not None}
+        try:
+            loaded: dict[str, Any] = _Schema().load(given)
+        except ValidationError as error:
+            raise SettingsError(_lines(error.messages_dict)) from error
+        return cls(**{"app": _app_of_project(Path.cwd()), **loaded})
+
+
+class _Schema(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    database_url = fields.String(validate=validate.Length(min=1))
+    app = fields.String(validate=validate.Regexp(r"^[\w.]+(:\w+)?$", error="write `package` or `package:attribute`"))
+    host = fields.String(validate=validate.Length(min=1))
+    port = fields.Integer(validate=validate.Range(0, 65_535))
+    threads = fields.Integer(validate=validate.Range(1, 1_000))
+    call_threads = fields.Integer(validate=validate.Range(1, 1_000))
+    lease_s = fields.Float(validate=validate.Range(1, 3_600))
+    payload_limit = fields.Integer(validate=validate.Range(1_024, 64 * 1_048_576))
+    execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
+    grace_s = fields.Float(validate=validate.Range(0, 3_600))
+    log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))
+    participants = fields.Dict(
+        keys=fields.String(), values=fields.Url(schemes={"http", "https"}, require_tld=False, relative=False)
+    )
+
+
+def project_folder(start: Path) -> Path | None:
+    """The folder of the nearest `pyproject.toml` at or above a folder."""
+    return next((folder for folder in [start, *start.parents] if (folder / "pyproject.toml").is_file()), None)
+
+
+def _app_of_project(start: Path) -> str | None:
+    folder = project_folder(start)
+    if folder is None:
+        return None
+    with (folder / "pyproject.toml").open("rb") as file:
+        try:
+            table = tomllib.load(file).get("tool", {}).get("saga_es", {})
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError([f"app: {folder / 'pyproject.toml'} cannot be read: {error}"]) from error
+    app = table.get("app")
+    return str(app) if app else None
+
+
+def _lines(messages: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, said in sorted(messages.items()):
+        if name == "participants":
+            for participant, about in said.items():
+                words = " ".join(about.get("value", about.get("key", []))) if isinstance(about, dict) else str(about)
+                lines.append(f"{_PARTICIPANT}{participant.upper()}: {words}")
+        else:
+            lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {' '.join(said)}")
+    return lines

@@ -1,0 +1,136 @@
+"""One URL, one database: connections for reading, transactions for writing, and what each database needs for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from saga_es.errors import SettingsError, StoreUnavailable
+
+SQLITE_BUSY_TIMEOUT_MS = 10_000
+_DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+
+class Database:
+    """A database reached by a URL: `sqlite:///file`, `postgresql://…`, `mysql://…` or `mariadb://…`.
+
+    SQLite is opened in WAL mode with `synchronous=FULL`: a commit that was answered survives a power cut.
+
+    Args:
+        url: The URL; the driver part may be left out.
+        pool_size: Connections kept open for reading.
+
+    Raises:
+        SettingsError: The URL cannot be used.
+    """
+
+    def __init__(self, url: str, pool_size: int = 10) -> None:
+        self.url = _parse(url)
+        self.kind = self.url.get_backend_name().replace("mariadb", "mysql")
+        self.engine = sa.create_engine(self.url, **self._options(pool_size))
+        if self.kind == "sqlite":
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read with; what it sees is one consistent snapshot on SQLite and MySQL.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: committed when the block ends, rolled back when it raises.
+
+        SQLAlchemy's `IntegrityError` and `DataError` pass through.
+
+        Raises:
+            StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it
+                took place: read before you write again.
+        """
+        with _translated(), self.engine.connect().execution_options(saga_es_writing=True) as connection:
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _options(self, pool_size: int) -> dict[str, Any]:
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 40, "poolclass": QueuePool}
+        match self.kind:
+            case "sqlite":
+                return {**options, "connect_args": {"check_same_thread": False}}
+            case "postgresql":
+                return {**options, "pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+            case _:
+                arguments = {"connect_timeout": 5, "charset": "utf8mb4", "init_command": "SET time_zone = '+00:00'"}
+                return {**options, "pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
+
+
+def _parse(text: str) -> URL:
+    try:
+        url = sa.make_url(text)
+        driver = url.drivername if "+" in url.drivername else _DRIVERS[url.drivername]
+        url = url.set(drivername=driver)
+        url.get_dialect()
+    except (ArgumentError, KeyError, NoSuchModuleError, ValueError) as error:
+        shown = text.partition("://")[0] or text
+        kinds = "sqlite:///FILE, postgresql://…, mysql://… or mariadb://…"
+        raise SettingsError([f"database-url: cannot use {shown!r}; write {kinds}"]) from error
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise SettingsError(["database-url: an SQLite database in memory is lost in a crash; name a file"])
+    return url
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (IntegrityError, DataError):  # about what was asked, not about the database
+        raise
+    except (DBAPIError, sa.exc.TimeoutError) as error:
+        raise StoreUnavailable(f"the database did not do as asked: {_reason(error)}") from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """The driver's own first line, without our statement and its parameters."""
+    original = getattr(error, "orig", None) or error
+    return f"{type(original).__name__}: {str(original).splitlines()[0] if str(original) else 'no reason given'}"
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves; the driver's own would come too late to be IMMEDIATE
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer can fail with "database is locked" at any statement;
+    # an immediate one waits its turn at the start.
+    writing = connection.get_execution_options().get("saga_es_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,181 @@
+"""The log: append with an expected version, and read. The only source of truth."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from saga_es.store.codec import Codec
+from saga_es.store.database import Database
+from saga_es.store.tables import saga_events
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event with its place in its stream."""
+
+    stream_id: str
+    category: str
+    version: int
+    event: Any
+    recorded_at: datetime
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A row of the log as it stands: `text` is the JSON as it was written."""
+
+    position: int
+    stream_id: str
+    category: str
+    version: int
+    type: str
+    text: str
+    recorded_at: datetime
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """Events to be appended to one stream, all or none.
+
+    The stamp is taken once, when the draft is made: a draft that is written again after a lost answer is
+    the same draft, and its rows can be told from anybody else's.
+    """
+
+    stream_id: str
+    category: str
+    expected_version: int
+    events: tuple[Any, ...]
+    recorded_at: datetime
+
+    def recorded(self) -> list[Recorded]:
+        """The events as they stand in the stream once appended."""
+        return [
+            Recorded(self.stream_id, self.category, version, event, self.recorded_at)
+            for version, event in enumerate(self.events, self.expected_version + 1)
+        ]
+
+
+_INSERT = sa.insert(saga_events)
+_SELECT = sa.select(*saga_events.c)
+
+
+class Log:
+    """Reads the log, and writes to it inside a transaction somebody else owns."""
+
+    def __init__(self, database: Database, codec: Codec) -> None:
+        self._database = database
+        self._codec = codec
+
+    def rows(self, draft: Draft) -> list[dict[str, Any]]:
+        """The rows of a draft.
+
+        Raises:
+            PayloadTooLarge: An event is larger than the limit.
+            PayloadUnencodable: An event has no JSON form.
+        """
+        return [
+            {
+                "stream_id": draft.stream_id,
+                "category": draft.category,
+                "version": version,
+                "type": type(event).__name__,
+                "data": self._codec.encode(event),
+                "recorded_at": draft.recorded_at,
+            }
+            for version, event in enumerate(draft.events, draft.expected_version + 1)
+        ]
+
+    def append(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Append rows, of any number of streams, in the transaction of the connection.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: A stream is not at the version its first row expects, seen from above
+                (a version is taken). Nothing of the transaction holds then.
+        """
+        connection.execute(_INSERT, rows)
+
+    def version(self, connection: Connection, stream_id: str) -> int:
+        """The stream's version: 0 when it does not exist."""
+        found = connection.scalar(
+            sa.select(sa.func.max(saga_events.c.version)).where(saga_events.c.stream_id == stream_id)
+        )
+        return found or 0
+
+    def holds(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> bool:
+        """Whether exactly these rows stand in the log: the answer to a commit whose answer was lost."""
+        first, last = rows[0], rows[-1]
+        wanted = [(r["version"], r["type"], r["data"], r["recorded_at"]) for r in rows]
+        found = connection.execute(
+            sa.select(*(saga_events.c[name] for name in ("version", "type", "data", "recorded_at")))
+            .where(saga_events.c.stream_id == first["stream_id"])
+            .where(saga_events.c.version.between(first["version"], last["version"]))
+            .order_by(saga_events.c.version)
+        )
+        return [tuple(row) for row in found] == wanted
+
+    def read(self, stream_id: str) -> list[Recorded]:
+        """The events of a stream, in order; empty when it does not exist.
+
+        Raises:
+            UnreadableEvent: An event cannot be decoded.
+            StoreUnavailable: The database did not answer.
+        """
+        return self.read_many([stream_id])[stream_id]
+
+    def read_many(self, stream_ids: Sequence[str]) -> dict[str, list[Recorded]]:
+        """The events of several streams, each in order; an empty list for a stream that does not exist."""
+        streams = self.entries_of(stream_ids)
+        return {stream_id: [self.decode(entry) for entry in entries] for stream_id, entries in streams.items()}
+
+    def entries_of(self, stream_ids: Sequence[str]) -> dict[str, list[Entry]]:
+        """The rows of several streams, each in order; never decoded."""
+        streams: dict[str, list[Entry]] = {stream_id: [] for stream_id in stream_ids}
+        query = _SELECT.where(saga_events.c.stream_id.in_(stream_ids))
+        with self._database.reading() as connection:
+            for row in connection.execute(query.order_by(saga_events.c.stream_id, saga_events.c.version)):
+                streams[row.stream_id].append(_entry(row))
+        return streams
+
+    def entries(self, stream_id: str | None = None, after_position: int = 0, limit: int | None = None) -> list[Entry]:
+        """Rows as they stand, of one stream or of the whole log, in the order of positions; never decoded."""
+        query = _SELECT.where(saga_events.c.position > after_position).order_by(saga_events.c.position).limit(limit)
+        if stream_id is not None:
+            query = query.where(saga_events.c.stream_id == stream_id)
+        with self._database.reading() as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def category(self, connection: Connection, category: str, chunk: int = 1000) -> Iterator[list[Recorded]]:
+        """All events of a category in the order of positions, in chunks."""
+        position = 0
+        while True:
+            query = _SELECT.where(saga_events.c.category == category, saga_events.c.position > position)
+            rows = connection.execute(query.order_by(saga_events.c.position).limit(chunk)).all()
+            if not rows:
+                return
+            yield [self.decode(_entry(row)) for row in rows]
+            position = rows[-1].position
+
+    def decode(self, entry: Entry) -> Recorded:
+        """The entry with its event decoded.
+
+        Raises:
+            UnreadableEvent: It cannot be.
+        """
+        event = self._codec.decode(entry.category, entry.type, entry.text)
+        return Recorded(entry.stream_id, entry.category, entry.version, event, entry.recorded_at)
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(row.position, row.stream_id, row.category, row.version, row.type, row.data, row.recorded_at)
+
+
+def by_stream(events: Sequence[Recorded]) -> dict[str, list[Recorded]]:
+    """Events grouped by stream, each group in its order."""
+    streams: dict[str, list[Recorded]] = defaultdict(list)
+    for event in events:
+        streams[event.stream_id].append(event)
+    return streams

@@ -1,0 +1,87 @@
+"""The view `sagas`: one row per saga, for lists, and for finding what nobody is running."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+import sqlalchemy as sa
+
+from saga_es.core.events import (
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationStarted,
+    SagaAborted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    SagaStarted,
+    SagaTakenOver,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+)
+from saga_es.core.state import SagaStatus
+from saga_es.store.codec import SAGA
+from saga_es.store.log import Recorded
+from saga_es.store.tables import UtcDateTime, key_text
+from saga_es.store.views import View
+
+sagas = sa.Table(
+    "sagas",
+    sa.MetaData(),
+    sa.Column("saga_id", key_text(64), primary_key=True),
+    sa.Column("name", key_text(255), nullable=False),
+    sa.Column("plan_id", key_text(64), nullable=False),
+    sa.Column("status", key_text(16), nullable=False),
+    sa.Column("owner", key_text(64), comment="the worker that runs it"),
+    sa.Column("current_step", key_text(255)),
+    sa.Column("error", sa.Text),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    # Lists are read newest first by (created_at, saga_id), whole or by status or name; none of them sorts.
+    sa.Index("sagas_newest", "created_at", "saga_id"),
+    sa.Index("sagas_by_status", "status", "created_at", "saga_id"),
+    sa.Index("sagas_by_name", "name", "created_at", "saga_id"),
+)
+
+
+def _change(recorded: Recorded) -> dict[str, Any]:
+    return {**_columns(recorded), "updated_at": recorded.recorded_at}
+
+
+def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911 (a table: one case an event)
+    event: SagaEvent = recorded.event
+    match event:
+        case SagaStarted(name, plan_id, _, worker):
+            status = SagaStatus.IN_PROGRESS if worker else SagaStatus.PENDING
+            return {
+                "name": name,
+                "plan_id": plan_id,
+                "status": status,
+                "owner": worker,
+                "current_step": None,
+                "error": None,
+                "created_at": recorded.recorded_at,
+            }
+        case SagaTakenOver(worker, None):
+            return {"owner": worker, "status": SagaStatus.IN_PROGRESS}
+        case SagaTakenOver(worker):
+            return {"owner": worker}
+        case StepStarted(step) | CompensationStarted(step):
+            return {"current_step": step}
+        case StepFailed() | StepCompleted() | CompensationCompleted() | CompensationFailed():
+            return {}
+        case SagaAborted(_, error):
+            return {"status": SagaStatus.COMPENSATING, "error": error}
+        case SagaCompleted():
+            return {"status": SagaStatus.COMPLETED, "current_step": None}
+        case SagaCompensated():
+            return {"status": SagaStatus.COMPENSATED, "current_step": None}
+        case SagaFailed(reason):
+            return {"status": SagaStatus.FAILED, "error": reason}
+        case _:
+            assert_never(event)
+
+
+saga_view = View(sagas, SAGA, _change)

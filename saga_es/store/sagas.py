@@ -1,0 +1,70 @@
+"""Sagas as they stand in the log: their streams folded under the plans they started with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from saga_es.core.events import PlanRecorded, SagaStarted
+from saga_es.core.plan import Plan, plan_id
+from saga_es.core.state import SagaState, fold
+from saga_es.errors import UnreadableEvent
+from saga_es.store.codec import SAGA
+from saga_es.store.log import Log, Recorded
+
+
+class Sagas:
+    """Reads sagas from the log. Plans never change once recorded, so they are kept."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self._plans: dict[str, Plan] = {}
+
+    def find(self, saga_id: str) -> SagaState | None:
+        """The saga as of now; None when there is none.
+
+        Raises:
+            UnreadableEvent: One of its events cannot be decoded.
+            StoreUnavailable: The database did not answer.
+        """
+        return self.folded(self.log.read(saga_id))
+
+    def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
+        """The sagas of those ids, where there are any; one that cannot be read stands for itself alone."""
+        found: dict[str, SagaState | UnreadableEvent] = {}
+        for saga_id, entries in self.log.entries_of(saga_ids).items():
+            try:
+                state = self.folded([self.log.decode(entry) for entry in entries])
+            except UnreadableEvent as error:
+                found[saga_id] = error
+            else:
+                found |= {saga_id: state} if state else {}
+        return found
+
+    def folded(self, history: Sequence[Recorded]) -> SagaState | None:
+        """The state after these events of one saga's stream, from its first; None where it is not a saga's."""
+        if not history or history[0].category != SAGA:
+            return None
+        started = history[0].event
+        assert isinstance(started, SagaStarted), "a saga's stream begins with its start"
+        blank = SagaState(history[0].stream_id, self.plan(started.plan_id))
+        return fold(blank, (recorded.event for recorded in history))
+
+    def plan(self, id_: str) -> Plan:
+        """The plan of that id.
+
+        Raises:
+            UnreadableEvent: The log does not hold it.
+        """
+        if id_ not in self._plans:
+            match self.log.read(id_):
+                case [Recorded(event=PlanRecorded(plan)), *_]:
+                    self._plans[id_] = plan
+                case _:
+                    raise UnreadableEvent(SAGA, "SagaStarted", f"the log holds no plan {id_!r}")
+        return self._plans[id_]
+
+    def unrecorded(self, plans: Sequence[Plan]) -> list[tuple[str, PlanRecorded]]:
+        """Those of the plans that the log does not hold yet, by their ids."""
+        wanted = {plan_id(plan): PlanRecorded(plan) for plan in plans}
+        held = {id_ for id_, events in self.log.read_many(list(wanted)).items() if events}
+        return [(id_, recorded) for id_, recorded in wanted.items() if id_ not in held]

@@ -1,0 +1,108 @@
+"""The tables that cannot be rebuilt: the log, and the workers. Alembic owns them; views own theirs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant to the microsecond: aware UTC in Python, whatever the database keeps."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """ISO 8601 text with `Z` on SQLite, `timestamptz` on PostgreSQL, `datetime(6)` in UTC on MySQL."""
+        match dialect.name:
+            case "sqlite":
+                return dialect.type_descriptor(
+                    sqlite.DATETIME(  # type: ignore[no-untyped-call]
+                        storage_format="%(year)04d-%(month)02d-%(day)02dT%(hour)02d:%(minute)02d:%(second)02d.%(microsecond)06dZ",
+                        regexp=r"(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)\.(\d+)Z",
+                    )
+                )
+            case "postgresql":
+                return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
+            case _:
+                return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Only PostgreSQL keeps the zone; the others get plain UTC."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware UTC, also where the session's time zone is another."""
+        del dialect
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class JsonText(TypeDecorator[str]):
+    """JSON kept as the very text it was written as: encoded once, by us, and never reordered."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """`json` on PostgreSQL (which keeps the text, unlike `jsonb`), text that must be JSON elsewhere."""
+        match dialect.name:
+            case "postgresql":
+                return dialect.type_descriptor(_PostgresJsonText())
+            case "mysql" | "mariadb":
+                return dialect.type_descriptor(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"))
+            case _:
+                return dialect.type_descriptor(sa.Text())
+
+
+class _PostgresJsonText(sa.types.UserDefinedType[str]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "JSON"
+
+    def column_expression(self, colexpr: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+        # The driver would parse a json column; we want the text as it stands.
+        return sa.cast(colexpr, sa.Text)
+
+
+def key_text(length: int) -> sa.String:
+    """Text compared byte for byte on every database, also on MySQL, whose default ignores case."""
+    return sa.String(length).with_variant(
+        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+    )
+
+
+metadata = sa.MetaData()
+
+saga_events = sa.Table(
+    "saga_events",
+    metadata,
+    sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("stream_id", key_text(64), nullable=False),
+    sa.Column("category", key_text(64), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("type", key_text(64), nullable=False),
+    sa.Column("data", JsonText, nullable=False),
+    sa.Column("recorded_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("stream_id", "version", name="saga_events_stream_version"),
+    sqlite_autoincrement=True,
+)
+
+saga_workers = sa.Table(
+    "saga_workers",
+    metadata,
+    sa.Column("worker_id", key_text(64), primary_key=True),
+    sa.Column("host", key_text(255), nullable=False, comment="which machine, boot and process space"),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("pid_started", key_text(64), nullable=False, comment="tells a process from a later one with its pid"),
+    sa.Column("heartbeat_at", sa.Double, nullable=False, comment="seconds since 1970, by the database's clock"),
+)

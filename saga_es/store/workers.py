@@ -1,0 +1,154 @@
+"""Who is at work: one row per worker, with a heartbeat by the database's clock.
+
+A row decides only whether a saga *may* be taken over; whether it *is* is decided by the log alone. So a wrong
+guess here costs a little work, never a doubled one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.compiler import compiles
+
+from saga_es.core.state import UNFINISHED
+from saga_es.store.database import Database
+from saga_es.store.saga_view import sagas
+from saga_es.store.tables import saga_workers
+
+
+class database_now(sa.sql.functions.FunctionElement[float]):  # noqa: N801 (named like the SQL function it is)
+    """Seconds since 1970 by the clock of the database, the same for all workers."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(_element: Any, _compiler: Any, **_: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "postgresql")
+def _postgres_now(_element: Any, _compiler: Any, **_: Any) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+@compiles(database_now, "mysql")
+@compiles(database_now, "mariadb")
+def _mysql_now(_element: Any, _compiler: Any, **_: Any) -> str:
+    return "CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)"
+
+
+class Process(msgspec.Struct, frozen=True):
+    """An operating system process, told apart from any other that ever had its number."""
+
+    host: str
+    pid: int
+    pid_started: str
+
+    @classmethod
+    def this(cls) -> Process:
+        """The process we are in."""
+        return cls(_host(), os.getpid(), _pid_started(os.getpid()) or "")
+
+    def is_gone(self) -> bool:
+        """True when it ran on this host, and surely runs no more."""
+        return self.host == _host() and _pid_started(self.pid) != self.pid_started
+
+
+def _host() -> str:
+    """This machine since its last boot, and this process space in it (containers share the first, not the second)."""
+    parts = [socket.gethostname()]
+    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        path = Path(source)
+        try:
+            parts.append(str(path.readlink()) if path.is_symlink() else path.read_text().strip())
+        except OSError:  # not Linux: the name must do
+            continue
+    return "/".join(parts)[:255]
+
+
+def _pid_started(pid: int) -> str | None:
+    """When the process started, in the kernel's ticks; None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        # The name in brackets may hold blanks and brackets; the 22nd field counts from behind it.
+        state, *fields = stat.rpartition(")")[2].split()
+        return None if state == "Z" else fields[18]
+    except OSError:
+        return _signal_reaches(pid)
+
+
+def _signal_reaches(pid: int) -> str | None:
+    if Path("/proc/self").exists():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return ""
+    return ""
+
+
+class Workers:
+    """The table of workers.
+
+    Args:
+        lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
+    """
+
+    def __init__(self, database: Database, lease_s: float = 10.0) -> None:
+        self._database = database
+        self.lease_s = lease_s
+
+    def beat(self, worker_id: str, process: Process) -> None:
+        """Say that this worker lives; the first beat, or one after its row was removed, makes the row."""
+        with self._database.writing() as connection:
+            row = saga_workers.c.worker_id == worker_id
+            touched = connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now()))
+            if touched.rowcount == 0:
+                values = {"worker_id": worker_id, **msgspec.structs.asdict(process), "heartbeat_at": database_now()}
+                connection.execute(sa.insert(saga_workers).values(values))
+
+    def leave(self, worker_id: str) -> None:
+        """Say goodbye: what this worker leaves unfinished may be taken over at once."""
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id == worker_id))
+
+    def bury(self) -> list[str]:
+        """Remove the workers that are gone: their process on this host is, or their lease ran out."""
+        with self._database.reading() as connection:
+            expired = saga_workers.c.heartbeat_at < database_now() - self.lease_s
+            found = connection.execute(sa.select(saga_workers, expired.label("expired"))).all()
+        gone = [row.worker_id for row in found if row.expired or Process(row.host, row.pid, row.pid_started).is_gone()]
+        if gone:
+            with self._database.writing() as connection:
+                connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id.in_(gone)))
+        return gone
+
+    def orphans(self, limit: int, sagas_named: Sequence[str] | None = None) -> list[str]:
+        """Unfinished sagas without a living worker, oldest first, at most `limit`."""
+        living = sa.select(saga_workers.c.worker_id)
+        query = (
+            sa.select(sagas.c.saga_id)
+            .where(sagas.c.status.in_([status.value for status in sorted(UNFINISHED)]))
+            .where(sagas.c.owner.is_(None) | sagas.c.owner.not_in(living))
+            .order_by(sagas.c.created_at, sagas.c.saga_id)
+            .limit(limit)
+        )
+        if sagas_named is not None:
+            query = query.where(sagas.c.name.in_(sagas_named))
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def count(self, connection: Connection) -> int:
+        """How many workers have a row."""
+        return connection.scalar(sa.select(sa.func.count()).select_from(saga_workers)) or 0

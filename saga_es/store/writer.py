@@ -1,0 +1,86 @@
+"""Group commit: the drafts of a batch and the views they change, in one transaction.
+
+Owns: which drafts took place. Refuses: to guess. A conflict is isolated to its stream, and a commit whose
+answer was lost is settled by reading: writing the same drafts again finds that they already stand there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy.exc import DataError, IntegrityError
+
+from saga_es.store.database import Database
+from saga_es.store.log import Draft, Log
+from saga_es.store.views import Views
+
+Prepared = tuple[Draft, list[dict[str, Any]]]
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The draft stands in the log."""
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """The stream had moved on; nothing of the draft was written."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The database will never take this draft; nothing of it was written."""
+
+    reason: str
+
+
+Receipt = Written | Conflict | Refused
+
+
+class Writer:
+    """Writes batches of drafts."""
+
+    def __init__(self, database: Database, log: Log, views: Views) -> None:
+        self._database = database
+        self._log = log
+        self._views = views
+
+    def prepare(self, draft: Draft) -> Prepared:
+        """The draft with its rows: encoded here, once, so that what cannot be encoded fails before any batch.
+
+        Raises:
+            PayloadTooLarge: An event is larger than the limit.
+            PayloadUnencodable: An event has no JSON form.
+        """
+        return draft, self._log.rows(draft)
+
+    def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
+        """Append all drafts, each of another stream, in one transaction if possible; each draft all or none.
+
+        Raises:
+            StoreUnavailable: Nobody knows what took place. Writing the same batch again settles it.
+        """
+        try:
+            self._transact(batch)
+        except (IntegrityError, DataError):
+            # One bad draft fails the whole transaction: the others must not pay for it.
+            return [self._write_alone(prepared) for prepared in batch]
+        return [Written()] * len(batch)
+
+    def _write_alone(self, prepared: Prepared) -> Receipt:
+        draft, rows = prepared
+        try:
+            self._transact([prepared])
+        except IntegrityError as error:
+            with self._database.reading() as connection:
+                if self._log.holds(connection, rows):  # our own commit, whose answer was lost
+                    return Written()
+                moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
+            return Conflict() if moved_on else Refused(str(error.orig))
+        except DataError as error:
+            return Refused(str(error.orig))
+        return Written()
+
+    def _transact(self, batch: Sequence[Prepared]) -> None:
+        with self._database.writing() as connection:
+            self._log.append(connection, [row for _, rows in batch for row in rows])
+            self._views.apply(connection, [recorded for draft, _ in batch for recorded in draft.recorded()])
