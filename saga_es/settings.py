@@ -123,5 +123,5 @@ def _lines(messages: Mapping[str, Any]) -> list[str]:
                 words = " ".join(about.get("value", about.get("key", []))) if isinstance(about, dict) else str(about)
                 lines.append(f"{_PARTICIPANT}{participant.upper()}: {words}")
         else:
-            lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {' '.join(said)}")
+            lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {' '.join(said or ())}")
     return lines

@@ -68,9 +68,9 @@ class Database:
             StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it
                 took place: read before you write again.
         """
-        with _translated(), self.engine.connect().execution_options(saga_es_writing=True) as connection:
-            with connection.begin():
-                yield connection
+        writer = self.engine.execution_options(saga_es_writing=True)
+        with _translated(), writer.begin() as connection:
+            yield connection
 
     def close(self) -> None:
         """Close all connections."""
