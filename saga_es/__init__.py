@@ -1,1 +1,27 @@
 """saga_es: sagas over several services, every step an immutable event in your own database."""
+
+from saga_es.application import App
+from saga_es.bootstrap import open_engine
+from saga_es.core.plan import RetryPolicy
+from saga_es.core.state import SagaStatus
+from saga_es.definition import Participant, Saga
+from saga_es.errors import SagaError, SagaExists, StepRejected, StepUnavailable, StoreUnavailable
+from saga_es.runtime.engine import Engine
+from saga_es.runtime.handle import Handle, SagaResult
+
+__all__ = [
+    "App",
+    "Engine",
+    "Handle",
+    "Participant",
+    "RetryPolicy",
+    "Saga",
+    "SagaError",
+    "SagaExists",
+    "SagaResult",
+    "SagaStatus",
+    "StepRejected",
+    "StepUnavailable",
+    "StoreUnavailable",
+    "open_engine",
+]

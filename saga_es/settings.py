@@ -119,9 +119,17 @@ def _lines(messages: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, said in sorted(messages.items()):
         if name == "participants":
-            for participant, about in said.items():
-                words = " ".join(about.get("value", about.get("key", []))) if isinstance(about, dict) else str(about)
-                lines.append(f"{_PARTICIPANT}{participant.upper()}: {words}")
+            lines += [f"{_PARTICIPANT}{which.upper()}: {_words(about)}" for which, about in said.items()]
         else:
-            lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {' '.join(said or ())}")
+            lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {_words(said)}")
     return lines
+
+
+def _words(said: Any) -> str:
+    match said:
+        case dict():
+            return " ".join(_words(part) for part in said.values())
+        case list():
+            return " ".join(map(str, said))
+        case _:
+            return str(said)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,9 @@ from sqlalchemy.engine import Connection, Row
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.tables import saga_events
+
+FOLLOW_EVERY_S = 0.25
+FOLLOW_BACK = 2000
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -147,6 +151,30 @@ class Log:
             query = query.where(saga_events.c.stream_id == stream_id)
         with self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(query)]
+
+    def walk(self, stream_id: str | None = None, after_position: int = 0, chunk: int = 1000) -> Iterator[Entry]:
+        """Rows as they stand, of one stream or of the whole log, in the order of positions, read in chunks."""
+        while True:
+            entries = self.entries(stream_id, after_position, chunk)
+            yield from entries
+            if len(entries) < chunk:
+                return
+            after_position = entries[-1].position
+
+    def follow(self, stream_id: str | None = None, every_s: float = FOLLOW_EVERY_S) -> Iterator[Entry]:
+        """Rows from the first on, and then new ones as they come, for ever.
+
+        PostgreSQL and MySQL hand out positions before they commit, so a row may appear behind one that was
+        read already: the last `FOLLOW_BACK` positions are looked at again each time, and none is skipped.
+        """
+        seen: deque[int] = deque(maxlen=FOLLOW_BACK)
+        while True:
+            known = frozenset(seen)
+            for entry in self.walk(stream_id, max(seen, default=0) - FOLLOW_BACK):
+                if entry.position not in known:
+                    seen.append(entry.position)
+                    yield entry
+            time.sleep(every_s)
 
     def category(self, connection: Connection, category: str, chunk: int = 1000) -> Iterator[list[Recorded]]:
         """All events of a category in the order of positions, in chunks."""

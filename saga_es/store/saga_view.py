@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 import sqlalchemy as sa
@@ -85,3 +86,16 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911 (a ta
 
 
 saga_view = View(sagas, SAGA, _change)
+
+
+def summary(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the view `sagas` as it goes over the wire."""
+    return {
+        "transaction_id": row["saga_id"],
+        "name": row["name"],
+        "status": row["status"],
+        "current_step": row["current_step"],
+        "error": row["error"],
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+    }

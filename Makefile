@@ -1,0 +1,37 @@
+# The two commands are `make run` and `make test`; each makes what it needs, on a fresh machine too.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test check format clean
+
+help:  ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(READY)  ## Serve the demo application on http://127.0.0.1:5000 over SQLite
+	@exec $(BIN)/saga-es serve
+
+test: $(READY)  ## Run all tests, on SQLite, PostgreSQL and MariaDB
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, types and architecture
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/unit/test_architecture.py
+
+format: $(READY)  ## Lay the code out
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## Remove what was made here, but no data
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml
+	@echo "Making the virtual environment in $(VENV) (once; about a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("saga_es needs Python 3.11 or newer, this is " + sys.version)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --quiet --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,27 @@
+"""Expose: the HTTP API of the engine, and what an application's own blueprints need to look the same."""
+
+from saga_es.api.application import create_flask_app
+from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
+from saga_es.api.fields import Day, Id, Text
+from saga_es.api.problems import Problem
+from saga_es.api.responses import PageSchema, json_response, node, page_of
+from saga_es.api.sagas import blueprint as saga_blueprint
+from saga_es.api.sagas import summaries
+
+__all__ = [
+    "EXECUTION_HEADERS",
+    "Day",
+    "ExecutionSchema",
+    "Id",
+    "PageSchema",
+    "Problem",
+    "StartedSchema",
+    "Text",
+    "create_flask_app",
+    "execute",
+    "json_response",
+    "node",
+    "page_of",
+    "saga_blueprint",
+    "summaries",
+]

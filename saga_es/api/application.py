@@ -1,0 +1,61 @@
+"""The Flask application: blueprints, the OpenAPI document with its pages, problems, and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from flask import Flask, request
+from flask_smorest import Api
+from flask_swagger_ui import get_swaggerui_blueprint
+
+from saga_es.api.problems import Problem, ProblemSchema, register_problem_handlers
+from saga_es.bootstrap import Node
+
+
+class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
+    """The OpenAPI document, with our problems in it instead of the library's errors."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_error_handlers(self) -> None:
+        """Leave errors to `register_problem_handlers`."""
+
+
+def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
+    """The application of a node.
+
+    Args:
+        node: What its requests read and write; they find it with `saga_es.api.node`.
+        only: The parts to serve; all of them if left out.
+    """
+    app = Flask("saga_es")
+    app.extensions["saga_es"] = node
+    app.config.update(_configuration(node))
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    api = ProblemApi(app)
+    parts = [blueprints for part, blueprints in node.app.parts.items() if only is None or part in only]
+    for blueprint in (blueprint for blueprints in [node.app.everywhere, *parts] for blueprint in blueprints):
+        api.register_blueprint(blueprint)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": node.app.name}))
+    register_problem_handlers(app)
+    app.before_request(_only_json)
+    return app
+
+
+def _configuration(node: Node) -> dict[str, Any]:
+    return {
+        "MAX_CONTENT_LENGTH": node.settings.payload_limit,
+        "API_TITLE": node.app.name,
+        "API_VERSION": node.app.version,
+        "OPENAPI_VERSION": "3.1.0",
+        "OPENAPI_URL_PREFIX": "/",
+        "OPENAPI_JSON_PATH": "openapi.json",
+    }
+
+
+def _only_json() -> None:
+    """A body that does not say it is JSON would be passed over, and every field reported missing."""
+    if request.content_length and not request.is_json:
+        found = request.mimetype or "none"
+        raise Problem(415, f"the body must be JSON; send Content-Type: application/json, not {found}")

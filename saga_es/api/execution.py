@@ -1,0 +1,113 @@
+"""Running a saga for a request: the answer when it has ended, or a place to look when nobody wants to wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request
+from marshmallow import Schema, fields
+
+from saga_es.api.problems import Problem
+from saga_es.api.responses import json_response, node
+from saga_es.core.state import SagaStatus
+from saga_es.definition import Saga
+from saga_es.errors import StoreUnavailable
+from saga_es.runtime.handle import SagaResult
+
+KEY_LIMIT = 255
+
+EXECUTION_HEADERS = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LIMIT},
+        "description": "The same key and body: the same saga and answer, run once. Another body: 422.",
+    },
+    {
+        "name": "Prefer",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "respond-async: answer 202 as soon as the saga is in the log (RFC 7240).",
+    },
+]
+
+
+class ExecutionSchema(Schema):
+    """How a saga ended."""
+
+    success = fields.Boolean(required=True)
+    transaction_id = fields.String(required=True)
+    status = fields.String(required=True)
+    message = fields.String(required=True)
+    completed_steps = fields.Integer()
+    results = fields.Dict(keys=fields.String(), values=fields.Raw())
+    failed_step = fields.String(allow_none=True)
+    rollback_completed = fields.Boolean()
+    error = fields.String(allow_none=True)
+
+
+class StartedSchema(Schema):
+    """A saga that goes on by itself."""
+
+    transaction_id = fields.String(required=True)
+    status = fields.String(required=True)
+
+
+def execute(saga: Saga, input_: dict[str, Any]) -> Response:
+    """Run the saga for the current request, whose headers `Idempotency-Key` and `Prefer` are heeded.
+
+    Raises:
+        Problem: The key is unusable.
+        SagaExists: The key was used with another body.
+        StoreUnavailable: The database does not take the start.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key) <= KEY_LIMIT:
+        said = f"an idempotency key has 1 to {KEY_LIMIT} characters, not {len(key)}"
+        raise Problem(422, said, {"Idempotency-Key": [said]})
+    handle = node().engine.start(saga, input_, key=key, wait=False)
+    try:
+        if _prefers_async():
+            handle.started(timeout=node().settings.execute_timeout_s)
+            return _accepted(handle.saga_id)
+        return _answer(handle.result(timeout=node().settings.execute_timeout_s), len(saga.plan.steps))
+    except TimeoutError:
+        if node().sagas.find(handle.saga_id) is None:
+            raise StoreUnavailable("the saga's start was not committed in time") from None
+        return _accepted(handle.saga_id)
+
+
+def _prefers_async() -> bool:
+    preferences = ",".join(request.headers.getlist("Prefer")).split(",")
+    return any(preference.partition(";")[0].strip().lower() == "respond-async" for preference in preferences)
+
+
+def _accepted(saga_id: str) -> Response:
+    state = node().sagas.find(saga_id)
+    status = state.status if state else SagaStatus.PENDING
+    headers = {"Location": f"/api/saga/status/{saga_id}"}
+    return json_response({"transaction_id": saga_id, "status": status}, 202, headers)
+
+
+def _answer(result: SagaResult, steps: int) -> Response:
+    about: dict[str, Any] = {"transaction_id": result.saga_id, "status": result.status}
+    if result.completed:
+        message = f"All {steps} steps of {result.name!r} are done."
+        return json_response(
+            {"success": True, **about, "message": message, "completed_steps": steps, "results": result.results}
+        )
+    undone = result.status is SagaStatus.COMPENSATED
+    message = (
+        f"Step {result.failed_step!r} failed; what was done before is undone."
+        if undone
+        else "The saga cannot go on by itself: a person is needed."
+    )
+    body = {
+        "success": False,
+        **about,
+        "message": message,
+        "failed_step": result.failed_step,
+        "rollback_completed": undone,
+        "error": result.error,
+    }
+    return json_response(body, 409 if undone else 500)

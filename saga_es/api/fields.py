@@ -1,0 +1,63 @@
+"""Marshmallow fields for what goes into the log: text, days and ids that every database stores and JSON carries."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from marshmallow import ValidationError, fields, validate
+
+
+class Text(fields.String):
+    """A string of bounded length, without NUL and unpaired surrogates.
+
+    Args:
+        longest: Characters at most.
+        shortest: Characters at least.
+    """
+
+    def __init__(self, longest: int = 200, shortest: int = 1, **options: Any) -> None:
+        super().__init__(validate=[validate.Length(shortest, longest), _is_storable], **options)
+
+
+class Day(fields.String):
+    """A day as `YYYY-MM-DD`, kept as that text."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validate=[validate.Regexp(r"^\d{4}-\d{2}-\d{2}$", error=_NO_DAY), _is_day], **options)
+        self.metadata = {"format": "date", **self.metadata}
+
+
+class Id(fields.String):
+    """A UUID, kept as text in its canonical form."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.metadata = {"format": "uuid", **self.metadata}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        text = super()._deserialize(value, attr, data, **options)
+        try:
+            return str(UUID(text))
+        except ValueError as error:
+            raise ValidationError("Not a valid UUID.") from error
+
+
+_NO_DAY = "Not a day; write YYYY-MM-DD."
+
+
+def _is_day(text: str) -> None:
+    try:
+        date.fromisoformat(text)
+    except ValueError as error:
+        raise ValidationError(_NO_DAY) from error
+
+
+def _is_storable(text: str) -> None:
+    if "\0" in text:
+        raise ValidationError("Must not contain the character NUL.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError("Must be valid Unicode: half of a surrogate pair is missing.") from error

@@ -1,0 +1,178 @@
+"""Reading sagas over HTTP: `/api/saga`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from flask import Response
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
+
+from saga_es.api.responses import PageSchema, json_response, node, page_of
+from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
+from saga_es.errors import NotFound
+from saga_es.store.codec import SAGA
+from saga_es.store.saga_view import sagas, summary
+from saga_es.store.story import story
+
+
+class StepSchema(Schema):
+    """One step of a saga."""
+
+    step = fields.String(required=True, metadata={"description": "The step's key."})
+    name = fields.String(required=True, metadata={"description": "The step's title."})
+    status = fields.String(required=True, validate=validate.OneOf(list(StepStatus)))
+    attempts = fields.Integer(required=True)
+    compensation_attempts = fields.Integer(required=True)
+    result = fields.Raw(required=True, allow_none=True)
+    error = fields.String(required=True, allow_none=True)
+    started_at = fields.AwareDateTime(required=True, allow_none=True)
+    completed_at = fields.AwareDateTime(required=True, allow_none=True)
+    compensated_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class SagaSchema(Schema):
+    """One saga, folded from the log."""
+
+    transaction_id = fields.String(required=True)
+    name = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(list(SagaStatus)))
+    current_step_index = fields.Integer(
+        required=True, metadata={"description": "The place, from 0, of the step that runs, failed, or comes next."}
+    )
+    input = fields.Dict(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    updated_at = fields.AwareDateTime(required=True)
+    error = fields.String(required=True, allow_none=True)
+    failed_step = fields.String(required=True, allow_none=True)
+    version = fields.Integer(required=True)
+    owner = fields.String(required=True, allow_none=True)
+    steps = fields.List(fields.Nested(StepSchema), required=True)
+
+
+class SummarySchema(Schema):
+    """One saga in a list."""
+
+    transaction_id = fields.String(required=True)
+    name = fields.String(required=True)
+    status = fields.String(required=True)
+    current_step = fields.String(required=True, allow_none=True)
+    error = fields.String(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True)
+    updated_at = fields.AwareDateTime(required=True)
+
+
+class SagaListSchema(Schema):
+    """A page of sagas."""
+
+    transactions = fields.List(fields.Nested(SummarySchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class SagaFilterSchema(PageSchema):
+    """Which sagas, and which page of them."""
+
+    status = fields.String(load_default=None, validate=validate.OneOf(list(SagaStatus)))
+    name = fields.String(load_default=None, metadata={"description": "The definition's name."})
+
+
+class LogEventSchema(Schema):
+    """One event of the log."""
+
+    position = fields.Integer(required=True)
+    version = fields.Integer(required=True)
+    type = fields.String(required=True)
+    data = fields.Dict(required=True)
+    recorded_at = fields.AwareDateTime(required=True)
+
+
+class EventsSchema(Schema):
+    """A saga's part of the log."""
+
+    events = fields.List(fields.Nested(LogEventSchema), required=True)
+
+
+class SagaHealthSchema(Schema):
+    """Whether sagas move."""
+
+    status = fields.String(required=True)
+    active_transactions = fields.Integer(required=True)
+
+
+blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sagas, as their events tell them")
+
+
+@blueprint.get("/status/<string:transaction_id>")
+@blueprint.response(200, SagaSchema)
+@blueprint.alt_response(404, "NOT_FOUND")
+def status(transaction_id: str) -> Response:
+    """One saga with its steps, exact at every moment: it folds the log."""
+    history = node().log.read(transaction_id)
+    state = node().sagas.folded(history)
+    if state is None:
+        raise NotFound(transaction_id)
+    return json_response(story(state, history))
+
+
+@blueprint.get("/list")
+@blueprint.arguments(SagaFilterSchema, location="query")
+@blueprint.response(200, SagaListSchema)
+def list_sagas(query: dict[str, Any]) -> Response:
+    """Sagas, newest first."""
+    where = {"status": query["status"], "name": query["name"]}
+    found = page_of(sagas, query["limit"], query["cursor"], where)
+    return json_response({"transactions": [summary(row) for row in found.rows], "next_cursor": found.next_cursor})
+
+
+@blueprint.get("/<string:transaction_id>/events")
+@blueprint.response(200, EventsSchema)
+@blueprint.alt_response(404, "NOT_FOUND")
+def events(transaction_id: str) -> Response:
+    """One saga's part of the log, in order."""
+    entries = node().log.entries(stream_id=transaction_id)
+    if not entries or entries[0].category != SAGA:
+        raise NotFound(transaction_id)
+    return json_response(
+        {
+            "events": [
+                {
+                    "position": entry.position,
+                    "version": entry.version,
+                    "type": entry.type,
+                    "data": msgspec.Raw(entry.text.encode()),
+                    "recorded_at": entry.recorded_at,
+                }
+                for entry in entries
+            ]
+        }
+    )
+
+
+@blueprint.get("/health")
+@blueprint.response(200, SagaHealthSchema)
+@blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+def health() -> Response:
+    """Whether the engine runs, and how many sagas are under way in the whole installation."""
+    query = sa.select(sa.func.count()).select_from(sagas).where(sagas.c.status.in_(sorted(UNFINISHED)))
+    with node().database.reading() as connection:
+        active = connection.scalar(query)
+    alive = node().engine.alive
+    return json_response(
+        {"status": "healthy" if alive else "unhealthy", "active_transactions": active}, 200 if alive else 503
+    )
+
+
+class Summaries(msgspec.Struct, frozen=True):
+    """How many sagas there are, and the newest of them."""
+
+    total: int
+    newest: list[dict[str, Any]]
+
+
+def summaries(most: int) -> Summaries:
+    """How many sagas there are, and at most so many of the newest."""
+    with node().database.reading() as connection:
+        total = connection.scalar(sa.select(sa.func.count()).select_from(sagas)) or 0
+    return Summaries(total, [summary(row) for row in page_of(sagas, most, None).rows])

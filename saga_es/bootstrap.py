@@ -1,0 +1,173 @@
+"""The composition root: the only place that knows which object holds which."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+
+from saga_es.application import App
+from saga_es.definition import Request, Saga
+from saga_es.errors import SettingsError
+from saga_es.runtime.engine import Engine
+from saga_es.runtime.executor import Executor
+from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport
+from saga_es.settings import Settings, project_folder
+from saga_es.store import migrate
+from saga_es.store.codec import Codec
+from saga_es.store.database import Database
+from saga_es.store.log import Log
+from saga_es.store.saga_view import saga_view
+from saga_es.store.sagas import Sagas
+from saga_es.store.views import Views
+from saga_es.store.workers import Workers
+from saga_es.store.writer import Writer
+
+logger = structlog.get_logger("saga_es")
+
+BARE = App(name="saga_es", version="0")
+
+
+class Node:
+    """One process of saga_es: its database, what it reads and writes there, and its engine.
+
+    Args:
+        recovers: Whether its engine takes over interrupted sagas.
+    """
+
+    def __init__(self, settings: Settings, app: App = BARE, *, recovers: bool = True) -> None:
+        self.settings = settings
+        self.app = app
+        self.database = Database(settings.database_url)
+        self.log = Log(self.database, Codec(app.events, settings.payload_limit))
+        self.views = Views([saga_view, *app.views])
+        self.sagas = Sagas(self.log)
+        self.transports = _transports(settings, app, self._call_application)
+        self._application: WsgiApp | None = None
+        self.engine = Engine(
+            writer=Writer(self.database, self.log, self.views),
+            sagas=self.sagas,
+            workers=Workers(self.database, settings.lease_s),
+            executor=Executor(self.transports, settings.call_threads, settings.payload_limit),
+            definitions=app.sagas,
+            recovers=recovers,
+        )
+
+    def answer_calls_with(self, application: WsgiApp) -> None:
+        """Send the calls to participants that live in this process through this application."""
+        self._application = application
+
+    def call(
+        self, participant: str, method: str, path: str, body: dict[str, Any] | None, timeout_s: float
+    ) -> tuple[int, Any]:
+        """Call a participant outside any saga, on the way a saga's calls take; one that is not known is this process.
+
+        Returns:
+            The HTTP status (0: no answer came) and the decoded answer.
+        """
+        transport = self.transports.get(participant) or WsgiTransport(self._call_application)
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            answer = transport.send(
+                method, path, headers, None if body is None else msgspec.json.encode(body), timeout_s
+            )
+            return answer.status, msgspec.json.decode(answer.body)
+        except (NotSentError, AnswerLostError, msgspec.DecodeError) as error:
+            return 0, {"error": str(error)}
+
+    def open(self) -> None:
+        """Migrate, then run the engine, which first takes over what was interrupted."""
+        migrate.upgrade(self.database, self.log, self.views)
+        self.engine.open()
+
+    def close(self) -> None:
+        """Stop the engine, give up the connections."""
+        self.engine.close(self.settings.grace_s)
+        self.database.close()
+
+    def _call_application(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if self._application is None:
+            raise SettingsError(["this process serves no application; set SAGA_ES_PARTICIPANT_<NAME> to a base URL"])
+        return self._application(environ, start_response)
+
+
+@contextmanager
+def open_engine(database_url: str, *sagas: Saga, **settings: Any) -> Iterator[Engine]:
+    """An engine of these sagas on this database, migrated and running; closed when the block ends.
+
+    Args:
+        database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
+        sagas: The definitions.
+        settings: Any of `Settings`, by name.
+
+    Raises:
+        SettingsError: A setting is wrong.
+        StoreUnavailable: The database did not answer.
+    """
+    node = Node(
+        Settings.load({"database_url": database_url, **settings}), App(name="saga_es", version="0", sagas=sagas)
+    )
+    node.open()
+    try:
+        yield node.engine
+    finally:
+        node.close()
+
+
+def load_app(name: str | None) -> App:
+    """The application that a setting names: `module` (its attribute `app`) or `module:attribute`.
+
+    Raises:
+        SettingsError: There is no such module, or it has no such application.
+    """
+    if name is None:
+        return BARE
+    module_name, _, attribute = name.partition(":")
+    folder = str(project_folder(Path.cwd()) or Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found = getattr(importlib.import_module(module_name), attribute or "app", None)
+    except ModuleNotFoundError as error:
+        raise SettingsError([f"app: no module {error.name!r}, looked for in {folder} and the environment"]) from error
+    if not isinstance(found, App):
+        raise SettingsError([f"app: {module_name!r} has no saga_es.App named {attribute or 'app'!r}"])
+    return found
+
+
+def _transports(settings: Settings, app: App, call_application: WsgiApp) -> Mapping[str, Transport]:
+    names = {name for saga in app.sagas for name in _participants(saga)} | set(settings.participants)
+    transports: dict[str, Transport] = {}
+    for name in sorted(names):
+        url = settings.participants.get(name)
+        if url is None or _is_self(url, settings):
+            transports[name] = WsgiTransport(call_application)
+        else:
+            transports[name] = HttpTransport(url, settings.call_threads)
+    return transports
+
+
+def _participants(saga: Saga) -> Iterator[str]:
+    for step in saga.plan.steps:
+        for compensation in (False, True):
+            callee = saga.callee(step.name, compensation=compensation)
+            if isinstance(callee, Request):
+                yield callee.participant
+
+
+def _is_self(url: str, settings: Settings) -> bool:
+    """Whether a participant's URL is this very server, whose threads would wait for each other."""
+    parts = urlsplit(url)
+    loopback = {"127.0.0.1", "localhost", "::1"}
+    here = loopback if settings.host in {*loopback, "0.0.0.0", "::"} else {settings.host}  # noqa: S104 (compared, not bound)
+    is_self = parts.hostname in here and (parts.port or 80) == settings.port
+    if is_self:
+        logger.warning("this participant is this very server: its calls stay in the process", url=url)
+    return is_self

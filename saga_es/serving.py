@@ -1,0 +1,67 @@
+"""Serving a node over HTTP: one process, so that a kill is a kill, and the engine beside the requests it answers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Collection
+from types import FrameType
+from typing import Any
+
+import structlog
+import waitress
+from waitress.server import BaseWSGIServer
+
+from saga_es.api import create_flask_app
+from saga_es.bootstrap import Node
+from saga_es.errors import SettingsError
+
+logger = structlog.get_logger("saga_es")
+
+HARD_LIMIT = 64 * 1_048_576
+"""Bytes of a request the server reads at all; the application refuses far smaller ones, with a problem document."""
+
+
+def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]) -> None:
+    """Serve until the process is asked to stop (SIGTERM or SIGINT), then stop gracefully.
+
+    Args:
+        node: Whose application; it is opened first, which migrates and recovers.
+        only: The parts to serve; all if left out. Calls to participants in this process always find all parts.
+        ready: Told the base URL once requests are answered.
+
+    Raises:
+        SettingsError: The address cannot be served on.
+    """
+    whole = create_flask_app(node)
+    node.answer_calls_with(whole.wsgi_app)
+    server = _listen(node, whole if only is None else create_flask_app(node, only))
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        node.open()
+        ready(f"http://{node.settings.host}:{server.effective_port}")
+        server.run()
+    except (KeyboardInterrupt, SystemExit):
+        logger.info("stopping", grace_s=node.settings.grace_s)
+    finally:
+        server.close()
+        node.close()
+
+
+def _listen(node: Node, app: Any) -> BaseWSGIServer:
+    settings = node.settings
+    try:
+        return waitress.create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=settings.threads,
+            max_request_body_size=HARD_LIMIT,
+            connection_limit=1000,
+            ident=None,
+        )
+    except (OSError, ValueError) as error:
+        raise SettingsError([f"host and port: cannot serve on {settings.host}:{settings.port}: {error}"]) from error
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit

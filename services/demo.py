@@ -1,0 +1,163 @@
+"""Demo endpoints: each shows one thing, and can be called with curl and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from flask import Response
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
+
+from saga_es.api import execute, json_response, node, page_of, summaries
+from services import create_event, event, event_details, ticket, venue
+from services.records import on_the_wire
+
+SERVICES = (event.service, event_details.service, venue.service, ticket.service)
+NEWEST = 100
+TIMEOUT_S = 10.0
+
+SHOW = {
+    "name": "Evening Concert",
+    "description": "A string quartet plays Haydn",
+    "date": "2030-05-17",
+    "detailed_description": "Two quartets, an interval, and a talk before the concert",
+    "duration": 135,
+    "category": "music",
+    "requirements": ["grand piano out of sight", "four chairs without arms"],
+    "venue_name": "Old Library",
+    "venue_address": "7 Cloister Lane",
+    "venue_capacity": 180,
+    "venue_facilities": ["cloakroom", "step-free access"],
+    "ticket_type": "standard",
+    "ticket_price": 28.5,
+    "ticket_quantity": 180,
+}
+
+root = Blueprint("root", __name__, description="What is served here")
+blueprint = Blueprint("demo", __name__, url_prefix="/demo", description="One endpoint for each scenario")
+
+
+class FailureSchema(Schema):
+    """Which step is to fail."""
+
+    fail_at_step = fields.String(load_default="event_details", validate=validate.OneOf(create_event.STEPS))
+
+
+@root.get("/")
+@root.response(200, {"type": "object"})
+def index() -> Response:
+    """What is served here."""
+    return json_response(
+        {"status": "running", "name": node().app.name, "version": node().app.version, "docs": "/docs/"}
+    )
+
+
+@blueprint.get("/")
+@blueprint.response(200, {"type": "object"})
+def endpoints() -> Response:
+    """The demo endpoints."""
+    return json_response(
+        {
+            "endpoints": [
+                {"method": "POST", "path": "/demo/create-event-complete", "shows": "a saga that completes"},
+                {"method": "POST", "path": "/demo/simulate-failure", "shows": "a saga that is rolled back"},
+                {"method": "GET", "path": "/demo/list-transactions", "shows": "the newest sagas"},
+                {"method": "GET", "path": "/demo/database-status", "shows": "what the views hold"},
+                {"method": "GET", "path": "/demo/health-check-all", "shows": "the health of every part"},
+                {"method": "POST", "path": "/demo/test-individual-apis", "shows": "each service without a saga"},
+            ]
+        }
+    )
+
+
+@blueprint.post("/create-event-complete")
+@blueprint.response(200, {"type": "object"})
+def create_event_complete() -> Response:
+    """Run the saga with sample data, to its end."""
+    return _scenario("create-event-complete", "All four steps are done, one after the other.", SHOW)
+
+
+@blueprint.post("/simulate-failure")
+@blueprint.arguments(FailureSchema, required=False)
+@blueprint.response(200, {"type": "object"})
+def simulate_failure(body: dict[str, str]) -> Response:
+    """Run the saga with a step that fails, and see the steps before it undone."""
+    failing = body["fail_at_step"]
+    description = f"Step {failing!r} is refused; the steps before it are compensated in reverse order."
+    return _scenario("simulate-failure", description, {**SHOW, "fail_at_step": failing}, failed_at_step=failing)
+
+
+@blueprint.get("/list-transactions")
+@blueprint.response(200, {"type": "object"})
+def list_transactions() -> Response:
+    """How many sagas there are, and the newest of them."""
+    found = summaries(NEWEST)
+    return json_response({"total_transactions": found.total, "transactions": found.newest})
+
+
+@blueprint.get("/database-status")
+@blueprint.response(200, {"type": "object"})
+def database_status() -> Response:
+    """How many records each view holds, and the newest of them."""
+    counts = {service.plural: _count(service.table) for service in SERVICES}
+    details: dict[str, Any] = {
+        service.plural: [on_the_wire(row) for row in page_of(service.table, NEWEST, None).rows] for service in SERVICES
+    }
+    sagas = summaries(NEWEST)
+    summary = {f"{plural}_count": count for plural, count in counts.items()}
+    summary |= {"transactions_count": sagas.total, "total_records": sum(counts.values())}
+    return json_response({"summary": summary, "details": {**details, "transactions": sagas.newest}})
+
+
+@blueprint.get("/health-check-all")
+@blueprint.response(200, {"type": "object"})
+def health_check_all() -> Response:
+    """The health of the application, the four services and the engine, each asked for itself."""
+    individual = {"main": _health("main", "/")}
+    individual |= {service.category: _health(service.category, f"/api/{service.path}/health") for service in SERVICES}
+    individual["saga"] = _health("saga", "/api/saga/health")
+    healthy = all(part["status"] == "healthy" for part in individual.values())
+    return json_response({"overall_status": "healthy" if healthy else "unhealthy", "individual_results": individual})
+
+
+@blueprint.post("/test-individual-apis")
+@blueprint.response(200, {"type": "object"})
+def test_individual_apis() -> Response:
+    """Each service called once, on its own, without a saga."""
+    given: dict[str, Any] = {"input": create_event.CreateEventSchema().load(SHOW)}
+    results: dict[str, Any] = {}
+    for service in SERVICES:
+        body = create_event.BODIES[service.category]
+        needed = {name: given[name] for name in inspect.signature(body).parameters}
+        status, answer = _call(service.category, "POST", f"/api/{service.path}/register", body(**needed))
+        given[service.category] = answer
+        results[f"{service.category}_api"] = {"status": status, "data": answer}
+    return json_response({"results": results})
+
+
+def _scenario(name: str, description: str, show: dict[str, Any], **more: str) -> Response:
+    """The scenario's answer: the saga may end as it likes, the scenario was shown; unless a person is needed."""
+    answer = execute(create_event.saga, create_event.CreateEventSchema().load(show))
+    body = {"demo_scenario": name, "description": description, **more, "result": msgspec.Raw(answer.get_data())}
+    return json_response(
+        body, HTTPStatus.OK if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else answer.status_code
+    )
+
+
+def _count(table: sa.Table) -> int:
+    with node().database.reading() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+def _health(participant: str, path: str) -> dict[str, Any]:
+    status, _ = _call(participant, "GET", path)
+    return {"status": "healthy" if status == HTTPStatus.OK else "unhealthy", "response_code": status}
+
+
+def _call(participant: str, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+    """A call of our own, on the way a saga's calls to this participant take."""
+    return node().call(participant, method, path, body, TIMEOUT_S)
