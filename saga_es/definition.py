@@ -14,6 +14,8 @@ Mistakes are `DefinitionError`s while the saga is being written, not surprises w
 from __future__ import annotations
 
 import inspect
+import math
+import re
 import string
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
@@ -30,6 +32,7 @@ F = TypeVar("F", bound=Function)
 NAME_LIMIT = 100
 """Characters of a saga's or a step's name."""
 
+_FIELD = re.compile(r"[A-Za-z_]\w*(\[\w+\])*")
 _CALL_NAMES = frozenset({"input", "key", "saga_id"})
 _REQUIRED: Any = object()
 
@@ -48,12 +51,13 @@ class Request(msgspec.Struct, frozen=True):
     path: str
     body: Function | None = None
 
+    def __post_init__(self) -> None:
+        _names_in(self.path)
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The names the path and the body refer to."""
-        fields = (field for _, field, _, _ in string.Formatter().parse(self.path) if field)
-        names = [field.partition("[")[0].partition(".")[0] for field in fields]
-        return tuple(dict.fromkeys([*names, *(_parameters(self.body) if self.body else ())]))
+        return tuple(dict.fromkeys([*_names_in(self.path), *(_parameters(self.body) if self.body else ())]))
 
     def url_path(self, given: Mapping[str, Any]) -> str:
         """The path with its names filled in, each value quoted so that it stays one segment."""
@@ -306,17 +310,34 @@ def _parameters(function: Function) -> tuple[str, ...]:
 def _step_plan(
     name: str, title: str | None, retry: RetryPolicy, timeout_s: float, compensation: RetryPolicy
 ) -> StepPlan:
-    if timeout_s <= 0:
-        raise DefinitionError(f"step {name!r}: timeout_s must be more than 0, not {timeout_s}")
+    if not timeout_s > 0 or math.isinf(timeout_s):
+        rule = "finite" if math.isinf(timeout_s) else "more than 0"
+        raise DefinitionError(f"step {name!r}: timeout_s must be {rule}, not {timeout_s}")
     words = name.replace("_", " ").capitalize()
     return StepPlan(name=name, title=title or words, retry=retry, compensation=compensation, timeout_s=timeout_s)
 
 
-class _QuotingFormatter(string.Formatter):
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
-        if "." in field_name:
-            raise DefinitionError(f"a path may index with [..] but not reach into attributes: {field_name!r}")
-        return super().get_field(field_name, args, kwargs)
+def _names_in(path: str) -> list[str]:
+    """The names a path asks for: `{name}` or `{name[index]}`, and nothing cleverer."""
+    try:
+        parts = list(string.Formatter().parse(path))
+    except ValueError as error:
+        raise DefinitionError(f"the path {path!r} cannot be read: {error}") from error
+    names = []
+    for _, field, spec, conversion in parts:
+        if field is None:
+            continue
+        if conversion or "{" in (spec or "") or not _FIELD.fullmatch(field):
+            raise DefinitionError(
+                f"the path {path!r} may hold {{name}} and {{name[index]}}, but not reach into attributes: {{{field}}}"
+            )
+        names.append(field.partition("[")[0])
+    return names
 
+
+class _QuotingFormatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
-        return quote(str(super().format_field(value, format_spec)), safe="")
+        segment = quote(str(super().format_field(value, format_spec)), safe="")
+        if segment in {"", ".", ".."}:  # these mean another path altogether
+            raise ValueError(f"{value!r} cannot be a segment of a path")
+        return segment

@@ -70,11 +70,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if name.startswith(_PARTICIPANT) and url
         }
         given |= {name: value for name, value in (flags or {}).items() if value is not None}
+        if "app" not in given and (app := _app_of_project(Path.cwd())) is not None:
+            given["app"] = app
         try:
             loaded: dict[str, Any] = _Schema().load(given)
         except ValidationError as error:
             raise SettingsError(_lines(error.messages_dict)) from error
-        return cls(**{"app": _app_of_project(Path.cwd()), **loaded})
+        return cls(**loaded)
 
 
 class _Schema(Schema):
@@ -102,17 +104,16 @@ def project_folder(start: Path) -> Path | None:
     return next((folder for folder in [start, *start.parents] if (folder / "pyproject.toml").is_file()), None)
 
 
-def _app_of_project(start: Path) -> str | None:
+def _app_of_project(start: Path) -> object:
     folder = project_folder(start)
     if folder is None:
         return None
     with (folder / "pyproject.toml").open("rb") as file:
         try:
-            table = tomllib.load(file).get("tool", {}).get("saga_es", {})
+            tool = tomllib.load(file).get("tool", {})
         except tomllib.TOMLDecodeError as error:
             raise SettingsError([f"app: {folder / 'pyproject.toml'} cannot be read: {error}"]) from error
-    app = table.get("app")
-    return str(app) if app else None
+    return tool.get("saga_es", {}).get("app")
 
 
 def _lines(messages: Mapping[str, Any]) -> list[str]:

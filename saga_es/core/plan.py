@@ -7,6 +7,7 @@ shown without the code that wrote it, and a running saga goes on under the plan 
 from __future__ import annotations
 
 import hashlib
+import math
 from datetime import timedelta
 from zlib import crc32
 
@@ -34,6 +35,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
+        for name in ("first_delay_s", "factor", "cap_s"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be a finite number, not {getattr(self, name)}")
         for ok, rule in (
             (self.attempts >= 1, f"attempts must be at least 1, not {self.attempts}"),
             (self.first_delay_s >= 0, f"first_delay_s must not be negative: {self.first_delay_s}"),
@@ -46,8 +50,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def delay_after(self, attempt: int, seed: str) -> timedelta:
         """The wait after a failed attempt (1-based); the same seed always gives the same jitter."""
-        # The exponent is bounded: 2.0 ** 1100 would overflow long after any cap has been reached.
-        base = min(self.cap_s, self.first_delay_s * self.factor ** min(attempt - 1, 64))
+        try:
+            base = min(self.cap_s, self.first_delay_s * self.factor ** (attempt - 1))
+        except OverflowError:  # the cap was reached long before
+            base = self.cap_s
         spread = crc32(f"{seed}/{attempt}".encode()) / 0xFFFFFFFF * 2 - 1
         return timedelta(seconds=base * (1 + self.jitter * spread))
 

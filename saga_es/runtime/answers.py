@@ -45,7 +45,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
         case AnswerLostError():
             return Unknown(text(error))
         case _:
-            return Unknown(text(f"{type(error).__name__}: {error}"))
+            return Unknown(text(f"{type(error).__name__}: {text(error)}"))
 
 
 def retry_after_s(header: str | None) -> float | None:
@@ -58,7 +58,7 @@ def retry_after_s(header: str | None) -> float | None:
         pass
     try:
         due = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     due = due if due.tzinfo else due.replace(tzinfo=UTC)
     return _bounded((due - datetime.now(UTC)).total_seconds())
@@ -66,7 +66,11 @@ def retry_after_s(header: str | None) -> float | None:
 
 def text(error: object) -> str:
     """An error as text that every database stores: bounded, without NUL and unpaired surrogates."""
-    clean = str(error).replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 (an exception of a user's may fail to say what it is)
+        words = "an error that has no words"
+    clean = words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     return clean if len(clean) <= ERROR_LIMIT else clean[: ERROR_LIMIT - 1] + "…"
 
 
@@ -81,7 +85,7 @@ def _result(answer: Answer) -> Outcome:
         return Completed()
     try:
         return Completed(msgspec.json.decode(answer.body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Unknown(text(f"HTTP {answer.status} with an answer that is not JSON: {error}"))
 
 
@@ -93,7 +97,7 @@ def _detail(answer: Answer) -> str:
     """What a problem document says, or the start of the body."""
     try:
         problem = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return answer.body[:200].decode(errors="replace") or "no body"
     if not isinstance(problem, dict):
         return str(problem)[:200]

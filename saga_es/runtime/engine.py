@@ -186,7 +186,7 @@ class Engine:
 
     def _run(self) -> None:
         while not self._is_done():
-            items: list[Item] = [i for i in self._inbox.take(self._patience_s()) if i is not Chore.STOP]
+            items = self._inbox.take(self._patience_s())
             try:
                 self._loop.turn(items)
             except StoreUnavailable:

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.facts import Completed, Direction, Outcome, Unknown
+from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unknown
 from saga_es.definition import Callee, Request, needs
-from saga_es.runtime.answers import outcome_of_answer, outcome_of_error
+from saga_es.runtime.answers import outcome_of_answer, outcome_of_error, text
 from saga_es.runtime.pool import Pool
 from saga_es.runtime.transport import NotSentError, Transport
 from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
@@ -41,6 +41,8 @@ class Call(msgspec.Struct, frozen=True):
     timeout_s: float
 
 
+CLOSE_PATIENCE_S = 2.0
+
 Returned = Callable[[Call, Outcome], None]
 
 
@@ -63,6 +65,7 @@ class Executor:
         self._pool = Pool(threads)
         self._payload_limit = payload_limit
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread: threading.Thread
 
     def perform(self, call: Call, returned: Returned) -> None:
         """Start the call; `returned` is told its outcome once, from another thread."""
@@ -76,6 +79,9 @@ class Executor:
         self._pool.close()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop_thread.join(CLOSE_PATIENCE_S)
+            if not self._loop_thread.is_alive():
+                self._loop.close()
 
     def _run(self, call: Call, returned: Returned) -> None:
         try:
@@ -101,13 +107,15 @@ class Executor:
         if transport is None:
             raise NotSentError(f"no participant named {request.participant!r} is known here")
         headers = {"Idempotency-Key": call.key, "X-Saga-Id": call.saga_id, "X-Saga-Step": call.step}
-        value = request.json_body(call.given)
-        body = None if value is None else msgspec.json.encode(value)
+        try:
+            given = _arguments(call)
+            path, value = request.url_path(given), request.json_body(given)
+            body = None if value is None else msgspec.json.encode(value)
+        except Exception as error:  # noqa: BLE001 (whatever a body function raises: nothing was sent, nor would be)
+            return Rejected(text(f"the request could not be made: {type(error).__name__}: {text(error)}"))
         if body is not None:
             headers["Content-Type"] = "application/json"
-        outcome = outcome_of_answer(
-            transport.send(request.method, request.url_path(call.given), headers, body, call.timeout_s)
-        )
+        outcome = outcome_of_answer(transport.send(request.method, path, headers, body, call.timeout_s))
         return self._completed(outcome.result) if isinstance(outcome, Completed) else outcome
 
     def _completed(self, result: Any) -> Outcome:
@@ -120,7 +128,8 @@ class Executor:
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="saga-es-asyncio", daemon=True).start()
+            self._loop_thread = threading.Thread(target=self._loop.run_forever, name="saga-es-asyncio", daemon=True)
+            self._loop_thread.start()
         return self._loop
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from saga_es.core.state import SagaState
 from saga_es.errors import NotFound
@@ -34,16 +35,15 @@ class Followers:
         for saga_id in list(self._handles):
             self._fail(saga_id, error)
 
-    def look(self) -> None:
-        """Resolve the handles of sagas that have ended, or never were.
+    def look(self, saga_ids: Sequence[str] | None = None) -> None:
+        """Resolve the handles of sagas that have ended, or never were: of these, or of all.
 
         Raises:
             StoreUnavailable: The database did not answer; the handles stay.
         """
-        if not self._handles:
-            return
-        found = self._sagas.find_many(list(self._handles))
-        for saga_id in list(self._handles):
+        wanted = list(self._handles) if saga_ids is None else [id_ for id_ in saga_ids if id_ in self._handles]
+        found = self._sagas.find_many(wanted) if wanted else {}
+        for saga_id in wanted:
             match found.get(saga_id, NotFound(saga_id)):
                 case SagaState() as state:
                     self._seen(saga_id, state)

@@ -68,7 +68,8 @@ class Handle:
         return self._ended.result(timeout)
 
     def __await__(self) -> Generator[Any, None, SagaResult]:
-        return asyncio.wrap_future(self._ended).__await__()
+        # Shielded: one who stops waiting must not take the result from the others.
+        return asyncio.shield(asyncio.wrap_future(self._ended)).__await__()
 
     # ── The engine's side ────────────────────────────────────────────────────────────────────────────────
 

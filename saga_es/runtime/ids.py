@@ -21,7 +21,7 @@ def new_id() -> str:
 
 def saga_id_for(saga: str, key: str) -> str:
     """The id of the saga that a caller's idempotency key stands for: the log itself remembers the keys."""
-    return str(uuid5(_NAMESPACE, f"{saga}/{key}"))
+    return str(uuid5(_NAMESPACE, f"{len(saga)}/{saga}/{key}"))
 
 
 def idempotency_key(saga_id: str, step: str, direction: Direction) -> str:

@@ -9,7 +9,7 @@ loop runs under a simulator; `Engine` gives it a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
@@ -100,11 +100,12 @@ class Loop:
         self._inbox = inbox
         self._recovers = recovers
         self._timers: Timers[Item] = Timers()
-        self._calls = Calls(executor, self._timers, clock, {saga.name: saga for saga in definitions}, inbox.put)
+        self._definitions = {saga.name: saga for saga in definitions}
+        self._calls = Calls(executor, self._timers, clock, self._definitions, inbox.put)
         self._followers = Followers(sagas)
         self._runs: dict[str, Run] = {}
         self._process = Process.this()
-        self._recovery = Recovery(sagas, workers)
+        self._recovery = Recovery(sagas, workers, self._definitions)
         self.worker_id = f"worker-{new_id()}"
 
     @property
@@ -124,7 +125,7 @@ class Loop:
 
     def begin_work(self) -> None:
         """Say that this worker lives, and set the chores going."""
-        self._do(Chore.BEAT, self._clock.now())
+        self._beat()
         self._inbox.put(Chore.RECOVER)
 
     def stop_calling(self) -> None:
@@ -180,8 +181,12 @@ class Loop:
                     self._follow(handle)
                 case Chore.RECOVER:
                     self._recover(proposals, now)
-                case Chore():
-                    self._do(item, now)
+                case Chore.BEAT:
+                    self._beat()
+                case Chore.LOOK_AFTER_FOLLOWED:
+                    self._look_after()
+                case Chore.STOP:
+                    self.stop_calling()
                 case _:
                     assert_never(item)
         self._commit([p for p in proposals.values() if p.events], list(appends.values()), now)
@@ -218,7 +223,7 @@ class Loop:
             run.handles.append(handle)
             return
         self._followers.add(handle)
-        self._do(Chore.LOOK_AFTER_FOLLOWED, self._clock.now())
+        self._look_after([handle.saga_id])
 
     # ── decide -> append -> evolve -> perform ────────────────────────────────────────────────────────────
 
@@ -238,7 +243,7 @@ class Loop:
         try:
             return self._writer.prepare(Draft(run.state.saga_id, SAGA, run.state.version, tuple(proposal.events), now))
         except (PayloadTooLarge, PayloadUnencodable) as error:
-            self._refused(run, str(error))
+            self._refused(proposal, str(error))
             return None
 
     def _settle(self, proposal: Proposal, receipt: Receipt) -> None:
@@ -248,7 +253,7 @@ class Loop:
             case Conflict():
                 self._overtaken(proposal)
             case Refused(reason):
-                self._refused(proposal.run, reason)
+                self._refused(proposal, reason)
             case _:
                 assert_never(receipt)
 
@@ -287,15 +292,20 @@ class Loop:
             case _:
                 pass
         self._drop(run)
-        self._do(Chore.LOOK_AFTER_FOLLOWED, self._clock.now())
+        self._look_after([run.state.saga_id])
 
-    def _refused(self, run: Run, reason: str) -> None:
+    def _refused(self, proposal: Proposal, reason: str) -> None:
+        run = proposal.run
+        saga_id = run.state.saga_id
         if run.state.version == 0:  # nothing of it stands in the log: it never was
-            del self._runs[run.state.saga_id]
+            del self._runs[saga_id]
             for handle in run.handles:
                 handle.mark_failed(PayloadUnencodable(f"the database does not take this start: {reason}"))
+        elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
+            logger.error("not even the failure of a saga could be recorded", saga_id=saga_id, reason=reason)
+            self._drop(run)
         else:
-            self._inbox.put(Tell(run.state.saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
+            self._inbox.put(Tell(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
 
     def _drop(self, run: Run) -> None:
         """The saga is no longer ours; those who wait for its end follow it from afar."""
@@ -318,22 +328,21 @@ class Loop:
 
     # ── Chores ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _do(self, chore: Chore, now: datetime) -> None:
-        every_s: float | None
+    def _beat(self) -> None:
         try:
-            match chore:
-                case Chore.BEAT:
-                    every_s = self._workers.lease_s / 4
-                    self._workers.beat(self.worker_id, self._process)
-                case Chore.LOOK_AFTER_FOLLOWED:
-                    every_s = LOOK_EVERY_S
-                    self._followers.look()
-                    every_s = LOOK_EVERY_S if self._followers else None
-                case _:
-                    every_s = None
+            self._workers.beat(self.worker_id, self._process)
         except StoreUnavailable as error:
-            logger.warning("a chore is put off, the database is away", chore=chore.name, reason=str(error))
-        self._again(chore, every_s, now)
+            logger.warning("a heartbeat is put off, the database is away", reason=str(error))
+        self._later(Chore.BEAT, self._workers.lease_s / 4)
+
+    def _look_after(self, saga_ids: Sequence[str] | None = None) -> None:
+        """Look whether sagas that run elsewhere have ended: these, or all that are followed."""
+        try:
+            self._followers.look(saga_ids)
+        except StoreUnavailable as error:
+            logger.warning("a look at other workers' sagas is put off, the database is away", reason=str(error))
+        if self._followers:
+            self._later(Chore.LOOK_AFTER_FOLLOWED, LOOK_EVERY_S)
 
     def _recover(self, proposals: dict[str, Proposal], now: datetime) -> None:
         """Propose to take over what has no living owner; the log decides whether we are the one who does."""
@@ -344,11 +353,10 @@ class Loop:
             run = self._runs[state.saga_id] = Run(state, self._followers.take(state.saga_id))
             proposals[state.saga_id] = Proposal(run)
             proposals[state.saga_id].add(OwnerGone(self.worker_id), now)
-        self._again(Chore.RECOVER, every_s, now)
+        self._later(Chore.RECOVER, every_s)
 
-    def _again(self, chore: Chore, every_s: float | None, now: datetime) -> None:
-        if every_s is not None:
-            self._timers.set(chore, now + timedelta(seconds=every_s), chore)
+    def _later(self, chore: Chore, wait_s: float) -> None:
+        self._timers.set(chore, self._clock.now() + timedelta(seconds=wait_s), chore)
 
 
 def is_same_start(state: SagaState, saga: str, input_: object) -> bool:

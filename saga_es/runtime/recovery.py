@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 
 import structlog
 
@@ -19,12 +19,18 @@ RECOVER_AT_ONCE = 500
 
 
 class Recovery:
-    """Looks for unfinished sagas whose worker is gone."""
+    """Looks for unfinished sagas whose worker is gone.
 
-    def __init__(self, sagas: Sagas, workers: Workers) -> None:
+    Args:
+        definitions: The sagas known here. Those of other definitions are left to workers that know them: a
+            process that knows half of the sagas must not fail the other half.
+    """
+
+    def __init__(self, sagas: Sagas, workers: Workers, definitions: Collection[str]) -> None:
         self._sagas = sagas
         self._workers = workers
-        self._unreadable: set[str] = set()
+        self._definitions = definitions
+        self._left_alone: set[str] = set()
 
     def interrupted(self, running: Container[str]) -> tuple[list[SagaState], float]:
         """Sagas to take over, oldest first, and the seconds after which to look again.
@@ -33,16 +39,20 @@ class Recovery:
         """
         try:
             gone = self._workers.bury()
-            orphans = [id_ for id_ in self._workers.orphans(RECOVER_AT_ONCE) if id_ not in running]
-            found = self._sagas.find_many([id_ for id_ in orphans if id_ not in self._unreadable])
+            orphans = self._workers.orphans(RECOVER_AT_ONCE, self._definitions)
+            wanted = [id_ for id_ in orphans if id_ not in running and id_ not in self._left_alone]
+            found = self._sagas.find_many(wanted)
+            unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
             logger.warning("recovery is put off, the database is away", reason=str(error))
             return [], RECOVER_EVERY_S
         states = [state for state in found.values() if isinstance(state, SagaState)]
         for saga_id, state in found.items():
             if not isinstance(state, SagaState):
-                self._unreadable.add(saga_id)
+                self._left_alone.add(saga_id)
                 logger.error("a saga cannot be read and is left alone", saga_id=saga_id, reason=str(state))
         if states or gone:
             logger.info("taking over interrupted sagas", sagas=len(states), workers_gone=len(gone))
-        return states, 0.0 if len(orphans) == RECOVER_AT_ONCE else RECOVER_EVERY_S
+        for name, count in unknown.items():
+            logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
+        return states, 0.0 if len(wanted) == RECOVER_AT_ONCE else RECOVER_EVERY_S

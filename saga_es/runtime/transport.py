@@ -11,7 +11,6 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     NewConnectionError,
-    PoolError,
 )
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -71,7 +70,7 @@ class HttpTransport:
             )
             content = response.read(ANSWER_LIMIT + 1, decode_content=True)
             response.drain_conn() if len(content) <= ANSWER_LIMIT else response.close()
-        except (NewConnectionError, ConnectTimeoutError, PoolError) as error:
+        except (NewConnectionError, ConnectTimeoutError) as error:  # their relatives come after sending
             raise NotSentError(f"{self._base_url} cannot be reached: {error}") from error
         except (HTTPError, OSError) as error:
             raise AnswerLostError(f"no answer from {self._base_url}: {error}") from error

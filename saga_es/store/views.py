@@ -48,14 +48,13 @@ class View:
         return column
 
     def fold(self, events: Iterable[Recorded]) -> Change:
-        """What the events of one stream, in order, set all together."""
-        row: dict[str, Any] | None = {}
+        """What the events of one stream, in order, set all together; a row once removed stays so."""
+        row: dict[str, Any] = {}
         for event in events:
             change = self.change(event)
             if change is None:
-                row = None
-            elif change:
-                row = {**(row or {}), **change}
+                return None
+            row |= change
         return row
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 
 from saga_es.core.state import UNFINISHED
@@ -134,21 +133,29 @@ class Workers:
                 connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id.in_(gone)))
         return gone
 
-    def orphans(self, limit: int, sagas_named: Sequence[str] | None = None) -> list[str]:
-        """Unfinished sagas without a living worker, oldest first, at most `limit`."""
-        living = sa.select(saga_workers.c.worker_id)
+    def orphans(self, limit: int, names: Collection[str]) -> list[str]:
+        """Unfinished sagas of these definitions without a living worker, oldest first, at most `limit`."""
         query = (
             sa.select(sagas.c.saga_id)
-            .where(sagas.c.status.in_([status.value for status in sorted(UNFINISHED)]))
-            .where(sagas.c.owner.is_(None) | sagas.c.owner.not_in(living))
+            .where(_is_orphan(), sagas.c.name.in_(sorted(names)))
             .order_by(sagas.c.created_at, sagas.c.saga_id)
             .limit(limit)
         )
-        if sagas_named is not None:
-            query = query.where(sagas.c.name.in_(sagas_named))
         with self._database.reading() as connection:
             return list(connection.scalars(query))
 
-    def count(self, connection: Connection) -> int:
-        """How many workers have a row."""
-        return connection.scalar(sa.select(sa.func.count()).select_from(saga_workers)) or 0
+    def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
+        """How many unfinished sagas without a living worker there are of other definitions, by name."""
+        query = (
+            sa.select(sagas.c.name, sa.func.count().label("sagas"))
+            .where(_is_orphan(), sagas.c.name.not_in(sorted(names)))
+            .group_by(sagas.c.name)
+        )
+        with self._database.reading() as connection:
+            return {row.name: row.sagas for row in connection.execute(query)}
+
+
+def _is_orphan() -> sa.ColumnElement[bool]:
+    living = sa.select(saga_workers.c.worker_id)
+    unfinished = sagas.c.status.in_([status.value for status in sorted(UNFINISHED)])
+    return unfinished & (sagas.c.owner.is_(None) | sagas.c.owner.not_in(living))
