@@ -4,8 +4,9 @@ from saga_es.application import App
 from saga_es.bootstrap import open_engine
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Participant, Saga
+from saga_es.definition import Saga
 from saga_es.errors import SagaError, SagaExists, StepRejected, StepUnavailable, StoreUnavailable
+from saga_es.request import Participant
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle, SagaResult
 

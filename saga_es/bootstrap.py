@@ -14,8 +14,9 @@ import msgspec
 import structlog
 
 from saga_es.application import App
-from saga_es.definition import Request, Saga
+from saga_es.definition import Saga
 from saga_es.errors import SettingsError
+from saga_es.request import Request
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport

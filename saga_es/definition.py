@@ -13,82 +13,23 @@ Mistakes are `DefinitionError`s while the saga is being written, not surprises w
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
-import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
-from urllib.parse import quote
 
 import msgspec
 
 from saga_es.core.plan import BACKWARD, FORWARD, Plan, RetryPolicy, StepPlan, plan_id
 from saga_es.errors import DefinitionError
+from saga_es.request import Function, Request, parameters
 
-Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
 
 NAME_LIMIT = 100
 """Characters of a saga's or a step's name."""
 
-_FIELD = re.compile(r"[A-Za-z_]\w*(\[\w+\])*")
 _CALL_NAMES = frozenset({"input", "key", "saga_id"})
 _REQUIRED: Any = object()
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A call to a participant over HTTP, as a value; made with `Participant.post` and its siblings.
-
-    Attributes:
-        participant: Who is called; where it lives is a setting.
-        path: May hold `{names}` like those of a step function, with indexes: `/seats/{booking[seat_id]}`.
-        body: A function that makes the JSON body, given what its parameters name.
-    """
-
-    participant: str
-    method: str
-    path: str
-    body: Function | None = None
-
-    def __post_init__(self) -> None:
-        _names_in(self.path)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The names the path and the body refer to."""
-        return tuple(dict.fromkeys([*_names_in(self.path), *(_parameters(self.body) if self.body else ())]))
-
-    def url_path(self, given: Mapping[str, Any]) -> str:
-        """The path with its names filled in, each value quoted so that it stays one segment."""
-        return _QuotingFormatter().vformat(self.path, (), given)
-
-    def json_body(self, given: Mapping[str, Any]) -> Any:
-        """The body as a value to be written as JSON; None when the request has none."""
-        return None if self.body is None else self.body(**{name: given[name] for name in _parameters(self.body)})
-
-
-class Participant:
-    """A service that takes part in sagas, known by a name.
-
-    Its calls go to the base URL of the setting `SAGA_ES_PARTICIPANT_<NAME>`; without one, to the application
-    in this process.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def post(self, path: str, body: Function | None = None) -> Request:
-        """A POST to this participant."""
-        return Request(self.name, "POST", path, body)
-
-    def put(self, path: str, body: Function | None = None) -> Request:
-        """A PUT to this participant."""
-        return Request(self.name, "PUT", path, body)
-
-    def delete(self, path: str, body: Function | None = None) -> Request:
-        """A DELETE to this participant."""
-        return Request(self.name, "DELETE", path, body)
 
 
 Callee = Function | Request
@@ -106,7 +47,8 @@ class Step(msgspec.Struct, frozen=True):
 class Saga:
     """A saga definition.
 
-    Steps run in the order in which they are written. Each step has a compensation, or says
+    Steps run one after the other, in the order in which they are written, unless `after` says what a step waits
+    for: steps that wait for nothing that is not done run at the same time. Each step has a compensation, or says
     `compensation=None` when there is nothing to undo.
 
     Args:
@@ -131,6 +73,7 @@ class Saga:
         self,
         *,
         title: str | None = ...,
+        after: Sequence[Function | str] | None = ...,
         retry: RetryPolicy = ...,
         timeout_s: float = ...,
         compensation: None = ...,
@@ -140,6 +83,7 @@ class Saga:
         action: F | None = None,
         *,
         title: str | None = None,
+        after: Sequence[Function | str] | None = None,
         retry: RetryPolicy = FORWARD,
         timeout_s: float = 30.0,
         compensation: Any = _REQUIRED,
@@ -149,6 +93,8 @@ class Saga:
         Args:
             action: The function, when the decorator is written without brackets.
             title: What people read; the name in words if left out.
+            after: The steps that must be done before this one starts, as functions or names; the one written
+                before it if left out. An empty list: it starts at once.
             retry: How often and how far apart the action is tried.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
             compensation: None when there is nothing to undo; otherwise leave it out and use `compensates`.
@@ -159,7 +105,7 @@ class Saga:
 
         def decorate(function: F) -> F:
             name = function.__name__
-            self._add(Step(_step_plan(name, title, retry, timeout_s, BACKWARD), function, None))
+            self._add(Step(_step_plan(name, title, _names(after), retry, timeout_s), function, None))
             if compensation is None:
                 self._put(name, compensation=None, policy=None)
             return function
@@ -191,6 +137,7 @@ class Saga:
         *,
         compensation: Request | None,
         title: str | None = None,
+        after: Sequence[Function | str] | None = None,
         retry: RetryPolicy = FORWARD,
         compensation_retry: RetryPolicy = BACKWARD,
         timeout_s: float = 30.0,
@@ -202,6 +149,7 @@ class Saga:
             action: What is called.
             compensation: What undoes it; None when there is nothing to undo.
             title: What people read; the name in words if left out.
+            after: As for `step`.
             retry: How often and how far apart the action is tried.
             compensation_retry: The same for the compensation.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
@@ -209,7 +157,7 @@ class Saga:
         Raises:
             DefinitionError: The name is taken, or a path or body names nothing known at this point.
         """
-        self._add(Step(_step_plan(name, title, retry, timeout_s, BACKWARD), action, None))
+        self._add(Step(_step_plan(name, title, _names(after), retry, timeout_s), action, None))
         self._put(name, compensation, None if compensation is None else compensation_retry)
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
@@ -260,10 +208,25 @@ class Saga:
             )
         if name in self._steps:
             raise DefinitionError(f"saga {self.name!r} has two steps named {name!r}")
-        self._check_names(name, step.action, frozenset(self._steps) | _CALL_NAMES)
+        for other in step.plan.after or ():
+            if other not in self._steps:
+                raise DefinitionError(
+                    f"saga {self.name!r}: step {name!r} is to come after {other!r}, but no step of that name is "
+                    f"written before it; there are {', '.join(self._steps) or 'none'}"
+                )
         self._steps[name] = step
+        try:
+            self._check_names(name, step.action, self._before(name) | _CALL_NAMES)
+        except DefinitionError:
+            del self._steps[name]
+            raise
         self._undecided.add(name)
         self._plan = self._plan_id = None
+
+    def _before(self, name: str) -> frozenset[str]:
+        """The steps that are surely done when this one starts."""
+        plan = Plan(self.name, tuple(step.plan for step in self._steps.values()))
+        return frozenset(other for other in self._steps if name in plan.behind(other))
 
     def _put(self, name: str, compensation: Callee | None, policy: RetryPolicy | None) -> None:
         step = self._steps.get(name)
@@ -275,8 +238,8 @@ class Saga:
         if name not in self._undecided:
             raise DefinitionError(f"saga {self.name!r}: the compensation of step {name!r} is already settled")
         if compensation is not None:
-            earlier = list(self._steps)[: list(self._steps).index(name) + 1]
-            self._check_names(name, compensation, frozenset(earlier) | _CALL_NAMES | {"action_key"})
+            known = self._before(name) | {name, "action_key"} | _CALL_NAMES
+            self._check_names(name, compensation, known)
         plan = msgspec.structs.replace(step.plan, compensation=policy)
         self._steps[name] = msgspec.structs.replace(step, plan=plan, compensation=compensation)
         self._undecided.discard(name)
@@ -293,51 +256,20 @@ class Saga:
 
 def needs(callee: Callee) -> tuple[str, ...]:
     """The names a callee asks for."""
-    return callee.needs if isinstance(callee, Request) else _parameters(callee)
+    return callee.needs if isinstance(callee, Request) else parameters(callee)
 
 
-def _parameters(function: Function) -> tuple[str, ...]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(f"the parameters of {function!r} cannot be read; wrap it in a function") from error
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise DefinitionError(f"{function!r} must name each of its parameters, not {parameter}")
-    return tuple(p.name for p in parameters if p.default is p.empty)
+def _names(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:
+    if steps is None:
+        return None
+    return tuple(dict.fromkeys(step if isinstance(step, str) else step.__name__ for step in steps))
 
 
 def _step_plan(
-    name: str, title: str | None, retry: RetryPolicy, timeout_s: float, compensation: RetryPolicy
+    name: str, title: str | None, after: tuple[str, ...] | None, retry: RetryPolicy, timeout_s: float
 ) -> StepPlan:
     if not timeout_s > 0 or math.isinf(timeout_s):
         rule = "finite" if math.isinf(timeout_s) else "more than 0"
         raise DefinitionError(f"step {name!r}: timeout_s must be {rule}, not {timeout_s}")
     words = name.replace("_", " ").capitalize()
-    return StepPlan(name=name, title=title or words, retry=retry, compensation=compensation, timeout_s=timeout_s)
-
-
-def _names_in(path: str) -> list[str]:
-    """The names a path asks for: `{name}` or `{name[index]}`, and nothing cleverer."""
-    try:
-        parts = list(string.Formatter().parse(path))
-    except ValueError as error:
-        raise DefinitionError(f"the path {path!r} cannot be read: {error}") from error
-    names = []
-    for _, field, spec, conversion in parts:
-        if field is None:
-            continue
-        if conversion or "{" in (spec or "") or not _FIELD.fullmatch(field):
-            raise DefinitionError(
-                f"the path {path!r} may hold {{name}} and {{name[index]}}, but not reach into attributes: {{{field}}}"
-            )
-        names.append(field.partition("[")[0])
-    return names
-
-
-class _QuotingFormatter(string.Formatter):
-    def format_field(self, value: Any, format_spec: str) -> str:
-        segment = quote(str(super().format_field(value, format_spec)), safe="")
-        if segment in {"", ".", ".."}:  # these mean another path altogether
-            raise ValueError(f"{value!r} cannot be a segment of a path")
-        return segment
+    return StepPlan(name=name, title=title or words, after=after, retry=retry, timeout_s=timeout_s)

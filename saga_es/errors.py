@@ -40,6 +40,15 @@ class DefinitionError(SagaError):
     """A saga is written wrongly; raised while it is being built, never while it runs."""
 
 
+class CannotServe(SagaError):
+    """The address is taken, or is none of this machine's."""
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(f"cannot serve on {host}:{port}: {why}; choose another with --host and --port")
+        self.host = host
+        self.port = port
+
+
 class SettingsError(SagaError):
     """One or more settings are wrong; all of them are reported at once.
 
@@ -83,6 +92,25 @@ class VersionConflict(SagaError):
         )
         self.stream_id = stream_id
         self.expected_version = expected_version
+
+
+class BadStreamId(SagaError, ValueError):
+    """An id that the log does not take."""
+
+    def __init__(self, stream_id: str, limit: int) -> None:
+        super().__init__(
+            f"an id has 1 to {limit} characters, without NUL and unpaired surrogates; "
+            f"this one has {len(stream_id)}: {stream_id!a:.80}"
+        )
+        self.stream_id = stream_id
+
+
+class NothingToAppend(SagaError, ValueError):
+    """An append without events."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(f"an append to {stream_id!a} without events does nothing; leave it out")
+        self.stream_id = stream_id
 
 
 class PayloadTooLarge(SagaError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any
@@ -13,7 +14,7 @@ from waitress.server import BaseWSGIServer
 
 from saga_es.api import create_flask_app
 from saga_es.bootstrap import Node
-from saga_es.errors import SettingsError
+from saga_es.errors import CannotServe
 
 logger = structlog.get_logger("saga_es")
 
@@ -30,18 +31,16 @@ def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]
         ready: Told the base URL once requests are answered.
 
     Raises:
-        SettingsError: The address cannot be served on.
+        CannotServe: The address is taken, or is none of this machine's.
     """
     whole = create_flask_app(node)
     node.answer_calls_with(whole.wsgi_app)
     server = _listen(node, whole if only is None else create_flask_app(node, only))
-    signal.signal(signal.SIGTERM, _stop)
+    _stop_gracefully_when_asked(node)
     try:
         node.open()
         ready(f"http://{node.settings.host}:{server.effective_port}")
         server.run()
-    except (KeyboardInterrupt, SystemExit):
-        logger.info("stopping", grace_s=node.settings.grace_s)
     finally:
         server.close()
         node.close()
@@ -60,8 +59,16 @@ def _listen(node: Node, app: Any) -> BaseWSGIServer:
             ident=None,
         )
     except (OSError, ValueError) as error:
-        raise SettingsError([f"host and port: cannot serve on {settings.host}:{settings.port}: {error}"]) from error
+        raise CannotServe(settings.host, settings.port, str(error)) from error
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit
+def _stop_gracefully_when_asked(node: Node) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        logger.info("stopping", grace_s=node.settings.grace_s)
+        # The engine stops first, beside us: requests that wait for a saga are answered when the grace is over, and
+        # only then can the server's threads end.
+        threading.Thread(target=node.engine.close, args=(node.settings.grace_s,), name="saga-es-stop").start()
+        raise SystemExit
+
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, stop)

@@ -13,6 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.errors import SettingsError
 from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
+from saga_es.store.database import parse_url
 
 PREFIX = "SAGA_ES_"
 _PARTICIPANT = PREFIX + "PARTICIPANT_"
@@ -79,11 +80,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**loaded)
 
 
+def _is_usable(url: str) -> None:
+    try:
+        parse_url(url)
+    except SettingsError as error:
+        raise ValidationError(list(error.problems)) from error
+
+
 class _Schema(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    database_url = fields.String(validate=validate.Length(min=1))
+    database_url = fields.String(validate=_is_usable)
     app = fields.String(validate=validate.Regexp(r"^[\w.]+(:\w+)?$", error="write `package` or `package:attribute`"))
     host = fields.String(validate=validate.Length(min=1))
     port = fields.Integer(validate=validate.Range(0, 65_535))

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Response
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from saga_es import Participant, Saga
-from saga_es.api import EXECUTION_HEADERS, Day, ExecutionSchema, StartedSchema, Text, execute
+from saga_es.api import EXECUTION_HEADERS, Blueprint, Day, ExecutionSchema, StartedSchema, Text, execute
 
 Input = dict[str, Any]
 

@@ -12,10 +12,9 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import sqlalchemy as sa
 from flask import Response, request
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from saga_es.api import Id, PageSchema, Problem, json_response, node, page_of
+from saga_es.api import Blueprint, Id, PageSchema, Problem, json_response, node, page_of
 from saga_es.participant import NotSeen, Records, TakenElsewhere, Tombstoned, record_view
 
 KEY_HEADER = {
@@ -98,8 +97,11 @@ class Service:
 
     def find(self, record_id: str) -> Response:
         """One active record."""
-        with node().database.reading() as connection:
-            row = connection.execute(sa.select(self.table).where(self.table.c.id == record_id)).mappings().first()
+        row = None
+        if is_uuid(record_id):
+            with node().database.reading() as connection:
+                query = sa.select(self.table).where(self.table.c.id == str(UUID(record_id)))
+                row = connection.execute(query).mappings().first()
         if row is None:
             raise Problem(404, f"no active {self.noun.lower()} has the id {record_id!r}")
         return json_response(on_the_wire(dict(row)))
@@ -230,6 +232,15 @@ class Service:
         )
 
 
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in any of its spellings."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def on_the_wire(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a service's table as its record goes over the wire."""
     return {**row, "status": "active"}
@@ -239,7 +250,4 @@ def _id_for(key: str | None, category: str) -> str:
     """The id a key stands for: a UUID is taken as it is, any other text stands for one of its own."""
     if not key:
         return str(uuid4())
-    try:
-        return str(UUID(key))
-    except ValueError:
-        return str(uuid5(NAMESPACE_URL, f"{category}/{key}"))
+    return str(UUID(key)) if is_uuid(key) else str(uuid5(NAMESPACE_URL, f"{category}/{key}"))

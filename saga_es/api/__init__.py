@@ -1,6 +1,7 @@
 """Expose: the HTTP API of the engine, and what an application's own blueprints need to look the same."""
 
 from saga_es.api.application import create_flask_app
+from saga_es.api.blueprint import Blueprint
 from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
 from saga_es.api.fields import Day, Id, Text
 from saga_es.api.problems import Problem
@@ -10,6 +11,7 @@ from saga_es.api.sagas import summaries
 
 __all__ = [
     "EXECUTION_HEADERS",
+    "Blueprint",
     "Day",
     "ExecutionSchema",
     "Id",

@@ -18,6 +18,11 @@ class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
 
     ERROR_SCHEMA = ProblemSchema
 
+    def _register_responses(self) -> None:
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"  # for errors, which alone are registered here
+        super()._register_responses()
+        del self.DEFAULT_RESPONSE_CONTENT_TYPE
+
     def _register_error_handlers(self) -> None:
         """Leave errors to `register_problem_handlers`."""
 
@@ -32,12 +37,13 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     app = Flask("saga_es")
     app.extensions["saga_es"] = node
     app.config.update(_configuration(node))
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     api = ProblemApi(app)
     parts = [blueprints for part, blueprints in node.app.parts.items() if only is None or part in only]
     for blueprint in (blueprint for blueprints in [node.app.everywhere, *parts] for blueprint in blueprints):
         api.register_blueprint(blueprint)
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": node.app.name}))
+    app.register_blueprint(
+        get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": node.app.name, "validatorUrl": None})
+    )
     register_problem_handlers(app)
     app.before_request(_only_json)
     return app

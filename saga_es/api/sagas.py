@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from flask import Response
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
+from saga_es.api.blueprint import Blueprint
 from saga_es.api.responses import PageSchema, json_response, node, page_of
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.errors import NotFound

@@ -6,7 +6,6 @@ yields no events. One answer yields the outcome together with the next intent, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -46,12 +45,11 @@ from saga_es.core.state import SagaState, SagaStatus, StepStatus, evolve
 
 def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: PLR0911 (a table: one return a fact)
     """The events that follow from a fact; empty when it changes nothing."""
-    if state.status.ended:
+    if state.status.ended or (state.version == 0) is not isinstance(fact, Start):
         return []
     match fact:
         case Start(plan_id, input_, worker):
-            started = SagaStarted(state.plan.saga, plan_id, input_, worker)
-            return [] if state.version else _and_then(state, started)
+            return _and_then(state, SagaStarted(state.plan.saga, plan_id, input_, worker))
         case CallReturned() if not _is_out(state, fact):
             return []
         case CallReturned(step, direction, _, outcome):
@@ -74,10 +72,13 @@ def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetim
     if isinstance(outcome, Completed):
         return _and_then(state, StepCompleted(name, outcome.result))
     attempt = state.step(name).attempts
+    turned_round = state.status is SagaStatus.COMPENSATING
     seed = f"{state.saga_id}/{name}/{Direction.ACTION}"
-    retry_at = _retry_at(state.plan.step(name).retry, attempt, outcome, seed, now)
+    retry_at = None if turned_round else _retry_at(state.plan.step(name).retry, attempt, outcome, seed, now)
     failed = StepFailed(name, attempt, _failure(outcome), outcome.error, retry_at)
-    return [failed] if retry_at else _and_then(state, failed, SagaAborted(name, outcome.error))
+    if retry_at:
+        return [failed]
+    return _and_then(state, failed, *([] if turned_round else [SagaAborted(name, outcome.error)]))
 
 
 def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
@@ -101,37 +102,32 @@ def _and_then(state: SagaState, *events: SagaEvent) -> list[SagaEvent]:
     return [*events, *_next(state)]
 
 
-def _next(state: SagaState) -> Iterator[SagaEvent]:
+def _next(state: SagaState) -> list[SagaEvent]:
     match state.status:
         case SagaStatus.IN_PROGRESS:
-            yield from _next_action(state)
-        case SagaStatus.COMPENSATING:
-            yield from _next_compensation(state)
+            return _next_actions(state)
+        case SagaStatus.COMPENSATING if not state.actions_out:
+            return _next_compensations(state)
         case _:
-            return
+            return []
 
 
-def _next_action(state: SagaState) -> Iterator[SagaEvent]:
-    for step in state.plan.steps:
-        match state.step(step.name).status:
-            case StepStatus.COMPLETED:
-                continue
-            case StepStatus.PENDING:
-                yield StepStarted(step.name, 1)
-                return
-            case _:  # a call is out, or a timer is set: its answer decides
-                return
-    yield SagaCompleted()
+def _next_actions(state: SagaState) -> list[SagaEvent]:
+    """Every step starts as soon as all it waits for is done."""
+    done = {step.name for step in state.plan.steps if state.step(step.name).status is StepStatus.COMPLETED}
+    if len(done) == len(state.plan.steps):
+        return [SagaCompleted()]
+    pending = (step.name for step in state.plan.steps if state.step(step.name).status is StepStatus.PENDING)
+    return [StepStarted(name, 1) for name in pending if done.issuperset(state.plan.after(name))]
 
 
-def _next_compensation(state: SagaState) -> Iterator[SagaEvent]:
-    for name in reversed(state.effects):
-        if state.step(name).status is StepStatus.COMPENSATING:
-            return
-        if state.plan.step(name).compensation is not None:
-            yield CompensationStarted(name, 1)
-            return
-    yield SagaCompensated()
+def _next_compensations(state: SagaState) -> list[SagaEvent]:
+    """Last first: a step is undone when all that came after it, by the plan, is undone."""
+    standing = [name for name in reversed(state.effects) if state.plan.step(name).compensation is not None]
+    if not standing:
+        return [SagaCompensated()]
+    free = [name for name in standing if state.plan.behind(name).isdisjoint(standing)]
+    return [CompensationStarted(name, 1) for name in free if state.step(name).status is not StepStatus.COMPENSATING]
 
 
 # ── Trying again ─────────────────────────────────────────────────────────────────────────────────────────

@@ -69,6 +69,7 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: The step's key, unique in its saga; results are known by it.
         title: What people read.
+        after: The steps that must be done before this one starts; None: the one written before it.
         retry: How the action is tried.
         compensation: How the compensation is tried; None when there is nothing to compensate.
         timeout_s: Seconds one attempt may take before its outcome counts as unknown.
@@ -76,13 +77,14 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     title: str
+    after: tuple[str, ...] | None = None
     retry: RetryPolicy = FORWARD
     compensation: RetryPolicy | None = BACKWARD
     timeout_s: float = 30.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The steps of a saga, in the order in which they run."""
+    """The steps of a saga: each after those it waits for, which are written before it."""
 
     saga: str
     steps: tuple[StepPlan, ...]
@@ -93,6 +95,23 @@ class Plan(msgspec.Struct, frozen=True):
             if step.name == name:
                 return step
         raise KeyError(name)
+
+    def after(self, name: str) -> tuple[str, ...]:
+        """The steps that must be done before this one starts."""
+        before: tuple[str, ...] = ()
+        for step in self.steps:
+            if step.name == name:
+                return before if step.after is None else step.after
+            before = (step.name,)
+        raise KeyError(name)
+
+    def behind(self, name: str) -> frozenset[str]:
+        """All steps that wait for this one, also by way of others."""
+        found: set[str] = set()
+        for step in self.steps:
+            if not found.union((name,)).isdisjoint(self.after(step.name)):
+                found.add(step.name)
+        return frozenset(found)
 
 
 def plan_id(plan: Plan) -> str:

@@ -113,6 +113,11 @@ class SagaState(msgspec.Struct, frozen=True):
         return {name: step.result for name, step in self.steps.items() if step.status is StepStatus.COMPLETED}
 
     @property
+    def actions_out(self) -> bool:
+        """Whether some action was called and has not been answered."""
+        return any(step.status is StepStatus.IN_PROGRESS for step in self.steps.values())
+
+    @property
     def current_step_index(self) -> int:
         """How many steps are done, going forward: the place (0-based) of the step that runs, failed, or comes next."""
         if self.failed_step is not None:
@@ -144,8 +149,8 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
         case SagaTakenOver(worker):
             status = SagaStatus.IN_PROGRESS if state.status is SagaStatus.PENDING else state.status
             return replace(state, version=version, owner=worker, status=status)
-        case SagaAborted(step, error):
-            return replace(state, version=version, status=SagaStatus.COMPENSATING, failed_step=step, error=error)
+        case SagaAborted():
+            return _aborted(state, event)
         case SagaCompleted():
             return replace(state, version=version, status=SagaStatus.COMPLETED)
         case SagaCompensated():
@@ -183,6 +188,21 @@ def _open_intent(name: str, step: StepState) -> Intent | None:
 def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
     step = replace(state.step(name), **changes)
     return replace(state, version=state.version + 1, steps={**state.steps, name: step})
+
+
+def _aborted(state: SagaState, aborted: SagaAborted) -> SagaState:
+    """Steps that wait to be tried again never will be; those in doubt may have happened."""
+    waiting = {name: step for name, step in state.steps.items() if step.waiting is not None}
+    given_up = {name: replace(step, status=StepStatus.FAILED, waiting=None) for name, step in waiting.items()}
+    return replace(
+        state,
+        version=state.version + 1,
+        status=SagaStatus.COMPENSATING,
+        failed_step=aborted.step,
+        error=aborted.error,
+        steps={**state.steps, **given_up},
+        effects=(*state.effects, *(name for name, step in waiting.items() if step.in_doubt)),
+    )
 
 
 def _step_failed(state: SagaState, failed: StepFailed) -> SagaState:

@@ -18,17 +18,16 @@ from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id, saga_id_for
-from saga_es.runtime.inbox import Append, Begin, Chore, Follow, Inbox, Item
+from saga_es.runtime.inbox import Append, Begin, Chore, Follow, Inbox, Item, refuse
 from saga_es.runtime.loop import Loop, is_same_start
 from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft, Recorded
+from saga_es.store.log import Draft, Recorded, check_stream_id
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 
 logger = structlog.get_logger("saga_es")
 
-SAGA_ID_LIMIT = 64
 COMMIT_PATIENCE_S = 10.0
 """How long a caller waits for its commit before it is told that the database is away."""
 
@@ -62,6 +61,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
         self._stop_at: datetime | None = None
         self._closed = False
+        self._closing = threading.Lock()
         self._loop = Loop(
             writer=writer,
             sagas=sagas,
@@ -96,14 +96,15 @@ class Engine:
 
         Raises:
             SagaExists: The id or key stands for a saga with another input.
+            BadStreamId: The id is none the log takes.
             StoreUnavailable: The database does not take the start; when it is back, it may yet.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
         """
         definition = self._definition(saga)
-        chosen = saga_id or (saga_id_for(definition.name, key) if key is not None else None)
-        if chosen is not None and len(chosen) > SAGA_ID_LIMIT:
-            raise ValueError(f"a saga id has at most {SAGA_ID_LIMIT} characters, not {len(chosen)}")
+        chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
+        if chosen is not None:
+            check_stream_id(chosen)
         handle = Handle(chosen or new_id())
         begin = Begin(handle.saga_id, definition, self._as_recorded(definition, input or {}), handle)
         if chosen is not None and (existing := self._sagas.find(chosen)) is not None:
@@ -162,17 +163,26 @@ class Engine:
 
     def close(self, grace_s: float = 5.0) -> None:
         """Stop: no new calls, `grace_s` seconds for those that are out; the rest is for the next worker."""
-        if self._closed:
-            return
+        with self._closing:
+            if not self._closed:
+                self._close(grace_s)
+
+    def _close(self, grace_s: float) -> None:
         self._closed = True
         self._loop.stop_calling()
         self._stop_at = self._clock.now() + timedelta(seconds=grace_s)
         self._clock.wake()
         self._inbox.put(Chore.STOP)
-        if self._thread.ident is not None:
+        was_open = self._thread.ident is not None
+        if was_open:
             self._thread.join(grace_s + COMMIT_PATIENCE_S)
         self._executor.close()
-        self._loop.abandon(StoreUnavailable("the engine was stopped; the saga goes on with the next worker"))
+        stopped = StoreUnavailable("the engine was stopped; what is in the log goes on with the next worker")
+        for item in self._inbox.take():
+            refuse(item, stopped)
+        self._loop.abandon(stopped)
+        if not was_open:
+            return
         try:
             self._loop.leave()
         except StoreUnavailable as error:
@@ -227,7 +237,7 @@ class Engine:
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise PayloadUnencodable(f"the input of {definition.name!r} has no JSON form: {error}") from error
         event = SagaStarted(definition.name, definition.plan_id, normal, self._loop.worker_id)
-        self._writer.prepare(Draft("", SAGA, 0, (event,), self._clock.now()))
+        self._writer.prepare(Draft("new", SAGA, 0, (event,), self._clock.now()))
         return normal
 
     def _record_plans(self) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unknown
-from saga_es.definition import Callee, Request, needs
+from saga_es.definition import Callee, needs
+from saga_es.request import Request
 from saga_es.runtime.answers import outcome_of_answer, outcome_of_error, text
 from saga_es.runtime.pool import Pool
 from saga_es.runtime.transport import NotSentError, Transport

@@ -74,6 +74,19 @@ class Chore(Enum):
 Item = Begin | Tell | Append | Follow | Chore
 
 
+def refuse(item: Item, error: Exception) -> None:
+    """Tell whoever waits for an item that it will not be looked at."""
+    match item:
+        case Begin(handle=handle) | Follow(handle):
+            handle.mark_failed(error)
+        case Append(done=done):
+            done.set_exception(error)
+        case Tell() | Chore():
+            pass
+        case _:
+            assert_never(item)
+
+
 class Inbox:
     """A queue that is emptied in one go."""
 

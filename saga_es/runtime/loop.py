@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
+import msgspec
 import structlog
 
 from saga_es.core.decide import decide
@@ -81,7 +82,7 @@ class Loop:
             does not.
     """
 
-    def __init__(  # noqa: PLR0913 (its collaborators, each by name)
+    def __init__(
         self,
         *,
         writer: Writer,
@@ -213,14 +214,17 @@ class Loop:
         if not is_same_start(state, begin.definition.name, begin.input):
             begin.handle.mark_failed(SagaExists(begin.saga_id))
             return
-        run.handles.append(begin.handle)
+        self._attach(run, begin.handle)
+
+    def _attach(self, run: Run, handle: Handle) -> None:
+        run.handles.append(handle)
         if run.state.version:
-            begin.handle.mark_started()
+            handle.mark_started()
 
     def _follow(self, handle: Handle) -> None:
         run = self._runs.get(handle.saga_id)
         if run is not None:
-            run.handles.append(handle)
+            self._attach(run, handle)
             return
         self._followers.add(handle)
         self._look_after([handle.saga_id])
@@ -360,5 +364,9 @@ class Loop:
 
 
 def is_same_start(state: SagaState, saga: str, input_: object) -> bool:
-    """Whether a saga that exists is the one a start asks for."""
-    return state.plan.saga == saga and state.input == input_
+    """Whether a saga that exists is the one a start asks for. Inputs are compared as JSON: `true` is not 1."""
+    return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)
+
+
+def _canonical(value: object) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")

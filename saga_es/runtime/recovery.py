@@ -46,7 +46,12 @@ class Recovery:
         except StoreUnavailable as error:
             logger.warning("recovery is put off, the database is away", reason=str(error))
             return [], RECOVER_EVERY_S
-        states = [state for state in found.values() if isinstance(state, SagaState)]
+        # Between the two looks a saga may have found a home, or its end.
+        states = [
+            state
+            for saga_id, state in found.items()
+            if isinstance(state, SagaState) and state.owner == orphans[saga_id] and not state.status.ended
+        ]
         for saga_id, state in found.items():
             if not isinstance(state, SagaState):
                 self._left_alone.add(saga_id)
@@ -55,4 +60,4 @@ class Recovery:
             logger.info("taking over interrupted sagas", sagas=len(states), workers_gone=len(gone))
         for name, count in unknown.items():
             logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
-        return states, 0.0 if len(wanted) == RECOVER_AT_ONCE else RECOVER_EVERY_S
+        return states, 0.0 if len(states) == RECOVER_AT_ONCE else RECOVER_EVERY_S

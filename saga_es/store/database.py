@@ -38,7 +38,7 @@ class Database:
     """
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
-        self.url = _parse(url)
+        self.url = parse_url(url)
         self.kind = self.url.get_backend_name().replace("mariadb", "mysql")
         self.engine = sa.create_engine(self.url, **self._options(pool_size))
         if self.kind == "sqlite":
@@ -88,7 +88,12 @@ class Database:
                 return {**options, "pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
 
 
-def _parse(text: str) -> URL:
+def parse_url(text: str) -> URL:
+    """The URL with its driver.
+
+    Raises:
+        SettingsError: It cannot be used.
+    """
     try:
         url = sa.make_url(text)
         driver = url.drivername if "+" in url.drivername else _DRIVERS[url.drivername]
@@ -97,9 +102,9 @@ def _parse(text: str) -> URL:
     except (ArgumentError, KeyError, NoSuchModuleError, ValueError) as error:
         shown = text.partition("://")[0] or text
         kinds = "sqlite:///FILE, postgresql://…, mysql://… or mariadb://…"
-        raise SettingsError([f"database-url: cannot use {shown!r}; write {kinds}"]) from error
+        raise SettingsError([f"cannot use {shown!r}; write {kinds}"]) from error
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise SettingsError(["database-url: an SQLite database in memory is lost in a crash; name a file"])
+        raise SettingsError(["an SQLite database in memory is lost in a crash; name a file"])
     return url
 
 

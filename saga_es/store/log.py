@@ -12,10 +12,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from saga_es.errors import BadStreamId, NothingToAppend
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.tables import saga_events
 
+STREAM_ID_LIMIT = 64
 FOLLOW_EVERY_S = 0.25
 FOLLOW_BACK = 2000
 
@@ -78,9 +80,14 @@ class Log:
         """The rows of a draft.
 
         Raises:
+            BadStreamId: The log does not take such an id.
+            NothingToAppend: There are no events in it.
             PayloadTooLarge: An event is larger than the limit.
             PayloadUnencodable: An event has no JSON form.
         """
+        check_stream_id(draft.stream_id)
+        if not draft.events:
+            raise NothingToAppend(draft.stream_id)
         return [
             {
                 "stream_id": draft.stream_id,
@@ -138,7 +145,7 @@ class Log:
     def entries_of(self, stream_ids: Sequence[str]) -> dict[str, list[Entry]]:
         """The rows of several streams, each in order; never decoded."""
         streams: dict[str, list[Entry]] = {stream_id: [] for stream_id in stream_ids}
-        query = _SELECT.where(saga_events.c.stream_id.in_(stream_ids))
+        query = _SELECT.where(saga_events.c.stream_id.in_([id_ for id_ in stream_ids if _is_possible(id_)]))
         with self._database.reading() as connection:
             for row in connection.execute(query.order_by(saga_events.c.stream_id, saga_events.c.version)):
                 streams[row.stream_id].append(_entry(row))
@@ -147,6 +154,8 @@ class Log:
     def entries(self, stream_id: str | None = None, after_position: int = 0, limit: int | None = None) -> list[Entry]:
         """Rows as they stand, of one stream or of the whole log, in the order of positions; never decoded."""
         query = _SELECT.where(saga_events.c.position > after_position).order_by(saga_events.c.position).limit(limit)
+        if stream_id is not None and not _is_possible(stream_id):
+            return []
         if stream_id is not None:
             query = query.where(saga_events.c.stream_id == stream_id)
         with self._database.reading() as connection:
@@ -195,6 +204,28 @@ class Log:
         """
         event = self._codec.decode(entry.category, entry.type, entry.text)
         return Recorded(entry.stream_id, entry.category, entry.version, event, entry.recorded_at)
+
+
+def check_stream_id(stream_id: str) -> None:
+    """Make sure that the log takes this id, the same on every database.
+
+    Raises:
+        BadStreamId: It does not.
+    """
+    try:
+        stream_id.encode()
+    except UnicodeEncodeError:
+        raise BadStreamId(stream_id, STREAM_ID_LIMIT) from None
+    if not 0 < len(stream_id) <= STREAM_ID_LIMIT or "\0" in stream_id:
+        raise BadStreamId(stream_id, STREAM_ID_LIMIT)
+
+
+def _is_possible(stream_id: str) -> bool:
+    try:
+        check_stream_id(stream_id)
+    except BadStreamId:
+        return False
+    return True
 
 
 def _entry(row: Row[Any]) -> Entry:

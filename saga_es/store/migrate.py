@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from saga_es.errors import NotMigrated
+from saga_es.errors import NotMigrated, StoreUnavailable
 from saga_es.store.database import Database
 from saga_es.store.log import Log
 from saga_es.store.views import Views
@@ -21,6 +21,7 @@ from saga_es.store.views import Views
 VERSION_TABLE = "saga_alembic_version"
 """Apart from the application's own `alembic_version`: both may live in one database."""
 
+LOCK_PATIENCE_S = 60
 _LOCK = 5_347_261
 """Any number, the same in all our processes: the name of the lock under which one of them migrates."""
 
@@ -58,8 +59,9 @@ def upgrade(database: Database, log: Log, views: Views) -> list[str]:
     Of processes that start at once, one migrates and the others wait for it.
     """
     with database.writing() as connection, _turn(connection):
+        is_new = current(connection) is None  # then views that are there are of a log that is gone
         command.upgrade(config(connection), "head")
-        return views.create(connection, log)
+        return views.create(connection, log, anew=is_new)
 
 
 def check(database: Database) -> None:
@@ -84,7 +86,10 @@ def _turn(connection: Connection) -> Iterator[None]:
         case "mysql" | "mariadb":
             # DDL commits here, so a lock of the transaction would be gone at once: this one is the connection's.
             name = f"saga_es_{_LOCK}"
-            connection.execute(sa.select(sa.func.get_lock(name, 60)))
+            if connection.scalar(sa.select(sa.func.get_lock(name, LOCK_PATIENCE_S))) != 1:
+                raise StoreUnavailable(
+                    f"another process has been migrating for {LOCK_PATIENCE_S} s; try again when it is done"
+                )
             try:
                 yield
             finally:

@@ -12,6 +12,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from saga_es.store.log import check_stream_id
+
 
 class BadCursorError(ValueError):
     """The cursor is none that a page gave out."""
@@ -44,6 +46,8 @@ def page(
         BadCursorError: The cursor cannot be read.
     """
     (key,) = table.primary_key.columns
+    if any("\0" in str(value) for value in (where or {}).values()):
+        return Page([], None)  # no row has it, and PostgreSQL would not even be asked
     query = sa.select(table).order_by(table.c.created_at.desc(), key.desc()).limit(limit + 1)
     for column, value in (where or {}).items():
         if value is not None:
@@ -67,6 +71,7 @@ def _decode(cursor: str) -> tuple[datetime, str]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         created_at, id_ = msgspec.json.decode(text, type=tuple[datetime, str])
+        check_stream_id(id_)
         return created_at.astimezone(UTC), id_
     except (binascii.Error, msgspec.DecodeError, ValueError, OverflowError) as error:
         raise BadCursorError("this is no cursor; pass on the next_cursor of the page before, unchanged") from error

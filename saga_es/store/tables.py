@@ -53,7 +53,7 @@ class JsonText(TypeDecorator[str]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """`json` on PostgreSQL (which keeps the text, unlike `jsonb`), text that must be JSON elsewhere."""
+        """`json` on PostgreSQL (which keeps the text, unlike `jsonb`), text elsewhere."""
         match dialect.name:
             case "postgresql":
                 return dialect.type_descriptor(_PostgresJsonText())
@@ -74,11 +74,28 @@ class _PostgresJsonText(sa.types.UserDefinedType[str]):
         return sa.cast(colexpr, sa.Text)
 
 
-def key_text(length: int) -> sa.String:
-    """Text compared byte for byte on every database, also on MySQL, whose default ignores case."""
-    return sa.String(length).with_variant(
-        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
-    )
+class KeyText(TypeDecorator[str]):
+    """Text compared byte for byte on every database, also on MySQL, whose default ignores case and final blanks."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self._length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """MySQL and MariaDB each have a name of their own for it."""
+        length = self._length
+        if dialect.name not in {"mysql", "mariadb"}:
+            return dialect.type_descriptor(sa.String(length))
+        collation = "utf8mb4_nopad_bin" if getattr(dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
+        return dialect.type_descriptor(mysql.VARCHAR(length, charset="utf8mb4", collation=collation))
+
+
+def key_text(length: int) -> KeyText:
+    """Text of at most so many characters, compared byte for byte."""
+    return KeyText(length)
 
 
 metadata = sa.MetaData()

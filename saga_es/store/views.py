@@ -76,10 +76,12 @@ class Views:
             for view in self._of_category[category]:
                 _apply(connection, view, recorded)
 
-    def create(self, connection: Connection, log: Log) -> list[str]:
-        """Make the tables that are missing and fill them from the log; the names of those made."""
+    def create(self, connection: Connection, log: Log, *, anew: bool = False) -> list[str]:
+        """Make the tables that are missing (or all: `anew`) and fill them from the log; the names of those made."""
         there = set(sa.inspect(connection).get_table_names())
-        missing = [view for view in self._views if view.name not in there]
+        for view in self._views if anew else ():
+            view.table.drop(connection, checkfirst=True)
+        missing = [view for view in self._views if anew or view.name not in there]
         for view in missing:
             view.table.create(connection)
             for chunk in log.category(connection, view.category):
@@ -99,10 +101,11 @@ def _apply(connection: Connection, view: View, events: Sequence[Recorded]) -> No
     inserts: list[dict[str, Any]] = []
     updates: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     deletes: list[dict[str, Any]] = []
+    blank: dict[str, Any] = dict.fromkeys(view.table.columns.keys())
     for stream_id, recorded in by_stream(events).items():
         row = view.fold(recorded)
         if recorded[0].version == 1:
-            inserts += [{key: stream_id, **row}] if row else []
+            inserts += [{**blank, key: stream_id, **row}] if row else []
         elif row is None:
             deletes.append({"this_row": stream_id})
         elif row:

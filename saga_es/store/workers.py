@@ -133,16 +133,16 @@ class Workers:
                 connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id.in_(gone)))
         return gone
 
-    def orphans(self, limit: int, names: Collection[str]) -> list[str]:
-        """Unfinished sagas of these definitions without a living worker, oldest first, at most `limit`."""
+    def orphans(self, limit: int, names: Collection[str]) -> dict[str, str | None]:
+        """Unfinished sagas of these definitions without a living worker, and their last owners; oldest first."""
         query = (
-            sa.select(sagas.c.saga_id)
+            sa.select(sagas.c.saga_id, sagas.c.owner)
             .where(_is_orphan(), sagas.c.name.in_(sorted(names)))
             .order_by(sagas.c.created_at, sagas.c.saga_id)
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return list(connection.scalars(query))
+            return {row.saga_id: row.owner for row in connection.execute(query)}
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
         """How many unfinished sagas without a living worker there are of other definitions, by name."""

@@ -1,0 +1,114 @@
+"""Requests to participants, as values: what a step calls when it is not a function."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import string
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from saga_es.errors import DefinitionError
+
+Function = Callable[..., Any]
+
+_FIELD = re.compile(r"[A-Za-z_]\w*(\[\w+\])*")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A call to a participant over HTTP, as a value; made with `Participant.post` and its siblings.
+
+    Attributes:
+        participant: Who is called; where it lives is a setting.
+        path: May hold `{names}` like those of a step function, with indexes: `/seats/{booking[seat_id]}`.
+        body: A function that makes the JSON body, given what its parameters name.
+    """
+
+    participant: str
+    method: str
+    path: str
+    body: Function | None = None
+
+    def __post_init__(self) -> None:
+        _names_in(self.path)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names the path and the body refer to."""
+        return tuple(dict.fromkeys([*_names_in(self.path), *(parameters(self.body) if self.body else ())]))
+
+    def url_path(self, given: Mapping[str, Any]) -> str:
+        """The path with its names filled in, each value quoted so that it stays one segment."""
+        return _QuotingFormatter().vformat(self.path, (), given)
+
+    def json_body(self, given: Mapping[str, Any]) -> Any:
+        """The body as a value to be written as JSON; None when the request has none."""
+        return None if self.body is None else self.body(**{name: given[name] for name in parameters(self.body)})
+
+
+class Participant:
+    """A service that takes part in sagas, known by a name.
+
+    Its calls go to the base URL of the setting `SAGA_ES_PARTICIPANT_<NAME>`; without one, to the application
+    in this process.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def post(self, path: str, body: Function | None = None) -> Request:
+        """A POST to this participant."""
+        return Request(self.name, "POST", path, body)
+
+    def put(self, path: str, body: Function | None = None) -> Request:
+        """A PUT to this participant."""
+        return Request(self.name, "PUT", path, body)
+
+    def delete(self, path: str, body: Function | None = None) -> Request:
+        """A DELETE to this participant."""
+        return Request(self.name, "DELETE", path, body)
+
+
+def parameters(function: Function) -> tuple[str, ...]:
+    """The names of the parameters that a function must be given.
+
+    Raises:
+        DefinitionError: They cannot be told, or not all of them have names.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(f"the parameters of {function!r} cannot be read; wrap it in a function") from error
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise DefinitionError(f"{function!r} must name each of its parameters, not {parameter}")
+    return tuple(p.name for p in parameters if p.default is p.empty)
+
+
+def _names_in(path: str) -> list[str]:
+    """The names a path asks for: `{name}` or `{name[index]}`, and nothing cleverer."""
+    try:
+        parts = list(string.Formatter().parse(path))
+    except ValueError as error:
+        raise DefinitionError(f"the path {path!r} cannot be read: {error}") from error
+    names = []
+    for _, field, spec, conversion in parts:
+        if field is None:
+            continue
+        if conversion or "{" in (spec or "") or not _FIELD.fullmatch(field):
+            raise DefinitionError(
+                f"the path {path!r} may hold {{name}} and {{name[index]}}, but not reach into attributes: {{{field}}}"
+            )
+        names.append(field.partition("[")[0])
+    return names
+
+
+class _QuotingFormatter(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        segment = quote(str(super().format_field(value, format_spec)), safe="")
+        if segment in {"", ".", ".."}:  # these mean another path altogether
+            raise ValueError(f"{value!r} cannot be a segment of a path")
+        return segment

@@ -1,0 +1,194 @@
+"""Errors: every one is a problem document, tells the caller what to do, and nothing about our insides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import sqlalchemy as sa
+from flask import Response
+from flask.testing import FlaskClient
+from flask_smorest import Blueprint
+from werkzeug.test import TestResponse
+
+import services
+from saga_es import App
+from tests.api.conftest import OpenNode, Served, opened
+from tests.api.relay import Relay
+from tests.api.test_execute import EXECUTE, body_of
+from tests.databases import fresh_database
+
+SECRET = "postgresql://admin:hunter2@db.internal/prod"
+MEMBERS = {"type", "title", "status", "detail"}
+
+
+def assert_problem(response: TestResponse, status: int) -> None:
+    """The response is a problem document with every member, and its status is the HTTP status."""
+    body = body_of(response, status)
+    assert response.content_type == "application/problem+json"
+    assert body.keys() >= MEMBERS
+    assert body["status"] == status
+    assert all(isinstance(body[member], str) and body[member] for member in ("type", "title", "detail"))
+
+
+# ── What is asked wrongly ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/saga", "/api/event/a/b", "/demo/nothing", "/api/saga/list/"])
+def test_an_unknown_path_is_a_404(kept_client: FlaskClient, path: str) -> None:
+    """As a problem, not as a page."""
+    assert_problem(kept_client.get(path), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/api/saga/list", {"GET", "HEAD", "OPTIONS"}),
+        ("GET", EXECUTE, {"POST", "OPTIONS"}),
+        ("PUT", "/api/event/register", {"POST", "OPTIONS"}),
+        ("POST", "/api/venue/rollback/x", {"DELETE", "OPTIONS"}),
+        ("POST", "/", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_a_method_not_allowed_is_a_405_that_names_the_allowed_ones(
+    kept_client: FlaskClient, method: str, path: str, allowed: set[str]
+) -> None:
+    """RFC 9110, 15.5.6: the header Allow lists them."""
+    # GET /api/event/register reads the record `register`, so PUT stands for the method that no route has.
+    response = kept_client.open(path, method=method)
+    assert_problem(response, 405)
+    assert set(response.headers["Allow"].replace(" ", "").split(",")) >= allowed - {"HEAD", "OPTIONS"}
+
+
+def test_malformed_json_is_a_400(kept_client: FlaskClient) -> None:
+    """As a problem."""
+    assert_problem(kept_client.post(EXECUTE, data=b"{", content_type="application/json"), 400)
+
+
+def test_another_content_type_is_a_415(kept_client: FlaskClient) -> None:
+    """As a problem, on every route with a body."""
+    for path in (EXECUTE, "/api/event/register", "/demo/simulate-failure"):
+        assert_problem(kept_client.post(path, data=b"<xml/>", content_type="application/xml"), 415)
+
+
+def test_bad_fields_are_a_422_with_messages_by_field(kept_client: FlaskClient) -> None:
+    """`errors` maps each field to a list of messages."""
+    response = kept_client.post(EXECUTE, json={"duration": 0})
+    assert_problem(response, 422)
+    errors = response.get_json()["errors"]
+    assert set(errors) == {"name", "duration"}
+    assert all(isinstance(said, list) and all(isinstance(text, str) for text in said) for said in errors.values())
+
+
+def test_a_problem_without_fields_at_fault_has_no_errors(kept_client: FlaskClient) -> None:
+    """The member is there only where it says something."""
+    assert "errors" not in kept_client.get("/nowhere").get_json()
+
+
+# ── What goes wrong in here ──────────────────────────────────────────────────────────────────────────────
+
+
+def broken_app() -> App:
+    """The demo with one route more, which has a bug."""
+    blueprint = Blueprint("broken", __name__, url_prefix="/broken")
+
+    def crash() -> Response:
+        raise RuntimeError(f"cannot reach {SECRET}")
+
+    blueprint.add_url_rule("/", view_func=crash)
+
+    return App(
+        name="broken",
+        version="1",
+        sagas=services.app.sagas,
+        views=services.app.views,
+        events=services.app.events,
+        parts={**services.app.parts, "broken": [blueprint]},
+    )
+
+
+def test_a_bug_is_a_500_that_tells_nothing_of_our_insides(
+    open_node: OpenNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No stack trace, no exception, no text of ours; those are in the server's log."""
+    client = open_node(broken_app()).client
+    response = client.get("/broken/")
+
+    assert_problem(response, 500)
+    text = response.get_data(as_text=True)
+    for inside in (SECRET, "hunter2", "RuntimeError", "Traceback", "cannot reach", ".py", __name__):
+        assert inside not in text
+    said = capfd.readouterr()
+    assert "RuntimeError" in said.out + said.err
+
+
+def test_after_a_bug_the_next_request_is_answered(open_node: OpenNode) -> None:
+    """One broken route breaks nothing else."""
+    client = open_node(broken_app()).client
+    assert_problem(client.get("/broken/"), 500)
+    body_of(client.post(EXECUTE, json={"name": "x"}), 200)
+
+
+# ── When the database is away ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def far_away(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, str]]:
+    """A database server behind a stretch of network that can be cut."""
+    with fresh_database(request.param, tmp_path_factory.mktemp("away")) as text:
+        url = sa.make_url(text)
+        with Relay(url.host or "127.0.0.1", url.port or {"postgresql": 5432}.get(request.param, 3306)) as relay:
+            yield relay, url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def remote(far_away: tuple[Relay, str]) -> Iterator[tuple[Relay, Served]]:
+    """The application on that database, impatient, so that a test need not be."""
+    relay, url = far_away
+    with ExitStack() as stack:
+        yield relay, opened(stack, url, services.app, execute_timeout_s=1.0)
+        relay.mend()
+
+
+def test_a_database_that_is_away_is_a_503_with_retry_after(remote: tuple[Relay, Served]) -> None:
+    """Reading or writing: come back in so many seconds, and not a word about the database's address."""
+    relay, served = remote
+    body_of(served.client.get("/api/saga/list"), 200)
+    relay.cut()
+
+    for path in ("/api/saga/list", "/api/saga/health", "/api/saga/status/x", "/api/event/list", "/api/venue/health"):
+        response = served.client.get(path)
+        assert_problem(response, 503)
+        assert int(response.headers["Retry-After"]) > 0
+        assert str(relay.port) not in response.get_data(as_text=True)
+
+
+def test_an_execute_call_while_the_database_is_away_is_a_503_and_can_be_repeated(
+    remote: tuple[Relay, Served],
+) -> None:
+    """Asked again under the same key when it is back, the saga runs, once."""
+    relay, served = remote
+    relay.cut()
+    response = served.client.post(EXECUTE, json={"name": "x"}, headers={"Idempotency-Key": "k"})
+    assert_problem(response, 503)
+    assert int(response.headers["Retry-After"]) > 0
+
+    relay.mend()
+    repeated = served.client.post(EXECUTE, json={"name": "x"}, headers={"Idempotency-Key": "k"})
+    assert repeated.status_code in {200, 202}, repeated.get_data(as_text=True)
+    saga_id = repeated.get_json()["transaction_id"]
+    served.node.engine.follow(saga_id).result(timeout=20)
+    body_of(served.client.get(f"/api/saga/status/{saga_id}"), 200)
+    listed = body_of(served.client.get("/api/saga/list"), 200)["transactions"]
+    assert [(saga["transaction_id"], saga["status"]) for saga in listed] == [(saga_id, "COMPLETED")]
+    assert len(body_of(served.client.get("/api/event/list"), 200)["events"]) == 1
+
+
+def test_when_the_database_is_back_reading_goes_on(remote: tuple[Relay, Served]) -> None:
+    """No restart is needed."""
+    relay, served = remote
+    relay.cut()
+    assert_problem(served.client.get("/api/saga/list"), 503)
+    relay.mend()
+    body_of(served.client.get("/api/saga/list"), 200)

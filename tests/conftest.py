@@ -1,0 +1,155 @@
+"""What tests on real databases share: a migrated store on each of them, and engines that are closed in the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import pytest
+
+from saga_es.definition import Saga
+from saga_es.runtime.engine import Engine
+from saga_es.runtime.executor import Executor
+from saga_es.store import migrate
+from saga_es.store.codec import Codec
+from saga_es.store.database import Database
+from saga_es.store.log import Draft, Log
+from saga_es.store.saga_view import saga_view
+from saga_es.store.sagas import Sagas
+from saga_es.store.views import Views
+from saga_es.store.workers import Workers
+from saga_es.store.writer import Writer
+from tests.databases import KINDS, fresh_database
+
+PATIENCE_S = 20.0
+"""The longest any test waits for something that should happen at once."""
+
+AT = datetime(2024, 2, 29, 23, 59, 58, 123457, tzinfo=UTC)
+"""Some instant, with microseconds that every database has to keep."""
+
+
+# ── Events of an application, as simple as can be ────────────────────────────────────────────────────────
+
+
+class NoteWritten(msgspec.Struct, frozen=True):
+    """A note stands."""
+
+    text: Any
+
+
+class NoteErased(msgspec.Struct, frozen=True):
+    """The note is gone."""
+
+
+class NoteForbidden(msgspec.Struct, frozen=True):
+    """A tombstone: no note will ever stand here."""
+
+
+NOTE = "note"
+NOTE_EVENTS = {NOTE: (NoteWritten, NoteErased, NoteForbidden)}
+
+
+def note_draft(stream_id: str, *texts: Any, expected_version: int = 0) -> Draft:
+    """A draft that appends a `NoteWritten` for each text."""
+    return Draft(stream_id, NOTE, expected_version, tuple(NoteWritten(text) for text in texts), AT)
+
+
+# ── The store ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Store:
+    """Everything that remembers, wired for one database."""
+
+    database: Database
+    codec: Codec
+    log: Log
+    views: Views
+    writer: Writer
+    workers: Workers
+    sagas: Sagas
+
+    @classmethod
+    def on(cls, database: Database) -> Store:
+        """The store on a database, as the application wires it."""
+        codec = Codec(NOTE_EVENTS)
+        log = Log(database, codec)
+        views = Views([saga_view])
+        return cls(database, codec, log, views, Writer(database, log, views), Workers(database), Sagas(log))
+
+    def write(self, *drafts: Draft) -> list[Any]:
+        """Write drafts as one batch; their receipts."""
+        return list(self.writer.write([self.writer.prepare(draft) for draft in drafts]))
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database, one of each kind in turn."""
+    with fresh_database(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An empty database."""
+    made = Database(database_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    """A migrated database, and all that reads and writes it."""
+    made = Store.on(database)
+    migrate.upgrade(made.database, made.log, made.views)
+    return made
+
+
+# ── Engines ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class OpenEngine(Protocol):
+    """Makes an engine on the test's store and opens it; the test's end closes it."""
+
+    def __call__(
+        self, *definitions: Saga, writer: Writer | None = None, workers: Workers | None = None, recovers: bool = True
+    ) -> Engine:
+        """An open engine."""
+        ...
+
+
+@pytest.fixture
+def open_engine(store: Store) -> Iterator[OpenEngine]:
+    """Opens any number of engines, and closes them all at the end."""
+    with ExitStack() as opened:
+
+        def open_one(
+            *definitions: Saga, writer: Writer | None = None, workers: Workers | None = None, recovers: bool = True
+        ) -> Engine:
+            engine = Engine(
+                writer=writer or store.writer,
+                sagas=store.sagas,
+                workers=workers or store.workers,
+                executor=Executor(),
+                definitions=definitions,
+                recovers=recovers,
+            )
+            opened.callback(engine.close, grace_s=1.0)
+            return engine.open()
+
+        yield open_one
+
+
+@pytest.fixture
+def gate(open_engine: OpenEngine) -> Iterator[threading.Event]:
+    """An event for steps to block on; set in the end, before the engines are closed, so that none hangs."""
+    del open_engine  # asked for so that this fixture ends first
+    opened = threading.Event()
+    yield opened
+    opened.set()

@@ -1,0 +1,270 @@
+"""The log keeps what was appended, exactly, in order, for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from saga_es.store.log import Draft, Entry
+from saga_es.store.tables import saga_events
+from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
+
+
+def append(store: Store, *drafts: Draft) -> None:
+    with store.database.writing() as connection:
+        store.log.append(connection, [row for draft in drafts for row in store.log.rows(draft)])
+
+
+# ── Appending and reading ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_appended_is_read_back(store: Store) -> None:
+    """A stream reads as the events that were appended, in order, with their versions."""
+    append(store, Draft("n-1", NOTE, 0, (NoteWritten("a"), NoteErased()), AT))
+    read = store.log.read("n-1")
+    assert [(r.version, r.event) for r in read] == [(1, NoteWritten("a")), (2, NoteErased())]
+    assert {(r.stream_id, r.category, r.recorded_at) for r in read} == {("n-1", NOTE, AT)}
+
+
+def test_a_stream_that_does_not_exist_is_empty(store: Store) -> None:
+    """Nothing was appended: nothing is read, and the version is 0."""
+    assert store.log.read("nobody") == []
+    assert store.log.read_many(["nobody", "nothing"]) == {"nobody": [], "nothing": []}
+    with store.database.reading() as connection:
+        assert store.log.version(connection, "nobody") == 0
+
+
+def test_versions_are_gapless_from_1_in_each_stream(store: Store) -> None:
+    """However appends to several streams interleave, each stream counts 1, 2, 3 on its own."""
+    for version in range(3):
+        append(store, *(note_draft(f"n-{n}", "x", expected_version=version) for n in range(3)))
+    append(store, note_draft("n-1", "y", "z", expected_version=3))
+    versions = {name: [r.version for r in rows] for name, rows in store.log.read_many(["n-0", "n-1", "n-2"]).items()}
+    assert versions == {"n-0": [1, 2, 3], "n-1": [1, 2, 3, 4, 5], "n-2": [1, 2, 3]}
+    with store.database.reading() as connection:
+        assert store.log.version(connection, "n-1") == 5
+
+
+def test_recorded_is_what_will_be_read(store: Store) -> None:
+    """A draft tells beforehand exactly what the stream holds afterwards."""
+    draft = note_draft("n-1", "a", "b")
+    append(store, draft)
+    assert store.log.read("n-1") == draft.recorded()
+
+
+# ── Conflicts ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_taken_version_is_a_conflict(store: Store) -> None:
+    """A second event at a version that is taken is refused, and the first stands."""
+    append(store, note_draft("n-1", "first"))
+    with pytest.raises(IntegrityError):
+        append(store, note_draft("n-1", "second"))
+    assert [r.event for r in store.log.read("n-1")] == [NoteWritten("first")]
+
+
+def test_a_batch_over_several_streams_is_atomic(store: Store) -> None:
+    """One conflict in a batch, and nothing of the batch stands, in any stream."""
+    append(store, note_draft("n-2", "taken"))
+    with pytest.raises(IntegrityError):
+        append(store, note_draft("n-1", "a"), note_draft("n-2", "b"), note_draft("n-3", "c"))
+    assert [entry.stream_id for entry in store.log.entries()] == ["n-2"]
+
+
+def test_of_many_who_append_at_once_exactly_one_wins(store: Store) -> None:
+    """Eight threads append at the same version at the same time: one event stands, seven are refused."""
+    together = threading.Barrier(8)
+
+    def attempt(number: int) -> int | None:
+        together.wait(10)
+        try:
+            append(store, note_draft("n-1", number))
+        except IntegrityError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as threads:
+        won = [number for number in threads.map(attempt, range(8)) if number is not None]
+    assert [r.event for r in store.log.read("n-1")] == [NoteWritten(number) for number in won]
+    assert len(won) == 1
+
+
+# ── Append-only, by rule of the database ─────────────────────────────────────────────────────────────────
+
+COLUMNS = "stream_id, category, version, type, data, recorded_at"
+VALUES = "'n-1', 'note', 1, 'Forged', '{}', '2000-01-01 00:00:00'"
+ALIKE = "stream_id = 'n-1', category = 'note', version = 1, type = 'Forged'"
+EVERYWHERE = (
+    "UPDATE saga_events SET type = 'Forged'",
+    "UPDATE saga_events SET version = version + 10 WHERE stream_id = 'n-1'",
+    "DELETE FROM saga_events",
+    "DELETE FROM saga_events WHERE version = 2",
+)
+UPSERT = f"INSERT INTO saga_events ({COLUMNS}) VALUES ({VALUES}) ON CONFLICT (stream_id, version) DO UPDATE SET "
+ELSEWHERE = "position, 'n-9', 'note', 1, 'Forged', '{}', recorded_at FROM saga_events WHERE version = 1"
+FORGERIES: dict[str, tuple[str, ...]] = {
+    "sqlite": (
+        "UPDATE OR REPLACE saga_events SET version = 2 WHERE version = 1",
+        f"INSERT OR REPLACE INTO saga_events ({COLUMNS}) VALUES ({VALUES})",
+        f"REPLACE INTO saga_events ({COLUMNS}) VALUES ({VALUES})",
+        f"INSERT OR REPLACE INTO saga_events (position, {COLUMNS}) SELECT {ELSEWHERE}",
+        UPSERT + "type = 'Forged'",
+    ),
+    "postgresql": (
+        UPSERT + "type = 'Forged'",
+        "TRUNCATE saga_events",
+        "TRUNCATE saga_events RESTART IDENTITY CASCADE",
+    ),
+    "mysql": (
+        f"REPLACE INTO saga_events ({COLUMNS}) VALUES ({VALUES})",
+        f"REPLACE INTO saga_events (position, {COLUMNS}) SELECT {ELSEWHERE}",
+        f"INSERT INTO saga_events ({COLUMNS}) VALUES ({VALUES}) ON DUPLICATE KEY UPDATE type = 'Forged'",
+        f"UPDATE IGNORE saga_events SET {ALIKE}",
+    ),
+}
+
+
+def test_the_database_itself_refuses_to_change_the_log(store: Store) -> None:
+    """UPDATE, DELETE, REPLACE and their kin fail on a raw connection, and every row stays as it was."""
+    append(store, note_draft("n-1", "a", "b"))
+    before = store.log.entries()
+    for statement in (*EVERYWHERE, *FORGERIES[store.database.kind]):
+        with store.database.engine.connect() as raw:
+            with pytest.raises(DBAPIError, match="append-only"):
+                raw.exec_driver_sql(statement.replace("%", "%%"))
+            raw.commit()  # also where a statement failed half-way, nothing of it may hold
+        assert store.log.entries() == before, statement
+
+
+def test_the_log_goes_on_after_a_refused_change(store: Store) -> None:
+    """A refused DELETE leaves nothing behind that is in the way of the next append."""
+    append(store, note_draft("n-1", "a"))
+    with store.database.engine.connect() as raw, pytest.raises(DBAPIError):
+        raw.execute(sa.delete(saga_events))
+    append(store, note_draft("n-1", "b", expected_version=1))
+    assert [r.version for r in store.log.read("n-1")] == [1, 2]
+
+
+# ── Exactly as written ───────────────────────────────────────────────────────────────────────────────────
+
+
+ALIKE_IDS = ("n-a", "n-A", "n-a ", "n-á", "n-ａ")
+
+
+@pytest.mark.parametrize("other", ALIKE_IDS[1:], ids=["case", "trailing blank", "accent", "width"])
+def test_ids_are_compared_byte_for_byte(store: Store, other: str) -> None:
+    """Ids that look alike, or differ in case or a blank alone, are different streams."""
+    append(store, note_draft("n-a", "one"))
+    append(store, note_draft(other, "two"))
+    assert [r.event for r in store.log.read("n-a")] == [NoteWritten("one")]
+    assert [r.event for r in store.log.read(other)] == [NoteWritten("two")]
+    assert [e.text for e in store.log.entries(other)] == ['{"text":"two"}']
+
+
+TEXTS = {
+    "key order": '{"z":1,"a":2,"m":3}',
+    "blanks": '{ "a" : 1 ,\n\t"b":[ ] }',
+    "repeated key": '{"a":1,"a":2}',
+    "unicode": '{"text":"Zażółć ☃ 𝄞 👩‍🚀 \u2028"}',
+    "big integers": '{"n":123456789012345678901234567890,"m":-9007199254740993}',
+    "numbers as spelt": '{"n":1.10,"m":1e400,"k":-0.0}',
+    "escapes": r'{"text":"\u00e9 \"quoted\" back\\slash \/ \n\t\b %s %(x)s :name ?"}',
+    "escaped NUL": r'{"text":"before\u0000after"}',
+    "large": '{"text":"' + "x" * 200_000 + '"}',
+}
+
+
+def test_json_text_comes_back_exactly_as_written(store: Store) -> None:
+    """No database reorders, normalises, re-escapes or cuts the JSON it keeps."""
+    rows = {name: {**store.log.rows(note_draft(name, ""))[0], "data": text} for name, text in TEXTS.items()}
+    with store.database.writing() as connection:
+        store.log.append(connection, list(rows.values()))
+    assert {entry.stream_id: entry.text for entry in store.log.entries()} == TEXTS
+    with store.database.reading() as connection:
+        assert [name for name, row in rows.items() if not store.log.holds(connection, [row])] == []
+
+
+def test_an_event_comes_back_as_it_was(store: Store) -> None:
+    """Encoded, stored, read and decoded, an event equals the one that was appended."""
+    draft = note_draft("n-1", "plain", "a\0b", "☃𝄞", {"b": 1, "a": [None, True, 2**53 + 1]}, 0.1, "")
+    append(store, draft)
+    assert tuple(r.event for r in store.log.read("n-1")) == draft.events
+
+
+INSTANTS = {
+    "leap day": AT,
+    "hour that summer time skips": datetime(2024, 3, 31, 2, 30, 0, 1, tzinfo=UTC),
+    "last microsecond": datetime(1999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+    "no microseconds": datetime(2024, 7, 1, tzinfo=UTC),
+    "another zone": datetime(2024, 7, 1, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=5.5))),
+}
+
+
+def test_an_instant_comes_back_to_the_microsecond_in_utc(store: Store) -> None:
+    """`recorded_at` is the same instant, aware, in UTC."""
+    append(store, *(Draft(name, NOTE, 0, (NoteErased(),), at) for name, at in INSTANTS.items()))
+    entries = store.log.entries()
+    assert {entry.stream_id: entry.recorded_at for entry in entries} == INSTANTS
+    assert {entry.recorded_at.utcoffset() for entry in entries} == {timedelta(0)}
+
+
+# ── Reading the whole log ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def long_log(store: Store) -> Store:
+    """Twenty-five events: five streams of five, interleaved; the last stream of another category."""
+    for version in range(5):
+        append(store, *(note_draft(f"n-{n}", f"{n}.{version}", expected_version=version) for n in range(4)))
+        append(store, Draft("o-1", "other", version, (NoteErased(),), AT))
+    return store
+
+
+def pages(store: Store, stream_id: str | None, limit: int) -> Iterator[list[Entry]]:
+    position = 0
+    while page := store.log.entries(stream_id, after_position=position, limit=limit):
+        yield page
+        position = page[-1].position
+
+
+def test_the_log_is_paged_in_the_order_of_positions(long_log: Store) -> None:
+    """Pages of any size, one after the other, are the whole log: each entry once, positions growing."""
+    whole = long_log.log.entries()
+    positions = [entry.position for entry in whole]
+    assert len(whole) == 25
+    assert positions == sorted(set(positions))
+    for limit in (1, 4, 25, 26):
+        assert [entry for page in pages(long_log, None, limit) for entry in page] == whole
+
+
+def test_the_order_of_positions_is_the_order_of_appends(long_log: Store) -> None:
+    """What was appended later stands later, within a batch too."""
+    texts = [long_log.log.decode(entry).event.text for entry in long_log.log.entries() if entry.category == NOTE]
+    assert texts == [f"{n}.{version}" for version in range(5) for n in range(4)]
+
+
+def test_one_stream_is_paged_on_its_own(long_log: Store) -> None:
+    """The entries of a stream come in pages too, and are those that `entries_of` gives."""
+    paged = [entry for page in pages(long_log, "n-2", 2) for entry in page]
+    assert paged == long_log.log.entries_of(["n-2"])["n-2"]
+    assert [entry.version for entry in paged] == [1, 2, 3, 4, 5]
+
+
+def test_a_category_is_read_in_chunks_in_the_order_of_positions(long_log: Store) -> None:
+    """All events of a category and no others, in chunks of at most the size that was asked for."""
+    with long_log.database.reading() as connection:
+        chunks = list(long_log.log.category(connection, NOTE, chunk=7))
+    assert [len(chunk) for chunk in chunks] == [7, 7, 6]
+    wanted = [long_log.log.decode(entry) for entry in long_log.log.entries() if entry.category == NOTE]
+    assert [recorded for chunk in chunks for recorded in chunk] == wanted
+
+
+def test_an_entry_can_be_read_whose_event_is_unknown(long_log: Store) -> None:
+    """Entries are never decoded, so the log can be shown also where an event cannot be."""
+    assert {entry.type for entry in long_log.log.entries("o-1")} == {"NoteErased"}

@@ -1,0 +1,198 @@
+"""The tables come and go by Alembic, also when many processes ask at once, and are what the code says they are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from saga_es.core.events import SagaStarted
+from saga_es.errors import NotMigrated, StoreUnavailable
+from saga_es.store import migrate
+from saga_es.store.codec import SAGA
+from saga_es.store.database import Database
+from saga_es.store.log import Draft
+from saga_es.store.saga_view import sagas
+from saga_es.store.tables import metadata
+from saga_es.store.writer import Written
+from tests.conftest import AT, Store, note_draft
+
+TABLES = {"saga_events", "saga_workers", "sagas", migrate.VERSION_TABLE}
+
+UPGRADE = """
+import sys
+from saga_es.store import migrate
+from saga_es.store.codec import Codec
+from saga_es.store.database import Database
+from saga_es.store.log import Log
+from saga_es.store.saga_view import saga_view
+from saga_es.store.views import Views
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(migrate.upgrade(database, Log(database, Codec()), Views([saga_view])))
+migrate.check(database)
+database.close()
+"""
+
+
+def tables(database: Database) -> set[str]:
+    with database.reading() as connection:
+        return set(sa.inspect(connection).get_table_names())
+
+
+def upgrade(database: Database) -> list[str]:
+    store = Store.on(database)
+    return migrate.upgrade(database, store.log, store.views)
+
+
+def downgrade(database: Database) -> None:
+    with database.writing() as connection:
+        command.downgrade(migrate.config(connection), "base")
+
+
+# ── Up and down ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_empty_database_is_not_migrated_and_the_error_says_what_to_do(database: Database) -> None:
+    """`check` tells what was found, what is needed, and the command that cures it; it makes no tables."""
+    with pytest.raises(NotMigrated, match="saga-es db upgrade") as caught:
+        migrate.check(database)
+    assert (caught.value.found, caught.value.wanted) == (None, migrate.head())
+    assert tables(database) == set()
+
+
+def test_an_older_database_is_not_migrated(database: Database) -> None:
+    """A revision that is not the one this version needs is refused, and named."""
+    upgrade(database)
+    with database.writing() as connection:
+        connection.exec_driver_sql(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0000'")
+    with pytest.raises(NotMigrated, match="0000"):
+        migrate.check(database)
+
+
+def test_upgrade_makes_everything_and_says_which_views(database: Database) -> None:
+    """After the upgrade all tables are there and `check` is content; a second upgrade has nothing to make."""
+    assert upgrade(database) == ["sagas"]
+    assert tables(database) == TABLES
+    migrate.check(database)
+    assert upgrade(database) == []
+
+
+def test_up_down_and_up_again(database: Database) -> None:
+    """Down removes the log and the workers, and up makes a log that works as the first did."""
+    upgrade(database)
+    assert Store.on(database).write(note_draft("n-1", "a")) == [Written()]
+    downgrade(database)
+    assert {"saga_events", "saga_workers"}.isdisjoint(tables(database))
+    with pytest.raises(NotMigrated):
+        migrate.check(database)
+    upgrade(database)
+    migrate.check(database)
+    store = Store.on(database)
+    assert store.log.entries() == []
+    assert store.write(note_draft("n-1", "b")) == [Written()]
+
+
+def test_a_log_made_anew_has_no_ghosts_in_its_views(database: Database) -> None:
+    """Views are folds of the log: when the log went with a downgrade, the next upgrade leaves none of its rows."""
+    upgrade(database)
+    Store.on(database).write(Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-1"),), AT))
+    downgrade(database)
+    upgrade(database)
+    with database.reading() as connection:
+        assert connection.execute(sa.select(sagas)).all() == []
+
+
+def test_the_tables_of_the_application_are_left_alone(database: Database) -> None:
+    """Up and down touch no table that is not ours, not even an `alembic_version`."""
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('theirs')")
+    upgrade(database)
+    downgrade(database)
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "theirs"
+
+
+def test_the_migrations_make_what_the_code_says(store: Store) -> None:
+    """Alembic's autogenerate finds nothing to change between the migrated database and the tables in the code."""
+
+    def ours(_object: Any, name: str | None, kind: str, reflected: bool, _to: Any) -> bool:  # noqa: FBT001 (Alembic's)
+        return not (kind == "table" and reflected and name not in metadata.tables)
+
+    with store.database.reading() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table": migrate.VERSION_TABLE,
+                "include_object": ours,
+                "compare_type": True,
+                "compare_server_default": True,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+# ── At once ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_processes_that_upgrade_at_once_all_succeed(database_url: str) -> None:
+    """Six processes upgrade one empty database at the same moment: one makes the tables, the others find them."""
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-W", "error", "-c", UPGRADE, database_url],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(6)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        ended = [process.communicate(timeout=60) for process in processes]
+    assert [(process.returncode, err) for process, (_, err) in zip(processes, ended, strict=True)] == [(0, "")] * 6
+    assert sorted(made.strip() for made, _ in ended) == ["['sagas']"] + ["[]"] * 5
+
+
+# ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_connection_to_sqlite_is_safe_against_a_power_cut(tmp_path: Path) -> None:
+    """Each of many connections open at once has WAL, synchronous=FULL, and patience with a busy database."""
+    database = Database(f"sqlite:///{tmp_path / 'saga.sqlite'}")
+    pragmas = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+    with ExitStack() as open_ones:
+        for number in range(15):
+            opening = database.writing() if number == 0 else database.reading()
+            connection = open_ones.enter_context(opening)
+            found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
+            assert found == ["wal", 2, 10_000, 1]
+    database.close()
+
+
+def test_a_database_that_is_away_is_store_unavailable(tmp_path: Path) -> None:
+    """A file that cannot be opened, and servers that do not answer, are one and the same error of ours."""
+    urls = (f"sqlite:///{tmp_path / 'no' / 'such.sqlite'}", "postgresql://u@127.0.0.1:9/x", "mysql://u@127.0.0.1:9/x")
+    for url in urls:
+        database = Database(url)
+        with pytest.raises(StoreUnavailable):
+            migrate.check(database)
+        database.close()

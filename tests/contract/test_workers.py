@@ -1,0 +1,204 @@
+"""Who is at work: a heartbeat, a goodbye, and the burial of those who are gone; never of one who lives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from saga_es.core.events import SagaCompensated, SagaCompleted, SagaEvent, SagaFailed, SagaStarted, SagaTakenOver
+from saga_es.store.codec import SAGA
+from saga_es.store.log import Draft
+from saga_es.store.tables import saga_workers
+from saga_es.store.workers import Process, Workers, database_now
+from tests.conftest import AT, PATIENCE_S, Store
+
+ELSEWHERE = Process(host="another-machine", pid=1, pid_started="1")
+
+TELL_AND_WAIT = """
+import sys, msgspec
+from saga_es.store.workers import Process
+print(msgspec.json.encode(Process.this()).decode(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def neighbour() -> Iterator[tuple[Process, subprocess.Popen[str]]]:
+    """Another living process on this host, and how it is known."""
+    with subprocess.Popen(
+        [sys.executable, "-c", TELL_AND_WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as started:
+        try:
+            assert started.stdout is not None
+            yield msgspec.json.decode(started.stdout.readline(), type=Process), started
+        finally:
+            started.kill()
+
+
+def there(store: Store) -> set[str]:
+    with store.database.reading() as connection:
+        return set(connection.scalars(sa.select(saga_workers.c.worker_id)))
+
+
+def heartbeat(store: Store, worker_id: str) -> float:
+    with store.database.reading() as connection:
+        query = sa.select(saga_workers.c.heartbeat_at).where(saga_workers.c.worker_id == worker_id)
+        return float(connection.execute(query).scalar_one())
+
+
+def age(store: Store, worker_id: str, seconds: float) -> None:
+    """Put the worker's last heartbeat so many seconds back."""
+    row = saga_workers.c.worker_id == worker_id
+    with store.database.writing() as connection:
+        connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now() - seconds))
+
+
+# ── Heartbeats ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_first_beat_makes_the_row(store: Store) -> None:
+    """A worker that says that it lives is there, as the process that it is."""
+    store.workers.beat("w-1", Process.this())
+    with store.database.reading() as connection:
+        row = connection.execute(sa.select(saga_workers)).one()
+    assert Process(row.host, row.pid, row.pid_started) == Process.this()
+
+
+def test_a_beat_is_by_the_clock_of_the_database(store: Store) -> None:
+    """The heartbeat lies between what the database's clock says before and after, to better than a second."""
+    with store.database.reading() as connection:
+        before = connection.scalar(sa.select(database_now()))
+    store.workers.beat("w-1", Process.this())
+    with store.database.reading() as connection:
+        after = connection.scalar(sa.select(database_now()))
+    assert before is not None
+    assert after is not None
+    assert before <= heartbeat(store, "w-1") <= after < before + PATIENCE_S
+
+
+def test_each_beat_moves_the_heartbeat_and_adds_no_row(store: Store) -> None:
+    """A second beat is seen in the same row."""
+    store.workers.beat("w-1", Process.this())
+    age(store, "w-1", 5)
+    old = heartbeat(store, "w-1")
+    store.workers.beat("w-1", Process.this())
+    assert heartbeat(store, "w-1") >= old + 5
+    assert there(store) == {"w-1"}
+
+
+def test_a_worker_that_leaves_is_gone(store: Store) -> None:
+    """`leave` removes its row and no other; to leave twice is no fault; a beat afterwards makes it anew."""
+    store.workers.beat("w-1", Process.this())
+    store.workers.beat("w-2", Process.this())
+    store.workers.leave("w-1")
+    store.workers.leave("w-1")
+    assert there(store) == {"w-2"}
+    store.workers.beat("w-1", Process.this())
+    assert there(store) == {"w-1", "w-2"}
+
+
+# ── Burial ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_worker_whose_lease_ran_out_is_buried(store: Store) -> None:
+    """Without a heartbeat for longer than the lease, a worker on another host counts as gone; just below, not."""
+    for worker_id, seconds in (("late", 10.5), ("slow", 8.0), ("fresh", 0.0)):
+        store.workers.beat(worker_id, ELSEWHERE)
+        age(store, worker_id, seconds)
+    assert store.workers.bury() == ["late"]
+    assert there(store) == {"slow", "fresh"}
+
+
+def test_the_lease_is_a_setting(store: Store) -> None:
+    """The same heartbeat is too old for a short lease, and fine for a long one."""
+    store.workers.beat("w-1", ELSEWHERE)
+    age(store, "w-1", 5)
+    assert Workers(store.database, lease_s=60).bury() == []
+    assert Workers(store.database, lease_s=2).bury() == ["w-1"]
+
+
+def test_a_killed_process_on_this_host_is_buried_at_once(
+    store: Store, neighbour: tuple[Process, subprocess.Popen[str]]
+) -> None:
+    """While it lives it is left alone; after kill -9, its fresh heartbeat counts for nothing."""
+    process, running = neighbour
+    store.workers.beat("w-1", process)
+    store.workers.beat("w-2", Process.this())
+    assert store.workers.bury() == []
+    running.kill()
+    running.wait(PATIENCE_S)
+    assert store.workers.bury() == ["w-1"]
+    assert there(store) == {"w-2"}
+
+
+def test_a_process_is_not_its_successor_with_the_same_number(store: Store) -> None:
+    """A living process that got a dead one's number does not keep the dead one's worker alive."""
+    this = Process.this()
+    store.workers.beat("w-1", Process(this.host, this.pid, "1"))
+    store.workers.beat("w-2", this)
+    assert store.workers.bury() == ["w-1"]
+
+
+def test_the_living_are_never_buried(store: Store, neighbour: tuple[Process, subprocess.Popen[str]]) -> None:
+    """This process, its neighbour, and one on another host of which nothing but a heartbeat is known."""
+    for worker_id, process in (("this", Process.this()), ("neighbour", neighbour[0]), ("elsewhere", ELSEWHERE)):
+        store.workers.beat(worker_id, process)
+    assert [store.workers.bury() for _ in range(3)] == [[], [], []]
+    assert there(store) == {"this", "neighbour", "elsewhere"}
+
+
+# ── Orphans ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def saga(store: Store, saga_id: str, owner: str | None, *more: SagaEvent, name: str = "trip", second: int = 0) -> None:
+    events = (SagaStarted(name, "plan-1", {}, owner), *more)
+    store.write(Draft(saga_id, SAGA, 0, events, AT.replace(second=second)))
+
+
+def test_the_unfinished_sagas_of_nobody_alive_are_orphans(store: Store) -> None:
+    """Those of a worker without a row, and those that never had a worker; not those of the living, nor the ended."""
+    store.workers.beat("alive", Process.this())
+    saga(store, "kept", "alive")
+    saga(store, "left", "dead")
+    saga(store, "waiting", None)
+    saga(store, "taken", "dead", SagaTakenOver("alive", "dead"))
+    ends: tuple[SagaEvent, ...] = (SagaCompleted(), SagaCompensated(), SagaFailed("x"))
+    for number, end in enumerate(ends):
+        saga(store, f"ended-{number}", "dead", end)
+    assert set(store.workers.orphans(10, ["trip"])) == {"left", "waiting"}
+
+
+def test_orphans_come_oldest_first_and_at_most_so_many(store: Store) -> None:
+    """The limit cuts the youngest off; of the same age, the id decides."""
+    for saga_id, second in (("young", 9), ("b-old", 1), ("a-old", 1), ("oldest", 0)):
+        saga(store, saga_id, "dead", second=second)
+    assert list(store.workers.orphans(10, ["trip"])) == ["oldest", "a-old", "b-old", "young"]
+    assert list(store.workers.orphans(2, ["trip"])) == ["oldest", "a-old"]
+
+
+def test_orphans_can_be_asked_for_by_name(store: Store) -> None:
+    """A worker that knows only some definitions finds only theirs, and can tell how many there are of others."""
+    saga(store, "s-1", "dead", name="trip")
+    saga(store, "s-2", "dead", name="order")
+    assert store.workers.orphans(10, ["order", "no such"]) == {"s-2": "dead"}
+    assert store.workers.orphans(10, []) == {}
+    assert store.workers.orphans_of_others(["order"]) == {"trip": 1}
+    assert store.workers.orphans_of_others([]) == {"order": 1, "trip": 1}
+
+
+def test_all_sagas_of_the_buried_are_orphans_at_once(
+    store: Store, neighbour: tuple[Process, subprocess.Popen[str]]
+) -> None:
+    """A neighbour's saga is not to be had while it lives, and is as soon as it is buried."""
+    process, running = neighbour
+    store.workers.beat("w-1", process)
+    saga(store, "s-1", "w-1")
+    assert (store.workers.bury(), store.workers.orphans(10, ["trip"])) == ([], {})
+    running.kill()
+    running.wait(PATIENCE_S)
+    assert (store.workers.bury(), list(store.workers.orphans(10, ["trip"]))) == (["w-1"], ["s-1"])

@@ -1,0 +1,133 @@
+"""A trip: a saga of four steps whose participants write down what they saw, and can be told what to do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from saga_es.core.plan import RetryPolicy
+from saga_es.definition import Saga
+from saga_es.runtime.engine import Engine
+from saga_es.store.log import Draft
+from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
+from tests.conftest import Store
+
+STEPS = ("car", "hotel", "flight", "bill")
+QUICK = RetryPolicy(attempts=3, first_delay_s=0.02, jitter=0.0)
+ONCE = RetryPolicy(attempts=1)
+
+Act = Callable[[int], Any]
+"""What a participant does at its n-th call (1-based), before it answers."""
+
+
+@dataclass
+class Diary:
+    """The calls that arrived, in order: which, and with which key."""
+
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    def note(self, call: str, key: str) -> int:
+        """Write a call down; how many of this one there were."""
+        self.calls.append((call, key))
+        return len(self.keys(call))
+
+    @property
+    def names(self) -> list[str]:
+        """The calls, without their keys."""
+        return [call for call, _ in self.calls]
+
+    def keys(self, call: str) -> list[str]:
+        """The keys that one call came with, in order."""
+        return [key for name, key in self.calls if name == call]
+
+
+def trip(
+    diary: Diary,
+    acts: dict[str, Act] | None = None,
+    *,
+    steps: Sequence[str] = STEPS,
+    retry: RetryPolicy = QUICK,
+    timeout_s: float = 30.0,
+) -> Saga:
+    """The saga; `acts` says what happens inside a call: `car`, or `undo car`. Each second step is `async def`."""
+    saga = Saga("trip")
+    for place, name in enumerate(steps):
+        step = _step(diary, name, (acts or {}).get(name), is_async=place % 2 == 1)
+        saga.step(retry=retry, timeout_s=timeout_s)(step)
+        saga.compensates(name, retry=retry)(_compensation(diary, name, (acts or {}).get(f"undo {name}")))
+    return saga
+
+
+def _step(diary: Diary, name: str, act: Act | None, *, is_async: bool) -> Callable[..., Any]:
+    def plain(input: dict[str, Any], key: str) -> dict[str, Any]:  # noqa: A002 (the name a step asks for)
+        count = diary.note(name, key)
+        if act is not None:
+            act(count)
+        return {"id": f"{name}-{input['n']}"}
+
+    async def awaited(input: dict[str, Any], key: str) -> dict[str, Any]:  # noqa: A002 (the name a step asks for)
+        return plain(input, key)
+
+    step: Callable[..., Any] = awaited if is_async else plain
+    step.__name__ = name
+    return step
+
+
+def _compensation(diary: Diary, name: str, act: Act | None) -> Callable[..., None]:
+    def undo(key: str) -> None:
+        count = diary.note(f"undo {name}", key)
+        if act is not None:
+            act(count)
+
+    return undo
+
+
+def raising(error: Exception, times: int | None = None) -> Act:
+    """Raise at the first so many calls; at every call when left out."""
+
+    def act(count: int) -> None:
+        if times is None or count <= times:
+            raise error
+
+    return act
+
+
+class Stop:
+    """Holds a call until it is let go; tells when the call has arrived."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        self.arrived = threading.Event()
+        self._gate = gate
+
+    def __call__(self, _count: int) -> None:
+        """Arrive, and wait."""
+        self.arrived.set()
+        self._gate.wait()
+
+
+def events_of(engine: Engine, stream_id: str) -> list[object]:
+    """The events of a stream, without their places."""
+    return [recorded.event for recorded in engine.read(stream_id)]
+
+
+class Spy(Writer):
+    """A writer that remembers which drafts it wrote, batch by batch, and how each ended."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.database, store.log, store.views)
+        self.settled: list[tuple[Draft, Receipt]] = []
+        self.conflict = threading.Event()
+
+    def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
+        """Write, and remember."""
+        receipts = super().write(batch)
+        self.settled += [(draft, receipt) for (draft, _), receipt in zip(batch, receipts, strict=True)]
+        if Conflict() in receipts:
+            self.conflict.set()
+        return receipts
+
+    def appends(self, stream_id: str) -> list[Draft]:
+        """The drafts of a stream that were written; each was one append, in one transaction."""
+        return [draft for draft, receipt in self.settled if draft.stream_id == stream_id and receipt == Written()]

@@ -1,0 +1,236 @@
+"""The shape of the code, read from its imports: who may know whom."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(file for top in ("saga_es", "services") for file in (ROOT / top).rglob("*.py"))
+SERVICES = ("event", "event_details", "venue", "ticket")
+PUBLIC = ("saga_es", "saga_es.participant", "saga_es.api")
+EDGE = ("saga_es.api", "saga_es.cli", "saga_es.serving")
+LONGEST_FILE = 400
+
+IMPURE = ("time", "random", "uuid", "logging", "threading", "os", "asyncio", "socket", "secrets", "queue", "io")
+
+MAY_KNOW = {
+    "saga_es.core": ("saga_es.core", "saga_es.errors"),
+    "saga_es.request": ("saga_es.errors",),
+    "saga_es.definition": ("saga_es.core", "saga_es.errors", "saga_es.request"),
+    "saga_es.errors": (),
+    "saga_es.store": ("saga_es.core", "saga_es.errors", "saga_es.store"),
+    "saga_es.runtime": (
+        "saga_es.core",
+        "saga_es.errors",
+        "saga_es.store",
+        "saga_es.definition",
+        "saga_es.request",
+        "saga_es.runtime",
+    ),
+}
+"""Whom of ours a part may know. Imports point one way: do, remember, decide."""
+
+
+class Import(NamedTuple):
+    """One name that a file imports, or a whole module when the name is None."""
+
+    module: str
+    name: str | None
+    line: int
+    inside: bool
+
+    @property
+    def target(self) -> str:
+        """What is meant: the module, or the submodule that is imported like a name."""
+        full = f"{self.module}.{self.name}"
+        return full if self.name and _is_module(full) else self.module
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+@cache
+def imports(file: Path) -> tuple[Import, ...]:
+    return tuple(_imports(ast.parse(file.read_text()), file, inside=False))
+
+
+def _imports(node: ast.AST, file: Path, *, inside: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.Import(names):
+                yield from (Import(alias.name, None, child.lineno, inside) for alias in names)
+            case ast.ImportFrom(module, names, level):
+                base = _base(file, level) + ([module] if module else [])
+                yield from (Import(".".join(base), alias.name, child.lineno, inside) for alias in names)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                yield from _imports(child, file, inside=True)
+            case _:
+                yield from _imports(child, file, inside=inside)
+
+
+def _base(file: Path, level: int) -> list[str]:
+    package = list(file.relative_to(ROOT).parent.parts)
+    return package[: len(package) - (level - 1)] if level else []
+
+
+def of(package: str) -> list[Path]:
+    return [file for file in FILES if within(module_of(file), package)]
+
+
+def where(file: Path, found: Import) -> str:
+    return f"{file.relative_to(ROOT)}:{found.line} imports {found.target}"
+
+
+def test_there_is_something_to_read() -> None:
+    """A test that walks an empty folder proves nothing."""
+    assert {"saga_es.core.decide", "saga_es.store.log", "saga_es.runtime.loop"} <= {module_of(file) for file in FILES}
+    assert any(found.target == "saga_es.core.state" for found in imports(ROOT / "saga_es/core/decide.py"))
+
+
+@pytest.mark.parametrize("package", MAY_KNOW)
+def test_a_part_knows_only_the_parts_below_it(package: str) -> None:
+    """Core knows errors; store knows core; runtime knows both and the definition; nobody looks up."""
+    strangers = [
+        where(file, found)
+        for file in of(package)
+        for found in imports(file)
+        if within(found.target, "saga_es", "services") and not within(found.target, *MAY_KNOW[package])
+    ]
+    assert strangers == []
+
+
+def test_the_core_is_pure() -> None:
+    """No clock, no dice, no I/O, no threads: what it decides can be decided again."""
+    impure = [
+        where(file, found) for file in of("saga_es.core") for found in imports(file) if within(found.module, *IMPURE)
+    ]
+    assert impure == []
+
+
+@pytest.mark.parametrize("call", ["now", "utcnow", "today", "open", "print", "input"])
+def test_the_core_asks_nobody_for_the_time(call: str) -> None:
+    """Also `datetime` is a type there, and not a clock."""
+    calls = [
+        f"{file.relative_to(ROOT)}:{node.lineno} calls {call}"
+        for file in of("saga_es.core")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and call in {getattr(node.func, "id", ""), getattr(node.func, "attr", "")}
+    ]
+    assert calls == []
+
+
+def test_only_the_edge_knows_the_edge() -> None:
+    """The API is known to what wires it up, and to itself."""
+    knows = [
+        where(file, found)
+        for file in of("saga_es")
+        for found in imports(file)
+        if within(found.target, "saga_es.api") and not within(module_of(file), *EDGE)
+    ]
+    assert knows == []
+
+
+def test_nothing_of_the_library_knows_the_demonstration() -> None:
+    """The application is found by its name in a setting."""
+    knows = [
+        where(file, found) for file in of("saga_es") for found in imports(file) if within(found.module, "services")
+    ]
+    assert knows == []
+
+
+def test_the_services_use_the_library_as_anyone_would() -> None:
+    """Only its public packages, never a module inside them."""
+    deeper = [
+        where(file, found)
+        for file in of("services")
+        for found in imports(file)
+        if within(found.module, "saga_es") and (found.target not in PUBLIC or (found.name or "").startswith("_"))
+    ]
+    assert deeper == []
+
+
+def test_the_names_the_services_use_are_public() -> None:
+    """A package that lists its public names means it."""
+    hidden = [
+        f"{where(file, found)}.{found.name}, which is not in its __all__"
+        for file in of("services")
+        for found in imports(file)
+        if found.name and found.target == found.module and found.module in PUBLIC
+        if found.name not in getattr(importlib.import_module(found.module), "__all__", [found.name])
+    ]
+    assert hidden == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_service_knows_another(service: str) -> None:
+    """They speak over HTTP, or not at all."""
+    others = [f"services.{other}" for other in SERVICES if other != service]
+    knows = [
+        where(file, found)
+        for file in of(f"services.{service}")
+        for found in imports(file)
+        if within(found.target, *others)
+    ]
+    assert knows == []
+
+
+def test_no_file_is_longer_than_can_be_read_at_once() -> None:
+    """At most 400 lines."""
+    long = {
+        str(file.relative_to(ROOT)): lines
+        for file in FILES
+        if (lines := len(file.read_text().splitlines())) > LONGEST_FILE
+    }
+    assert long == {}
+
+
+def test_imports_stand_at_the_top() -> None:
+    """An import inside a function hides a cycle; where it is meant, a comment on its line says why."""
+    hidden = [
+        where(file, found)
+        for file in of("saga_es")
+        for found in imports(file)
+        if found.inside and "#" not in file.read_text().splitlines()[found.line - 1]
+    ]
+    assert hidden == []
+
+
+@pytest.mark.parametrize("call", ["eval", "exec", "__import__"])
+def test_no_text_is_run_as_code(call: str) -> None:
+    """What is stored and sent is JSON, nothing that can be executed."""
+    calls = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == call
+    ]
+    assert calls == []
+
+
+def test_nothing_is_pickled() -> None:
+    """Pickles are code, and nobody can read them in a log."""
+    pickled = [
+        where(file, found)
+        for file in FILES
+        for found in imports(file)
+        if within(found.module, "pickle", "marshal", "shelve", "dill")
+    ]
+    assert pickled == []

@@ -1,0 +1,195 @@
+"""Trying again: when, how often, and with which wait."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from saga_es.core.decide import decide
+from saga_es.core.events import SagaAborted, SagaCompensated, SagaEvent, StepFailed, StepStarted
+from saga_es.core.facts import Completed, Direction, Outcome, RetryDue, Unavailable, Unknown
+from saga_es.core.plan import RetryPolicy
+from saga_es.core.state import SagaState, fold, open_intents
+from tests.unit.story import NOW, STARTED, a_plan, a_step, action, drive, given, seconds
+
+EVEN = RetryPolicy(attempts=9, first_delay_s=1, factor=3, cap_s=20, jitter=0)
+
+
+def wait_after(policy: RetryPolicy, attempt: int, seed: str = "s") -> float:
+    return policy.delay_after(attempt, seed).total_seconds()
+
+
+# ── When ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_time_of_the_next_attempt_is_recorded() -> None:
+    """It stands in the event, so that a restart waits for the same moment."""
+    story = given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy")), now=seconds(100))
+    story.then(StepFailed("a", 1, "unavailable", "busy", seconds(101)))
+    assert open_intents(story.state) == story.decided
+
+
+def test_a_due_timer_is_the_next_intent() -> None:
+    """The attempt is counted up, and the wait is over."""
+    story = given(STARTED, StepStarted("a", 1), StepFailed("a", 1, "unknown", "lost", seconds(1)))
+    story.when(RetryDue("a", Direction.ACTION, 1)).then(StepStarted("a", 2))
+    assert story.state.step("a").waiting is None
+
+
+def test_a_step_can_succeed_on_its_last_attempt() -> None:
+    """Two failures of three attempts are no reason to turn round."""
+
+    def answer(intent: object) -> Outcome:
+        assert isinstance(intent, StepStarted)
+        return Completed() if intent.attempt == 3 else Unknown("lost")
+
+    journey = drive(a_plan("a"), answer)
+    assert [event.attempt for event in journey.log if isinstance(event, StepStarted)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("outcome", [Unavailable("busy", 60), Unknown("lost")])
+def test_when_the_attempts_run_out_the_saga_turns_round(outcome: Unavailable | Unknown) -> None:
+    """The last attempt sets no timer, whatever the participant asks for."""
+    story = given(STARTED, StepStarted("a", 1))
+    for attempt in (1, 2):
+        story.when(action("a", outcome, attempt)).when(RetryDue("a", Direction.ACTION, attempt))
+    failed, aborted, *_ = story.when(action("a", outcome, 3)).decided
+    assert isinstance(failed, StepFailed)
+    assert (failed.attempt, failed.retry_at) == (3, None)
+    assert aborted == SagaAborted("a", outcome.error)
+
+
+def test_a_single_attempt_is_never_tried_again() -> None:
+    """`attempts` counts the first call, too."""
+    plan = a_plan(a_step("a", retry=RetryPolicy(attempts=1), compensation=None))
+    given(STARTED, StepStarted("a", 1), plan=plan).when(action("a", Unavailable("busy"))).then(
+        StepFailed("a", 1, "unavailable", "busy"), SagaAborted("a", "busy"), SagaCompensated()
+    )
+
+
+def test_without_a_wait_the_next_attempt_is_due_at_once() -> None:
+    """A wait of 0 s is a timer that has run out, not a step that is given up."""
+    plan = a_plan(a_step("a", retry=RetryPolicy(attempts=2, first_delay_s=0)))
+    given(STARTED, StepStarted("a", 1), plan=plan).when(action("a", Unknown("lost"))).then(
+        StepFailed("a", 1, "unknown", "lost", seconds(0))
+    )
+
+
+# ── How long ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_wait_is_longer_by_the_factor_up_to_the_cap() -> None:
+    """1, 3, 9 seconds, and never more than 20."""
+    assert [wait_after(EVEN, attempt) for attempt in range(1, 6)] == [1, 3, 9, 20, 20]
+
+
+def test_the_wait_in_the_event_grows_with_the_attempt() -> None:
+    """The core asks the policy for the attempt that failed."""
+    past: list[SagaEvent] = [
+        STARTED,
+        StepStarted("a", 1),
+        StepFailed("a", 1, "unknown", "x", seconds(1)),
+        StepStarted("a", 2),
+    ]
+    given(*past).when(action("a", Unknown("x"), 2)).then(StepFailed("a", 2, "unknown", "x", seconds(2)))
+
+
+def test_a_longer_retry_after_wins() -> None:
+    """The participant knows better when it will be back."""
+    given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy", 45))).then(
+        StepFailed("a", 1, "unavailable", "busy", seconds(45))
+    )
+
+
+def test_a_retry_after_is_not_held_to_our_cap() -> None:
+    """The cap bounds our own back-off, not what the participant asks for."""
+    given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy", 3600))).then(
+        StepFailed("a", 1, "unavailable", "busy", seconds(3600))
+    )
+
+
+@pytest.mark.parametrize("asked", [0.0, 0.5])
+def test_a_shorter_retry_after_does_not_shorten_our_wait(asked: float) -> None:
+    """Nobody can talk the engine into hammering."""
+    given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy", asked))).then(
+        StepFailed("a", 1, "unavailable", "busy", seconds(1))
+    )
+
+
+# ── Jitter ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@for_all(st.integers(1, 200), st.text(), st.floats(0, 1), st.floats(1, 100))
+def test_jitter_stays_in_its_bounds_and_comes_out_the_same(
+    attempt: int, seed: str, jitter: float, factor: float
+) -> None:
+    """Plus or minus its part of the wait, and the same for the same saga, step and attempt."""
+    policy = RetryPolicy(first_delay_s=0.5, factor=factor, cap_s=60, jitter=jitter)
+    base = wait_after(RetryPolicy(first_delay_s=0.5, factor=factor, cap_s=60, jitter=0), attempt)
+    wait = policy.delay_after(attempt, seed)
+    near = timedelta(microseconds=1)
+    assert timedelta(seconds=base * (1 - jitter)) - near <= wait <= timedelta(seconds=base * (1 + jitter)) + near
+    assert wait == policy.delay_after(attempt, seed)
+
+
+def test_jitter_spreads_sagas_and_attempts() -> None:
+    """A hundred sagas do not knock at the same moment."""
+    policy = RetryPolicy(first_delay_s=10, factor=1, jitter=0.2)
+    waits = [wait_after(policy, attempt, f"saga-{n}/a/action") for n in range(100) for attempt in (1, 2)]
+    assert len(set(waits)) == 200
+    assert min(waits) < 8.5
+    assert max(waits) > 11.5
+
+
+def test_two_sagas_in_the_same_trouble_do_not_wait_equally_long() -> None:
+    """The wait is drawn from saga, step and attempt, not from the step alone."""
+    plan = a_plan(a_step("a", retry=RetryPolicy(attempts=2, first_delay_s=10, jitter=1)))
+    waits = set()
+    for saga_id in ("saga-1", "saga-2", "saga-3"):
+        (failed,) = decide(
+            fold(SagaState(saga_id, plan), [STARTED, StepStarted("a", 1)]), action("a", Unknown("x")), NOW
+        )
+        assert isinstance(failed, StepFailed)
+        waits.add(failed.retry_at)
+    assert len(waits) == 3
+
+
+# ── Policies that make no sense, and those at the edge ───────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({"attempts": 0}, "attempts must be at least 1, not 0"),
+        ({"first_delay_s": -1}, "first_delay_s must not be negative: -1"),
+        ({"factor": 0.5}, "factor must be at least 1, not 0.5"),
+        ({"cap_s": -2}, "cap_s must not be negative: -2"),
+        ({"jitter": 1.5}, "jitter must be between 0 and 1, not 1.5"),
+        ({"jitter": -0.1}, "jitter must be between 0 and 1, not -0.1"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(policy: dict[str, float], words: str) -> None:
+    """The message says what is wrong, with the number."""
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        RetryPolicy(**policy)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("setting", ["first_delay_s", "factor", "cap_s", "jitter"])
+def test_a_number_that_json_cannot_carry_is_refused(setting: str, bad: float) -> None:
+    """A policy is recorded in the log: NaN and infinity would be written as null, and never read again."""
+    with pytest.raises(ValueError, match=setting):
+        RetryPolicy(**{setting: bad})  # type: ignore[arg-type]
+
+
+def test_no_attempt_is_too_many_for_the_arithmetic() -> None:
+    """However late the attempt, the wait is the cap."""
+    assert wait_after(RetryPolicy(factor=10, jitter=0), 1_000_000) == 30
+
+
+def test_no_factor_is_too_large_for_the_arithmetic() -> None:
+    """A steep back-off reaches the cap, and does not overflow on the way."""
+    assert wait_after(RetryPolicy(attempts=100, factor=1e6, jitter=0), 99) == 30

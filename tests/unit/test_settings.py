@@ -1,0 +1,205 @@
+"""Settings: a flag, else the environment, else the default; and every bad one told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from saga_es.errors import SettingsError
+from saga_es.settings import Settings, project_folder
+
+BARE: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of one's own, whose `pyproject.toml` says nothing of an app."""
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    """Nothing has to be set."""
+    assert Settings.load({}, BARE) == Settings(
+        database_url="sqlite:///saga_es.db",
+        app=None,
+        host="127.0.0.1",
+        port=5000,
+        threads=8,
+        call_threads=32,
+        lease_s=10.0,
+        payload_limit=1_048_576,
+        execute_timeout_s=120.0,
+        grace_s=5.0,
+        log_level="info",
+        participants={},
+    )
+
+
+def test_each_setting_can_be_set_in_the_environment() -> None:
+    """Numbers are read from their text."""
+    environ = {
+        "SAGA_ES_DATABASE_URL": "postgresql://db/x",
+        "SAGA_ES_APP": "shop.web:app",
+        "SAGA_ES_HOST": "0.0.0.0",  # noqa: S104 (a value to be read, nothing is bound)
+        "SAGA_ES_PORT": "8080",
+        "SAGA_ES_THREADS": "16",
+        "SAGA_ES_CALL_THREADS": "64",
+        "SAGA_ES_LEASE_S": "2.5",
+        "SAGA_ES_PAYLOAD_LIMIT": "2048",
+        "SAGA_ES_EXECUTE_TIMEOUT_S": "3",
+        "SAGA_ES_GRACE_S": "0",
+        "SAGA_ES_LOG_LEVEL": "debug",
+    }
+    loaded = Settings.load({}, environ)
+    assert {f"SAGA_ES_{name.upper()}": str(getattr(loaded, name)) for name in Settings.__struct_fields__[:-1]} == {
+        **environ,
+        "SAGA_ES_EXECUTE_TIMEOUT_S": "3.0",
+        "SAGA_ES_GRACE_S": "0.0",
+    }
+
+
+def test_a_flag_wins_over_the_environment() -> None:
+    """A flag that was not given leaves it to the environment."""
+    loaded = Settings.load({"port": 1, "host": None}, {"SAGA_ES_PORT": "2", "SAGA_ES_HOST": "::1"})
+    assert (loaded.port, loaded.host) == (1, "::1")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    """As `VAR= command` and many container files have it."""
+    assert Settings.load({}, {"SAGA_ES_PORT": "", "SAGA_ES_PARTICIPANT_VENUE": ""}) == Settings()
+
+
+def test_variables_and_flags_of_others_are_passed_over() -> None:
+    """The environment is full of them."""
+    assert Settings.load({"json": True}, {"PORT": "1", "SAGA_ES_NEVER_HEARD_OF": "x"}) == Settings()
+
+
+def test_without_an_environment_given_the_process_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an operator exports is what counts."""
+    monkeypatch.setenv("SAGA_ES_PORT", "8081")
+    assert Settings.load().port == 8081
+
+
+# ── Participants ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_participants_are_read_by_name() -> None:
+    """In lower case, with their underscores; also hosts without a dot, as in a container network."""
+    environ = {
+        "SAGA_ES_PARTICIPANT_EVENT": "http://127.0.0.1:5001",
+        "SAGA_ES_PARTICIPANT_EVENT_DETAILS": "http://details:8080/base",
+        "SAGA_ES_PARTICIPANT_VENUE": "https://venue.example.org",
+        "SAGA_ES_PARTICIPANT_TICKET": "http://localhost:5004",
+    }
+    assert Settings.load({}, environ).participants == {
+        "event": "http://127.0.0.1:5001",
+        "event_details": "http://details:8080/base",
+        "venue": "https://venue.example.org",
+        "ticket": "http://localhost:5004",
+    }
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:5001", "ftp://x/", "/api", "http://"])
+def test_a_participant_needs_a_base_url_of_http(url: str) -> None:
+    """The problem names the variable."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({}, {"SAGA_ES_PARTICIPANT_EVENT_DETAILS": url, "SAGA_ES_PARTICIPANT_VENUE": "http://v"})
+    (problem,) = caught.value.problems
+    assert problem.startswith("SAGA_ES_PARTICIPANT_EVENT_DETAILS: ")
+
+
+# ── All at once ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_bad_settings_are_told_at_once() -> None:
+    """One line each, with the flag and the variable, sorted; nobody mends them one by one."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(
+            {"port": 70_000, "log_level": "loud"},
+            {"SAGA_ES_THREADS": "many", "SAGA_ES_APP": "not a module", "SAGA_ES_PARTICIPANT_VENUE": "x"},
+        )
+    names = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert names == [
+        "--app / SAGA_ES_APP",
+        "--log-level / SAGA_ES_LOG_LEVEL",
+        "SAGA_ES_PARTICIPANT_VENUE",
+        "--port / SAGA_ES_PORT",
+        "--threads / SAGA_ES_THREADS",
+    ]
+    assert str(caught.value) == "bad settings:\n" + "\n".join(f"  - {problem}" for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "-1"),
+        ("port", "65536"),
+        ("port", "5.5"),
+        ("threads", "0"),
+        ("call_threads", "1001"),
+        ("lease_s", "0.5"),
+        ("lease_s", "nan"),
+        ("lease_s", "inf"),
+        ("payload_limit", "1023"),
+        ("execute_timeout_s", "-1"),
+        ("grace_s", "3601"),
+        ("log_level", "INFO"),
+        ("app", "a b"),
+        ("app", "a:b:c"),
+    ],
+)
+def test_a_setting_out_of_its_bounds_is_refused(name: str, value: str) -> None:
+    """The problem names it and says what is allowed."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({}, {f"SAGA_ES_{name.upper()}": value})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"--{name.replace('_', '-')} / SAGA_ES_{name.upper()}: ")
+    assert len(problem.partition(": ")[2]) > 10
+
+
+# ── The app, from the project ────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_app_is_that_of_the_nearest_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from a folder deep inside; a flag or a variable wins."""
+    (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "services"\n')
+    deep = folder / "a" / "b"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert project_folder(deep) == folder
+    assert Settings.load({}, BARE).app == "services"
+    assert Settings.load({}, {"SAGA_ES_APP": "other"}).app == "other"
+    assert Settings.load({"app": "third:app"}, {"SAGA_ES_APP": "other"}).app == "third:app"
+
+
+def test_a_nearer_project_hides_one_further_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest counts, also when it says nothing."""
+    (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "services"\n')
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "pyproject.toml").write_text("")
+    monkeypatch.chdir(inner)
+    assert Settings.load({}, BARE).app is None
+
+
+def test_a_project_file_that_cannot_be_read_is_a_bad_setting(folder: Path) -> None:
+    """The problem names the file."""
+    (folder / "pyproject.toml").write_text("[tool.saga_es\n")
+    with pytest.raises(SettingsError, match=r"app: .*pyproject\.toml cannot be read"):
+        Settings.load({}, BARE)
+
+
+def test_a_project_file_is_not_asked_when_the_app_is_given(folder: Path) -> None:
+    """A broken file in the folder does not stop who says which app."""
+    (folder / "pyproject.toml").write_text("[tool.saga_es\n")
+    assert Settings.load({"app": "services"}, BARE).app == "services"
+
+
+def test_a_bad_app_in_the_project_file_is_told_like_any_other(folder: Path) -> None:
+    """Where it was written does not make it right."""
+    (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "not a module"\n')
+    with pytest.raises(SettingsError, match="app"):
+        Settings.load({}, BARE)
