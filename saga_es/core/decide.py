@@ -89,10 +89,7 @@ def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: d
     assert policy is not None, "only steps with a compensation are compensated"
     retry_at = _retry_at(policy, attempt, outcome, f"{state.saga_id}/{name}/{Direction.COMPENSATION}", now)
     failed = CompensationFailed(name, attempt, _failure(outcome), outcome.error, retry_at)
-    if retry_at:
-        return [failed]
-    reason = f"the compensation of step {name!r} was given up after attempt {attempt} of {policy.attempts}: "
-    return [failed, SagaFailed(reason + outcome.error)]
+    return [failed] if retry_at else _and_then(state, failed)
 
 
 def _and_then(state: SagaState, *events: SagaEvent) -> list[SagaEvent]:
@@ -123,11 +120,21 @@ def _next_actions(state: SagaState) -> list[SagaEvent]:
 
 def _next_compensations(state: SagaState) -> list[SagaEvent]:
     """Last first: a step is undone when all that came after it, by the plan, is undone."""
+    undoing = [name for name, step in state.steps.items() if step.status is StepStatus.COMPENSATING]
+    stuck = [name for name in undoing if state.step(name).stuck]
+    if stuck:  # those that are out are awaited, and no more are begun
+        return [SagaFailed(_why_stuck(state, stuck[0]))] if stuck == undoing else []
     standing = [name for name in reversed(state.effects) if state.plan.step(name).compensation is not None]
     if not standing:
         return [SagaCompensated()]
     free = [name for name in standing if state.plan.behind(name).isdisjoint(standing)]
-    return [CompensationStarted(name, 1) for name in free if state.step(name).status is not StepStatus.COMPENSATING]
+    return [CompensationStarted(name, 1) for name in free if name not in undoing]
+
+
+def _why_stuck(state: SagaState, name: str) -> str:
+    step, policy = state.step(name), state.plan.step(name).compensation
+    tried = f"attempt {step.compensation_attempts} of {policy.attempts if policy else 0}"
+    return f"the compensation of step {name!r} was given up after {tried}: {step.error}"
 
 
 # ── Trying again ─────────────────────────────────────────────────────────────────────────────────────────
@@ -179,4 +186,4 @@ def _is_out(state: SagaState, fact: CallReturned) -> bool:
             out = (StepStatus.COMPENSATING, step.compensation_attempts)
         case _:
             assert_never(fact.direction)
-    return step.waiting is None and (step.status, fact.attempt) == out
+    return step.waiting is None and not step.stuck and (step.status, fact.attempt) == out

@@ -66,6 +66,7 @@ class StepState(msgspec.Struct, frozen=True):
     Attributes:
         waiting: The failure whose `retry_at` is being waited for; None while a call is out, or none is wanted.
         in_doubt: Some attempt ended unknown, so the effect may be there although no answer said so.
+        stuck: Its compensation was given up.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -75,6 +76,7 @@ class StepState(msgspec.Struct, frozen=True):
     error: str | None = None
     waiting: StepFailed | CompensationFailed | None = None
     in_doubt: bool = False
+    stuck: bool = False
 
 
 NOT_STARTED = StepState()
@@ -137,12 +139,13 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
         case StepFailed():
             return _step_failed(state, event)
         case CompensationStarted(step, attempt):
-            return _step(state, step, status=StepStatus.COMPENSATING, compensation_attempts=attempt, waiting=None)
+            started = {"status": StepStatus.COMPENSATING, "compensation_attempts": attempt}
+            return _step(state, step, **started, waiting=None, stuck=False)
         case CompensationCompleted(step):
             undone = _step(state, step, status=StepStatus.COMPENSATED)
             return replace(undone, effects=tuple(name for name in state.effects if name != step))
         case CompensationFailed(step, error=error, retry_at=retry_at):
-            return _step(state, step, error=error, waiting=event if retry_at else None)
+            return _step(state, step, error=error, waiting=event if retry_at else None, stuck=retry_at is None)
         case SagaStarted(_, plan_id, input_, worker):
             status = SagaStatus.IN_PROGRESS if worker else SagaStatus.PENDING
             return replace(state, version=version, plan_id=plan_id, input=input_, owner=worker, status=status)
@@ -179,7 +182,7 @@ def _open_intent(name: str, step: StepState) -> Intent | None:
     match step.status:
         case StepStatus.IN_PROGRESS:
             return StepStarted(name, step.attempts)
-        case StepStatus.COMPENSATING:
+        case StepStatus.COMPENSATING if not step.stuck:
             return CompensationStarted(name, step.compensation_attempts)
         case _:
             return None
