@@ -83,7 +83,8 @@ class Calls:
             return
         timeout_s = state.plan.step(step).timeout_s
         key = idempotency_key(state.saga_id, step, direction)
-        call = Call(state.saga_id, step, direction, attempt, callee, key, _given(state, step, key), timeout_s)
+        given = _given(state, step, direction, key)
+        call = Call(state.saga_id, step, direction, attempt, callee, key, given, timeout_s)
         out = (state.saga_id, step, direction)
         late = CallReturned(step, direction, attempt, Unknown(f"no answer within {timeout_s:g} s"))
         self._out.add(out)
@@ -112,12 +113,13 @@ class Calls:
         self._timers.set((saga_id, fact.step, fact.direction), due, Tell(saga_id, fact))
 
 
-def _given(state: SagaState, step: str, key: str) -> dict[str, Any]:
+def _given(state: SagaState, step: str, direction: Direction, key: str) -> dict[str, Any]:
     """What the callee may ask for; in a compensation, a result that never came is None."""
+    is_action = direction is Direction.ACTION
     return {
         **{planned.name: state.step(planned.name).result for planned in state.plan.steps},
         "input": state.input,
         "saga_id": state.saga_id,
         "key": key,
-        "action_key": idempotency_key(state.saga_id, step, Direction.ACTION),
+        "action_key": key if is_action else idempotency_key(state.saga_id, step, Direction.ACTION),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -111,18 +112,20 @@ def _apply(connection: Connection, view: View, events: Sequence[Recorded]) -> No
         elif row:
             updates[tuple(sorted(row))].append({"this_row": stream_id, **row})
     if inserts:
-        connection.execute(_upsert(connection, view.table), inserts)
-    this_row = view.key == sa.bindparam("this_row")
+        connection.execute(_upsert(view.table, connection.dialect.name), inserts)
     for columns, rows in updates.items():
-        values: dict[str, Any] = {column: sa.bindparam(column) for column in columns}
-        connection.execute(sa.update(view.table).where(this_row).values(values), rows)
+        connection.execute(_update(view.table, columns), rows)
     if deletes:
-        connection.execute(sa.delete(view.table).where(this_row), deletes)
+        connection.execute(_delete(view.table), deletes)
 
 
-def _upsert(connection: Connection, table: sa.Table) -> sa.Insert:
+# Built once each: building a statement costs more than executing it.
+
+
+@cache
+def _upsert(table: sa.Table, dialect: str) -> sa.Insert:
     # A row that should not be there yet is a fault of the view, and must never stop the log.
-    match connection.dialect.name:
+    match dialect:
         case "mysql" | "mariadb":
             statement = mysql.insert(table)
             return statement.on_duplicate_key_update({c.name: statement.inserted[c.name] for c in table.columns})
@@ -133,3 +136,15 @@ def _upsert(connection: Connection, table: sa.Table) -> sa.Insert:
     return insert.on_conflict_do_update(
         index_elements=list(table.primary_key.columns), set_={c.name: insert.excluded[c.name] for c in table.columns}
     )
+
+
+@cache
+def _update(table: sa.Table, columns: tuple[str, ...]) -> sa.Update:
+    (key,) = table.primary_key.columns
+    return sa.update(table).where(key == sa.bindparam("this_row")).values({c: sa.bindparam(c) for c in columns})
+
+
+@cache
+def _delete(table: sa.Table) -> sa.Delete:
+    (key,) = table.primary_key.columns
+    return sa.delete(table).where(key == sa.bindparam("this_row"))
