@@ -19,7 +19,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from saga_es.core.plan import BACKWARD, FORWARD, Plan, RetryPolicy, StepPlan, plan_id
+from saga_es.core.plan import BACKWARD, FORWARD, Kind, Plan, RetryPolicy, StepPlan, plan_id
 from saga_es.errors import DefinitionError
 from saga_es.request import Function, Request, parameters
 
@@ -74,6 +74,7 @@ class Saga:
         *,
         title: str | None = ...,
         after: Sequence[Function | str] | None = ...,
+        kind: Kind = ...,
         retry: RetryPolicy = ...,
         timeout_s: float = ...,
         compensation: None = ...,
@@ -84,6 +85,7 @@ class Saga:
         *,
         title: str | None = None,
         after: Sequence[Function | str] | None = None,
+        kind: Kind = "compensatable",
         retry: RetryPolicy = FORWARD,
         timeout_s: float = 30.0,
         compensation: Any = _REQUIRED,
@@ -95,6 +97,8 @@ class Saga:
             title: What people read; the name in words if left out.
             after: The steps that must be done before this one starts, as functions or names; the one written
                 before it if left out. An empty list: it starts at once.
+            kind: `"pivot"`: once it is done, the saga only goes forward. `"retriable"`: comes after the pivot, and
+                is tried until it succeeds; it has no compensation.
             retry: How often and how far apart the action is tried.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
             compensation: None when there is nothing to undo; otherwise leave it out and use `compensates`.
@@ -105,8 +109,8 @@ class Saga:
 
         def decorate(function: F) -> F:
             name = function.__name__
-            self._add(Step(_step_plan(name, title, _names(after), retry, timeout_s), function, None))
-            if compensation is None:
+            self._add(Step(_step_plan(name, title, _names(after), kind, retry, timeout_s), function, None))
+            if compensation is None or kind == "retriable":
                 self._put(name, compensation=None, policy=None)
             return function
 
@@ -130,7 +134,7 @@ class Saga:
 
         return decorate
 
-    def request(
+    def request(  # noqa: PLR0913 (options, each by name)
         self,
         name: str,
         action: Request,
@@ -138,6 +142,7 @@ class Saga:
         compensation: Request | None,
         title: str | None = None,
         after: Sequence[Function | str] | None = None,
+        kind: Kind = "compensatable",
         retry: RetryPolicy = FORWARD,
         compensation_retry: RetryPolicy = BACKWARD,
         timeout_s: float = 30.0,
@@ -150,6 +155,7 @@ class Saga:
             compensation: What undoes it; None when there is nothing to undo.
             title: What people read; the name in words if left out.
             after: As for `step`.
+            kind: As for `step`.
             retry: How often and how far apart the action is tried.
             compensation_retry: The same for the compensation.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
@@ -157,7 +163,7 @@ class Saga:
         Raises:
             DefinitionError: The name is taken, or a path or body names nothing known at this point.
         """
-        self._add(Step(_step_plan(name, title, _names(after), retry, timeout_s), action, None))
+        self._add(Step(_step_plan(name, title, _names(after), kind, retry, timeout_s), action, None))
         self._put(name, compensation, None if compensation is None else compensation_retry)
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
@@ -198,7 +204,28 @@ class Saga:
                 f"saga {self.name!r}: step {name!r} has no compensation; write one with @compensates({name}), "
                 "or say @step(compensation=None) if there is nothing to undo"
             )
-        return Plan(self.name, tuple(step.plan for step in self._steps.values()))
+        plan = Plan(self.name, tuple(step.plan for step in self._steps.values()))
+        self._check_kinds(plan)
+        return plan
+
+    def _check_kinds(self, plan: Plan) -> None:
+        """Nothing that can fail may come after the pivot, or beside it: the saga could not go back."""
+        pivots = [step.name for step in plan.steps if step.kind == "pivot"]
+        if len(pivots) > 1:
+            raise DefinitionError(
+                f"saga {self.name!r} has {len(pivots)} pivots, {' and '.join(pivots)}; it may have one"
+            )
+        safe = plan.behind(pivots[0]) if pivots else frozenset()
+        for step in plan.steps:
+            if step.kind == "retriable" and step.name not in safe:
+                raise DefinitionError(
+                    f"saga {self.name!r}: step {step.name!r} is retriable, so it must come after a pivot"
+                )
+            if step.kind == "compensatable" and pivots and pivots[0] not in plan.behind(step.name):
+                raise DefinitionError(
+                    f"saga {self.name!r}: step {step.name!r} may fail when the pivot {pivots[0]!r} is done, and the "
+                    "saga could not go back; let it come before the pivot, or say kind='retriable'"
+                )
 
     def _add(self, step: Step) -> None:
         name = step.plan.name
@@ -237,6 +264,8 @@ class Saga:
             )
         if name not in self._undecided:
             raise DefinitionError(f"saga {self.name!r}: the compensation of step {name!r} is already settled")
+        if compensation is not None and step.plan.kind == "retriable":
+            raise DefinitionError(f"saga {self.name!r}: step {name!r} is retriable, and so is never compensated")
         if compensation is not None:
             known = self._before(name) | {name, "action_key"} | _CALL_NAMES
             self._check_names(name, compensation, known)
@@ -266,10 +295,10 @@ def _names(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:
 
 
 def _step_plan(
-    name: str, title: str | None, after: tuple[str, ...] | None, retry: RetryPolicy, timeout_s: float
+    name: str, title: str | None, after: tuple[str, ...] | None, kind: Kind, retry: RetryPolicy, timeout_s: float
 ) -> StepPlan:
     if not timeout_s > 0 or math.isinf(timeout_s):
         rule = "finite" if math.isinf(timeout_s) else "more than 0"
         raise DefinitionError(f"step {name!r}: timeout_s must be {rule}, not {timeout_s}")
     words = name.replace("_", " ").capitalize()
-    return StepPlan(name=name, title=title or words, after=after, retry=retry, timeout_s=timeout_s)
+    return StepPlan(name=name, title=title or words, after=after, kind=kind, retry=retry, timeout_s=timeout_s)

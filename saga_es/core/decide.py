@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from saga_es.core.events import (
     CompensationCompleted,
     CompensationFailed,
@@ -39,7 +41,7 @@ from saga_es.core.facts import (
     Unavailable,
     Unknown,
 )
-from saga_es.core.plan import RetryPolicy
+from saga_es.core.plan import RetryPolicy, StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepStatus, evolve
 
 
@@ -71,14 +73,23 @@ def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # n
 def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
     if isinstance(outcome, Completed):
         return _and_then(state, StepCompleted(name, outcome.result))
-    attempt = state.step(name).attempts
+    planned, attempt = state.plan.step(name), state.step(name).attempts
     turned_round = state.status is SagaStatus.COMPENSATING
     seed = f"{state.saga_id}/{name}/{Direction.ACTION}"
-    retry_at = None if turned_round else _retry_at(state.plan.step(name).retry, attempt, outcome, seed, now)
+    policy = replace(planned.retry, attempts=attempt + 1) if planned.kind == "retriable" else planned.retry
+    retry_at = None if turned_round else _retry_at(policy, attempt, outcome, seed, now)
     failed = StepFailed(name, attempt, _failure(outcome), outcome.error, retry_at)
     if retry_at:
         return [failed]
-    return _and_then(state, failed, *([] if turned_round else [SagaAborted(name, outcome.error)]))
+    if turned_round or _is_past_return(evolve(state, failed), planned):
+        return _and_then(state, failed)
+    return _and_then(state, failed, SagaAborted(name, outcome.error))
+
+
+def _is_past_return(state: SagaState, step: StepPlan) -> bool:
+    """Whether a step that failed leaves no way back: the pivot is done, or may be and cannot be undone."""
+    may_be_done = step.kind == "pivot" and step.compensation is None and state.step(step.name).in_doubt
+    return step.kind == "retriable" or may_be_done
 
 
 def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
@@ -111,6 +122,9 @@ def _next(state: SagaState) -> list[SagaEvent]:
 
 def _next_actions(state: SagaState) -> list[SagaEvent]:
     """Every step starts as soon as all it waits for is done."""
+    failed = [name for name, step in state.steps.items() if step.status is StepStatus.FAILED]
+    if failed:  # past the point of return: those that are out are awaited, and no more are begun
+        return [] if state.actions_out else [SagaFailed(_why_failed(state, failed[0]))]
     done = {step.name for step in state.plan.steps if state.step(step.name).status is StepStatus.COMPLETED}
     if len(done) == len(state.plan.steps):
         return [SagaCompleted()]
@@ -129,6 +143,12 @@ def _next_compensations(state: SagaState) -> list[SagaEvent]:
         return [SagaCompensated()]
     free = [name for name in standing if state.plan.behind(name).isdisjoint(standing)]
     return [CompensationStarted(name, 1) for name in free if name not in undoing]
+
+
+def _why_failed(state: SagaState, name: str) -> str:
+    kind = state.plan.step(name).kind
+    why = "must succeed and was refused" if kind == "retriable" else "cannot be undone, and may have happened"
+    return f"step {name!r} {why}: {state.step(name).error}"
 
 
 def _why_stuck(state: SagaState, name: str) -> str:

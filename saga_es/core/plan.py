@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import timedelta
+from typing import Literal
 from zlib import crc32
 
 import msgspec
@@ -63,6 +64,10 @@ BACKWARD = RetryPolicy(attempts=10)
 """Compensations are tried harder: giving one up needs a person."""
 
 
+Kind = Literal["compensatable", "pivot", "retriable"]
+"""What becomes of a step when a later one fails: it is undone / it is the last that can be / it cannot fail."""
+
+
 class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a plan.
 
@@ -70,7 +75,8 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
         name: The step's key, unique in its saga; results are known by it.
         title: What people read.
         after: The steps that must be done before this one starts; None: the one written before it.
-        retry: How the action is tried.
+        kind: Once the pivot is done, the saga only goes forward: retriable steps are tried until they succeed.
+        retry: How the action is tried; of a retriable step, how far apart.
         compensation: How the compensation is tried; None when there is nothing to compensate.
         timeout_s: Seconds one attempt may take before its outcome counts as unknown.
     """
@@ -78,6 +84,7 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     title: str
     after: tuple[str, ...] | None = None
+    kind: Kind = "compensatable"
     retry: RetryPolicy = FORWARD
     compensation: RetryPolicy | None = BACKWARD
     timeout_s: float = 30.0

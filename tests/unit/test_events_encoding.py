@@ -41,10 +41,10 @@ PLAN_RECORDED = PlanRecorded(
     )
 )
 PLAN_TEXT = (
-    '{"plan":{"saga":"order","steps":[{"name":"a","title":"Step A","after":null,'
+    '{"plan":{"saga":"order","steps":[{"name":"a","title":"Step A","after":null,"kind":"compensatable",'
     '"retry":{"attempts":4,"first_delay_s":0.2,"factor":2.0,"cap_s":30.0,"jitter":0.2},'
     '"compensation":{"attempts":10,"first_delay_s":0.2,"factor":2.0,"cap_s":30.0,"jitter":0.2},"timeout_s":30.0},'
-    '{"name":"b","title":"B","after":null,'
+    '{"name":"b","title":"B","after":null,"kind":"compensatable",'
     '"retry":{"attempts":1,"first_delay_s":0.2,"factor":2.0,"cap_s":30.0,"jitter":0.2},'
     '"compensation":null,"timeout_s":5}]}}'
 )
@@ -116,7 +116,10 @@ def test_a_plan_is_stored_as_exactly_this_text() -> None:
 
 def test_a_plan_recorded_before_steps_could_say_what_they_wait_for_is_read() -> None:
     """Its steps run one after the other, as they did when it was written."""
-    assert CODEC.decode(PLAN, "PlanRecorded", PLAN_TEXT.replace('"after":null,', "")) == PLAN_RECORDED
+    assert (
+        CODEC.decode(PLAN, "PlanRecorded", PLAN_TEXT.replace('"after":null,"kind":"compensatable",', ""))
+        == PLAN_RECORDED
+    )
 
 
 def test_a_field_of_a_later_version_is_passed_over() -> None:
