@@ -6,6 +6,7 @@ A step is a function, or a request to a participant. Both say what they need by 
 - the name of an earlier step: what that step answered (for a compensation: None where the answer was lost);
 - `key`: the idempotency key of this call, a UUID, the same on every attempt and after every crash;
 - `action_key`: in a compensation, the key the action's call had;
+- `error`: in a compensation, why the saga turned round;
 - `saga_id`: the saga's id.
 
 Mistakes are `DefinitionError`s while the saga is being written, not surprises while it runs.
@@ -29,6 +30,7 @@ NAME_LIMIT = 100
 """Characters of a saga's or a step's name."""
 
 _CALL_NAMES = frozenset({"input", "key", "saga_id"})
+_UNDO_NAMES = frozenset({"action_key", "error"})
 _REQUIRED: Any = object()
 
 
@@ -229,7 +231,7 @@ class Saga:
 
     def _add(self, step: Step) -> None:
         name = step.plan.name
-        if not name.isidentifier() or len(name) > NAME_LIMIT or name in _CALL_NAMES or name == "action_key":
+        if not name.isidentifier() or len(name) > NAME_LIMIT or name in _CALL_NAMES | _UNDO_NAMES:
             raise DefinitionError(
                 f"saga {self.name!r}: {name!r} cannot name a step; use an identifier of at most {NAME_LIMIT} characters"
             )
@@ -267,7 +269,7 @@ class Saga:
         if compensation is not None and step.plan.kind == "retriable":
             raise DefinitionError(f"saga {self.name!r}: step {name!r} is retriable, and so is never compensated")
         if compensation is not None:
-            known = self._before(name) | {name, "action_key"} | _CALL_NAMES
+            known = self._before(name) | {name} | _CALL_NAMES | _UNDO_NAMES
             self._check_names(name, compensation, known)
         plan = msgspec.structs.replace(step.plan, compensation=policy)
         self._steps[name] = msgspec.structs.replace(step, plan=plan, compensation=compensation)

@@ -121,5 +121,6 @@ def _given(state: SagaState, step: str, direction: Direction, key: str) -> dict[
         "input": state.input,
         "saga_id": state.saga_id,
         "key": key,
+        "error": state.error,
         "action_key": key if is_action else idempotency_key(state.saga_id, step, Direction.ACTION),
     }
