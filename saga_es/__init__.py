@@ -5,13 +5,14 @@ from saga_es.bootstrap import open_engine
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
 from saga_es.definition import Saga
-from saga_es.errors import SagaError, SagaExists, StepRejected, StepUnavailable, StoreUnavailable
+from saga_es.errors import DefinitionError, SagaError, SagaExists, StepRejected, StepUnavailable, StoreUnavailable
 from saga_es.request import Participant
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle, SagaResult
 
 __all__ = [
     "App",
+    "DefinitionError",
     "Engine",
     "Handle",
     "Participant",

@@ -95,7 +95,7 @@ class Node:
 
     def _call_application(self, environ: dict[str, Any], start_response: Any) -> Any:
         if self._application is None:
-            raise SettingsError(["this process serves no application; set SAGA_ES_PARTICIPANT_<NAME> to a base URL"])
+            raise NotSentError("this process serves no application; set SAGA_ES_PARTICIPANT_<NAME> to a base URL")
         return self._application(environ, start_response)
 
 
@@ -144,11 +144,14 @@ def load_app(name: str | None) -> App:
 
 
 def _transports(settings: Settings, app: App, call_application: WsgiApp) -> Mapping[str, Transport]:
-    names = {name for saga in app.sagas for name in _participants(saga)} | set(settings.participants)
+    called = {name for saga in app.sagas for name in _participants(saga)}
+    for name in sorted(set(settings.participants) - called):
+        logger.warning("a participant is set that no saga calls", participant=name, called=sorted(called))
+    names = called | set(settings.participants)
     transports: dict[str, Transport] = {}
     for name in sorted(names):
         url = settings.participants.get(name)
-        if url is None or _is_self(url, settings):
+        if url is None or _is_self(name, url, settings):
             transports[name] = WsgiTransport(call_application)
         else:
             transports[name] = HttpTransport(url, settings.call_threads)
@@ -163,12 +166,12 @@ def _participants(saga: Saga) -> Iterator[str]:
                 yield callee.participant
 
 
-def _is_self(url: str, settings: Settings) -> bool:
+def _is_self(name: str, url: str, settings: Settings) -> bool:
     """Whether a participant's URL is this very server, whose threads would wait for each other."""
     parts = urlsplit(url)
     loopback = {"127.0.0.1", "localhost", "::1"}
     here = loopback if settings.host in {*loopback, "0.0.0.0", "::"} else {settings.host}  # noqa: S104 (compared, not bound)
     is_self = parts.hostname in here and (parts.port or 80) == settings.port
     if is_self:
-        logger.warning("this participant is this very server: its calls stay in the process", url=url)
+        logger.warning("a participant is this very server: its calls stay in the process", participant=name, url=url)
     return is_self

@@ -32,9 +32,14 @@ _SETTINGS = [
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
 ]
 _SERVING = [
-    click.option("--host", help="The address to serve on.  [default: 127.0.0.1]"),
-    click.option("--port", help="The port to serve on.  [default: 5000]"),
-    click.option("--threads", help="Requests served at once.  [default: 8]"),
+    click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
+    click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
+    click.option("--threads", metavar="NUMBER", help="Requests served at once.  [default: 8]"),
+    click.option("--call-threads", metavar="NUMBER", help="Calls to participants at once.  [default: 32]"),
+    click.option("--lease-s", metavar="SECONDS", help="A worker silent for so long is gone.  [default: 10]"),
+    click.option("--payload-limit", metavar="BYTES", help="Of a request, an input, a result.  [default: 1048576]"),
+    click.option("--execute-timeout-s", metavar="SECONDS", help="Then execute answers 202.  [default: 120]"),
+    click.option("--grace-s", metavar="SECONDS", help="For calls under way at a stop.  [default: 5]"),
 ]
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -43,11 +48,9 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
     """Give a command the settings every command has, and these options; it is called with a `Settings` first."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        names = {"database_url", "app", "log_level", "host", "port", "threads"}
-
         @wraps(command)
         def run(**given: Any) -> None:
-            flags = {name: given.pop(name) for name in names & set(given)}
+            flags = {name: given.pop(name) for name in set(Settings.__struct_fields__) & set(given)}
             inherited: dict[str, str] = click.get_current_context().obj or {}
             with reported():
                 settings = Settings.load({**inherited, **{k: v for k, v in flags.items() if v is not None}})
@@ -70,7 +73,7 @@ def reported() -> Iterator[None]:
     except (StoreUnavailable, NotMigrated) as error:
         fail(str(error), NO_DATABASE)
     except NotFound as error:
-        fail(str(error), NOT_FOUND)
+        fail(f"{error}; `saga-es list` shows the sagas there are", NOT_FOUND)
     except (SettingsError, BadCursorError) as error:
         fail(str(error), USAGE)
     except SagaError as error:
@@ -96,8 +99,8 @@ def reading(settings: Settings) -> Iterator[Node]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="saga-es")
-@click.option("--database-url", metavar="URL", help="As for every command.")
-@click.option("--app", metavar="MODULE", help="As for every command.")
+@click.option("--database-url", metavar="URL", help="Where the log is; may also stand behind the command.")
+@click.option("--app", metavar="MODULE", help="The application; may also stand behind the command.")
 @click.pass_context
 def main(context: click.Context, /, **flags: str | None) -> None:
     """Sagas over several services, every step an immutable event in your own database.
@@ -152,10 +155,13 @@ def list_(
 def show(settings: Settings, saga_id: str, at: int | None, as_json: bool) -> None:
     """Tell the story of one saga."""
     with reading(settings) as node:
-        history = node.log.read(saga_id)[:at]
+        whole = node.log.read(saga_id)
+        history = whole[:at]
         state = node.sagas.folded(history)
         if state is None:
             raise NotFound(saga_id)
+        if at is not None and at > len(whole):
+            fail(f"--at {at}: the saga has {len(whole)} events", USAGE)
         terminal.show_story(story(state, history), history, as_json=as_json)
 
 
@@ -169,7 +175,7 @@ def events(settings: Settings, saga_id: str | None, follow: bool, as_json: bool)
     """Print the log: of one saga or record, or all of it."""
     with reading(settings) as node:
         if saga_id is not None and not follow and not node.log.entries(saga_id, limit=1):
-            raise NotFound(saga_id)
+            fail(f"the log holds nothing under the id {saga_id!r}", NOT_FOUND)
         try:
             for entry in node.log.follow(saga_id) if follow else node.log.walk(saga_id):
                 terminal.show_entry(entry, as_json=as_json)
@@ -195,14 +201,14 @@ def upgrade(settings: Settings) -> None:
     errors.print(f"The database is at migration {migrate.head()}{views}.", markup=False)
 
 
-@db.command()
-@settings_options()
-def current(settings: Settings) -> None:
+@db.command(short_help="Print the migration the database is at.")
+@settings_options(_as_json)
+def current(settings: Settings, as_json: bool) -> None:
     """Print the migration the database is at; exit 8 when it is not that of this version."""
     node = Node(settings, load_app(settings.app))
     try:
-        with node.database.reading() as connection:
-            click.echo(migrate.current(connection) or "none")
+        found = migrate.found(node.database)
+        terminal.show_migration(found, migrate.head(), as_json=as_json)
         migrate.check(node.database)
     finally:
         node.database.close()

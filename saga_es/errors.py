@@ -68,7 +68,7 @@ class NotFound(SagaError):
     """No saga has this id."""
 
     def __init__(self, saga_id: str) -> None:
-        super().__init__(f"no saga has the id {saga_id!r}; `saga-es list` shows the ids there are")
+        super().__init__(f"no saga has the id {saga_id!r}")
         self.saga_id = saga_id
 
 

@@ -62,6 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             SettingsError: One or more are wrong.
         """
         environ = os.environ if environ is None else environ
+        unknown = set(flags or {}) - set(_Schema().fields)
+        if unknown:
+            known = ", ".join(_Schema().fields)
+            raise SettingsError([f"{name}: there is no such setting; there are {known}" for name in sorted(unknown)])
         given: dict[str, object] = {
             name: environ[PREFIX + name.upper()] for name in _Schema().fields if environ.get(PREFIX + name.upper())
         }

@@ -103,6 +103,14 @@ def show_entry(entry: Entry, *, as_json: bool) -> None:
     click.echo(f"{entry.position:>8}  {_time(entry.recorded_at)}  {where}  {entry.type} {entry.text}")
 
 
+def show_migration(found: str | None, head: str, *, as_json: bool) -> None:
+    """The migration a database is at."""
+    if as_json:
+        _json({"current": found, "head": head})
+    else:
+        click.echo(found or "none")
+
+
 def tell(event: Any) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
     """An event as a sentence."""
     match event:

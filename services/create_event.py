@@ -9,7 +9,7 @@ from flask import Response
 from marshmallow import Schema, fields, validate
 
 from saga_es import Participant, Saga
-from saga_es.api import EXECUTION_HEADERS, Blueprint, Day, ExecutionSchema, StartedSchema, Text, execute
+from saga_es.api import EXECUTION_HEADERS, Blueprint, Day, ExecutionSchema, Number, StartedSchema, Text, execute
 
 Input = dict[str, Any]
 
@@ -121,7 +121,7 @@ class CreateEventSchema(Schema):
     venue_capacity = fields.Integer(load_default=500, strict=True, validate=validate.Range(1, 10_000_000))
     venue_facilities = fields.List(Text(), load_default=list, validate=validate.Length(max=100))
     ticket_type = Text(load_default="standard")
-    ticket_price = fields.Float(load_default=25.0, validate=validate.Range(0, 1_000_000_000))
+    ticket_price = Number(load_default=25.0, validate=validate.Range(0, 1_000_000_000))
     ticket_quantity = fields.Integer(load_default=100, strict=True, validate=validate.Range(1, 100_000_000))
 
 

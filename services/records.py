@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Response, request
 from marshmallow import Schema, fields
 
-from saga_es.api import Blueprint, Id, PageSchema, Problem, json_response, node, page_of
+from saga_es.api import Blueprint, Id, PageSchema, Problem, Truth, json_response, node, page_of
 from saga_es.participant import NotSeen, Records, TakenElsewhere, Tombstoned, record_view
 
 KEY_HEADER = {
@@ -28,7 +28,7 @@ KEY_HEADER = {
 class RecordSchema(Schema):
     """The body of a register call; each service adds its fields."""
 
-    simulate_failure = fields.Boolean(
+    simulate_failure = Truth(
         load_default=False, metadata={"description": "Answer 409 and register nothing, for demonstrations."}
     )
 
@@ -141,7 +141,7 @@ class Service:
             return Problem(409, f"{self.noun} was asked to fail by simulate_failure; nothing was registered")
         engine = node().engine
         errors = {
-            name: [f"no active {category} has the id {body[name]!r}"]
+            name: [f"no active {category.replace('_', ' ')} has the id {body[name]!r}"]
             for name, category in self.references.items()
             if not Records(engine, category).is_active(body[name])
         }

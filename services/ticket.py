@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from marshmallow import fields, validate
 
-from saga_es.api import Id, Text
+from saga_es.api import Id, Number, Text
 from saga_es.participant import record_table
 from services.records import RecordSchema, Service
 
@@ -16,7 +16,7 @@ class TicketSchema(RecordSchema):
     event_id = Id(required=True)
     venue_id = Id(required=True)
     ticket_type = Text(required=True)
-    price = fields.Float(required=True, validate=validate.Range(0, 1_000_000_000))
+    price = Number(required=True, validate=validate.Range(0, 1_000_000_000))
     quantity = fields.Integer(required=True, strict=True, validate=validate.Range(1, 100_000_000))
 
 

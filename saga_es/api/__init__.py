@@ -3,7 +3,7 @@
 from saga_es.api.application import create_flask_app
 from saga_es.api.blueprint import Blueprint
 from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
-from saga_es.api.fields import Day, Id, Text
+from saga_es.api.fields import Day, Id, Number, Text, Truth
 from saga_es.api.problems import Problem
 from saga_es.api.responses import PageSchema, json_response, node, page_of
 from saga_es.api.sagas import blueprint as saga_blueprint
@@ -15,10 +15,12 @@ __all__ = [
     "Day",
     "ExecutionSchema",
     "Id",
+    "Number",
     "PageSchema",
     "Problem",
     "StartedSchema",
     "Text",
+    "Truth",
     "create_flask_app",
     "execute",
     "json_response",

@@ -10,6 +10,7 @@ from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from saga_es.api.problems import Problem, ProblemSchema, register_problem_handlers
+from saga_es.api.sagas import blueprint as saga_blueprint
 from saga_es.bootstrap import Node
 
 
@@ -38,6 +39,8 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     app.extensions["saga_es"] = node
     app.config.update(_configuration(node))
     api = ProblemApi(app)
+    if not node.app.parts:
+        api.register_blueprint(saga_blueprint)  # without an application there are still sagas to look at
     parts = [blueprints for part, blueprints in node.app.parts.items() if only is None or part in only]
     for blueprint in (blueprint for blueprints in [node.app.everywhere, *parts] for blueprint in blueprints):
         api.register_blueprint(blueprint)

@@ -25,8 +25,27 @@ class Day(fields.String):
     """A day as `YYYY-MM-DD`, kept as that text."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(validate=[validate.Regexp(r"^\d{4}-\d{2}-\d{2}$", error=_NO_DAY), _is_day], **options)
+        super().__init__(validate=_is_day, **options)
         self.metadata = {"format": "date", **self.metadata}
+
+
+class Number(fields.Float):
+    """A JSON number: neither a text that looks like one, nor a truth."""
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, (str, bytes, bool)):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Truth(fields.Boolean):
+    """`true` or `false`, and nothing that may stand for them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        del attr, data, options
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class Id(fields.String):
@@ -44,14 +63,13 @@ class Id(fields.String):
             raise ValidationError("Not a valid UUID.") from error
 
 
-_NO_DAY = "Not a day; write YYYY-MM-DD."
-
-
 def _is_day(text: str) -> None:
     try:
-        date.fromisoformat(text)
-    except ValueError as error:
-        raise ValidationError(_NO_DAY) from error
+        is_day = date.fromisoformat(text).isoformat() == text  # which takes other spellings, too
+    except ValueError:
+        is_day = False
+    if not is_day:
+        raise ValidationError("Not a day; write YYYY-MM-DD.")
 
 
 def _is_storable(text: str) -> None:

@@ -67,7 +67,7 @@ class ProblemSchema(Schema):
     title = fields.String(required=True)
     status = fields.Integer(required=True)
     detail = fields.String(required=True)
-    errors = fields.Dict(keys=fields.String(), values=fields.Raw())
+    errors = fields.Dict(keys=fields.String(), values=fields.List(fields.String()))
 
 
 def register_problem_handlers(app: Flask) -> None:
@@ -82,15 +82,31 @@ def _of_framework(error: HTTPException) -> Problem:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if isinstance(error, RequestEntityTooLarge):
         limit = current_app.config["MAX_CONTENT_LENGTH"]
-        return Problem(status, f"the request is larger than {limit} bytes; see the setting payload_limit")
+        return Problem(status, f"the request is larger than {limit} bytes; see the setting SAGA_ES_PAYLOAD_LIMIT")
     # webargs puts the messages of a failed validation here, under the place they came from: json, query ...
     messages = getattr(error, "data", {}).get("messages", {})
-    errors = {field: said for place in messages.values() if isinstance(place, dict) for field, said in place.items()}
+    errors = {
+        "body" if field == "_schema" else field: _flat(said)
+        for place in messages.values()
+        if isinstance(place, dict)
+        for field, said in place.items()
+    }
     if errors:
         return Problem(status, f"{', '.join(errors)}: see errors", errors)
     detail = "; ".join(said for place in messages.values() if isinstance(place, list) for said in place)
     headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
     return Problem(status, detail or error.description or HTTPStatus(status).phrase, headers=headers)
+
+
+def _flat(said: Any, where: str = "") -> list[str]:
+    """The messages about a field as one list; those about a part of it say which part."""
+    match said:
+        case dict():
+            return [line for part, about in said.items() for line in _flat(about, f"{where}{part}: ")]
+        case list():
+            return [f"{where}{line}" for line in said]
+        case _:
+            return [f"{where}{said}"]
 
 
 def _of_saga_error(error: SagaError) -> Problem:

@@ -148,7 +148,9 @@ class Records:
     def _events(self, record_id: str) -> list[RecordEvent]:
         history = self._journal.read(record_id)
         if history and history[0].category != self._category:
-            raise TakenElsewhere(f"{record_id} names a {history[0].category}, not a {self._category}; use a new key")
+            raise TakenElsewhere(
+                f"{record_id} is of the category {history[0].category}, not {self._category}; use a new key"
+            )
         return [recorded.event for recorded in history]
 
 

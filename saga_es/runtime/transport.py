@@ -96,6 +96,8 @@ class WsgiTransport:
         builder = EnvironBuilder(path=path, method=method, headers=list(headers.items()), data=body)
         try:
             chunks, status, answered, *_ = run_wsgi_app(self._app, builder.get_environ(), buffered=True)
+        except NotSentError:
+            raise
         except Exception as error:  # whatever the application let through: it may have acted before
             raise AnswerLostError(f"the application failed: {type(error).__name__}: {error}") from error
         finally:

@@ -42,15 +42,27 @@ def config(connection: Connection | None = None) -> Config:
 
 def head() -> str:
     """The revision this version of the package needs."""
-    found = ScriptDirectory.from_config(config()).get_current_head()
-    assert found is not None, "the package carries its migrations"
-    return found
+    newest = ScriptDirectory.from_config(config()).get_current_head()
+    assert newest is not None, "the package carries its migrations"
+    return newest
 
 
 def current(connection: Connection) -> str | None:
     """The revision the database is at; None when it was never migrated."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     return context.get_current_revision()
+
+
+def found(database: Database) -> str | None:
+    """The revision the database is at; looking makes no SQLite file where there is none.
+
+    Raises:
+        StoreUnavailable: It did not answer.
+    """
+    if database.kind == "sqlite" and not Path(database.url.database or "").exists():
+        return None
+    with database.reading() as connection:
+        return current(connection)
 
 
 def upgrade(database: Database, log: Log, views: Views) -> list[str]:
@@ -71,10 +83,9 @@ def check(database: Database) -> None:
         NotMigrated: It is not.
         StoreUnavailable: It did not answer.
     """
-    with database.reading() as connection:
-        found = current(connection)
-    if found != head():
-        raise NotMigrated(found, head())
+    at = found(database)
+    if at != head():
+        raise NotMigrated(at, head())
 
 
 @contextmanager

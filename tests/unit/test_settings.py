@@ -72,9 +72,15 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.load({}, {"SAGA_ES_PORT": "", "SAGA_ES_PARTICIPANT_VENUE": ""}) == Settings()
 
 
-def test_variables_and_flags_of_others_are_passed_over() -> None:
+def test_variables_of_others_are_passed_over() -> None:
     """The environment is full of them."""
-    assert Settings.load({"json": True}, {"PORT": "1", "SAGA_ES_NEVER_HEARD_OF": "x"}) == Settings()
+    assert Settings.load({}, {"PORT": "1", "SAGA_ES_NEVER_HEARD_OF": "x"}) == Settings()
+
+
+def test_a_setting_that_does_not_exist_is_a_mistake() -> None:
+    """Whoever gives settings by name, as `open_engine` takes them, is told of a misspelt one and of those there are."""
+    with pytest.raises(SettingsError, match="lese_s: there is no such setting; there are .*lease_s"):
+        Settings.load({"lese_s": 3}, {})
 
 
 def test_without_an_environment_given_the_process_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
