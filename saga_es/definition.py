@@ -14,13 +14,12 @@ Mistakes are `DefinitionError`s while the saga is being written, not surprises w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 import msgspec
 
-from saga_es.core.plan import BACKWARD, FORWARD, Kind, Plan, RetryPolicy, StepPlan, plan_id
+from saga_es.core.plan import BACKWARD, FORWARD, LONGEST_S, Kind, Plan, RetryPolicy, StepPlan, plan_id
 from saga_es.errors import DefinitionError
 from saga_es.request import Function, Request, parameters
 
@@ -299,8 +298,8 @@ def _names(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:
 def _step_plan(
     name: str, title: str | None, after: tuple[str, ...] | None, kind: Kind, retry: RetryPolicy, timeout_s: float
 ) -> StepPlan:
-    if not timeout_s > 0 or math.isinf(timeout_s):
-        rule = "finite" if math.isinf(timeout_s) else "more than 0"
+    if not 0 < timeout_s <= LONGEST_S:
+        rule = f"finite, and at most {LONGEST_S:.0f} (a year)" if timeout_s > 0 else "more than 0"
         raise DefinitionError(f"step {name!r}: timeout_s must be {rule}, not {timeout_s}")
     words = name.replace("_", " ").capitalize()
     return StepPlan(name=name, title=title or words, after=after, kind=kind, retry=retry, timeout_s=timeout_s)

@@ -102,7 +102,7 @@ class _Schema(Schema):
     threads = fields.Integer(validate=validate.Range(1, 1_000))
     call_threads = fields.Integer(validate=validate.Range(1, 1_000))
     lease_s = fields.Float(validate=validate.Range(1, 3_600))
-    payload_limit = fields.Integer(validate=validate.Range(1_024, 64 * 1_048_576))
+    payload_limit = fields.Integer(validate=validate.Range(1_024, 4 * 1_048_576))
     execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
     grace_s = fields.Float(validate=validate.Range(0, 3_600))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))

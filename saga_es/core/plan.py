@@ -14,6 +14,9 @@ from zlib import crc32
 
 import msgspec
 
+LONGEST_S = 366 * 86_400.0
+"""No wait is longer: a date so far away that no calendar has it would stop more than its own saga."""
+
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often, and how far apart, a call is tried.
@@ -39,6 +42,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("first_delay_s", "factor", "cap_s"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} must be a finite number, not {getattr(self, name)}")
+            if getattr(self, name) > LONGEST_S:
+                raise ValueError(f"{name} must be at most {LONGEST_S:.0f} (a year), not {getattr(self, name)}")
         for ok, rule in (
             (self.attempts >= 1, f"attempts must be at least 1, not {self.attempts}"),
             (self.first_delay_s >= 0, f"first_delay_s must not be negative: {self.first_delay_s}"),

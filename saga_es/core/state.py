@@ -150,8 +150,7 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
             status = SagaStatus.IN_PROGRESS if worker else SagaStatus.PENDING
             return replace(state, version=version, plan_id=plan_id, input=input_, owner=worker, status=status)
         case SagaTakenOver(worker):
-            status = SagaStatus.IN_PROGRESS if state.status is SagaStatus.PENDING else state.status
-            return replace(state, version=version, owner=worker, status=status)
+            return _taken_over(state, worker)
         case SagaAborted():
             return _aborted(state, event)
         case SagaCompleted():
@@ -191,6 +190,21 @@ def _open_intent(name: str, step: StepState) -> Intent | None:
 def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
     step = replace(state.step(name), **changes)
     return replace(state, version=state.version + 1, steps={**state.steps, name: step})
+
+
+def _taken_over(state: SagaState, worker: str) -> SagaState:
+    """The calls that were out may have happened: whoever would have heard the answer is gone."""
+    out = {
+        name: step for name, step in state.steps.items() if step.status is StepStatus.IN_PROGRESS and not step.waiting
+    }
+    in_doubt = {name: replace(step, in_doubt=True) for name, step in out.items()}
+    return replace(
+        state,
+        version=state.version + 1,
+        owner=worker,
+        status=SagaStatus.IN_PROGRESS if state.status is SagaStatus.PENDING else state.status,
+        steps={**state.steps, **in_doubt},
+    )
 
 
 def _aborted(state: SagaState, aborted: SagaAborted) -> SagaState:

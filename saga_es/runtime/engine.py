@@ -19,7 +19,8 @@ from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id, saga_id_for
 from saga_es.runtime.inbox import Append, Begin, Chore, Follow, Inbox, Item, refuse
-from saga_es.runtime.loop import Loop, is_same_start
+from saga_es.runtime.loop import Loop
+from saga_es.runtime.run import is_same_start
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft, Recorded, check_stream_id
 from saga_es.store.sagas import Sagas
@@ -203,6 +204,8 @@ class Engine:
                 return  # stopped while the database is away: what is not committed is for the next worker
             except Exception:
                 logger.exception("the loop failed; it starts over from the log")
+                for item in items:  # some may have been done: whoever waits has to ask again
+                    refuse(item, StoreUnavailable("the engine starts over; repeat it under the same key"))
                 self._clock.sleep(1.0)
                 self._loop.start_over()
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unknown
+from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.definition import Callee, needs
 from saga_es.request import Request
 from saga_es.runtime.answers import outcome_of_answer, outcome_of_error, text
@@ -73,7 +74,7 @@ class Executor:
         if not isinstance(call.callee, Request) and inspect.iscoroutinefunction(call.callee):
             asyncio.run_coroutine_threadsafe(self._await(call, returned), self._event_loop())
         else:
-            self._pool.submit(partial(self._run, call, returned))
+            self._pool.submit(partial(self._run, call, returned, time.monotonic() + call.timeout_s))
 
     def close(self) -> None:
         """Take no more calls; those under way are left to themselves."""
@@ -84,9 +85,11 @@ class Executor:
             if not self._loop_thread.is_alive():
                 self._loop.close()
 
-    def _run(self, call: Call, returned: Returned) -> None:
+    def _run(self, call: Call, returned: Returned, expires: float) -> None:
         try:
-            if isinstance(call.callee, Request):
+            if time.monotonic() >= expires:  # given up while it waited for a thread: it must not act any more
+                outcome: Outcome = Unavailable(f"no thread was free within {call.timeout_s:g} s")
+            elif isinstance(call.callee, Request):
                 outcome = self._request(call, call.callee)
             else:
                 outcome = self._completed(call.callee(**_arguments(call)))

@@ -79,9 +79,9 @@ def refuse(item: Item, error: Exception) -> None:
     match item:
         case Begin(handle=handle) | Follow(handle):
             handle.mark_failed(error)
-        case Append(done=done):
+        case Append(done=done) if not done.done():
             done.set_exception(error)
-        case Tell() | Chore():
+        case Append() | Tell() | Chore():
             pass
         case _:
             assert_never(item)

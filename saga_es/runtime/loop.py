@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
-import msgspec
 import structlog
 
-from saga_es.core.decide import decide
 from saga_es.core.events import SagaEvent
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
-from saga_es.core.state import SagaState, fold, open_intents
+from saga_es.core.state import SagaState, open_intents
 from saga_es.definition import Saga
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, StoreUnavailable
 from saga_es.runtime.calls import Calls
@@ -30,6 +28,7 @@ from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Append, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.recovery import Recovery
+from saga_es.runtime.run import Proposal, Run, is_same_start
 from saga_es.runtime.timers import Timers
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Draft
@@ -43,35 +42,6 @@ T = TypeVar("T")
 
 LOOK_EVERY_S = 0.2
 LONGEST_WAIT_FOR_STORE_S = 2.0
-
-
-class Run:
-    """A saga this engine owns: its state as of the last commit, and who waits for its end."""
-
-    __slots__ = ("handles", "state")
-
-    def __init__(self, state: SagaState, handles: Iterable[Handle] = ()) -> None:
-        self.state = state
-        self.handles = list(handles)
-
-
-class Proposal:
-    """What one batch wants to append to one saga: the facts so far, their events, and the state they lead to."""
-
-    __slots__ = ("events", "facts", "run", "state")
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.state = run.state
-        self.facts: list[Fact] = []
-        self.events: list[SagaEvent] = []
-
-    def add(self, fact: Fact, now: datetime) -> None:
-        """Decide on one more fact, in the light of those before it."""
-        events = decide(self.state, fact, now)
-        self.state = fold(self.state, events)
-        self.facts.append(fact)
-        self.events += events
 
 
 class Loop:
@@ -143,6 +113,7 @@ class Loop:
             logger.warning("could not leave; the lease will run out", worker=self.worker_id, reason=str(error))
         self.worker_id = f"worker-{new_id()}"
         self.begin_work()
+        self._look_after()
 
     def leave(self) -> None:
         """Say goodbye, so that what is unfinished can be taken over at once.
@@ -270,12 +241,20 @@ class Loop:
                 handle.mark_started()
         # Of a saga taken over, all that is open has to be done again, not just what was decided now.
         taken_over = isinstance(proposal.facts[0], OwnerGone)
-        self._calls.perform(run.state, open_intents(run.state) if taken_over else proposal.events)
+        self._perform(run.state, open_intents(run.state) if taken_over else proposal.events)
         if run.state.status.ended:
             del self._runs[run.state.saga_id]
             self._calls.forget(run.state)
             for handle in run.handles:
                 handle.mark_ended(SagaResult.of(run.state))
+
+    def _perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:
+        try:
+            self._calls.perform(state, events)
+        except Exception as error:
+            logger.exception("performing failed", saga_id=state.saga_id)
+            reason = f"a call could not be made: {type(error).__name__}: {error}"
+            self._inbox.put(Tell(state.saga_id, CannotGoOn(reason)))
 
     def _overtaken(self, proposal: Proposal) -> None:
         """Somebody else appended to the saga's stream: what they wrote decides whose it is now."""
@@ -352,8 +331,11 @@ class Loop:
         """Propose to take over what has no living owner; the log decides whether we are the one who does."""
         if not self._recovers or self._calls.stopped:
             return
-        states, every_s = self._recovery.interrupted(self._runs)
+        owners = {saga_id: run.state.owner for saga_id, run in self._runs.items()}
+        states, every_s = self._recovery.interrupted(owners)
         for state in states:
+            if state.saga_id in self._runs:  # it was taken from us while we slept, and we have not noticed yet
+                self._drop(self._runs[state.saga_id])
             run = self._runs[state.saga_id] = Run(state, self._followers.take(state.saga_id))
             proposals[state.saga_id] = Proposal(run)
             proposals[state.saga_id].add(OwnerGone(self.worker_id), now)
@@ -361,12 +343,3 @@ class Loop:
 
     def _later(self, chore: Chore, wait_s: float) -> None:
         self._timers.set(chore, self._clock.now() + timedelta(seconds=wait_s), chore)
-
-
-def is_same_start(state: SagaState, saga: str, input_: object) -> bool:
-    """Whether a saga that exists is the one a start asks for. Inputs are compared as JSON: `true` is not 1."""
-    return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)
-
-
-def _canonical(value: object) -> bytes:
-    return msgspec.json.encode(value, order="deterministic")

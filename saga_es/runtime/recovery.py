@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Mapping
 
 import structlog
 
@@ -32,15 +32,18 @@ class Recovery:
         self._definitions = definitions
         self._left_alone: set[str] = set()
 
-    def interrupted(self, running: Container[str]) -> tuple[list[SagaState], float]:
+    def interrupted(self, owners: Mapping[str, str | None]) -> tuple[list[SagaState], float]:
         """Sagas to take over, oldest first, and the seconds after which to look again.
+
+        Args:
+            owners: The sagas that run here, and their owners as far as is known here.
 
         Never raises `StoreUnavailable`: a database that is away is looked at again later.
         """
         try:
             gone = self._workers.bury()
-            orphans = self._workers.orphans(RECOVER_AT_ONCE, self._definitions)
-            wanted = [id_ for id_ in orphans if id_ not in running and id_ not in self._left_alone]
+            orphans = self._workers.orphans(RECOVER_AT_ONCE, self._definitions, apart_from=self._left_alone)
+            wanted = [id_ for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner]
             found = self._sagas.find_many(wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 ANSWER_LIMIT = 1_048_576
 """Bytes of an answer we read; a longer one is unreadable."""
+
+READ_SIZE = 65_536
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -68,16 +71,26 @@ class HttpTransport:
                 redirect=False,
                 preload_content=False,
             )
-            content = response.read(ANSWER_LIMIT + 1, decode_content=True)
-            response.drain_conn() if len(content) <= ANSWER_LIMIT else response.close()
+            content = self._read(response, time.monotonic() + timeout_s)
         except (NewConnectionError, ConnectTimeoutError) as error:  # their relatives come after sending
             raise NotSentError(f"{self._base_url} cannot be reached: {error}") from error
         except (HTTPError, OSError) as error:
             raise AnswerLostError(f"no answer from {self._base_url}: {error}") from error
-        response.release_conn()
-        if len(content) > ANSWER_LIMIT:
-            raise AnswerLostError(f"the answer of {self._base_url} is longer than {ANSWER_LIMIT} bytes")
         return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        """The whole body, by the deadline: the library's time-out is for each read, and one may drip for ever."""
+        content = bytearray()
+        while chunk := response.read1(READ_SIZE, decode_content=True):
+            content += chunk
+            if len(content) > ANSWER_LIMIT:
+                response.close()
+                raise AnswerLostError(f"the answer of {self._base_url} is longer than {ANSWER_LIMIT} bytes")
+            if time.monotonic() > deadline:
+                response.close()
+                raise AnswerLostError(f"the answer of {self._base_url} was not complete in time")
+        response.release_conn()
+        return bytes(content)
 
 
 class WsgiTransport:

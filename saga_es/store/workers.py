@@ -133,11 +133,11 @@ class Workers:
                 connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id.in_(gone)))
         return gone
 
-    def orphans(self, limit: int, names: Collection[str]) -> dict[str, str | None]:
+    def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
         """Unfinished sagas of these definitions without a living worker, and their last owners; oldest first."""
         query = (
             sa.select(sagas.c.saga_id, sagas.c.owner)
-            .where(_is_orphan(), sagas.c.name.in_(sorted(names)))
+            .where(_is_orphan(), sagas.c.name.in_(sorted(names)), sagas.c.saga_id.not_in(sorted(apart_from)))
             .order_by(sagas.c.created_at, sagas.c.saga_id)
             .limit(limit)
         )

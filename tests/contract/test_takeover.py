@@ -79,6 +79,21 @@ def test_a_saga_stopped_half_way_is_finished_by_the_next_engine(open_engine: Ope
     ]
 
 
+def test_a_call_that_was_out_in_a_crash_is_compensated_though_its_repeat_is_refused(
+    open_engine: OpenEngine, gate: threading.Event
+) -> None:
+    """The refusal speaks for the second call; the first may have acted, and nobody heard its answer."""
+    before, after = Diary(), Diary()
+    stop = Stop(gate)
+    first = open_engine(trip(before, {"flight": stop}))
+    handle = first.start("trip", INPUT)
+    assert stop.arrived.wait(PATIENCE_S)
+    first.close(SOON_S)
+    second = open_engine(trip(after, {"flight": raising(StepRejected("no"))}))
+    assert second.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert after.names == ["flight", "undo flight", "undo hotel", "undo car"]
+
+
 def test_a_compensation_stopped_half_way_is_finished_by_the_next_engine(
     open_engine: OpenEngine, gate: threading.Event
 ) -> None:

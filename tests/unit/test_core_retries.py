@@ -193,3 +193,10 @@ def test_no_attempt_is_too_many_for_the_arithmetic() -> None:
 def test_no_factor_is_too_large_for_the_arithmetic() -> None:
     """A steep back-off reaches the cap, and does not overflow on the way."""
     assert wait_after(RetryPolicy(attempts=100, factor=1e6, jitter=0), 99) == 30
+
+
+@pytest.mark.parametrize("wait", [{"cap_s": 1e12}, {"first_delay_s": 1e12}])
+def test_a_wait_that_no_calendar_has_is_refused(wait: dict[str, float]) -> None:
+    """Such a date would fail when it is computed, and so is refused when it is written."""
+    with pytest.raises(ValueError, match=r"must be at most 31622400 \(a year\)"):
+        RetryPolicy(**wait)  # type: ignore[arg-type]  # one name or the other

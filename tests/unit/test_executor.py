@@ -96,6 +96,23 @@ def both(step: Callable[[Any], Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("step", sync_and_async(step), ids=["def", "async def"])
 
 
+# ── Waiting for a thread ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_call_that_was_given_up_while_it_waited_for_a_thread_is_never_made(executor: Executor) -> None:
+    """Its saga has gone on without it: were it made now, nobody would undo it."""
+    gate = threading.Event()
+    returned: SimpleQueue[Outcome] = SimpleQueue()
+    made: list[str] = []
+    for _ in range(2):  # both threads are taken
+        executor.perform(a_call(lambda: gate.wait(PATIENCE_S)), lambda _call, _outcome: None)
+    executor.perform(a_call(lambda: made.append("late"), timeout_s=0.01), lambda _call, outcome: returned.put(outcome))
+    assert not gate.wait(0.05)
+    gate.set()
+    assert returned.get(timeout=PATIENCE_S) == Unavailable("no thread was free within 0.01 s")
+    assert made == []
+
+
 # ── Functions ────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -79,7 +79,7 @@ def test_variables_of_others_are_passed_over() -> None:
 
 def test_a_setting_that_does_not_exist_is_a_mistake() -> None:
     """Whoever gives settings by name, as `open_engine` takes them, is told of a misspelt one and of those there are."""
-    with pytest.raises(SettingsError, match="lese_s: there is no such setting; there are .*lease_s"):
+    with pytest.raises(SettingsError, match=r"lese_s: there is no such setting; there are .*lease_s"):
         Settings.load({"lese_s": 3}, {})
 
 
