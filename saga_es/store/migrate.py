@@ -59,7 +59,8 @@ def found(database: Database) -> str | None:
     Raises:
         StoreUnavailable: It did not answer.
     """
-    if database.kind == "sqlite" and not Path(database.url.database or "").exists():
+    file = Path(database.url.database or "")
+    if database.kind == "sqlite" and file.parent.is_dir() and not file.exists():
         return None
     with database.reading() as connection:
         return current(connection)

@@ -190,7 +190,19 @@ def test_events_can_be_followed_until_interrupted(tmp_path: Path) -> None:
         client = opened(stack, url, services.app).client
         following = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-m", "saga_es", "events", "--follow", "--json", "--database-url", url],
+                # A shell that runs us in the background may have told us to ignore the signal this is about.
+                [
+                    "env",
+                    "--default-signal=INT",
+                    sys.executable,
+                    "-m",
+                    "saga_es",
+                    "events",
+                    "--follow",
+                    "--json",
+                    "--database-url",
+                    url,
+                ],
                 cwd=ROOT,
                 env=environment(),
                 stdout=subprocess.PIPE,
@@ -325,3 +337,11 @@ def test_help_tells_the_commands_and_the_exit_codes() -> None:
     for word in ("serve", "list", "show", "events", "db", "Exit codes"):
         assert word in text
     assert data_of(run_cli("--version")).strip().endswith("0.1.0")
+
+
+def test_looking_makes_no_database(tmp_path: Path) -> None:
+    """A misspelt path is told with exit code 8, and leaves no empty file behind."""
+    file = tmp_path / "misspelt.db"
+    done = run_cli("list", "--database-url", f"sqlite:///{file}")
+    assert done.returncode == 8
+    assert not file.exists()
