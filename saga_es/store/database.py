@@ -9,7 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import QueuePool
 
 from saga_es.errors import SettingsError, StoreUnavailable
@@ -62,7 +70,7 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises.
 
-        SQLAlchemy's `IntegrityError` and `DataError` pass through.
+        SQLAlchemy's `StatementError`s that are about the values, such as `IntegrityError`, pass through.
 
         Raises:
             StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it
@@ -112,10 +120,25 @@ def parse_url(text: str) -> URL:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (IntegrityError, DataError):  # about what was asked, not about the database
-        raise
     except (DBAPIError, sa.exc.TimeoutError) as error:
+        if _is_about_values(error):
+            raise
         raise StoreUnavailable(f"the database did not do as asked: {_reason(error)}") from error
+
+
+MYSQL_SYNTAX_ERROR = 1064
+
+
+def _is_about_values(error: SQLAlchemyError) -> bool:
+    """Whether what was asked is at fault, and not the database: asking again would never help."""
+    if isinstance(error, (IntegrityError, DataError)):
+        return True
+    # A driver that cannot send a value says so itself: no server did, so there is no state code. PyMySQL sends it
+    # all the same; our statements being fixed, only a value can have spoilt their syntax.
+    original = getattr(error, "orig", None)
+    is_spoilt = getattr(original, "args", ())[:1] == (MYSQL_SYNTAX_ERROR,)
+    is_unsent = type(original).__module__ in {"sqlite3", "psycopg"} and getattr(original, "sqlstate", None) is None
+    return isinstance(error, ProgrammingError) and (is_spoilt or is_unsent)
 
 
 def _reason(error: SQLAlchemyError) -> str:

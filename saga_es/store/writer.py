@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy.exc import DataError, IntegrityError
+import structlog
+from sqlalchemy.exc import IntegrityError
 
+from saga_es.errors import StoreUnavailable
 from saga_es.store.database import Database
 from saga_es.store.log import Draft, Log
 from saga_es.store.views import Views
+
+logger = structlog.get_logger("saga_es")
 
 Prepared = tuple[Draft, list[dict[str, Any]]]
 
@@ -61,7 +65,9 @@ class Writer:
         """
         try:
             self._transact(batch)
-        except (IntegrityError, DataError):
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 (a conflict, a value no column takes, a view that fails: each is somebody's own)
             # One bad draft fails the whole transaction: the others must not pay for it.
             return [self._write_alone(prepared) for prepared in batch]
         return [Written()] * len(batch)
@@ -76,8 +82,11 @@ class Writer:
                     return Written()
                 moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
             return Conflict() if moved_on else Refused(str(error.orig))
-        except DataError as error:
-            return Refused(str(error.orig))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            logger.exception("a draft cannot be written", stream_id=draft.stream_id, category=draft.category)
+            return Refused(f"{type(error).__name__}: {error}")
         return Written()
 
     def _transact(self, batch: Sequence[Prepared]) -> None:
