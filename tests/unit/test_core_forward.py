@@ -96,6 +96,13 @@ def test_a_saga_of_four_steps_is_five_decisions_and_ten_events() -> None:
     assert journey.log == [STARTED, *done("a", "b", "c", "d"), SagaCompleted()]
 
 
+def test_its_failing_twin_is_eight_appends() -> None:
+    """Refused at the fourth step: four going forward, the turn with the first undo, and one for each of three undos."""
+    journey = drive(a_plan("a", "b", "c", "d"), failing("d", Rejected("no")))
+    assert [bool(turn.events) for turn in journey.turns] == [True] * 8
+    assert journey.state.status is SagaStatus.COMPENSATED
+
+
 def test_its_failing_twin_turns_round_where_it_fails() -> None:
     """Rejected in the third of four steps: two compensations, the later one first, and nothing of the fourth."""
     journey = drive(a_plan("a", "b", "c", "d"), failing("c", Rejected("sold out")))
