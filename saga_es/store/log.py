@@ -104,8 +104,8 @@ class Log:
         """Append rows, of any number of streams, in the transaction of the connection.
 
         Raises:
-            sqlalchemy.exc.IntegrityError: A stream is not at the version its first row expects, seen from above
-                (a version is taken). Nothing of the transaction holds then.
+            sqlalchemy.exc.IntegrityError: A version is taken: its stream has moved past what was expected. Nothing
+                of the transaction holds then.
         """
         connection.execute(_INSERT, rows)
 
