@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check format clean
+.PHONY: help run test check docs format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ check: $(READY)  ## Lint, types and architecture
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/unit/test_architecture.py
+
+docs: $(READY)  ## Write the tables of docs/saga-model.md anew, from the code
+	@$(BIN)/python -m tests.docs.event_table
 
 format: $(READY)  ## Lay the code out
 	@$(BIN)/ruff format .

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from saga_es.definition import Saga
-from saga_es.store.views import View
+from saga_es.store.views import Projection
 
 
 class App(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class App(msgspec.Struct, frozen=True):
     name: str
     version: str
     sagas: Sequence[Saga] = ()
-    views: Sequence[View] = ()
+    views: Sequence[Projection] = ()
     events: Mapping[str, Sequence[type[Any]]] = {}
     parts: Mapping[str, Sequence[Any]] = {}
     everywhere: Sequence[Any] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,23 @@ import msgspec
 import structlog
 
 from saga_es.application import App
-from saga_es.definition import Saga
+from saga_es.definition import Saga, family
 from saga_es.errors import SettingsError
 from saga_es.request import Request
+from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
+from saga_es.runtime.orders import Orders
 from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport
 from saga_es.settings import Settings, project_folder
 from saga_es.store import migrate
+from saga_es.store.bells import Bells
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Log
 from saga_es.store.saga_view import saga_view
 from saga_es.store.sagas import Sagas
+from saga_es.store.tags import tag_view
 from saga_es.store.views import Views
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
@@ -48,16 +52,20 @@ class Node:
         self.app = app
         self.database = Database(settings.database_url)
         self.log = Log(self.database, Codec(app.events, settings.payload_limit))
-        self.views = Views([saga_view, *app.views])
+        self.views = Views([saga_view, tag_view, *app.views])
         self.sagas = Sagas(self.log)
-        self.transports = _transports(settings, app, self._call_application)
+        self.writer = Writer(self.database, self.log, self.views)
+        self.orders = Orders(self.sagas, self.writer, SystemClock())
+        definitions = family(app.sagas)
+        self.transports = _transports(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
         self.engine = Engine(
-            writer=Writer(self.database, self.log, self.views),
+            writer=self.writer,
             sagas=self.sagas,
             workers=Workers(self.database, settings.lease_s),
             executor=Executor(self.transports, settings.call_threads, settings.payload_limit),
-            definitions=app.sagas,
+            bells=Bells(self.database),
+            definitions=definitions,
             recovers=recovers,
         )
 
@@ -143,8 +151,8 @@ def load_app(name: str | None) -> App:
     return found
 
 
-def _transports(settings: Settings, app: App, call_application: WsgiApp) -> Mapping[str, Transport]:
-    called = {name for saga in app.sagas for name in _participants(saga)}
+def _transports(settings: Settings, sagas: Iterable[Saga], call_application: WsgiApp) -> Mapping[str, Transport]:
+    called = {name for saga in sagas for name in _participants(saga)}
     for name in sorted(set(settings.participants) - called):
         logger.warning("a participant is set that no saga calls", participant=name, called=sorted(called))
     names = called | set(settings.participants)
@@ -160,8 +168,8 @@ def _transports(settings: Settings, app: App, call_application: WsgiApp) -> Mapp
 
 def _participants(saga: Saga) -> Iterator[str]:
     for step in saga.plan.steps:
-        for compensation in (False, True):
-            callee = saga.callee(step.name, compensation=compensation)
+        written = saga.written(step.name)
+        for callee in written.callees if written else ():
             if isinstance(callee, Request):
                 yield callee.participant
 

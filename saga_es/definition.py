@@ -7,6 +7,7 @@ A step is a function, or a request to a participant. Both say what they need by 
 - `key`: the idempotency key of this call, a UUID, the same on every attempt and after every crash;
 - `action_key`: in a compensation, the key the action's call had;
 - `error`: in a compensation, why the saga turned round;
+- `item`, `index`: in a step that is done over a list, the element and its place, from 0;
 - `saga_id`: the saga's id.
 
 Mistakes are `DefinitionError`s while the saga is being written, not surprises while it runs.
@@ -14,54 +15,52 @@ Mistakes are `DefinitionError`s while the saga is being written, not surprises w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
-import msgspec
-
-from saga_es.core.plan import BACKWARD, FORWARD, LONGEST_S, Kind, Plan, RetryPolicy, StepPlan, plan_id
+from saga_es.core.plan import (
+    BACKWARD,
+    FORWARD,
+    Child,
+    Delay,
+    Kind,
+    Plan,
+    RetryPolicy,
+    Signal,
+    StepPlan,
+    Work,
+    plan_id,
+)
 from saga_es.errors import DefinitionError
-from saga_es.request import Function, Request, parameters
+from saga_es.request import Function, Request
+from saga_es.steps import NAME_LIMIT, Step, Steps, check_kinds, check_seconds, name_of, names_of
 
 F = TypeVar("F", bound=Function)
 
-NAME_LIMIT = 100
-"""Characters of a saga's or a step's name."""
-
-_CALL_NAMES = frozenset({"input", "key", "saga_id"})
-_UNDO_NAMES = frozenset({"action_key", "error"})
 _REQUIRED: Any = object()
-
-
-Callee = Function | Request
-"""What a step calls."""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One step as written: its plan, and what to call either way."""
-
-    plan: StepPlan
-    action: Callee
-    compensation: Callee | None
 
 
 class Saga:
     """A saga definition.
 
-    Steps run one after the other, in the order in which they are written, unless `after` says what a step waits
-    for: steps that wait for nothing that is not done run at the same time. Each step has a compensation, or says
-    `compensation=None` when there is nothing to undo.
+    Steps run one after the other, in the order in which they are written, unless `after` or `together` says
+    otherwise. Each step has a compensation, or says `compensation=None` when there is nothing to undo.
 
     Args:
         name: The definition's name, as it stands in the log and in lists.
+        deadline_s: Seconds after its start at which a saga turns round, if it has not called its pivot.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, deadline_s: float | None = None) -> None:
         if not 0 < len(name) <= NAME_LIMIT:
             raise DefinitionError(f"a saga's name has 1 to {NAME_LIMIT} characters, not {len(name)}")
+        if deadline_s is not None:
+            check_seconds(f"saga {name!r}", "deadline_s", deadline_s)
         self.name = name
-        self._steps: dict[str, Step] = {}
-        self._undecided: set[str] = set()
+        self.deadline_s = deadline_s
+        self.children: list[Saga] = []
+        self._steps = Steps(name)
         self._plan: Plan | None = None
         self._plan_id: str | None = None
 
@@ -75,17 +74,23 @@ class Saga:
         *,
         title: str | None = ...,
         after: Sequence[Function | str] | None = ...,
+        when: Function | None = ...,
+        over: Function | str | None = ...,
+        at_once: int = ...,
         kind: Kind = ...,
         retry: RetryPolicy = ...,
         timeout_s: float = ...,
         compensation: None = ...,
     ) -> Callable[[F], F]: ...
-    def step(
+    def step(  # noqa: PLR0913 (options, each by name)
         self,
         action: F | None = None,
         *,
         title: str | None = None,
         after: Sequence[Function | str] | None = None,
+        when: Function | None = None,
+        over: Function | str | None = None,
+        at_once: int = 16,
         kind: Kind = "compensatable",
         retry: RetryPolicy = FORWARD,
         timeout_s: float = 30.0,
@@ -98,6 +103,10 @@ class Saga:
             title: What people read; the name in words if left out.
             after: The steps that must be done before this one starts, as functions or names; the one written
                 before it if left out. An empty list: it starts at once.
+            when: A pure function of what it asks for; when it says no, the step is skipped.
+            over: A step that answers a list, or a path to one such as `cart[lines]`: the function is called for
+                each element, with `item` and `index`; the result is the list of results.
+            at_once: How many elements may be under way together.
             kind: `"pivot"`: once it is done, the saga only goes forward. `"retriable"`: comes after the pivot, and
                 is tried until it succeeds; it has no compensation.
             retry: How often and how far apart the action is tried.
@@ -107,12 +116,13 @@ class Saga:
         Raises:
             DefinitionError: The name is taken, or a parameter names nothing known at this point.
         """
+        options: dict[str, Any] = {"kind": kind, "retry": retry, "timeout_s": timeout_s, "at_once": at_once}
 
         def decorate(function: F) -> F:
-            name = function.__name__
-            self._add(Step(_step_plan(name, title, _names(after), kind, retry, timeout_s), function, None))
+            plan = _step_plan(function.__name__, title, over=None if over is None else name_of(over), **options)
+            self._add(Step(plan, function, condition=when), after)
             if compensation is None or kind == "retriable":
-                self._put(name, compensation=None, policy=None)
+                self._steps.settle(plan.name)
             return function
 
         return decorate if action is None else decorate(action)
@@ -127,10 +137,31 @@ class Saga:
         Raises:
             DefinitionError: There is no such step, it has a compensation already, or a parameter is unknown.
         """
-        name = step if isinstance(step, str) else step.__name__
 
         def decorate(function: F) -> F:
-            self._put(name, function, retry)
+            self._steps.compensate(name_of(step), function, retry)
+            self._plan = self._plan_id = None
+            return function
+
+        return decorate
+
+    def probes(self, step: Function | str) -> Callable[[F], F]:
+        """Make the decorated function the probe of a step: asked whether an action has happened that did not answer.
+
+        It answers like the action would have: it returns the result when it has happened, and raises `StepRejected`
+        when it has not, and never will; anything else it raises means that it cannot be told. Its `key` is that of
+        the action's call.
+
+        Args:
+            step: The step's function, or its name.
+
+        Raises:
+            DefinitionError: There is no such step, it has a probe already, or a parameter is unknown.
+        """
+
+        def decorate(function: F) -> F:
+            self._steps.probe(name_of(step), function)
+            self._plan = self._plan_id = None
             return function
 
         return decorate
@@ -141,8 +172,12 @@ class Saga:
         action: Request,
         *,
         compensation: Request | None,
+        probe: Request | None = None,
         title: str | None = None,
         after: Sequence[Function | str] | None = None,
+        when: Function | None = None,
+        over: Function | str | None = None,
+        at_once: int = 16,
         kind: Kind = "compensatable",
         retry: RetryPolicy = FORWARD,
         compensation_retry: RetryPolicy = BACKWARD,
@@ -154,9 +189,14 @@ class Saga:
             name: The step's key; later steps get its JSON answer by this name.
             action: What is called.
             compensation: What undoes it; None when there is nothing to undo.
+            probe: What is asked when the action did not answer: 2xx with the action's answer when it has happened,
+                404 when it has not, and never will.
             title: What people read; the name in words if left out.
-            after: As for `step`.
-            kind: As for `step`.
+            after: As for `step`, and so are `when`, `over`, `at_once` and `kind`.
+            when: A condition.
+            over: Where the list stands.
+            at_once: How many elements may be under way together.
+            kind: Whether the saga can go back after it.
             retry: How often and how far apart the action is tried.
             compensation_retry: The same for the compensation.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
@@ -164,8 +204,113 @@ class Saga:
         Raises:
             DefinitionError: The name is taken, or a path or body names nothing known at this point.
         """
-        self._add(Step(_step_plan(name, title, _names(after), kind, retry, timeout_s), action, None))
-        self._put(name, compensation, None if compensation is None else compensation_retry)
+        options: dict[str, Any] = {"kind": kind, "retry": retry, "timeout_s": timeout_s, "at_once": at_once}
+        plan = _step_plan(name, title, over=None if over is None else name_of(over), **options)
+        self._add(Step(plan, action, condition=when), after)
+        if compensation is None:
+            self._steps.settle(name)
+        else:
+            self._steps.compensate(name, compensation, compensation_retry)
+        if probe is not None:
+            self._steps.probe(name, probe)
+
+    def delay(
+        self,
+        name: str,
+        seconds: float | str,
+        *,
+        title: str | None = None,
+        after: Sequence[Function | str] | None = None,
+        when: Function | None = None,
+    ) -> None:
+        """Add a step that waits; it survives any crash, and holds no thread.
+
+        Args:
+            name: The step's key.
+            seconds: How long, from when the step starts; or a path to the number, such as `input[grace_s]`.
+            title: What people read.
+            after: As for `step`, and so is `when`.
+            when: A condition.
+        """
+        if not isinstance(seconds, str):
+            check_seconds(f"step {name!r}", "seconds", seconds)
+        self._add(Step(_step_plan(name, title, work=Delay(seconds)), condition=when), after)
+        self._steps.settle(name)
+
+    def wait_for(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None,
+        title: str | None = None,
+        after: Sequence[Function | str] | None = None,
+        when: Function | None = None,
+    ) -> None:
+        """Add a step that waits until somebody gives the signal of its name: an approval, a webhook.
+
+        Its result is what the signal carries. A signal that comes before the step starts is kept.
+
+        Args:
+            name: The step's key, and the signal's name.
+            timeout_s: Seconds after which the step fails, and the saga turns round; None: it waits for ever.
+            title: What people read.
+            after: As for `step`, and so is `when`.
+            when: A condition.
+        """
+        if timeout_s is not None:
+            check_seconds(f"step {name!r}", "timeout_s", timeout_s)
+        self._add(Step(_step_plan(name, title, work=Signal(timeout_s)), condition=when), after)
+        self._steps.settle(name)
+
+    def run(  # noqa: PLR0913 (options, each by name)
+        self,
+        name: str,
+        saga: Saga,
+        *,
+        input: Function | None = None,  # noqa: A002 (the field's word, and the step functions')
+        title: str | None = None,
+        after: Sequence[Function | str] | None = None,
+        when: Function | None = None,
+        over: Function | str | None = None,
+        at_once: int = 16,
+        kind: Kind = "compensatable",
+        retry: RetryPolicy = FORWARD,
+        compensation_retry: RetryPolicy = BACKWARD,
+    ) -> None:
+        """Add a step that runs another saga, and is compensated by compensating that whole saga.
+
+        Args:
+            name: The step's key; its result is the results of that saga, by step.
+            saga: The definition that is run.
+            input: Makes that saga's input from what it asks for; left out, it gets this saga's.
+            title: What people read.
+            after: As for `step`, and so are `when`, `over` and `at_once`.
+            when: A condition.
+            over: Where the list stands.
+            at_once: How many of its elements' sagas may be under way together.
+            kind: A saga that has a pivot cannot be compensated, so its step is a pivot too, or comes after one.
+            retry: How the making of the input is tried.
+            compensation_retry: How the other saga's compensation is waited for.
+        """
+        if kind == "compensatable" and any(step.kind == "pivot" for step in saga.plan.steps):
+            raise DefinitionError(
+                f"saga {self.name!r}: step {name!r} runs {saga.name!r}, which has a pivot and so cannot be "
+                "compensated; say kind='pivot', or kind='retriable' after one"
+            )
+        options: dict[str, Any] = {"kind": kind, "retry": retry, "at_once": at_once, "work": Child(saga.name)}
+        plan = _step_plan(name, title, over=None if over is None else name_of(over), **options)
+        self._add(Step(plan, input or _same_input, condition=when), after)
+        self._steps.settle(name, compensation_retry if kind == "compensatable" else None)
+        self.children.append(saga)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Steps written inside the block run at the same time; what comes after it waits for all of them."""
+        self._steps.open_group()
+        try:
+            yield
+        finally:
+            self._steps.close_group()
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,7 +322,8 @@ class Saga:
             DefinitionError: A step has neither a compensation nor `compensation=None`, or there are no steps.
         """
         if self._plan is None:
-            self._plan = self._build()
+            self._plan = Plan(self.name, self._steps.plans(), self.deadline_s)
+            check_kinds(self._plan)
         return self._plan
 
     @property
@@ -187,119 +333,34 @@ class Saga:
             self._plan_id = plan_id(self.plan)
         return self._plan_id
 
-    def callee(self, step: str, *, compensation: bool) -> Callee | None:
-        """What the step calls; None when this definition has no such step or compensation (any more)."""
-        written = self._steps.get(step)
-        if written is None:
-            return None
-        return written.compensation if compensation else written.action
+    def written(self, step: str) -> Step | None:
+        """The step of that name as written; None when this definition has none (any more)."""
+        return self._steps.find(step)
 
-    # ── Checking ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def _build(self) -> Plan:
-        if not self._steps:
-            raise DefinitionError(f"saga {self.name!r} has no steps")
-        if self._undecided:
-            name = min(self._undecided)
-            raise DefinitionError(
-                f"saga {self.name!r}: step {name!r} has no compensation; write one with @compensates({name}), "
-                "or say @step(compensation=None) if there is nothing to undo"
-            )
-        plan = Plan(self.name, tuple(step.plan for step in self._steps.values()))
-        self._check_kinds(plan)
-        return plan
-
-    def _check_kinds(self, plan: Plan) -> None:
-        """Nothing that can fail may come after the pivot, or beside it: the saga could not go back."""
-        pivots = [step.name for step in plan.steps if step.kind == "pivot"]
-        if len(pivots) > 1:
-            raise DefinitionError(
-                f"saga {self.name!r} has {len(pivots)} pivots, {' and '.join(pivots)}; it may have one"
-            )
-        safe = plan.behind(pivots[0]) if pivots else frozenset()
-        for step in plan.steps:
-            if step.kind == "retriable" and step.name not in safe:
-                raise DefinitionError(
-                    f"saga {self.name!r}: step {step.name!r} is retriable, so it must come after a pivot"
-                )
-            if step.kind == "compensatable" and pivots and pivots[0] not in plan.behind(step.name):
-                raise DefinitionError(
-                    f"saga {self.name!r}: step {step.name!r} may fail when the pivot {pivots[0]!r} is done, and the "
-                    "saga could not go back; let it come before the pivot, or say kind='retriable'"
-                )
-
-    def _add(self, step: Step) -> None:
-        name = step.plan.name
-        if not name.isidentifier() or len(name) > NAME_LIMIT or name in _CALL_NAMES | _UNDO_NAMES:
-            raise DefinitionError(
-                f"saga {self.name!r}: {name!r} cannot name a step; use an identifier of at most {NAME_LIMIT} characters"
-            )
-        if name in self._steps:
-            raise DefinitionError(f"saga {self.name!r} has two steps named {name!r}")
-        for other in step.plan.after or ():
-            if other not in self._steps:
-                raise DefinitionError(
-                    f"saga {self.name!r}: step {name!r} is to come after {other!r}, but no step of that name is "
-                    f"written before it; there are {', '.join(self._steps) or 'none'}"
-                )
-        self._steps[name] = step
-        try:
-            self._check_names(name, step.action, self._before(name) | _CALL_NAMES)
-        except DefinitionError:
-            del self._steps[name]
-            raise
-        self._undecided.add(name)
+    def _add(self, step: Step, after: Sequence[Function | str] | None) -> None:
+        self._steps.add(step, names_of(after))
         self._plan = self._plan_id = None
 
-    def _before(self, name: str) -> frozenset[str]:
-        """The steps that are surely done when this one starts."""
-        plan = Plan(self.name, tuple(step.plan for step in self._steps.values()))
-        return frozenset(other for other in self._steps if name in plan.behind(other))
 
-    def _put(self, name: str, compensation: Callee | None, policy: RetryPolicy | None) -> None:
-        step = self._steps.get(name)
-        if step is None:
-            raise DefinitionError(
-                f"saga {self.name!r}: a compensation for {name!r}, but no step of that name; "
-                f"there are {', '.join(self._steps) or 'none'}"
-            )
-        if name not in self._undecided:
-            raise DefinitionError(f"saga {self.name!r}: the compensation of step {name!r} is already settled")
-        if compensation is not None and step.plan.kind == "retriable":
-            raise DefinitionError(f"saga {self.name!r}: step {name!r} is retriable, and so is never compensated")
-        if compensation is not None:
-            known = self._before(name) | {name} | _CALL_NAMES | _UNDO_NAMES
-            self._check_names(name, compensation, known)
-        plan = msgspec.structs.replace(step.plan, compensation=policy)
-        self._steps[name] = msgspec.structs.replace(step, plan=plan, compensation=compensation)
-        self._undecided.discard(name)
-        self._plan = self._plan_id = None
-
-    def _check_names(self, step: str, callee: Callee, known: frozenset[str]) -> None:
-        unknown = [name for name in needs(callee) if name not in known]
-        if unknown:
-            raise DefinitionError(
-                f"saga {self.name!r}: step {step!r} asks for {', '.join(map(repr, unknown))}, "
-                f"which is known to no earlier step; there are {', '.join(sorted(known))}"
-            )
+def _step_plan(name: str, title: str | None, *, work: Work | None = None, **options: Any) -> StepPlan:
+    return StepPlan(name=name, title=title or name.replace("_", " ").capitalize(), work=work, **options)
 
 
-def needs(callee: Callee) -> tuple[str, ...]:
-    """The names a callee asks for."""
-    return callee.needs if isinstance(callee, Request) else parameters(callee)
+def _same_input(input: Any) -> Any:  # noqa: A002 (the name a step asks for)
+    return input
 
 
-def _names(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:
-    if steps is None:
-        return None
-    return tuple(dict.fromkeys(step if isinstance(step, str) else step.__name__ for step in steps))
+def family(sagas: Iterable[Saga]) -> list[Saga]:
+    """The definitions, and those that their steps run, each once.
 
-
-def _step_plan(
-    name: str, title: str | None, after: tuple[str, ...] | None, kind: Kind, retry: RetryPolicy, timeout_s: float
-) -> StepPlan:
-    if not 0 < timeout_s <= LONGEST_S:
-        rule = f"finite, and at most {LONGEST_S:.0f} (a year)" if timeout_s > 0 else "more than 0"
-        raise DefinitionError(f"step {name!r}: timeout_s must be {rule}, not {timeout_s}")
-    words = name.replace("_", " ").capitalize()
-    return StepPlan(name=name, title=title or words, after=after, kind=kind, retry=retry, timeout_s=timeout_s)
+    Raises:
+        DefinitionError: Two of them have one name.
+    """
+    found: dict[str, Saga] = {}
+    waiting = list(sagas)
+    while waiting:
+        saga = waiting.pop(0)
+        if found.setdefault(saga.name, saga) is not saga:
+            raise DefinitionError(f"there are two sagas named {saga.name!r}; the log could not tell them apart")
+        waiting += [child for child in saga.children if found.get(child.name) is not child]
+    return list(found.values())

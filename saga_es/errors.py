@@ -83,6 +83,15 @@ class SagaExists(SagaError):
         self.saga_id = saga_id
 
 
+class OrderRefused(SagaError):
+    """The saga cannot do what was asked of it, as it is now; nothing was recorded."""
+
+    def __init__(self, saga_id: str, why: str) -> None:
+        super().__init__(f"saga {saga_id} cannot do that: {why}")
+        self.saga_id = saga_id
+        self.why = why
+
+
 class VersionConflict(SagaError):
     """Somebody else appended to the stream first: read it again and decide again."""
 
@@ -103,6 +112,10 @@ class BadStreamId(SagaError, ValueError):
             f"this one has {len(stream_id)}: {stream_id!a:.80}"
         )
         self.stream_id = stream_id
+
+
+class BadTags(SagaError, ValueError):
+    """Tags that a saga cannot be found by."""
 
 
 class NothingToAppend(SagaError, ValueError):

@@ -59,6 +59,10 @@ class Participant:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def get(self, path: str) -> Request:
+        """A GET from this participant, which changes nothing there: a probe."""
+        return Request(self.name, "GET", path)
+
     def post(self, path: str, body: Function | None = None) -> Request:
         """A POST to this participant."""
         return Request(self.name, "POST", path, body)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -13,24 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationStarted,
-    SagaAborted,
-    SagaCompensated,
-    SagaCompleted,
-    SagaFailed,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
+from saga_es.core.explain import Explanation
+from saga_es.core.orders import Undoing
 from saga_es.store.log import Entry, Recorded
 from saga_es.store.pages import Page
 from saga_es.store.saga_view import summary
-from saga_es.store.story import SagaStory
+from saga_es.store.story import SagaStory, StepStory
+from saga_es.telling import moment, short, tell
 
 _COLOURS = {
     "COMPLETED": "green",
@@ -40,7 +28,6 @@ _COLOURS = {
     "IN_PROGRESS": "cyan",
     "PENDING": "cyan",
 }
-_SHORT = 100
 
 
 def show_list(page: Page, *, as_json: bool) -> None:
@@ -57,9 +44,9 @@ def show_list(page: Page, *, as_json: bool) -> None:
             row["saga_id"],
             Text(row["name"]),
             _status(row["status"]),
-            row["current_step"] or "",
-            _time(row["created_at"]),
-            Text(_short(row["error"])),
+            Text(row["current_step"] or ""),
+            moment(row["created_at"]),
+            Text(short(row["error"])),
         )
     console = _console()
     console.print(table if page.rows else "No sagas.")
@@ -74,22 +61,51 @@ def show_story(story: SagaStory, history: Sequence[Recorded], *, as_json: bool) 
         return
     console = _console()
     console.print(Text.assemble((story.name, "bold"), "  ", story.transaction_id, "  "), _status(story.status))
-    if story.error:
-        console.print(Text.assemble(("why  ", "dim"), story.error))
+    for word, about in _about(story):
+        console.print(Text.assemble((f"{word}  ", "dim"), about), soft_wrap=True)
     steps = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("step", "status", "attempts", "undo attempts", "result"):
         steps.add_column(column)
     for step in story.steps:
-        result = "" if step.result is None else msgspec.json.encode(step.result).decode()
-        undo = str(step.compensation_attempts or "")
-        steps.add_row(step.step, _status(step.status), str(step.attempts or ""), undo, Text(_short(result)))
+        for part in (step, *(step.elements or ())):
+            steps.add_row(*_cells(part))
     console.print(steps)
     console.print()
     for recorded in history:
         version = f"{recorded.version:>3}  "
         console.print(
-            Text.assemble((version, "dim"), (_time(recorded.recorded_at) + "  ", "dim"), tell(recorded.event))
+            Text.assemble((version, "dim"), (moment(recorded.recorded_at) + "  ", "dim"), tell(recorded.event))
         )
+
+
+def _about(story: SagaStory) -> Iterator[tuple[str, str]]:
+    """What there is to say of a saga beside its steps, each with the word it is known by."""
+    if story.error:
+        yield "why", story.error
+    if story.pause:
+        yield "paused", f"by {story.pause.actor} since {moment(story.pause.at)}: {story.pause.reason}"
+    if story.tags:
+        yield "tags", ", ".join(f"{name}={value}" for name, value in story.tags.items())
+    if story.parent:
+        yield "parent", story.parent
+    if story.starts_at:
+        yield "starts", moment(story.starts_at)
+    if story.deadline_at:
+        yield "deadline", moment(story.deadline_at)
+
+
+def _cells(step: StepStory) -> tuple[Text | str, ...]:
+    """A step, or a part of one, as a row; what it waits for stands where its result will."""
+    indent = "" if step.step == step.step.partition("[")[0] else "  "
+    result = "" if step.result is None or step.elements else msgspec.json.encode(step.result).decode()
+    if step.until and step.status == "IN_PROGRESS":
+        result = f"waits until {moment(step.until)}"
+    if step.retry_at:
+        result = f"next try at {moment(step.retry_at)}: {step.error}"
+    if step.skip and step.skip.actor:
+        result = f"skipped by {step.skip.actor}: {step.skip.reason}"
+    undo = str(step.compensation_attempts or "")
+    return (Text(indent + step.step), _status(step.status), str(step.attempts or ""), undo, Text(short(result)))
 
 
 def show_entry(entry: Entry, *, as_json: bool) -> None:
@@ -100,7 +116,28 @@ def show_entry(entry: Entry, *, as_json: bool) -> None:
         _json(row)
         return
     where = f"{entry.category}/{entry.stream_id}@{entry.version}"
-    click.echo(f"{entry.position:>8}  {_time(entry.recorded_at)}  {where}  {entry.type} {entry.text}")
+    click.echo(f"{entry.position:>8}  {moment(entry.recorded_at)}  {where}  {entry.type} {entry.text}")
+
+
+def show_explanation(explanation: Explanation, *, as_json: bool) -> None:
+    """Why a saga is not moving."""
+    if as_json:
+        _json(explanation)
+    else:
+        click.echo(explanation.sentence)
+
+
+def show_preview(saga_id: str, undoing: Sequence[Undoing], *, as_json: bool) -> None:
+    """What a cancel would compensate, in order."""
+    if as_json:
+        _json({"transaction_id": saga_id, "would_compensate": undoing})
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("step", "why", "title"):
+        table.add_column(column)
+    for step in undoing:
+        table.add_row(Text(step.step), step.why, Text(step.title))
+    _console().print(table if undoing else "Nothing would be compensated.")
 
 
 def show_migration(found: str | None, head: str, *, as_json: bool) -> None:
@@ -111,51 +148,6 @@ def show_migration(found: str | None, head: str, *, as_json: bool) -> None:
         click.echo(found or "none")
 
 
-def tell(event: Any) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
-    """An event as a sentence."""
-    match event:
-        case SagaStarted(saga, worker=None):
-            return f"The saga {saga} was asked for, and waits for a worker."
-        case SagaStarted(saga, worker=worker):
-            return f"The saga {saga} began, on {worker}."
-        case SagaTakenOver(worker, None):
-            return f"{worker} took it."
-        case SagaTakenOver(worker, previous):
-            return f"{worker} took it over, because {previous} is gone."
-        case StepStarted(step, 1):
-            return f"Step {step} is called."
-        case StepStarted(step, attempt):
-            return f"Step {step} is called again: attempt {attempt}."
-        case StepCompleted(step, result):
-            return f"Step {step} is done: {_short(msgspec.json.encode(result).decode())}"
-        case StepFailed(step, attempt, failure, error, None):
-            return f"Step {step} failed for good at attempt {attempt} ({failure}): {error}"
-        case StepFailed(step, attempt, failure, error, retry_at):
-            return f"Step {step} failed at attempt {attempt} ({failure}), next try at {_time(retry_at)}: {error}"
-        case SagaAborted(step):
-            return f"The saga turns round because of step {step}: what was done is undone, last first."
-        case CompensationStarted(step, 1):
-            return f"Step {step} is being undone."
-        case CompensationStarted(step, attempt):
-            return f"Step {step} is being undone again: attempt {attempt}."
-        case CompensationCompleted(step):
-            return f"Step {step} is undone."
-        case CompensationFailed(step, attempt, failure, error, None):
-            return f"Undoing step {step} failed for good at attempt {attempt} ({failure}): {error}"
-        case CompensationFailed(step, attempt, failure, error, retry_at):
-            return (
-                f"Undoing step {step} failed at attempt {attempt} ({failure}), next try at {_time(retry_at)}: {error}"
-            )
-        case SagaCompleted():
-            return "The saga is complete: every step is done."
-        case SagaCompensated():
-            return "The saga is compensated: everything that was done is undone."
-        case SagaFailed(reason):
-            return f"The saga stopped and needs a person: {reason}"
-        case other:
-            return f"{type(other).__name__} {msgspec.json.encode(other).decode()}"
-
-
 def _console() -> Console:
     """A pipe has no width: nothing is cut there, so that what is printed can be searched."""
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=250)
@@ -163,16 +155,6 @@ def _console() -> Console:
 
 def _status(status: str) -> Text:
     return Text(str(status), style=_COLOURS.get(str(status), ""))
-
-
-def _time(time: datetime | None) -> str:
-    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03}Z"
-
-
-def _short(text: str | None) -> str:
-    if not text:
-        return ""
-    return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
 
 
 def _json(value: Any) -> None:

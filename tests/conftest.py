@@ -17,11 +17,13 @@ from saga_es.definition import Saga
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.store import migrate
+from saga_es.store.bells import Bells
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Draft, Log
 from saga_es.store.saga_view import saga_view
 from saga_es.store.sagas import Sagas
+from saga_es.store.tags import tag_view
 from saga_es.store.views import Views
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
@@ -80,7 +82,7 @@ class Store:
         """The store on a database, as the application wires it."""
         codec = Codec(NOTE_EVENTS)
         log = Log(database, codec)
-        views = Views([saga_view])
+        views = Views([saga_view, tag_view])
         return cls(database, codec, log, views, Writer(database, log, views), Workers(database), Sagas(log))
 
     def write(self, *drafts: Draft) -> list[Any]:
@@ -118,7 +120,12 @@ class OpenEngine(Protocol):
     """Makes an engine on the test's store and opens it; the test's end closes it."""
 
     def __call__(
-        self, *definitions: Saga, writer: Writer | None = None, workers: Workers | None = None, recovers: bool = True
+        self,
+        *definitions: Saga,
+        writer: Writer | None = None,
+        workers: Workers | None = None,
+        executor: Executor | None = None,
+        recovers: bool = True,
     ) -> Engine:
         """An open engine."""
         ...
@@ -130,13 +137,18 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
     with ExitStack() as opened:
 
         def open_one(
-            *definitions: Saga, writer: Writer | None = None, workers: Workers | None = None, recovers: bool = True
+            *definitions: Saga,
+            writer: Writer | None = None,
+            workers: Workers | None = None,
+            executor: Executor | None = None,
+            recovers: bool = True,
         ) -> Engine:
             engine = Engine(
                 writer=writer or store.writer,
                 sagas=store.sagas,
                 workers=workers or store.workers,
-                executor=Executor(),
+                bells=Bells(store.database),
+                executor=executor or Executor(),
                 definitions=definitions,
                 recovers=recovers,
             )

@@ -9,8 +9,8 @@ from flask import Flask, request
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
+from saga_es.api.ordering import saga_blueprint
 from saga_es.api.problems import Problem, ProblemSchema, register_problem_handlers
-from saga_es.api.sagas import blueprint as saga_blueprint
 from saga_es.bootstrap import Node
 
 

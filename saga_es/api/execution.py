@@ -61,11 +61,7 @@ def execute(saga: Saga, input_: dict[str, Any]) -> Response:
         SagaExists: The key was used with another body.
         StoreUnavailable: The database does not take the start.
     """
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not 0 < len(key) <= KEY_LIMIT:
-        said = f"an idempotency key has 1 to {KEY_LIMIT} characters, not {len(key)}"
-        raise Problem(422, said, {"Idempotency-Key": [said]})
-    handle = node().engine.start(saga, input_, key=key, wait=False)
+    handle = node().engine.start(saga, input_, key=given_key(), wait=False)
     try:
         if _prefers_async():
             handle.started(timeout=node().settings.execute_timeout_s)
@@ -75,6 +71,19 @@ def execute(saga: Saga, input_: dict[str, Any]) -> Response:
         if node().sagas.find(handle.saga_id) is None:
             raise StoreUnavailable("the saga's start was not committed in time") from None
         return _accepted(handle.saga_id)
+
+
+def given_key() -> str | None:
+    """The idempotency key of the current request, if it has one.
+
+    Raises:
+        Problem: It is unusable.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key) <= KEY_LIMIT:
+        said = f"an idempotency key has 1 to {KEY_LIMIT} characters, not {len(key)}"
+        raise Problem(422, said, {"Idempotency-Key": [said]})
+    return key
 
 
 def _prefers_async() -> bool:
@@ -92,22 +101,26 @@ def _accepted(saga_id: str) -> Response:
 def _answer(result: SagaResult, steps: int) -> Response:
     about: dict[str, Any] = {"transaction_id": result.saga_id, "status": result.status}
     if result.completed:
+        done = len(result.results)
         message = f"All {steps} steps of {result.name!r} are done."
+        if done < steps:
+            message = f"{done} of the {steps} steps of {result.name!r} are done, the others were left out."
         return json_response(
-            {"success": True, **about, "message": message, "completed_steps": steps, "results": result.results}
+            {"success": True, **about, "message": message, "completed_steps": done, "results": result.results}
         )
     undone = result.status is SagaStatus.COMPENSATED
-    message = (
-        f"Step {result.failed_step!r} failed; what was done before is undone."
-        if undone
-        else "The saga cannot go on by itself: a person is needed."
-    )
     body = {
         "success": False,
         **about,
-        "message": message,
+        "message": _why_undone(result) if undone else "The saga cannot go on by itself: a person is needed.",
         "failed_step": result.failed_step,
         "rollback_completed": undone,
         "error": result.error,
     }
     return json_response(body, 409 if undone else 500)
+
+
+def _why_undone(result: SagaResult) -> str:
+    if result.failed_step is None:  # somebody cancelled it, or its deadline passed
+        return f"The saga turned round ({result.error}); what was done is undone."
+    return f"Step {result.failed_step!r} failed; what was done before is undone."

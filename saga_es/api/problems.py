@@ -13,7 +13,9 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from saga_es.errors import (
+    BadTags,
     NotFound,
+    OrderRefused,
     PayloadTooLarge,
     PayloadUnencodable,
     SagaError,
@@ -109,7 +111,7 @@ def _flat(said: Any, where: str = "") -> list[str]:
             return [f"{where}{said}"]
 
 
-def _of_saga_error(error: SagaError) -> Problem:
+def _of_saga_error(error: SagaError) -> Problem:  # noqa: PLR0911 (a table: one answer an error)
     match error:
         case NotFound():
             return Problem(HTTPStatus.NOT_FOUND, str(error))
@@ -117,7 +119,9 @@ def _of_saga_error(error: SagaError) -> Problem:
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {"Idempotency-Key": [str(error)]})
         case PayloadTooLarge():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
-        case PayloadUnencodable():
+        case OrderRefused():
+            return Problem(HTTPStatus.CONFLICT, str(error))
+        case PayloadUnencodable() | BadTags():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         case StoreUnavailable():
             logger.warning("answered 503", reason=str(error))

@@ -12,7 +12,7 @@ from marshmallow import Schema, fields, validate
 
 from saga_es.api.problems import Problem
 from saga_es.bootstrap import Node
-from saga_es.store.pages import BadCursorError, Page, page
+from saga_es.store.pages import BadCursorError, Page, Selection, page
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
@@ -37,10 +37,10 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
     return response
 
 
-def page_of(table: sa.Table, limit: int, cursor: str | None, where: Mapping[str, Any] | None = None) -> Page:
-    """A page of a view; an unreadable cursor is a 422."""
+def page_of(source: sa.Table | Selection, limit: int, cursor: str | None) -> Page:
+    """A page of a view, or of a selection of its rows; an unreadable cursor is a 422."""
     try:
         with node().database.reading() as connection:
-            return page(connection, table, limit, cursor, where)
+            return page(connection, source, limit, cursor)
     except BadCursorError as error:
         raise Problem(422, str(error), {"cursor": [str(error)]}) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,18 +11,36 @@ from flask import Response
 from marshmallow import Schema, fields, validate
 
 from saga_es.api.blueprint import Blueprint
-from saga_es.api.responses import PageSchema, json_response, node, page_of
+from saga_es.api.filters import SagaFilterSchema, asked_for
+from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.errors import NotFound
 from saga_es.store.codec import SAGA
+from saga_es.store.filters import sagas_where
 from saga_es.store.saga_view import sagas, summary
-from saga_es.store.story import story
+from saga_es.store.story import SagaStory, story
+
+
+class SkipSchema(Schema):
+    """Why a step, or its compensation, was left out."""
+
+    at = fields.AwareDateTime(required=True)
+    actor = fields.String(required=True, allow_none=True, metadata={"description": "null: its condition did not hold"})
+    reason = fields.String(required=True, allow_none=True)
+
+
+class PauseSchema(Schema):
+    """Who paused a saga, when, and why."""
+
+    at = fields.AwareDateTime(required=True)
+    actor = fields.String(required=True)
+    reason = fields.String(required=True)
 
 
 class StepSchema(Schema):
-    """One step of a saga."""
+    """One step of a saga, or one part of a step that is done over a list."""
 
-    step = fields.String(required=True, metadata={"description": "The step's key."})
+    step = fields.String(required=True, metadata={"description": "The step's key; of a part `key[index]`."})
     name = fields.String(required=True, metadata={"description": "The step's title."})
     status = fields.String(required=True, validate=validate.OneOf(list(StepStatus)))
     attempts = fields.Integer(required=True)
@@ -31,6 +50,18 @@ class StepSchema(Schema):
     started_at = fields.AwareDateTime(required=True, allow_none=True)
     completed_at = fields.AwareDateTime(required=True, allow_none=True)
     compensated_at = fields.AwareDateTime(required=True, allow_none=True)
+    until = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "What a step that waits is waiting for."}
+    )
+    retry_at = fields.AwareDateTime(required=True, allow_none=True)
+    child = fields.String(required=True, allow_none=True, metadata={"description": "The saga that the step runs."})
+    skip = fields.Nested(SkipSchema, required=True, allow_none=True)
+    elements = fields.List(
+        fields.Nested(lambda: StepSchema()),  # noqa: PLW0108 (the class is not there yet)
+        required=True,
+        allow_none=True,
+        metadata={"description": "The parts of a step that is done over a list."},
+    )
 
 
 class SagaSchema(Schema):
@@ -49,6 +80,12 @@ class SagaSchema(Schema):
     failed_step = fields.String(required=True, allow_none=True)
     version = fields.Integer(required=True)
     owner = fields.String(required=True, allow_none=True)
+    paused = fields.Boolean(required=True)
+    pause = fields.Nested(PauseSchema, required=True, allow_none=True)
+    tags = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    parent = fields.String(required=True, allow_none=True, metadata={"description": "The saga it is a step of."})
+    starts_at = fields.AwareDateTime(required=True, allow_none=True)
+    deadline_at = fields.AwareDateTime(required=True, allow_none=True)
     steps = fields.List(fields.Nested(StepSchema), required=True)
 
 
@@ -58,6 +95,8 @@ class SummarySchema(Schema):
     transaction_id = fields.String(required=True)
     name = fields.String(required=True)
     status = fields.String(required=True)
+    paused = fields.Boolean(required=True)
+    parent = fields.String(required=True, allow_none=True)
     current_step = fields.String(required=True, allow_none=True)
     error = fields.String(required=True, allow_none=True)
     created_at = fields.AwareDateTime(required=True)
@@ -69,13 +108,6 @@ class SagaListSchema(Schema):
 
     transactions = fields.List(fields.Nested(SummarySchema), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
-
-
-class SagaFilterSchema(PageSchema):
-    """Which sagas, and which page of them."""
-
-    status = fields.String(load_default=None, validate=validate.OneOf(list(SagaStatus)))
-    name = fields.String(load_default=None, metadata={"description": "The definition's name."})
 
 
 class LogEventSchema(Schema):
@@ -109,20 +141,28 @@ blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sag
 @blueprint.alt_response(404, "NOT_FOUND")
 def status(transaction_id: str) -> Response:
     """One saga with its steps, exact at every moment: it folds the log."""
+    return json_response(story_of(transaction_id))
+
+
+def story_of(transaction_id: str) -> SagaStory:
+    """The story of a saga, as of now.
+
+    Raises:
+        NotFound: There is no such saga.
+    """
     history = node().log.read(transaction_id)
     state = node().sagas.folded(history)
     if state is None:
         raise NotFound(transaction_id)
-    return json_response(story(state, history))
+    return story(state, history)
 
 
 @blueprint.get("/list")
 @blueprint.arguments(SagaFilterSchema, location="query")
 @blueprint.response(200, SagaListSchema)
 def list_sagas(query: dict[str, Any]) -> Response:
-    """Sagas, newest first."""
-    where = {"status": query["status"], "name": query["name"]}
-    found = page_of(sagas, query["limit"], query["cursor"], where)
+    """Sagas, newest first; those of which all that is asked for holds."""
+    found = page_of(sagas_where(asked_for(query), datetime.now(UTC)), query["limit"], query["cursor"])
     return json_response({"transactions": [summary(row) for row in found.rows], "next_cursor": found.next_cursor})
 
 

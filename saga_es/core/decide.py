@@ -12,78 +12,151 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from saga_es.core.events import (
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
     CompensationStarted,
     Failure,
+    ProbeAnswered,
+    ProbeStarted,
     SagaAborted,
-    SagaCompensated,
-    SagaCompleted,
     SagaEvent,
     SagaFailed,
     SagaStarted,
     SagaTakenOver,
     StepCompleted,
     StepFailed,
+    StepSkipped,
     StepStarted,
 )
+from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import (
     CallReturned,
     CannotGoOn,
+    ChildEnded,
+    ChildReady,
     Completed,
     Direction,
     Fact,
+    Failed,
     Outcome,
     OwnerGone,
     Rejected,
     RetryDue,
+    Skipped,
     Start,
     Unavailable,
     Unknown,
+    Woken,
 )
-from saga_es.core.plan import RetryPolicy, StepPlan
-from saga_es.core.state import SagaState, SagaStatus, StepStatus, evolve
+from saga_es.core.going_on import deadline_passed, next_events, start_waiting
+from saga_es.core.orders import record
+from saga_es.core.plan import Child, StepPlan
+from saga_es.core.retrying import failure_of, retry_at
+from saga_es.core.state import SagaState, StepStatus
 
 
-def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: PLR0911 (a table: one return a fact)
-    """The events that follow from a fact; empty when it changes nothing."""
-    if state.status.ended or (state.version == 0) is not isinstance(fact, Start):
+def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:
+    """The events that follow from a fact; empty when it changes nothing.
+
+    Raises:
+        OrderRefused: The fact is an order that this saga cannot follow now.
+    """
+    decided = _record(state, fact, now)
+    if not decided and not isinstance(fact, Woken):
+        return []
+    state = fold(state, decided)
+    while more := next_events(state, now):
+        decided += more
+        state = fold(state, more)
+    return decided
+
+
+def _record(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
+    """What the fact itself comes to, before the saga goes on from there."""
+    if (state.version == 0) is not isinstance(fact, Start):
         return []
     match fact:
-        case Start(plan_id, input_, worker):
-            return _and_then(state, SagaStarted(state.plan.saga, plan_id, input_, worker))
-        case CallReturned() if not _is_out(state, fact):
+        case Start():
+            return [_started(state, fact, now)]
+        case CallReturned() | RetryDue() | ChildEnded() | OwnerGone() | CannotGoOn() if state.status.ended:
             return []
-        case CallReturned(step, direction, _, outcome):
-            returned = _action_returned if direction is Direction.ACTION else _compensation_returned
-            return returned(state, step, outcome, now)
+        case CallReturned():
+            return _call_returned(state, fact, now) if _is_out(state, fact) else []
         case RetryDue(step, direction, attempt):
-            return _retry(state, step, direction, attempt)
+            return _retry(state, step, direction, attempt, now)
+        case ChildEnded():
+            return _child_ended(state, fact)
+        case Woken():
+            return []
         case OwnerGone(worker):
-            return _and_then(state, SagaTakenOver(worker, state.owner))
+            return [SagaTakenOver(worker, state.owner)]
         case CannotGoOn(reason):
             return [SagaFailed(reason)]
+        case order:
+            return record(state, order, now)
+
+
+def _started(state: SagaState, start: Start, now: datetime) -> SagaStarted:
+    deadline_s = state.plan.deadline_s
+    deadline_at = None if deadline_s is None else (start.starts_at or now) + timedelta(seconds=deadline_s)
+    return SagaStarted(
+        state.plan.saga,
+        start.plan_id,
+        start.input,
+        start.worker,
+        start.tags,
+        start.starts_at,
+        deadline_at,
+        start.parent,
+    )
+
+
+# ── An answer came ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _call_returned(state: SagaState, fact: CallReturned, now: datetime) -> list[SagaEvent]:
+    match fact.direction:
+        case Direction.ACTION:
+            return _action_returned(state, fact.step, fact.outcome, now)
+        case Direction.COMPENSATION:
+            return _compensation_returned(state, fact.step, fact.outcome, now)
+        case Direction.PROBE:
+            return _probe_returned(state, fact.step, fact.outcome)
         case _:
-            assert_never(fact)
-
-
-# ── Going forward, and turning round ─────────────────────────────────────────────────────────────────────
+            assert_never(fact.direction)
 
 
 def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
-    if isinstance(outcome, Completed):
-        return _and_then(state, StepCompleted(name, outcome.result))
+    match outcome:
+        case Completed(result) if state.plan.step(name).work is None:
+            return [StepCompleted(name, result)]
+        case Completed() if not state.turned:  # its condition holds
+            return start_waiting(state, name, now)
+        case Completed() | Skipped():
+            return [StepSkipped(name)]
+        case ChildReady():
+            return [_child_ready(state, name, outcome)]
+        case _:
+            return _action_failed(state, name, outcome, now)
+
+
+def _action_failed(state: SagaState, name: str, outcome: Failed, now: datetime) -> list[SagaEvent]:
     planned, attempt = state.plan.step(name), state.step(name).attempts
-    turned_round = state.status is SagaStatus.COMPENSATING
-    seed = f"{state.saga_id}/{name}/{Direction.ACTION}"
-    policy = replace(planned.retry, attempts=attempt + 1) if planned.kind == "retriable" else planned.retry
-    retry_at = None if turned_round else _retry_at(policy, attempt, outcome, seed, now)
-    failed = StepFailed(name, attempt, _failure(outcome), outcome.error, retry_at)
-    if retry_at:
+    due = None if state.turned else retry_at(state, name, Direction.ACTION, outcome, now)
+    failed = StepFailed(name, attempt, failure_of(outcome), outcome.error, due)
+    if due:
         return [failed]
-    if turned_round or _is_past_return(evolve(state, failed), planned):
-        return _and_then(state, failed)
-    return _and_then(state, failed, SagaAborted(name, outcome.error))
+    if planned.probe and not state.turned and evolve(state, failed).step(name).in_doubt:
+        asked_at = now + planned.retry.delay_after(attempt, f"{state.saga_id}/{name}/{Direction.PROBE}")
+        return [replace(failed, retry_at=asked_at, last=True)]
+    return _give_up(state, failed)
+
+
+def _give_up(state: SagaState, failed: StepFailed) -> list[SagaEvent]:
+    if state.turned or _is_past_return(evolve(state, failed), state.plan.step(failed.step)):
+        return [failed]
+    return [failed, SagaAborted(failed.step, failed.error)]
 
 
 def _is_past_return(state: SagaState, step: StepPlan) -> bool:
@@ -93,105 +166,84 @@ def _is_past_return(state: SagaState, step: StepPlan) -> bool:
 
 
 def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
-    if isinstance(outcome, Completed):
-        return _and_then(state, CompensationCompleted(name))
-    attempt = state.step(name).compensation_attempts
-    policy = state.plan.step(name).compensation
-    assert policy is not None, "only steps with a compensation are compensated"
-    retry_at = _retry_at(policy, attempt, outcome, f"{state.saga_id}/{name}/{Direction.COMPENSATION}", now)
-    failed = CompensationFailed(name, attempt, _failure(outcome), outcome.error, retry_at)
-    return [failed] if retry_at else _and_then(state, failed)
-
-
-def _and_then(state: SagaState, *events: SagaEvent) -> list[SagaEvent]:
-    """The events, and what the saga goes on to in the same append."""
-    for event in events:
-        state = evolve(state, event)
-    return [*events, *_next(state)]
-
-
-def _next(state: SagaState) -> list[SagaEvent]:
-    match state.status:
-        case SagaStatus.IN_PROGRESS:
-            return _next_actions(state)
-        case SagaStatus.COMPENSATING if not state.actions_out:
-            return _next_compensations(state)
+    match outcome:
+        case Rejected() | Unavailable() | Unknown():
+            due = retry_at(state, name, Direction.COMPENSATION, outcome, now)
+            attempt = state.step(name).compensation_attempts
+            return [CompensationFailed(name, attempt, failure_of(outcome), outcome.error, due)]
         case _:
-            return []
+            return [CompensationCompleted(name)]
 
 
-def _next_actions(state: SagaState) -> list[SagaEvent]:
-    """Every step starts as soon as all it waits for is done."""
-    failed = [name for name, step in state.steps.items() if step.status is StepStatus.FAILED]
-    if failed:  # past the point of return: those that are out are awaited, and no more are begun
-        return [] if state.actions_out else [SagaFailed(_why_failed(state, failed[0]))]
-    done = {step.name for step in state.plan.steps if state.step(step.name).status is StepStatus.COMPLETED}
-    if len(done) == len(state.plan.steps):
-        return [SagaCompleted()]
-    pending = (step.name for step in state.plan.steps if state.step(step.name).status is StepStatus.PENDING)
-    return [StepStarted(name, 1) for name in pending if done.issuperset(state.plan.after(name))]
+def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[SagaEvent]:
+    """It has happened: the step is done. It has not, or that cannot be told: it is tried again, or given up."""
+    match outcome:
+        case Rejected(error):
+            answered = ProbeAnswered(name, happened=False, error=error)
+        case Unavailable(error) | Unknown(error):
+            answered = ProbeAnswered(name, error=error)
+        case Completed(result):
+            answered = ProbeAnswered(name, happened=True, result=result)
+        case Skipped() | ChildReady():
+            raise AssertionError("a probe is a call, and nothing else")
+        case _:
+            assert_never(outcome)
+    step, state = state.step(name), evolve(state, answered)
+    is_last = isinstance(step.waiting, StepFailed) and step.waiting.last
+    if answered.happened or step.status is not StepStatus.IN_PROGRESS or not (state.turned or is_last):
+        return [answered]
+    failure: Failure = "unknown" if answered.happened is None else "unavailable"
+    error = step.error or answered.error or "nobody knows whether it happened"
+    return [answered, *_give_up(state, StepFailed(name, step.attempts, failure, error))]
 
 
-def _next_compensations(state: SagaState) -> list[SagaEvent]:
-    """Last first: a step is undone when all that came after it, by the plan, is undone."""
-    undoing = [name for name, step in state.steps.items() if step.status is StepStatus.COMPENSATING]
-    stuck = [name for name in undoing if state.step(name).stuck]
-    if stuck:  # those that are out are awaited, and no more are begun
-        return [SagaFailed(_why_stuck(state, stuck[0]))] if stuck == undoing else []
-    standing = [name for name in reversed(state.effects) if state.plan.step(name).compensation is not None]
-    if not standing:
-        return [SagaCompensated()]
-    free = [name for name in standing if state.plan.behind(name).isdisjoint(standing)]
-    return [CompensationStarted(name, 1) for name in free if name not in undoing]
+# ── A saga that a step runs ──────────────────────────────────────────────────────────────────────────────
 
 
-def _why_failed(state: SagaState, name: str) -> str:
-    kind = state.plan.step(name).kind
-    why = "must succeed and was refused" if kind == "retriable" else "cannot be undone, and may have happened"
-    return f"step {name!r} {why}: {state.step(name).error}"
+def _child_ready(state: SagaState, name: str, ready: ChildReady) -> ChildStarted | StepSkipped:
+    if state.turned:
+        return StepSkipped(name)
+    work = state.plan.step(name).work
+    assert isinstance(work, Child), "only a step that runs a saga has one ready"
+    return ChildStarted(name, work.saga, ready.saga_id, ready.input)
 
 
-def _why_stuck(state: SagaState, name: str) -> str:
-    step, policy = state.step(name), state.plan.step(name).compensation
-    tried = f"attempt {step.compensation_attempts} of {policy.attempts if policy else 0}"
-    return f"the compensation of step {name!r} was given up after {tried}: {step.error}"
+def _child_ended(state: SagaState, fact: ChildEnded) -> list[SagaEvent]:
+    step = state.step(fact.step)
+    if step.child is None or step.status is not StepStatus.IN_PROGRESS:
+        return []
+    match fact.status:
+        case "COMPLETED":
+            return [StepCompleted(fact.step, fact.result)]
+        case "COMPENSATED":
+            error = fact.error or f"the saga {step.child.saga_id} was compensated"
+            return _give_up(state, StepFailed(fact.step, step.attempts, "rejected", error))
+        case "FAILED":
+            return [SagaFailed(f"step {fact.step!r} runs saga {step.child.saga_id}, which is FAILED: {fact.error}")]
+        case _:
+            assert_never(fact.status)
 
 
 # ── Trying again ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _retry(state: SagaState, name: str, direction: Direction, attempt: int) -> list[SagaEvent]:
-    waiting = state.step(name).waiting
-    match waiting:
-        case StepFailed() if direction is Direction.ACTION and waiting.attempt == attempt:
-            return [StepStarted(name, attempt + 1)]
-        case CompensationFailed() if direction is Direction.COMPENSATION and waiting.attempt == attempt:
+def _retry(state: SagaState, name: str, direction: Direction, attempt: int, now: datetime) -> list[SagaEvent]:
+    step = state.step(name)
+    if state.paused or step.probing:
+        return []
+    match step.waiting:
+        case StepFailed(attempt=waited) if direction is Direction.ACTION and waited == attempt:
+            return deadline_passed(state, now) or [_next_attempt(state, name)]
+        case CompensationFailed(attempt=waited) if direction is Direction.COMPENSATION and waited == attempt:
             return [CompensationStarted(name, attempt + 1)]
         case _:
             return []
 
 
-def _retry_at(
-    policy: RetryPolicy, attempt: int, outcome: Rejected | Unavailable | Unknown, seed: str, now: datetime
-) -> datetime | None:
-    if isinstance(outcome, Rejected) or attempt >= policy.attempts:
-        return None
-    delay = policy.delay_after(attempt, seed)
-    if isinstance(outcome, Unavailable) and outcome.retry_after_s is not None:
-        delay = max(delay, timedelta(seconds=outcome.retry_after_s))
-    return now + delay
-
-
-def _failure(outcome: Rejected | Unavailable | Unknown) -> Failure:
-    match outcome:
-        case Rejected():
-            return "rejected"
-        case Unavailable():
-            return "unavailable"
-        case Unknown():
-            return "unknown"
-        case _:
-            assert_never(outcome)
+def _next_attempt(state: SagaState, name: str) -> ProbeStarted | StepStarted:
+    step = state.step(name)
+    asks = state.plan.step(name).probe and step.in_doubt and not step.probed
+    return ProbeStarted(name, step.attempts) if asks else StepStarted(name, step.attempts + 1)
 
 
 # ── Is the fact about the call that is out now? ──────────────────────────────────────────────────────────
@@ -199,11 +251,15 @@ def _failure(outcome: Rejected | Unavailable | Unknown) -> Failure:
 
 def _is_out(state: SagaState, fact: CallReturned) -> bool:
     step = state.step(fact.step)
+    if fact.direction is Direction.PROBE or step.probing:
+        return step.probing and fact.direction is Direction.PROBE and fact.attempt == step.attempts
     match fact.direction:
+        case Direction.ACTION if step.child is not None:
+            return False  # its call made the input of a saga, and that is what is waited for now
         case Direction.ACTION:
             out = (StepStatus.IN_PROGRESS, step.attempts)
         case Direction.COMPENSATION:
             out = (StepStatus.COMPENSATING, step.compensation_attempts)
         case _:
             assert_never(fact.direction)
-    return step.waiting is None and not step.stuck and (step.status, fact.attempt) == out
+    return step.is_out and (step.status, fact.attempt) == out

@@ -30,6 +30,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         factor: How much longer each wait is than the one before; at least 1.
         cap_s: The longest wait in seconds, before jitter.
         jitter: Part of the wait, 0 to 1, by which it may differ either way.
+        give_up_on: Errors after which no attempt follows: names of exception classes, which stand for their
+            subclasses too, or answers such as `"HTTP 501"`. Whether the call has acted is not changed by this.
     """
 
     attempts: int = 4
@@ -37,6 +39,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     factor: float = 2.0
     cap_s: float = 30.0
     jitter: float = 0.2
+    give_up_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("first_delay_s", "factor", "cap_s"):
@@ -73,6 +76,35 @@ Kind = Literal["compensatable", "pivot", "retriable"]
 """What becomes of a step when a later one fails: it is undone / it is the last that can be / it cannot fail."""
 
 
+class Delay(msgspec.Struct, frozen=True, tag="delay"):
+    """A step that waits.
+
+    Attributes:
+        seconds: How long; or where the number stands: `input[grace_s]`, `quote[valid_s]`.
+    """
+
+    seconds: float | str
+
+
+class Signal(msgspec.Struct, frozen=True, tag="signal"):
+    """A step that waits until somebody gives the signal of its name.
+
+    Attributes:
+        timeout_s: Seconds after which the step fails; None: it waits for ever.
+    """
+
+    timeout_s: float | None
+
+
+class Child(msgspec.Struct, frozen=True, tag="saga"):
+    """A step that runs another saga, of this name."""
+
+    saga: str
+
+
+Work = Delay | Signal | Child
+
+
 class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a plan.
 
@@ -84,6 +116,11 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
         retry: How the action is tried; of a retriable step, how far apart.
         compensation: How the compensation is tried; None when there is nothing to compensate.
         timeout_s: Seconds one attempt may take before its outcome counts as unknown.
+        work: What the step does, if it is not a call.
+        over: Where the list stands whose elements the step is done for, each on its own: `cart[lines]`.
+        at_once: How many of these elements may be under way together.
+        condition: Whether the code has a condition that may skip the step.
+        probe: Whether the code can ask if a call has happened whose answer is not known.
     """
 
     name: str
@@ -93,18 +130,34 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = FORWARD
     compensation: RetryPolicy | None = BACKWARD
     timeout_s: float = 30.0
+    work: Work | None = None
+    over: str | None = None
+    at_once: int = 16
+    condition: bool = False
+    probe: bool = False
+
+    @property
+    def cannot_fail(self) -> bool:
+        """Whether it only waits, for something that surely comes or for ever."""
+        return not self.condition and (isinstance(self.work, Delay) or self.work == Signal(None))
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The steps of a saga: each after those it waits for, which are written before it."""
+    """The steps of a saga: each after those it waits for, which are written before it.
+
+    Attributes:
+        deadline_s: Seconds after its start at which a saga that can still go back turns round.
+    """
 
     saga: str
     steps: tuple[StepPlan, ...]
+    deadline_s: float | None = None
 
     def step(self, name: str) -> StepPlan:
-        """The step of that name; KeyError when the plan has none."""
+        """The step of that name, or of that part; KeyError when the plan has none."""
+        whole = step_of(name)
         for step in self.steps:
-            if step.name == name:
+            if step.name == whole:
                 return step
         raise KeyError(name)
 
@@ -124,6 +177,22 @@ class Plan(msgspec.Struct, frozen=True):
             if not found.union((name,)).isdisjoint(self.after(step.name)):
                 found.add(step.name)
         return frozenset(found)
+
+
+def part_of(step: str, index: int) -> str:
+    """The name of one element's part of a step that is done over a list: `ticket[2]`, from 0."""
+    return f"{step}[{index}]"
+
+
+def step_of(part: str) -> str:
+    """The step that a part belongs to; of a step that has no parts, itself."""
+    return part.partition("[")[0]
+
+
+def index_of(part: str) -> int | None:
+    """The place (0-based) of a part's element in its list; None when it is no part."""
+    index = part.partition("[")[2]
+    return int(index[:-1]) if index else None
 
 
 def plan_id(plan: Plan) -> str:

@@ -1,32 +1,25 @@
-"""The state of a saga: a fold of its events, and nothing else."""
+"""The state of a saga: what the fold of its events (`evolve`) comes to, and what can be read from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
-from functools import reduce
-from typing import Any, assert_never
+from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from saga_es.core.events import (
-    CompensationCompleted,
+    ChildStarted,
     CompensationFailed,
     CompensationStarted,
     Intent,
-    SagaAborted,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
+    ProbeStarted,
+    SagaPaused,
     StepFailed,
     StepStarted,
+    WaitStarted,
 )
-from saga_es.core.plan import Plan
+from saga_es.core.plan import Plan, index_of, part_of, step_of
 
 
 class SagaStatus(StrEnum):
@@ -55,28 +48,56 @@ class StepStatus(StrEnum):
     PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
+    SKIPPED = "SKIPPED"
     FAILED = "FAILED"
     COMPENSATING = "COMPENSATING"
     COMPENSATED = "COMPENSATED"
 
 
+DONE = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
+
+
 class StepState(msgspec.Struct, frozen=True):
-    """One step. Its two counters never share: compensation starts from 1 however often the action was tried.
+    """One step, or one part of a step that is done over a list.
+
+    Its two counters never share: compensation starts from 1 however often the action was tried.
 
     Attributes:
+        forgiven: Attempts that the policy does not count, for a person ordered more.
         waiting: The failure whose `retry_at` is being waited for; None while a call is out, or none is wanted.
+        wait: What a step that only waits is waiting for.
+        child: The saga that it runs.
+        probing: A probe is out.
+        probed: A probe did not say that it has happened, and is not asked again before the next attempt.
         in_doubt: Some attempt ended unknown, so the effect may be there although no answer said so.
+        interrupted: Its call was out when the worker went, and nothing has come of it since.
         stuck: Its compensation was given up.
+        input: What it has been given instead of the saga's input.
     """
 
     status: StepStatus = StepStatus.PENDING
     attempts: int = 0
     compensation_attempts: int = 0
+    forgiven: int = 0
     result: Any = None
     error: str | None = None
     waiting: StepFailed | CompensationFailed | None = None
+    wait: WaitStarted | None = None
+    child: ChildStarted | None = None
+    probing: bool = False
+    probed: bool = False
     in_doubt: bool = False
+    interrupted: bool = False
     stuck: bool = False
+    input: dict[str, Any] | None = None
+
+    @property
+    def is_out(self) -> bool:
+        """Whether an answer will come by itself: to a call, a probe, or from another saga."""
+        if self.probing:
+            return True
+        going = self.status is StepStatus.IN_PROGRESS or (self.status is StepStatus.COMPENSATING and not self.stuck)
+        return going and self.waiting is None and self.wait is None and not self.probed
 
 
 NOT_STARTED = StepState()
@@ -87,10 +108,15 @@ class SagaState(msgspec.Struct, frozen=True):
 
     Attributes:
         version: How many events were folded: the version of the stream.
-        steps: The steps that have started, by name.
-        effects: Steps that happened or may have, and are not compensated: in order of completion.
-        failed_step: The step whose failure turned the saga round.
-        error: Why it turned round, or why it is FAILED.
+        steps: The steps and parts that have started, by name.
+        fan_outs: How many parts each step has that is done over a list, once that is known.
+        effects: Steps and parts that happened or may have, and are not compensated: in order of completion.
+        signals: What was given and is not used yet, by signal, first come first.
+        signal_keys: The signals that came with a key, and the key.
+        turned: Whether the saga has turned round.
+        failed_step: The step whose failure turned it round.
+        cause: Why it turned round: what its compensations are told.
+        error: Why it is FAILED; if it is not, why it turned round.
     """
 
     saga_id: str
@@ -99,133 +125,103 @@ class SagaState(msgspec.Struct, frozen=True):
     status: SagaStatus = SagaStatus.PENDING
     plan_id: str = ""
     input: dict[str, Any] = msgspec.field(default_factory=dict)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    parent: str | None = None
     owner: str | None = None
+    starts_at: datetime | None = None
+    deadline_at: datetime | None = None
     steps: dict[str, StepState] = msgspec.field(default_factory=dict)
+    fan_outs: dict[str, int] = msgspec.field(default_factory=dict)
     effects: tuple[str, ...] = ()
+    signals: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=dict)
+    signal_keys: frozenset[tuple[str, str]] = frozenset()
+    paused: SagaPaused | None = None
+    turned: bool = False
     failed_step: str | None = None
+    cause: str | None = None
     error: str | None = None
 
     def step(self, name: str) -> StepState:
-        """The step's state, also when it has not started."""
+        """The state of a step or part, also when it has not started."""
         return self.steps.get(name, NOT_STARTED)
+
+    def parts(self, name: str) -> list[str]:
+        """What a step consists of: itself, or a part for each element; nothing as long as the list is not known."""
+        if self.plan.step(name).over is None:
+            return [name]
+        return [part_of(name, index) for index in range(self.fan_outs.get(name, 0))]
+
+    def is_done(self, name: str) -> bool:
+        """Whether a step is done, or was skipped, with all its parts."""
+        if self.step(name).status in DONE:
+            return True
+        return name in self.fan_outs and all(self.step(part).status in DONE for part in self.parts(name))
+
+    def result(self, name: str) -> Any:
+        """What a step answered: of a step that is done over a list, a list; None where no answer came."""
+        if self.plan.step(name).over is None or index_of(name) is not None:
+            return self.step(name).result
+        return [self.step(part).result for part in self.parts(name)] if name in self.fan_outs else None
+
+    def known_to(self, name: str) -> dict[str, Any]:
+        """What a step or part may ask for by name: its input, and what each step answered."""
+        own = self.step(name).input
+        input_ = own if own is not None else self.step(step_of(name)).input
+        given = {"input": self.input if input_ is None else input_}
+        return given | {step.name: self.result(step.name) for step in self.plan.steps}
 
     @property
     def results(self) -> dict[str, Any]:
         """What the completed steps answered, by step."""
-        return {name: step.result for name, step in self.steps.items() if step.status is StepStatus.COMPLETED}
+        done = (step.name for step in self.plan.steps if self.is_done(step.name))
+        return {name: self.result(name) for name in done if self.step(name).status is not StepStatus.SKIPPED}
 
     @property
-    def actions_out(self) -> bool:
-        """Whether some action was called and has not been answered."""
-        return any(step.status is StepStatus.IN_PROGRESS for step in self.steps.values())
+    def is_out(self) -> bool:
+        """Whether some answer will come by itself."""
+        return any(step.is_out for step in self.steps.values())
+
+    @property
+    def beyond_return(self) -> bool:
+        """Whether the saga can only go forward: the pivot was called."""
+        called = {StepStatus.IN_PROGRESS, *DONE}
+        return any(step.kind == "pivot" and self.step(step.name).status in called for step in self.plan.steps)
 
     @property
     def current_step_index(self) -> int:
         """How many steps are done, going forward: the place (0-based) of the step that runs, failed, or comes next."""
         if self.failed_step is not None:
-            return next(i for i, step in enumerate(self.plan.steps) if step.name == self.failed_step)
-        return sum(step.status is StepStatus.COMPLETED for step in self.steps.values())
-
-
-def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
-    """The state after one more event."""
-    version = state.version + 1
-    match event:
-        case StepStarted(step, attempt):
-            return _step(state, step, status=StepStatus.IN_PROGRESS, attempts=attempt, waiting=None)
-        case StepCompleted(step, result):
-            done = _step(state, step, status=StepStatus.COMPLETED, result=result, error=None)
-            return replace(done, effects=(*state.effects, step))
-        case StepFailed():
-            return _step_failed(state, event)
-        case CompensationStarted(step, attempt):
-            started = {"status": StepStatus.COMPENSATING, "compensation_attempts": attempt}
-            return _step(state, step, **started, waiting=None, stuck=False)
-        case CompensationCompleted(step):
-            undone = _step(state, step, status=StepStatus.COMPENSATED)
-            return replace(undone, effects=tuple(name for name in state.effects if name != step))
-        case CompensationFailed(step, error=error, retry_at=retry_at):
-            return _step(state, step, error=error, waiting=event if retry_at else None, stuck=retry_at is None)
-        case SagaStarted(_, plan_id, input_, worker):
-            status = SagaStatus.IN_PROGRESS if worker else SagaStatus.PENDING
-            return replace(state, version=version, plan_id=plan_id, input=input_, owner=worker, status=status)
-        case SagaTakenOver(worker):
-            return _taken_over(state, worker)
-        case SagaAborted():
-            return _aborted(state, event)
-        case SagaCompleted():
-            return replace(state, version=version, status=SagaStatus.COMPLETED)
-        case SagaCompensated():
-            return replace(state, version=version, status=SagaStatus.COMPENSATED)
-        case SagaFailed(reason):
-            return replace(state, version=version, status=SagaStatus.FAILED, error=reason)
-        case _:
-            assert_never(event)
-
-
-def fold(state: SagaState, events: Iterable[SagaEvent]) -> SagaState:
-    """The state after many more events."""
-    return reduce(evolve, events, state)
+            failed = step_of(self.failed_step)
+            return next(i for i, step in enumerate(self.plan.steps) if step.name == failed)
+        return sum(self.is_done(step.name) for step in self.plan.steps)
 
 
 def open_intents(state: SagaState) -> list[Intent]:
-    """What the log says was begun and has no outcome: the calls to make again, the timers to set again."""
-    if state.status.ended:
+    """What the log says was begun and has no outcome: the calls to make again, the timers to set again.
+
+    Nothing is, while the saga is paused.
+    """
+    if state.status.ended or state.paused:
         return []
-    return [intent for name, step in state.steps.items() if (intent := _open_intent(name, step)) is not None]
+    intents = (_open_intent(state, name, step) for name, step in state.steps.items())
+    return [intent for intent in intents if intent is not None]
 
 
-def _open_intent(name: str, step: StepState) -> Intent | None:
+def _open_intent(state: SagaState, name: str, step: StepState) -> Intent | None:  # noqa: PLR0911 (a table)
+    if step.probing:
+        return ProbeStarted(name, step.attempts)
     if step.waiting is not None:
         return step.waiting
     match step.status:
+        case StepStatus.IN_PROGRESS if step.wait is not None:
+            return step.wait
+        case StepStatus.IN_PROGRESS if step.child is not None:
+            return step.child
+        case StepStatus.IN_PROGRESS if step.probed or (step.interrupted and state.plan.step(name).probe):
+            return None  # it is asked first whether it has happened, or just was
         case StepStatus.IN_PROGRESS:
             return StepStarted(name, step.attempts)
         case StepStatus.COMPENSATING if not step.stuck:
             return CompensationStarted(name, step.compensation_attempts)
         case _:
             return None
-
-
-def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
-    step = replace(state.step(name), **changes)
-    return replace(state, version=state.version + 1, steps={**state.steps, name: step})
-
-
-def _taken_over(state: SagaState, worker: str) -> SagaState:
-    """The calls that were out may have happened: whoever would have heard the answer is gone."""
-    out = {
-        name: step for name, step in state.steps.items() if step.status is StepStatus.IN_PROGRESS and not step.waiting
-    }
-    in_doubt = {name: replace(step, in_doubt=True) for name, step in out.items()}
-    return replace(
-        state,
-        version=state.version + 1,
-        owner=worker,
-        status=SagaStatus.IN_PROGRESS if state.status is SagaStatus.PENDING else state.status,
-        steps={**state.steps, **in_doubt},
-    )
-
-
-def _aborted(state: SagaState, aborted: SagaAborted) -> SagaState:
-    """Steps that wait to be tried again never will be; those in doubt may have happened."""
-    waiting = {name: step for name, step in state.steps.items() if step.waiting is not None}
-    given_up = {name: replace(step, status=StepStatus.FAILED, waiting=None) for name, step in waiting.items()}
-    return replace(
-        state,
-        version=state.version + 1,
-        status=SagaStatus.COMPENSATING,
-        failed_step=aborted.step,
-        error=aborted.error,
-        steps={**state.steps, **given_up},
-        effects=(*state.effects, *(name for name, step in waiting.items() if step.in_doubt)),
-    )
-
-
-def _step_failed(state: SagaState, failed: StepFailed) -> SagaState:
-    # Once in doubt, always in doubt: a later "refused" says nothing about an earlier attempt still under way.
-    in_doubt = state.step(failed.step).in_doubt or failed.failure == "unknown"
-    if failed.retry_at is not None:
-        return _step(state, failed.step, error=failed.error, waiting=failed, in_doubt=in_doubt)
-    given_up = _step(state, failed.step, status=StepStatus.FAILED, error=failed.error, waiting=None, in_doubt=in_doubt)
-    return replace(given_up, effects=(*state.effects, failed.step)) if in_doubt else given_up

@@ -15,6 +15,9 @@ from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError
 NOT_NOW = frozenset({408, 425, 429})
 """Request Timeout, Too Early, Too Many Requests: refused unread, so nothing was done (RFC 9110, 8470, 6585)."""
 
+NOT_THERE = frozenset({404, 410})
+"""Not Found, Gone (RFC 9110, 15.5.5 and 15.5.11)."""
+
 LONGEST_RETRY_AFTER_S = 86_400.0
 ERROR_LIMIT = 2000
 """Characters of an error we keep: it is read by people, and stands in the log for ever."""
@@ -26,11 +29,19 @@ def outcome_of_answer(answer: Answer) -> Outcome:
         case 2:
             return _result(answer)
         case 4 if answer.status in NOT_NOW:
-            return Unavailable(_error(answer), retry_after_s(answer.headers.get("retry-after")))
+            return Unavailable(_error(answer), retry_after_s(answer.headers.get("retry-after")), _kinds(answer))
         case 4:
             return Rejected(_error(answer))
         case _:
-            return Unknown(_error(answer))
+            return Unknown(_error(answer), _kinds(answer))
+
+
+def outcome_of_probe(answer: Answer) -> Outcome:
+    """As any answer; but only 404 and 410 say that it has not happened. Other refusals are of the question."""
+    outcome = outcome_of_answer(answer)
+    if isinstance(outcome, Rejected) and answer.status not in NOT_THERE:
+        return Unknown(outcome.error, _kinds(answer))
+    return outcome
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
@@ -39,13 +50,18 @@ def outcome_of_error(error: BaseException) -> Outcome:
         case StepRejected():
             return Rejected(text(error))
         case StepUnavailable():
-            return Unavailable(text(error), _bounded(error.retry_after_s))
+            return Unavailable(text(error), _bounded(error.retry_after_s), kinds_of(error))
         case NotSentError():
             return Unavailable(text(error))
         case AnswerLostError():
             return Unknown(text(error))
         case _:
-            return Unknown(text(f"{type(error).__name__}: {text(error)}"))
+            return Unknown(text(f"{type(error).__name__}: {text(error)}"), kinds_of(error))
+
+
+def kinds_of(error: BaseException) -> tuple[str, ...]:
+    """The names by which a retry policy may know an exception: its class, and those it is derived from."""
+    return tuple(kind.__name__ for kind in type(error).__mro__ if kind not in {BaseException, object})
 
 
 def retry_after_s(header: str | None) -> float | None:
@@ -87,6 +103,10 @@ def _result(answer: Answer) -> Outcome:
         return Completed(msgspec.json.decode(answer.body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Unknown(text(f"HTTP {answer.status} with an answer that is not JSON: {error}"))
+
+
+def _kinds(answer: Answer) -> tuple[str, ...]:
+    return (f"HTTP {answer.status}",)
 
 
 def _error(answer: Answer) -> str:

@@ -1,34 +1,48 @@
-"""Acting on committed events: an intent becomes a call, a failure with a `retry_at` becomes a timer."""
+"""Acting on committed events: an intent becomes a call, a wait becomes a timer, a child becomes a saga."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from saga_es.core.events import (
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
+    CompensationSkipped,
     CompensationStarted,
+    Intent,
+    ProbeAnswered,
+    ProbeStarted,
+    RetryOrdered,
+    SagaAborted,
+    SagaCancelled,
     SagaEvent,
+    SagaResumed,
+    SagaStarted,
     StepCompleted,
     StepFailed,
+    StepSkipped,
     StepStarted,
+    WaitStarted,
 )
-from saga_es.core.facts import CallReturned, CannotGoOn, Direction, Outcome, RetryDue, Unknown
-from saga_es.core.state import SagaState
-from saga_es.definition import Callee, Saga
+from saga_es.core.facts import CallReturned, CannotGoOn, Direction, Outcome, RetryDue, Unknown, Woken
+from saga_es.core.paths import look_up
+from saga_es.core.plan import Child, index_of, step_of
+from saga_es.core.state import SagaState, open_intents
+from saga_es.definition import Saga
+from saga_es.runtime.children import Children
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.ids import idempotency_key
-from saga_es.runtime.inbox import Item, Tell
+from saga_es.runtime.inbox import Item, Put, Tell
+from saga_es.runtime.missing import written
 from saga_es.runtime.timers import Timers
-
-Put = Callable[[Tell], None]
 
 
 class Calls:
-    """The calls that are out and the retries that are waited for; one of either a step and direction.
+    """The calls that are out and the times that are waited for; one of either a step and direction.
 
     Used by the loop's thread, but for `put`.
     """
@@ -41,6 +55,7 @@ class Calls:
         self._clock = clock
         self._definitions = definitions
         self._put = put
+        self._children = Children(definitions, put)
         self._out: set[tuple[str, str, Direction]] = set()
         self.stopped = False
 
@@ -49,46 +64,100 @@ class Calls:
         """How many calls have not come back."""
         return len(self._out)
 
-    def perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:
+    def perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
         """Act on events that are committed: end the call whose outcome they tell, make the next, set timers."""
         for event in events:
             match event:
-                case StepCompleted(step) | StepFailed(step, retry_at=None):
+                case StepStarted() | CompensationStarted() | ProbeStarted() | ChildStarted() | WaitStarted():
+                    self._intent(state, event)
+                case StepFailed(retry_at=datetime()) | CompensationFailed(retry_at=datetime()):
+                    self._intent(state, event)
+                case StepCompleted(step) | StepFailed(step) | StepSkipped(step):
                     self._ended(state.saga_id, step, Direction.ACTION)
-                case CompensationCompleted(step) | CompensationFailed(step, retry_at=None):
+                case CompensationCompleted(step) | CompensationFailed(step) | CompensationSkipped(step):
                     self._ended(state.saga_id, step, Direction.COMPENSATION)
-                case StepStarted(step, attempt):
-                    self._call(state, step, Direction.ACTION, attempt)
-                case CompensationStarted(step, attempt):
-                    self._call(state, step, Direction.COMPENSATION, attempt)
-                case StepFailed(step, attempt, retry_at=datetime() as due):
-                    self._retry(state.saga_id, RetryDue(step, Direction.ACTION, attempt), due)
-                case CompensationFailed(step, attempt, retry_at=datetime() as due):
-                    self._retry(state.saga_id, RetryDue(step, Direction.COMPENSATION, attempt), due)
+                case ProbeAnswered(step):
+                    self._ended(state.saga_id, step, Direction.PROBE)
+                case SagaStarted(starts_at=None, deadline_at=None):
+                    pass
+                case SagaStarted():
+                    self._set_alarms(state)
+                case SagaAborted():
+                    self._children.revoke(state)
+                case SagaResumed() | RetryOrdered() | SagaCancelled():
+                    self.resume(state)
                 case _:
                     pass
+
+    def resume(self, state: SagaState) -> None:
+        """Do all that the log says is under way, and is not here: after a takeover, a pause, or somebody's order."""
+        for intent in open_intents(state):
+            direction = _direction(intent)
+            if (state.saga_id, intent.step, direction) not in self._out:
+                self._intent(state, intent)
+        self._set_alarms(state)
+        if state.turned:
+            self._children.revoke(state)
 
     def forget(self, state: SagaState) -> None:
         """The saga has ended, or is no longer ours: nothing more is waited for."""
         for step in state.steps:
             for direction in Direction:
                 self._ended(state.saga_id, step, direction)
+        self._timers.cancel((state.saga_id, "starts_at"))
+        self._timers.cancel((state.saga_id, "deadline_at"))
+        self._children.forget(state)
+
+    def _intent(self, state: SagaState, intent: Intent) -> None:  # noqa: C901 (a table: one case an intent)
+        match intent:
+            case StepStarted(step, attempt):
+                self._call(state, step, Direction.ACTION, attempt)
+            case CompensationStarted(step, attempt) if isinstance(state.plan.step(step).work, Child):
+                self._children.undo(state, step, attempt)
+            case CompensationStarted(step, attempt):
+                self._call(state, step, Direction.COMPENSATION, attempt)
+            case ProbeStarted(step, attempt):
+                self._call(state, step, Direction.PROBE, attempt)
+            case ChildStarted(step):
+                self._ended(state.saga_id, step, Direction.ACTION)
+                self._children.start(state, intent)
+            case WaitStarted(step, until):
+                self._wait(state.saga_id, step, until, Woken())
+            case StepFailed(step, attempt, retry_at=due):
+                self._wait(state.saga_id, step, due, RetryDue(step, Direction.ACTION, attempt))
+            case CompensationFailed(step, attempt, retry_at=due):
+                self._wait(state.saga_id, step, due, RetryDue(step, Direction.COMPENSATION, attempt))
+
+    # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, state: SagaState, step: str, direction: Direction, attempt: int) -> None:
-        if self.stopped:
-            return  # the intent stands in the log: the next worker performs it
-        callee = self._callee(state, step, direction)
-        if isinstance(callee, CannotGoOn):
-            self._put(Tell(state.saga_id, callee))
-            return
-        timeout_s = state.plan.step(step).timeout_s
-        key = idempotency_key(state.saga_id, step, direction)
-        given = _given(state, step, direction, key)
-        call = Call(state.saga_id, step, direction, attempt, callee, key, given, timeout_s)
         out = (state.saga_id, step, direction)
-        late = CallReturned(step, direction, attempt, Unknown(f"no answer within {timeout_s:g} s"))
+        if self.stopped or out in self._out:
+            return  # the intent stands in the log: the next worker performs it; or it was performed after a pause
+        found = written(self._definitions, state.plan, step, direction)
+        if isinstance(found, CannotGoOn):
+            self._put(Tell(state.saga_id, found))
+            return
+        planned = state.plan.step(step)
+        is_action = direction is Direction.ACTION
+        keyed = Direction.COMPENSATION if direction is Direction.COMPENSATION else Direction.ACTION
+        key = idempotency_key(state.saga_id, step, keyed)
+        call = Call(
+            state.saga_id,
+            step,
+            direction,
+            attempt,
+            found.callee(direction),
+            key,
+            _given(state, step, direction, key),
+            planned.timeout_s,
+            found.condition if is_action and planned.condition else None,
+            idempotency_key(state.saga_id, f"{step}/{attempt}", keyed) if isinstance(planned.work, Child) else None,
+        )
+        late = CallReturned(step, direction, attempt, Unknown(f"no answer within {planned.timeout_s:g} s"))
         self._out.add(out)
-        self._timers.set(out, self._clock.now() + timedelta(seconds=timeout_s), Tell(state.saga_id, late))
+        due = self._clock.now() + timedelta(seconds=planned.timeout_s)
+        self._timers.set(out, due, Tell(state.saga_id, late))
         self._executor.perform(call, self._tell)
 
     def _ended(self, saga_id: str, step: str, direction: Direction) -> None:
@@ -98,29 +167,36 @@ class Calls:
     def _tell(self, call: Call, outcome: Outcome) -> None:
         self._put(Tell(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))
 
-    def _callee(self, state: SagaState, step: str, direction: Direction) -> Callee | CannotGoOn:
-        saga = self._definitions.get(state.plan.saga)
-        if saga is None:
-            return CannotGoOn(f"the code of step {step!r} is gone: no saga {state.plan.saga!r} is defined here")
-        callee = saga.callee(step, compensation=direction is Direction.COMPENSATION)
-        if callee is None:
-            return CannotGoOn(f"the code of step {step!r} is gone: saga {saga.name!r} has no {direction} for it")
-        return callee
+    # ── Times ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _retry(self, saga_id: str, fact: RetryDue, due: datetime) -> None:
-        # Under the key of the call's time-out, whose place it takes.
-        self._ended(saga_id, fact.step, fact.direction)
-        self._timers.set((saga_id, fact.step, fact.direction), due, Tell(saga_id, fact))
+    def _wait(self, saga_id: str, step: str, due: datetime | None, fact: RetryDue | Woken) -> None:
+        direction = fact.direction if isinstance(fact, RetryDue) else Direction.ACTION
+        self._ended(saga_id, step, direction)  # the timer takes the place of the call's time-out
+        if due is not None:
+            self._timers.set((saga_id, step, direction), due, Tell(saga_id, fact))
+
+    def _set_alarms(self, state: SagaState) -> None:
+        for name in ("starts_at", "deadline_at"):
+            if (due := getattr(state, name)) is not None:  # also one that passed while we committed
+                self._timers.set((state.saga_id, name), due, Tell(state.saga_id, Woken()))
+
+
+def _direction(intent: Intent) -> Direction:
+    match intent:
+        case CompensationStarted() | CompensationFailed():
+            return Direction.COMPENSATION
+        case ProbeStarted():
+            return Direction.PROBE
+        case _:
+            return Direction.ACTION
 
 
 def _given(state: SagaState, step: str, direction: Direction, key: str) -> dict[str, Any]:
     """What the callee may ask for; in a compensation, a result that never came is None."""
-    is_action = direction is Direction.ACTION
-    return {
-        **{planned.name: state.step(planned.name).result for planned in state.plan.steps},
-        "input": state.input,
-        "saga_id": state.saga_id,
-        "key": key,
-        "error": state.error,
-        "action_key": key if is_action else idempotency_key(state.saga_id, step, Direction.ACTION),
-    }
+    given = state.known_to(step)
+    index = index_of(step)
+    if index is not None:
+        item = look_up(state.plan.step(step).over or "", given)[index]
+        given |= {"item": item, "index": index, step_of(step): state.step(step).result}
+    action_key = idempotency_key(state.saga_id, step, Direction.ACTION) if direction is Direction.COMPENSATION else key
+    return given | {"saga_id": state.saga_id, "key": key, "error": state.cause, "action_key": action_key}

@@ -5,22 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import msgspec
 import structlog
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
+from saga_es.core.decide import decide
 from saga_es.core.events import SagaStarted
+from saga_es.core.facts import Give, Order, Start
+from saga_es.core.state import SagaState
 from saga_es.definition import Saga
 from saga_es.errors import DefinitionError, PayloadUnencodable, SagaExists, StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id, saga_id_for
-from saga_es.runtime.inbox import Append, Begin, Chore, Follow, Inbox, Item, refuse
+from saga_es.runtime.inbox import Append, Ask, Begin, Chore, Follow, Inbox, Item, refuse
 from saga_es.runtime.loop import Loop
+from saga_es.runtime.orders import as_recorded, checked_tags
 from saga_es.runtime.run import is_same_start
+from saga_es.store.bells import Bells
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft, Recorded, check_stream_id
 from saga_es.store.sagas import Sagas
@@ -31,6 +39,9 @@ logger = structlog.get_logger("saga_es")
 
 COMMIT_PATIENCE_S = 10.0
 """How long a caller waits for its commit before it is told that the database is away."""
+
+LOOKS_FOR_A_COMMIT = 3000
+"""How often a saga is looked for that the caller's transaction starts: that is ten minutes."""
 
 
 class Engine:
@@ -48,6 +59,7 @@ class Engine:
         writer: Writer,
         sagas: Sagas,
         workers: Workers,
+        bells: Bells,
         executor: Executor,
         definitions: Iterable[Saga] = (),
         clock: Clock | None = None,
@@ -67,6 +79,7 @@ class Engine:
             writer=writer,
             sagas=sagas,
             workers=workers,
+            bells=bells,
             executor=executor,
             definitions=self._definitions.values(),
             clock=self._clock,
@@ -83,6 +96,9 @@ class Engine:
         *,
         saga_id: str | None = None,
         key: str | None = None,
+        tags: dict[str, str] | None = None,
+        starts_at: datetime | None = None,
+        connection: Connection | None = None,
         wait: bool = True,
     ) -> Handle:
         """Start a saga, or find the one that was started before under the same id or key.
@@ -92,12 +108,17 @@ class Engine:
             input: What the steps get as `input`; must have a JSON form.
             saga_id: An id of the caller's choice, 1 to 64 characters.
             key: Any text of the caller's choice; the same key of the same definition is the same saga.
+            tags: Texts by name, to find the saga by; they stay as they are.
+            starts_at: The saga waits until then; aware of its time zone.
+            connection: Start the saga in a transaction of the caller's, on the same database: it exists exactly when
+                that commits, and begins within a moment after. If it is rolled back, the handle says `NotFound`.
             wait: Block until the start is in the log and survives any crash. Without it `handle.started()`
-                tells when it does.
+                tells when it does. With a `connection` nothing is waited for.
 
         Raises:
             SagaExists: The id or key stands for a saga with another input.
             BadStreamId: The id is none the log takes.
+            BadTags: There are too many tags, or one is too long.
             StoreUnavailable: The database does not take the start; when it is back, it may yet.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
@@ -106,12 +127,18 @@ class Engine:
         chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
         if chosen is not None:
             check_stream_id(chosen)
-        handle = Handle(chosen or new_id())
-        begin = Begin(handle.saga_id, definition, self._as_recorded(definition, input or {}), handle)
-        if chosen is not None and (existing := self._sagas.find(chosen)) is not None:
-            if not is_same_start(existing, definition.name, begin.input):
-                raise SagaExists(chosen)
-            return self.follow(chosen)
+        handle = Handle(chosen or new_id(), patience=0 if connection is None else LOOKS_FOR_A_COMMIT)
+        recorded = self._as_recorded(definition, input or {})
+        due = None if starts_at is None else starts_at.astimezone(UTC)
+        begin = Begin(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
+        existing = None if chosen is None else self._sagas.find(chosen, connection)
+        if existing is None and connection is not None:
+            existing = self._start_within(connection, begin)
+        if existing is not None and not is_same_start(existing, definition.name, begin.input):
+            raise SagaExists(handle.saga_id)
+        if existing is not None or connection is not None:
+            self._put(Follow(handle))
+            return handle
         self._put(begin)
         if wait:
             _within_patience("start", lambda: handle.started(COMMIT_PATIENCE_S))
@@ -122,6 +149,36 @@ class Engine:
         handle = Handle(saga_id)
         self._put(Follow(handle))
         return handle
+
+    def order(self, saga_id: str, order: Order) -> None:
+        """Give an order (see `saga_es.orders`) to a saga, whichever worker runs it; returns when it is in the log.
+
+        Raises:
+            NotFound: There is no such saga.
+            OrderRefused: The saga cannot follow it, as it is now; nothing was recorded.
+            StoreUnavailable: The database does not take it; when it is back, it may yet.
+            PayloadUnencodable: What it carries has no JSON form.
+            PayloadTooLarge: What it carries is larger than the limit.
+        """
+        check_stream_id(saga_id)
+        ask = Ask(saga_id, as_recorded(order, self._writer), Future())
+        self._put(ask)
+        _within_patience("order", lambda: ask.done.result(COMMIT_PATIENCE_S))
+
+    def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
+        """Give a signal to a saga: what its step of this name waits for, or will; returns when it is in the log.
+
+        Args:
+            saga_id: Which saga.
+            name: The name of the step.
+            payload: The result of the step.
+            key: Any text of the caller's choice; the same key twice is one signal.
+
+        Raises:
+            NotFound: There is no such saga.
+            OrderRefused: It has no such step, or its step is done; the same for all that `order` raises.
+        """
+        self.order(saga_id, Give(name, payload, key))
 
     @property
     def active(self) -> int:
@@ -200,8 +257,10 @@ class Engine:
             items = self._inbox.take(self._patience_s())
             try:
                 self._loop.turn(items)
-            except StoreUnavailable:
-                return  # stopped while the database is away: what is not committed is for the next worker
+            except StoreUnavailable as error:  # stopped while the database is away: the rest is for the next worker
+                for item in items:
+                    refuse(item, error)
+                return
             except Exception:
                 logger.exception("the loop failed; it starts over from the log")
                 for item in items:  # some may have been done: whoever waits has to ask again
@@ -223,6 +282,8 @@ class Engine:
         if self._closed:
             raise StoreUnavailable("the engine is stopping; ask the next worker")
         self._inbox.put(item)
+        if self._closed and not self.alive:  # nobody may be left who looks into the inbox
+            refuse(item, StoreUnavailable("the engine was stopped; ask the next worker"))
 
     # ── Checks on the caller's side ──────────────────────────────────────────────────────────────────────
 
@@ -239,14 +300,30 @@ class Engine:
             normal: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(input_), type=dict[str, Any])
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise PayloadUnencodable(f"the input of {definition.name!r} has no JSON form: {error}") from error
-        event = SagaStarted(definition.name, definition.plan_id, normal, self._loop.worker_id)
-        self._writer.prepare(Draft("new", SAGA, 0, (event,), self._clock.now()))
+        started = SagaStarted(definition.name, definition.plan_id, normal, self._loop.worker_id)
+        self._writer.prepare(Draft("new", SAGA, 0, (started,), self._clock.now()))
         return normal
+
+    def _start_within(self, connection: Connection, begin: Begin) -> SagaState | None:
+        """Start a saga in the caller's transaction; or the saga that somebody else's started while ours waited."""
+        start = Start(begin.definition.plan_id, begin.input, None, begin.tags, begin.starts_at)
+        now = self._clock.now()
+        events = decide(SagaState(begin.saga_id, begin.definition.plan), start, now)
+        try:
+            prepared = self._writer.prepare(Draft(begin.saga_id, SAGA, 0, tuple(events), now, rings=True))
+            self._writer.write_within(connection, prepared)
+        except IntegrityError as error:
+            existing = self._sagas.find(begin.saga_id)
+            if existing is None:
+                raise SagaExists(begin.saga_id) from error
+            return existing
+        event.listen(connection, "rollback", lambda _connection: begin.handle.lose_patience(), once=True)
+        return None
 
     def _record_plans(self) -> None:
         missing = self._sagas.unrecorded([saga.plan for saga in self._definitions.values()])
         now = self._clock.now()
-        drafts = [self._writer.prepare(Draft(id_, PLAN, 0, (event,), now)) for id_, event in missing]
+        drafts = [self._writer.prepare(Draft(id_, PLAN, 0, (recorded,), now)) for id_, recorded in missing]
         if drafts:
             self._writer.write(drafts)  # a conflict means that another process just recorded the same plan
 

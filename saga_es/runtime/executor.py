@@ -16,31 +16,37 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
-from saga_es.definition import Callee, needs
-from saga_es.request import Request
-from saga_es.runtime.answers import outcome_of_answer, outcome_of_error, text
+from saga_es.core.facts import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
+from saga_es.errors import StepRejected
+from saga_es.request import Function, Request
+from saga_es.runtime.answers import kinds_of, outcome_of_answer, outcome_of_error, outcome_of_probe, text
 from saga_es.runtime.pool import Pool
 from saga_es.runtime.transport import NotSentError, Transport
+from saga_es.steps import Callee, needs
 from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One attempt at one of a step's two calls.
+    """One attempt at one of a step's calls.
 
     Attributes:
+        callee: What is called; None when there is only a condition to look at.
         key: The idempotency key.
-        given: What the callee may ask for, by name.
+        given: What the callee and the condition may ask for, by name.
+        condition: Says whether the call is wanted at all.
+        child_id: What is called makes the input of a saga, which is to have this id.
     """
 
     saga_id: str
     step: str
     direction: Direction
     attempt: int
-    callee: Callee
+    callee: Callee | None
     key: str
     given: Mapping[str, Any]
     timeout_s: float
+    condition: Function | None = None
+    child_id: str | None = None
 
 
 CLOSE_PATIENCE_S = 2.0
@@ -71,7 +77,7 @@ class Executor:
 
     def perform(self, call: Call, returned: Returned) -> None:
         """Start the call; `returned` is told its outcome once, from another thread."""
-        if not isinstance(call.callee, Request) and inspect.iscoroutinefunction(call.callee):
+        if inspect.iscoroutinefunction(call.callee):
             asyncio.run_coroutine_threadsafe(self._await(call, returned), self._event_loop())
         else:
             self._pool.submit(partial(self._run, call, returned, time.monotonic() + call.timeout_s))
@@ -89,22 +95,35 @@ class Executor:
         try:
             if time.monotonic() >= expires:  # given up while it waited for a thread: it must not act any more
                 outcome: Outcome = Unavailable(f"no thread was free within {call.timeout_s:g} s")
-            elif isinstance(call.callee, Request):
-                outcome = self._request(call, call.callee)
             else:
-                outcome = self._completed(call.callee(**_arguments(call)))
+                outcome = self.answer(call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also SystemExit)
             outcome = outcome_of_error(error)
         returned(call, outcome)
 
     async def _await(self, call: Call, returned: Returned) -> None:
-        assert not isinstance(call.callee, Request)
+        assert callable(call.callee), "only functions are awaited"
         try:
-            async with asyncio.timeout(call.timeout_s):
-                outcome = self._completed(await call.callee(**_arguments(call)))
+            outcome = _unwanted(call)
+            if outcome is None:
+                async with asyncio.timeout(call.timeout_s):
+                    outcome = self._finished(call, await call.callee(**_arguments(call, call.callee)))
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
             outcome = outcome_of_error(error)
         returned(call, outcome)
+
+    def answer(self, call: Call) -> Outcome:
+        """Make a call that is not `async`, in this thread; raises what the callee raises."""
+        unwanted = _unwanted(call)
+        if unwanted is not None:
+            return unwanted
+        match call.callee:
+            case None:
+                return Completed()
+            case Request() as request:
+                return self._request(call, request)
+            case function:
+                return self._finished(call, function(**_arguments(call, function)))
 
     def _request(self, call: Call, request: Request) -> Outcome:
         transport = self._transports.get(request.participant)
@@ -112,15 +131,25 @@ class Executor:
             raise NotSentError(f"no participant named {request.participant!r} is known here")
         headers = {"Idempotency-Key": call.key, "X-Saga-Id": call.saga_id, "X-Saga-Step": call.step}
         try:
-            given = _arguments(call)
+            given = _arguments(call, request)
             path, value = request.url_path(given), request.json_body(given)
             body = None if value is None else msgspec.json.encode(value)
         except Exception as error:  # noqa: BLE001 (whatever a body function raises: nothing was sent, nor would be)
-            return Rejected(text(f"the request could not be made: {type(error).__name__}: {text(error)}"))
+            why = text(f"the request could not be made: {type(error).__name__}: {text(error)}")
+            return Unknown(why) if call.direction is Direction.PROBE else Rejected(why)
         if body is not None:
             headers["Content-Type"] = "application/json"
-        outcome = outcome_of_answer(transport.send(request.method, path, headers, body, call.timeout_s))
+        answer = transport.send(request.method, path, headers, body, call.timeout_s)
+        outcome = outcome_of_probe(answer) if call.direction is Direction.PROBE else outcome_of_answer(answer)
         return self._completed(outcome.result) if isinstance(outcome, Completed) else outcome
+
+    def _finished(self, call: Call, result: Any) -> Outcome:
+        if call.child_id is None:
+            return self._completed(result)
+        if not isinstance(result, dict):
+            return Rejected(f"the input of a saga is a dict, not {type(result).__name__}")
+        completed = self._completed(result)
+        return ChildReady(call.child_id, completed.result) if isinstance(completed, Completed) else completed
 
     def _completed(self, result: Any) -> Outcome:
         """The result as it will be read back from the log: what a later step sees must not depend on a crash."""
@@ -137,6 +166,18 @@ class Executor:
         return self._loop
 
 
-def _arguments(call: Call) -> dict[str, Any]:
+def _unwanted(call: Call) -> Outcome | None:
+    """Why the call is not made; None when it is to be made."""
+    if call.condition is None:
+        return None
+    try:
+        return None if call.condition(**_arguments(call, call.condition)) else Skipped()
+    except StepRejected as error:
+        return Rejected(text(error))
+    except Exception as error:  # noqa: BLE001 (whatever a condition raises: nothing was called yet)
+        return Unavailable(text(f"the condition failed: {type(error).__name__}: {text(error)}"), kinds=kinds_of(error))
+
+
+def _arguments(call: Call, callee: Callee) -> dict[str, Any]:
     """What the function asks for, as copies: a step that changes its input must not change the saga's."""
-    return {name: msgspec.json.decode(msgspec.json.encode(call.given[name])) for name in needs(call.callee)}
+    return {name: msgspec.json.decode(msgspec.json.encode(call.given[name])) for name in needs(callee)}

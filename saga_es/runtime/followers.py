@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 
 from saga_es.core.state import SagaState
-from saga_es.errors import NotFound
+from saga_es.errors import NotFound, UnreadableEvent
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.store.sagas import Sagas
+
+LOOK_AT_ONCE = 500
+"""Sagas looked at together; of more, the next look takes the next."""
 
 
 class Followers:
@@ -33,31 +37,33 @@ class Followers:
     def fail_all(self, error: Exception) -> None:
         """Nobody will look any more."""
         for saga_id in list(self._handles):
-            self._fail(saga_id, error)
+            for handle in self.take(saga_id):
+                handle.mark_failed(error)
 
     def look(self, saga_ids: Sequence[str] | None = None) -> None:
-        """Resolve the handles of sagas that have ended, or never were: of these, or of all.
+        """Resolve the handles of sagas that have ended, or never were: of these, or of all in turn.
 
         Raises:
             StoreUnavailable: The database did not answer; the handles stay.
         """
-        wanted = list(self._handles) if saga_ids is None else [id_ for id_ in saga_ids if id_ in self._handles]
+        following = list(islice(self._handles, LOOK_AT_ONCE)) if saga_ids is None else saga_ids
+        wanted = [saga_id for saga_id in following if saga_id in self._handles]
         found = self._sagas.find_many(wanted) if wanted else {}
         for saga_id in wanted:
-            match found.get(saga_id, NotFound(saga_id)):
-                case SagaState() as state:
-                    self._seen(saga_id, state)
-                case error:
-                    self._fail(saga_id, error)
+            for handle in self.take(saga_id):
+                self._tell(handle, found.get(saga_id))
 
-    def _seen(self, saga_id: str, state: SagaState) -> None:
-        if not state.status.ended:
-            for handle in self._handles[saga_id]:
+    def _tell(self, handle: Handle, found: SagaState | UnreadableEvent | None) -> None:
+        match found:
+            case SagaState(status=status) as state if status.ended:
+                handle.mark_ended(SagaResult.of(state))
+            case SagaState():
                 handle.mark_started()
-            return
-        for handle in self.take(saga_id):
-            handle.mark_ended(SagaResult.of(state))
-
-    def _fail(self, saga_id: str, error: Exception) -> None:
-        for handle in self.take(saga_id):
-            handle.mark_failed(error)
+                self.add(handle)
+            case None if handle.patience > 0:
+                handle.patience -= 1
+                self.add(handle)
+            case None:
+                handle.mark_failed(NotFound(handle.saga_id))
+            case UnreadableEvent() as error:
+                handle.mark_failed(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any
 
@@ -41,10 +41,15 @@ class SagaResult(msgspec.Struct, frozen=True):
 
 
 class Handle:
-    """A saga that was asked for. Wait with `result()`, or `await` the handle itself."""
+    """A saga that was asked for. Wait with `result()`, or `await` the handle itself.
 
-    def __init__(self, saga_id: str) -> None:
+    Args:
+        patience: How often it may be looked for in vain: the transaction that starts it has yet to commit.
+    """
+
+    def __init__(self, saga_id: str, *, patience: int = 0) -> None:
         self.saga_id = saga_id
+        self.patience = patience
         self._started: Future[None] = Future()
         self._ended: Future[SagaResult] = Future()
 
@@ -71,7 +76,15 @@ class Handle:
         # Shielded: one who stops waiting must not take the result from the others.
         return asyncio.shield(asyncio.wrap_future(self._ended)).__await__()
 
+    def when_ended(self, callback: Callable[[Future[SagaResult]], None]) -> None:
+        """Have it called when the end is known, or that it never will be; on a thread of the engine: be quick."""
+        self._ended.add_done_callback(callback)
+
     # ── The engine's side ────────────────────────────────────────────────────────────────────────────────
+
+    def lose_patience(self) -> None:
+        """The saga is in the log by now, or never will be."""
+        self.patience = 0
 
     def mark_started(self) -> None:
         """The start is in the log."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import datetime
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import Any, assert_never
 
 import msgspec
 
-from saga_es.core.facts import Fact
+from saga_es.core.facts import Fact, Order
 from saga_es.definition import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
 from saga_es.runtime.handle import Handle
@@ -23,6 +25,21 @@ class Begin(msgspec.Struct, frozen=True):
     definition: Saga
     input: dict[str, Any]
     handle: Handle
+    tags: dict[str, str] = {}
+    starts_at: datetime | None = None
+    parent: str | None = None
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Give an order to a saga, wherever it runs; done when it is in the log."""
+
+    saga_id: str
+    order: Order
+    done: Future[None]
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Let the one who gave it know that it is in the log, or why it is not."""
+        _settle(self.done, error)
 
 
 class Tell(msgspec.Struct, frozen=True):
@@ -47,11 +64,11 @@ class Append(msgspec.Struct, frozen=True):
         """Let the one who asked know."""
         match receipt:
             case Written():
-                self.done.set_result(None)
+                _settle(self.done)
             case Conflict():
-                self.done.set_exception(VersionConflict(self.stream_id, self.prepared[0].expected_version))
+                _settle(self.done, VersionConflict(self.stream_id, self.prepared[0].expected_version))
             case Refused(reason):
-                self.done.set_exception(PayloadUnencodable(f"the database does not take this: {reason}"))
+                _settle(self.done, PayloadUnencodable(f"the database does not take this: {reason}"))
             case _:
                 assert_never(receipt)
 
@@ -67,11 +84,13 @@ class Chore(Enum):
 
     BEAT = auto()
     RECOVER = auto()
+    HEAR_BELLS = auto()
     LOOK_AFTER_FOLLOWED = auto()
     STOP = auto()
 
 
-Item = Begin | Tell | Append | Follow | Chore
+Item = Begin | Tell | Ask | Append | Follow | Chore
+Put = Callable[[Item], None]
 
 
 def refuse(item: Item, error: Exception) -> None:
@@ -79,12 +98,21 @@ def refuse(item: Item, error: Exception) -> None:
     match item:
         case Begin(handle=handle) | Follow(handle):
             handle.mark_failed(error)
-        case Append(done=done) if not done.done():
-            done.set_exception(error)
-        case Append() | Tell() | Chore():
+        case Append(done=done) | Ask(done=done):
+            _settle(done, error)
+        case Tell() | Chore():
             pass
         case _:
             assert_never(item)
+
+
+def _settle(done: Future[None], error: Exception | None = None) -> None:
+    if done.done():  # it was told that the engine starts over, and its item came to its turn all the same
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
 
 
 class Inbox:
@@ -96,6 +124,9 @@ class Inbox:
     def put(self, item: Item) -> None:
         """Add an item, from any thread."""
         self._queue.put(item)
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
 
     def take(self, patience_s: float | None = 0.0) -> list[Item]:
         """All items there are; if there are none, wait for the first so many seconds (None: for ever)."""

@@ -11,25 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar, assert_never
 
 import structlog
 
-from saga_es.core.events import SagaEvent
-from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
-from saga_es.core.state import SagaState, open_intents
+from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Revoke, Start
+from saga_es.core.state import SagaState
 from saga_es.definition import Saga
-from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, StoreUnavailable
+from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.calls import Calls
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.followers import Followers
-from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.ids import new_id
-from saga_es.runtime.inbox import Append, Begin, Chore, Follow, Inbox, Item, Tell
+from saga_es.runtime.inbox import Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
+from saga_es.runtime.orders import Orders
 from saga_es.runtime.recovery import Recovery
 from saga_es.runtime.run import Proposal, Run, is_same_start
+from saga_es.runtime.runs import Runs
 from saga_es.runtime.timers import Timers
+from saga_es.store.bells import Bells
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Draft
 from saga_es.store.sagas import Sagas
@@ -41,6 +43,7 @@ logger = structlog.get_logger("saga_es")
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.2
+HEAR_EVERY_S = 0.4
 LONGEST_WAIT_FOR_STORE_S = 2.0
 
 
@@ -52,12 +55,13 @@ class Loop:
             does not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (its parts, each by name)
         self,
         *,
         writer: Writer,
         sagas: Sagas,
         workers: Workers,
+        bells: Bells,
         executor: Executor,
         definitions: Iterable[Saga],
         clock: Clock,
@@ -67,16 +71,19 @@ class Loop:
         self._writer = writer
         self._sagas = sagas
         self._workers = workers
+        self._bells = bells
+        self._orders = Orders(sagas, writer, clock)
         self._clock = clock
         self._inbox = inbox
         self._recovers = recovers
         self._timers: Timers[Item] = Timers()
-        self._definitions = {saga.name: saga for saga in definitions}
-        self._calls = Calls(executor, self._timers, clock, self._definitions, inbox.put)
+        known = {saga.name: saga for saga in definitions}
+        self._calls = Calls(executor, self._timers, clock, known, inbox.put)
         self._followers = Followers(sagas)
-        self._runs: dict[str, Run] = {}
+        self._runs = Runs(self._calls, self._followers, inbox.put)
         self._process = Process.this()
-        self._recovery = Recovery(sagas, workers, self._definitions)
+        self._recovery = Recovery(sagas, workers, known)
+        self._adopts = frozenset(known if recovers else ())
         self.worker_id = f"worker-{new_id()}"
 
     @property
@@ -98,6 +105,7 @@ class Loop:
         """Say that this worker lives, and set the chores going."""
         self._beat()
         self._inbox.put(Chore.RECOVER)
+        self._inbox.put(Chore.HEAR_BELLS)
 
     def stop_calling(self) -> None:
         """Perform no more intents; they stand in the log, for the next worker."""
@@ -105,8 +113,7 @@ class Loop:
 
     def start_over(self) -> None:
         """Forget everything and go on as a new worker would: by taking over, from the log, what is unfinished."""
-        for run in list(self._runs.values()):
-            self._drop(run)
+        self._runs.drop_all()
         try:
             self._workers.leave(self.worker_id)
         except StoreUnavailable as error:
@@ -125,13 +132,11 @@ class Loop:
 
     def abandon(self, error: Exception) -> None:
         """Tell all who wait that they wait in vain."""
-        for run in self._runs.values():
-            self._followers.add(*run.handles)
-        self._followers.fail_all(error)
+        self._runs.abandon(error)
 
     # ── inbox -> decide ──────────────────────────────────────────────────────────────────────────────────
 
-    def turn(self, items: Iterable[Item]) -> None:  # noqa: C901 (a table: one case an item)
+    def turn(self, items: Iterable[Item]) -> None:  # noqa: C901, PLR0912 (a table: one case an item)
         """One round: everything that came in and every timer that is due, as one batch.
 
         Raises:
@@ -146,13 +151,18 @@ class Loop:
                     self._tell(saga_id, fact, proposals, now)
                 case Begin():
                     self._begin(item, proposals, now)
+                case Ask():
+                    self._ask(item, proposals, now)
                 case Append(stream_id=stream_id):
                     if appends.setdefault(stream_id, item) is not item:
                         self._inbox.put(item)  # a batch holds one draft a stream: this one's turn is the next
                 case Follow(handle):
-                    self._follow(handle)
+                    self._runs.follow(handle)
+                    self._look_again()
                 case Chore.RECOVER:
                     self._recover(proposals, now)
+                case Chore.HEAR_BELLS:
+                    self._hear_bells(proposals)
                 case Chore.BEAT:
                     self._beat()
                 case Chore.LOOK_AFTER_FOLLOWED:
@@ -161,44 +171,43 @@ class Loop:
                     self.stop_calling()
                 case _:
                     assert_never(item)
-        self._commit([p for p in proposals.values() if p.events], list(appends.values()), now)
+        self._commit(list(proposals.values()), list(appends.values()), now)
 
     def _tell(self, saga_id: str, fact: Fact, proposals: dict[str, Proposal], now: datetime) -> None:
         run = self._runs.get(saga_id)
-        if run is None:
-            return  # it ended meanwhile, or is no longer ours
-        if saga_id not in proposals:
-            proposals[saga_id] = Proposal(run)
-        proposals[saga_id].add(fact, now)
+        if run is not None:  # otherwise it ended meanwhile, or is no longer ours
+            _proposal(proposals, run).add(fact, now)
 
     def _begin(self, begin: Begin, proposals: dict[str, Proposal], now: datetime) -> None:
         run = self._runs.get(begin.saga_id)
         if run is not None:
-            proposed = proposals.get(begin.saga_id)
-            self._join(run, proposed.state if proposed else run.state, begin)
+            self._runs.join(run, _proposal(proposals, run).state, begin)
             return
-        run = self._runs[begin.saga_id] = Run(SagaState(begin.saga_id, begin.definition.plan), [begin.handle])
-        proposals[begin.saga_id] = Proposal(run)
-        proposals[begin.saga_id].add(Start(begin.definition.plan_id, begin.input, self.worker_id), now)
+        run = self._runs.add(SagaState(begin.saga_id, begin.definition.plan), begin.handle)
+        start = Start(begin.definition.plan_id, begin.input, self.worker_id, begin.tags, begin.starts_at, begin.parent)
+        _proposal(proposals, run).add(start, now)
 
-    def _join(self, run: Run, state: SagaState, begin: Begin) -> None:
-        if not is_same_start(state, begin.definition.name, begin.input):
-            begin.handle.mark_failed(SagaExists(begin.saga_id))
-            return
-        self._attach(run, begin.handle)
+    def _ask(self, ask: Ask, proposals: dict[str, Proposal], now: datetime) -> None:
+        run = self._runs.get(ask.saga_id)
+        try:
+            if run is None:
+                self._give(ask)
+            elif (proposal := _proposal(proposals, run)).state.status.ended:
+                self._inbox.put(ask)  # once its end is in the log it is nobody's, and then it is asked
+            else:
+                proposal.order(ask, now)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with an order, only its giver is told)
+            ask.settle(error)
 
-    def _attach(self, run: Run, handle: Handle) -> None:
-        run.handles.append(handle)
-        if run.state.version:
-            handle.mark_started()
-
-    def _follow(self, handle: Handle) -> None:
-        run = self._runs.get(handle.saga_id)
-        if run is not None:
-            self._attach(run, handle)
-            return
-        self._followers.add(handle)
-        self._look_after([handle.saga_id])
+    def _give(self, ask: Ask) -> None:
+        """Record an order for a saga that others run, or nobody."""
+        give = partial(self._orders.give, ask.saga_id, ask.order)
+        if isinstance(ask.order, Revoke):  # another saga of ours waits for it, and would wait for ever
+            self._patiently(give)
+        else:
+            give()
+        ask.settle()
+        self._later(Chore.RECOVER, 0.0)  # a saga that had ended is nobody's now
 
     # ── decide -> append -> evolve -> perform ────────────────────────────────────────────────────────────
 
@@ -214,9 +223,12 @@ class Loop:
             append.settle(receipt)
 
     def _prepared(self, proposal: Proposal, now: datetime) -> Prepared | None:
-        run = proposal.run
+        base = proposal.base
+        if not proposal.events:
+            proposal.settle_asks()
+            return None
         try:
-            return self._writer.prepare(Draft(run.state.saga_id, SAGA, run.state.version, tuple(proposal.events), now))
+            return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now))
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
             return None
@@ -224,7 +236,10 @@ class Loop:
     def _settle(self, proposal: Proposal, receipt: Receipt) -> None:
         match receipt:
             case Written():
-                self._written(proposal)
+                # Of a saga taken over, all that is open has to be done again, not just what was decided now.
+                taken_over = isinstance(proposal.first, OwnerGone)
+                self._runs.advance(proposal.run, proposal.state, None if taken_over else proposal.events)
+                proposal.settle_asks()
             case Conflict():
                 self._overtaken(proposal)
             case Refused(reason):
@@ -232,69 +247,45 @@ class Loop:
             case _:
                 assert_never(receipt)
 
-    def _written(self, proposal: Proposal) -> None:
-        run = proposal.run
-        is_first = run.state.version == 0
-        run.state = proposal.state
-        if is_first:
-            for handle in run.handles:
-                handle.mark_started()
-        # Of a saga taken over, all that is open has to be done again, not just what was decided now.
-        taken_over = isinstance(proposal.facts[0], OwnerGone)
-        self._perform(run.state, open_intents(run.state) if taken_over else proposal.events)
-        if run.state.status.ended:
-            del self._runs[run.state.saga_id]
-            self._calls.forget(run.state)
-            for handle in run.handles:
-                handle.mark_ended(SagaResult.of(run.state))
-
-    def _perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:
-        try:
-            self._calls.perform(state, events)
-        except Exception as error:
-            logger.exception("performing failed", saga_id=state.saga_id)
-            reason = f"a call could not be made: {type(error).__name__}: {error}"
-            self._inbox.put(Tell(state.saga_id, CannotGoOn(reason)))
-
     def _overtaken(self, proposal: Proposal) -> None:
         """Somebody else appended to the saga's stream: what they wrote decides whose it is now."""
-        run = proposal.run
-        found = self._patiently(lambda: self._sagas.find_many([run.state.saga_id]))
-        state = found.get(run.state.saga_id)
-        start = proposal.facts[0]
-        if isinstance(state, SagaState) and state.owner == self.worker_id and not state.status.ended:
-            run.state = state
-            for fact in proposal.facts:
-                self._inbox.put(Tell(state.saga_id, fact))
-            return
-        match start, state:
+        saga_id = proposal.base.saga_id
+        self._catch_up(proposal, self._patiently(lambda: self._sagas.find_many([saga_id])).get(saga_id))
+        self._look_again()
+
+    def _catch_up(self, proposal: Proposal, state: SagaState | UnreadableEvent | None) -> None:
+        """Decide again what was proposed, on what stands in the log; or leave it, if the saga is not ours any more."""
+        run, saga_id = proposal.run, proposal.base.saga_id
+        match proposal.first, state:
             case Start(input=input_), SagaState() if not is_same_start(state, run.state.plan.saga, input_):
-                for handle in run.handles:
-                    handle.mark_failed(SagaExists(run.state.saga_id))
-                run.handles.clear()
+                self._runs.fail(run, SagaExists(saga_id))
             case _:
                 pass
-        self._drop(run)
-        self._look_after([run.state.saga_id])
+        if self._runs.catch_up(run, state, self.worker_id):
+            self._tell_again(proposal)
+        self._ask_again(proposal)
+
+    def _ask_again(self, proposal: Proposal) -> None:
+        for ask in proposal.asks:
+            self._inbox.put(ask)
+
+    def _tell_again(self, proposal: Proposal) -> None:
+        for fact in proposal.facts:
+            self._inbox.put(Tell(proposal.base.saga_id, fact))
 
     def _refused(self, proposal: Proposal, reason: str) -> None:
-        run = proposal.run
-        saga_id = run.state.saga_id
-        if run.state.version == 0:  # nothing of it stands in the log: it never was
-            del self._runs[saga_id]
-            for handle in run.handles:
-                handle.mark_failed(PayloadUnencodable(f"the database does not take this start: {reason}"))
+        run, saga_id = proposal.run, proposal.base.saga_id
+        if proposal.asks:  # what somebody sent must not be the end of the saga: the rest is tried without it
+            proposal.refuse_asks(PayloadUnencodable(f"the database does not take this order: {reason}"))
+            self._tell_again(proposal)
+        elif run.state.version == 0:  # nothing of it stands in the log: it never was
+            self._runs.fail(run, PayloadUnencodable(f"the database does not take this start: {reason}"))
+            self._runs.drop(run)
         elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
             logger.error("not even the failure of a saga could be recorded", saga_id=saga_id, reason=reason)
-            self._drop(run)
+            self._runs.drop(run)
         else:
             self._inbox.put(Tell(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
-
-    def _drop(self, run: Run) -> None:
-        """The saga is no longer ours; those who wait for its end follow it from afar."""
-        self._runs.pop(run.state.saga_id, None)
-        self._calls.forget(run.state)
-        self._followers.add(*run.handles)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask the database until it answers: nothing can go on without it."""
@@ -319,27 +310,51 @@ class Loop:
         self._later(Chore.BEAT, self._workers.lease_s / 4)
 
     def _look_after(self, saga_ids: Sequence[str] | None = None) -> None:
-        """Look whether sagas that run elsewhere have ended: these, or all that are followed."""
-        try:
-            self._followers.look(saga_ids)
-        except StoreUnavailable as error:
-            logger.warning("a look at other workers' sagas is put off, the database is away", reason=str(error))
-        if self._followers:
+        self._runs.look_after(saga_ids)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self._followers and Chore.LOOK_AFTER_FOLLOWED not in self._timers:  # never put off by those who come later
             self._later(Chore.LOOK_AFTER_FOLLOWED, LOOK_EVERY_S)
 
     def _recover(self, proposals: dict[str, Proposal], now: datetime) -> None:
         """Propose to take over what has no living owner; the log decides whether we are the one who does."""
         if not self._recovers or self._calls.stopped:
             return
-        owners = {saga_id: run.state.owner for saga_id, run in self._runs.items()}
-        states, every_s = self._recovery.interrupted(owners)
+        states, every_s = self._recovery.interrupted(self._runs.owners)
         for state in states:
-            if state.saga_id in self._runs:  # it was taken from us while we slept, and we have not noticed yet
-                self._drop(self._runs[state.saga_id])
-            run = self._runs[state.saga_id] = Run(state, self._followers.take(state.saga_id))
-            proposals[state.saga_id] = Proposal(run)
-            proposals[state.saga_id].add(OwnerGone(self.worker_id), now)
+            if outdated := proposals.pop(state.saga_id, None):  # decided for a saga that is not ours any more
+                self._ask_again(outdated)
+            _proposal(proposals, self._runs.add(state)).add(OwnerGone(self.worker_id), now)
         self._later(Chore.RECOVER, every_s)
+
+    def _hear_bells(self, proposals: dict[str, Proposal]) -> None:
+        """See what others appended to sagas of ours, or to sagas that nobody owns."""
+        if self._calls.stopped:
+            return
+        try:
+            bells = self._bells.rung(self.worker_id, self._adopts)
+            behind = {bell.saga_id for bell in bells if bell.version > self._runs.version(bell.saga_id)}
+            ours = [run for saga_id in sorted(behind) if (run := self._runs.get(saga_id))]
+            found = self._sagas.find_many([run.state.saga_id for run in ours]) if ours else {}
+            for run in ours:
+                outdated = proposals.pop(run.state.saga_id, Proposal(run))
+                self._catch_up(outdated, found.get(run.state.saga_id))
+            self._bells.hush([bell for bell in bells if bell.is_over or bell.saga_id in self._runs])
+            if any(bell.owner is None and not bell.is_over for bell in bells):
+                self._later(Chore.RECOVER, 0.0)
+        except StoreUnavailable as error:
+            logger.warning("a look for orders is put off, the database is away", reason=str(error))
+        self._look_again()
+        self._later(Chore.HEAR_BELLS, HEAR_EVERY_S)
 
     def _later(self, chore: Chore, wait_s: float) -> None:
         self._timers.set(chore, self._clock.now() + timedelta(seconds=wait_s), chore)
+
+
+def _proposal(proposals: dict[str, Proposal], run: Run) -> Proposal:
+    """What this batch proposes for a saga, begun if need be."""
+    saga_id = run.state.saga_id
+    if saga_id not in proposals:
+        proposals[saga_id] = Proposal(run)
+    return proposals[saga_id]

@@ -59,7 +59,7 @@ class Recovery:
             if not isinstance(state, SagaState):
                 self._left_alone.add(saga_id)
                 logger.error("a saga cannot be read and is left alone", saga_id=saga_id, reason=str(state))
-        if states or gone:
+        if gone:
             logger.info("workers are gone, taking over what they left", sagas=len(states), workers_gone=len(gone))
         for name, count in unknown.items():
             logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)

@@ -10,9 +10,11 @@ import structlog
 
 from saga_es.core.decide import decide
 from saga_es.core.events import SagaEvent
+from saga_es.core.evolve import fold
 from saga_es.core.facts import CannotGoOn, Fact
-from saga_es.core.state import SagaState, fold
+from saga_es.core.state import SagaState
 from saga_es.runtime.handle import Handle
+from saga_es.runtime.inbox import Ask
 
 logger = structlog.get_logger("saga_es")
 
@@ -28,15 +30,47 @@ class Run:
 
 
 class Proposal:
-    """What one batch wants to append to one saga: the facts so far, their events, and the state they lead to."""
+    """What one batch wants to append to one saga: the facts so far, their events, and the state they lead to.
 
-    __slots__ = ("events", "facts", "run", "state")
+    Attributes:
+        base: The state it was decided on; what it appends comes right after.
+        asks: The orders among the facts, whose givers wait.
+    """
+
+    __slots__ = ("asks", "base", "events", "facts", "run", "state")
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.state = run.state
+        self.base = self.state = run.state
         self.facts: list[Fact] = []
+        self.asks: list[Ask] = []
         self.events: list[SagaEvent] = []
+
+    def order(self, ask: Ask, now: datetime) -> None:
+        """Decide on an order.
+
+        Raises:
+            OrderRefused: The saga cannot follow it; nothing was decided.
+        """
+        events = decide(self.state, ask.order, now)
+        self.state = fold(self.state, events)
+        self.asks.append(ask)
+        self.events += events
+
+    @property
+    def first(self) -> Fact | None:
+        """The fact that came first, apart from orders."""
+        return self.facts[0] if self.facts else None
+
+    def settle_asks(self) -> None:
+        """Those who gave orders may know that they are in the log."""
+        for ask in self.asks:
+            ask.settle()
+
+    def refuse_asks(self, error: Exception) -> None:
+        """Those who gave orders may know that they are not."""
+        for ask in self.asks:
+            ask.settle(error)
 
     def add(self, fact: Fact, now: datetime) -> None:
         """Decide on one more fact, in the light of those before it; what cannot be decided is this saga's end alone."""

@@ -25,6 +25,9 @@ class Timers(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._items
+
     def set(self, key: Hashable, due: datetime, item: T) -> None:
         """Have the item due at that time, instead of what the key stood for before."""
         serial = next(self._serial)

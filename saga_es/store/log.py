@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +50,9 @@ class Draft(msgspec.Struct, frozen=True):
 
     The stamp is taken once, when the draft is made: a draft that is written again after a lost answer is
     the same draft, and its rows can be told from anybody else's.
+
+    Attributes:
+        rings: Whoever owns the stream's saga is to look at it: the one who appends does not.
     """
 
     stream_id: str
@@ -56,6 +60,7 @@ class Draft(msgspec.Struct, frozen=True):
     expected_version: int
     events: tuple[Any, ...]
     recorded_at: datetime
+    rings: bool = False
 
     def recorded(self) -> list[Recorded]:
         """The events as they stand in the stream once appended."""
@@ -128,26 +133,26 @@ class Log:
         )
         return [tuple(row) for row in found] == wanted
 
-    def read(self, stream_id: str) -> list[Recorded]:
-        """The events of a stream, in order; empty when it does not exist.
+    def read(self, stream_id: str, connection: Connection | None = None) -> list[Recorded]:
+        """The events of a stream, in order, as of now or as a connection sees it; empty when it does not exist.
 
         Raises:
             UnreadableEvent: An event cannot be decoded.
             StoreUnavailable: The database did not answer.
         """
-        return self.read_many([stream_id])[stream_id]
+        return [self.decode(entry) for entry in self.entries_of([stream_id], connection)[stream_id]]
 
     def read_many(self, stream_ids: Sequence[str]) -> dict[str, list[Recorded]]:
         """The events of several streams, each in order; an empty list for a stream that does not exist."""
         streams = self.entries_of(stream_ids)
         return {stream_id: [self.decode(entry) for entry in entries] for stream_id, entries in streams.items()}
 
-    def entries_of(self, stream_ids: Sequence[str]) -> dict[str, list[Entry]]:
+    def entries_of(self, stream_ids: Sequence[str], connection: Connection | None = None) -> dict[str, list[Entry]]:
         """The rows of several streams, each in order; never decoded."""
         streams: dict[str, list[Entry]] = {stream_id: [] for stream_id in stream_ids}
         query = _SELECT.where(saga_events.c.stream_id.in_([id_ for id_ in stream_ids if _is_possible(id_)]))
-        with self._database.reading() as connection:
-            for row in connection.execute(query.order_by(saga_events.c.stream_id, saga_events.c.version)):
+        with nullcontext(connection) if connection is not None else self._database.reading() as reading:
+            for row in reading.execute(query.order_by(saga_events.c.stream_id, saga_events.c.version)):
                 streams[row.stream_id].append(_entry(row))
         return streams
 

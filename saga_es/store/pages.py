@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -26,37 +25,44 @@ class Page(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-def page(
-    connection: Connection,
-    table: sa.Table,
-    limit: int,
-    cursor: str | None = None,
-    where: Mapping[str, Any] | None = None,
-) -> Page:
+class Selection(NamedTuple):
+    """Rows of a view, to be read newest first.
+
+    Attributes:
+        rows: The query, without order and limit; among its columns are `created_at` and one named like the key.
+        created_at: What they are ordered by; of the table whose index they are found in.
+        key: What those of one instant are ordered by; of the same table.
+    """
+
+    rows: sa.Select[Any]
+    created_at: sa.Column[datetime]
+    key: sa.Column[str]
+
+    @classmethod
+    def of(cls, table: sa.Table) -> Selection:
+        """All rows of a view, which has a column `created_at` and a key of one column."""
+        (key,) = table.primary_key.columns
+        return cls(sa.select(table), table.c.created_at, key)
+
+
+def page(connection: Connection, source: sa.Table | Selection, limit: int, cursor: str | None = None) -> Page:
     """A page of a view, newest first by `created_at`, then by its key.
 
     Args:
         connection: To read with.
-        table: The view; has a column `created_at` and a key of one column.
+        source: The view, or a selection of its rows.
         limit: Rows at most.
         cursor: The `next_cursor` of the page before; None for the first page.
-        where: Columns and the values they must have; None values are passed over.
 
     Raises:
         BadCursorError: The cursor cannot be read.
     """
-    (key,) = table.primary_key.columns
-    if any("\0" in str(value) for value in (where or {}).values()):
-        return Page([], None)  # no row has it, and PostgreSQL would not even be asked
-    query = sa.select(table).order_by(table.c.created_at.desc(), key.desc()).limit(limit + 1)
-    for column, value in (where or {}).items():
-        if value is not None:
-            query = query.where(table.c[column] == value)
+    query, at, key = source if isinstance(source, Selection) else Selection.of(source)
+    query = query.order_by(at.desc(), key.desc()).limit(limit + 1)
     if cursor is not None:
         created_at, id_ = _decode(cursor)
-        older = (table.c.created_at < created_at) | ((table.c.created_at == created_at) & (key < id_))
         # The first half is implied by the second; it is what lets every database start inside the index.
-        query = query.where(table.c.created_at <= created_at, older)
+        query = query.where(at <= created_at, (at < created_at) | ((at == created_at) & (key < id_)))
     found = [dict(row) for row in connection.execute(query).mappings()]
     rows = found[:limit]
     more = len(found) > limit

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, assert_never
 
 import sqlalchemy as sa
 
 from saga_es.core.events import (
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
+    CompensationSkipped,
     CompensationStarted,
+    InputReplaced,
+    ProbeAnswered,
+    ProbeStarted,
+    RetryOrdered,
     SagaAborted,
+    SagaBegan,
+    SagaCancelled,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
     SagaFailed,
+    SagaPaused,
+    SagaReopened,
+    SagaResolved,
+    SagaResumed,
     SagaStarted,
     SagaTakenOver,
+    SignalReceived,
     StepCompleted,
     StepFailed,
+    StepFannedOut,
+    StepSkipped,
     StepStarted,
+    WaitStarted,
 )
 from saga_es.core.state import SagaStatus
 from saga_es.store.codec import SAGA
@@ -36,6 +53,8 @@ sagas = sa.Table(
     sa.Column("plan_id", key_text(64), nullable=False),
     sa.Column("status", key_text(16), nullable=False),
     sa.Column("owner", key_text(64), comment="the worker that runs it"),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("parent", key_text(64), comment="the saga that this one is a step of"),
     sa.Column("current_step", key_text(255)),
     sa.Column("error", sa.Text),
     sa.Column("created_at", UtcDateTime, nullable=False),
@@ -51,38 +70,68 @@ def _change(recorded: Recorded) -> dict[str, Any]:
     return {**_columns(recorded), "updated_at": recorded.recorded_at}
 
 
-def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911 (a table: one case an event)
+def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
     event: SagaEvent = recorded.event
     match event:
-        case SagaStarted(name, plan_id, _, worker):
-            status = SagaStatus.IN_PROGRESS if worker else SagaStatus.PENDING
-            return {
-                "name": name,
-                "plan_id": plan_id,
-                "status": status,
-                "owner": worker,
-                "current_step": None,
-                "error": None,
-                "created_at": recorded.recorded_at,
-            }
-        case SagaTakenOver(worker, None):
-            return {"owner": worker, "status": SagaStatus.IN_PROGRESS}
+        case SagaStarted():
+            return _started(event, recorded.recorded_at)
         case SagaTakenOver(worker):
             return {"owner": worker}
-        case StepStarted(step) | CompensationStarted(step):
+        case SagaBegan():
+            return {"status": SagaStatus.IN_PROGRESS}
+        case StepStarted(step) | WaitStarted(step) | ChildStarted(step) | CompensationStarted(step):
             return {"current_step": step}
-        case StepFailed() | StepCompleted() | CompensationCompleted() | CompensationFailed():
-            return {}
         case SagaAborted(_, error):
             return {"status": SagaStatus.COMPENSATING, "error": error}
+        case SagaCancelled(actor, reason):
+            error = f"cancelled by {actor}: {reason}"
+            return {"status": SagaStatus.COMPENSATING, "error": error, "paused": False}
+        case SagaPaused():
+            return {"paused": True}
+        case SagaResumed():
+            return {"paused": False}
+        case SagaReopened(status, error=error):
+            return {"status": SagaStatus(status), "owner": None, "paused": False, "error": error}
         case SagaCompleted():
             return {"status": SagaStatus.COMPLETED, "current_step": None}
         case SagaCompensated():
             return {"status": SagaStatus.COMPENSATED, "current_step": None}
+        case SagaResolved(status):
+            return {"status": SagaStatus(status), "paused": False}
         case SagaFailed(reason):
             return {"status": SagaStatus.FAILED, "error": reason}
+        case (
+            StepFailed()
+            | StepCompleted()
+            | StepSkipped()
+            | StepFannedOut()
+            | SignalReceived()
+            | ProbeStarted()
+            | ProbeAnswered()
+            | CompensationCompleted()
+            | CompensationSkipped()
+            | CompensationFailed()
+            | RetryOrdered()
+            | InputReplaced()
+        ):
+            return {}
         case _:
             assert_never(event)
+
+
+def _started(started: SagaStarted, at: datetime) -> dict[str, Any]:
+    begins = started.worker is not None and started.starts_at is None
+    return {
+        "name": started.saga,
+        "plan_id": started.plan_id,
+        "status": SagaStatus.IN_PROGRESS if begins else SagaStatus.PENDING,
+        "owner": started.worker,
+        "paused": False,
+        "parent": started.parent,
+        "current_step": None,
+        "error": None,
+        "created_at": at,
+    }
 
 
 saga_view = View(sagas, SAGA, _change)
@@ -94,6 +143,8 @@ def summary(row: Mapping[str, Any]) -> dict[str, Any]:
         "transaction_id": row["saga_id"],
         "name": row["name"],
         "status": row["status"],
+        "paused": row["paused"],
+        "parent": row["parent"],
         "current_step": row["current_step"],
         "error": row["error"],
         "created_at": row["created_at"],

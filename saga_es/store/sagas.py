@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy.engine import Connection
+
 from saga_es.core.events import PlanRecorded, SagaStarted
+from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, plan_id
-from saga_es.core.state import SagaState, fold
+from saga_es.core.state import SagaState
 from saga_es.errors import UnreadableEvent
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Log, Recorded
@@ -19,14 +22,14 @@ class Sagas:
         self.log = log
         self._plans: dict[str, Plan] = {}
 
-    def find(self, saga_id: str) -> SagaState | None:
-        """The saga as of now; None when there is none.
+    def find(self, saga_id: str, connection: Connection | None = None) -> SagaState | None:
+        """The saga as of now, or as the transaction of a connection sees it; None when there is none.
 
         Raises:
             UnreadableEvent: One of its events cannot be decoded.
             StoreUnavailable: The database did not answer.
         """
-        return self.folded(self.log.read(saga_id))
+        return self.folded(self.log.read(saga_id, connection))
 
     def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
         """The sagas of those ids, where there are any; one that cannot be read stands for itself alone."""
@@ -44,10 +47,15 @@ class Sagas:
         """The state after these events of one saga's stream, from its first; None where it is not a saga's."""
         if not history or history[0].category != SAGA:
             return None
-        started = history[0].event
-        assert isinstance(started, SagaStarted), "a saga's stream begins with its start"
-        blank = SagaState(history[0].stream_id, self.plan(started.plan_id))
-        return fold(blank, (recorded.event for recorded in history))
+        saga_id, events = history[0].stream_id, [recorded.event for recorded in history]
+        if not isinstance(events[0], SagaStarted):
+            raise UnreadableEvent(SAGA, type(events[0]).__name__, f"saga {saga_id} does not begin with its start")
+        blank = SagaState(saga_id, self.plan(events[0].plan_id))
+        try:
+            return fold(blank, events)
+        except Exception as error:
+            why = f"the events of saga {saga_id} do not go together: {type(error).__name__}: {error}"
+            raise UnreadableEvent(SAGA, type(events[-1]).__name__, why) from error
 
     def plan(self, id_: str) -> Plan:
         """The plan of that id.

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from saga_es.core.events import CompensationCompleted, StepCompleted, StepFailed, StepStarted
+from saga_es.core.events import (
+    CompensationCompleted,
+    CompensationSkipped,
+    ProbeAnswered,
+    SagaEvent,
+    SagaPaused,
+    StepCompleted,
+    StepFailed,
+    StepFannedOut,
+    StepSkipped,
+    StepStarted,
+    WaitStarted,
+)
 from saga_es.core.plan import StepPlan
-from saga_es.core.state import SagaState, SagaStatus, StepStatus
+from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 from saga_es.store.log import Recorded
 
 
+class Skip(msgspec.Struct, frozen=True):
+    """Why a step, or its compensation, was left out: a person said so, or (None) its condition did not hold."""
+
+    at: datetime
+    actor: str | None
+    reason: str | None
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Who paused a saga, when, and why."""
+
+    at: datetime
+    actor: str
+    reason: str
+
+
 class StepStory(msgspec.Struct, frozen=True):
-    """One step, in the words of the wire.
+    """One step, or one part of a step that is done over a list, in the words of the wire.
 
     Attributes:
-        attempts: How often the action was called.
+        attempts: How often the action was called; of a step with parts, all of theirs together.
         completed_at: When the action was done, or given up.
-        compensated_at: When its effect was undone.
+        compensated_at: When its effect was undone, or taken for undone.
+        until: What a step that waits is waiting for, unless it waits for ever.
+        retry_at: When a call that failed is made again.
+        child: The saga that it runs.
+        skip: Why it was left out, if it was.
+        elements: Its parts, of a step that is done over a list, once the list is known.
     """
 
     step: str
@@ -33,6 +67,11 @@ class StepStory(msgspec.Struct, frozen=True):
     started_at: datetime | None
     completed_at: datetime | None
     compensated_at: datetime | None
+    until: datetime | None
+    retry_at: datetime | None
+    child: str | None
+    skip: Skip | None
+    elements: list[StepStory] | None
 
 
 class SagaStory(msgspec.Struct, frozen=True):
@@ -49,11 +88,18 @@ class SagaStory(msgspec.Struct, frozen=True):
     failed_step: str | None
     version: int
     owner: str | None
+    paused: bool
+    pause: Pause | None
+    tags: dict[str, str]
+    parent: str | None
+    starts_at: datetime | None
+    deadline_at: datetime | None
     steps: list[StepStory]
 
 
 def story(state: SagaState, history: Sequence[Recorded]) -> SagaStory:
     """The story that a saga's history tells; `state` is its fold."""
+    times = _times(history)
     return SagaStory(
         transaction_id=state.saga_id,
         name=state.plan.saga,
@@ -66,32 +112,119 @@ def story(state: SagaState, history: Sequence[Recorded]) -> SagaStory:
         failed_step=state.failed_step,
         version=state.version,
         owner=state.owner,
-        steps=[_step(step, state, history) for step in state.plan.steps],
+        paused=state.paused is not None,
+        pause=_pause(state, history),
+        tags=state.tags,
+        parent=state.parent,
+        starts_at=state.starts_at,
+        deadline_at=state.deadline_at,
+        steps=[_step(step, state, times) for step in state.plan.steps],
     )
 
 
-def _step(planned: StepPlan, state: SagaState, history: Sequence[Recorded]) -> StepStory:
-    step = state.step(planned.name)
-    times: dict[str, datetime] = {}
+# ── When things happened ─────────────────────────────────────────────────────────────────────────────────
+
+
+class _Times(msgspec.Struct):
+    """When things last happened to a step or part; what came of an attempt before the last counts no more."""
+
+    started: datetime | None = None
+    completed: datetime | None = None
+    compensated: datetime | None = None
+    skip: Skip | None = None
+
+
+def _times(history: Sequence[Recorded]) -> dict[str, _Times]:
+    times: dict[str, _Times] = defaultdict(_Times)
     for recorded in history:
-        match recorded.event:
-            case StepStarted(name, 1) if name == planned.name:
-                times["started"] = recorded.recorded_at
-            case StepCompleted(name) | StepFailed(name, retry_at=None) if name == planned.name:
-                times["completed"] = recorded.recorded_at
-            case CompensationCompleted(name) if name == planned.name:
-                times["compensated"] = recorded.recorded_at
-            case _:
-                pass
+        _note(times, recorded.event, recorded.recorded_at)
+    return times
+
+
+def _note(times: dict[str, _Times], event: SagaEvent, at: datetime) -> None:
+    match event:
+        case StepStarted(name) | WaitStarted(name) | StepFannedOut(name):
+            times[name].started = times[name].started or at
+            times[name].completed = None
+        case StepCompleted(name) | StepFailed(name, retry_at=None) | ProbeAnswered(name, happened=True):
+            times[name].completed = at
+        case CompensationCompleted(name):
+            times[name].compensated = at
+        case CompensationSkipped(name, actor, reason):
+            times[name].compensated = at
+            times[name].skip = Skip(at, actor, reason)
+        case StepSkipped(name, actor, reason):
+            times[name].skip = Skip(at, actor, reason)
+        case _:
+            pass
+
+
+def _pause(state: SagaState, history: Sequence[Recorded]) -> Pause | None:
+    if state.paused is None:
+        return None
+    at = next(recorded.recorded_at for recorded in reversed(history) if isinstance(recorded.event, SagaPaused))
+    return Pause(at, state.paused.actor, state.paused.reason)
+
+
+# ── Steps ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _step(planned: StepPlan, state: SagaState, times: dict[str, _Times]) -> StepStory:
+    whole = _part(planned.name, planned, state, times)
+    if planned.name not in state.fan_outs:
+        return whole
+    parts = [_part(name, planned, state, times) for name in state.parts(planned.name)]
+    status = _status_of_all(whole.status, [part.status for part in parts], is_done=state.is_done(planned.name))
+    is_over = status in {StepStatus.COMPLETED, StepStatus.COMPENSATED}
+    return msgspec.structs.replace(
+        whole,
+        status=status,
+        attempts=sum(part.attempts for part in parts),
+        compensation_attempts=sum(part.compensation_attempts for part in parts),
+        result=state.result(planned.name),
+        error=whole.error or next((part.error for part in parts if part.error), None),
+        completed_at=_latest(whole.started_at, *(part.completed_at for part in parts)) if is_over else None,
+        compensated_at=_latest(*(part.compensated_at for part in parts)) if status is StepStatus.COMPENSATED else None,
+        elements=parts,
+    )
+
+
+def _part(name: str, planned: StepPlan, state: SagaState, times: dict[str, _Times]) -> StepStory:
+    step, when = state.step(name), times[name]
     return StepStory(
-        step=planned.name,
+        step=name,
         name=planned.title,
         status=step.status,
         attempts=step.attempts,
         compensation_attempts=step.compensation_attempts,
         result=step.result,
         error=step.error,
-        started_at=times.get("started"),
-        completed_at=times.get("completed"),
-        compensated_at=times.get("compensated"),
+        started_at=when.started,
+        completed_at=when.completed,
+        compensated_at=when.compensated,
+        until=step.wait.until if step.wait else None,
+        retry_at=step.waiting.retry_at if step.waiting else None,
+        child=_child(step),
+        skip=when.skip,
+        elements=None,
     )
+
+
+def _child(step: StepState) -> str | None:
+    return step.child.saga_id if step.child else None
+
+
+def _status_of_all(own: StepStatus, parts: Sequence[StepStatus], *, is_done: bool) -> StepStatus:
+    """Where a step is whose parts are there: where the part is that is in most need of being looked at."""
+    if own is not StepStatus.PENDING:
+        return own
+    if is_done:
+        return StepStatus.SKIPPED if set(parts) == {StepStatus.SKIPPED} else StepStatus.COMPLETED
+    if {StepStatus.COMPLETED, StepStatus.COMPENSATED} <= set(parts):
+        return StepStatus.COMPENSATING
+    telling = (StepStatus.COMPENSATING, StepStatus.IN_PROGRESS, StepStatus.FAILED, StepStatus.COMPENSATED)
+    return next((status for status in telling if status in parts), StepStatus.IN_PROGRESS)
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)

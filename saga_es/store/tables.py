@@ -1,4 +1,4 @@
-"""The tables that cannot be rebuilt: the log, and the workers. Alembic owns them; views own theirs."""
+"""The tables that cannot be rebuilt: the log, the workers, and the bells. Alembic owns them; views own theirs."""
 
 from __future__ import annotations
 
@@ -112,6 +112,13 @@ saga_events = sa.Table(
     sa.Column("recorded_at", UtcDateTime, nullable=False),
     sa.UniqueConstraint("stream_id", "version", name="saga_events_stream_version"),
     sqlite_autoincrement=True,
+)
+
+saga_bells = sa.Table(
+    "saga_bells",
+    metadata,
+    sa.Column("saga_id", key_text(64), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
 )
 
 saga_workers = sa.Table(

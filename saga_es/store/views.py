@@ -1,21 +1,26 @@
 """Views: tables that are a fold of the log, kept in the transaction that appends, and rebuilt from it at will.
 
-A view here has one row per stream of one category, and is written as a table and a function: given a recorded
-event, which columns does it set? The event at version 1 makes the row, later ones change it, and `None` removes
-it. The function sees the event alone: no database, no clock. So the table can always be made again.
+There are two kinds, and both are written as a table and a function of a recorded event. The function sees the event
+alone: no database, no clock. So the table can always be made again.
+
+- `View`: one row per stream of one category. The function says which columns the event sets. The event at version 1
+  makes the row, later ones change it, and `None` removes it.
+- `Additions`: rows that are only ever added. The function says which rows the event adds; most add none.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.engine.reflection import Inspector
 
 from saga_es.store.log import Log, Recorded, by_stream
 
@@ -24,23 +29,48 @@ Change = Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
-class View:
-    """One row per stream of a category.
+class Projection(ABC):
+    """A table that is made from the events of one category, and can be made again.
 
     Attributes:
-        table: Its primary key is one text column that holds the stream id.
-        category: Whose events it folds.
-        change: Which columns an event sets; pure.
+        table: Where it is kept. It has a primary key.
+        category: Whose events it is made from.
     """
 
     table: sa.Table
     category: str
-    change: Callable[[Recorded], Change]
 
     @property
     def name(self) -> str:
-        """The view's name is its table's."""
+        """Its name is its table's."""
         return self.table.name
+
+    @property
+    def tables(self) -> tuple[sa.Table, ...]:
+        """All that it is kept in."""
+        return (self.table,)
+
+    def create(self, connection: Connection) -> None:
+        """Make its tables, empty; what stood there before is gone."""
+        for table in self.tables:
+            table.drop(connection, checkfirst=True)
+            table.create(connection)
+
+    @abstractmethod
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
+        """Bring it up to date with further events of its category, in the transaction that appends them."""
+
+
+@dataclass(frozen=True)
+class View(Projection):
+    """One row per stream of a category.
+
+    Attributes:
+        table: Its primary key is one text column that holds the stream id.
+        change: Which columns an event sets; pure.
+    """
+
+    change: Callable[[Recorded], Change]
 
     @property
     def key(self) -> sa.Column[str]:
@@ -58,65 +88,100 @@ class View:
             row |= change
         return row
 
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
+        """Touch each stream's row once, however many of its events there are."""
+        key = self.key.name
+        inserts: list[dict[str, Any]] = []
+        updates: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        deletes: list[dict[str, Any]] = []
+        blank: dict[str, Any] = dict.fromkeys(self.table.columns.keys())
+        for stream_id, recorded in by_stream(events).items():
+            row = self.fold(recorded)
+            if recorded[0].version == 1:
+                inserts += [{**blank, key: stream_id, **row}] if row else []
+            elif row is None:
+                deletes.append({"this_row": stream_id})
+            elif row:
+                updates[tuple(sorted(row))].append({"this_row": stream_id, **row})
+        if inserts:
+            connection.execute(_upsert(self.table, connection.dialect.name), inserts)
+        for columns, rows in updates.items():
+            connection.execute(_update(self.table, columns), rows)
+        if deletes:
+            connection.execute(_delete(self.table), deletes)
+
+
+@dataclass(frozen=True)
+class Additions(Projection):
+    """Rows that events add, and nothing changes.
+
+    Attributes:
+        rows: The rows an event adds, each with every column; pure.
+    """
+
+    rows: Callable[[Recorded], Iterable[Mapping[str, Any]]]
+
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
+        """Add the rows; events that add none cost no statement."""
+        added = [row for event in events for row in self.rows(event)]
+        if added:
+            connection.execute(_upsert(self.table, connection.dialect.name), added)
+
 
 class Views:
     """All views of an application, applied together."""
 
-    def __init__(self, views: Iterable[View]) -> None:
+    def __init__(self, views: Iterable[Projection]) -> None:
         self._views = tuple(views)
-        self._of_category: dict[str, list[View]] = defaultdict(list)
-        for view in self._views:
-            self._of_category[view.category].append(view)
+        self._of_category = _of_category(self._views)
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Bring the views up to date with events, in the transaction that appends them.
-
-        Each view is touched once per stream, however many of its events the batch holds.
-        """
-        for category, recorded in _by_category(events).items():
-            for view in self._of_category[category]:
-                _apply(connection, view, recorded)
+        """Bring the views up to date with events, in the transaction that appends them."""
+        for category, recorded in _of_category(events).items():
+            for view in self._of_category.get(category, ()):
+                view.apply(connection, recorded)
 
     def create(self, connection: Connection, log: Log, *, anew: bool = False) -> list[str]:
-        """Make the tables that are missing (or all: `anew`) and fill them from the log; the names of those made."""
-        there = set(sa.inspect(connection).get_table_names())
-        for view in self._views if anew else ():
-            view.table.drop(connection, checkfirst=True)
-        missing = [view for view in self._views if anew or view.name not in there]
-        for view in missing:
-            view.table.create(connection)
-            for chunk in log.category(connection, view.category):
-                _apply(connection, view, chunk)
-        return [view.name for view in missing]
+        """Make those that are missing, and those that another version made otherwise (or all: `anew`), from the log.
+
+        Columns are known by their names, whatever their types; indexes by their columns.
+
+        Returns:
+            The names of those that were made.
+        """
+        inspector = sa.inspect(connection)
+        made = [view for view in self._views if anew or not _is_as_written(view, inspector)]
+        for view in made:
+            view.create(connection)
+        for category, views in _of_category(made).items():
+            for chunk in log.category(connection, category):
+                for view in views:
+                    view.apply(connection, chunk)
+        return [view.name for view in made]
 
 
-def _by_category(events: Sequence[Recorded]) -> dict[str, list[Recorded]]:
-    categories: dict[str, list[Recorded]] = defaultdict(list)
-    for event in events:
-        categories[event.category].append(event)
+def _is_as_written(view: Projection, inspector: Inspector) -> bool:
+    """Whether its tables are there, with the columns that the code has for them, and its indexes."""
+    there = set(inspector.get_table_names())
+    return all(
+        table.name in there
+        and {column["name"] for column in inspector.get_columns(table.name)} == {c.name for c in table.columns}
+        # Somebody may have added an index; its name is not compared, for a database may have shortened it.
+        and {tuple(index["column_names"]) for index in inspector.get_indexes(table.name)}
+        >= {tuple(column.name for column in index.columns) for index in table.indexes}
+        for table in view.tables
+    )
+
+
+T = TypeVar("T", Recorded, Projection)
+
+
+def _of_category(things: Iterable[T]) -> dict[str, list[T]]:
+    """Events or views, by category."""
+    categories: dict[str, list[T]] = defaultdict(list)
+    for thing in things:
+        categories[thing.category].append(thing)
     return categories
-
-
-def _apply(connection: Connection, view: View, events: Sequence[Recorded]) -> None:
-    key = view.key.name
-    inserts: list[dict[str, Any]] = []
-    updates: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    deletes: list[dict[str, Any]] = []
-    blank: dict[str, Any] = dict.fromkeys(view.table.columns.keys())
-    for stream_id, recorded in by_stream(events).items():
-        row = view.fold(recorded)
-        if recorded[0].version == 1:
-            inserts += [{**blank, key: stream_id, **row}] if row else []
-        elif row is None:
-            deletes.append({"this_row": stream_id})
-        elif row:
-            updates[tuple(sorted(row))].append({"this_row": stream_id, **row})
-    if inserts:
-        connection.execute(_upsert(view.table, connection.dialect.name), inserts)
-    for columns, rows in updates.items():
-        connection.execute(_update(view.table, columns), rows)
-    if deletes:
-        connection.execute(_delete(view.table), deletes)
 
 
 # Built once each: building a statement costs more than executing it.

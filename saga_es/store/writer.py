@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 import structlog
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from saga_es.errors import StoreUnavailable
+from saga_es.store.bells import ring
 from saga_es.store.database import Database
 from saga_es.store.log import Draft, Log
 from saga_es.store.views import Views
@@ -89,7 +91,34 @@ class Writer:
             return Refused(f"{type(error).__name__}: {error}")
         return Written()
 
+    def write_within(self, connection: Connection, prepared: Prepared) -> None:
+        """Append a draft in a transaction of the caller's: it takes place exactly when that commits.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: The stream has moved past what was expected; nothing was appended, and the
+                transaction is as it was.
+        """
+        _begin(connection)
+        with connection.begin_nested():
+            self._append(connection, [prepared])
+
     def _transact(self, batch: Sequence[Prepared]) -> None:
         with self._database.writing() as connection:
-            self._log.append(connection, [row for _, rows in batch for row in rows])
-            self._views.apply(connection, [recorded for draft, _ in batch for recorded in draft.recorded()])
+            self._append(connection, batch)
+
+    def _append(self, connection: Connection, batch: Sequence[Prepared]) -> None:
+        self._log.append(connection, [row for _, rows in batch for row in rows])
+        self._views.apply(connection, [recorded for draft, _ in batch for recorded in draft.recorded()])
+        rung = [(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.rings]
+        if rung:
+            ring(connection, rung)
+
+
+def _begin(connection: Connection) -> None:
+    """Make sure that a transaction of the caller's has begun.
+
+    SQLite's driver puts that off to the first change, and would commit a savepoint that comes before it.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite" and not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from html.parser import HTMLParser
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -24,14 +25,20 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 import services
 from tests.api.conftest import opened
+from tests.api.journeys import app_of, begin, begun, journey, outing, stuck
 from tests.api.test_execute import EXECUTE, body_of
 
 SERVICES = ("event", "event-details", "venue", "ticket")
+ORDERS = ("cancel", "pause", "resume", "retry", "skip", "replace-input", "resolve")
 ROUTES = {
     ("post", EXECUTE),
     ("get", "/api/saga/status/{transaction_id}"),
     ("get", "/api/saga/list"),
     ("get", "/api/saga/{transaction_id}/events"),
+    ("get", "/api/saga/{transaction_id}/explain"),
+    ("get", "/api/saga/{transaction_id}/orders/cancel"),
+    *(("post", f"/api/saga/{{transaction_id}}/orders/{order}") for order in ORDERS),
+    ("post", "/api/saga/{transaction_id}/signals/{signal}"),
     ("get", "/api/saga/health"),
     *(("post", f"/api/{service}/register") for service in SERVICES),
     *(("get", f"/api/{service}/{{record_id}}") for service in SERVICES),
@@ -147,7 +154,35 @@ def test_whatever_the_document_allows_is_answered_as_it_says(app: Flask) -> None
     assert failures == [], "\n\n".join(failures)
 
 
-def failures_of(operation: schemathesis.APIOperation[Any, Any, Any, Any]) -> Iterator[str]:
+def test_what_is_asked_of_sagas_that_are_there_is_answered_as_it_says(kept_database_url: str) -> None:
+    """The same for one that waits, for one that needs a person, and for one with parts that runs another."""
+    with ExitStack() as stack:
+        inner = journey()
+        served = opened(stack, kept_database_url, app_of(inner, outing(inner)))
+        started: list[Callable[[], str]] = [
+            lambda: begun(served),
+            lambda: stuck(served),
+            lambda: begin(served, "outing", guests=["Ann", "Bob"]),
+        ]
+        sagas = cycle(started)
+
+        def aim(case: schemathesis.Case[Any]) -> None:
+            case.path_parameters = {"transaction_id": next(sagas)()}
+            if "{signal}" in case.path:
+                case.path_parameters["signal"] = "approval"
+
+        document = schemathesis.openapi.from_wsgi("/openapi.json", served.app)
+        operations = [result.ok() for result in document.get_all_operations() if isinstance(result, Ok)]
+        about_one = [operation for operation in operations if "{transaction_id}" in operation.path]
+        assert len(about_one) == 12
+        failures = [said for operation in about_one for said in failures_of(operation, aim)]
+    assert failures == [], "\n\n".join(failures)
+
+
+def failures_of(
+    operation: schemathesis.APIOperation[Any, Any, Any, Any],
+    aim: Callable[[schemathesis.Case[Any]], None] = lambda _: None,
+) -> Iterator[str]:
     """What is wrong with a route's answers, found with a handful of right requests and of wrong ones."""
     can_be_wrong = bool(operation.body or list(operation.query) or list(operation.path_parameters))
     modes = [schemathesis.GenerationMode.POSITIVE, *([schemathesis.GenerationMode.NEGATIVE] * can_be_wrong)]
@@ -163,6 +198,7 @@ def failures_of(operation: schemathesis.APIOperation[Any, Any, Any, Any]) -> Ite
             suppress_health_check=list(HealthCheck),
         )
         def answers_are_as_documented(case: schemathesis.Case[Any]) -> None:
+            aim(case)
             response = case.call()
             if case.path == EXECUTE and response.status_code == 500:
                 assert response.json().keys() >= NEEDS_A_PERSON, "execute answers 500 only as documented"

@@ -86,6 +86,19 @@ def test_a_problem_without_fields_at_fault_has_no_errors(kept_client: FlaskClien
     assert "errors" not in kept_client.get("/nowhere").get_json()
 
 
+def test_tags_that_a_saga_cannot_be_found_by_are_a_422(open_node: OpenNode) -> None:
+    """Raised by the engine in a route of the application's own; the answer says what is wrong with them."""
+    served = open_node()
+
+    def tagged() -> str:
+        return served.node.engine.start("create-event", tags={"shop": "x" * 1000}).saga_id
+
+    served.app.add_url_rule("/tagged", view_func=tagged, methods=["POST"])
+    response = served.client.post("/tagged")
+    assert_problem(response, 422)
+    assert "the name of a tag has" in response.get_json()["detail"]
+
+
 # ── What goes wrong in here ──────────────────────────────────────────────────────────────────────────────
 
 

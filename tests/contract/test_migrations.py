@@ -25,7 +25,7 @@ from saga_es.store.tables import metadata
 from saga_es.store.writer import Written
 from tests.conftest import AT, Store, note_draft
 
-TABLES = {"saga_events", "saga_workers", "sagas", migrate.VERSION_TABLE}
+TABLES = {"saga_events", "saga_workers", "saga_bells", "sagas", "saga_tags", migrate.VERSION_TABLE}
 
 UPGRADE = """
 import sys
@@ -81,7 +81,7 @@ def test_an_older_database_is_not_migrated(database: Database) -> None:
 
 def test_upgrade_makes_everything_and_says_which_views(database: Database) -> None:
     """After the upgrade all tables are there and `check` is content; a second upgrade has nothing to make."""
-    assert upgrade(database) == ["sagas"]
+    assert upgrade(database) == ["sagas", "saga_tags"]
     assert tables(database) == TABLES
     migrate.check(database)
     assert upgrade(database) == []
@@ -92,7 +92,7 @@ def test_up_down_and_up_again(database: Database) -> None:
     upgrade(database)
     assert Store.on(database).write(note_draft("n-1", "a")) == [Written()]
     downgrade(database)
-    assert {"saga_events", "saga_workers"}.isdisjoint(tables(database))
+    assert {"saga_events", "saga_workers", "saga_bells"}.isdisjoint(tables(database))
     with pytest.raises(NotMigrated):
         migrate.check(database)
     upgrade(database)
@@ -142,11 +142,86 @@ def test_the_migrations_make_what_the_code_says(store: Store) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+# ── Views that another version made ──────────────────────────────────────────────────────────────────────
+
+STARTED = Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-1", {"customer": "7"}),), AT)
+
+
+def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:
+    with database.reading() as connection:
+        return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+
+
+def replaced(
+    database: Database, table: sa.Table, *, without_columns: tuple[str, ...] = (), indexes: bool = True
+) -> None:
+    """Put a table of another version in the place of a view's; it is empty."""
+    kept = [column for column in table.columns if column.name not in without_columns]
+    older = sa.Table(table.name, sa.MetaData(), *(column._copy() for column in kept))
+    for index in table.indexes if indexes else ():
+        sa.Index(index.name, *(older.c[column.name] for column in index.columns))
+    with database.writing() as connection:
+        table.drop(connection)
+        older.create(connection)
+
+
+def test_a_view_without_a_column_of_this_version_is_made_anew(database: Database) -> None:
+    """From the log, and the upgrade says so; a view that is as it should be is left alone."""
+    upgrade(database)
+    assert Store.on(database).write(STARTED) == [Written()]
+    before = rows(database, sagas)
+    replaced(database, sagas, without_columns=("paused", "parent"))
+    assert upgrade(database) == ["sagas"]
+    assert rows(database, sagas) == before
+    assert upgrade(database) == []
+
+
+def test_a_view_with_a_column_that_this_version_has_not_is_made_anew(database: Database) -> None:
+    """It might have to be filled, and nobody would."""
+    upgrade(database)
+    with database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE saga_tags ADD COLUMN colour INTEGER")
+    assert upgrade(database) == ["saga_tags"]
+    assert upgrade(database) == []
+
+
+def test_a_view_without_an_index_of_this_version_is_made_anew(database: Database) -> None:
+    """Lists would be right without it, and slow."""
+    upgrade(database)
+    assert Store.on(database).write(STARTED) == [Written()]
+    replaced(database, sagas, indexes=False)
+    assert upgrade(database) == ["sagas"]
+    assert [row["saga_id"] for row in rows(database, sagas)] == ["s-1"]
+    assert upgrade(database) == []
+
+
+def test_an_index_that_somebody_added_is_left_alone(database: Database) -> None:
+    """It is nobody's business but theirs."""
+    upgrade(database)
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE INDEX by_parent ON sagas (parent)")
+    assert upgrade(database) == []
+
+
 # ── At once ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_processes_that_upgrade_at_once_all_succeed(database_url: str) -> None:
     """Six processes upgrade one empty database at the same moment: one makes the tables, the others find them."""
+    assert sorted(upgraded_at_once(database_url)) == ["['sagas']"] + ["[]"] * 5
+
+
+def test_one_of_them_makes_an_older_view_anew(database_url: str, database: Database) -> None:
+    """The others wait for it, and find it made."""
+    upgrade(database)
+    Store.on(database).write(STARTED)
+    replaced(database, sagas, without_columns=("paused",))
+    assert sorted(upgraded_at_once(database_url)) == ["['sagas']"] + ["[]"] * 5
+    assert [row["paused"] for row in rows(database, sagas)] == [False]
+
+
+def upgraded_at_once(database_url: str) -> list[str]:
+    """What each of six processes says that it made."""
     with ExitStack() as running:
         processes = [
             running.enter_context(
@@ -169,7 +244,7 @@ def test_processes_that_upgrade_at_once_all_succeed(database_url: str) -> None:
             process.stdin.flush()
         ended = [process.communicate(timeout=60) for process in processes]
     assert [(process.returncode, err) for process, (_, err) in zip(processes, ended, strict=True)] == [(0, "")] * 6
-    assert sorted(made.strip() for made, _ in ended) == ["['sagas']"] + ["[]"] * 5
+    return [made.strip() for made, _ in ended]
 
 
 # ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,7 @@ from saga_es.definition import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
+from saga_es.store.bells import Bells
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft
 from saga_es.store.sagas import Sagas
@@ -36,7 +37,7 @@ from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt
 from tests.conftest import AT, NOTE, PATIENCE_S, NoteWritten, OpenEngine, Store
-from tests.contract.trips import STEPS, Diary, Spy, Stop, events_of, raising, trip
+from tests.contract.trips import STEPS, Diary, Spy, Stop, bury, events_of, raising, trip, worker_of
 
 INPUT = {"n": 7}
 SOON_S = 0.1
@@ -45,10 +46,6 @@ SOON_S = 0.1
 
 def done(name: str) -> StepCompleted:
     return StepCompleted(name, {"id": f"{name}-7"})
-
-
-def worker_of(engine: Engine) -> str:
-    return engine._loop.worker_id
 
 
 # ── After an engine has stopped ──────────────────────────────────────────────────────────────────────────
@@ -202,12 +199,6 @@ def test_many_sagas_are_taken_over_by_one_of_several_engines(
 # ── Two engines, and one saga ────────────────────────────────────────────────────────────────────────────
 
 
-def bury(store: Store, engine: Engine) -> None:
-    with store.database.writing() as connection:
-        row = saga_workers.c.worker_id == worker_of(engine)
-        assert connection.execute(sa.delete(saga_workers).where(row)).rowcount == 1
-
-
 @pytest.fixture
 def second_gate(open_engine: OpenEngine) -> threading.Event:
     """One more event for steps to block on; the test opens it."""
@@ -323,6 +314,7 @@ def an_engine(
         writer=writer or store.writer,
         sagas=sagas or store.sagas,
         workers=store.workers,
+        bells=Bells(store.database),
         executor=executor,
         definitions=[saga],
     )

@@ -15,10 +15,16 @@ from saga_es.core.events import (
     CompensationStarted,
     PlanRecorded,
     SagaAborted,
+    SagaBegan,
+    SagaCancelled,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
     SagaFailed,
+    SagaPaused,
+    SagaReopened,
+    SagaResolved,
+    SagaResumed,
     SagaStarted,
     SagaTakenOver,
     StepCompleted,
@@ -44,7 +50,7 @@ def started(worker: str | None) -> SagaStarted:
 CAR = (StepStarted("car", 1), StepCompleted("car", {"id": 1}))
 LIVES: dict[str, tuple[SagaEvent, ...]] = {
     "completed": (started("w1"), *CAR, StepStarted("hotel", 1), StepCompleted("hotel"), SagaCompleted()),
-    "waited for a worker": (started(None), SagaTakenOver("w1"), *CAR, StepStarted("hotel", 1)),
+    "waited for a worker": (started(None), SagaTakenOver("w1"), SagaBegan(), *CAR, StepStarted("hotel", 1)),
     "compensated": (
         started("w1"),
         *CAR,
@@ -69,6 +75,24 @@ LIVES: dict[str, tuple[SagaEvent, ...]] = {
         CompensationStarted("car", 2),
         CompensationFailed("car", 2, "rejected", "will not"),
         SagaFailed("the compensation of step 'car' was given up"),
+    ),
+    "waited for its time, paused, cancelled": (
+        SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1", {"customer": "7"}, starts_at=AT, parent="s-0"),
+        SagaBegan(),
+        SagaPaused("ada", "lunch"),
+        SagaResumed("ada", "back"),
+        SagaPaused("ada", "tea"),
+        SagaCancelled("ada", "enough ☃"),
+        SagaCompensated(),
+    ),
+    "opened again, set right by hand": (
+        started("w1"),
+        *CAR,
+        SagaFailed("stuck"),
+        SagaReopened("IN_PROGRESS", "ada", "again", AT),
+        SagaTakenOver("w2", None),
+        SagaFailed("stuck again"),
+        SagaResolved("COMPLETED", "ada", "by hand"),
     ),
     "could not go on": (started("w1"), StepStarted("car", 1), SagaFailed("the code of step 'car' is gone")),
 }
@@ -131,7 +155,8 @@ def test_the_row_of_a_saga_equals_the_fold_after_every_event(planned: Store) -> 
             assert state is not None
             shown = {"name": state.plan.saga, "plan_id": state.plan_id, "status": state.status.value}
             assert {name: row[name] for name in shown} == shown
-            assert (row["owner"], row["error"]) == (state.owner, state.error)
+            assert (row["owner"], row["error"], row["parent"]) == (state.owner, state.error, state.parent)
+            assert row["paused"] is (state.paused is not None)
             assert (row["created_at"], row["updated_at"]) == (AT.replace(second=0), draft.recorded_at)
 
 

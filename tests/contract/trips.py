@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
 
 from saga_es.core.plan import RetryPolicy
 from saga_es.definition import Saga
 from saga_es.runtime.engine import Engine
+from saga_es.runtime.inbox import Chore
 from saga_es.store.log import Draft
+from saga_es.store.tables import saga_workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
-from tests.conftest import Store
+from tests.conftest import AT, NOTE, PATIENCE_S, NoteWritten, Store
+
+T = TypeVar("T")
 
 STEPS = ("car", "hotel", "flight", "bill")
 QUICK = RetryPolicy(attempts=3, first_delay_s=0.02, jitter=0.0)
@@ -112,6 +119,41 @@ def events_of(engine: Engine, stream_id: str) -> list[object]:
     return [recorded.event for recorded in engine.read(stream_id)]
 
 
+def has_happened(engine: Engine, stream_id: str, kind: type) -> bool:
+    """Whether an event of this kind stands in a stream."""
+    return any(isinstance(event, kind) for event in events_of(engine, stream_id))
+
+
+def until(look: Callable[[], T]) -> T:
+    """What a look finds, as soon as it finds something; nothing tells when, so it is looked often."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s"
+        time.sleep(0.01)
+    return found
+
+
+def worker_of(engine: Engine) -> str:
+    """By which name the log knows an engine."""
+    return engine._loop.worker_id
+
+
+def bury(store: Store, engine: Engine) -> None:
+    """Have an engine count as gone, as if its lease had run out."""
+    with store.database.writing() as connection:
+        row = saga_workers.c.worker_id == worker_of(engine)
+        assert connection.execute(sa.delete(saga_workers).where(row)).rowcount == 1
+
+
+def crash(store: Store, engine: Engine) -> None:
+    """End an engine from one moment to the next: it says no goodbye, and hears no answer any more."""
+    engine._stop_at = AT  # long ago
+    engine._inbox.put(Chore.BEAT)
+    engine._thread.join(PATIENCE_S)
+    assert not engine.alive
+    bury(store, engine)
+
+
 class Spy(Writer):
     """A writer that remembers which drafts it wrote, batch by batch, and how each ended."""
 
@@ -131,3 +173,32 @@ class Spy(Writer):
     def appends(self, stream_id: str) -> list[Draft]:
         """The drafts of a stream that were written; each was one append, in one transaction."""
         return [draft for draft, receipt in self.settled if draft.stream_id == stream_id and receipt == Written()]
+
+
+class Slow(Spy):
+    """A writer that can be held up in the middle of a batch, so that facts and orders gather and become the next."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.may_write, self.is_held = threading.Event(), threading.Event()
+        self.may_write.set()
+
+    def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
+        """Write, as soon as it may."""
+        if not self.may_write.is_set():
+            self.is_held.set()
+            assert self.may_write.wait(PATIENCE_S)
+        return super().write(batch)
+
+    def hold(self, engine: Engine) -> threading.Thread:
+        """Have the engine busy with a batch that takes its time."""
+        self.may_write.clear()
+        writing = threading.Thread(target=engine.append, args=("n-1", NOTE, 0, [NoteWritten("slow")]))
+        writing.start()
+        assert self.is_held.wait(PATIENCE_S)
+        return writing
+
+
+def gathered(engine: Engine, count: int) -> None:
+    """Wait until so many items are in the inbox of an engine that is held up."""
+    until(lambda: engine._inbox._queue.qsize() == count)

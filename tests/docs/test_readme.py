@@ -1,4 +1,4 @@
-"""What the README shows is true."""
+"""What the README shows is true, and the map in docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from saga_es.cli import main
 from saga_es.core.plan import RetryPolicy
 from saga_es.settings import Settings
 from services.create_event import CreateEventSchema
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
+MAP = (PROJECT / "docs" / "architecture.md").read_text().partition("```")[2].partition("```")[0]
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -50,6 +52,13 @@ def test_the_defaults_of_execute_are_those_of_its_schema() -> None:
         assert shown.removesuffix(" (minutes)").strip("`") == expected, name
 
 
+def test_the_command_line_names_every_command() -> None:
+    """What `saga-es --help` lists stands in the README, too."""
+    section = README.partition("## Command line")[2].partition("Exit codes")[0]
+    named = set(re.findall(r"`([a-z-]+)[^`]*`", section))
+    assert set(main.commands) <= named | {"db"}
+
+
 def test_the_defaults_of_settings_are_those_of_the_code() -> None:
     """Each default in the table of settings is the one that holds."""
     settings = Settings()
@@ -57,3 +66,12 @@ def test_the_defaults_of_settings_are_those_of_the_code() -> None:
         assert getattr(settings, name.lower()) == float(value), name
     assert settings.database_url in README
     assert RetryPolicy().attempts == 4
+
+
+def test_the_map_names_every_file_of_the_engine() -> None:
+    """Those that decide, remember and do, and none that is not there."""
+    for part in ("core", "store", "runtime"):
+        there = {path.name for path in (PROJECT / "saga_es" / part).glob("*.py")} - {"__init__.py"}
+        drawn = re.search(rf"^  {part}/ .*?(?=^  \w+/|^\w|\Z)", MAP, flags=re.DOTALL | re.MULTILINE)
+        assert drawn is not None, part
+        assert set(re.findall(r"\w+\.py", drawn[0])) == there, part

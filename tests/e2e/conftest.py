@@ -46,12 +46,12 @@ def run_cli(
 class Server:
     """One `saga-es serve` process; made when it says that it serves."""
 
-    def __init__(self, *arguments: str, settings: Mapping[str, str]) -> None:
+    def __init__(self, *arguments: str, settings: Mapping[str, str], cwd: Path = ROOT) -> None:
         self.said: list[str] = []
         self._heard = threading.Condition()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "saga_es", "serve", *arguments],
-            cwd=ROOT,
+            cwd=cwd,
             env=environment(**settings),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
+import pytest
 
 from saga_es.core.decide import decide
 from saga_es.core.events import (
+    ChildStarted,
+    CompensationCompleted,
     CompensationFailed,
+    CompensationSkipped,
     CompensationStarted,
+    Intent,
+    ProbeAnswered,
+    ProbeStarted,
+    RetryOrdered,
+    SagaAborted,
+    SagaCancelled,
     SagaEvent,
+    SagaResumed,
     SagaStarted,
+    SagaTakenOver,
     StepCompleted,
     StepFailed,
+    StepSkipped,
     StepStarted,
+    WaitStarted,
 )
+from saga_es.core.evolve import fold
 from saga_es.core.facts import (
     CallReturned,
     Completed,
     Direction,
     Fact,
+    Order,
     Outcome,
     RetryDue,
     Start,
+    Woken,
 )
 from saga_es.core.plan import Plan, RetryPolicy, StepPlan
-from saga_es.core.state import SagaState, evolve, fold, open_intents
+from saga_es.core.state import SagaState, open_intents
+from saga_es.errors import OrderRefused
+
+Past = list[SagaEvent]
+"""What has happened to a saga."""
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SAGA_ID = "saga-1"
@@ -42,12 +63,12 @@ START = Start("plan-1", {"name": "Show"}, "w1")
 STARTED = SagaStarted("order", "plan-1", {"name": "Show"}, "w1")
 
 
-def a_step(name: str, retry: RetryPolicy = THRICE, compensation: RetryPolicy | None = THRICE) -> StepPlan:
-    return StepPlan(name=name, title=name, retry=retry, compensation=compensation)
+def a_step(name: str, retry: RetryPolicy = THRICE, compensation: RetryPolicy | None = THRICE, **more: Any) -> StepPlan:
+    return StepPlan(name=name, title=name, retry=retry, compensation=compensation, **more)
 
 
-def a_plan(*steps: str | StepPlan) -> Plan:
-    return Plan("order", tuple(a_step(step) if isinstance(step, str) else step for step in steps))
+def a_plan(*steps: str | StepPlan, deadline_s: float | None = None) -> Plan:
+    return Plan("order", tuple(a_step(step) if isinstance(step, str) else step for step in steps), deadline_s)
 
 
 ABC = a_plan("a", "b", "c")
@@ -65,6 +86,15 @@ def undo(step: str, outcome: Outcome, attempt: int = 1) -> CallReturned:
 def done(*steps: str) -> list[SagaEvent]:
     """The events of steps that were started and completed."""
     return [event for step in steps for event in (StepStarted(step, 1), StepCompleted(step, f"{step}!"))]
+
+
+def probed(step: str, outcome: Outcome, attempt: int = 1) -> CallReturned:
+    return CallReturned(step, Direction.PROBE, attempt, outcome)
+
+
+def started(input_: dict[str, Any]) -> SagaStarted:
+    """A saga was started with this input."""
+    return SagaStarted("order", "plan-1", input_, "w1")
 
 
 def seconds(value: float) -> datetime:
@@ -89,14 +119,18 @@ class Story:
         assert self.decided == list(events)
         return self
 
+    def refuses(self, order: Order, why: str) -> None:
+        """The order is refused, with this reason, and nothing is decided."""
+        with pytest.raises(OrderRefused) as caught:
+            decide(self.state, order, NOW)
+        assert (caught.value.saga_id, caught.value.why) == (SAGA_ID, why)
+
 
 def given(*events: SagaEvent, plan: Plan = ABC) -> Story:
     return Story(plan, events)
 
 
 # ── A saga from its start to its end ─────────────────────────────────────────────────────────────────────
-
-Answer = Callable[[StepStarted | CompensationStarted], Outcome]
 
 
 class Decided(msgspec.Struct):
@@ -106,6 +140,101 @@ class Decided(msgspec.Struct):
     fact: Fact
     at: datetime
     events: list[SagaEvent]
+
+
+class Loop:
+    """The loop in small: it decides, folds, and keeps in its own books what is under way.
+
+    Attributes:
+        under_way: The calls that are out and the times that are waited for; one of either a step and direction.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.state = SagaState(SAGA_ID, plan)
+        self.now = NOW
+        self.turns: list[Decided] = []
+        self.under_way: dict[tuple[str, Direction], Intent] = {}
+
+    @property
+    def log(self) -> list[SagaEvent]:
+        """All events, in order."""
+        return [event for turn in self.turns for event in turn.events]
+
+    def tell(self, fact: Fact) -> list[SagaEvent]:
+        """One turn: what is decided is the saga's past now, and is acted on."""
+        turn = Decided(self.state, fact, self.now, decide(self.state, fact, self.now))
+        self.turns.append(turn)
+        self.state = fold(self.state, turn.events)
+        for event in turn.events:
+            self._perform(event)
+        if self.state.status.ended:
+            self.under_way.clear()
+        return turn.events
+
+    def rings(self, intent: StepFailed | CompensationFailed | WaitStarted) -> list[SagaEvent]:
+        """The time that is waited for has come."""
+        match intent:
+            case WaitStarted(step, until):
+                fact: Fact = Woken()
+                due, direction = until, Direction.ACTION
+            case StepFailed(step, attempt, retry_at=due):
+                direction = Direction.ACTION
+                fact = RetryDue(step, direction, attempt)
+            case CompensationFailed(step, attempt, retry_at=due):
+                direction = Direction.COMPENSATION
+                fact = RetryDue(step, direction, attempt)
+        del self.under_way[step, direction]
+        self.now = max(self.now, due or self.now)
+        return self.tell(fact)
+
+    def _perform(self, event: SagaEvent) -> None:  # noqa: C901 (a table: one case an event)
+        match event:
+            case StepStarted() | ProbeStarted() | ChildStarted() | WaitStarted() | CompensationStarted():
+                self._begin(event)
+            case StepFailed(retry_at=datetime()) | CompensationFailed(retry_at=datetime()):
+                self._begin(event)
+            case StepCompleted(step) | StepFailed(step) | StepSkipped(step):
+                self.under_way.pop((step, Direction.ACTION), None)
+            case CompensationCompleted(step) | CompensationFailed(step) | CompensationSkipped(step):
+                self.under_way.pop((step, Direction.COMPENSATION), None)
+            case ProbeAnswered(step):
+                self.under_way.pop((step, Direction.PROBE), None)
+            case SagaTakenOver():
+                self.under_way.clear()  # whoever would have heard is gone
+                self._resume()
+            case SagaResumed() | RetryOrdered():
+                self._resume()
+            case SagaAborted() | SagaCancelled():
+                waits = [key for key, intent in self.under_way.items() if isinstance(intent, StepFailed | WaitStarted)]
+                for key in waits:
+                    del self.under_way[key]
+                self._resume()
+            case _:
+                pass
+
+    def _resume(self) -> None:
+        """Do all that the log says is under way, and is not here."""
+        for intent in open_intents(self.state):
+            if (intent.step, direction_of(intent)) not in self.under_way or hasattr(intent, "retry_at"):
+                self._begin(intent)
+
+    def _begin(self, intent: Intent) -> None:
+        self.under_way[intent.step, direction_of(intent)] = intent
+
+
+def direction_of(intent: Intent) -> Direction:
+    match intent:
+        case CompensationStarted() | CompensationFailed():
+            return Direction.COMPENSATION
+        case ProbeStarted():
+            return Direction.PROBE
+        case _:
+            return Direction.ACTION
+
+
+# ── One that is left to itself ───────────────────────────────────────────────────────────────────────────
+
+Answer = Callable[[StepStarted | CompensationStarted], Outcome]
 
 
 class Journey(msgspec.Struct):
@@ -130,28 +259,21 @@ def failing(step: str, outcome: Outcome) -> Answer:
 
 
 def drive(plan: Plan, answer: Answer = all_well) -> Journey:
-    """The loop in small: decide, evolve, perform the intents, and tell what came back, until nothing is left."""
-    state, now, turns = SagaState(SAGA_ID, plan), NOW, list[Decided]()
-    facts: deque[Fact] = deque([START])
-    while facts:
-        assert len(turns) < MANY, "this saga does not end"
-        fact = facts.popleft()
-        turn = Decided(state, fact, now, decide(state, fact, now))
-        turns.append(turn)
-        for event in turn.events:
-            state = evolve(state, event)
-            match event:
-                case StepStarted(step, attempt):
-                    facts.append(action(step, answer(event), attempt))
-                case CompensationStarted(step, attempt):
-                    facts.append(undo(step, answer(event), attempt))
-                case StepFailed(step, attempt, retry_at=datetime() as due):
-                    now = due
-                    facts.append(RetryDue(step, Direction.ACTION, attempt))
-                case CompensationFailed(step, attempt, retry_at=datetime() as due):
-                    now = due
-                    facts.append(RetryDue(step, Direction.COMPENSATION, attempt))
-                case _:
-                    pass
-        assert len(facts) == len(open_intents(state)), "the log says the same as the loop about what is under way"
-    return Journey(turns, state)
+    """Start, answer every call and wait for every time, until nothing is left."""
+    loop = Loop(plan)
+    loop.tell(START)
+    while loop.under_way:
+        assert len(loop.turns) < MANY, "this saga does not end"
+        assert list(loop.under_way.values()) == open_intents(loop.state), (
+            "the log says the same about what is under way"
+        )
+        match next(iter(loop.under_way.values())):
+            case StepStarted(step, attempt) as intent:
+                loop.tell(action(step, answer(intent), attempt))
+            case CompensationStarted(step, attempt) as intent:
+                loop.tell(undo(step, answer(intent), attempt))
+            case StepFailed() | CompensationFailed() | WaitStarted() as intent:
+                loop.rings(intent)
+            case intent:
+                raise AssertionError(f"{intent} needs more than an answer")
+    return Journey(loop.turns, loop.state)

@@ -26,6 +26,10 @@ NOT_NOW = [408, 425, 429]
 REFUSED = [status for status in range(400, 500) if status not in NOT_NOW]
 
 
+BUSY = ("StepUnavailable", "SagaError", "Exception")
+"""What a retry policy may call it: its class, and those it is derived from."""
+
+
 def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
@@ -48,15 +52,17 @@ def test_4xx_is_refused_for_good(status: int) -> None:
 
 @pytest.mark.parametrize("status", NOT_NOW)
 def test_408_425_and_429_are_not_now(status: int) -> None:
-    """Nothing was done; the participant may say how long to wait."""
-    assert outcome_of_answer(answer(status)) == Unavailable(f"HTTP {status}: no body", None)
-    assert outcome_of_answer(answer(status, retry_after="7")) == Unavailable(f"HTTP {status}: no body", 7.0)
+    """Nothing was done; the participant may say how long to wait, and a policy may know the status."""
+    kinds = (f"HTTP {status}",)
+    assert outcome_of_answer(answer(status)) == Unavailable(f"HTTP {status}: no body", None, kinds)
+    assert outcome_of_answer(answer(status, retry_after="7")) == Unavailable(f"HTTP {status}: no body", 7.0, kinds)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
 def test_5xx_is_unknown(status: int) -> None:
     """It may have happened before the server failed; a Retry-After changes nothing of that."""
-    assert outcome_of_answer(answer(status, retry_after="7")) == Unknown(f"HTTP {status}: no body")
+    found = outcome_of_answer(answer(status, retry_after="7"))
+    assert found == Unknown(f"HTTP {status}: no body", (f"HTTP {status}",))
 
 
 @pytest.mark.parametrize("status", [100, 301, 302, 307, 399, 600])
@@ -90,17 +96,17 @@ def test_every_answer_means_something(status: int, body: bytes, header: str) -> 
     ("error", "outcome"),
     [
         (StepRejected("sold out"), Rejected("sold out")),
-        (StepUnavailable("busy"), Unavailable("busy", None)),
-        (StepUnavailable("busy", 3), Unavailable("busy", 3)),
-        (StepUnavailable("busy", -3), Unavailable("busy", 0)),
-        (StepUnavailable("busy", math.nan), Unavailable("busy", None)),
-        (StepUnavailable("busy", math.inf), Unavailable("busy", LONGEST_RETRY_AFTER_S)),
+        (StepUnavailable("busy"), Unavailable("busy", None, BUSY)),
+        (StepUnavailable("busy", 3), Unavailable("busy", 3, BUSY)),
+        (StepUnavailable("busy", -3), Unavailable("busy", 0, BUSY)),
+        (StepUnavailable("busy", math.nan), Unavailable("busy", None, BUSY)),
+        (StepUnavailable("busy", math.inf), Unavailable("busy", LONGEST_RETRY_AFTER_S, BUSY)),
         (NotSentError("refused"), Unavailable("refused")),
         (AnswerLostError("reset"), Unknown("reset")),
-        (ValueError("oops"), Unknown("ValueError: oops")),
-        (TimeoutError(), Unknown("TimeoutError: ")),
-        (SystemExit(3), Unknown("SystemExit: 3")),
-        (KeyboardInterrupt(), Unknown("KeyboardInterrupt: ")),
+        (ValueError("oops"), Unknown("ValueError: oops", ("ValueError", "Exception"))),
+        (TimeoutError(), Unknown("TimeoutError: ", ("TimeoutError", "OSError", "Exception"))),
+        (SystemExit(3), Unknown("SystemExit: 3", ("SystemExit",))),
+        (KeyboardInterrupt(), Unknown("KeyboardInterrupt: ", ("KeyboardInterrupt",))),
     ],
 )
 def test_what_is_raised_means_something(

@@ -23,7 +23,8 @@ IMPURE = ("time", "random", "uuid", "logging", "threading", "os", "asyncio", "so
 MAY_KNOW = {
     "saga_es.core": ("saga_es.core", "saga_es.errors"),
     "saga_es.request": ("saga_es.errors",),
-    "saga_es.definition": ("saga_es.core", "saga_es.errors", "saga_es.request"),
+    "saga_es.steps": ("saga_es.core", "saga_es.errors", "saga_es.request"),
+    "saga_es.definition": ("saga_es.core", "saga_es.errors", "saga_es.request", "saga_es.steps"),
     "saga_es.errors": (),
     "saga_es.store": ("saga_es.core", "saga_es.errors", "saga_es.store"),
     "saga_es.runtime": (
@@ -32,6 +33,7 @@ MAY_KNOW = {
         "saga_es.store",
         "saga_es.definition",
         "saga_es.request",
+        "saga_es.steps",
         "saga_es.runtime",
     ),
 }

@@ -9,6 +9,7 @@ from saga_es.core.events import (
     CompensationFailed,
     CompensationStarted,
     SagaAborted,
+    SagaBegan,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
@@ -19,6 +20,7 @@ from saga_es.core.events import (
     StepFailed,
     StepStarted,
 )
+from saga_es.core.evolve import fold
 from saga_es.core.facts import (
     CannotGoOn,
     Completed,
@@ -31,7 +33,7 @@ from saga_es.core.facts import (
     Unavailable,
     Unknown,
 )
-from saga_es.core.state import ENDED, UNFINISHED, SagaState, SagaStatus, StepStatus, fold, open_intents
+from saga_es.core.state import ENDED, UNFINISHED, SagaState, SagaStatus, StepStatus, open_intents
 from tests.unit.story import (
     ABC,
     SAGA_ID,
@@ -272,9 +274,9 @@ def test_a_compensating_saga_taken_over_keeps_compensating() -> None:
 
 
 def test_a_pending_saga_taken_over_begins() -> None:
-    """The takeover and the first intent are one append."""
+    """The takeover, the beginning and the first intent are one append."""
     story = given(SagaStarted("order", "plan-1", {}, None)).when(OwnerGone("w2"))
-    story.then(SagaTakenOver("w2", None), StepStarted("a", 1))
+    story.then(SagaTakenOver("w2", None), SagaBegan(), StepStarted("a", 1))
     assert story.state.status is SagaStatus.IN_PROGRESS
 
 
@@ -290,6 +292,7 @@ def test_a_saga_that_cannot_go_on_fails_with_the_reason() -> None:
 LONG_LOG: list[tuple[SagaEvent, list[SagaEvent]]] = [
     (SagaStarted("order", "plan-1", {}, None), []),
     (SagaTakenOver("w1"), []),
+    (SagaBegan(), []),
     (StepStarted("a", 1), [StepStarted("a", 1)]),
     (FAILED_ONCE, [FAILED_ONCE]),
     (SagaTakenOver("w2", "w1"), [FAILED_ONCE]),

@@ -21,9 +21,10 @@ from saga_es.core.events import (
     StepFailed,
     StepStarted,
 )
+from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import Completed, Direction, Fact, Outcome, Rejected, RetryDue, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy, StepPlan
-from saga_es.core.state import SagaState, SagaStatus, evolve, fold, open_intents
+from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
 from tests.unit.story import NOW, ONCE, SAGA_ID, START, STARTED, THRICE, a_plan, action, given, undo
 
 NO = Rejected("no")
@@ -193,7 +194,7 @@ def check_order(state: SagaState, event: SagaEvent) -> None:
             assert done.issuperset(state.plan.after(step))
         case CompensationStarted(step):
             assert state.status is SagaStatus.COMPENSATING
-            assert not state.actions_out
+            assert all(one.status is not StepStatus.IN_PROGRESS for one in state.steps.values())
             assert step in state.effects
             standing = {name for name in state.effects if state.plan.step(name).compensation}
             assert standing.isdisjoint(state.plan.behind(step))

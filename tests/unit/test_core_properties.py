@@ -20,9 +20,10 @@ from saga_es.core.events import (
     StepFailed,
     StepStarted,
 )
+from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import Completed, Outcome, OwnerGone, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy
-from saga_es.core.state import SagaState, SagaStatus, StepStatus, evolve, fold, open_intents
+from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
 from saga_es.store.codec import SAGA, Codec
 from tests.unit.story import NOW, SAGA_ID, Journey, a_plan, a_step, drive
 
@@ -206,12 +207,10 @@ def test_a_takeover_at_any_append_changes_the_owner_and_puts_in_doubt_what_is_ou
         state = fold(turn.before, turn.events)
         taken = fold(state, decide(state, OwnerGone("w2"), NOW))
         assert open_intents(taken) == open_intents(state)
-        steps = {
-            name: msgspec.structs.replace(
-                step, in_doubt=step.in_doubt or (step.status is StepStatus.IN_PROGRESS and step.waiting is None)
-            )
-            for name, step in state.steps.items()
-        }
+        steps = {}
+        for name, step in state.steps.items():
+            was_out = step.status is StepStatus.IN_PROGRESS and step.waiting is None
+            steps[name] = msgspec.structs.replace(step, in_doubt=step.in_doubt or was_out, interrupted=was_out)
         assert taken == msgspec.structs.replace(state, owner="w2", version=state.version + 1, steps=steps)
 
 

@@ -9,11 +9,21 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from saga_es.core.decide import decide
-from saga_es.core.events import SagaAborted, SagaCompensated, SagaEvent, StepFailed, StepStarted
+from saga_es.core.events import (
+    CompensationFailed,
+    CompensationStarted,
+    SagaAborted,
+    SagaCompensated,
+    SagaEvent,
+    SagaFailed,
+    StepFailed,
+    StepStarted,
+)
+from saga_es.core.evolve import fold
 from saga_es.core.facts import Completed, Direction, Outcome, RetryDue, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
-from saga_es.core.state import SagaState, fold, open_intents
-from tests.unit.story import NOW, STARTED, a_plan, a_step, action, drive, given, seconds
+from saga_es.core.state import SagaState, open_intents
+from tests.unit.story import NOW, STARTED, a_plan, a_step, action, done, drive, given, seconds, undo
 
 EVEN = RetryPolicy(attempts=9, first_delay_s=1, factor=3, cap_s=20, jitter=0)
 
@@ -200,3 +210,49 @@ def test_a_wait_that_no_calendar_has_is_refused(wait: dict[str, float]) -> None:
     """Such a date would fail when it is computed, and so is refused when it is written."""
     with pytest.raises(ValueError, match=r"must be at most 31622400 \(a year\)"):
         RetryPolicy(**wait)  # type: ignore[arg-type]  # one name or the other
+
+
+# ── Errors after which no attempt follows ────────────────────────────────────────────────────────────────
+
+GIVES_UP = RetryPolicy(attempts=3, first_delay_s=1, jitter=0, give_up_on=("LookupError", "HTTP 501"))
+A = a_plan(a_step("a", retry=GIVES_UP, compensation=GIVES_UP))
+
+
+@pytest.mark.parametrize("kinds", [("KeyError", "LookupError", "Exception"), ("HTTP 501",)])
+def test_an_error_that_the_policy_gives_up_on_is_not_tried_again(kinds: tuple[str, ...]) -> None:
+    """Known by its class, by one that this is derived from, or by the answer; in doubt, it is undone all the same."""
+    story = given(STARTED, StepStarted("a", 1), plan=A).when(action("a", Unknown("x", kinds)))
+    story.then(StepFailed("a", 1, "unknown", "x"), SagaAborted("a", "x"), CompensationStarted("a", 1))
+
+
+@pytest.mark.parametrize("kinds", [(), ("ValueError", "Exception"), ("HTTP 500",)])
+def test_any_other_error_is_tried_again(kinds: tuple[str, ...]) -> None:
+    """As often as the policy says."""
+    given(STARTED, StepStarted("a", 1), plan=A).when(action("a", Unknown("x", kinds))).then(
+        StepFailed("a", 1, "unknown", "x", seconds(1))
+    )
+
+
+def test_what_was_not_available_and_is_given_up_on_leaves_nothing_to_undo() -> None:
+    """Giving up says nothing about what happened."""
+    story = given(STARTED, StepStarted("a", 1), plan=A).when(action("a", Unavailable("x", 60, ("HTTP 501",))))
+    story.then(StepFailed("a", 1, "unavailable", "x"), SagaAborted("a", "x"), SagaCompensated())
+
+
+def test_a_compensation_gives_up_on_errors_of_its_own() -> None:
+    """Then a person is needed, after one attempt."""
+    turned: list[SagaEvent] = [STARTED, StepStarted("a", 1), StepFailed("a", 1, "unknown", "x"), SagaAborted("a", "x")]
+    story = given(*turned, CompensationStarted("a", 1), plan=A).when(undo("a", Unknown("gone", ("HTTP 501",))))
+    reason = "the compensation of step 'a' was given up after attempt 1 of 3: gone"
+    story.then(CompensationFailed("a", 1, "unknown", "gone"), SagaFailed(reason))
+
+
+def test_a_step_that_must_succeed_gives_up_on_them_too() -> None:
+    """To try for ever what cannot succeed helps nobody: a person is needed."""
+    plan = a_plan(
+        a_step("pay", kind="pivot", compensation=None),
+        a_step("ship", kind="retriable", compensation=None, retry=GIVES_UP),
+    )
+    story = given(STARTED, *done("pay"), StepStarted("ship", 1), plan=plan)
+    story.when(action("ship", Unknown("x", ("HTTP 501",))))
+    assert isinstance(story.decided[-1], SagaFailed)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from saga_es.core.plan import BACKWARD, FORWARD, Plan, RetryPolicy, StepPlan, plan_id
-from saga_es.definition import NAME_LIMIT, Saga, needs
+from saga_es.definition import Saga
 from saga_es.errors import DefinitionError, SagaError
 from saga_es.request import Participant, Request
+from saga_es.steps import NAME_LIMIT, Step, needs
 
 BOX_OFFICE = Participant("box_office")
 TWICE = RetryPolicy(attempts=2)
@@ -39,6 +40,12 @@ def an_order() -> Saga:
     return order
 
 
+def the_step(saga: Saga, name: str) -> Step:
+    step = saga.written(name)
+    assert step is not None
+    return step
+
+
 # ── Functions ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -65,11 +72,11 @@ def test_a_definition_knows_what_each_step_calls() -> None:
     saga = Saga("s")
     saga.step(nothing)
     undo = saga.compensates(nothing, retry=TWICE)(lambda: None)
-    assert saga.callee("nothing", compensation=False) is nothing
-    assert saga.callee("nothing", compensation=True) is undo
+    assert the_step(saga, "nothing").action is nothing
+    assert the_step(saga, "nothing").compensation is undo
     assert saga.plan.step("nothing").compensation == TWICE
-    assert saga.callee("gone", compensation=False) is None
-    assert an_order().callee("charge", compensation=True) is None
+    assert saga.written("gone") is None
+    assert the_step(an_order(), "charge").compensation is None
 
 
 def test_a_function_says_what_it_needs_by_its_parameters() -> None:
@@ -112,8 +119,8 @@ def test_a_step_can_be_a_request() -> None:
     undo = BOX_OFFICE.delete("/seats/{action_key}")
     saga.request("seat", action, compensation=undo, retry=TWICE, compensation_retry=TWICE, timeout_s=3)
     assert saga.plan.steps == (StepPlan(name="seat", title="Seat", retry=TWICE, compensation=TWICE, timeout_s=3),)
-    assert saga.callee("seat", compensation=False) is action
-    assert saga.callee("seat", compensation=True) is undo
+    assert the_step(saga, "seat").action is action
+    assert the_step(saga, "seat").compensation is undo
 
 
 def test_a_participant_makes_requests_of_each_method() -> None:

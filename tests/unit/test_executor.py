@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
-from saga_es.definition import Callee
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.request import Participant
 from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError
+from saga_es.steps import Callee
 
 PATIENCE_S = 5.0
 DESK = Participant("desk")
@@ -220,11 +220,11 @@ def cancel(_: object) -> None:
         (step, outcome)
         for plain, outcome in [
             (refuse, Rejected("sold out")),
-            (not_now, Unavailable("busy", 3)),
-            (stumble, Unknown("ValueError: oops")),
-            (leave, Unknown("SystemExit: 3")),
-            (interrupt, Unknown("KeyboardInterrupt: ")),
-            (cancel, Unknown("CancelledError: ")),
+            (not_now, Unavailable("busy", 3, ("StepUnavailable", "SagaError", "Exception"))),
+            (stumble, Unknown("ValueError: oops", ("ValueError", "Exception"))),
+            (leave, Unknown("SystemExit: 3", ("SystemExit",))),
+            (interrupt, Unknown("KeyboardInterrupt: ", ("KeyboardInterrupt",))),
+            (cancel, Unknown("CancelledError: ", ("CancelledError",))),
         ]
         for step in sync_and_async(plain)
     ],
@@ -267,7 +267,8 @@ def test_an_async_step_is_stopped_when_its_time_is_over(executor: Executor) -> N
         finally:
             ended.set()
 
-    assert outcome_of(executor, step, timeout_s=0.05) == Unknown("TimeoutError: ")
+    late = Unknown("TimeoutError: ", ("TimeoutError", "OSError", "Exception"))
+    assert outcome_of(executor, step, timeout_s=0.05) == late
     assert ended.wait(PATIENCE_S)
 
 
@@ -324,8 +325,8 @@ def test_a_request_without_a_body_has_no_content_type(executor: Executor, desk: 
         (Answer(201, {}, b'{"id": 7}'), Completed({"id": 7})),
         (Answer(204, {}, b""), Completed(None)),
         (Answer(409, {}, b'{"detail": "sold out"}'), Rejected("HTTP 409: sold out")),
-        (Answer(429, {"retry-after": "3"}, b""), Unavailable("HTTP 429: no body", 3.0)),
-        (Answer(503, {"retry-after": "3"}, b"down"), Unknown("HTTP 503: down")),
+        (Answer(429, {"retry-after": "3"}, b""), Unavailable("HTTP 429: no body", 3.0, ("HTTP 429",))),
+        (Answer(503, {"retry-after": "3"}, b"down"), Unknown("HTTP 503: down", ("HTTP 503",))),
         (NotSentError("refused"), Unavailable("refused")),
         (AnswerLostError("reset"), Unknown("reset")),
         (
@@ -360,3 +361,39 @@ def test_a_request_that_cannot_be_made_is_an_outcome(executor: Executor, desk: D
     outcome = outcome_of(executor, DESK.delete("/seats/{input[gone]}"))
     assert isinstance(outcome, Unknown | Unavailable | Rejected)
     assert desk.sent == []
+
+
+# ── Asking whether it has happened ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer(200, {}, b'{"seat": 7}'), Completed({"seat": 7})),
+        (Answer(404, {}, b""), Rejected("HTTP 404: no body")),
+        (Answer(410, {}, b""), Rejected("HTTP 410: no body")),
+        (Answer(401, {}, b""), Unknown("HTTP 401: no body", ("HTTP 401",))),
+        (Answer(405, {}, b""), Unknown("HTTP 405: no body", ("HTTP 405",))),
+        (Answer(503, {}, b""), Unknown("HTTP 503: no body", ("HTTP 503",))),
+    ],
+    ids=["200", "404", "410", "401", "405", "503"],
+)
+def test_only_not_found_and_gone_say_that_it_has_not_happened(
+    executor: Executor, desk: Desk, answer: Answer, outcome: Outcome
+) -> None:
+    """A question that was refused was not answered: the step is still in doubt, and not left standing."""
+    desk.answer = answer
+    assert probed(executor, "/seats/{key}") == outcome
+
+
+def test_a_question_that_cannot_be_asked_is_not_answered(executor: Executor, desk: Desk) -> None:
+    """It says nothing about the call."""
+    assert isinstance(probed(executor, "/seats/{input[nothing]}"), Unknown)
+    assert desk.sent == []
+
+
+def probed(executor: Executor, path: str) -> Outcome:
+    returned: SimpleQueue[Outcome] = SimpleQueue()
+    call = Call("saga-1", "seat", Direction.PROBE, 1, DESK.get(path), "k-1", GIVEN, PATIENCE_S)
+    executor.perform(call, lambda _call, outcome: returned.put(outcome))
+    return returned.get(timeout=PATIENCE_S)

@@ -39,12 +39,12 @@ def test_an_idempotency_key_is_the_same_for_ever() -> None:
 
 
 def test_each_call_of_a_saga_has_its_own_key() -> None:
-    """The saga, the step and the direction each make another."""
+    """The saga, the step, and whether it is done or undone, each make another; a probe asks by the action's."""
     keys = {
         idempotency_key(saga_id, step, direction)
         for saga_id in (SAGA_ID, new_id())
         for step in ("event", "venue")
-        for direction in Direction
+        for direction in (Direction.ACTION, Direction.COMPENSATION)
     }
     assert len(keys) == 8
 

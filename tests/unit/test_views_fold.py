@@ -12,29 +12,63 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from saga_es.core.events import (
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
+    CompensationSkipped,
     CompensationStarted,
+    InputReplaced,
+    ProbeAnswered,
+    ProbeStarted,
+    RetryOrdered,
     SagaAborted,
+    SagaBegan,
+    SagaCancelled,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
     SagaFailed,
+    SagaPaused,
+    SagaReopened,
+    SagaResolved,
+    SagaResumed,
     SagaStarted,
     SagaTakenOver,
+    SignalReceived,
     StepCompleted,
     StepFailed,
+    StepFannedOut,
+    StepSkipped,
     StepStarted,
+    WaitStarted,
 )
-from saga_es.core.facts import Completed, Outcome, Rejected, Unavailable, Unknown
-from saga_es.core.state import SagaState, fold
+from saga_es.core.evolve import fold
+from saga_es.core.facts import (
+    Cancel,
+    CannotGoOn,
+    Completed,
+    Fact,
+    Outcome,
+    OwnerGone,
+    Pause,
+    Rejected,
+    Resolve,
+    Resume,
+    Retry,
+    Revoke,
+    Unavailable,
+    Unknown,
+)
+from saga_es.core.state import SagaState
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Recorded
 from saga_es.store.saga_view import saga_view, sagas
+from saga_es.store.tags import tag_view
 from saga_es.store.views import Change, View
-from tests.unit.story import ABC, SAGA_ID, drive, failing
+from tests.unit.story import ABC, SAGA_ID, STARTED, action, done, drive, failing, given, undo
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
+LATER = AT + timedelta(hours=1)
 
 
 def recorded(events: list[Any], category: str = SAGA) -> list[Recorded]:
@@ -142,40 +176,54 @@ def test_later_events_alone_set_only_their_columns() -> None:
 
 # ── The view of sagas ────────────────────────────────────────────────────────────────────────────────────
 
+BLANK = {
+    "name": "order",
+    "plan_id": "plan-1",
+    "status": "PENDING",
+    "owner": None,
+    "paused": False,
+    "parent": None,
+    "current_step": None,
+    "error": None,
+    "created_at": AT,
+}
 COLUMNS: list[tuple[SagaEvent, dict[str, Any]]] = [
-    (
-        SagaStarted("order", "plan-1", {"n": 1}, "w1"),
-        {
-            "name": "order",
-            "plan_id": "plan-1",
-            "status": "IN_PROGRESS",
-            "owner": "w1",
-            "current_step": None,
-            "error": None,
-            "created_at": AT,
-        },
-    ),
-    (
-        SagaStarted("order", "plan-1", {}, None),
-        {
-            "name": "order",
-            "plan_id": "plan-1",
-            "status": "PENDING",
-            "owner": None,
-            "current_step": None,
-            "error": None,
-            "created_at": AT,
-        },
-    ),
-    (SagaTakenOver("w2", None), {"owner": "w2", "status": "IN_PROGRESS"}),
+    (SagaStarted("order", "plan-1", {"n": 1}, "w1"), {**BLANK, "status": "IN_PROGRESS", "owner": "w1"}),
+    (SagaStarted("order", "plan-1", {}, None, {"customer": "7"}), BLANK),
+    (SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), {**BLANK, "owner": "w1"}),
+    (SagaStarted("order", "plan-1", {}, parent="saga-0"), {**BLANK, "parent": "saga-0"}),
+    (SagaBegan(), {"status": "IN_PROGRESS"}),
+    (SagaTakenOver("w2", None), {"owner": "w2"}),
     (SagaTakenOver("w2", "w1"), {"owner": "w2"}),
     (StepStarted("a", 2), {"current_step": "a"}),
     (StepCompleted("a", 1), {}),
+    (StepSkipped("a"), {}),
     (StepFailed("a", 1, "unknown", "lost", AT), {}),
+    (StepFannedOut("a", 2), {}),
+    (WaitStarted("a", LATER), {"current_step": "a"}),
+    (SignalReceived("a"), {}),
+    (ChildStarted("a", "pay", "saga-2", {}), {"current_step": "a"}),
+    (ProbeStarted("a", 1), {}),
+    (ProbeAnswered("a"), {}),
     (SagaAborted("a", "no"), {"status": "COMPENSATING", "error": "no"}),
+    (SagaCancelled("ada", "a typo"), {"status": "COMPENSATING", "error": "cancelled by ada: a typo", "paused": False}),
     (CompensationStarted("a", 1), {"current_step": "a"}),
     (CompensationCompleted("a"), {}),
     (CompensationFailed("a", 1, "unknown", "lost", AT), {}),
+    (CompensationSkipped("a", "ada", "by hand"), {}),
+    (SagaPaused("ada", "lunch"), {"paused": True}),
+    (SagaResumed("ada", "back"), {"paused": False}),
+    (RetryOrdered("ada", "now", AT), {}),
+    (InputReplaced("a", {}, "ada", "a typo"), {}),
+    (
+        SagaReopened("IN_PROGRESS", "ada", "again", AT),
+        {"status": "IN_PROGRESS", "owner": None, "error": None, "paused": False},
+    ),
+    (
+        SagaReopened("COMPENSATING", "ada", "again", AT, "no"),
+        {"status": "COMPENSATING", "owner": None, "error": "no", "paused": False},
+    ),
+    (SagaResolved("COMPENSATED", "ada", "by hand"), {"status": "COMPENSATED", "paused": False}),
     (SagaCompleted(), {"status": "COMPLETED", "current_step": None}),
     (SagaCompensated(), {"status": "COMPENSATED", "current_step": None}),
     (SagaFailed("why"), {"status": "FAILED", "error": "why"}),
@@ -207,17 +255,58 @@ def test_a_started_saga_shows_where_it_is() -> None:
     assert (row["current_step"], row["created_at"], row["updated_at"]) == ("a", AT, AT + timedelta(seconds=1))
 
 
-@pytest.mark.parametrize("outcome", [Completed(1), Rejected("no"), Unavailable("busy"), Unknown("lost")])
-@pytest.mark.parametrize("step", ["a", "c"])
-def test_the_row_says_what_the_state_says(step: str, outcome: Outcome) -> None:
-    """After every event of a saga's life: status, owner, plan and error are those of the fold."""
-    log = drive(ABC, failing(step, outcome)).log
+def assert_the_row_says_what_the_state_says(log: list[SagaEvent]) -> None:
+    """After every event: status, owner, plan, pause, parent and error are those of the fold."""
     for length in range(1, len(log) + 1):
         row = saga_view.fold(recorded(log)[:length])
         state = fold(SagaState(SAGA_ID, ABC), log[:length])
         assert row is not None
         assert (row["status"], row["owner"], row["plan_id"]) == (state.status, state.owner, state.plan_id)
-        assert row["error"] == state.error
+        assert (row["error"], row["parent"]) == (state.error, state.parent)
+        assert row["paused"] is (state.paused is not None)
+
+
+@pytest.mark.parametrize("outcome", [Completed(1), Rejected("no"), Unavailable("busy"), Unknown("lost")])
+@pytest.mark.parametrize("step", ["a", "c"])
+def test_the_row_says_what_the_state_says(step: str, outcome: Outcome) -> None:
+    """All along a saga's life."""
+    assert_the_row_says_what_the_state_says(drive(ABC, failing(step, outcome)).log)
+
+
+BY_ADA = ("ada", "because")
+STUCK = undo("a", Rejected("no"))
+ORDERED: dict[str, list[Fact]] = {
+    "paused, taken over, resumed": [Pause(*BY_ADA), OwnerGone("w2"), Resume(*BY_ADA)],
+    "paused, cancelled": [Pause(*BY_ADA), Cancel(*BY_ADA), action("b", Rejected("no"))],
+    "failed while paused": [Pause(*BY_ADA), action("b", Rejected("no")), Resume(*BY_ADA)],
+    "could not go on, and did": [CannotGoOn("gone"), Retry(*BY_ADA), OwnerGone("w2"), action("b", Rejected("no"))],
+    "stuck while paused": [Pause(*BY_ADA), CannotGoOn("gone"), Retry(*BY_ADA), OwnerGone("w2")],
+    "its compensation was stuck": [action("b", Rejected("full")), STUCK, Retry(*BY_ADA), OwnerGone("w2")],
+    "set right by hand": [action("b", Rejected("full")), STUCK, Resolve(*BY_ADA)],
+    "done, and undone with its parent": [
+        *(action("b", Completed()), action("c", Completed()), Revoke("saga-0", "it turned round"), OwnerGone("w2")),
+        *(undo(step, Completed()) for step in "cba"),
+    ],
+}
+
+
+@pytest.mark.parametrize("facts", ORDERED.values(), ids=ORDERED.keys())
+@pytest.mark.parametrize("parent", [None, "saga-0"])
+def test_it_does_so_too_when_somebody_gives_orders(parent: str | None, facts: list[Fact]) -> None:
+    """Pauses, cancels, what was FAILED and goes on, what was set right by hand, what is undone after its end."""
+    log = [SagaStarted("order", "plan-1", {}, "w1", parent=parent), *done("a"), StepStarted("b", 1)]
+    story = given(*log)
+    for fact in facts:
+        log += story.when(fact).decided
+        assert story.decided, f"{fact} changes something"
+    assert_the_row_says_what_the_state_says(log)
+
+
+def test_a_saga_that_waits_for_its_time_is_pending_until_it_begins() -> None:
+    """Although a worker has it."""
+    assert_the_row_says_what_the_state_says(
+        [SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), SagaTakenOver("w2", "w1"), SagaBegan()]
+    )
 
 
 @for_all(st.integers(0, 20), st.sampled_from([Completed(1), Rejected("no"), Unavailable("busy"), Unknown("lost")]))
@@ -228,3 +317,22 @@ def test_the_row_does_not_depend_on_how_the_events_were_batched(cut: int, outcom
     assert first is not None
     assert rest is not None
     assert {**first, **rest} == saga_view.fold(whole)
+
+
+# ── The view of tags ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_tag_of_a_saga_is_a_row() -> None:
+    """With the instant of its start, by which sagas are listed."""
+    started = SagaStarted("order", "plan-1", {}, "w1", {"customer": "7", "shop": "Köln"})
+    assert tag_view.rows(Recorded(SAGA_ID, SAGA, 1, started, AT)) == [
+        {"saga_id": SAGA_ID, "name": "customer", "value": "7", "created_at": AT},
+        {"saga_id": SAGA_ID, "name": "shop", "value": "Köln", "created_at": AT},
+    ]
+
+
+def test_a_saga_without_tags_has_no_rows() -> None:
+    """And no event after its start adds any."""
+    events = [event for event, _ in COLUMNS if not isinstance(event, SagaStarted)]
+    for event in (STARTED, *events):
+        assert list(tag_view.rows(Recorded(SAGA_ID, SAGA, 1, event, AT))) == []

@@ -1,0 +1,28 @@
+"""The bells: where a worker looks whether somebody gave an order to one of its sagas.
+
+Revision: 0002, after 0001
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from saga_es.store.tables import key_text
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        "saga_bells",
+        sa.Column("saga_id", key_text(64), primary_key=True),
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    )
+
+
+def downgrade() -> None:
+    """Drop it; orders that nobody heard yet wait for the next start of a worker."""
+    op.drop_table("saga_bells")

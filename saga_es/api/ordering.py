@@ -1,0 +1,228 @@
+"""What people and other services may ask of a saga that exists: orders, signals, and why it is not moving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import msgspec
+from flask import Response, request
+from marshmallow import Schema, fields, validate
+
+from saga_es.api.execution import KEY_LIMIT, given_key
+from saga_es.api.fields import Text
+from saga_es.api.problems import Problem
+from saga_es.api.responses import json_response, node
+from saga_es.api.sagas import SagaSchema, blueprint, story_of
+from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
+from saga_es.core.orders import preview
+from saga_es.core.state import SagaStatus
+from saga_es.errors import BadStreamId, NotFound
+from saga_es.explaining import explained
+from saga_es.runtime.orders import LONGEST_WORDS
+
+Body = dict[str, Any]
+
+saga_blueprint = blueprint
+"""Everything about sagas: reading them, and what is added here."""
+
+
+class OrderSchema(Schema):
+    """Who gives an order, and why: both stand in the log for ever."""
+
+    actor = Text(required=True)
+    reason = Text(LONGEST_WORDS, required=True)
+
+
+class StepOrderSchema(OrderSchema):
+    """An order about one step."""
+
+    step = Text(required=True, metadata={"description": "The step's key; of a part `key[index]`."})
+
+
+class InputOrderSchema(StepOrderSchema):
+    """Another input for a step."""
+
+    input = fields.Dict(required=True, keys=fields.String(), values=fields.Raw(allow_none=True))
+
+
+class ResolveSchema(OrderSchema):
+    """How a saga has ended by hand."""
+
+    status = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.OneOf([SagaStatus.COMPLETED, SagaStatus.COMPENSATED]),
+        metadata={"description": "Left out: COMPENSATED when it had turned round, otherwise COMPLETED."},
+    )
+
+
+class UndoingSchema(Schema):
+    """One step that a cancel would compensate."""
+
+    step = fields.String(required=True)
+    title = fields.String(required=True)
+    why = fields.String(required=True, metadata={"description": "done, in doubt, or out: its answer is awaited first"})
+
+
+class PreviewSchema(Schema):
+    """What a cancel would compensate, in the order in which it would begin to."""
+
+    transaction_id = fields.String(required=True)
+    would_compensate = fields.List(fields.Nested(UndoingSchema), required=True)
+
+
+class SignalledSchema(Schema):
+    """A signal that was recorded."""
+
+    transaction_id = fields.String(required=True)
+    signal = fields.String(required=True)
+    status = fields.String(required=True)
+    version = fields.Integer(required=True)
+
+
+class ExplanationSchema(Schema):
+    """Why a saga is not moving, or how it has ended."""
+
+    transaction_id = fields.String(required=True)
+    status = fields.String(required=True)
+    sentence = fields.String(required=True)
+    reasons = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": 'Each completes "The saga …"; the most important first.'},
+    )
+
+
+# ── Orders ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _order(name: str, schema: type[Schema] = OrderSchema) -> Callable[[Callable[[Body], Order]], Any]:
+    """Make a route that gives the order which the decorated function makes of a body."""
+
+    def decorate(made_of: Callable[[Body], Order]) -> Any:
+        @blueprint.post(f"/<string:transaction_id>/orders/{name}")
+        @blueprint.arguments(schema)
+        @blueprint.response(200, SagaSchema)
+        @blueprint.alt_response(404, "NOT_FOUND")
+        @blueprint.alt_response(409, "CONFLICT")
+        @wraps(made_of)
+        def route(body: Body, transaction_id: str) -> Response:
+            _give(transaction_id, made_of(body))
+            return json_response(story_of(transaction_id))
+
+        return route
+
+    return decorate
+
+
+def _give(transaction_id: str, order: Order) -> None:
+    try:
+        node().engine.order(transaction_id, order)
+    except BadStreamId as error:  # an id that the log does not take is no saga's
+        raise NotFound(transaction_id) from error
+
+
+@_order("cancel")
+def cancel(body: Body) -> Order:
+    """Have a saga turn round: what was done is compensated, last first."""
+    return Cancel(**body)
+
+
+@_order("pause")
+def pause(body: Body) -> Order:
+    """Have a saga begin nothing more until it is resumed; what is under way is heard."""
+    return Pause(**body)
+
+
+@_order("resume")
+def resume(body: Body) -> Order:
+    """Have a saga go on after a pause."""
+    return Resume(**body)
+
+
+@_order("retry")
+def retry(body: Body) -> Order:
+    """Have tried at once what waits to be tried again; of a FAILED saga, what was given up."""
+    return Retry(**body)
+
+
+@_order("skip", StepOrderSchema)
+def skip(body: Body) -> Order:
+    """Of a FAILED saga: take a step that stands in its way, or its compensation, for done, and go on."""
+    return Skip(**body)
+
+
+@_order("replace-input", InputOrderSchema)
+def replace_input(body: Body) -> Order:
+    """Of a FAILED saga: give a step that stands in its way another input, and try it again."""
+    return ReplaceInput(**body)
+
+
+@_order("resolve", ResolveSchema)
+def resolve(body: Body) -> Order:
+    """Of a FAILED saga: say that it was set right by hand, and how it ended."""
+    return Resolve(**body)
+
+
+@blueprint.get("/<string:transaction_id>/orders/cancel")
+@blueprint.response(200, PreviewSchema)
+@blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(409, "CONFLICT")
+def preview_cancel(transaction_id: str) -> Response:
+    """What a cancel would compensate, in order; nothing is changed by asking."""
+    state = node().sagas.find(transaction_id)
+    if state is None:
+        raise NotFound(transaction_id)
+    return json_response({"transaction_id": transaction_id, "would_compensate": preview(state)})
+
+
+# ── Signals ──────────────────────────────────────────────────────────────────────────────────────────────
+
+_SIGNAL: Body = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LIMIT},
+            "description": "The same key twice is one signal.",
+        }
+    ],
+    "requestBody": {
+        "description": "What the signal carries, and so the result of the step: any JSON. Left out: null.",
+        "content": {"application/json": {"schema": {}}},
+    },
+}
+
+
+@blueprint.post("/<string:transaction_id>/signals/<string:signal>")
+@blueprint.doc(**_SIGNAL)
+@blueprint.response(202, SignalledSchema)
+@blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(409, "CONFLICT")
+def give_signal(transaction_id: str, signal: str) -> Response:
+    """Give a saga the signal that its step of this name waits for, or will; one that comes early is kept."""
+    _give(transaction_id, Give(signal, _payload(), given_key()))
+    story = story_of(transaction_id)
+    about = {"transaction_id": transaction_id, "signal": signal, "status": story.status, "version": story.version}
+    return json_response(about, 202)
+
+
+def _payload() -> Any:
+    body = request.get_data()
+    try:
+        return msgspec.json.decode(body) if body else None
+    except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
+        raise Problem(400, f"the body is no JSON: {error}") from error
+
+
+# ── Why ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@blueprint.get("/<string:transaction_id>/explain")
+@blueprint.response(200, ExplanationSchema)
+@blueprint.alt_response(404, "NOT_FOUND")
+def explain(transaction_id: str) -> Response:
+    """Why a saga is not moving, or how it has ended, in one sentence."""
+    return json_response(explained(node(), transaction_id))

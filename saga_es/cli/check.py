@@ -1,0 +1,59 @@
+"""`saga-es check`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from saga_es.cli.options import MISMATCH, as_json_option, reading, settings_options
+from saga_es.definition import family
+from saga_es.runtime.compatibility import Comparison, Group, Version, compare
+from saga_es.runtime.missing import Verdict
+from saga_es.settings import Settings
+
+_WORDS = {
+    Verdict.GOES_ON: "go on",
+    Verdict.MAY_FAIL: "go on, but end FAILED if they turn round or an answer is lost",
+    Verdict.FAILS: "would end FAILED",
+    Verdict.WAITS: "would wait for a worker that knows them",
+    Verdict.UNREADABLE: "cannot be read",
+}
+
+
+@click.command(short_help="Which unfinished sagas go on with this code; exit 7 if some would not.")
+@settings_options(as_json_option)
+def check(settings: Settings, as_json: bool) -> None:
+    """Compare the code with the log: which unfinished sagas go on with it, and which would not.
+
+    Run it with the new code before that is rolled out. A saga goes on under the plan it started with, and needs the
+    code of the steps that it has not passed, and of the compensations of those that it has. Exit 0 when all go on;
+    7 when some would end FAILED, or would if they turned round, or would wait for ever, or cannot be read.
+    """
+    with reading(settings) as node:
+        definitions = {saga.name: saga for saga in family(node.app.sagas)}
+        compared = compare(node.database, node.sagas, definitions)
+    click.echo(msgspec.json.encode(compared) if as_json else "\n".join(_lines(compared)))
+    if not compared.goes_on:
+        sys.exit(MISMATCH)
+
+
+def _lines(compared: Comparison) -> list[str]:
+    versions = [line for version in compared.versions for line in _version(version)]
+    return versions or ["No unfinished sagas."]
+
+
+def _version(version: Version) -> list[str]:
+    which = "the present version" if version.is_present else "another version"
+    heading = f"{version.saga}  {version.plan_id}  {which}, {version.sagas} unfinished"
+    return [heading, *(line for group in version.groups for line in _group(group))]
+
+
+def _group(group: Group) -> list[str]:
+    lines = [f"  {group.sagas:>6}  {_WORDS[group.verdict]}"]
+    if group.verdict is Verdict.GOES_ON:
+        return lines
+    lines += [f"          {why}" for why in group.missing]
+    more = group.sagas - len(group.saga_ids)
+    return [*lines, *(f"          {id_}" for id_ in group.saga_ids), *([f"          and {more} more"] if more else [])]

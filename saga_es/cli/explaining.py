@@ -1,0 +1,18 @@
+"""`saga-es explain`."""
+
+from __future__ import annotations
+
+import click
+
+from saga_es import terminal
+from saga_es.cli.options import as_json_option, reading, settings_options
+from saga_es.explaining import explained
+from saga_es.settings import Settings
+
+
+@click.command(short_help="Say why a saga is not moving.")
+@settings_options(click.argument("saga_id", metavar="ID"), as_json_option)
+def explain(settings: Settings, saga_id: str, as_json: bool) -> None:
+    """Say in one sentence why a saga is not moving, or how it has ended."""
+    with reading(settings) as node:
+        terminal.show_explanation(explained(node, saga_id), as_json=as_json)

@@ -1,0 +1,93 @@
+"""What every command has in common: settings, exit codes, and how errors are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from saga_es.bootstrap import Node, load_app
+from saga_es.errors import NotFound, NotMigrated, SagaError, SettingsError, StoreUnavailable
+from saga_es.logs import configure_logs
+from saga_es.settings import Settings
+from saga_es.store import migrate
+from saga_es.store.pages import BadCursorError
+
+OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8
+
+errors = Console(stderr=True, highlight=False)
+
+_SETTINGS = [
+    click.option("--database-url", metavar="URL", help="Where the log is.  [default: sqlite:///saga_es.db]"),
+    click.option("--app", metavar="MODULE", help="The application.  [default: that of the nearest pyproject.toml]"),
+    click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
+]
+SERVING = [
+    click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
+    click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
+    click.option("--threads", metavar="NUMBER", help="Requests served at once.  [default: 8]"),
+    click.option("--call-threads", metavar="NUMBER", help="Calls to participants at once.  [default: 32]"),
+    click.option("--lease-s", metavar="SECONDS", help="A worker silent for so long is gone.  [default: 10]"),
+    click.option("--payload-limit", metavar="BYTES", help="Of a request, an input, a result.  [default: 1048576]"),
+    click.option("--execute-timeout-s", metavar="SECONDS", help="Then execute answers 202.  [default: 120]"),
+    click.option("--grace-s", metavar="SECONDS", help="For calls under way at a stop.  [default: 5]"),
+]
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the settings every command has, and these options; it is called with a `Settings` first."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            flags = {name: given.pop(name) for name in set(Settings.__struct_fields__) & set(given)}
+            inherited: dict[str, str] = click.get_current_context().obj or {}
+            with reported():
+                settings = Settings.load({**inherited, **{k: v for k, v in flags.items() if v is not None}})
+                configure_logs(settings.log_level)
+                command(settings, **given)
+
+        decorated: Callable[..., None] = run
+        for option in reversed([*more, *_SETTINGS]):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn every known error into one line on stderr and its exit code."""
+    try:
+        yield
+    except (StoreUnavailable, NotMigrated) as error:
+        fail(str(error), NO_DATABASE)
+    except NotFound as error:
+        fail(f"{error}; `saga-es list` shows the sagas there are", NOT_FOUND)
+    except (SettingsError, BadCursorError) as error:
+        fail(str(error), USAGE)
+    except SagaError as error:
+        fail(str(error), FAILURE)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why, and exit."""
+    errors.print(f"saga-es: {message}", markup=False, soft_wrap=True)
+    sys.exit(code)
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Node]:
+    """A node that only reads; the database must be migrated."""
+    node = Node(settings, load_app(settings.app))
+    try:
+        migrate.check(node.database)
+        yield node
+    finally:
+        node.database.close()

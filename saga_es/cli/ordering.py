@@ -1,0 +1,164 @@
+"""Orders and signals: `saga-es cancel`, `pause`, `resume`, `retry`, `skip`, `replace-input`, `resolve`, `signal`.
+
+No engine runs here. An order is recorded in the saga's stream, and whoever owns the saga goes on from there.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from typing import Any, Literal, NoReturn
+
+import click
+import msgspec
+
+from saga_es import terminal
+from saga_es.bootstrap import Node
+from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
+from saga_es.core.orders import preview
+from saga_es.core.state import SagaState, SagaStatus
+from saga_es.errors import NotFound
+from saga_es.explaining import explained
+from saga_es.runtime.orders import as_recorded
+from saga_es.settings import Settings
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run us as nobody it knows
+        return f"uid {os.getuid()}"
+
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+_ID = click.argument("saga_id", metavar="ID")
+_STEP = click.argument("step", metavar="STEP")
+_ACTOR = click.option("--actor", default=_user, metavar="NAME", help="Who you are.  [default: the system's user]")
+_REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the log for ever.")
+
+
+def _ordering(*more: Callable[[Any], Any]) -> Decorator:
+    """Give a command what every order takes, and these arguments and options."""
+    return settings_options(_ID, *more, _REASON, _ACTOR)
+
+
+@click.command(short_help="Give a saga a signal.")
+@settings_options(
+    _ID,
+    click.argument("name", metavar="NAME"),
+    click.option("--payload", metavar="JSON", help="What it carries, and so the result of the step.  [default: null]"),
+    click.option("--key", metavar="TEXT", help="The same key twice is one signal."),
+)
+def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key: str | None) -> None:
+    """Give a saga the signal that its step NAME waits for, or will."""
+    give = Give(name, None if payload is None else _json("--payload", payload), key)
+    _give(settings, saga_id, give, f"the signal {name}")
+
+
+@click.command(short_help="Have a saga turn round, and undo what was done.")
+@settings_options(
+    _ID,
+    click.option("--preview", "is_preview", is_flag=True, help="Only print what would be compensated, in order."),
+    click.option("--reason", metavar="TEXT", help="Why; it stands in the log for ever.  [required without --preview]"),
+    _ACTOR,
+    as_json_option,
+)
+def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | None, actor: str, as_json: bool) -> None:
+    """Have a saga turn round: what was done is compensated, last first."""
+    if is_preview:
+        with reading(settings) as node:
+            terminal.show_preview(saga_id, preview(_found(node, saga_id)), as_json=as_json)
+        return
+    if reason is None:
+        raise click.UsageError("Missing option '--reason'.")
+    _give(settings, saga_id, Cancel(actor, reason), "the cancellation")
+
+
+@click.command(short_help="Begin nothing more until resumed.")
+@_ordering()
+def pause(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
+    """Have a saga begin nothing more until it is resumed."""
+    _give(settings, saga_id, Pause(actor, reason), "the pause")
+
+
+@click.command(short_help="Go on after a pause.")
+@_ordering()
+def resume(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
+    """Have a saga go on after a pause."""
+    _give(settings, saga_id, Resume(actor, reason), "the end of the pause")
+
+
+@click.command(short_help="Try again at once.")
+@_ordering()
+def retry(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
+    """Try at once what waits to be tried again; of a FAILED saga, what was given up."""
+    _give(settings, saga_id, Retry(actor, reason), "the retry")
+
+
+@click.command(short_help="FAILED: leave a step out, and go on.")
+@_ordering(_STEP)
+def skip(settings: Settings, saga_id: str, step: str, reason: str, actor: str) -> None:
+    """Of a FAILED saga: take STEP, or its compensation, for done, and go on."""
+    _give(settings, saga_id, Skip(step, actor, reason), f"that step {step} is skipped")
+
+
+@click.command("replace-input", short_help="FAILED: give a step another input, and try it again.")
+@_ordering(_STEP, click.option("--input", "input_", required=True, metavar="JSON", help="The new input: an object."))
+def replace_input(settings: Settings, saga_id: str, step: str, input_: str, reason: str, actor: str) -> None:
+    """Of a FAILED saga: give STEP another input, and try it again."""
+    given = _json("--input", input_)
+    if not isinstance(given, dict):
+        _unusable("--input", "it is no JSON object")
+    _give(settings, saga_id, ReplaceInput(step, given, actor, reason), f"the new input of step {step}")
+
+
+@click.command(short_help="FAILED: say that it was set right by hand.")
+@_ordering(
+    click.option(
+        "--as",
+        "status",
+        type=click.Choice([SagaStatus.COMPLETED, SagaStatus.COMPENSATED], case_sensitive=False),
+        help="How it ended.  [default: COMPENSATED when it had turned round, otherwise COMPLETED]",
+    )
+)
+def resolve(
+    settings: Settings, saga_id: str, status: Literal["COMPLETED", "COMPENSATED"] | None, reason: str, actor: str
+) -> None:
+    """Of a FAILED saga: say that it was set right by hand."""
+    _give(settings, saga_id, Resolve(actor, reason, status), "the end by hand")
+
+
+ORDERS = (cancel, pause, resume, retry, skip, replace_input, resolve)
+
+
+# ── What they have in common ─────────────────────────────────────────────────────────────────────────────
+
+
+def _give(settings: Settings, saga_id: str, order: Order, what: str) -> None:
+    with reading(settings) as node:
+        state = _found(node, saga_id)
+        node.orders.give(saga_id, as_recorded(order, node.writer))
+        is_repeated = isinstance(order, Give) and (order.signal, order.key) in state.signal_keys
+        recorded = f"Recorded {what} before." if is_repeated else f"Recorded {what}."
+        click.echo(f"{recorded} {explained(node, saga_id).sentence}")
+
+
+def _found(node: Node, saga_id: str) -> SagaState:
+    state = node.sagas.find(saga_id)
+    if state is None:
+        raise NotFound(saga_id)
+    return state
+
+
+def _json(option: str, text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
+        _unusable(option, f"it is no JSON: {error}")
+
+
+def _unusable(option: str, why: str) -> NoReturn:
+    fail(f"{option}: {why}", USAGE)

@@ -1,0 +1,265 @@
+"""Evolve: what one more event makes of a saga's state. The only way a state comes to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import reduce
+from typing import Any, assert_never
+
+from msgspec.structs import replace
+
+from saga_es.core.events import (
+    ChildStarted,
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationSkipped,
+    CompensationStarted,
+    Failure,
+    InputReplaced,
+    ProbeAnswered,
+    ProbeStarted,
+    RetryOrdered,
+    SagaAborted,
+    SagaBegan,
+    SagaCancelled,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    SagaPaused,
+    SagaReopened,
+    SagaResolved,
+    SagaResumed,
+    SagaStarted,
+    SagaTakenOver,
+    SignalReceived,
+    StepCompleted,
+    StepFailed,
+    StepFannedOut,
+    StepSkipped,
+    StepStarted,
+    WaitStarted,
+)
+from saga_es.core.plan import Signal
+from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
+
+
+def fold(state: SagaState, events: Iterable[SagaEvent]) -> SagaState:
+    """The state after many more events."""
+    return reduce(evolve, events, state)
+
+
+def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
+    """The state after one more event."""
+    version = state.version + 1
+    match event:
+        case StepStarted(step, attempt):
+            return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, attempts=attempt, child=None)
+        case StepCompleted():
+            return _completed(state, event)
+        case StepFailed():
+            return _failed(state, event)
+        case CompensationStarted(step, attempt):
+            forgiven = state.step(step).forgiven if attempt > 1 else 0
+            counters = {"compensation_attempts": attempt, "forgiven": forgiven}
+            return _step(state, step, **_CALLED, **counters, status=StepStatus.COMPENSATING, stuck=False)
+        case CompensationCompleted(step) | CompensationSkipped(step):
+            return _undone(state, step)
+        case CompensationFailed(step, error=error, retry_at=retry_at):
+            return _step(state, step, error=error, waiting=event if retry_at else None, stuck=retry_at is None)
+        case StepSkipped(step):
+            skipped = _step(state, step, **_CALLED, status=StepStatus.SKIPPED, in_doubt=False, wait=None)
+            return _without_effect(skipped, step)
+        case StepFannedOut(step, size):
+            return replace(state, version=version, fan_outs={**state.fan_outs, step: size})
+        case WaitStarted(step):
+            return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, wait=event)
+        case ChildStarted(step):
+            return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, child=event)
+        case ProbeStarted(step):
+            return _step(state, step, probing=True, interrupted=False)
+        case ProbeAnswered():
+            return _probe_answered(state, event)
+        case SignalReceived(signal, payload, key):
+            signals = {**state.signals, signal: (*state.signals.get(signal, ()), payload)}
+            keys = state.signal_keys | ({(signal, key)} if key is not None else set())
+            return replace(state, version=version, signals=signals, signal_keys=keys)
+        case InputReplaced(step, input_):
+            return _step(state, step, input=input_)
+        case SagaStarted():
+            return _started(state, event)
+        case SagaTakenOver(worker):
+            return _taken_over(state, worker)
+        case SagaBegan():
+            return replace(state, version=version, status=SagaStatus.IN_PROGRESS)
+        case SagaAborted(step, error):
+            return _turned_round(state, step, error)
+        case SagaCancelled(actor, reason):
+            return replace(_turned_round(state, None, f"cancelled by {actor}: {reason}"), paused=None)
+        case SagaPaused():
+            return replace(state, version=version, paused=event)
+        case SagaResumed():
+            return replace(state, version=version, paused=None)
+        case RetryOrdered(at=at):
+            steps = {name: _due(step, at) for name, step in state.steps.items()}
+            return replace(state, version=version, steps=steps)
+        case SagaReopened():
+            return _reopened(state, event)
+        case SagaResolved(status):
+            return replace(state, version=version, status=SagaStatus(status), paused=None)
+        case SagaCompleted():
+            return replace(state, version=version, status=SagaStatus.COMPLETED)
+        case SagaCompensated():
+            return replace(state, version=version, status=SagaStatus.COMPENSATED)
+        case SagaFailed(reason):
+            return replace(state, version=version, status=SagaStatus.FAILED, error=reason)
+        case _:
+            assert_never(event)
+
+
+_CALLED: dict[str, Any] = {"waiting": None, "probing": False, "probed": False, "interrupted": False}
+"""What no longer holds of a step once it is called, or has answered."""
+
+
+def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
+    step = replace(state.step(name), **changes)
+    return replace(state, version=state.version + 1, steps={**state.steps, name: step})
+
+
+def _without_effect(state: SagaState, name: str) -> SagaState:
+    return replace(state, effects=tuple(effect for effect in state.effects if effect != name))
+
+
+def _with_effect(state: SagaState, name: str) -> SagaState:
+    return state if name in state.effects else replace(state, effects=(*state.effects, name))
+
+
+# ── Steps ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _completed(state: SagaState, completed: StepCompleted) -> SagaState:
+    name = completed.step
+    changes = {**_CALLED, "status": StepStatus.COMPLETED, "result": completed.result, "error": None}
+    done = _step(state, name, **changes, wait=None, in_doubt=False, forgiven=0)
+    if isinstance(state.plan.step(name).work, Signal):
+        done = replace(done, signals={**state.signals, name: state.signals.get(name, ())[1:]})
+    return _with_effect(done, name)
+
+
+def _failed(state: SagaState, failed: StepFailed) -> SagaState:
+    # Once in doubt, always in doubt: a later "refused" says nothing about an earlier attempt still under way.
+    is_call = state.plan.step(failed.step).work is None
+    in_doubt = is_call and (state.step(failed.step).in_doubt or failed.failure == "unknown")
+    probed = state.step(failed.step).probed  # whoever could not tell just now is not asked again before it is undone
+    changes = {**_CALLED, "probed": probed, "error": failed.error, "in_doubt": in_doubt, "wait": None}
+    if failed.retry_at is not None:
+        return _step(state, failed.step, **(changes | {"waiting": failed}))
+    given_up = _step(state, failed.step, **changes, status=StepStatus.FAILED)
+    return _with_effect(given_up, failed.step) if in_doubt else given_up
+
+
+def _undone(state: SagaState, name: str) -> SagaState:
+    return _without_effect(_step(state, name, **_CALLED, status=StepStatus.COMPENSATED, stuck=False), name)
+
+
+def _probe_answered(state: SagaState, answered: ProbeAnswered) -> SagaState:
+    name = answered.step
+    step = state.step(name)
+    match answered.happened:
+        case True:
+            status = StepStatus.COMPLETED if step.status is StepStatus.IN_PROGRESS else step.status
+            told = {"result": answered.result, "error": None, "waiting": None, "in_doubt": False}
+            return _with_effect(_step(state, name, **told, status=status, probing=False, probed=True), name)
+        case False:
+            return _without_effect(_step(state, name, in_doubt=False, probing=False, probed=True), name)
+        case None:
+            return _step(state, name, probing=False, probed=True)
+
+
+# ── The saga ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _started(state: SagaState, started: SagaStarted) -> SagaState:
+    begins = started.worker is not None and started.starts_at is None
+    return replace(
+        state,
+        version=state.version + 1,
+        status=SagaStatus.IN_PROGRESS if begins else SagaStatus.PENDING,
+        plan_id=started.plan_id,
+        input=started.input,
+        tags=started.tags,
+        parent=started.parent,
+        owner=started.worker,
+        starts_at=started.starts_at,
+        deadline_at=started.deadline_at,
+    )
+
+
+def _taken_over(state: SagaState, worker: str) -> SagaState:
+    """The calls that were out may have happened: whoever would have heard the answer is gone."""
+
+    def interrupted(name: str, step: StepState) -> StepState:
+        was_out = step.status is StepStatus.IN_PROGRESS and step.is_out and not step.probing
+        if not was_out or state.plan.step(name).work is not None:
+            return step
+        return replace(step, in_doubt=True, interrupted=True)
+
+    steps = {name: interrupted(name, step) for name, step in state.steps.items()}
+    return replace(state, version=state.version + 1, owner=worker, steps=steps)
+
+
+def _turned_round(state: SagaState, step: str | None, error: str) -> SagaState:
+    """Steps that wait, for what is to come or to be tried again, never will be; those in doubt may have happened."""
+    steps = dict(state.steps)
+    doubtful = []
+    for name, waiting in state.steps.items():
+        if waiting.status is not StepStatus.IN_PROGRESS or waiting.is_out:
+            continue
+        steps[name] = replace(waiting, status=StepStatus.FAILED, waiting=None, wait=None)
+        doubtful += [name] if waiting.in_doubt else []
+    return replace(
+        state,
+        version=state.version + 1,
+        status=SagaStatus.COMPENSATING,
+        turned=True,
+        failed_step=step,
+        cause=error,
+        error=error,
+        steps=steps,
+        effects=(*state.effects, *(name for name in doubtful if name not in state.effects)),
+    )
+
+
+def _reopened(state: SagaState, reopened: SagaReopened) -> SagaState:
+    if reopened.status == "COMPENSATING" and not state.turned:
+        return replace(_turned_round(state, None, reopened.reason), owner=None, paused=None)
+    return replace(
+        state,
+        version=state.version + 1,
+        status=SagaStatus(reopened.status),
+        owner=None,
+        paused=None,
+        error=state.cause,
+        steps={name: _given_another_chance(state, name, step, reopened.at) for name, step in state.steps.items()},
+    )
+
+
+def _given_another_chance(state: SagaState, name: str, step: StepState, at: datetime) -> StepState:
+    """What was given up waits to be tried again, with all the attempts its policy allows."""
+    failure: Failure = "unknown" if step.in_doubt else "rejected"
+    error = step.error or ""
+    if step.stuck:
+        undoing = CompensationFailed(name, step.compensation_attempts, failure, error, at)
+        return replace(step, stuck=False, waiting=undoing, forgiven=step.compensation_attempts)
+    if step.status is not StepStatus.FAILED or state.turned:
+        return _due(step, at)
+    if not step.attempts:  # it never came to a call: its list could not be read
+        return replace(step, status=StepStatus.PENDING)
+    doing = StepFailed(name, step.attempts, failure, error, at)
+    return replace(step, status=StepStatus.IN_PROGRESS, waiting=doing, forgiven=step.attempts, probed=False)
+
+
+def _due(step: StepState, at: datetime) -> StepState:
+    """The step, if it waits to be tried again, has waited long enough."""
+    return step if step.waiting is None else replace(step, waiting=replace(step.waiting, retry_at=at))

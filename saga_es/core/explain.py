@@ -1,0 +1,236 @@
+"""Explaining: why a saga is not moving, or how it has ended, in one sentence.
+
+What is told comes from the saga's state, from when things happened, and from what the shell knows about workers
+and code (`Known`). Each reason completes "The saga …"; the most important comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from saga_es.core.events import (
+    ChildStarted,
+    CompensationFailed,
+    CompensationStarted,
+    ProbeStarted,
+    SagaEvent,
+    SagaFailed,
+    SagaPaused,
+    SagaResolved,
+    SagaTakenOver,
+    StepFailed,
+    StepStarted,
+    WaitStarted,
+)
+from saga_es.core.orders import still_open
+from saga_es.core.plan import Delay
+from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
+
+MOST_STEPS = 5
+"""Steps and parts that a sentence names."""
+
+Past = Sequence[tuple[datetime, SagaEvent]]
+"""The events of a saga, and when each was recorded."""
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """What is known of a saga's owner.
+
+    Attributes:
+        silent_s: The age of its heartbeat; None when it has none any more.
+        is_gone: Its process surely runs no more.
+        lease_s: The age at which it is taken for gone.
+    """
+
+    silent_s: float | None
+    is_gone: bool
+    lease_s: float
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What the shell knows beside the log.
+
+    Attributes:
+        owner: Of a saga that has one.
+        missing: The code it will miss on its way, in words, as far as the process knows that is asked.
+        children: Why the sagas that steps run are not moving, by their ids: without "The saga ".
+    """
+
+    owner: Worker | None = None
+    missing: Sequence[str] = ()
+    children: Mapping[str, str] = {}
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a saga is not moving, in the words of the wire.
+
+    Attributes:
+        reasons: What the sentence is made of, the most important first.
+    """
+
+    transaction_id: str
+    status: SagaStatus
+    sentence: str
+    reasons: list[str]
+
+
+def explain(state: SagaState, past: Past, known: Known, now: datetime) -> Explanation:
+    """Why the saga is not moving, or how it has ended; `state` is the fold of its past."""
+    reasons = [_ended(state, past)] if state.status.ended else list(_going_on(state, past, known, now))
+    return Explanation(state.saga_id, state.status, f"The saga {'; it '.join(reasons)}.", reasons)
+
+
+# ── It has ended ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ended(state: SagaState, past: Past) -> str:
+    at, last = past[-1]
+    match last:
+        case SagaResolved(status, actor, reason):
+            return f"was set right by hand and is {status} since {_at(at)}, by {actor}: {reason}"
+        case SagaFailed(reason):
+            return f"is FAILED since {_at(at)} and needs a person: {reason}; what can help: {_orders(state)}"
+        case _ if state.turned:
+            return f"has ended {state.status} at {_at(at)}: {_why_turned(state)}; what was done is undone"
+        case _:
+            return f"has ended {state.status} at {_at(at)}: every step is done"
+
+
+def _orders(state: SagaState) -> str:
+    steps = [f"{order} {step}" for step in still_open(state)[:MOST_STEPS] for order in ("skip", "replace-input")]
+    return ", ".join(["retry", *steps, "resolve"])
+
+
+def _why_turned(state: SagaState) -> str:
+    return f"step {state.failed_step!r} failed: {state.error}" if state.failed_step else str(state.error)
+
+
+# ── It has not ended ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _going_on(state: SagaState, past: Past, known: Known, now: datetime) -> Iterator[str]:
+    reasons = [*_paused(state, past), *_without_worker(state, known)]
+    reasons += [f"cannot go on to its end: {what}" for what in known.missing]
+    reasons += [*_not_begun(state, now), *_steps(state, past, known, now)]
+    yield from reasons or [f"goes on at once, on {state.owner}: nothing stands in its way"]
+    if state.turned:
+        yield f"goes back, because {_why_turned(state)}"
+    elif state.deadline_at is not None and not state.beyond_return and not state.paused:
+        yield f"turns round at {_at(state.deadline_at)}, its deadline"
+
+
+def _paused(state: SagaState, past: Past) -> Iterator[str]:
+    if state.paused:
+        at = max((at for at, event in past if isinstance(event, SagaPaused)), default=None)
+        yield f"is paused by {state.paused.actor} since {_at(at)}: {state.paused.reason}"
+
+
+def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
+    who, owner = f"a worker that knows {state.plan.saga!r}", known.owner
+    if state.owner is None:
+        yield f"waits for {who}"
+    elif owner is None or owner.silent_s is None or owner.is_gone:
+        yield f"is owned by {state.owner}, which is gone, and waits for {who}"
+    elif owner.silent_s > owner.lease_s / 2:  # one that lives is never silent for so long
+        silent = f"is owned by {state.owner}, whose heartbeat is {owner.silent_s:.0f} s old"
+        late = owner.silent_s > owner.lease_s
+        yield f"{silent}, and {f'waits for {who}' if late else f'is taken over when it is {owner.lease_s:g} s old'}"
+
+
+def _not_begun(state: SagaState, now: datetime) -> Iterator[str]:
+    if state.status is SagaStatus.PENDING and state.starts_at is not None and state.starts_at > now:
+        yield f"starts at {_at(state.starts_at)}"
+
+
+# ── What its steps wait for ──────────────────────────────────────────────────────────────────────────────
+
+_GIVEN_UP, _TRIED_AGAIN, _WAITING, _OUT = range(4)
+"""How important it is what a step waits for: what went wrong first, then what somebody can do something about."""
+
+
+def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[str]:
+    since = _since(past)
+    found: list[tuple[int, str]] = []
+    for name, step in state.steps.items():
+        if step.waiting is not None and not step.probing:
+            found.append((_TRIED_AGAIN, _retried(state, name, step, step.waiting)))
+        elif step.stuck or (step.status is StepStatus.FAILED and not state.turned):
+            found.append((_GIVEN_UP, _given_up(name, step)))
+        elif step.wait is not None:
+            found.append((_WAITING, _waited(state, name, step.wait, now)))
+        elif step.is_out:
+            found.append((_OUT, _out(state, name, step, since.get(name), known)))
+    if state.paused:  # then only answers are heard: nothing else goes on
+        found = [(rank, words) for rank, words in found if rank == _OUT]
+    words = [words for _, words in sorted(found, key=lambda ranked: ranked[0])]
+    more = len(words) - MOST_STEPS
+    return words if more <= 0 else [*words[:MOST_STEPS], f"waits for {more} more like these"]
+
+
+def _given_up(name: str, step: StepState) -> str:
+    what = "undoing step" if step.stuck else "step"
+    return f"has given up {what} {name!r}, and waits for what is out: {step.error}"
+
+
+def _retried(state: SagaState, name: str, step: StepState, failed: StepFailed | CompensationFailed) -> str:
+    planned, counted = state.plan.step(name), failed.attempt - step.forgiven
+    if isinstance(failed, CompensationFailed):
+        attempts = planned.compensation.attempts if planned.compensation else 0
+        tries = f"tries to undo step {name!r} again at {_at(failed.retry_at)}"
+        return f"{tries} ({_numbered(counted + 1, attempts)}), because {failed.error}"
+    if failed.last:
+        return f"asks at {_at(failed.retry_at)} whether step {name!r} has happened, because {failed.error}"
+    attempts = 0 if planned.kind == "retriable" else planned.retry.attempts
+    return (
+        f"tries step {name!r} again at {_at(failed.retry_at)} ({_numbered(counted + 1, attempts)}), "
+        f"because {failed.error}"
+    )
+
+
+def _numbered(attempt: int, attempts: int) -> str:
+    return f"retry {attempt} of {attempts}" if attempts else f"retry {attempt}, for as long as it takes"
+
+
+def _waited(state: SagaState, name: str, wait: WaitStarted, now: datetime) -> str:
+    if state.signals.get(name):
+        return f"has got the signal {name!r}, and goes on with it at once"
+    until = f"until {_at(wait.until)}" if wait.until else "for as long as it takes"
+    is_over = ", which has passed" if wait.until and wait.until <= now else ""
+    what = "waits" if isinstance(state.plan.step(name).work, Delay) else f"waits for the signal {name!r}"
+    why = f", in step {name!r}" if what == "waits" else ""
+    return f"{what} {until}{is_over}{why}"
+
+
+def _out(state: SagaState, name: str, step: StepState, begun: datetime | None, known: Known) -> str:
+    is_undoing = step.status is StepStatus.COMPENSATING
+    if step.probing or (step.interrupted and state.plan.step(name).probe):
+        return f"asks since {_at(begun)} whether step {name!r} has happened"
+    if step.child is not None:
+        does = f"has saga {step.child.saga!r} undone" if is_undoing else f"runs saga {step.child.saga!r}"
+        which = known.children.get(step.child.saga_id, "is not there yet")
+        return f"{does} for step {name!r}: {step.child.saga_id}, which {which}"
+    attempt = step.compensation_attempts if is_undoing else step.attempts
+    what = f"waits for the answer of {'undoing ' if is_undoing else ''}step {name!r}, called at {_at(begun)}"
+    late = begun + timedelta(seconds=state.plan.step(name).timeout_s) if begun else None
+    return f"{what} (attempt {attempt}, time-out at {_at(late)})"
+
+
+def _since(past: Past) -> dict[str, datetime]:
+    """When the call of each step was made that is out, if one is: after a takeover it is made again."""
+    since: dict[str, datetime] = {}
+    for at, event in past:
+        match event:
+            case StepStarted(step) | CompensationStarted(step) | ProbeStarted(step) | ChildStarted(step):
+                since[step] = at
+            case SagaTakenOver():
+                since = dict.fromkeys(since, at)
+            case _:
+                pass
+    return since
+
+
+def _at(time: datetime | None) -> str:
+    return "some time" if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"

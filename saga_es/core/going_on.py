@@ -1,0 +1,217 @@
+"""Going on: what a saga does next, when nothing stands in its way. Forward step by step, or back, last first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from saga_es.core.events import (
+    CompensationStarted,
+    ProbeStarted,
+    SagaAborted,
+    SagaBegan,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    StepCompleted,
+    StepFailed,
+    StepFannedOut,
+    StepStarted,
+    WaitStarted,
+)
+from saga_es.core.paths import NOT_THERE, look_up
+from saga_es.core.plan import Delay, Signal, StepPlan, index_of, step_of
+from saga_es.core.state import SagaState, SagaStatus, StepStatus
+
+LARGEST_FAN_OUT = 1000
+"""Elements one step is done for; for more, run a saga for each."""
+
+
+def next_events(state: SagaState, now: datetime) -> list[SagaEvent]:
+    """What follows from the state alone, and from the time; empty when something has to happen first."""
+    if state.paused or state.status.ended or state.owner is None:
+        return []
+    interrupted = _interrupted(state)
+    if interrupted:
+        return interrupted
+    match state.status:
+        case SagaStatus.PENDING:
+            is_due = state.starts_at is None or state.starts_at <= now
+            return [SagaBegan()] if is_due else []
+        case SagaStatus.IN_PROGRESS:
+            return _forward(state, now)
+        case _:
+            return [] if _actions_out(state) else back(state)
+
+
+def _interrupted(state: SagaState) -> list[SagaEvent]:
+    """Whoever would have heard the answer is gone: where it can be asked, it is asked whether it has happened."""
+    return [
+        ProbeStarted(name, step.attempts)
+        for name, step in state.steps.items()
+        if step.interrupted and state.plan.step(name).probe
+    ]
+
+
+def _actions_out(state: SagaState) -> bool:
+    return any(step.status is StepStatus.IN_PROGRESS and step.is_out for step in state.steps.values())
+
+
+# ── Forward ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _forward(state: SagaState, now: datetime) -> list[SagaEvent]:
+    """Every step starts as soon as all it waits for is done."""
+    failed = [name for name, step in state.steps.items() if step.status is StepStatus.FAILED]
+    if failed:  # past the point of return: those that are out are awaited, and no more are begun
+        return [] if _actions_out(state) else [SagaFailed(_why_failed(state, failed[0]))]
+    return deadline_passed(state, now) or _asked(state) or _waits_over(state, now) or _begin_free(state, now)
+
+
+def deadline_passed(state: SagaState, now: datetime) -> list[SagaEvent]:
+    """The saga turns round when its time is over, if it still can."""
+    if state.deadline_at is None or state.deadline_at > now or state.beyond_return:
+        return []
+    return [SagaAborted(None, f"the deadline passed: {state.plan.deadline_s:g} s after the start")]
+
+
+def _asked(state: SagaState) -> list[SagaEvent]:
+    """After a wait the next attempt is made; after a crash the one that was out is made again."""
+    return [
+        StepStarted(name, step.attempts + (1 if step.waiting else 0))
+        for name, step in state.steps.items()
+        if step.status is StepStatus.IN_PROGRESS and step.probed
+    ]
+
+
+def _begin_free(state: SagaState, now: datetime) -> list[SagaEvent]:
+    done = {step.name for step in state.plan.steps if state.is_done(step.name)}
+    if len(done) == len(state.plan.steps):
+        return [SagaCompleted()]
+    begun: list[SagaEvent] = []
+    for step in state.plan.steps:
+        if step.name not in done and done.issuperset(state.plan.after(step.name)):
+            events = _begin(state, step, now)
+            if any(isinstance(event, StepFailed) for event in events):
+                return events  # the others would be begun in vain
+            begun += events
+    return begun
+
+
+def _begin(state: SagaState, step: StepPlan, now: datetime) -> list[SagaEvent]:
+    """The intents of a step, or of those of its parts that are next; none if it is under way."""
+    if step.over is None:
+        if state.step(step.name).status is not StepStatus.PENDING:
+            return []
+        is_wait = isinstance(step.work, Delay | Signal) and not step.condition
+        return start_waiting(state, step.name, now) if is_wait else [StepStarted(step.name, 1)]
+    if step.name not in state.fan_outs:
+        return _fan_out(state, step.name, step.over)
+    parts = state.parts(step.name)
+    under_way = sum(state.step(part).status is StepStatus.IN_PROGRESS for part in parts)
+    waiting = [part for part in parts if state.step(part).status is StepStatus.PENDING]
+    return [StepStarted(part, 1) for part in waiting[: max(0, step.at_once - under_way)]]
+
+
+def _fan_out(state: SagaState, name: str, over: str) -> list[SagaEvent]:
+    try:
+        elements = look_up(over, state.known_to(name))
+    except NOT_THERE as error:
+        return _fail(state, name, f"there is no {over} to go over: {type(error).__name__}: {error}")
+    if not isinstance(elements, list) or len(elements) > LARGEST_FAN_OUT:
+        found = f"of {len(elements)}" if isinstance(elements, list) else type(elements).__name__
+        return _fail(state, name, f"{over} is no list of at most {LARGEST_FAN_OUT} elements, but {found}")
+    return [StepFannedOut(name, len(elements))]
+
+
+def start_waiting(state: SagaState, name: str, now: datetime) -> list[SagaEvent]:
+    """A step that only waits begins to; or fails, because nobody can tell how long."""
+    work = state.plan.step(name).work
+    seconds: Any = work.timeout_s if isinstance(work, Signal) else None
+    try:
+        if isinstance(work, Delay):
+            seconds = work.seconds
+            seconds = float(look_up(seconds, state.known_to(name))) if isinstance(seconds, str) else seconds
+        until = None if seconds is None else now + timedelta(seconds=max(seconds, 0.0))  # in this order: NaN stays NaN
+    except (*NOT_THERE, OverflowError) as error:
+        return _fail(state, name, f"how long to wait cannot be told: {type(error).__name__}: {error}")
+    return [WaitStarted(name, until)]
+
+
+def _waits_over(state: SagaState, now: datetime) -> list[SagaEvent]:
+    """One wait that is over, if there is one; the others are looked at next."""
+    waiting = (name for name, step in state.steps.items() if step.wait is not None)
+    return next((events for name in waiting if (events := _wait_over(state, name, now))), [])
+
+
+def _wait_over(state: SagaState, name: str, now: datetime) -> list[SagaEvent]:
+    wait = state.step(name).wait
+    is_over = wait is not None and wait.until is not None and wait.until <= now
+    match state.plan.step(name).work:
+        case Signal() if state.signals.get(name):
+            return [StepCompleted(name, state.signals[name][0])]
+        case Signal(timeout_s) if is_over:
+            return _fail(state, name, f"the signal {name!r} did not come within {timeout_s:g} s")
+        case Delay() if is_over:
+            return [StepCompleted(name)]
+        case _:
+            return []
+
+
+def _fail(state: SagaState, name: str, error: str) -> list[SagaEvent]:
+    """A step fails that called nobody."""
+    failed = StepFailed(name, 0, "rejected", error)
+    stays = state.beyond_return or state.plan.step(name).kind == "retriable"
+    return [failed] if stays else [failed, SagaAborted(name, error)]
+
+
+def _why_failed(state: SagaState, name: str) -> str:
+    is_pivot = state.plan.step(name).kind == "pivot"
+    why = "cannot be undone, and may have happened" if is_pivot else "must succeed and was refused"
+    return f"step {name!r} {why}: {state.step(name).error}"
+
+
+# ── Back ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def back(state: SagaState) -> list[SagaEvent]:
+    """Last first: a step is undone when all that came after it, by the plan, is undone."""
+    undoing = [name for name, step in state.steps.items() if step.status is StepStatus.COMPENSATING]
+    stuck = [name for name in undoing if state.step(name).stuck]
+    if stuck:  # those that are out are awaited, and no more are begun
+        is_all = stuck == undoing and not state.is_out
+        return [SagaFailed(_why_stuck(state, stuck[0]))] if is_all else []
+    standing = [name for name in reversed(state.effects) if state.plan.step(name).compensation is not None]
+    if not standing:
+        return [SagaCompensated()]
+    steps = {step_of(name) for name in standing}
+    free = {step for step in steps if state.plan.behind(step).isdisjoint(steps)}
+    next_ = _at_once(state, [name for name in standing if step_of(name) in free])
+    return [event for name in next_ if (event := _undo(state, name))]
+
+
+def _at_once(state: SagaState, free: list[str]) -> Iterator[str]:
+    """Of a step that was done over a list, no more parts are undone together than were done together."""
+    under_way: dict[str, int] = {}
+    for name in free:
+        step = step_of(name)
+        under_way[step] = under_way.get(step, 0) + 1
+        if index_of(name) is None or under_way[step] <= state.plan.step(step).at_once:
+            yield name
+
+
+def _undo(state: SagaState, name: str) -> SagaEvent | None:
+    step = state.step(name)
+    if step.status is StepStatus.COMPENSATING or step.probing:
+        return None
+    if step.in_doubt and not step.probed and state.plan.step(name).probe:
+        return ProbeStarted(name, step.attempts)
+    return CompensationStarted(name, 1)
+
+
+def _why_stuck(state: SagaState, name: str) -> str:
+    step, policy = state.step(name), state.plan.step(name).compensation
+    tried = f"attempt {step.compensation_attempts} of {policy.attempts if policy else 0}"
+    return f"the compensation of step {name!r} was given up after {tried}: {step.error}"

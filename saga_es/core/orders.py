@@ -1,0 +1,221 @@
+"""Orders: what people, other sagas and other services may ask of a saga, and when.
+
+An order is recorded first, by whoever hears it; then whoever owns the saga goes on from there. So the events here
+call nobody, and any process may append them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+
+import msgspec
+
+from saga_es.core.events import (
+    CompensationCompleted,
+    CompensationSkipped,
+    CompensationStarted,
+    InputReplaced,
+    ProbeAnswered,
+    ProbeStarted,
+    RetryOrdered,
+    SagaCancelled,
+    SagaEvent,
+    SagaPaused,
+    SagaReopened,
+    SagaResolved,
+    SagaResumed,
+    SignalReceived,
+    StepCompleted,
+    StepSkipped,
+)
+from saga_es.core.evolve import evolve, fold
+from saga_es.core.facts import (
+    Cancel,
+    Give,
+    Order,
+    Pause,
+    ReplaceInput,
+    Resolve,
+    Resume,
+    Retry,
+    Revoke,
+    Skip,
+)
+from saga_es.core.going_on import back
+from saga_es.core.plan import Signal, step_of
+from saga_es.core.state import SagaState, SagaStatus, StepStatus
+from saga_es.errors import OrderRefused
+
+MOST_SIGNALS = 100
+"""Signals of one name that are kept until a step waits for them."""
+
+
+def record(state: SagaState, order: Order, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one case an order)
+    """The events that record the order; none when it changes nothing.
+
+    Raises:
+        OrderRefused: The saga cannot follow it, as it is now.
+    """
+    match order:
+        case Cancel(actor, reason):
+            _refuse_if(state, _why_not_cancel(state))
+            return [SagaCancelled(actor, reason)]
+        case Pause(actor, reason):
+            _refuse_if(state, _has_ended(state) or _is_paused(state))
+            return [SagaPaused(actor, reason)]
+        case Resume(actor, reason):
+            _refuse_if(state, _has_ended(state) or (None if state.paused else "it is not paused"))
+            return [SagaResumed(actor, reason)]
+        case Retry(actor, reason):
+            return _retry(state, actor, reason, now)
+        case Skip(step, actor, reason):
+            _refuse_if(state, _why_not_failed(state) or _why_not_open(state, step))
+            is_undoing = state.step(step).status is StepStatus.COMPENSATING
+            skipped = CompensationSkipped(step, actor, reason) if is_undoing else StepSkipped(step, actor, reason)
+            return [skipped, _reopened(state, actor, reason, now)]
+        case ReplaceInput(step, input_, actor, reason):
+            _refuse_if(state, _why_not_failed(state) or _why_not_open(state, step) or _runs_a_saga(state, step))
+            return [InputReplaced(step, input_, actor, reason), _reopened(state, actor, reason, now)]
+        case Resolve(actor, reason, status):
+            _refuse_if(state, _why_not_failed(state))
+            return [SagaResolved(status or ("COMPENSATED" if state.turned else "COMPLETED"), actor, reason)]
+        case Give():
+            return _signal(state, order)
+        case Revoke(actor, reason):
+            return _revoke(state, actor, reason, now)
+
+
+def still_open(state: SagaState) -> list[str]:
+    """The steps and parts of a FAILED saga that stand in its way: those a person can skip, or give another input."""
+    turned = {StepStatus.IN_PROGRESS, StepStatus.COMPENSATING}
+    open_ = turned if state.turned else {StepStatus.IN_PROGRESS, StepStatus.FAILED}
+    return [name for name, step in state.steps.items() if step.status in open_ or step.probing]
+
+
+def _retry(state: SagaState, actor: str, reason: str, now: datetime) -> list[SagaEvent]:
+    if state.status is SagaStatus.FAILED:
+        return [_reopened(state, actor, reason, now)]
+    waits = any(step.waiting for step in state.steps.values())
+    _refuse_if(state, _has_ended(state) or _is_paused(state) or (None if waits else "nothing of it waits for a retry"))
+    return [RetryOrdered(actor, reason, now)]
+
+
+def _signal(state: SagaState, give: Give) -> list[SagaEvent]:
+    names = [step.name for step in state.plan.steps if isinstance(step.work, Signal)]
+    if give.signal not in names:
+        there = ", ".join(names) or "none"
+        raise OrderRefused(state.saga_id, f"it has no signal {give.signal!r}; there is {there}")
+    if give.key is not None and (give.signal, give.key) in state.signal_keys:
+        return []
+    _refuse_if(state, _has_ended(state) or ("it has turned round" if state.turned else None))
+    if state.step(give.signal).status not in {StepStatus.PENDING, StepStatus.IN_PROGRESS}:
+        raise OrderRefused(state.saga_id, f"step {give.signal!r} is {state.step(give.signal).status} already")
+    if len(state.signals.get(give.signal, ())) >= MOST_SIGNALS:
+        raise OrderRefused(state.saga_id, f"{MOST_SIGNALS} signals {give.signal!r} wait already, which is the limit")
+    return [SignalReceived(give.signal, give.payload, give.key)]
+
+
+def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[SagaEvent]:
+    """A saga whose parent turns round does so too; what cannot is left as it is, for its parent to tell."""
+    if state.status is SagaStatus.COMPLETED and not state.beyond_return:
+        return [SagaReopened("COMPENSATING", actor, reason, now, error=reason)]
+    return [SagaCancelled(actor, reason)] if _why_not_cancel(state) is None else []
+
+
+def _reopened(state: SagaState, actor: str, reason: str, now: datetime) -> SagaReopened:
+    return SagaReopened("COMPENSATING" if state.turned else "IN_PROGRESS", actor, reason, now, error=state.cause)
+
+
+# ── Why an order cannot be followed ──────────────────────────────────────────────────────────────────────
+
+
+def _refuse_if(state: SagaState, why: str | None) -> None:
+    if why:
+        raise OrderRefused(state.saga_id, why)
+
+
+def _has_ended(state: SagaState) -> str | None:
+    return f"it has ended: {state.status}" if state.status.ended else None
+
+
+def _is_paused(state: SagaState) -> str | None:
+    return f"it is paused, by {state.paused.actor}: {state.paused.reason}" if state.paused else None
+
+
+def _why_not_cancel(state: SagaState) -> str | None:
+    if state.status.ended or state.turned:
+        return _has_ended(state) or "it has turned round already"
+    return "its pivot was called: it can only go forward" if state.beyond_return else None
+
+
+def _why_not_failed(state: SagaState) -> str | None:
+    return None if state.status is SagaStatus.FAILED else f"it is {state.status}; this is for a saga that is FAILED"
+
+
+def _why_not_open(state: SagaState, step: str) -> str | None:
+    names = still_open(state)
+    if step in names:
+        return None
+    known = any(planned.name == step_of(step) for planned in state.plan.steps)
+    about = f"step {step!r} does not stand in its way" if known else f"it has no step {step!r}"
+    return f"{about}; what does: {', '.join(names) or 'no step'}"
+
+
+def _runs_a_saga(state: SagaState, name: str) -> str | None:
+    step = state.step(name)
+    if step.child is None or step.status is StepStatus.FAILED:
+        return None
+    return f"step {name!r} has its input, and runs saga {step.child.saga_id}; it is that one that needs another"
+
+
+# ── What a cancel would do ───────────────────────────────────────────────────────────────────────────────
+
+
+class Undoing(msgspec.Struct, frozen=True):
+    """One step that a cancel would compensate.
+
+    Attributes:
+        why: `done`; `in doubt`: it may have happened; `out`: its answer would be awaited first.
+    """
+
+    step: str
+    title: str
+    why: str
+
+
+def preview(state: SagaState) -> list[Undoing]:
+    """What a cancel would compensate, in the order in which it would begin to.
+
+    Raises:
+        OrderRefused: The saga cannot be cancelled now.
+    """
+    _refuse_if(state, _why_not_cancel(state))
+    out = [name for name, step in state.steps.items() if step.is_out and _may_have_effect(state, name)]
+    doubtful = [name for name, step in state.steps.items() if step.waiting and step.in_doubt]
+    why = dict.fromkeys(state.effects, "done") | dict.fromkeys(doubtful, "in doubt") | dict.fromkeys(out, "out")
+    turned = fold(state, [SagaCancelled("", ""), *(StepCompleted(name) for name in out)])
+    return [Undoing(name, state.plan.step(name).title, why[name]) for name in _order_of_undoing(turned)]
+
+
+def _may_have_effect(state: SagaState, name: str) -> bool:
+    """Whether what is out does something that can be undone: not so a condition, or the making of an input."""
+    return state.plan.step(name).work is None or state.step(name).child is not None
+
+
+def _order_of_undoing(state: SagaState) -> Iterator[str]:
+    """The steps as they would be undone if all went well: by really going back, in thought."""
+    under_way: deque[SagaEvent] = deque()
+    while not state.status.ended:
+        begun = back(state)
+        yield from (event.step for event in begun if isinstance(event, CompensationStarted))
+        under_way += begun
+        state = fold(state, begun)
+        match under_way.popleft():
+            case CompensationStarted(step):
+                state = evolve(state, CompensationCompleted(step))
+            case ProbeStarted(step):
+                state = evolve(state, ProbeAnswered(step))
+            case _:
+                pass

@@ -1,0 +1,46 @@
+"""Trying again: whether, and when. Computed once, from saga, step and attempt, and recorded in the event."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from saga_es.core.events import Failure
+from saga_es.core.facts import Direction, Failed, Rejected, Unavailable, Unknown
+from saga_es.core.plan import RetryPolicy
+from saga_es.core.state import SagaState
+
+
+def retry_at(state: SagaState, name: str, direction: Direction, outcome: Failed, now: datetime) -> datetime | None:
+    """When the call that failed is made again; None when it is given up."""
+    if isinstance(outcome, Rejected):
+        return None
+    policy, attempt, is_endless = _policy(state, name, direction)
+    counted = attempt - state.step(name).forgiven
+    if (counted >= policy.attempts and not is_endless) or not set(policy.give_up_on).isdisjoint(outcome.kinds):
+        return None
+    delay = policy.delay_after(counted, f"{state.saga_id}/{name}/{direction}")
+    if isinstance(outcome, Unavailable) and outcome.retry_after_s is not None:
+        delay = max(delay, timedelta(seconds=outcome.retry_after_s))
+    return now + delay
+
+
+def failure_of(outcome: Failed) -> Failure:
+    """The word for it in the log."""
+    match outcome:
+        case Rejected():
+            return "rejected"
+        case Unavailable():
+            return "unavailable"
+        case Unknown():
+            return "unknown"
+        case _:
+            assert_never(outcome)
+
+
+def _policy(state: SagaState, name: str, direction: Direction) -> tuple[RetryPolicy, int, bool]:
+    planned, step = state.plan.step(name), state.step(name)
+    if direction is Direction.ACTION:
+        return planned.retry, step.attempts, planned.kind == "retriable"
+    assert planned.compensation is not None, "only steps with a compensation are compensated"
+    return planned.compensation, step.compensation_attempts, False

@@ -1,0 +1,60 @@
+"""Explaining a saga: what the log tells of it, together with what this process knows of workers and code."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from saga_es.bootstrap import Node
+from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
+from saga_es.core.state import SagaState
+from saga_es.definition import family
+from saga_es.errors import NotFound
+from saga_es.runtime.missing import Verdict, prospect
+from saga_es.store.explain import worker_of
+
+DEEPEST = 3
+"""Sagas within sagas that one explanation looks into."""
+
+
+def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
+    """Why a saga is not moving, or how it has ended.
+
+    Raises:
+        NotFound: There is no such saga.
+        UnreadableEvent: One of its events cannot be decoded.
+        StoreUnavailable: The database did not answer.
+    """
+    history = node.log.read(saga_id)
+    state = node.sagas.folded(history)
+    if state is None:
+        raise NotFound(saga_id)
+    known = Known(_owner(node, state), _missing(node, state), _children(node, state, depth))
+    past = [(recorded.recorded_at, recorded.event) for recorded in history]
+    return explain(state, past, known, datetime.now(UTC))
+
+
+def _owner(node: Node, state: SagaState) -> Worker | None:
+    if state.owner is None or state.status.ended:
+        return None
+    return worker_of(node.database, state.owner, node.settings.lease_s)
+
+
+def _missing(node: Node, state: SagaState) -> tuple[str, ...]:
+    """The code that the saga will miss; nothing when this process does not know its definition at all."""
+    if state.status.ended:
+        return ()
+    fares = prospect(state, {saga.name: saga for saga in family(node.app.sagas)})
+    return fares.missing if fares.verdict is Verdict.FAILS else ()
+
+
+def _children(node: Node, state: SagaState, depth: int) -> dict[str, str]:
+    out = [step.child.saga_id for step in state.steps.values() if step.child is not None and step.is_out]
+    told: dict[str, str] = {}
+    for saga_id in out[:MOST_STEPS]:
+        try:
+            told[saga_id] = (
+                ", and ".join(explained(node, saga_id, depth - 1).reasons) if depth else "can be asked in turn"
+            )
+        except NotFound:
+            continue  # its start is on its way
+    return told

@@ -1,0 +1,129 @@
+"""Sagas that are steps of other sagas: started, waited for, and undone as a whole.
+
+A child is a saga like any other, in a stream of its own, and may run on another worker. What its parent knows of
+it is how it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
+
+from saga_es.core.events import ChildStarted
+from saga_es.core.facts import (
+    CallReturned,
+    CannotGoOn,
+    ChildEnded,
+    Completed,
+    Direction,
+    Outcome,
+    Rejected,
+    Revoke,
+    Unknown,
+)
+from saga_es.core.state import SagaState, SagaStatus, StepStatus
+from saga_es.definition import Saga
+from saga_es.errors import NotFound, StoreUnavailable
+from saga_es.runtime.handle import Handle, SagaResult
+from saga_es.runtime.inbox import Ask, Begin, Follow, Put, Tell
+from saga_es.runtime.missing import child_written
+
+
+class Children:
+    """The sagas that steps run, and what is waited for of them."""
+
+    def __init__(self, definitions: Mapping[str, Saga], put: Put) -> None:
+        self._definitions = definitions
+        self._put = put
+        self._followed: set[tuple[str, str, Direction]] = set()
+
+    def start(self, state: SagaState, child: ChildStarted) -> None:
+        """Start the saga of a step, or find it started, and tell the parent how it ends."""
+        followed = (state.saga_id, child.step, Direction.ACTION)
+        if state.paused or followed in self._followed:
+            return
+        saga = child_written(self._definitions, child.step, child.saga)
+        if isinstance(saga, CannotGoOn):
+            self._put(Tell(state.saga_id, saga))
+            return
+        self._followed.add(followed)
+        handle = Handle(child.saga_id)
+        handle.when_ended(partial(self._ended, state.saga_id, child.step))
+        self._put(Begin(child.saga_id, saga, child.input, handle, parent=state.saga_id))
+
+    def revoke(self, state: SagaState) -> None:
+        """Have the sagas that are under way turn round, like their parent."""
+        for step in state.steps.values():
+            if step.child is not None and step.status is StepStatus.IN_PROGRESS:
+                self._put(Ask(step.child.saga_id, _revoke(state), Future()))
+
+    def undo(self, state: SagaState, step: str, attempt: int) -> None:
+        """Have the saga of a step compensated, also after its end, and tell the parent when it is."""
+        child, followed = state.step(step).child, (state.saga_id, step, Direction.COMPENSATION)
+        if followed in self._followed:
+            return
+        returned = partial(self._undone, state.saga_id, step, attempt)
+        if child is None:  # its intent was never written, so it was never started
+            self._put(_returned(state.saga_id, step, attempt, Completed()))
+            return
+        self._followed.add(followed)
+        handle = Handle(child.saga_id)
+        handle.when_ended(returned)
+        asked: Future[None] = Future()
+        asked.add_done_callback(lambda done: self._follow(handle, done))
+        self._put(Ask(child.saga_id, _revoke(state), asked))
+
+    def forget(self, state: SagaState) -> None:
+        """The parent has ended, or is no longer ours."""
+        self._followed.difference_update((state.saga_id, step, way) for step in state.steps for way in Direction)
+
+    def _follow(self, handle: Handle, asked: Future[None]) -> None:
+        error = asked.exception()
+        if error is None:
+            self._put(Follow(handle))
+        elif isinstance(error, Exception):
+            handle.mark_failed(error)
+
+    def _ended(self, parent: str, step: str, ended: Future[SagaResult]) -> None:
+        self._followed.discard((parent, step, Direction.ACTION))
+        match ended.exception():
+            case None:
+                result = ended.result()
+                status = result.status.value
+                assert status in {"COMPLETED", "COMPENSATED", "FAILED"}, "it has ended"
+                self._put(Tell(parent, ChildEnded(step, status, result.results, result.error)))  # type: ignore[arg-type]  # asserted
+            case StoreUnavailable():
+                pass  # this process stops: the next worker finds the intent
+            case error:
+                self._put(Tell(parent, CannotGoOn(f"step {step!r} cannot follow its saga: {error}")))
+
+    def _undone(self, parent: str, step: str, attempt: int, ended: Future[SagaResult]) -> None:
+        self._followed.discard((parent, step, Direction.COMPENSATION))
+        match ended.exception():
+            case None:
+                self._put(_returned(parent, step, attempt, _outcome(ended.result())))
+            case NotFound():
+                self._put(_returned(parent, step, attempt, Completed()))
+            case StoreUnavailable():
+                pass  # this process stops: the next worker finds the intent
+            case error:
+                self._put(_returned(parent, step, attempt, Unknown(f"its saga cannot be followed: {error}")))
+
+
+def _revoke(state: SagaState) -> Revoke:
+    return Revoke(f"saga {state.saga_id}", state.error or "it turned round")
+
+
+def _outcome(result: SagaResult) -> Outcome:
+    match result.status:
+        case SagaStatus.COMPENSATED:
+            return Completed()
+        case SagaStatus.COMPLETED:
+            return Rejected(f"saga {result.saga_id} is COMPLETED, and its pivot was called: it cannot be undone")
+        case _:
+            return Unknown(f"saga {result.saga_id} is {result.status} and needs a person: {result.error}")
+
+
+def _returned(parent: str, step: str, attempt: int, outcome: Outcome) -> Tell:
+    return Tell(parent, CallReturned(step, Direction.COMPENSATION, attempt, outcome))

@@ -1,0 +1,114 @@
+"""Orders on their way to a saga: checked, and where somebody else runs it, or nobody, recorded for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from saga_es.core.facts import Give, Order, Revoke
+from saga_es.core.orders import record
+from saga_es.errors import BadTags, NotFound, PayloadUnencodable, StoreUnavailable
+from saga_es.runtime.answers import text
+from saga_es.runtime.clock import Clock
+from saga_es.store.codec import SAGA
+from saga_es.store.log import Draft
+from saga_es.store.sagas import Sagas
+from saga_es.store.writer import Conflict, Refused, Writer, Written
+
+ATTEMPTS = 20
+"""Versions that may be taken before ours while an order is being recorded."""
+
+
+MOST_TAGS = 20
+LONGEST_TAG = 200
+LONGEST_NAME = 64
+LONGEST_WORDS = 2000
+
+
+def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
+    """The tags, if they are few and short enough to be found by.
+
+    Raises:
+        BadTags: They are not.
+    """
+    if len(tags) > MOST_TAGS:
+        raise BadTags(f"{len(tags)} tags are more than {MOST_TAGS}")
+    for name, value in tags.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise BadTags(f"a tag is a text with a name, not {name!a}: {value!a:.80}")
+        if not 0 < len(name) <= LONGEST_NAME or len(value) > LONGEST_TAG:
+            raise BadTags(
+                f"the name of a tag has 1 to {LONGEST_NAME} characters, its value at most {LONGEST_TAG}; "
+                f"these have {len(name)} and {len(value)}: {name!a:.80}"
+            )
+        if ":" in name:
+            raise BadTags(f"the name of a tag holds no colon, which parts it from its value: {name!a:.80}")
+        if text(name) != name or text(value) != value:
+            raise BadTags(f"a tag holds no NUL and no unpaired surrogate: {name!a:.80}")
+    return dict(tags)
+
+
+def as_recorded(order: Order, writer: Writer) -> Order:
+    """The order as it will be read back from the log, refused here if it cannot be written there.
+
+    Raises:
+        PayloadUnencodable: What it carries has no JSON form.
+        PayloadTooLarge: It is larger than the limit.
+    """
+    try:
+        recorded: Order = msgspec.json.decode(msgspec.json.encode(order), type=type(order))
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise PayloadUnencodable(f"the order has no JSON form: {error}") from error
+    writer.prepare(Draft("order", SAGA, 0, (recorded,), datetime.min.replace(tzinfo=UTC)))
+    match recorded:
+        case Give() | Revoke():
+            return recorded
+        case _:
+            return replace(recorded, actor=_words("actor", recorded.actor), reason=_words("reason", recorded.reason))
+
+
+def _words(what: str, words: str) -> str:
+    if not words.strip() or len(words) > LONGEST_WORDS:
+        raise PayloadUnencodable(f"an order's {what} has 1 to {LONGEST_WORDS} characters, not {len(words.strip())}")
+    return text(words)
+
+
+class Orders:
+    """Records orders in the streams of sagas; the version decides, as for everything."""
+
+    def __init__(self, sagas: Sagas, writer: Writer, clock: Clock) -> None:
+        self._sagas = sagas
+        self._writer = writer
+        self._clock = clock
+
+    def give(self, saga_id: str, order: Order) -> None:
+        """Record an order, and ring for whoever owns the saga; durable when this returns.
+
+        Raises:
+            NotFound: There is no such saga.
+            OrderRefused: The saga cannot follow it, as it is now.
+            PayloadTooLarge: What it carries is larger than the limit.
+            PayloadUnencodable: What it carries cannot be stored.
+            StoreUnavailable: The database did not take it; whether it yet will is not known.
+        """
+        for _ in range(ATTEMPTS):
+            state = self._sagas.find(saga_id)
+            if state is None:
+                raise NotFound(saga_id)
+            now = self._clock.now()
+            events = record(state, order, now)
+            if not events:
+                return
+            draft = Draft(saga_id, SAGA, state.version, tuple(events), now, rings=True)
+            match self._writer.write([self._writer.prepare(draft)])[0]:
+                case Written():
+                    return
+                case Refused(reason):
+                    raise PayloadUnencodable(f"the database does not take this order: {reason}")
+                case Conflict():
+                    continue
+        raise StoreUnavailable(f"saga {saga_id} moved on {ATTEMPTS} times while it was being asked; ask again")

@@ -1,0 +1,263 @@
+"""The steps of a saga as they were written: their plans, what they call, and the checks on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+import msgspec
+from msgspec.structs import replace
+
+from saga_es.core.facts import Direction
+from saga_es.core.paths import PATH, root_of
+from saga_es.core.plan import LONGEST_S, Delay, Kind, Plan, RetryPolicy, StepPlan
+from saga_es.errors import DefinitionError
+from saga_es.request import Function, Request, parameters
+
+NAME_LIMIT = 100
+"""Characters of a saga's or a step's name."""
+
+MOST_AT_ONCE = 1000
+
+CALL_NAMES = frozenset({"input", "key", "saga_id"})
+"""What every call may ask for by name."""
+
+ELEMENT_NAMES = frozenset({"item", "index"})
+"""What the calls of a step that is done over a list may ask for, too."""
+
+UNDO_NAMES = frozenset({"action_key", "error"})
+"""What a compensation may ask for, too."""
+
+Callee = Function | Request
+"""What a step calls."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step as written: its plan, and the code behind it.
+
+    Attributes:
+        action: What is called; of a step that runs another saga, what makes its input; of one that waits, None.
+        condition: Says whether the step is wanted at all.
+        probe: Says whether the action has happened.
+    """
+
+    plan: StepPlan
+    action: Callee | None = None
+    compensation: Callee | None = None
+    condition: Function | None = None
+    probe: Callee | None = None
+
+    def callee(self, direction: Direction) -> Callee | None:
+        """What is called in this direction, if anything is."""
+        calls = {Direction.ACTION: self.action, Direction.COMPENSATION: self.compensation, Direction.PROBE: self.probe}
+        return calls[direction]
+
+    @property
+    def callees(self) -> tuple[Callee, ...]:
+        """All that it may call."""
+        there = (self.action, self.compensation, self.condition, self.probe)
+        return tuple(callee for callee in there if callee is not None)
+
+
+def needs(callee: Callee) -> tuple[str, ...]:
+    """The names a callee asks for."""
+    return callee.needs if isinstance(callee, Request) else parameters(callee)
+
+
+def names_of(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:
+    """Steps by their names, each once."""
+    return None if steps is None else tuple(dict.fromkeys(name_of(step) for step in steps))
+
+
+def name_of(step: Function | str) -> str:
+    """The name of a step that is given as its function, or by name."""
+    return step if isinstance(step, str) else step.__name__
+
+
+def _checked(plan: StepPlan) -> StepPlan:
+    name = plan.name
+    check_seconds(f"step {name!r}", "timeout_s", plan.timeout_s)
+    if plan.kind not in get_args(Kind):
+        raise DefinitionError(f"step {name!r}: a kind is one of {', '.join(get_args(Kind))}, not {plan.kind!r}")
+    at_once: Any = plan.at_once  # as it was written, whatever that is
+    if not isinstance(at_once, int) or not 1 <= at_once <= MOST_AT_ONCE:
+        raise DefinitionError(f"step {name!r}: at_once must be 1 to {MOST_AT_ONCE}, not {plan.at_once}")
+    for path in (plan.over, plan.work.seconds if isinstance(plan.work, Delay) else None):
+        if isinstance(path, str) and not PATH.fullmatch(path):
+            raise DefinitionError(f"step {name!r}: {path!r} is no path; write name, or name[key]")
+    if plan.over is not None and plan.kind == "pivot":
+        raise DefinitionError(f"step {name!r} is a pivot, which is one call: it cannot go over a list")
+    return plan
+
+
+def check_seconds(what: str, name: str, seconds: Any) -> None:
+    """Make sure that somebody can wait for so long.
+
+    Raises:
+        DefinitionError: Nobody can.
+    """
+    if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_S:
+        positive = isinstance(seconds, int | float) and seconds > 0
+        rule = f"finite, and at most {LONGEST_S:.0f} (a year)" if positive else "more than 0"
+        raise DefinitionError(f"{what}: {name} must be {rule}, not {seconds}")
+
+
+def _roots(*paths: float | str | None) -> tuple[str, ...]:
+    """The names that paths begin with; what is no path is passed over."""
+    return tuple(root_of(path) for path in paths if isinstance(path, str))
+
+
+class Steps:
+    """The steps of one saga, in the order in which they are written."""
+
+    def __init__(self, saga: str) -> None:
+        self._saga = saga
+        self._steps: dict[str, Step] = {}
+        self._undecided: set[str] = set()
+        self._group: list[str] | None = None
+        self._frontier: tuple[str, ...] | None = None
+
+    def find(self, name: str) -> Step | None:
+        """The step of that name."""
+        return self._steps.get(name)
+
+    def plans(self) -> tuple[StepPlan, ...]:
+        """The plans of all of them.
+
+        Raises:
+            DefinitionError: There are none, or one does not say how it is compensated.
+        """
+        if not self._steps:
+            raise DefinitionError(f"saga {self._saga!r} has no steps")
+        if self._undecided:
+            name = min(self._undecided)
+            raise DefinitionError(
+                f"saga {self._saga!r}: step {name!r} has no compensation; write one with @compensates({name}), "
+                "or say @step(compensation=None) if there is nothing to undo"
+            )
+        return tuple(step.plan for step in self._steps.values())
+
+    def open_group(self) -> None:
+        """What is added from now on waits for what was there before, and not for each other."""
+        if self._group is not None:
+            raise DefinitionError(
+                f"saga {self._saga!r}: a group cannot hold another; say what waits for what by `after`"
+            )
+        self._group = []
+        self._frontier = self._frontier if self._frontier is not None else tuple(self._steps)[-1:]
+
+    def close_group(self) -> None:
+        """The step that is added next waits for all of the group."""
+        self._frontier, self._group = tuple(self._group or ()) or self._frontier, None
+
+    def add(self, step: Step, after: tuple[str, ...] | None) -> None:
+        """Add a step; without `after` it comes after the one before it, or after the group before it."""
+        after = self._frontier if after is None else after
+        plan = replace(_checked(step.plan), after=after, condition=step.condition is not None)
+        self._check_place(plan)
+        self._steps[plan.name] = step = replace(step, plan=plan)
+        try:
+            for callee in step.callees:
+                self._check_known(plan.name, needs(callee), self._known(plan.name))
+            seconds = plan.work.seconds if isinstance(plan.work, Delay) else None
+            self._check_known(plan.name, _roots(plan.over, seconds), self._before(plan.name) | {"input"})
+        except DefinitionError:
+            del self._steps[plan.name]
+            raise
+        self._undecided.add(plan.name)
+        if self._group is None:
+            self._frontier = None
+        else:
+            self._group.append(plan.name)
+
+    def compensate(self, name: str, compensation: Callee, policy: RetryPolicy) -> None:
+        """Say what undoes a step."""
+        step = self._there(name, "compensation")
+        if name not in self._undecided:
+            raise DefinitionError(f"saga {self._saga!r}: the compensation of step {name!r} is already settled")
+        if step.plan.kind == "retriable":
+            raise DefinitionError(f"saga {self._saga!r}: step {name!r} is retriable, and so is never compensated")
+        self._check_known(name, needs(compensation), self._known(name) | {name} | UNDO_NAMES)
+        self._steps[name] = replace(step, compensation=compensation)
+        self.settle(name, policy)
+
+    def settle(self, name: str, policy: RetryPolicy | None = None) -> None:
+        """Say how a step's compensation is tried; without a policy there is nothing to undo."""
+        step = self._steps[name]
+        self._steps[name] = replace(step, plan=replace(step.plan, compensation=policy))
+        self._undecided.discard(name)
+
+    def probe(self, name: str, probe: Callee) -> None:
+        """Say what is asked when a step's action did not answer."""
+        step = self._there(name, "probe")
+        if step.probe is not None or step.plan.work is not None:
+            why = "has a probe already" if step.probe is not None else "calls nobody, so there is nothing to ask"
+            raise DefinitionError(f"saga {self._saga!r}: step {name!r} {why}")
+        self._check_known(name, needs(probe), self._known(name))
+        self._steps[name] = replace(step, plan=replace(step.plan, probe=True), probe=probe)
+
+    # ── Checking ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check_place(self, plan: StepPlan) -> None:
+        name = plan.name
+        if not name.isidentifier() or len(name) > NAME_LIMIT or name in CALL_NAMES | UNDO_NAMES | ELEMENT_NAMES:
+            raise DefinitionError(
+                f"saga {self._saga!r}: {name!r} cannot name a step; "
+                f"use an identifier of at most {NAME_LIMIT} characters"
+            )
+        if name in self._steps:
+            raise DefinitionError(f"saga {self._saga!r} has two steps named {name!r}")
+        for other in plan.after or ():
+            if other not in self._steps:
+                raise DefinitionError(
+                    f"saga {self._saga!r}: step {name!r} is to come after {other!r}, but no step of that name is "
+                    f"written before it; there are {', '.join(self._steps) or 'none'}"
+                )
+
+    def _known(self, name: str) -> frozenset[str]:
+        """The names that the calls of a step may ask for."""
+        elements = ELEMENT_NAMES if self._steps[name].plan.over is not None else frozenset()
+        return self._before(name) | CALL_NAMES | elements
+
+    def _before(self, name: str) -> frozenset[str]:
+        """The steps that are surely done when this one starts."""
+        plan = Plan(self._saga, tuple(step.plan for step in self._steps.values()))
+        return frozenset(other for other in self._steps if name in plan.behind(other))
+
+    def _there(self, name: str, what: str) -> Step:
+        step = self._steps.get(name)
+        if step is None:
+            raise DefinitionError(
+                f"saga {self._saga!r}: a {what} for {name!r}, but no step of that name; "
+                f"there are {', '.join(self._steps) or 'none'}"
+            )
+        return step
+
+    def _check_known(self, name: str, asked: Iterable[str], known: frozenset[str]) -> None:
+        unknown = [one for one in asked if one not in known]
+        if unknown:
+            raise DefinitionError(
+                f"saga {self._saga!r}: step {name!r} asks for {', '.join(map(repr, unknown))}, "
+                f"which is known to no earlier step; there are {', '.join(sorted(known))}"
+            )
+
+
+def check_kinds(plan: Plan) -> None:
+    """Make sure that nothing that can fail comes after the pivot, or beside it: the saga could not go back.
+
+    Raises:
+        DefinitionError: Something does.
+    """
+    pivots = [step.name for step in plan.steps if step.kind == "pivot"]
+    if len(pivots) > 1:
+        raise DefinitionError(f"saga {plan.saga!r} has {len(pivots)} pivots, {' and '.join(pivots)}; it may have one")
+    safe = plan.behind(pivots[0]) if pivots else frozenset()
+    for step in plan.steps:
+        if step.kind == "retriable" and step.name not in safe:
+            raise DefinitionError(f"saga {plan.saga!r}: step {step.name!r} is retriable, so it must come after a pivot")
+        can_fail = step.kind == "compensatable" and not step.cannot_fail
+        if can_fail and pivots and pivots[0] not in plan.behind(step.name):
+            raise DefinitionError(
+                f"saga {plan.saga!r}: step {step.name!r} may fail when the pivot {pivots[0]!r} is done, and the "
+                "saga could not go back; let it come before the pivot, or say kind='retriable'"
+            )

@@ -1,0 +1,81 @@
+"""Bells: how a worker hears, within a moment, that somebody else appended to a saga it owns.
+
+A bell is rung in the transaction that appends an order, so none is lost; the worker that owns the saga reads the
+saga again and takes the bell away. The log stays the truth: a bell only says where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from saga_es.core.state import ENDED
+from saga_es.store.database import Database
+from saga_es.store.saga_view import sagas
+from saga_es.store.tables import saga_bells
+
+HEARD_AT_ONCE = 500
+
+
+class Bell(msgspec.Struct, frozen=True):
+    """Something was appended to a saga, up to this version, by somebody who does not own it.
+
+    Attributes:
+        owner: The worker that owns the saga; None when none does.
+        is_over: The saga has ended, or is none.
+    """
+
+    saga_id: str
+    version: int
+    owner: str | None
+    is_over: bool
+
+
+def ring(connection: Connection, rung: Sequence[tuple[str, int]]) -> None:
+    """Ring for sagas at versions, in the transaction that appended them."""
+    connection.execute(_RING, [{"saga_id": saga_id, "version": version} for saga_id, version in rung])
+
+
+class Bells:
+    """The bells that nobody has answered yet."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rung(self, worker_id: str, names: Collection[str]) -> list[Bell]:
+        """Those that concern a worker: of its own sagas, of sagas that are over, and of sagas that nobody owns.
+
+        Args:
+            worker_id: Which worker.
+            names: The definitions whose sagas it may take over; the bells of others must not hide these.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(_RUNG, {"worker_id": worker_id, "names": sorted(names)})
+            return [Bell(row.saga_id, row.version, row.owner, row.status in (None, *ENDED)) for row in rows]
+
+    def hush(self, bells: Sequence[Bell]) -> None:
+        """Take bells away that were answered."""
+        if bells:
+            with self._database.writing() as connection:
+                connection.execute(_HUSH, [{"id_": bell.saga_id, "at": bell.version} for bell in bells])
+
+
+_RING = sa.insert(saga_bells)
+_HUSH = sa.delete(saga_bells).where(
+    saga_bells.c.saga_id == sa.bindparam("id_"), saga_bells.c.version == sa.bindparam("at")
+)
+_RUNG = (
+    sa.select(saga_bells.c.saga_id, saga_bells.c.version, sagas.c.owner, sagas.c.status)
+    .select_from(saga_bells.outerjoin(sagas, sagas.c.saga_id == saga_bells.c.saga_id))
+    .where(
+        (sagas.c.owner == sa.bindparam("worker_id"))
+        | (sagas.c.owner.is_(None) & sagas.c.name.in_(sa.bindparam("names", expanding=True)))
+        | sagas.c.status.in_([status.value for status in sorted(ENDED)])
+        | sagas.c.saga_id.is_(None)
+    )
+    .order_by(saga_bells.c.saga_id, saga_bells.c.version)
+    .limit(HEARD_AT_ONCE)
+)

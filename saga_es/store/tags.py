@@ -1,0 +1,38 @@
+"""The view `saga_tags`: one row per tag of a saga, to find sagas by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from saga_es.core.events import SagaStarted
+from saga_es.store.codec import SAGA
+from saga_es.store.log import Recorded
+from saga_es.store.tables import UtcDateTime, key_text
+from saga_es.store.views import Additions
+
+saga_tags = sa.Table(
+    "saga_tags",
+    sa.MetaData(),
+    sa.Column("saga_id", key_text(64), primary_key=True),
+    sa.Column("name", key_text(64), primary_key=True),
+    sa.Column("value", key_text(200), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False, comment="the saga's: what has one tag is read newest first"),
+    sa.Index("saga_tags_newest", "name", "value", "created_at", "saga_id"),
+)
+
+
+def _rows(recorded: Recorded) -> Sequence[Mapping[str, Any]]:
+    match recorded.event:
+        case SagaStarted(tags=tags):
+            return [
+                {"saga_id": recorded.stream_id, "name": name, "value": value, "created_at": recorded.recorded_at}
+                for name, value in tags.items()
+            ]
+        case _:
+            return ()
+
+
+tag_view = Additions(saga_tags, SAGA, _rows)

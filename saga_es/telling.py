@@ -1,0 +1,174 @@
+"""Telling: every event of a saga as a sentence that people read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, assert_never
+
+import msgspec
+
+from saga_es.core.events import (
+    ChildStarted,
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationSkipped,
+    CompensationStarted,
+    InputReplaced,
+    ProbeAnswered,
+    ProbeStarted,
+    RetryOrdered,
+    SagaAborted,
+    SagaBegan,
+    SagaCancelled,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    SagaPaused,
+    SagaReopened,
+    SagaResolved,
+    SagaResumed,
+    SagaStarted,
+    SagaTakenOver,
+    SignalReceived,
+    StepCompleted,
+    StepFailed,
+    StepFannedOut,
+    StepSkipped,
+    StepStarted,
+    WaitStarted,
+)
+
+SHORT = 100
+"""Characters of a result or an error that a line shows."""
+
+
+def tell(event: SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
+    """An event as a sentence."""
+    match event:
+        case SagaStarted():
+            return _started(event)
+        case SagaTakenOver(worker, None):
+            return f"{worker} took it."
+        case SagaTakenOver(worker, previous):
+            return f"{worker} took it over, because {previous} is gone."
+        case SagaBegan():
+            return "The saga goes forward."
+        case StepStarted(step, 1):
+            return f"Step {step} is called."
+        case StepStarted(step, attempt):
+            return f"Step {step} is called again: attempt {attempt}."
+        case StepCompleted(step, result):
+            return f"Step {step} is done: {shown(result)}"
+        case StepSkipped(step, None):
+            return f"Step {step} is skipped: it is not wanted."
+        case StepSkipped(step, actor, reason):
+            return f"Step {step} is skipped by {actor}: {reason}"
+        case StepFailed():
+            return _failed(event)
+        case StepFannedOut(step, size):
+            return f"Step {step} is done for each of {size} elements."
+        case WaitStarted(step, None):
+            return f"Step {step} waits, for as long as it takes."
+        case WaitStarted(step, until):
+            return f"Step {step} waits until {moment(until)}."
+        case SignalReceived(signal, payload):
+            return f"The signal {signal} came: {shown(payload)}"
+        case ChildStarted(step, saga, saga_id):
+            return f"Step {step} runs the saga {saga}, as {saga_id}."
+        case ProbeStarted(step, attempt):
+            return f"Step {step} is asked whether attempt {attempt} has happened."
+        case ProbeAnswered():
+            return _answered(event)
+        case SagaAborted(None, error):
+            return f"The saga turns round, because {error}; what was done is undone, last first."
+        case SagaAborted(step):
+            return f"The saga turns round because of step {step}: what was done is undone, last first."
+        case SagaCancelled(actor, reason):
+            return f"The saga is cancelled by {actor}: {reason}. What was done is undone, last first."
+        case CompensationStarted(step, 1):
+            return f"Step {step} is being undone."
+        case CompensationStarted(step, attempt):
+            return f"Step {step} is being undone again: attempt {attempt}."
+        case CompensationCompleted(step):
+            return f"Step {step} is undone."
+        case CompensationFailed():
+            return _undo_failed(event)
+        case CompensationSkipped(step, actor, reason):
+            return f"Step {step} is taken for undone by {actor}: {reason}"
+        case SagaPaused(actor, reason):
+            return f"The saga is paused by {actor}: {reason}"
+        case SagaResumed(actor, reason):
+            return f"The saga is resumed by {actor}: {reason}"
+        case RetryOrdered(actor, reason):
+            return f"{actor} had it tried again at once: {reason}"
+        case InputReplaced(step, input_, actor, reason):
+            return f"{actor} gave step {step} another input: {reason}. It is {shown(input_)}"
+        case SagaReopened("COMPENSATING", actor, reason):
+            return f"The saga goes on undoing, by order of {actor}: {reason}"
+        case SagaReopened(_, actor, reason):
+            return f"The saga goes on, by order of {actor}: {reason}"
+        case SagaResolved(status, actor, reason):
+            return f"{actor} set it right by hand, and it is {status}: {reason}"
+        case SagaCompleted():
+            return "The saga is complete: every step is done."
+        case SagaCompensated():
+            return "The saga is compensated: everything that was done is undone."
+        case SagaFailed(reason):
+            return f"The saga stopped and needs a person: {reason}"
+        case _:
+            assert_never(event)
+
+
+def _started(started: SagaStarted) -> str:
+    saga = f"The saga {started.saga}"
+    if started.starts_at is not None:
+        return f"{saga} was asked for, and starts at {moment(started.starts_at)}."
+    if started.worker is None:
+        return f"{saga} was asked for, and waits for a worker."
+    part = f", as a part of {started.parent}" if started.parent else ""
+    return f"{saga} began, on {started.worker}{part}."
+
+
+def _failed(failed: StepFailed) -> str:
+    if not failed.attempt:
+        return f"Step {failed.step} failed for good: {failed.error}"
+    attempt = f"at attempt {failed.attempt} ({failed.failure})"
+    if failed.retry_at is None:
+        return f"Step {failed.step} failed for good {attempt}: {failed.error}"
+    follows = "it is asked whether it has happened at" if failed.last else "next try at"
+    return f"Step {failed.step} failed {attempt}, {follows} {moment(failed.retry_at)}: {failed.error}"
+
+
+def _undo_failed(failed: CompensationFailed) -> str:
+    attempt = f"at attempt {failed.attempt} ({failed.failure})"
+    if failed.retry_at is None:
+        return f"Undoing step {failed.step} failed for good {attempt}: {failed.error}"
+    return f"Undoing step {failed.step} failed {attempt}, next try at {moment(failed.retry_at)}: {failed.error}"
+
+
+def _answered(answered: ProbeAnswered) -> str:
+    match answered.happened:
+        case True:
+            return f"Step {answered.step} has happened: {shown(answered.result)}"
+        case False:
+            return f"Step {answered.step} has not happened, and never will: {answered.error}"
+        case None:
+            return f"Whether step {answered.step} has happened cannot be told: {answered.error}"
+
+
+def moment(time: datetime | None) -> str:
+    """A time, to the millisecond; nothing when there is none."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03}Z"
+
+
+def shown(value: Any) -> str:
+    """A value as the start of its JSON."""
+    return short(msgspec.json.encode(value).decode())
+
+
+def short(text: str | None) -> str:
+    """The start of a text; nothing when there is none."""
+    if not text:
+        return ""
+    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"

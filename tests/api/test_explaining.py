@@ -1,0 +1,111 @@
+"""`GET /api/saga/{id}/explain`: why a saga is not moving, with what this process knows of workers and code."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from saga_es import Saga
+from tests.api.conftest import OpenNode, Served
+from tests.api.journeys import BY_ANN, app_of, at_step, begin, begun, child_of, is_now, journey, outing, stuck, when
+from tests.api.test_execute import body_of
+from tests.api.test_problems import assert_problem
+from tests.api.test_saga_reading import UNKNOWN
+
+
+@pytest.fixture
+def served(open_node: OpenNode) -> Served:
+    """A node that knows journeys."""
+    return open_node(app_of(journey()))
+
+
+def explanation(served: Served, saga_id: str) -> dict[str, Any]:
+    return body_of(served.client.get(f"/api/saga/{saga_id}/explain"), 200)
+
+
+def test_a_saga_that_waits_says_for_what(served: Served) -> None:
+    """One sentence, the status, and the reasons it is made of."""
+    saga_id = begun(served)
+    assert explanation(served, saga_id) == {
+        "transaction_id": saga_id,
+        "status": "IN_PROGRESS",
+        "sentence": "The saga waits for the signal 'approval' for as long as it takes.",
+        "reasons": ["waits for the signal 'approval' for as long as it takes"],
+    }
+
+
+def test_a_saga_that_is_tried_again_later_says_when_and_why(served: Served) -> None:
+    """With the number of the attempt."""
+    saga_id = begin(served, busy=True)
+    when(served.client, saga_id, lambda story: story["steps"][0]["retry_at"] is not None)
+    sentence = explanation(served, saga_id)["sentence"]
+    assert re.fullmatch(
+        r"The saga tries step 'seat' again at \S+ \S+Z \(retry 2 of 3\), because \S*nobody answers\.", sentence
+    )
+
+
+def test_a_saga_that_is_paused_says_by_whom(served: Served) -> None:
+    """And why."""
+    saga_id = begun(served)
+    body_of(served.client.post(f"/api/saga/{saga_id}/orders/pause", json=BY_ANN), 200)
+    (reason,) = explanation(served, saga_id)["reasons"]
+    assert re.fullmatch(r"is paused by ann since \S+ \S+Z: she says so", reason)
+
+
+def test_a_saga_that_needs_a_person_says_which_orders_can_help(served: Served) -> None:
+    """Ready to be given."""
+    (reason,) = explanation(served, stuck(served))["reasons"]
+    assert reason.endswith("; what can help: retry, skip seat, replace-input seat, resolve")
+    assert "it is sold" in reason
+
+
+def test_a_saga_that_has_ended_says_how(served: Served) -> None:
+    """Completed, here."""
+    saga_id = begun(served)
+    body_of(served.client.post(f"/api/saga/{saga_id}/signals/approval", json="yes"), 202)
+    when(served.client, saga_id, is_now("COMPLETED"))
+    assert "has ended COMPLETED" in explanation(served, saga_id)["sentence"]
+
+
+def test_a_saga_whose_worker_is_gone_says_so(served: Served, open_node: OpenNode) -> None:
+    """Nobody who knows the definition is left; what it waits for is told, too."""
+    saga_id = begun(served)
+    owner = when(served.client, saga_id, lambda _: True)["owner"]
+    served.node.close()
+    first, second = explanation(open_node(app_of()), saga_id)["reasons"]
+    assert first == f"is owned by {owner}, which is gone, and waits for a worker that knows 'journey'"
+    assert second.startswith("waits for the signal 'approval'")
+
+
+def test_a_saga_whose_code_is_gone_says_which(served: Served, open_node: OpenNode) -> None:
+    """Before it gets there, and fails."""
+    saga_id = begun(served)
+    served.node.close()
+    changed = Saga("journey")
+    changed.wait_for("approval", timeout_s=None)
+    heir = open_node(app_of(changed))
+    when(heir.client, saga_id, lambda story: story["owner"] == heir.node.engine._loop.worker_id)
+    reasons = explanation(heir, saga_id)["reasons"]
+    gone = "the code of step 'letter' is gone: saga 'journey' has no action for it"
+    assert reasons[0] == f"cannot go on to its end: {gone}"
+    assert len(reasons) == 2, "the seat is taken, and is undone only if something fails"
+
+
+def test_a_saga_that_runs_another_says_what_that_one_waits_for(open_node: OpenNode) -> None:
+    """So nobody has to ask twice."""
+    inner = journey()
+    served = open_node(app_of(outing(inner)))
+    saga_id = begin(served, "outing", guests=[])
+    child = child_of(served.client, saga_id)
+    when(served.client, child, at_step("approval"))
+    (reason,) = explanation(served, saga_id)["reasons"]
+    waits = "waits for the signal 'approval' for as long as it takes"
+    assert reason == f"runs saga 'journey' for step 'journey': {child}, which {waits}"
+
+
+@pytest.mark.parametrize("id_", [UNKNOWN, "x" * 65, "%00"])
+def test_a_saga_that_there_is_not_is_a_404(served: Served, id_: str) -> None:
+    """Whatever the id looks like."""
+    assert_problem(served.client.get(f"/api/saga/{id_}/explain"), 404)

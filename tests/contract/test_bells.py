@@ -1,0 +1,190 @@
+"""Bells: whoever runs a saga hears within a moment what others appended to it, and no bell stays for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from typing import Any
+
+import sqlalchemy as sa
+
+from saga_es.core.events import SagaTakenOver, WaitStarted
+from saga_es.core.facts import Give
+from saga_es.definition import Saga
+from saga_es.errors import StoreUnavailable
+from saga_es.orders import Cancel
+from saga_es.runtime.clock import SystemClock
+from saga_es.runtime.engine import Engine
+from saga_es.runtime.executor import Executor
+from saga_es.runtime.orders import Orders
+from saga_es.store.bells import HEARD_AT_ONCE, Bell, Bells, ring
+from saga_es.store.tables import saga_bells
+from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.contract.trips import crash, events_of, has_happened, until, worker_of
+
+
+def waiting(name: str = "waiting", signals: int = 1) -> Saga:
+    saga = Saga(name)
+    for n in range(signals):
+        saga.wait_for(f"go_{n}", timeout_s=None)
+    return saga
+
+
+def rung(store: Store) -> int:
+    """How many bells nobody has answered."""
+    with store.database.reading() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(saga_bells)) or 0
+
+
+def giver(store: Store) -> Callable[[str, Any], None]:
+    """Whoever gives orders without an engine, and so is nobody's owner."""
+    return Orders(store.sagas, store.writer, SystemClock()).give
+
+
+def test_an_order_of_another_writer_is_followed_at_any_moment(store: Store, open_engine: OpenEngine) -> None:
+    """Sixteen sagas wait for twenty signals each, given while they go from wait to wait: every one is followed."""
+    saga = waiting(signals=20)
+    engines = [open_engine(saga) for _ in range(2)]
+    handles = [engines[n % 2].start(saga) for n in range(16)]
+    give = giver(store)
+
+    def signal_all(saga_id: str) -> None:
+        for n in range(20):
+            give(saga_id, Give(f"go_{n}", n))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(signal_all, [handle.saga_id for handle in handles]))
+    for handle in handles:
+        assert handle.result(PATIENCE_S).results == {f"go_{n}": n for n in range(20)}
+    until(lambda: rung(store) == 0)
+
+
+def test_every_bell_is_taken_away_in_the_end(store: Store, open_engine: OpenEngine) -> None:
+    """Of sagas that go on, that have ended, and that never were."""
+    saga = waiting(signals=2)
+    engine = open_engine(saga)
+    give = giver(store)
+    goes_on, ends = engine.start(saga), engine.start(saga)
+    give(goes_on.saga_id, Give("go_0"))
+    give(ends.saga_id, Cancel("Ann", "because"))
+    with store.database.writing() as connection:
+        ring(connection, [("no-such-saga", 7)])
+    ends.result(PATIENCE_S)
+    until(lambda: rung(store) == 0)
+    give(goes_on.saga_id, Give("go_1"))
+    assert goes_on.result(PATIENCE_S).completed
+    until(lambda: rung(store) == 0)
+
+
+def test_a_bell_waits_for_the_next_owner(store: Store, open_engine: OpenEngine) -> None:
+    """It was rung when the owner was gone: nobody takes it away before the saga has found a home."""
+    saga = waiting()
+    first = open_engine(saga)
+    handle = first.start(saga)
+    until(lambda: has_happened(first, handle.saga_id, WaitStarted))
+    crash(store, first)
+    stranger = open_engine()
+    giver(store)(handle.saga_id, Give("go_0", "heard"))
+    assert rung(store) == 1
+    second = open_engine(saga)
+    assert second.follow(handle.saga_id).result(PATIENCE_S).results == {"go_0": "heard"}
+    assert SagaTakenOver(worker_of(second), worker_of(first)) in events_of(stranger, handle.saga_id)
+    until(lambda: rung(store) == 0)
+
+
+def test_bells_that_wait_for_others_hide_none_of_ours(store: Store, open_engine: OpenEngine) -> None:
+    """More sagas than are heard of at once wait for a worker that knows them, and is not there."""
+    starter = open_engine(waiting("others"), recovers=False)
+    with store.database.writing() as connection:
+        for n in range(HEARD_AT_ONCE + 10):
+            starter.start("others", saga_id=f"0-{n:04}", connection=connection)
+    starter.close()
+    saga = waiting()
+    engine = open_engine(saga)
+    handle = engine.start(saga)
+    until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
+    giver(store)(handle.saga_id, Give("go_0"))
+    assert handle.result(PATIENCE_S).completed
+    until(lambda: rung(store) == HEARD_AT_ONCE + 10)
+
+
+class Deaf(Bells):
+    """Bells of a database that is away now and then, before and after it did as asked."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.database)
+        self._is_away = cycle((True, False, False, True, True, False, False, False))
+
+    def rung(self, worker_id: str, names: Collection[str]) -> list[Bell]:
+        """If it is there."""
+        self._stumble()
+        return super().rung(worker_id, names)
+
+    def hush(self, bells: Sequence[Bell]) -> None:
+        """If it is there; and sometimes the answer is lost."""
+        if bells:
+            self._stumble()
+        super().hush(bells)
+        if bells:
+            self._stumble()
+
+    def _stumble(self) -> None:
+        if next(self._is_away):
+            raise StoreUnavailable("the database is away")
+
+
+def test_an_order_is_followed_though_the_database_comes_and_goes(store: Store) -> None:
+    """A look that failed is taken again, and a bell that was answered twice does no harm."""
+    saga = waiting(signals=3)
+    with Engine(
+        writer=store.writer,
+        sagas=store.sagas,
+        workers=store.workers,
+        bells=Deaf(store),
+        executor=Executor(),
+        definitions=[saga],
+    ) as engine:
+        handle = engine.start(saga)
+        for n in range(3):
+            giver(store)(handle.saga_id, Give(f"go_{n}", n))
+        assert handle.result(PATIENCE_S).results == {"go_0": 0, "go_1": 1, "go_2": 2}
+        until(lambda: rung(store) == 0)
+
+
+def test_who_only_follows_is_told_of_the_end_however_many_come_after(open_engine: OpenEngine) -> None:
+    """A look at the sagas of others is not put off by those who ask for one more, again and again."""
+    saga = waiting()
+    owner, other = open_engine(saga), open_engine()
+    handle, restless = owner.start(saga), owner.start(saga)
+    followed = other.follow(handle.saga_id)
+    is_over = threading.Event()
+
+    def keep_asking() -> None:
+        while not is_over.wait(0.02):
+            other.follow(restless.saga_id)
+
+    asking = threading.Thread(target=keep_asking)
+    asking.start()
+    try:
+        owner.signal(handle.saga_id, "go_0")
+        assert followed.result(5).completed
+    finally:
+        is_over.set()
+        asking.join(PATIENCE_S)
+
+
+def test_thousands_are_followed_from_afar(store: Store, open_engine: OpenEngine) -> None:
+    """More than are looked at in one go: all are told."""
+    saga = waiting()
+    owner, other = open_engine(saga), open_engine()
+    handles = [owner.start(saga, wait=False) for _ in range(1200)]
+    for handle in handles:
+        handle.started(PATIENCE_S)
+    followed = [other.follow(handle.saga_id) for handle in handles]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda handle: owner.signal(handle.saga_id, "go_0"), handles))
+    assert all(handle.result(PATIENCE_S).completed for handle in followed)
+    assert len(other._loop._followers) == 0
+    assert rung(store) == 0

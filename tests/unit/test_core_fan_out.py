@@ -1,0 +1,300 @@
+"""One step over a list: each element its own key, its own result, its own compensation."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_es.core.events import (
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationStarted,
+    SagaAborted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    SagaReopened,
+    SagaStarted,
+    SagaTakenOver,
+    StepCompleted,
+    StepFailed,
+    StepFannedOut,
+    StepSkipped,
+    StepStarted,
+)
+from saga_es.core.facts import (
+    Completed,
+    Direction,
+    OwnerGone,
+    Rejected,
+    ReplaceInput,
+    RetryDue,
+    Skip,
+    Skipped,
+    Start,
+    Unavailable,
+    Unknown,
+)
+from saga_es.core.going_on import LARGEST_FAN_OUT
+from saga_es.core.plan import Plan, index_of, part_of, step_of
+from saga_es.core.state import SagaState, StepStatus, open_intents
+from tests.unit.story import (
+    NOW,
+    ONCE,
+    Past,
+    Story,
+    a_plan,
+    a_step,
+    action,
+    done,
+    given,
+    seconds,
+    started,
+    undo,
+)
+
+THREE = {"lines": ["x", "y", "z"]}
+
+
+def ticket(at_once: int = 16, over: str = "input[lines]") -> Plan:
+    return a_plan(a_step("ticket", over=over, at_once=at_once), "mail")
+
+
+def begun(*parts: str) -> list[SagaEvent]:
+    return [StepStarted(part, 1) for part in parts]
+
+
+def completed(*parts: str) -> list[SagaEvent]:
+    return [StepCompleted(part, f"{part}!") for part in parts]
+
+
+ALL = ("ticket[0]", "ticket[1]", "ticket[2]")
+FANNED_OUT: Past = [started(THREE), StepFannedOut("ticket", 3)]
+MAILING: Past = [*FANNED_OUT, *begun(*ALL), *completed(*ALL), StepStarted("mail", 1)]
+
+
+# ── Forward ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_element_is_a_part_of_its_own() -> None:
+    """The size of the list and the intents of the parts are one append with the start."""
+    story = given(plan=ticket()).when(Start("plan-1", THREE, "w1"))
+    story.then(SagaStarted("order", "plan-1", THREE, "w1"), StepFannedOut("ticket", 3), *begun(*ALL))
+
+
+def test_the_step_behind_waits_for_all_parts() -> None:
+    """In whatever order they answer."""
+    story = given(*FANNED_OUT, *begun(*ALL), plan=ticket())
+    story.when(action("ticket[2]", Completed("c"))).then(StepCompleted("ticket[2]", "c"))
+    story.when(action("ticket[0]", Completed("a"))).then(StepCompleted("ticket[0]", "a"))
+    story.when(action("ticket[1]", Completed("b"))).then(StepCompleted("ticket[1]", "b"), StepStarted("mail", 1))
+
+
+def test_the_result_is_the_list_of_results_in_the_order_of_the_elements() -> None:
+    """Not in the order of their answers."""
+    story = given(*FANNED_OUT, *begun(*ALL), plan=ticket())
+    for part in ("ticket[2]", "ticket[0]", "ticket[1]"):
+        assert "ticket" not in story.state.results
+        story.when(action(part, Completed(part)))
+    assert story.state.results == {"ticket": list(ALL)}
+    assert story.state.known_to("mail")["ticket"] == list(ALL)
+
+
+def test_no_more_are_under_way_than_may_be_at_once() -> None:
+    """Each that is done brings the next along."""
+    story = given(plan=ticket(at_once=2)).when(Start("plan-1", THREE, "w1"))
+    assert story.decided[-2:] == begun("ticket[0]", "ticket[1]")
+    story.when(action("ticket[1]", Completed("b"))).then(StepCompleted("ticket[1]", "b"), *begun("ticket[2]"))
+    story.when(action("ticket[2]", Completed("c"))).then(StepCompleted("ticket[2]", "c"))
+    story.when(action("ticket[0]", Completed("a"))).then(StepCompleted("ticket[0]", "a"), StepStarted("mail", 1))
+
+
+def test_a_part_that_waits_to_be_tried_again_keeps_its_place() -> None:
+    """One at once means one, also while it waits."""
+    story = given(*FANNED_OUT, *begun("ticket[0]"), plan=ticket(at_once=1)).when(action("ticket[0]", Unknown("lost")))
+    story.then(StepFailed("ticket[0]", 1, "unknown", "lost", seconds(1)))
+    story.when(RetryDue("ticket[0]", Direction.ACTION, 1)).then(StepStarted("ticket[0]", 2))
+
+
+def test_the_list_may_be_what_an_earlier_step_answered() -> None:
+    """It is read when the step's turn comes."""
+    plan = a_plan("cart", a_step("ticket", over="cart[lines]"))
+    story = given(started({}), StepStarted("cart", 1), plan=plan).when(action("cart", Completed({"lines": [7]})))
+    story.then(StepCompleted("cart", {"lines": [7]}), StepFannedOut("ticket", 1), *begun("ticket[0]"))
+
+
+def test_a_list_of_lists_can_be_fanned_out_again() -> None:
+    """What a step over a list answers is a list."""
+    plan = a_plan(a_step("ticket", over="input[lines]"), a_step("seal", over="ticket"))
+    past: Past = [started({"lines": [1, 2]}), StepFannedOut("ticket", 2), *begun("ticket[0]", "ticket[1]")]
+    story = given(*past, *completed("ticket[1]"), plan=plan).when(action("ticket[0]", Completed(1)))
+    story.then(StepCompleted("ticket[0]", 1), StepFannedOut("seal", 2), *begun("seal[0]", "seal[1]"))
+
+
+def test_an_empty_list_is_done_at_once() -> None:
+    """Its result is the empty list."""
+    story = given(plan=ticket()).when(Start("plan-1", {"lines": []}, "w1"))
+    story.then(started({"lines": []}), StepFannedOut("ticket", 0), StepStarted("mail", 1))
+    assert story.state.results == {"ticket": []}
+
+
+def test_an_element_that_is_not_wanted_is_skipped_alone() -> None:
+    """The condition is asked for each; the result holds None in its place."""
+    plan = a_plan(a_step("ticket", over="input[lines]", condition=True))
+    story = given(*FANNED_OUT, *begun(*ALL), *completed("ticket[0]", "ticket[2]"), plan=plan)
+    story.when(action("ticket[1]", Skipped())).then(StepSkipped("ticket[1]"), SagaCompleted())
+    assert story.state.results == {"ticket": ["ticket[0]!", None, "ticket[2]!"]}
+
+
+# ── Lists that are none ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("input_", "words"),
+    [
+        ({}, "there is no input[lines] to go over: KeyError: 'lines'"),
+        ({"lines": 7}, "input[lines] is no list of at most 1000 elements, but int"),
+        ({"lines": {"a": 1}}, "input[lines] is no list of at most 1000 elements, but dict"),
+        ({"lines": [0] * (LARGEST_FAN_OUT + 1)}, "input[lines] is no list of at most 1000 elements, but of 1001"),
+    ],
+)
+def test_what_is_no_list_turns_the_saga_round(input_: dict[str, object], words: str) -> None:
+    """Nobody was called; the words say what was found where."""
+    story = given(plan=ticket()).when(Start("plan-1", input_, "w1"))
+    story.then(
+        started(input_), StepFailed("ticket", 0, "rejected", words), SagaAborted("ticket", words), SagaCompensated()
+    )
+
+
+def test_the_largest_list_is_taken() -> None:
+    """Its last element, too."""
+    input_ = {"lines": list(range(LARGEST_FAN_OUT))}
+    story = given(plan=ticket(at_once=1000)).when(Start("plan-1", input_, "w1"))
+    assert story.decided[1] == StepFannedOut("ticket", LARGEST_FAN_OUT)
+    assert story.decided[-1] == StepStarted("ticket[999]", 1)
+
+
+def test_other_steps_are_not_begun_beside_a_list_that_is_none() -> None:
+    """They would have to be undone at once."""
+    plan = a_plan(a_step("book", after=()), a_step("ticket", after=(), over="input[lines]"))
+    story = given(plan=plan).when(Start("plan-1", {"lines": 7}, "w1"))
+    assert StepStarted("book", 1) not in story.decided
+    assert story.decided[-1] == SagaCompensated()
+
+
+PIVOT_FIRST = a_plan(
+    a_step("pay", compensation=None, kind="pivot"),
+    a_step("ticket", compensation=None, kind="retriable", over="input[lines]"),
+)
+PAID: Past = [started({"lines": 7}), *done("pay")]
+NO_LIST = "input[lines] is no list of at most 1000 elements, but int"
+STUCK: Past = [*PAID, StepFailed("ticket", 0, "rejected", NO_LIST), SagaFailed("why")]
+
+
+def test_what_is_no_list_after_the_pivot_needs_a_person() -> None:
+    """There is no way back."""
+    story = given(started({"lines": 7}), StepStarted("pay", 1), plan=PIVOT_FIRST).when(action("pay", Completed(1)))
+    reason = f"step 'ticket' must succeed and was refused: {NO_LIST}"
+    story.then(StepCompleted("pay", 1), StepFailed("ticket", 0, "rejected", NO_LIST), SagaFailed(reason))
+
+
+def test_a_list_can_be_given_by_a_person() -> None:
+    """With another input the step reads its list anew."""
+    story = given(*STUCK, plan=PIVOT_FIRST).when(ReplaceInput("ticket", {"lines": [1]}, "Ann", "typo"))
+    story.when(OwnerGone("w2"))
+    story.then(SagaTakenOver("w2"), StepFannedOut("ticket", 1), *begun("ticket[0]"))
+
+
+def test_a_step_over_a_list_can_be_skipped_as_a_whole() -> None:
+    """Its list is not read again, and what comes behind it starts."""
+    story = given(*STUCK, plan=PIVOT_FIRST).when(Skip("ticket", "Ann", "no tickets"))
+    story.then(StepSkipped("ticket", "Ann", "no tickets"), SagaReopened("IN_PROGRESS", "Ann", "no tickets", NOW))
+    story.when(OwnerGone("w2")).then(SagaTakenOver("w2"), SagaCompleted())
+    assert story.state.results == {"pay": "pay!"}
+
+
+# ── Back ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_parts_are_undone_last_first_and_together() -> None:
+    """Each has a compensation of its own; what they came after is undone when all are."""
+    plan = a_plan("cart", a_step("ticket", over="input[lines]"), "mail")
+    past: Past = [started(THREE), *done("cart"), StepFannedOut("ticket", 3), *begun(*ALL), *completed(*ALL)]
+    story = given(*past, StepStarted("mail", 1), plan=plan).when(action("mail", Rejected("no")))
+    assert story.decided[2:] == [CompensationStarted(part, 1) for part in reversed(ALL)]
+    story.when(undo("ticket[1]", Completed())).then(CompensationCompleted("ticket[1]"))
+    story.when(undo("ticket[0]", Completed())).then(CompensationCompleted("ticket[0]"))
+    story.when(undo("ticket[2]", Completed()))
+    story.then(CompensationCompleted("ticket[2]"), CompensationStarted("cart", 1))
+
+
+def test_no_more_are_undone_at_once_than_were_done_at_once() -> None:
+    """The service that may be called twice at a time may be so both ways."""
+    story = given(*MAILING, plan=ticket(at_once=2)).when(action("mail", Rejected("no")))
+    assert story.decided[2:] == [CompensationStarted("ticket[2]", 1), CompensationStarted("ticket[1]", 1)]
+    story.when(undo("ticket[1]", Completed()))
+    story.then(CompensationCompleted("ticket[1]"), CompensationStarted("ticket[0]", 1))
+    story.when(undo("ticket[0]", Completed())).then(CompensationCompleted("ticket[0]"))
+    story.when(undo("ticket[2]", Completed())).then(CompensationCompleted("ticket[2]"), SagaCompensated())
+
+
+def turned_at(part: str, *out: str, plan: Plan | None = None) -> Story:
+    return given(*FANNED_OUT, *begun(*out), plan=plan or ticket()).when(action(part, Rejected("no")))
+
+
+def test_a_part_that_fails_has_the_others_awaited() -> None:
+    """The part is named as what turned the saga round; those that were done are undone."""
+    story = turned_at("ticket[1]", *ALL)
+    story.then(StepFailed("ticket[1]", 1, "rejected", "no"), SagaAborted("ticket[1]", "no"))
+    assert (story.state.failed_step, story.state.current_step_index) == ("ticket[1]", 0)
+    story.when(action("ticket[0]", Completed(1))).then(StepCompleted("ticket[0]", 1))
+    story.when(action("ticket[2]", Completed(2)))
+    story.then(StepCompleted("ticket[2]", 2), CompensationStarted("ticket[2]", 1), CompensationStarted("ticket[0]", 1))
+
+
+def test_parts_that_have_not_begun_when_one_fails_never_do() -> None:
+    """They were not called, so there is nothing to undo."""
+    story = turned_at("ticket[0]", "ticket[0]", plan=ticket(at_once=1))
+    story.then(StepFailed("ticket[0]", 1, "rejected", "no"), SagaAborted("ticket[0]", "no"), SagaCompensated())
+    assert story.state.step("ticket[1]").status is StepStatus.PENDING
+
+
+def test_parts_that_fail_together_turn_the_saga_round_once() -> None:
+    """The first is why; the others are just given up."""
+    story = turned_at("ticket[1]", *ALL)
+    story.when(action("ticket[2]", Unavailable("busy"))).then(StepFailed("ticket[2]", 1, "unavailable", "busy"))
+    story.when(action("ticket[0]", Unknown("lost")))
+    story.then(StepFailed("ticket[0]", 1, "unknown", "lost"), CompensationStarted("ticket[0]", 1))
+
+
+def test_a_part_that_cannot_be_undone_lets_no_more_begin() -> None:
+    """Those that are out are awaited; the rest is for a person to decide."""
+    plan = a_plan(a_step("ticket", compensation=ONCE, over="input[lines]", at_once=2), "mail")
+    story = given(*MAILING, plan=plan).when(action("mail", Rejected("no")))
+    story.when(undo("ticket[2]", Rejected("sold"))).then(CompensationFailed("ticket[2]", 1, "rejected", "sold"))
+    story.when(undo("ticket[1]", Completed()))
+    reason = "the compensation of step 'ticket[2]' was given up after attempt 1 of 1: sold"
+    story.then(CompensationCompleted("ticket[1]"), SagaFailed(reason))
+    assert story.state.effects == ("ticket[0]", "ticket[2]")
+
+
+# ── A crash ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_parts_that_were_out_are_called_again_after_a_crash() -> None:
+    """The others are left as they are."""
+    story = given(*FANNED_OUT, *begun(*ALL), *completed("ticket[1]"), plan=ticket()).when(OwnerGone("w2"))
+    story.then(SagaTakenOver("w2", "w1"))
+    assert open_intents(story.state) == begun("ticket[0]", "ticket[2]")
+
+
+def test_a_part_knows_its_step_and_its_place() -> None:
+    """By its name alone."""
+    assert (part_of("ticket", 2), step_of("ticket[2]"), index_of("ticket[2]")) == ("ticket[2]", "ticket", 2)
+    assert (step_of("ticket"), index_of("ticket")) == ("ticket", None)
+
+
+def test_a_part_has_the_input_of_its_step_unless_it_was_given_its_own() -> None:
+    """A person may replace either."""
+    state: SagaState = given(*FANNED_OUT, plan=ticket()).state
+    assert state.known_to("ticket[1]")["input"] == THREE

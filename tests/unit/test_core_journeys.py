@@ -1,0 +1,268 @@
+"""What holds for every saga with every feature, whatever is answered, ordered, taken over or too late."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+from hypothesis import given as for_all
+
+from saga_es.core.decide import decide
+from saga_es.core.events import (
+    ChildStarted,
+    CompensationFailed,
+    CompensationSkipped,
+    CompensationStarted,
+    InputReplaced,
+    ProbeStarted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    SagaReopened,
+    SagaResolved,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+)
+from saga_es.core.evolve import evolve, fold
+from saga_es.core.facts import (
+    CallReturned,
+    Cancel,
+    CannotGoOn,
+    ChildEnded,
+    Completed,
+    Direction,
+    OwnerGone,
+    RetryDue,
+    Start,
+    Unknown,
+    Woken,
+)
+from saga_es.core.invariants import violations
+from saga_es.core.orders import preview
+from saga_es.core.state import DONE, SagaState, SagaStatus, StepStatus, open_intents
+from saga_es.errors import OrderRefused
+from saga_es.store.codec import SAGA, Codec
+from tests.unit.journeys import WHO, journeys, let_it_end
+from tests.unit.story import SAGA_ID, Loop, action, direction_of, probed, undo
+
+REOPENS = StepSkipped | CompensationSkipped | InputReplaced | SagaReopened | SagaResolved
+OF_A_SHELL = Start | CallReturned | RetryDue | ChildEnded | CannotGoOn
+"""Facts that only one call or timer can tell. Told again they are no news; a person may well say something twice."""
+
+
+def states_of(loop: Loop) -> list[tuple[SagaState, SagaEvent]]:
+    """Each event, with the state before it."""
+    state, found = SagaState(SAGA_ID, loop.state.plan), []
+    for event in loop.log:
+        found.append((state, event))
+        state = evolve(state, event)
+    return found
+
+
+# ── The end ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@for_all(journeys())
+def test_every_saga_ends_once_nobody_interferes(loop: Loop) -> None:
+    """Resumed, owned, and answered, it comes to an end, and nothing stays open."""
+    assert let_it_end(loop).state.status.ended
+    assert open_intents(loop.state) == []
+
+
+@for_all(journeys())
+def test_nothing_follows_an_end_but_a_person_who_opens_it_again(loop: Loop) -> None:
+    """An ended saga hears no answer and no timer any more."""
+    for state, event in states_of(let_it_end(loop)):
+        assert not state.status.ended or isinstance(event, REOPENS)
+
+
+@for_all(journeys())
+def test_completed_means_all_of_it(loop: Loop) -> None:
+    """Every step was done or skipped, with all its parts, and none is under way."""
+    for state, event in states_of(let_it_end(loop)):
+        if isinstance(event, SagaCompleted):
+            assert all(state.is_done(step.name) for step in state.plan.steps)
+            assert not state.turned
+            assert not state.is_out
+
+
+@for_all(journeys())
+def test_compensated_means_that_no_effect_is_left(loop: Loop) -> None:
+    """All that happened or may have, and can be undone, is undone; nothing is still out that might happen."""
+    for state, event in states_of(let_it_end(loop)):
+        if isinstance(event, SagaCompensated):
+            assert [name for name in state.effects if state.plan.step(name).compensation] == []
+            assert not state.is_out
+
+
+@for_all(journeys())
+def test_a_failed_saga_has_no_call_out_that_it_gave_up_for(loop: Loop) -> None:
+    """What was given up is given up when all that was out has answered; the reason names the step."""
+    for turn in loop.turns:
+        if isinstance(turn.fact, CallReturned) and turn.events and isinstance(turn.events[-1], SagaFailed):
+            assert not fold(turn.before, turn.events[:-1]).is_out
+            assert "step '" in turn.events[-1].reason
+
+
+# ── The order ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@for_all(journeys())
+def test_a_judge_who_keeps_books_of_his_own_finds_nothing(loop: Loop) -> None:
+    """Intents before outcomes, attempts without gaps, nothing while paused: the rules that any log can be held to."""
+    assert violations(SAGA_ID, loop.state.plan, enumerate(let_it_end(loop).log, 1)) == []
+
+
+@for_all(journeys())
+def test_nothing_begins_too_early(loop: Loop) -> None:
+    """A step starts when all it waits for is done, never after the turn, never while the saga is paused."""
+    for state, event in states_of(let_it_end(loop)):
+        if isinstance(event, StepStarted):
+            whole = state.plan.step(event.step)
+            assert all(state.is_done(name) for name in state.plan.after(whole.name))
+            assert state.status is SagaStatus.IN_PROGRESS
+            assert not state.paused
+            assert state.step(event.step).status not in DONE
+
+
+@for_all(journeys())
+def test_a_step_is_undone_after_all_that_came_behind_it(loop: Loop) -> None:
+    """Only what stands is undone, once no action is out, and what depends on it is gone."""
+    for state, event in states_of(let_it_end(loop)):
+        if isinstance(event, CompensationStarted):
+            standing = {state.plan.step(name).name for name in state.effects if state.plan.step(name).compensation}
+            whole = state.plan.step(event.step).name
+            assert standing.isdisjoint(state.plan.behind(whole))
+            assert event.step in state.effects
+            assert all(not (step.status is StepStatus.IN_PROGRESS and step.is_out) for step in state.steps.values())
+            assert not state.paused
+
+
+@for_all(journeys())
+def test_no_more_parts_are_under_way_together_than_may_be(loop: Loop) -> None:
+    """Forward and back."""
+    for state, event in states_of(let_it_end(loop)):
+        if isinstance(event, StepStarted | CompensationStarted):
+            after = evolve(state, event)
+            step = state.plan.step(event.step)
+            status = after.step(event.step).status
+            if step.over:
+                assert sum(after.step(part).status is status for part in state.parts(step.name)) <= step.at_once
+
+
+@for_all(journeys())
+def test_after_the_pivot_the_saga_only_goes_forward(loop: Loop) -> None:
+    """Once its pivot is done, nothing turns it round."""
+    for state, _ in states_of(let_it_end(loop)):
+        pivots = [step.name for step in state.plan.steps if step.kind == "pivot"]
+        assert not (state.turned and any(state.step(name).status in DONE for name in pivots))
+
+
+# ── The loop ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@for_all(journeys(longest=20))
+def test_what_the_log_says_is_open_is_what_is_under_way(loop: Loop) -> None:
+    """A worker that knows only the log does exactly what the one before was doing."""
+    if loop.state.owner is not None and not loop.state.paused:
+        assert loop.under_way == {(intent.step, direction_of(intent)): intent for intent in open_intents(loop.state)}
+
+
+@for_all(journeys())
+def test_the_fold_of_the_stored_log_is_the_state(loop: Loop) -> None:
+    """What was reached turn by turn is what anyone reads from the text in the database."""
+    codec = Codec()
+    stored = [codec.decode(SAGA, type(event).__name__, codec.encode(event)) for event in loop.log]
+    assert stored == loop.log
+    assert fold(SagaState(SAGA_ID, loop.state.plan), stored) == loop.state
+
+
+@for_all(journeys())
+def test_deciding_is_pure(loop: Loop) -> None:
+    """The same state, fact and time give the same events, and leave the state as it was."""
+    for turn in loop.turns:
+        before = msgspec.json.encode(turn.before)
+        assert decide(turn.before, turn.fact, turn.at) == turn.events
+        assert msgspec.json.encode(turn.before) == before
+
+
+@for_all(journeys())
+def test_a_fact_that_is_in_the_log_is_no_news(loop: Loop) -> None:
+    """The same answer or timer told again at once changes nothing."""
+    for turn in loop.turns:
+        if isinstance(turn.fact, OF_A_SHELL):
+            assert decide(fold(turn.before, turn.events), turn.fact, turn.at) == []
+
+
+@for_all(journeys())
+def test_a_fact_that_comes_late_is_no_news(loop: Loop) -> None:
+    """An answer or a timer that nobody waits for any more changes nothing, however much later it comes."""
+    if loop.state.owner is None or loop.state.paused:
+        return  # nobody here waits for anything
+    for fact in [turn.fact for turn in loop.turns]:
+        if isinstance(fact, CallReturned | RetryDue | ChildEnded) and not is_awaited(loop, fact):
+            assert decide(loop.state, fact, loop.now) == []
+
+
+def is_awaited(loop: Loop, fact: CallReturned | RetryDue | ChildEnded) -> bool:
+    match fact:
+        case CallReturned(step, direction, attempt) | RetryDue(step, direction, attempt):
+            intent = loop.under_way.get((step, direction))
+            waits = isinstance(intent, StepFailed | CompensationFailed)
+            return getattr(intent, "attempt", None) == attempt and waits is isinstance(fact, RetryDue)
+        case ChildEnded(step):
+            return isinstance(loop.under_way.get((step, Direction.ACTION)), ChildStarted)
+
+
+@for_all(journeys())
+def test_going_on_is_done_at_once(loop: Loop) -> None:
+    """After any turn there is nothing left that follows by itself: no saga waits for being looked at."""
+    for turn in loop.turns:
+        assert decide(fold(turn.before, turn.events), Woken(), turn.at) == []
+
+
+# ── The preview ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@for_all(journeys(longest=10))
+def test_a_preview_is_what_a_cancel_does(loop: Loop) -> None:
+    """It names what is undone, in the order in which that begins, when what is out completes and all goes well."""
+    try:
+        foreseen = [undoing.step for undoing in preview(loop.state)]
+    except OrderRefused:
+        return
+    before = len(loop.log)
+    out = [name for name, step in loop.state.steps.items() if step.status is StepStatus.IN_PROGRESS and step.is_out]
+    loop.tell(Cancel(*WHO))
+    if loop.state.owner is None and not loop.state.status.ended:
+        loop.tell(OwnerGone("w-last"))
+    for name in out:
+        complete(loop, name)
+    waiting = deque(event for event in loop.log[before:] if event in loop.under_way.values())
+    while not loop.state.status.ended:
+        waiting += answer_unknowing(loop, waiting.popleft())
+    begun = [event.step for event in loop.log[before:] if isinstance(event, CompensationStarted)]
+    assert begun == foreseen
+
+
+def complete(loop: Loop, name: str) -> None:
+    """The step that is out answers, at last, that it is done."""
+    step = loop.state.step(name)
+    if step.probing:
+        loop.tell(probed(name, Completed(), step.attempts))
+    elif step.child is not None:
+        loop.tell(ChildEnded(name, "COMPLETED"))
+    else:
+        loop.tell(action(name, Completed(), step.attempts))
+
+
+def answer_unknowing(loop: Loop, intent: SagaEvent) -> list[SagaEvent]:
+    match intent:
+        case ProbeStarted(step, attempt):
+            return loop.tell(probed(step, Unknown("lost"), attempt))
+        case CompensationStarted(step, attempt):
+            return loop.tell(undo(step, Completed(), attempt))
+        case _:
+            return []
