@@ -67,6 +67,7 @@ class Node:
             bells=Bells(self.database),
             definitions=definitions,
             recovers=recovers,
+            most_crashes=settings.most_crashes,
         )
 
     def answer_calls_with(self, application: WsgiApp) -> None:

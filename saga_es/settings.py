@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         threads: Requests served at once.
         call_threads: `def` steps and requests to participants under way at once.
         lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
+        most_crashes: Workers that may go while one and the same call is out; then its saga is FAILED.
         payload_limit: Bytes of JSON a request, an input or a result may take.
         execute_timeout_s: Seconds a request waits for its saga to end before it answers 202.
         grace_s: Seconds that calls under way get when the process is asked to stop.
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 8
     call_threads: int = 32
     lease_s: float = 10.0
+    most_crashes: int = 5
     payload_limit: int = DEFAULT_PAYLOAD_LIMIT
     execute_timeout_s: float = 120.0
     grace_s: float = 5.0
@@ -102,6 +104,7 @@ class _Schema(Schema):
     threads = fields.Integer(validate=validate.Range(1, 1_000))
     call_threads = fields.Integer(validate=validate.Range(1, 1_000))
     lease_s = fields.Float(validate=validate.Range(1, 3_600))
+    most_crashes = fields.Integer(validate=validate.Range(1, 1_000))
     payload_limit = fields.Integer(validate=validate.Range(1_024, 4 * 1_048_576))
     execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
     grace_s = fields.Float(validate=validate.Range(0, 3_600))

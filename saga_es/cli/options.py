@@ -33,6 +33,7 @@ SERVING = [
     click.option("--threads", metavar="NUMBER", help="Requests served at once.  [default: 8]"),
     click.option("--call-threads", metavar="NUMBER", help="Calls to participants at once.  [default: 32]"),
     click.option("--lease-s", metavar="SECONDS", help="A worker silent for so long is gone.  [default: 10]"),
+    click.option("--most-crashes", metavar="NUMBER", help="Then a saga that kills its process fails.  [default: 5]"),
     click.option("--payload-limit", metavar="BYTES", help="Of a request, an input, a result.  [default: 1048576]"),
     click.option("--execute-timeout-s", metavar="SECONDS", help="Then execute answers 202.  [default: 120]"),
     click.option("--grace-s", metavar="SECONDS", help="For calls under way at a stop.  [default: 5]"),

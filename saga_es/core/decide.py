@@ -62,7 +62,7 @@ def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:
     Raises:
         OrderRefused: The fact is an order that this saga cannot follow now.
     """
-    decided = _record(state, fact, now)
+    decided = _hear(state, fact, now)
     if not decided and not isinstance(fact, Woken):
         return []
     state = fold(state, decided)
@@ -72,7 +72,7 @@ def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:
     return decided
 
 
-def _record(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
+def _hear(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
     """What the fact itself comes to, before the saga goes on from there."""
     if (state.version == 0) is not isinstance(fact, Start):
         return []
@@ -89,12 +89,20 @@ def _record(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # 
             return _child_ended(state, fact)
         case Woken():
             return []
-        case OwnerGone(worker):
-            return [SagaTakenOver(worker, state.owner)]
+        case OwnerGone():
+            return _owner_gone(state, fact)
         case CannotGoOn(reason):
             return [SagaFailed(reason)]
         case order:
             return record(state, order, now)
+
+
+def _owner_gone(state: SagaState, gone: OwnerGone) -> list[SagaEvent]:
+    taken = SagaTakenOver(gone.worker, state.owner)
+    for name, step in evolve(state, taken).steps.items():
+        if step.crashes >= gone.most_crashes:  # it takes its process along, and the other sagas must live
+            return [taken, SagaFailed(f"{step.crashes} workers went while step {name!r} was under way")]
+    return [taken]
 
 
 def _started(state: SagaState, start: Start, now: datetime) -> SagaStarted:

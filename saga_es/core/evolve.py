@@ -41,7 +41,7 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.plan import Signal
+from saga_es.core.plan import Signal, StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 
 
@@ -62,14 +62,15 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
             return _failed(state, event)
         case CompensationStarted(step, attempt):
             forgiven = state.step(step).forgiven if attempt > 1 else 0
-            counters = {"compensation_attempts": attempt, "forgiven": forgiven}
+            counters = {"compensation_attempts": attempt, "forgiven": forgiven, "crashes": 0}
             return _step(state, step, **_CALLED, **counters, status=StepStatus.COMPENSATING, stuck=False)
         case CompensationCompleted(step) | CompensationSkipped(step):
             return _undone(state, step)
         case CompensationFailed(step, error=error, retry_at=retry_at):
-            return _step(state, step, error=error, waiting=event if retry_at else None, stuck=retry_at is None)
+            waits = {"waiting": event if retry_at else None, "stuck": retry_at is None}
+            return _step(state, step, error=error, crashes=0, **waits)
         case StepSkipped(step):
-            skipped = _step(state, step, **_CALLED, status=StepStatus.SKIPPED, in_doubt=False, wait=None)
+            skipped = _step(state, step, **_ANSWERED, status=StepStatus.SKIPPED, in_doubt=False, wait=None)
             return _without_effect(skipped, step)
         case StepFannedOut(step, size):
             return replace(state, version=version, fan_outs={**state.fan_outs, step: size})
@@ -121,6 +122,9 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
 _CALLED: dict[str, Any] = {"waiting": None, "probing": False, "probed": False, "interrupted": False}
 """What no longer holds of a step once it is called, or has answered."""
 
+_ANSWERED: dict[str, Any] = {**_CALLED, "crashes": 0}
+"""What no longer holds of a step once there is an outcome: whoever was called, did not take the process along."""
+
 
 def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
     step = replace(state.step(name), **changes)
@@ -140,7 +144,7 @@ def _with_effect(state: SagaState, name: str) -> SagaState:
 
 def _completed(state: SagaState, completed: StepCompleted) -> SagaState:
     name = completed.step
-    changes = {**_CALLED, "status": StepStatus.COMPLETED, "result": completed.result, "error": None}
+    changes = {**_ANSWERED, "status": StepStatus.COMPLETED, "result": completed.result, "error": None}
     done = _step(state, name, **changes, wait=None, in_doubt=False, forgiven=0)
     if isinstance(state.plan.step(name).work, Signal):
         done = replace(done, signals={**state.signals, name: state.signals.get(name, ())[1:]})
@@ -152,7 +156,7 @@ def _failed(state: SagaState, failed: StepFailed) -> SagaState:
     is_call = state.plan.step(failed.step).work is None
     in_doubt = is_call and (state.step(failed.step).in_doubt or failed.failure == "unknown")
     probed = state.step(failed.step).probed  # whoever could not tell just now is not asked again before it is undone
-    changes = {**_CALLED, "probed": probed, "error": failed.error, "in_doubt": in_doubt, "wait": None}
+    changes = {**_ANSWERED, "probed": probed, "error": failed.error, "in_doubt": in_doubt, "wait": None}
     if failed.retry_at is not None:
         return _step(state, failed.step, **(changes | {"waiting": failed}))
     given_up = _step(state, failed.step, **changes, status=StepStatus.FAILED)
@@ -160,7 +164,7 @@ def _failed(state: SagaState, failed: StepFailed) -> SagaState:
 
 
 def _undone(state: SagaState, name: str) -> SagaState:
-    return _without_effect(_step(state, name, **_CALLED, status=StepStatus.COMPENSATED, stuck=False), name)
+    return _without_effect(_step(state, name, **_ANSWERED, status=StepStatus.COMPENSATED, stuck=False), name)
 
 
 def _probe_answered(state: SagaState, answered: ProbeAnswered) -> SagaState:
@@ -198,15 +202,17 @@ def _started(state: SagaState, started: SagaStarted) -> SagaState:
 
 def _taken_over(state: SagaState, worker: str) -> SagaState:
     """The calls that were out may have happened: whoever would have heard the answer is gone."""
-
-    def interrupted(name: str, step: StepState) -> StepState:
-        was_out = step.status is StepStatus.IN_PROGRESS and step.is_out and not step.probing
-        if not was_out or state.plan.step(name).work is not None:
-            return step
-        return replace(step, in_doubt=True, interrupted=True)
-
-    steps = {name: interrupted(name, step) for name, step in state.steps.items()}
+    steps = {name: _interrupted(state.plan.step(name), step) for name, step in state.steps.items()}
     return replace(state, version=state.version + 1, owner=worker, steps=steps)
+
+
+def _interrupted(planned: StepPlan, step: StepState) -> StepState:
+    if not step.is_out or step.child is not None:
+        return step
+    crashes = step.crashes + 1
+    if step.status is not StepStatus.IN_PROGRESS or step.probing or planned.work is not None:
+        return replace(step, crashes=crashes)
+    return replace(step, in_doubt=True, interrupted=True, crashes=crashes)
 
 
 def _turned_round(state: SagaState, step: str | None, error: str) -> SagaState:
@@ -247,6 +253,7 @@ def _reopened(state: SagaState, reopened: SagaReopened) -> SagaState:
 
 def _given_another_chance(state: SagaState, name: str, step: StepState, at: datetime) -> StepState:
     """What was given up waits to be tried again, with all the attempts its policy allows."""
+    step = replace(step, crashes=0)
     failure: Failure = "unknown" if step.in_doubt else "rejected"
     error = step.error or ""
     if step.stuck:

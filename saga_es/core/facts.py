@@ -114,9 +114,14 @@ class Woken(msgspec.Struct, frozen=True):
 
 
 class OwnerGone(msgspec.Struct, frozen=True):
-    """This worker found the saga without a living owner and takes it."""
+    """This worker found the saga without a living owner and takes it.
+
+    Attributes:
+        most_crashes: Workers that may go while one and the same call is out; with so many the saga is FAILED.
+    """
 
     worker: str
+    most_crashes: int = 5
 
 
 class CannotGoOn(msgspec.Struct, frozen=True):

@@ -51,9 +51,10 @@ class Engine:
         definitions: The sagas; a running saga whose code is missing ends FAILED with a reason.
         recovers: Whether to take over sagas whose worker is gone; a process that only serves participants
             does not.
+        most_crashes: Workers that may go while one and the same call is out; then its saga is FAILED.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (its parts, each by name)
         self,
         *,
         writer: Writer,
@@ -64,6 +65,7 @@ class Engine:
         definitions: Iterable[Saga] = (),
         clock: Clock | None = None,
         recovers: bool = True,
+        most_crashes: int = 5,
     ) -> None:
         self._definitions = {saga.name: saga for saga in definitions}
         self._writer = writer
@@ -85,6 +87,7 @@ class Engine:
             clock=self._clock,
             inbox=self._inbox,
             recovers=recovers,
+            most_crashes=most_crashes,
         )
 
     # ── Starting sagas, and waiting for them ─────────────────────────────────────────────────────────────

@@ -86,6 +86,7 @@ class Chore(Enum):
     RECOVER = auto()
     HEAR_BELLS = auto()
     LOOK_AFTER_FOLLOWED = auto()
+    LOOK_AFTER_OURS = auto()
     STOP = auto()
 
 

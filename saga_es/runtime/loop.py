@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 LOOK_EVERY_S = 0.2
 HEAR_EVERY_S = 0.4
+LOOK_AFTER_OURS_S = 1.0
+"""How long after we counted as gone we look which sagas others took over: by then they have."""
 LONGEST_WAIT_FOR_STORE_S = 2.0
 
 
@@ -67,6 +69,7 @@ class Loop:
         clock: Clock,
         inbox: Inbox,
         recovers: bool = True,
+        most_crashes: int = 5,
     ) -> None:
         self._writer = writer
         self._sagas = sagas
@@ -76,6 +79,7 @@ class Loop:
         self._clock = clock
         self._inbox = inbox
         self._recovers = recovers
+        self._most_crashes = most_crashes
         self._timers: Timers[Item] = Timers()
         known = {saga.name: saga for saga in definitions}
         self._calls = Calls(executor, self._timers, clock, known, inbox.put)
@@ -165,6 +169,8 @@ class Loop:
                     self._hear_bells(proposals)
                 case Chore.BEAT:
                     self._beat()
+                case Chore.LOOK_AFTER_OURS:
+                    self._catch_up_all(self._runs.started, proposals)
                 case Chore.LOOK_AFTER_FOLLOWED:
                     self._look_after()
                 case Chore.STOP:
@@ -265,6 +271,13 @@ class Loop:
             self._tell_again(proposal)
         self._ask_again(proposal)
 
+    def _catch_up_all(self, runs: Sequence[Run], proposals: dict[str, Proposal]) -> None:
+        found = self._patiently(lambda: self._sagas.find_many([run.state.saga_id for run in runs])) if runs else {}
+        for run in runs:
+            outdated = proposals.pop(run.state.saga_id, Proposal(run))
+            self._catch_up(outdated, found.get(run.state.saga_id))
+        self._look_again()
+
     def _ask_again(self, proposal: Proposal) -> None:
         for ask in proposal.asks:
             self._inbox.put(ask)
@@ -304,7 +317,8 @@ class Loop:
 
     def _beat(self) -> None:
         try:
-            self._workers.beat(self.worker_id, self._process)
+            if self._workers.beat(self.worker_id, self._process) and len(self._runs):
+                self._later(Chore.LOOK_AFTER_OURS, LOOK_AFTER_OURS_S)
         except StoreUnavailable as error:
             logger.warning("a heartbeat is put off, the database is away", reason=str(error))
         self._later(Chore.BEAT, self._workers.lease_s / 4)
@@ -325,7 +339,7 @@ class Loop:
         for state in states:
             if outdated := proposals.pop(state.saga_id, None):  # decided for a saga that is not ours any more
                 self._ask_again(outdated)
-            _proposal(proposals, self._runs.add(state)).add(OwnerGone(self.worker_id), now)
+            _proposal(proposals, self._runs.add(state)).add(OwnerGone(self.worker_id, self._most_crashes), now)
         self._later(Chore.RECOVER, every_s)
 
     def _hear_bells(self, proposals: dict[str, Proposal]) -> None:
@@ -335,17 +349,12 @@ class Loop:
         try:
             bells = self._bells.rung(self.worker_id, self._adopts)
             behind = {bell.saga_id for bell in bells if bell.version > self._runs.version(bell.saga_id)}
-            ours = [run for saga_id in sorted(behind) if (run := self._runs.get(saga_id))]
-            found = self._sagas.find_many([run.state.saga_id for run in ours]) if ours else {}
-            for run in ours:
-                outdated = proposals.pop(run.state.saga_id, Proposal(run))
-                self._catch_up(outdated, found.get(run.state.saga_id))
+            self._catch_up_all([run for saga_id in sorted(behind) if (run := self._runs.get(saga_id))], proposals)
             self._bells.hush([bell for bell in bells if bell.is_over or bell.saga_id in self._runs])
             if any(bell.owner is None and not bell.is_over for bell in bells):
                 self._later(Chore.RECOVER, 0.0)
         except StoreUnavailable as error:
             logger.warning("a look for orders is put off, the database is away", reason=str(error))
-        self._look_again()
         self._later(Chore.HEAR_BELLS, HEAR_EVERY_S)
 
     def _later(self, chore: Chore, wait_s: float) -> None:

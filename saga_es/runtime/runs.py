@@ -48,6 +48,11 @@ class Runs:
         """The sagas that are run here, and their owners as far as is known."""
         return {saga_id: run.state.owner for saga_id, run in self._runs.items()}
 
+    @property
+    def started(self) -> list[Run]:
+        """Those whose start is in the log."""
+        return [run for run in self._runs.values() if run.state.version]
+
     def add(self, state: SagaState, handle: Handle | None = None) -> Run:
         """Run a saga from this state on; those who followed it from afar wait here now."""
         here = self._runs.get(state.saga_id)

@@ -21,6 +21,8 @@ from saga_es.store.tables import saga_events
 STREAM_ID_LIMIT = 64
 FOLLOW_EVERY_S = 0.25
 FOLLOW_BACK = 2000
+STREAMS_AT_ONCE = 500
+"""Streams one query reads: databases take only so many parameters."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -150,10 +152,14 @@ class Log:
     def entries_of(self, stream_ids: Sequence[str], connection: Connection | None = None) -> dict[str, list[Entry]]:
         """The rows of several streams, each in order; never decoded."""
         streams: dict[str, list[Entry]] = {stream_id: [] for stream_id in stream_ids}
-        query = _SELECT.where(saga_events.c.stream_id.in_([id_ for id_ in stream_ids if _is_possible(id_)]))
+        possible = [stream_id for stream_id in streams if _is_possible(stream_id)]
         with nullcontext(connection) if connection is not None else self._database.reading() as reading:
-            for row in reading.execute(query.order_by(saga_events.c.stream_id, saga_events.c.version)):
-                streams[row.stream_id].append(_entry(row))
+            for start in range(0, len(possible), STREAMS_AT_ONCE):
+                some = saga_events.c.stream_id.in_(possible[start : start + STREAMS_AT_ONCE])
+                for row in reading.execute(
+                    _SELECT.where(some).order_by(saga_events.c.stream_id, saga_events.c.version)
+                ):
+                    streams[row.stream_id].append(_entry(row))
         return streams
 
     def entries(self, stream_id: str | None = None, after_position: int = 0, limit: int | None = None) -> list[Entry]:

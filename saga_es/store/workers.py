@@ -108,14 +108,15 @@ class Workers:
         self._database = database
         self.lease_s = lease_s
 
-    def beat(self, worker_id: str, process: Process) -> None:
-        """Say that this worker lives; the first beat, or one after its row was removed, makes the row."""
+    def beat(self, worker_id: str, process: Process) -> bool:
+        """Say that this worker lives; True when there was no row: at the first beat, or when it had counted as gone."""
         with self._database.writing() as connection:
             row = saga_workers.c.worker_id == worker_id
             touched = connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now()))
             if touched.rowcount == 0:
                 values = {"worker_id": worker_id, **msgspec.structs.asdict(process), "heartbeat_at": database_now()}
                 connection.execute(sa.insert(saga_workers).values(values))
+        return touched.rowcount == 0
 
     def leave(self, worker_id: str) -> None:
         """Say goodbye: what this worker leaves unfinished may be taken over at once."""

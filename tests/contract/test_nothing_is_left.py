@@ -20,6 +20,7 @@ from saga_es.core.events import (
     SagaEvent,
     SagaReopened,
     SagaStarted,
+    SagaTakenOver,
     StepCompleted,
     StepStarted,
     WaitStarted,
@@ -32,10 +33,11 @@ from saga_es.runtime.engine import Engine
 from saga_es.runtime.inbox import Chore
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft
+from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Prepared, Receipt
 from tests.conftest import AT, NOTE, PATIENCE_S, NoteErased, NoteWritten, OpenEngine, Store
 from tests.contract.payments import INPUT, child_of, order, payment
-from tests.contract.trips import QUICK, Diary, Slow, Spy, gathered, has_happened, raising, trip, until
+from tests.contract.trips import QUICK, Diary, Slow, Spy, bury, gathered, has_happened, raising, trip, until
 
 ANN = ("Ann", "because")
 
@@ -237,6 +239,39 @@ def test_a_parent_that_revokes_a_child_elsewhere_waits_for_the_database(store: S
     first.order("p-1", Cancel(*ANN))
     assert second.follow("p-1").result(PATIENCE_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["charge", "refund"]
+
+
+class Asleep(Workers):
+    """The workers of an engine that does not beat while it sleeps."""
+
+    is_asleep = False
+
+    def beat(self, worker_id: str, process: Process) -> bool:
+        """Say that this worker lives, if it is awake."""
+        return not self.is_asleep and super().beat(worker_id, process)
+
+
+def test_an_engine_that_was_buried_asleep_sees_which_sagas_it_lost(store: Store, open_engine: OpenEngine) -> None:
+    """Its sagas only wait, so it appends nothing and meets no conflict: it looks when it finds its row gone.
+
+    The one that another engine took is followed from afar, and the one that nobody took goes on here.
+    """
+    lost, kept = Saga("lost"), Saga("kept")
+    for saga in (lost, kept):
+        saga.wait_for("go", timeout_s=None)
+    asleep = Asleep(store.database, lease_s=0.8)
+    first = open_engine(lost, kept, workers=asleep)
+    handles = [first.start(lost), first.start(kept)]
+    asleep.is_asleep = True
+    bury(store, first)
+    second = open_engine(lost)
+    until(lambda: has_happened(second, handles[0].saga_id, SagaTakenOver))
+    asleep.is_asleep = False
+    until(lambda: first.active == 1)
+    for handle in handles:
+        second.signal(handle.saga_id, "go")
+        assert handle.result(PATIENCE_S).completed
+    assert not has_happened(second, handles[1].saga_id, SagaTakenOver)
 
 
 # ── All is done ──────────────────────────────────────────────────────────────────────────────────────────

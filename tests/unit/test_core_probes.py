@@ -6,6 +6,7 @@ import pytest
 
 from saga_es.core.events import (
     CompensationCompleted,
+    CompensationFailed,
     CompensationStarted,
     Failure,
     ProbeAnswered,
@@ -219,6 +220,22 @@ def test_what_has_not_happened_is_not_undone() -> None:
     story.then(ProbeAnswered("pay", happened=False, error="404"), CompensationStarted("book", 1))
 
 
+def test_what_fails_after_the_turn_is_asked_about_before_it_is_undone() -> None:
+    """At once, and not after the wait of a retry that will never be."""
+    past: Past = [STARTED, StepStarted("book", 1), StepStarted("pay", 1), StepFailed("book", 1, "rejected", "no")]
+    story = given(*past, SagaAborted("book", "no"), plan=BESIDE).when(action("pay", Unknown("lost")))
+    story.then(StepFailed("pay", 1, "unknown", "lost"), ProbeStarted("pay", 1))
+
+
+def test_a_compensation_that_is_given_up_waits_for_what_is_being_asked() -> None:
+    """Whether the other has happened is known before a person is called."""
+    past: Past = [STARTED, *done("book"), StepStarted("pay", 1), LOST[-1], SagaCancelled(*WHO)]
+    story = given(*past, CompensationStarted("book", 1), ProbeStarted("pay", 1), plan=BESIDE)
+    story.when(undo("book", Rejected("no"))).then(CompensationFailed("book", 1, "rejected", "no"))
+    story.when(probed("pay", Rejected("404")))
+    assert [type(event) for event in story.decided] == [ProbeAnswered, SagaFailed]
+
+
 def test_what_is_being_asked_at_the_turn_is_awaited() -> None:
     """It may be there or not: nothing is undone before that is known."""
     past: Past = [STARTED, StepStarted("book", 1), StepStarted("pay", 1), LOST[-1], ProbeStarted("pay", 1)]
@@ -329,6 +346,8 @@ def test_a_resume_that_another_process_recorded_leaves_no_second_call() -> None:
     """Whoever finds it goes on by what follows, not by an intent that nobody wrote."""
     story = given(*TAKEN, PAUSED, ProbeAnswered("pay", error="?"), RESUMED, plan=ORDER)
     assert open_intents(story.state) == []
+    waited = given(*ASKED, PAUSED, ProbeAnswered("pay", error="?"), RESUMED, plan=ORDER)
+    waited.when(RetryDue("pay", Direction.ACTION, 1)).then(StepStarted("pay", 2))
 
 
 # ── Its code is gone ─────────────────────────────────────────────────────────────────────────────────────

@@ -44,7 +44,7 @@ from saga_es.core.facts import (
     Woken,
 )
 from saga_es.core.orders import still_open
-from saga_es.core.plan import Delay, Plan, StepPlan
+from saga_es.core.plan import Delay, Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaStatus, StepStatus, open_intents
 from tests.unit.story import (
     ABC,
@@ -161,6 +161,17 @@ def test_what_is_tried_again_has_all_the_attempts_of_its_policy() -> None:
         story.when(RetryDue("b", Direction.COMPENSATION, attempt)).when(undo("b", Unknown("lost"), attempt + 1))
     failed, ended = story.decided
     assert (failed, type(ended)) == (CompensationFailed("b", 6, "unknown", "lost"), SagaFailed)
+
+
+def test_a_step_that_is_tried_again_has_all_its_attempts_too() -> None:
+    """A pivot in doubt, that may be tried twice, is tried twice more."""
+    twice = RetryPolicy(attempts=2, first_delay_s=1, jitter=0)
+    plan = a_plan(a_step("pay", kind="pivot", compensation=None, retry=twice))
+    past: Past = [STARTED, StepStarted("pay", 2), StepFailed("pay", 2, "unknown", "lost"), SagaFailed("why")]
+    story = again(given(*past, plan=plan), "pay", Direction.ACTION, 2).when(action("pay", Unknown("lost"), 3))
+    story.then(StepFailed("pay", 3, "unknown", "lost", seconds(1))).when(RetryDue("pay", Direction.ACTION, 3))
+    story.when(action("pay", Unknown("lost"), 4))
+    assert isinstance(story.decided[-1], SagaFailed)
 
 
 def test_a_saga_can_be_opened_again_more_than_once() -> None:

@@ -1,0 +1,78 @@
+"""The judge of a simulated run: what its log and its participants' history must agree on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from saga_es.core.events import StepSkipped
+from saga_es.core.facts import Completed, Direction
+from saga_es.core.invariants import violations
+from saga_es.core.plan import StepPlan, step_of
+from saga_es.core.state import SagaState, SagaStatus
+from saga_es.testing.network import Ran
+from saga_es.testing.world import World
+
+
+def faults_found(world: World) -> list[str]:
+    """Everything that is wrong with a run that came to its end; nothing if all promises were kept."""
+    found = [f"{call.step} was called without a committed intent" for call in world.network.unfounded]
+    found += _keys(world.network.history)
+    for saga_id in world.store.sagas:
+        state = world.state(saga_id)
+        assert state is not None, "the view has no saga that the log has not"
+        history = world.log.read(saga_id)
+        broken = violations(saga_id, state.plan, [(recorded.version, recorded.event) for recorded in history])
+        found += [str(violation) for violation in broken]
+        by_hand = {
+            recorded.event.step
+            for recorded in history
+            if isinstance(recorded.event, StepSkipped) and recorded.event.actor is not None
+        }
+        ran = [call for call in world.network.history if call.saga_id == saga_id]
+        found += [f"saga {saga_id}: {fault}" for fault in _effects(state, ran, by_hand)]
+    return found
+
+
+def _keys(history: list[Ran]) -> list[str]:
+    keys: dict[tuple[str, str, bool], set[str]] = defaultdict(set)
+    for call in history:
+        keys[call.saga_id, call.step, call.direction is Direction.COMPENSATION].add(call.key)
+    return [
+        f"saga {saga_id}: step {step} was {'undone' if undoing else 'called'} under {len(used)} keys"
+        for (saga_id, step, undoing), used in keys.items()
+        if len(used) > 1
+    ]
+
+
+def _effects(state: SagaState, ran: list[Ran], by_hand: set[str]) -> list[str]:
+    """COMPLETED means that every action ran; COMPENSATED, that each that ran was undone after it."""
+    done = _last(ran, Direction.ACTION)
+    undone = _last(ran, Direction.COMPENSATION)
+    calls = [(name, step) for name, step in _called(state) if name not in by_hand]
+    match state.status:
+        case SagaStatus.COMPLETED:
+            wanted = (name for name, _ in calls if state.step(name).status == "COMPLETED")
+            return [f"COMPLETED, but step {name} never ran" for name in wanted if name not in done]
+        case SagaStatus.COMPENSATED:
+            standing = (name for name, step in calls if step.compensation is not None and name in done)
+            return [
+                f"COMPENSATED, but step {name} ran and was not undone after it"
+                for name in standing
+                if undone.get(name, -1) < done[name]
+            ]
+        case _:
+            return []
+
+
+def _called(state: SagaState) -> list[tuple[str, StepPlan]]:
+    names = [name for name in state.steps if state.plan.step(name).work is None]
+    return [(name, state.plan.step(step_of(name))) for name in names]
+
+
+def _last(ran: list[Ran], direction: Direction) -> dict[str, int]:
+    """The place in history at which each step last ran to its end."""
+    return {
+        call.step: place
+        for place, call in enumerate(ran)
+        if call.direction is direction and isinstance(call.outcome, Completed)
+    }

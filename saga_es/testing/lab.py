@@ -1,0 +1,170 @@
+"""The laboratory: a saga of yours is run, killed at every event, and cut off from every answer, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from saga_es.core.facts import Order
+from saga_es.core.state import SagaState, SagaStatus
+from saga_es.definition import Saga
+from saga_es.request import Request
+from saga_es.runtime.transport import Transport, WsgiApp, WsgiTransport
+from saga_es.testing.faults import CallFault, Calm, Chaos, Faults, Script
+from saga_es.testing.judge import faults_found
+from saga_es.testing.world import World
+
+F = TypeVar("F", bound=Faults)
+
+ANYBODY = (CallFault.REQUEST_LOST, CallFault.ANSWER_LOST, CallFault.BUSY, CallFault.REFUSED)
+"""Faults that every step must survive."""
+
+CAREFUL = (*ANYBODY, CallFault.SLOW, CallFault.DUPLICATED)
+"""Those that only participants survive which remember keys, and what was undone before it came."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a simulated run ended.
+
+    Attributes:
+        results: What the completed steps answered, by step.
+        calls: The calls that arrived at participants, in order: `charge`, `undo charge`, `ask charge`.
+        log: The whole log as text; the same run gives the same bytes.
+    """
+
+    status: SagaStatus
+    results: dict[str, Any]
+    error: str | None
+    calls: list[str]
+    log: str
+
+
+class Lab:
+    """Runs one saga again and again, each time in a world of its own, and checks what must hold.
+
+    Steps that are functions are called as they are, in this thread. Whatever they touch is touched for real, many
+    times over: give them a fake of your own, or a participant that honours the idempotency key.
+
+    Args:
+        saga: The definition.
+        input: What each run starts with.
+        app: A WSGI application that answers the requests of steps, such as a Flask application.
+        transports: How participants are reached, by name, where it is not by `app`.
+        orders: Orders and signals that are given in each run, each so many seconds after the start.
+        fresh: Called before each run, to make what the steps touch as it was.
+        check: Called after each run with how it ended, to assert what must hold of what the steps touched.
+    """
+
+    def __init__(
+        self,
+        saga: Saga,
+        input: dict[str, Any] | None = None,  # noqa: A002 (the field's word, and the step functions')
+        *,
+        app: WsgiApp | None = None,
+        transports: Mapping[str, Transport] | None = None,
+        orders: Iterable[tuple[float, Order]] = (),
+        fresh: Callable[[], object] = lambda: None,
+        check: Callable[[Outcome], object] = lambda _: None,
+    ) -> None:
+        self._saga = saga
+        self._input = input or {}
+        called = {} if app is None else dict.fromkeys(_participants(saga), WsgiTransport(app))
+        self._transports = {**called, **(transports or {})}
+        self._orders = tuple(orders)
+        self._fresh = fresh
+        self._check = check
+        self.runs = 0
+
+    def run(self, faults: Faults | None = None) -> Outcome:
+        """Run the saga once.
+
+        Args:
+            faults: What goes wrong; nothing if left out.
+
+        Raises:
+            AssertionError: A promise was broken; the message says which, and holds the log.
+        """
+        return self._run(faults or Calm(), f"run {self.runs}")
+
+    def kill_at_every_event(self) -> list[Outcome]:
+        """Run the saga once for each point at which its process can die, and let it die there.
+
+        Raises:
+            AssertionError: In one of the runs a promise was broken.
+        """
+        points = range(self._calm().points)
+        return [self._run(Script(kill_at=[point]), f"killed at point {point}") for point in points]
+
+    def freeze_at_every_turn(self) -> list[Outcome]:
+        """Run the saga once for each moment at which its process can stand still until others think it dead.
+
+        Raises:
+            AssertionError: In one of the runs a promise was broken.
+        """
+        turns = range(self._calm().turns)
+        return [self._run(Script(freeze_at=[turn]), f"frozen at turn {turn}") for turn in turns]
+
+    def lose_every_reply_once(self) -> list[Outcome]:
+        """Run the saga once for each of its calls, and lose the answer to that call.
+
+        Raises:
+            AssertionError: In one of the runs a promise was broken.
+        """
+        calls = range(self._calm().calls)
+        return [self._run(Script(lose_reply=call), f"reply {call} lost") for call in calls]
+
+    def chaos(
+        self, seeds: Iterable[int] = range(100), rate: float = 0.1, calls: Sequence[CallFault] = ANYBODY
+    ) -> list[Outcome]:
+        """Run the saga once for each seed, with everything going wrong at random.
+
+        Args:
+            seeds: Each names a run; the same seed is the same run.
+            rate: How likely a fault is at each point, 0 to 1.
+            calls: What can become of a call; `CAREFUL` for participants that honour their keys.
+
+        Raises:
+            AssertionError: In one of the runs a promise was broken; the message names the seed.
+        """
+        return [self._run(Chaos(seed, rate, calls), f"chaos with seed {seed}") for seed in seeds]
+
+    def _calm(self) -> Calm:
+        calm = Calm()
+        self._run(calm, f"run {self.runs}")
+        return calm
+
+    def _run(self, faults: Faults, name: str) -> Outcome:
+        # Each run has an id of its own: participants that outlive it would take the next one for a repetition.
+        self.runs += 1
+        self._fresh()
+        saga_id = name.replace(" ", "-")
+        with structlog.testing.capture_logs():
+            world = World([self._saga], faults, self._transports)
+            world.start(self._saga, self._input, saga_id)
+            for after_s, order in self._orders:
+                world.ask(saga_id, order, after_s)
+            world.run()
+        broken = faults_found(world)
+        if broken:
+            raise AssertionError("\n".join([name, *broken, world.store.text()]))
+        state = world.state(saga_id)
+        assert state is not None, "it was started"
+        outcome = _outcome(world, state)
+        self._check(outcome)
+        return outcome
+
+
+def _outcome(world: World, state: SagaState) -> Outcome:
+    words = {"action": "", "compensation": "undo ", "probe": "ask "}
+    calls = [words[ran.direction] + ran.step for ran in world.network.history]
+    return Outcome(state.status, state.results, state.error, calls, world.store.text())
+
+
+def _participants(saga: Saga) -> set[str]:
+    steps = [saga.written(step.name) for step in saga.plan.steps]
+    callees = [callee for step in steps if step for callee in step.callees]
+    named = {callee.participant for callee in callees if isinstance(callee, Request)}
+    return named.union(*(_participants(child) for child in saga.children))

@@ -1,0 +1,185 @@
+"""A store in memory, with the promises of the real one and faults on order.
+
+Versions decide, a conflict is each draft's own, a commit whose answer was lost is found again by reading. What
+differs from the real store is that no bytes reach a disk.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from saga_es.core.state import ENDED, UNFINISHED
+from saga_es.errors import StoreUnavailable
+from saga_es.store.bells import Bell, Bells
+from saga_es.store.codec import SAGA, Codec
+from saga_es.store.log import Draft, Entry, Log
+from saga_es.store.saga_view import saga_view
+from saga_es.store.workers import Process, Workers
+from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
+from saga_es.testing.faults import Crash, Faults, StoreFault
+
+
+class MemoryStore:
+    """Everything that survives a crash.
+
+    Attributes:
+        streams: The log, by stream.
+        sagas: The view of that name: the columns of each saga.
+        living: The workers that said they live; those in `dead` only seem to.
+    """
+
+    def __init__(self) -> None:
+        self.streams: dict[str, list[Entry]] = defaultdict(list)
+        self.sagas: dict[str, dict[str, Any]] = {}
+        self.living: dict[str, None] = {}
+        self.dead: set[str] = set()
+        self.bells: dict[tuple[str, int], None] = {}
+        self.positions = 0
+
+    def append(self, draft: Draft, rows: Sequence[dict[str, Any]]) -> Receipt:
+        """Append a draft, if its stream is where it expects; a draft that stands there already is written."""
+        stream = self.streams[draft.stream_id]
+        if len(stream) != draft.expected_version:
+            there = stream[draft.expected_version : draft.expected_version + len(rows)]
+            is_ours = [(e.type, e.text, e.recorded_at) for e in there] == [
+                (row["type"], row["data"], row["recorded_at"]) for row in rows
+            ]
+            return Written() if is_ours else Conflict()
+        for row in rows:
+            self.positions += 1
+            stream.append(
+                Entry(
+                    self.positions,
+                    row["stream_id"],
+                    row["category"],
+                    row["version"],
+                    row["type"],
+                    row["data"],
+                    row["recorded_at"],
+                )
+            )
+        if draft.category == SAGA:
+            columns = self.sagas.setdefault(draft.stream_id, {})
+            columns |= saga_view.fold(draft.recorded()) or {}
+        if draft.rings:
+            self.bells[draft.stream_id, rows[-1]["version"]] = None
+        return Written()
+
+    def text(self) -> str:
+        """The whole log as text, in the order of positions: the same run gives the same bytes."""
+        entries = sorted((e for stream in self.streams.values() for e in stream), key=lambda e: e.position)
+        return "\n".join(f"{e.stream_id}@{e.version} {e.recorded_at.isoformat()} {e.type} {e.text}" for e in entries)
+
+
+class MemoryLog(Log):
+    """Reads the log in memory."""
+
+    def __init__(self, store: MemoryStore, codec: Codec) -> None:
+        self._store = store
+        self._codec = codec
+
+    def entries_of(self, stream_ids: Sequence[str], connection: Connection | None = None) -> dict[str, list[Entry]]:
+        """The rows of several streams, each in order."""
+        del connection
+        return {stream_id: list(self._store.streams.get(stream_id, ())) for stream_id in stream_ids}
+
+
+class MemoryWriter(Writer):
+    """Writes to the log in memory, as well as the faults let it."""
+
+    def __init__(self, store: MemoryStore, log: Log, faults: Faults) -> None:
+        self._store = store
+        self._log = log
+        self._faults = faults
+
+    def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
+        """Append all drafts, each all or none.
+
+        Raises:
+            StoreUnavailable: Nobody knows what took place.
+            Crash: The worker died, before the commit or after it.
+        """
+        if self._faults.crashes():
+            raise Crash
+        fault = self._faults.commit()
+        if fault is StoreFault.LOST:
+            raise StoreUnavailable("the commit was lost")
+        receipts = [self._store.append(draft, rows) for draft, rows in batch]
+        if self._faults.crashes():
+            raise Crash
+        if fault is StoreFault.UNHEARD:
+            raise StoreUnavailable("the answer to the commit was lost")
+        return receipts
+
+
+class MemoryWorkers(Workers):
+    """The workers of a simulated run."""
+
+    def __init__(self, store: MemoryStore, lease_s: float = 10.0) -> None:
+        self._store = store
+        self.lease_s = lease_s
+
+    def beat(self, worker_id: str, process: Process) -> bool:
+        """Say that this worker lives."""
+        del process
+        is_new = worker_id not in self._store.living
+        self._store.living[worker_id] = None
+        return is_new
+
+    def leave(self, worker_id: str) -> None:
+        """Say goodbye."""
+        self._store.living.pop(worker_id, None)
+
+    def bury(self) -> list[str]:
+        """Remove those that are gone."""
+        gone = [worker_id for worker_id in self._store.living if worker_id in self._store.dead]
+        for worker_id in gone:
+            del self._store.living[worker_id]
+        return gone
+
+    def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
+        """Unfinished sagas of these definitions without a living worker, and their last owners."""
+        found = {
+            saga_id: row["owner"]
+            for saga_id, row in self._store.sagas.items()
+            if saga_id not in apart_from and row["name"] in names and self._is_orphan(row)
+        }
+        return dict(list(found.items())[:limit])
+
+    def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
+        """How many there are of other definitions."""
+        counts: dict[str, int] = defaultdict(int)
+        for row in self._store.sagas.values():
+            if row["name"] not in names and self._is_orphan(row):
+                counts[row["name"]] += 1
+        return dict(counts)
+
+    def _is_orphan(self, row: dict[str, Any]) -> bool:
+        return row["status"] in UNFINISHED and row["owner"] not in self._store.living
+
+
+class MemoryBells(Bells):
+    """The bells of a simulated run."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def rung(self, worker_id: str, names: Collection[str]) -> list[Bell]:
+        """Those that concern this worker."""
+        found = []
+        for saga_id, version in self._store.bells:
+            row = self._store.sagas[saga_id]
+            is_over = row["status"] in ENDED
+            is_nobodys = row["owner"] is None and row["name"] in names
+            if is_over or is_nobodys or row["owner"] == worker_id:
+                found.append(Bell(saga_id, version, row["owner"], is_over))
+        return found
+
+    def hush(self, bells: Sequence[Bell]) -> None:
+        """Take bells away that were answered."""
+        for bell in bells:
+            self._store.bells.pop((bell.saga_id, bell.version), None)

@@ -1,0 +1,123 @@
+"""Participants, and the network between: each call arrives, is lost, or arrives twice, as the faults say."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from saga_es.core.events import CompensationStarted, ProbeStarted, StepStarted
+from saga_es.core.facts import Direction, Outcome, Rejected, Unavailable, Unknown
+from saga_es.request import Function
+from saga_es.runtime.answers import outcome_of_error
+from saga_es.runtime.executor import Call, Executor
+from saga_es.runtime.transport import Transport
+from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
+from saga_es.store.log import Log
+from saga_es.testing.faults import CallFault, Faults
+
+ON_THE_WAY_S = 0.01
+"""How long a request or an answer travels."""
+
+LATE_S = 5.0
+"""How much later a duplicated request arrives for the second time."""
+
+Answer = Callable[[Outcome], None]
+At = Callable[[float, Callable[[], object]], None]
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """A call that arrived, and what came of it there; whether anybody heard of it is another matter."""
+
+    saga_id: str
+    step: str
+    direction: Direction
+    attempt: int
+    key: str
+    outcome: Outcome
+
+
+class Network(Executor):
+    """Carries calls to participants and answers back, in virtual time.
+
+    Args:
+        log: Where each call must have its intent.
+        faults: What goes wrong on the way.
+        at: Has something happen so many seconds later.
+        transports: How participants of requests are reached; they answer at once, in this thread.
+
+    Attributes:
+        history: The calls that arrived, in order.
+        unfounded: Calls that were made without a committed intent; there should be none.
+    """
+
+    def __init__(self, log: Log, faults: Faults, at: At, transports: Mapping[str, Transport]) -> None:
+        self._log = log
+        self._faults = faults
+        self._at = at
+        self._transports = transports
+        self._payload_limit = DEFAULT_PAYLOAD_LIMIT
+        self.history: list[Ran] = []
+        self.unfounded: list[Call] = []
+
+    def send(self, call: Call, answer: Answer) -> None:
+        """Send a call; it arrives a little later, and its answer a little later again."""
+        if not self._has_intent(call):
+            self.unfounded.append(call)
+        fault = self._faults.call(call.step, call.direction, call.attempt)
+        unarrived: dict[CallFault, Outcome] = {
+            CallFault.REFUSED: Rejected("refused"),
+            CallFault.BUSY: Unavailable("busy"),
+            CallFault.REQUEST_LOST: Unknown("the request was lost"),
+        }
+        if fault in unarrived:
+            self._at(ON_THE_WAY_S, partial(answer, unarrived[fault]))
+        elif fault is CallFault.SLOW:
+            self._at(call.timeout_s + 1, partial(self._arrive, call))
+        else:
+            self._at(ON_THE_WAY_S, partial(self._deliver, call, fault, answer))
+        if fault is CallFault.DUPLICATED:
+            self._at(LATE_S, partial(self._arrive, call))
+
+    def answer(self, call: Call) -> Outcome:
+        """What the callee answers, in this thread, also when it is `async`."""
+        if inspect.iscoroutinefunction(call.callee):
+            return super().answer(replace(call, callee=_in_turn(call.callee)))
+        return super().answer(call)
+
+    def _deliver(self, call: Call, fault: CallFault, answer: Answer) -> None:
+        outcome = self._arrive(call)
+        heard = Unknown("the answer was lost") if fault is CallFault.ANSWER_LOST else outcome
+        self._at(ON_THE_WAY_S, partial(answer, heard))
+
+    def _arrive(self, call: Call) -> Outcome:
+        try:
+            outcome = self.answer(call)
+        except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome)
+            outcome = outcome_of_error(error)
+        self.history.append(Ran(call.saga_id, call.step, call.direction, call.attempt, call.key, outcome))
+        return outcome
+
+    def _has_intent(self, call: Call) -> bool:
+        kinds = {
+            Direction.ACTION: StepStarted,
+            Direction.COMPENSATION: CompensationStarted,
+            Direction.PROBE: ProbeStarted,
+        }
+        intent = kinds[call.direction](call.step, call.attempt)
+        return any(recorded.event == intent for recorded in self._log.read(call.saga_id))
+
+
+def _in_turn(function: Function) -> Function:
+    """An `async` function as one that is called and waited for; with the same parameters."""
+
+    @wraps(function)
+    def call(**given: Any) -> Any:
+        return asyncio.run(function(**given))
+
+    return call

@@ -1,0 +1,225 @@
+"""A small world in which sagas run in virtual time: the production loop and core, a store in memory, and faults.
+
+Nothing here waits: when nobody has anything to do, the clock is moved to when somebody has. A worker that dies is
+dropped where it stands, with its inbox and its timers; what it had asked of participants still arrives there, and
+the next worker takes over what it finds in the store.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+from saga_es.core.events import PlanRecorded
+from saga_es.core.facts import Order, Outcome
+from saga_es.core.state import SagaState, SagaStatus
+from saga_es.definition import Saga, family
+from saga_es.runtime.executor import Call, Executor, Returned
+from saga_es.runtime.handle import Handle
+from saga_es.runtime.inbox import Ask, Begin, Inbox
+from saga_es.runtime.loop import Loop
+from saga_es.runtime.transport import Transport
+from saga_es.store.codec import PLAN, Codec
+from saga_es.store.log import Draft
+from saga_es.store.sagas import Sagas
+from saga_es.testing.clock import VirtualClock
+from saga_es.testing.faults import Calm, Crash, Faults
+from saga_es.testing.memory import MemoryBells, MemoryLog, MemoryStore, MemoryWorkers, MemoryWriter
+from saga_es.testing.network import Network
+
+RESTART_S = 1.0
+"""How long after a death the next worker is up."""
+
+MOST_TURNS = 20_000
+
+
+class World:
+    """One simulated run.
+
+    Args:
+        sagas: The definitions; those that their steps run come along.
+        faults: What goes wrong; nothing if left out.
+        transports: How participants of requests are reached, by name; they are called at once, in this thread.
+    """
+
+    def __init__(
+        self, sagas: Iterable[Saga], faults: Faults | None = None, transports: Mapping[str, Transport] | None = None
+    ) -> None:
+        self.definitions = family(sagas)
+        self.faults = faults or Calm()
+        self.clock = VirtualClock()
+        self.store = MemoryStore()
+        self.log = MemoryLog(self.store, Codec())
+        self.sagas = Sagas(self.log)
+        self.network = Network(self.log, self.faults, self.at, transports or {})
+        self.workers: list[_Worker] = []
+        self._asked: list[Begin] = []
+        self._agenda: list[tuple[datetime, int, Callable[[], object]]] = []
+        self._serial = count()
+        for saga in self.definitions:
+            draft = Draft(saga.plan_id, PLAN, 0, (PlanRecorded(saga.plan),), self.clock.now())
+            self.store.append(draft, self.log.rows(draft))
+        self._hire()
+
+    def start(self, saga: Saga, input_: dict[str, Any], saga_id: str, *, starts_at: datetime | None = None) -> None:
+        """Have a saga started; asked for again after each death of a worker, as a caller with a key would."""
+        begin = Begin(saga_id, saga, input_, Handle(saga_id), starts_at=starts_at)
+        self._asked.append(begin)
+        self.worker.inbox.put(begin)
+
+    def ask(self, saga_id: str, order: Order, after_s: float = 0.0) -> None:
+        """Have somebody give an order, so many seconds from now; asked again until a worker has recorded it."""
+
+        def give() -> None:
+            done: Future[None] = Future()
+            self.worker.inbox.put(Ask(saga_id, order, done))
+            self.at(RESTART_S * 2, lambda: None if done.done() else give())
+
+        self.at(after_s, give)
+
+    def at(self, after_s: float, action: Callable[[], object]) -> None:
+        """Have something happen, so many seconds from now."""
+        heapq.heappush(self._agenda, (self.clock.now() + timedelta(seconds=after_s), next(self._serial), action))
+
+    def run(self) -> None:
+        """Let everything happen, until every saga has ended and nothing is on its way any more.
+
+        Raises:
+            AssertionError: It does not come to an end.
+        """
+        for _ in range(MOST_TURNS):
+            if not self._happens():
+                return
+        raise AssertionError(f"after {MOST_TURNS} turns: {self.describe()}")
+
+    @property
+    def worker(self) -> _Worker:
+        """The worker that is up, or comes up next."""
+        return self.workers[-1]
+
+    def state(self, saga_id: str) -> SagaState | None:
+        """A saga as its log tells it."""
+        return self.sagas.find(saga_id)
+
+    def describe(self) -> str:
+        """The sagas and their statuses."""
+        return ", ".join(f"{saga_id} is {row['status']}" for saga_id, row in self.store.sagas.items()) or "no sagas"
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every saga that was asked for has ended."""
+        rows = self.store.sagas
+        return all(begin.saga_id in rows for begin in self._asked) and all(
+            SagaStatus(row["status"]).ended for row in rows.values()
+        )
+
+    # ── One thing after the other ────────────────────────────────────────────────────────────────────────
+
+    def _happens(self) -> bool:
+        """Let the next thing happen; False when there is none."""
+        now = self.clock.now()
+        for worker in self.workers:
+            if worker.is_up(now) and worker.has_work:
+                self._turn(worker)
+                return True
+        if self.all_ended and not self._agenda:
+            return False
+        due = [worker.next_due(now) for worker in self.workers if worker.is_alive and not self.all_ended]
+        times = [time for time in [*due, self._agenda[0][0] if self._agenda else None] if time is not None]
+        if not times:
+            raise AssertionError(f"nothing will ever happen again, but {self.describe()}")
+        self.clock.move_to(min(times))
+        if self._agenda and self._agenda[0][0] <= self.clock.now():
+            heapq.heappop(self._agenda)[2]()
+        return True
+
+    def _turn(self, worker: _Worker) -> None:
+        if self.faults.freezes():
+            worker.frozen_until = self.clock.now() + timedelta(seconds=3 * worker.lease_s)
+            self._bury(worker)
+            return
+        try:
+            worker.loop.turn(worker.inbox.take())
+        except Crash:
+            worker.is_alive = False
+            self._bury(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        self.store.dead.add(worker.loop.worker_id)
+        self.at(RESTART_S, self._hire)
+
+    def _hire(self) -> None:
+        worker = _Worker(self, len(self.workers) + 1)
+        self.workers.append(worker)
+        for begin in self._asked:  # whoever asked got no answer, and asks again
+            if begin.saga_id not in self.store.sagas:
+                worker.inbox.put(begin)
+
+
+class _Worker:
+    """One process: a loop, its inbox, its timers."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.inbox = Inbox()
+        self.is_alive = True
+        self.frozen_until: datetime | None = None
+        workers = MemoryWorkers(world.store)
+        self.lease_s = workers.lease_s
+        self._clock = world.clock
+        self.loop = Loop(
+            writer=MemoryWriter(world.store, world.log, world.faults),
+            sagas=world.sagas,
+            workers=workers,
+            bells=MemoryBells(world.store),
+            executor=_OfWorker(world, self),
+            definitions=world.definitions,
+            clock=world.clock,
+            inbox=self.inbox,
+        )
+        self.loop.worker_id = f"worker-{number}"
+        self.loop.begin_work()
+
+    def is_up(self, now: datetime) -> bool:
+        """Whether it takes turns."""
+        return self.is_alive and (self.frozen_until is None or self.frozen_until <= now)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a turn would do anything."""
+        return len(self.inbox) > 0 or self.loop.patience_s() == 0
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """When it has something to do, if nothing else happens."""
+        if not self.is_up(now):
+            return self.frozen_until
+        patience_s = self.loop.patience_s()
+        return None if patience_s is None else now + timedelta(seconds=patience_s)
+
+
+class _OfWorker(Executor):
+    """The calls of one worker: made in the world, and answered as long as the worker lives."""
+
+    def __init__(self, world: World, worker: _Worker) -> None:
+        self._world = world
+        self._worker = worker
+
+    def perform(self, call: Call, returned: Returned) -> None:
+        """Send the call on its way.
+
+        Raises:
+            Crash: The worker died before it was sent.
+        """
+        if self._world.faults.crashes():
+            raise Crash
+        self._world.network.send(call, lambda outcome: self._answer(call, outcome, returned))
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _answer(self, call: Call, outcome: Outcome, returned: Returned) -> None:
+        if self._worker.is_alive:
+            returned(call, outcome)

@@ -1,0 +1,109 @@
+"""Sagas of every shape, whose participants keep a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from saga_es import RetryPolicy, Saga, StepRejected
+from saga_es.testing import Ledger
+
+TWICE = RetryPolicy(attempts=2, first_delay_s=0.1, jitter=0)
+PATIENT = RetryPolicy(attempts=5, first_delay_s=0.1, jitter=0)
+
+
+def act(ledger: Ledger, name: str) -> Callable[..., Any]:
+    """A step that acts in the ledger."""
+
+    def step(key: str) -> str:
+        answer: str = ledger.act(key, f"{name}!")
+        return answer
+
+    step.__name__ = name
+    return step
+
+
+def undo(ledger: Ledger) -> Callable[..., Any]:
+    """A compensation that undoes in the ledger."""
+
+    def compensation(action_key: str) -> None:
+        ledger.undo(action_key)
+
+    return compensation
+
+
+def add(saga: Saga, ledger: Ledger, name: str, **options: Any) -> None:
+    """Add a step with its compensation."""
+    saga.step(retry=TWICE, **options)(act(ledger, name))
+    saga.compensates(name, retry=PATIENT)(undo(ledger))
+
+
+def linear(ledger: Ledger, steps: int = 3) -> Saga:
+    """One step after the other."""
+    saga = Saga("linear")
+    for name in "abcdefg"[:steps]:
+        add(saga, ledger, name)
+    return saga
+
+
+def diamond(ledger: Ledger) -> Saga:
+    """Two steps at the same time, between one before and one after."""
+    saga = Saga("diamond")
+    add(saga, ledger, "a")
+    with saga.together():
+        add(saga, ledger, "b")
+        add(saga, ledger, "c")
+    add(saga, ledger, "d")
+    return saga
+
+
+def pivot(ledger: Ledger) -> Saga:
+    """A step that can be undone, the pivot, and one that must succeed."""
+    saga = Saga("pivot")
+    add(saga, ledger, "a")
+    saga.step(retry=TWICE, kind="pivot", compensation=None)(act(ledger, "b"))
+    saga.step(retry=TWICE, kind="retriable")(act(ledger, "c"))
+    return saga
+
+
+def probed(ledger: Ledger) -> Saga:
+    """Steps that can be asked whether they have happened."""
+    saga = linear(ledger)
+
+    def probe(key: str) -> str:
+        if not ledger.has(key):
+            ledger.undo(key)  # so that it never will happen
+            raise StepRejected("it did not happen")
+        return "asked"
+
+    saga.probes("b")(probe)
+    return saga
+
+
+def fanned(ledger: Ledger) -> Saga:
+    """A step for each of three elements, two at a time, one of them skipped."""
+    saga = Saga("fanned")
+    add(saga, ledger, "a")
+    add(saga, ledger, "b", over="input[items]", at_once=2, when=lambda item: item != "none")
+    add(saga, ledger, "c")
+    return saga
+
+
+def waiting(ledger: Ledger) -> Saga:
+    """A delay, and a signal, between steps."""
+    saga = Saga("waiting", deadline_s=60)
+    add(saga, ledger, "a")
+    saga.delay("nap", 0.5)
+    saga.wait_for("word", timeout_s=5)
+    add(saga, ledger, "b")
+    return saga
+
+
+def nested(ledger: Ledger) -> Saga:
+    """A saga that is a step of another, between two more."""
+    child = linear(ledger, 2)
+    saga = Saga("nested")
+    add(saga, ledger, "x")
+    saga.run("y", child)
+    add(saga, ledger, "z")
+    return saga

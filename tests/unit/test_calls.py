@@ -1,0 +1,124 @@
+"""Acting on committed events: every intent is performed once, also after a pause, and in a pause not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import SimpleQueue
+
+import pytest
+
+from saga_es import Saga
+from saga_es.core.events import (
+    ChildStarted,
+    SagaCancelled,
+    SagaEvent,
+    SagaPaused,
+    SagaResumed,
+    SagaTakenOver,
+    StepCompleted,
+    StepStarted,
+)
+from saga_es.core.evolve import fold
+from saga_es.core.facts import CallReturned
+from saga_es.core.state import SagaState
+from saga_es.runtime.calls import Calls
+from saga_es.runtime.clock import SystemClock
+from saga_es.runtime.executor import Executor
+from saga_es.runtime.inbox import Begin, Item, Tell
+from saga_es.runtime.timers import Timers
+from tests.unit.story import SAGA_ID, started
+
+PATIENCE_S = 5.0
+WHO = ("Ann", "because")
+
+child = Saga("child")
+trip = Saga("order")
+
+
+@child.step(compensation=None)
+def sleep() -> None:
+    """Nothing is done."""
+
+
+@trip.step(compensation=None)
+def book() -> str:
+    """Say that it was called."""
+    return "booked"
+
+
+@trip.step(compensation=None)
+def pay(book: str) -> str:
+    """Say that it was called, and with what."""
+    return f"{book} and paid"
+
+
+trip.run("nap", child)
+
+
+class Shell:
+    """A saga whose intents are performed, and what comes of that."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.inbox: SimpleQueue[Item] = SimpleQueue()
+        clock = SystemClock()
+        self.calls = Calls(executor, Timers(), clock, {"order": trip, "child": child}, self.inbox.put)
+        self.state = SagaState(SAGA_ID, trip.plan)
+
+    def commit(self, *events: SagaEvent) -> None:
+        """These events are in the log, and are acted on."""
+        self.state = fold(self.state, events)
+        self.calls.perform(self.state, events)
+
+    def answers(self, count: int) -> list[tuple[str, int]]:
+        """The calls that come back next."""
+        told = [self.inbox.get(timeout=PATIENCE_S) for _ in range(count)]
+        facts = [item.fact for item in told if isinstance(item, Tell)]
+        return [(fact.step, fact.attempt) for fact in facts if isinstance(fact, CallReturned)]
+
+
+@pytest.fixture
+def shell() -> Iterator[Shell]:
+    """With one thread: calls come back in the order in which they were made."""
+    executor = Executor(threads=1)
+    yield Shell(executor)
+    executor.close()
+
+
+def test_an_intent_that_comes_with_the_end_of_a_pause_is_performed_once(shell: Shell) -> None:
+    """To look what is under way after the pause must not double what the same append began."""
+    shell.commit(started({}), StepStarted("book", 1))
+    shell.commit(SagaPaused(*WHO))
+    shell.commit(StepCompleted("book", "booked"))
+    shell.commit(SagaResumed(*WHO), StepStarted("pay", 1))
+    assert shell.answers(1) == [("book", 1)]  # it had come back before, in vain
+    shell.commit(StepCompleted("pay", "paid"), StepStarted("nap", 1))
+    assert shell.answers(2) == [("pay", 1), ("nap", 1)]
+
+
+def test_a_call_that_is_out_goes_on_through_a_pause(shell: Shell) -> None:
+    """It is not made again at its end."""
+    shell.commit(started({}), StepStarted("book", 1))
+    shell.commit(SagaPaused(*WHO))
+    shell.commit(SagaResumed(*WHO))
+    shell.commit(StepCompleted("book", "booked"), StepStarted("pay", 1))
+    assert shell.answers(2) == [("book", 1), ("pay", 1)]
+
+
+def test_what_a_paused_saga_was_taken_over_with_is_called_when_it_is_cancelled(shell: Shell) -> None:
+    """Nothing can be undone before its answer is known, so somebody has to ask for it."""
+    shell.state = fold(shell.state, [started({}), StepStarted("book", 1), SagaPaused(*WHO), SagaTakenOver("w2", "w1")])
+    shell.calls.resume(shell.state)
+    assert shell.calls.out == 0
+    shell.commit(SagaCancelled(*WHO))
+    assert shell.answers(1) == [("book", 1)]
+
+
+def test_a_saga_that_is_ready_in_a_pause_is_started_after_it(shell: Shell) -> None:
+    """The making of its input was under way; to start it would be to begin something."""
+    shell.state = fold(shell.state, [started({}), StepStarted("nap", 1), SagaPaused(*WHO)])
+    shell.commit(ChildStarted("nap", "child", "saga-2", {}))
+    assert shell.inbox.empty()
+    shell.commit(SagaResumed(*WHO))
+    begin = shell.inbox.get(timeout=PATIENCE_S)
+    assert isinstance(begin, Begin)
+    assert (begin.saga_id, begin.parent) == ("saga-2", SAGA_ID)

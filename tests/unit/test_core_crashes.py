@@ -1,0 +1,70 @@
+"""A saga that takes its process along: counted in the log, and stopped, so that the others live."""
+
+from __future__ import annotations
+
+from saga_es.core.events import (
+    CompensationStarted,
+    SagaEvent,
+    SagaFailed,
+    SagaTakenOver,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    WaitStarted,
+)
+from saga_es.core.facts import Completed, OwnerGone, Rejected, Retry
+from saga_es.core.plan import Delay, StepPlan
+from tests.unit.story import STARTED, Story, a_plan, action, done, given, seconds, undo
+
+OUT: list[SagaEvent] = [STARTED, StepStarted("a", 1)]
+
+
+def gone(story: Story, *workers: str, most: int = 3) -> Story:
+    """One worker after the other takes the saga over."""
+    for worker in workers:
+        story.when(OwnerGone(worker, most))
+    return story
+
+
+def test_a_call_that_takes_its_process_along_again_and_again_fails_the_saga() -> None:
+    """The third takeover with the same call out is the last; it is recorded before anything is called again."""
+    story = gone(given(*OUT), "w2", "w3").then(SagaTakenOver("w3", "w2"))
+    story.when(OwnerGone("w4", 3))
+    story.then(SagaTakenOver("w4", "w3"), SagaFailed("3 workers went while step 'a' was under way"))
+
+
+def test_an_answer_forgets_the_crashes() -> None:
+    """Whoever was called did not take the process along: the count begins again."""
+    story = gone(given(*OUT), "w2", "w3").when(action("a", Completed("a!")))
+    gone(story, "w4", "w5").then(SagaTakenOver("w5", "w4"))
+
+
+def test_a_failed_attempt_is_an_answer_too() -> None:
+    """A step that is tried again is not counted as one that kills."""
+    past = [*OUT, SagaTakenOver("w2", "w1"), SagaTakenOver("w3", "w2"), StepFailed("a", 1, "unknown", "?", seconds(1))]
+    gone(given(*past, StepStarted("a", 2)), "w4", "w5").then(SagaTakenOver("w5", "w4"))
+
+
+def test_workers_that_go_while_a_saga_only_waits_are_not_counted() -> None:
+    """A saga that waits for a month lives through any number of deployments."""
+    plan = a_plan(StepPlan(name="nap", title="nap", compensation=None, work=Delay(9)), "b")
+    story = given(STARTED, WaitStarted("nap", seconds(9)), plan=plan)
+    gone(story, "w2", "w3", "w4", "w5").then(SagaTakenOver("w5", "w4"))
+
+
+def test_a_compensation_that_kills_is_counted_apart() -> None:
+    """What the action did to its workers is not held against its compensation."""
+    past = [*OUT, SagaTakenOver("w2", "w1"), SagaTakenOver("w3", "w2"), StepCompleted("a"), StepStarted("b", 1)]
+    story = given(*past).when(action("b", Rejected("no")))
+    assert story.decided[-1] == CompensationStarted("a", 1)
+    gone(story, "w4", "w5").then(SagaTakenOver("w5", "w4"))
+    story.when(OwnerGone("w6", 3))
+    story.then(SagaTakenOver("w6", "w5"), SagaFailed("3 workers went while step 'a' was under way"))
+
+
+def test_a_person_can_give_it_another_chance() -> None:
+    """A retry of the failed saga counts from nothing, and makes the same call again."""
+    story = gone(given(STARTED, *done("a"), StepStarted("b", 1)), "w2", "w3", "w4").when(Retry("ann", "mended"))
+    gone(story, "w5", "w6").then(SagaTakenOver("w6", "w5"))
+    assert story.state.step("b").attempts == 1
+    story.when(action("b", Completed())).when(undo("b", Completed())).then()
