@@ -262,7 +262,7 @@ class Saga:
         self._add(Step(_step_plan(name, title, work=Signal(timeout_s)), condition=when), after)
         self._steps.settle(name)
 
-    def run(  # noqa: PLR0913 (options, each by name)
+    def child(  # noqa: PLR0913 (options, each by name)
         self,
         name: str,
         saga: Saga,

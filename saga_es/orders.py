@@ -1,7 +1,7 @@
 """Orders, as values: what may be asked of a saga that exists. Give them with `engine.order(saga_id, ...)`."""
 
 from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
-from saga_es.core.orders import Undoing, preview
+from saga_es.core.orders import Undoing
 
 __all__ = [
     "Cancel",
@@ -14,5 +14,4 @@ __all__ = [
     "Retry",
     "Skip",
     "Undoing",
-    "preview",
 ]

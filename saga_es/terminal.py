@@ -85,7 +85,7 @@ def _about(story: SagaStory) -> Iterator[tuple[str, str]]:
     if story.pause:
         yield "paused", f"by {story.pause.actor} since {moment(story.pause.at)}: {story.pause.reason}"
     if story.tags:
-        yield "tags", ", ".join(f"{name}={value}" for name, value in story.tags.items())
+        yield "tags", ", ".join(f"{name}:{value}" for name, value in story.tags.items())
     if story.parent:
         yield "parent", story.parent
     if story.starts_at:

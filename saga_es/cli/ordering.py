@@ -118,8 +118,7 @@ def replace_input(settings: Settings, saga_id: str, step: str, input_: str, reas
 @click.command(short_help="FAILED: say that it was set right by hand.")
 @_ordering(
     click.option(
-        "--as",
-        "status",
+        "--status",
         type=click.Choice([SagaStatus.COMPLETED, SagaStatus.COMPENSATED], case_sensitive=False),
         help="How it ended.  [default: COMPENSATED when it had turned round, otherwise COMPLETED]",
     )

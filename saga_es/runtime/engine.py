@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 from saga_es.core.decide import decide
 from saga_es.core.events import SagaStarted
 from saga_es.core.facts import Give, Order, Start
+from saga_es.core.orders import Undoing, preview
 from saga_es.core.state import SagaState
 from saga_es.definition import Saga
-from saga_es.errors import DefinitionError, PayloadUnencodable, SagaExists, StoreUnavailable
+from saga_es.errors import DefinitionError, NotFound, PayloadUnencodable, SagaExists, StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
@@ -167,6 +168,19 @@ class Engine:
         ask = Ask(saga_id, as_recorded(order, self._writer), Future())
         self._put(ask)
         _within_patience("order", lambda: ask.done.result(COMMIT_PATIENCE_S))
+
+    def preview(self, saga_id: str) -> list[Undoing]:
+        """What a cancel would compensate now, in the order in which it would begin to; nothing is done.
+
+        Raises:
+            NotFound: There is no such saga.
+            OrderRefused: It cannot be cancelled now.
+            StoreUnavailable: The database did not answer.
+        """
+        state = self._sagas.find(saga_id)
+        if state is None:
+            raise NotFound(saga_id)
+        return preview(state)
 
     def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
         """Give a signal to a saga: what its step of this name waits for, or will; returns when it is in the log.

@@ -55,6 +55,7 @@ class Loop:
     Args:
         recovers: Whether to take over sagas whose worker is gone; a process that only serves participants
             does not.
+        process: Where the workers' table says it runs; in this process if left out.
     """
 
     def __init__(  # noqa: PLR0913 (its parts, each by name)
@@ -70,6 +71,7 @@ class Loop:
         inbox: Inbox,
         recovers: bool = True,
         most_crashes: int = 5,
+        process: Process | None = None,
     ) -> None:
         self._writer = writer
         self._sagas = sagas
@@ -85,7 +87,7 @@ class Loop:
         self._calls = Calls(executor, self._timers, clock, known, inbox.put)
         self._followers = Followers(sagas)
         self._runs = Runs(self._calls, self._followers, inbox.put)
-        self._process = Process.this()
+        self._process = process or Process.this()
         self._recovery = Recovery(sagas, workers, known)
         self._adopts = frozenset(known if recovers else ())
         self.worker_id = f"worker-{new_id()}"

@@ -57,7 +57,7 @@ def outing(inner: Saga) -> Saga:
     def invite(item: str) -> str:
         return f"Dear {item}"
 
-    saga.run("journey", inner)
+    saga.child("journey", inner)
     return saga
 
 

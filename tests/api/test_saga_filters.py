@@ -58,7 +58,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     url = f"sqlite:///{tmp_path_factory.mktemp('shelf') / Path('saga.sqlite')}"
     with ExitStack() as stack:
         order, parent, waiting = an_order(), Saga("parent"), Saga("waiting")
-        parent.run("order", order)
+        parent.child("order", order)
         waiting.wait_for("approval", timeout_s=None)
         served = opened(stack, url, app_of(order, parent, waiting))
         engine = served.node.engine

@@ -58,9 +58,9 @@ def order(child: Saga, diary: Diary, acts: dict[str, Act] | None = None, *, over
         diary.note("release", key)
 
     if over is None:
-        saga.run("pay", child, compensation_retry=QUICK)
+        saga.child("pay", child, compensation_retry=QUICK)
     else:
-        saga.run("pay", child, input=_of_element, over=over, at_once=2, compensation_retry=QUICK)
+        saga.child("pay", child, input=_of_element, over=over, at_once=2, compensation_retry=QUICK)
 
     @saga.step(compensation=None, retry=QUICK)
     def ship(key: str) -> str:

@@ -66,8 +66,8 @@ def test_a_child_of_a_child_is_run_too(open_engine: OpenEngine) -> None:
         return input["n"] > 7
 
     middle, outer = Saga("middle"), Saga("outer")
-    middle.run("pay", inner)
-    outer.run("middle", middle)
+    middle.child("pay", inner)
+    outer.child("middle", middle)
 
     @outer.step(compensation=None, when=is_too_much)
     def refuse() -> None:
@@ -230,7 +230,7 @@ def test_a_child_that_must_succeed_is_run_anew_when_a_person_orders_it(store: St
     def ship() -> str:
         return "shipped"
 
-    saga.run("pay", child, kind="retriable")
+    saga.child("pay", child, kind="retriable")
     engine = open_engine(saga, child)
     handle = engine.start(saga, INPUT)
     assert handle.result(PATIENCE_S).status is SagaStatus.FAILED

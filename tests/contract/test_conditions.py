@@ -282,7 +282,7 @@ def a_child(saga: Saga, hall: Hall) -> None:
     def seat(key: str) -> str:
         return hall.seat("x", key)
 
-    saga.run("maybe", child, when=is_wanted, retry=QUICK)
+    saga.child("maybe", child, when=is_wanted, retry=QUICK)
 
 
 Kind = Callable[[Saga, Hall], None]

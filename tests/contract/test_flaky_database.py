@@ -91,7 +91,7 @@ def parent_and_child(diary: Diary) -> tuple[Saga, Saga]:
         def uneach(key: str) -> None:
             diary.note("uneach", key)
 
-        saga.run("pay", child)
+        saga.child("pay", child)
 
     saga.delay("nap", 0.02)
 

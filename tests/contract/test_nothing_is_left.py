@@ -225,7 +225,7 @@ def test_a_parent_that_revokes_a_child_elsewhere_waits_for_the_database(store: S
     diary = Diary()
     child = payment(diary, waits=True)
     parents = Saga("order")
-    parents.run("pay", child)
+    parents.child("pay", child)
     first = open_engine(child)
     handle = first.start(child, INPUT, saga_id="c-1")
     until(lambda: has_happened(first, handle.saga_id, WaitStarted))
@@ -288,7 +288,7 @@ def mixed(diary: Diary) -> tuple[Saga, Saga]:
             diary.note("each", key)
             return item
 
-        saga.run("pay", child)
+        saga.child("pay", child)
         saga.wait_for("go", timeout_s=3000)
 
     saga.delay("nap", 0.05)

@@ -111,7 +111,7 @@ def test_a_failed_saga_is_mended(journeys: Journeys) -> None:
     )
     for saga_id in (skipped, changed):
         when(client, saga_id, is_now("COMPENSATED"))
-    line = line_of(journeys.run("resolve", resolved, "--as", "completed", *BY_ANN))
+    line = line_of(journeys.run("resolve", resolved, "--status", "completed", *BY_ANN))
     assert line.startswith("Recorded the end by hand. The saga was set right by hand and is COMPLETED since ")
     assert status_of(client, resolved)["status"] == "COMPLETED"
 
@@ -197,7 +197,7 @@ def test_an_order_that_the_saga_cannot_follow_is_exit_code_1(journeys: Journeys)
         ("signal", UNKNOWN, "approval", "--payload", "{"),
         ("replace-input", UNKNOWN, "seat", *WHY),
         ("replace-input", UNKNOWN, "seat", "--input", "[]", *WHY),
-        ("resolve", UNKNOWN, "--as", "FAILED", *WHY),
+        ("resolve", UNKNOWN, "--status", "FAILED", *WHY),
     ],
     ids=" ".join,
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -146,8 +148,8 @@ def run(
     shape: Shape, path: Calm, input_: dict[str, Any] | None = None, orders: Iterable[tuple[float, Order]] = ()
 ) -> tuple[World, list[str]]:
     """One run, and what was wrong with it."""
-    ledger = Ledger()
-    saga = shape(ledger)
+    saga, ledger = _made(shape)
+    ledger.clear()
     world = World([saga], path)
     world.start(saga, input_ or {}, SAGA_ID)
     for after_s, order in orders:
@@ -157,6 +159,12 @@ def run(
     except AssertionError as error:
         return world, [str(error)]
     return world, [*faults_found(world), *_ledger_faults(world, ledger)]
+
+
+@cache
+def _made(shape: Shape) -> tuple[Saga, Ledger]:
+    ledger = Ledger()
+    return shape(ledger), ledger
 
 
 def _ledger_faults(world: World, ledger: Ledger) -> list[str]:
@@ -179,6 +187,4 @@ def _ledger_faults(world: World, ledger: Ledger) -> list[str]:
 
 def quiet() -> None:
     """Thousands of takeovers need no log lines."""
-    structlog.configure(
-        processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.ReturnLoggerFactory()
-    )
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -104,6 +104,6 @@ def nested(ledger: Ledger) -> Saga:
     child = linear(ledger, 2)
     saga = Saga("nested")
     add(saga, ledger, "x")
-    saga.run("y", child)
+    saga.child("y", child)
     add(saga, ledger, "z")
     return saga

@@ -52,7 +52,7 @@ def pay(book: str) -> str:
     return f"{book} and paid"
 
 
-trip.run("nap", child)
+trip.child("nap", child)
 
 
 class Shell:

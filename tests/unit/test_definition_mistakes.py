@@ -118,12 +118,12 @@ def a_compensation_of_a_wait(saga: Saga) -> None:
 
 
 def a_compensation_of_another_saga(saga: Saga) -> None:
-    saga.run("pay", a_payment())
+    saga.child("pay", a_payment())
     saga.compensates("pay")(nothing)
 
 
 def a_saga_that_cannot_be_compensated(saga: Saga) -> None:
-    saga.run("pay", a_payment("pivot"))
+    saga.child("pay", a_payment("pivot"))
 
 
 def a_wait_that_may_fail_after_the_pivot(saga: Saga) -> None:

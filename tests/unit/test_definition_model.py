@@ -66,7 +66,7 @@ def test_every_way_of_writing_a_step_can_stand_in_a_group() -> None:
         saga.request("b", DESK.post("/b"), compensation=None)
         saga.delay("c", 1)
         saga.wait_for("d", timeout_s=None)
-        saga.run("e", child)
+        saga.child("e", child)
     assert set(order(saga).values()) == {()}
 
 
@@ -177,7 +177,7 @@ def test_a_wait_for_a_signal_says_how_long(timeout_s: float | None) -> None:
 def test_a_step_may_run_another_saga() -> None:
     """What makes its input is its action; its compensation is that saga's."""
     saga = Saga("s")
-    saga.run("payment", a_payment(), input=lambda input: {"n": input["n"]}, compensation_retry=TWICE)  # noqa: A006
+    saga.child("payment", a_payment(), input=lambda input: {"n": input["n"]}, compensation_retry=TWICE)  # noqa: A006
     step = a_step(saga, "payment")
     assert (step.work, step.compensation) == (Child("payment"), TWICE)
     assert written(saga, "payment").compensation is None
@@ -186,7 +186,7 @@ def test_a_step_may_run_another_saga() -> None:
 def test_a_saga_that_is_run_gets_its_parents_input_if_nothing_else_is_said() -> None:
     """As it is."""
     saga = Saga("s")
-    saga.run("payment", a_payment())
+    saga.child("payment", a_payment())
     action = written(saga, "payment").action
     assert callable(action)
     assert action(input={"n": 1}) == {"n": 1}
@@ -195,17 +195,17 @@ def test_a_saga_that_is_run_gets_its_parents_input_if_nothing_else_is_said() -> 
 def test_a_saga_with_a_pivot_may_be_run_as_one() -> None:
     """Then it is not compensated either."""
     saga = Saga("s")
-    saga.run("payment", a_payment("pivot"), kind="pivot")
-    saga.run("again", a_payment("pivot"), kind="retriable")
+    saga.child("payment", a_payment("pivot"), kind="pivot")
+    saga.child("again", a_payment("pivot"), kind="retriable")
     assert [step.compensation for step in saga.plan.steps] == [None, None]
 
 
 def test_a_family_is_a_saga_and_those_that_its_steps_run() -> None:
     """Each once, also when two run the same, or one runs itself."""
     payment, order = a_payment(), Saga("order")
-    order.run("first", payment)
-    order.run("second", payment)
-    order.run("again", order, when=lambda: False)
+    order.child("first", payment)
+    order.child("second", payment)
+    order.child("again", order, when=lambda: False)
     assert family([order]) == [order, payment]
     assert family([payment, order, payment]) == [payment, order]
 
@@ -213,7 +213,7 @@ def test_a_family_is_a_saga_and_those_that_its_steps_run() -> None:
 def test_two_sagas_of_one_name_are_no_family() -> None:
     """The log could not tell them apart."""
     saga = Saga("s")
-    saga.run("payment", a_payment())
+    saga.child("payment", a_payment())
     with pytest.raises(DefinitionError, match="there are two sagas named 'payment'"):
         family([saga, a_payment()])
 

@@ -261,7 +261,7 @@ def test_a_step_that_waits_on_a_condition_misses_it_until_it_waits() -> None:
 def test_the_definition_of_a_saga_that_a_step_runs_is_needed_too() -> None:
     """Before, while it runs, and if it is to be undone; but not what makes its input, once that is made."""
     old, code = an_order(a=PLAIN), an_order(a=PLAIN)
-    old.run("b", an_order_named("pay"))
+    old.child("b", an_order_named("pay"))
     gone = "'b' is gone: no saga 'pay' is defined here"
     runs: list[SagaEvent] = [*done("a"), StepStarted("b", 1), ChildStarted("b", "pay", "saga-2", {})]
     assert fares(done("a"), code, old) == fails(gone, NO_ACTION_B)
