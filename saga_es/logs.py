@@ -21,7 +21,8 @@ def configure_logs(level: str) -> None:
     )
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line and its end are one write: another thread's words must not come between them.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
