@@ -118,6 +118,10 @@ class BadTags(SagaError, ValueError):
     """Tags that a saga cannot be found by."""
 
 
+class BadStart(SagaError, ValueError):
+    """A saga was asked for in a way that cannot be meant."""
+
+
 class NothingToAppend(SagaError, ValueError):
     """An append without events."""
 

@@ -167,8 +167,17 @@ def shown(value: Any) -> str:
     return short(msgspec.json.encode(value).decode())
 
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
+def plain(text: str) -> str:
+    """A text that others wrote, for a terminal: without what moves the cursor, paints, or begins a line of its own."""
+    return text.translate(_CONTROLS)
+
+
 def short(text: str | None) -> str:
     """The start of a text; nothing when there is none."""
     if not text:
         return ""
+    text = plain(text)
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"

@@ -18,7 +18,7 @@ from saga_es.store.log import Entry, Recorded
 from saga_es.store.pages import Page
 from saga_es.store.saga_view import summary
 from saga_es.store.story import SagaStory, StepStory
-from saga_es.telling import moment, short, tell
+from saga_es.telling import moment, plain, short, tell
 
 _COLOURS = {
     "COMPLETED": "green",
@@ -62,7 +62,7 @@ def show_story(story: SagaStory, history: Sequence[Recorded], *, as_json: bool) 
     console = _console()
     console.print(Text.assemble((story.name, "bold"), "  ", story.transaction_id, "  "), _status(story.status))
     for word, about in _about(story):
-        console.print(Text.assemble((f"{word}  ", "dim"), about), soft_wrap=True)
+        console.print(Text.assemble((f"{word}  ", "dim"), plain(about)), soft_wrap=True)
     steps = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("step", "status", "attempts", "undo attempts", "result"):
         steps.add_column(column)
@@ -74,7 +74,7 @@ def show_story(story: SagaStory, history: Sequence[Recorded], *, as_json: bool) 
     for recorded in history:
         version = f"{recorded.version:>3}  "
         console.print(
-            Text.assemble((version, "dim"), (moment(recorded.recorded_at) + "  ", "dim"), tell(recorded.event))
+            Text.assemble((version, "dim"), (moment(recorded.recorded_at) + "  ", "dim"), plain(tell(recorded.event)))
         )
 
 
@@ -124,7 +124,7 @@ def show_explanation(explanation: Explanation, *, as_json: bool) -> None:
     if as_json:
         _json(explanation)
     else:
-        click.echo(explanation.sentence)
+        click.echo(plain(explanation.sentence))
 
 
 def show_preview(saga_id: str, undoing: Sequence[Undoing], *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from saga_es.errors import (
+    BadStart,
     BadTags,
     NotFound,
     OrderRefused,
@@ -21,6 +22,7 @@ from saga_es.errors import (
     SagaError,
     SagaExists,
     StoreUnavailable,
+    UnreadableEvent,
 )
 
 logger = structlog.get_logger("saga_es")
@@ -117,11 +119,14 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: PLR0911 (a table: one 
             return Problem(HTTPStatus.NOT_FOUND, str(error))
         case SagaExists():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {"Idempotency-Key": [str(error)]})
+        case UnreadableEvent():
+            logger.error("a saga cannot be read", reason=str(error))
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}; it takes a version that knows it")
         case PayloadTooLarge():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         case OrderRefused():
             return Problem(HTTPStatus.CONFLICT, str(error))
-        case PayloadUnencodable() | BadTags():
+        case PayloadUnencodable() | BadTags() | BadStart():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         case StoreUnavailable():
             logger.warning("answered 503", reason=str(error))

@@ -17,6 +17,7 @@ from saga_es.logs import configure_logs
 from saga_es.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.pages import BadCursorError
+from saga_es.telling import plain
 
 OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8
 
@@ -79,7 +80,8 @@ def reported() -> Iterator[None]:
 
 def fail(message: str, code: int) -> NoReturn:
     """Say why, and exit."""
-    errors.print(f"saga-es: {message}", markup=False, soft_wrap=True)
+    lines = [plain(line) for line in message.split("\n")]
+    errors.print("saga-es: " + "\n".join(lines), markup=False, soft_wrap=True)
     sys.exit(code)
 
 

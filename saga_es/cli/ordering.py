@@ -23,6 +23,7 @@ from saga_es.errors import NotFound
 from saga_es.explaining import explained
 from saga_es.runtime.orders import as_recorded
 from saga_es.settings import Settings
+from saga_es.telling import plain
 
 
 def _user() -> str:
@@ -142,7 +143,7 @@ def _give(settings: Settings, saga_id: str, order: Order, what: str) -> None:
         node.orders.give(saga_id, as_recorded(order, node.writer))
         is_repeated = isinstance(order, Give) and (order.signal, order.key) in state.signal_keys
         recorded = f"Recorded {what} before." if is_repeated else f"Recorded {what}."
-        click.echo(f"{recorded} {explained(node, saga_id).sentence}")
+        click.echo(plain(f"{recorded} {explained(node, saga_id).sentence}"))
 
 
 def _found(node: Node, saga_id: str) -> SagaState:

@@ -100,8 +100,13 @@ def _ended(state: SagaState, past: Past) -> str:
 
 
 def _orders(state: SagaState) -> str:
-    steps = [f"{order} {step}" for step in still_open(state)[:MOST_STEPS] for order in ("skip", "replace-input")]
-    return ", ".join(["retry", *steps, "resolve"])
+    names = still_open(state)[:MOST_STEPS]
+    children = {name: child.saga_id for name in names if (child := state.step(name).child) is not None}
+    repaired = f" once saga {' and '.join(children.values())} is set right" if children else ""
+    steps = [
+        f"{order} {name}" for name in names for order in (("skip",) if name in children else ("skip", "replace-input"))
+    ]
+    return ", ".join([f"retry{repaired}", *steps, "resolve"])
 
 
 def _why_turned(state: SagaState) -> str:

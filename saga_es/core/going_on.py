@@ -213,5 +213,5 @@ def _undo(state: SagaState, name: str) -> SagaEvent | None:
 
 def _why_stuck(state: SagaState, name: str) -> str:
     step, policy = state.step(name), state.plan.step(name).compensation
-    tried = f"attempt {step.compensation_attempts} of {policy.attempts if policy else 0}"
+    tried = f"attempt {step.compensation_attempts - step.forgiven} of {policy.attempts if policy else 0}"
     return f"the compensation of step {name!r} was given up after {tried}: {step.error}"

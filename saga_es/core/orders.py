@@ -160,7 +160,7 @@ def _why_not_open(state: SagaState, step: str) -> str | None:
         return None
     known = any(planned.name == step_of(step) for planned in state.plan.steps)
     about = f"step {step!r} does not stand in its way" if known else f"it has no step {step!r}"
-    return f"{about}; what does: {', '.join(names) or 'no step'}"
+    return f"{about}; in its way: {', '.join(names) or 'no step'}"
 
 
 def _runs_a_saga(state: SagaState, name: str) -> str | None:

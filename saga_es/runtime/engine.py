@@ -20,7 +20,7 @@ from saga_es.core.facts import Give, Order, Start
 from saga_es.core.orders import Undoing, preview
 from saga_es.core.state import SagaState
 from saga_es.definition import Saga
-from saga_es.errors import DefinitionError, NotFound, PayloadUnencodable, SagaExists, StoreUnavailable
+from saga_es.errors import BadStart, DefinitionError, NotFound, PayloadUnencodable, SagaExists, StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
@@ -123,6 +123,7 @@ class Engine:
             SagaExists: The id or key stands for a saga with another input.
             BadStreamId: The id is none the log takes.
             BadTags: There are too many tags, or one is too long.
+            BadStart: The key is empty, or the time knows no zone.
             StoreUnavailable: The database does not take the start; when it is back, it may yet.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
@@ -131,8 +132,12 @@ class Engine:
         chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
         if chosen is not None:
             check_stream_id(chosen)
+        if key is not None and not key:
+            raise BadStart("a key has at least one character")
         handle = Handle(chosen or new_id(), patience=0 if connection is None else LOOKS_FOR_A_COMMIT)
         recorded = self._as_recorded(definition, input or {})
+        if starts_at is not None and starts_at.tzinfo is None:
+            raise BadStart(f"starts_at must know its time zone, and {starts_at} does not")
         due = None if starts_at is None else starts_at.astimezone(UTC)
         begin = Begin(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
         existing = None if chosen is None else self._sagas.find(chosen, connection)
@@ -145,7 +150,8 @@ class Engine:
             return handle
         self._put(begin)
         if wait:
-            _within_patience("start", lambda: handle.started(COMMIT_PATIENCE_S))
+            cure = f"it may yet be: repeat it with saga_id={handle.saga_id!r}"
+            _within_patience("start", lambda: handle.started(COMMIT_PATIENCE_S), cure)
         return handle
 
     def follow(self, saga_id: str) -> Handle:
@@ -345,10 +351,8 @@ class Engine:
             self._writer.write(drafts)  # a conflict means that another process just recorded the same plan
 
 
-def _within_patience(what: str, wait: Any) -> None:
+def _within_patience(what: str, wait: Any, cure: str = "repeat it under the same key") -> None:
     try:
         wait()
     except TimeoutError as error:
-        raise StoreUnavailable(
-            f"the {what} was not committed within {COMMIT_PATIENCE_S:g} s; repeat it under the same key"
-        ) from error
+        raise StoreUnavailable(f"the {what} was not committed within {COMMIT_PATIENCE_S:g} s; {cure}") from error

@@ -23,7 +23,7 @@ from saga_es.runtime.answers import kinds_of, outcome_of_answer, outcome_of_erro
 from saga_es.runtime.pool import Pool
 from saga_es.runtime.transport import NotSentError, Transport
 from saga_es.steps import Callee, needs
-from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
+from saga_es.store.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -156,6 +156,8 @@ class Executor:
         encoded = msgspec.json.encode(result)
         if len(encoded) > self._payload_limit:
             return Unknown(f"the result is {len(encoded)} bytes of JSON, the limit is {self._payload_limit}")
+        if is_too_deep(encoded):
+            return Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
         return Completed(msgspec.json.decode(encoded))
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:

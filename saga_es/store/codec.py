@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
@@ -15,6 +16,9 @@ PLAN = "plan"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON an input, a result or a record may take, unless a setting says otherwise."""
+
+DEEPEST = 100
+"""Lists and objects within each other: what is deeper could be written by one process, and not read by another."""
 
 ENVELOPE = 1024
 """Bytes of JSON an event may take beside its payload: names, ids, counters."""
@@ -53,6 +57,8 @@ class Codec:
             raise PayloadUnencodable(f"{type(event).__name__} cannot be written as JSON: {error}") from error
         if len(text) > self._payload_limit + ENVELOPE:
             raise PayloadTooLarge(len(text), self._payload_limit)
+        if is_too_deep(text):
+            raise PayloadUnencodable(f"the payload holds more than {DEEPEST} lists and objects in each other")
         return text.decode()
 
     def decode(self, category: str, event_type: str, text: str) -> Any:
@@ -66,5 +72,20 @@ class Codec:
             raise UnreadableEvent(category, event_type, "no such event is known to this version")
         try:
             return decoder.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise UnreadableEvent(category, event_type, str(error)) from error
+
+
+_BRACKET_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
+
+
+def is_too_deep(text: bytes) -> bool:
+    """Whether JSON nests deeper than `DEEPEST`; next to free for what has not so many brackets at all."""
+    if text.count(b"[") + text.count(b"{") <= DEEPEST:
+        return False
+    depth = 0
+    for found in _BRACKET_OR_TEXT.finditer(text):
+        depth += bool(found.group(1)) - bool(found.group(2))
+        if depth > DEEPEST:
+            return True
+    return False

@@ -172,7 +172,7 @@ def test_a_step_that_does_not_stand_in_the_way_cannot_be_skipped(served: Served)
     for step in ("letter", "hotel", "seat[0]", "["):
         response = served.client.post(f"/api/saga/{saga_id}/orders/skip", json={**BY_ANN, "step": step})
         assert_problem(response, 409)
-        assert "what does: seat" in response.get_json()["detail"]
+        assert "in its way: seat" in response.get_json()["detail"]
 
 
 @pytest.mark.parametrize("name", ORDERS)

@@ -9,7 +9,7 @@ import pytest
 from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition import Saga
-from saga_es.errors import BadTags, DefinitionError
+from saga_es.errors import BadStart, BadTags, DefinitionError
 from saga_es.orders import Cancel
 from tests.conftest import PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, crash, events_of, has_happened, trip
@@ -104,6 +104,16 @@ def test_a_start_in_the_past_begins_at_once(open_engine: OpenEngine) -> None:
     engine = open_engine(saga)
     west = datetime.now(timezone(timedelta(hours=-5))) - timedelta(seconds=1)
     assert engine.start(saga, INPUT, starts_at=west).result(PATIENCE_S).completed
+
+
+def test_a_start_that_cannot_be_meant_is_refused(open_engine: OpenEngine) -> None:
+    """An empty key would be one saga for all; a time without its zone is another time elsewhere."""
+    engine = open_engine(trip(Diary()))
+    with pytest.raises(BadStart, match="at least one character"):
+        engine.start("trip", INPUT, key="")
+    with pytest.raises(BadStart, match="time zone"):
+        engine.start("trip", INPUT, starts_at=datetime(2026, 1, 1))  # noqa: DTZ001 (without its zone, on purpose)
+    assert engine.active == 0
 
 
 def test_a_saga_that_an_engine_was_not_given_is_not_started(open_engine: OpenEngine) -> None:

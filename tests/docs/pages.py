@@ -1,4 +1,4 @@
-"""The pages of the saga model, cut into what can be run: programs, files, and what is typed at a prompt."""
+"""The pages that show code, cut into what can be run: programs, files, and what is typed at a prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 README = DOCS.parent / "README.md"
 MODEL = DOCS / "saga-model.md"
-PAGES = sorted((DOCS / "saga-model").glob("*.md"))
+PAGES = [*sorted((DOCS / "saga-model").glob("*.md")), DOCS / "participants.md"]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 

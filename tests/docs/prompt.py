@@ -85,7 +85,7 @@ class Prompt:
             case ["curl", *arguments]:
                 return self._curl(_curl_arguments(arguments))
             case ["saga-es", *arguments]:
-                return self._run(["-m", "saga_es", *arguments])
+                return self._run(["-m", "saga_es", *map(self._at_its_port, arguments)])
             case ["python", *arguments]:
                 return self._run(arguments)
             case _:
@@ -104,6 +104,9 @@ class Prompt:
         )
         self._exit_code = done.returncode
         return done.stdout
+
+    def _at_its_port(self, text: str) -> str:
+        return text if self._server is None else text.replace("http://localhost:5000", self._server.url)
 
     def _curl(self, sent: argparse.Namespace) -> str:
         assert self._server is not None, "nothing is served yet"

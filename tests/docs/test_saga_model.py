@@ -1,4 +1,4 @@
-"""What docs/saga-model.md and its pages show is true: programs and commands are run, and do what stands below them."""
+"""What the pages that show code say is true: programs and commands are run, and do what stands below them."""
 
 from __future__ import annotations
 

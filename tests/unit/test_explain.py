@@ -282,6 +282,14 @@ def test_a_saga_that_needs_a_person_is_told_with_the_orders_that_can_help() -> N
     )
 
 
+def test_a_saga_that_waits_for_its_child_to_be_set_right_says_so() -> None:
+    """The child comes first; another input is for the child, and not for the step that runs it."""
+    plan = a_plan(StepPlan(name="pay", title="pay", work=Child("payment")))
+    past: Events = [STARTED, StepStarted("pay", 1), ChildStarted("pay", "payment", "saga-2", {})]
+    (said,) = reasons(*past, SagaFailed("its saga is FAILED"), plan=plan)
+    assert said.endswith("what can help: retry once saga saga-2 is set right, skip pay, resolve")
+
+
 @pytest.mark.parametrize(
     ("events", "said"),
     [

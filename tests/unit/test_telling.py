@@ -37,7 +37,7 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.telling import SHORT, tell
+from saga_es.telling import SHORT, plain, tell
 from tests.unit.story import NOW
 
 T = "2026-01-02 03:04:05.000Z"
@@ -112,6 +112,12 @@ def test_an_event_is_a_sentence_with_what_it_holds(event: SagaEvent, sentence: s
 def test_no_event_is_left_out() -> None:
     """Whoever adds an event writes its sentence, too."""
     assert {type(event) for event, _ in TOLD} == set(get_args(SagaEvent))
+
+
+def test_what_others_wrote_cannot_paint_or_begin_a_line() -> None:
+    """A reason with line ends and escapes stays one line that says so; other letters stay as they are."""
+    told = plain(tell(SagaPaused("a\n 99 FAKE", "\x1b[31mred\x9b Zoë")))
+    assert told == "The saga is paused by a\\x0a 99 FAKE: \\x1b[31mred\\x9b Zoë"
 
 
 def test_a_long_result_is_cut() -> None:

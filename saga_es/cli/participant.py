@@ -1,0 +1,101 @@
+"""Participants: `saga-es participant check`. It needs no database and no application."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from saga_es.cli.options import FAILURE, MISMATCH, USAGE, as_json_option, fail
+from saga_es.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from saga_es.participant import Finding, Report
+
+_COLOURS = {"passed": "green", "failed": "red", "not tried": "yellow"}
+
+
+def _base_url(_context: click.Context, _argument: click.Parameter, text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise click.BadParameter(f"{text!r} is not a URL such as http://127.0.0.1:5000")
+    return text
+
+
+def _json(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise click.BadParameter(f"not JSON: {error}") from error
+
+
+@click.group()
+def participant() -> None:
+    """Participants: the services that sagas call."""
+
+
+@participant.command(short_help="Try whether a service is safe to call from sagas; exit 7 if it is not.")
+@click.argument("url", metavar="URL", callback=_base_url)
+@click.option("--action", required=True, metavar="CALL", help='What a step calls: "POST /rooms".')
+@click.option("--compensation", required=True, metavar="CALL", help='What undoes it: "DELETE /rooms/{action_key}".')
+@click.option("--body", callback=_json, metavar="JSON", help='The action\'s; a text in it may be "{action_key}".')
+@click.option("--compensation-body", callback=_json, metavar="JSON", help="The compensation's.  [default: none]")
+@click.option(
+    "--probe", metavar="CALL", help='What answers 2xx if it has happened, else 404: "GET /rooms/{action_key}".'
+)
+@click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True)
+@as_json_option
+def check(url: str, as_json: bool, **calls: Any) -> None:
+    """Try whether the service at URL is safe to call from sagas, whatever it is written in.
+
+    It is called as sagas call when something goes wrong: again, again at once, undone before it acted. Each check has
+    keys of its own, and undoes what it did; all the same, try a service that has a database for it. The compensation
+    may name {action_key}, the Idempotency-Key of its action, and {answer[...]}, what the action answered. Exit 0 when
+    all is as sagas need it; 7 when not; 1 when nobody is there.
+    """
+    from saga_es.participant import NotReachable, check_participant  # noqa: PLC0415 (it needs Flask: the other commands start faster)
+
+    try:
+        report = check_participant(url, **calls)
+    except DefinitionError as error:
+        fail(str(error), USAGE)
+    except NotReachable as error:
+        fail(str(error), FAILURE)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        _show(report)
+    if not report.conforms:
+        sys.exit(MISMATCH)
+
+
+def _show(report: Report) -> None:
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=250)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("check", "result", "expected"):
+        table.add_column(column)
+    for finding in report.checks:
+        table.add_row(finding.check, Text(finding.verdict, _COLOURS[finding.verdict]), Text(finding.expected))
+    console.print(table)
+    for finding in report.checks:
+        if finding.came:
+            console.print()
+            console.print(_told(finding), soft_wrap=True)
+
+
+def _told(finding: Finding) -> Text:
+    if finding.verdict == "not tried":
+        return Text.assemble((finding.check, "bold"), f": not tried: {finding.came}")
+    lines = [("expected", finding.expected), ("came", finding.came), ("why", finding.why)]
+    said = [part for word, words in lines for part in ((f"\n  {word:<10}", "dim"), words)]
+    return Text.assemble((finding.check, "bold"), *said)

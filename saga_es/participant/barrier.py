@@ -1,0 +1,197 @@
+"""The barrier: lets each call of a saga take place once, in the service's own transaction.
+
+For a service of your own, with its own tables and database; it needs nothing else of saga_es. One row for each
+idempotency key, written in the transaction of what the call does, so that both are there or neither:
+
+- a repeated call is answered like the first, and does nothing again;
+- an undo of what was never done is remembered, so that the call it undoes, should it still come, is refused;
+- of calls with one key that come at the same time, one acts, and the others wait for it.
+
+The row is the lock. A call inserts it if it is not there, which waits for whoever is inserting it, and then locks it: a
+row that says neither answered nor undone was left by nobody else, so whoever holds it may act. There is no savepoint:
+SQLite's driver, as SQLAlchemy has it by default, would commit at the end of one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.exc import DBAPIError
+
+from saga_es.errors import SagaError
+from saga_es.store.tables import JsonText, UtcDateTime, key_text
+
+LONGEST_KEY = 255
+
+SERIALIZATION_STATES = frozenset({"40001", "40P01", "55P03"})
+"""serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
+
+SERIALIZATION_ERRORS = frozenset({1020, 1205, 1213})
+"""ER_CHECKREAD, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK (MySQL and MariaDB)."""
+
+
+class BadKey(SagaError, ValueError):
+    """A key that cannot be kept. Answer 400."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"an idempotency key has 1 to {LONGEST_KEY} printable characters; this one has {len(key)}: {key!a:.80}"
+        )
+        self.key = key
+
+
+class TooLate(SagaError):
+    """The call was undone before it came; it must not act any more. Answer 409: refused for good."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"what was to be done under the key {key} was undone before this call; use a new key")
+        self.key = key
+
+
+class TryAgain(SagaError):
+    """Another call with this key was in the way, or this transaction began too early to see what that one did.
+
+    Answer 503: the saga repeats the call, in a new transaction.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"another call with the key {key} is in the way of this one; repeat it")
+        self.key = key
+
+
+class Barrier:
+    """The keys that a service has seen.
+
+    Args:
+        metadata: Where the table is declared; make it like the service's other tables.
+        name: The table's name.
+    """
+
+    def __init__(self, metadata: sa.MetaData, name: str = "saga_barrier") -> None:
+        self.table = table = sa.Table(
+            name,
+            metadata,
+            sa.Column("key", key_text(LONGEST_KEY), primary_key=True),
+            sa.Column("answer", JsonText, comment="what the first call answered; none while it acts, or was undone"),
+            sa.Column("undone", sa.Boolean, nullable=False),
+            sa.Column("seen_at", UtcDateTime, nullable=False, index=True),
+        )
+        mine = table.c.key == sa.bindparam("this_key")
+        self._mysql_claim = mysql.insert(table).on_duplicate_key_update(key=table.c.key)
+        self._postgresql_claim = postgresql.insert(table).on_conflict_do_nothing(index_elements=[table.c.key])
+        self._sqlite_claim = sqlite.insert(table).on_conflict_do_nothing(index_elements=[table.c.key])
+        self._lock = sa.select(table.c.answer, table.c.undone).where(mine).with_for_update()
+        self._answer = sa.update(table).where(mine).values(answer=sa.bindparam("given"))
+        self._undo = sa.update(table).where(mine).values(undone=True)
+
+    def act(self, connection: Connection, key: str | None, act: Callable[[], Any]) -> Any:
+        """Act, or find what was answered when this was done before.
+
+        Args:
+            connection: The transaction in which `act` writes. What `act` raises must end it: then nothing was done.
+            key: The `Idempotency-Key` of the call; None for a call that is no saga's, which just acts.
+            act: Does the work in that transaction, and returns the answer as a JSON value.
+
+        Returns:
+            The answer, as it will be given to every repetition.
+
+        Raises:
+            BadKey: The key cannot be kept.
+            TooLate: It was undone before.
+            TryAgain: End this transaction; nothing was done in it.
+        """
+        if key is None:
+            return act()
+        found = self._claimed(connection, key)
+        if found["undone"]:
+            raise TooLate(key)
+        if found["answer"] is not None:
+            return msgspec.json.decode(found["answer"])
+        text = msgspec.json.encode(act()).decode()
+        connection.execute(self._answer, {"this_key": key, "given": text})
+        return msgspec.json.decode(text)
+
+    def undo(self, connection: Connection, action_key: str, undo: Callable[[Any], object]) -> bool:
+        """Undo what was done under a key, once; or see to it that it never will be.
+
+        Args:
+            connection: The transaction in which `undo` writes. What `undo` raises must end it.
+            action_key: The key of the call that is undone.
+            undo: Undoes it, given what it answered; not called when nothing was done, or when it was undone before.
+
+        Returns:
+            Whether something was undone now. Both are a success to a saga: answer 2xx.
+
+        Raises:
+            BadKey: The key cannot be one that anything was done under.
+            TryAgain: End this transaction; nothing was done in it.
+        """
+        found = self._claimed(connection, action_key)
+        if found["undone"]:
+            return False
+        if found["answer"] is not None:
+            undo(msgspec.json.decode(found["answer"]))
+        connection.execute(self._undo, {"this_key": action_key})
+        return found["answer"] is not None
+
+    def forget(self, connection: Connection, before: datetime) -> int:
+        """Forget the keys first seen before a time, so that the table does not grow for ever.
+
+        A call with a forgotten key acts again: choose a time that no saga can still be on its way from.
+
+        Args:
+            connection: The transaction to do it in.
+            before: An aware time.
+
+        Returns:
+            How many were forgotten.
+        """
+        return connection.execute(sa.delete(self.table).where(self.table.c.seen_at < before)).rowcount
+
+    def _claimed(self, connection: Connection, key: str) -> RowMapping:
+        """The row of a key, locked until the transaction ends."""
+        if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+            raise BadKey(key)
+        new = {"key": key, "answer": None, "undone": False, "seen_at": datetime.now(UTC)}
+        with _alone(key):
+            connection.execute(self._claim(connection.dialect.name), new)
+            found = connection.execute(self._lock, {"this_key": key}).mappings().one_or_none()
+        if found is None:  # forgotten between the two statements
+            raise TryAgain(key)
+        return found
+
+    def _claim(self, dialect: str) -> sa.Insert:
+        match dialect:
+            case "mysql" | "mariadb":  # not INSERT IGNORE: with its shared locks, two that wait would deadlock
+                return self._mysql_claim
+            case "postgresql":
+                return self._postgresql_claim
+            case _:
+                return self._sqlite_claim
+
+
+@contextmanager
+def _alone(key: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_in_the_way(error.orig):
+            raise TryAgain(key) from error
+        raise
+
+
+def _is_in_the_way(error: BaseException | None) -> bool:
+    """Whether a driver says that of two transactions this one has to give way."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    number = next(iter(getattr(error, "args", ())), None)
+    return state in SERIALIZATION_STATES or number in SERIALIZATION_ERRORS

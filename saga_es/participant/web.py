@@ -1,0 +1,38 @@
+"""The barrier in a Flask application: where a call's key stands, and what is answered when it is not let through."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+from flask import Blueprint, Flask, Response, request
+
+from saga_es.participant.barrier import BadKey, TooLate, TryAgain
+
+RETRY_AFTER_S = 1
+
+
+def takes_part(app: Flask | Blueprint) -> None:
+    """Have an application, or a part of it, answer calls that the barrier does not let through.
+
+    With a problem document (RFC 9457): `TooLate` with 409, `TryAgain` with 503 and `Retry-After`, `BadKey` with 400.
+    """
+    app.register_error_handler(BadKey, lambda error: _problem(HTTPStatus.BAD_REQUEST, error))
+    app.register_error_handler(TooLate, lambda error: _problem(HTTPStatus.CONFLICT, error))
+    app.register_error_handler(TryAgain, _try_again)
+
+
+def call_key() -> str | None:
+    """The `Idempotency-Key` of the request that is being answered; None when it has none, and so is no saga's."""
+    return request.headers.get("Idempotency-Key") or None
+
+
+def _try_again(error: Exception) -> Response:
+    response = _problem(HTTPStatus.SERVICE_UNAVAILABLE, error)
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _problem(status: HTTPStatus, error: Exception) -> Response:
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": str(error)}
+    return Response(msgspec.json.encode(body), status, content_type="application/problem+json")

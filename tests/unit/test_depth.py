@@ -1,0 +1,54 @@
+"""How deep a payload may nest: what one process writes, every other must be able to read."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+
+from saga_es.core.events import StepCompleted
+from saga_es.core.facts import Completed, Direction, Outcome, Unknown
+from saga_es.errors import PayloadUnencodable, UnreadableEvent
+from saga_es.runtime.executor import Call, Executor
+from saga_es.store.codec import DEEPEST, SAGA, Codec, is_too_deep
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for turn in range(depth):
+        value = [value] if turn % 2 else {"a": value}
+    return value
+
+
+def test_a_payload_may_nest_a_hundred_deep() -> None:
+    """One more is refused before anything is appended, with the number."""
+    codec = Codec()
+    fits = StepCompleted("a", nested(DEEPEST - 1))  # the event itself is the first
+    assert codec.decode(SAGA, "StepCompleted", codec.encode(fits)) == fits
+    with pytest.raises(PayloadUnencodable, match=f"more than {DEEPEST} lists and objects"):
+        codec.encode(StepCompleted("a", nested(DEEPEST)))
+
+
+@pytest.mark.parametrize(
+    "flat", [[[]] * 500, {"x": "[" * 500}, {"x": '"' + "{" * 500}, {"x": "\\" + '"[' * 300}, [{"a": []}] * 300]
+)
+def test_many_brackets_are_not_deep(flat: Any) -> None:
+    """Side by side, or within a text, they nest nothing."""
+    assert not is_too_deep(msgspec.json.encode(flat))
+
+
+def test_what_another_process_wrote_too_deep_is_an_unreadable_event() -> None:
+    """Like any event that this process cannot read: it is one saga's trouble, and not the loop's."""
+    depth = sys.getrecursionlimit() + 500
+    with pytest.raises(UnreadableEvent):
+        Codec().decode(SAGA, "StepCompleted", '{"step":"a","result":' + "[" * depth + "]" * depth + "}")
+
+
+def test_a_result_that_nests_too_deep_is_unknown() -> None:
+    """The step may have acted; what it answered cannot be kept."""
+    call = Call("s", "a", Direction.ACTION, 1, lambda: nested(DEEPEST + 1), "k", {}, 5.0)
+    assert Executor().answer(call) == Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
+    shallow: Outcome = Executor().answer(msgspec.structs.replace(call, callee=lambda: nested(3)))
+    assert shallow == Completed(nested(3))
