@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check docs format clean
+.PHONY: help run test torture mutants check docs format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,12 @@ run: $(READY)  ## Serve the demo application on http://127.0.0.1:5000 over SQLit
 
 test: $(READY)  ## Run all tests, on SQLite, PostgreSQL and MariaDB
 	@$(BIN)/python -m pytest
+
+torture: $(READY)  ## Run sagas in every way with every death: an hour; a part of it with `MINUTES=3`
+	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES))
+
+mutants: $(READY)  ## Plant known bugs, each in a copy of the tree, and see that the tests find every one
+	@$(BIN)/python -m tests.mutants
 
 check: $(READY)  ## Lint, types and architecture
 	@$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ from saga_es.core.events import (
     ProbeAnswered,
     ProbeStarted,
     SagaAborted,
+    SagaBegan,
     SagaCancelled,
     SagaCompensated,
     SagaCompleted,
@@ -31,6 +32,7 @@ from saga_es.core.events import (
     SagaResumed,
     SagaStarted,
     SagaTakenOver,
+    SignalReceived,
     StepCompleted,
     StepFailed,
     StepFannedOut,
@@ -38,7 +40,7 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.plan import Plan, part_of, step_of
+from saga_es.core.plan import Plan, Signal, index_of, part_of, step_of
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -99,8 +101,10 @@ class _Books:
         self.owner: str | None = None
         self.turned = False
         self.paused = False
+        self.began = False
         self.ended: str | None = None
-        self.reopening = False
+        self.reopening = False  # a person changed something, and the next event says that it goes on
+        self.signals: dict[str, int] = {}
         self.steps: dict[str, _Step] = {}
         self.parts: dict[str, int] = {}
 
@@ -111,7 +115,7 @@ class _Books:
         name = getattr(event, "step", None)
         if name is not None and all(step.name != step_of(name) for step in self.plan.steps):
             return [f"the plan has no step {name!r}"]
-        broken = self._after_the_end(event) + self._while_paused(event)
+        broken = self._by_a_person(event) + self._after_the_end(event) + self._while_paused(event)
         match event:
             case StepStarted() | StepCompleted() | StepSkipped() | StepFailed() | WaitStarted() | ChildStarted():
                 return broken + self._forward(event)
@@ -124,17 +128,31 @@ class _Books:
 
     # ── Rules about when ─────────────────────────────────────────────────────────────────────────────────
 
-    def _after_the_end(self, event: SagaEvent) -> list[str]:
-        if self.ended is None:
-            return []
+    def _by_a_person(self, event: SagaEvent) -> list[str]:
+        """What a person may do is done to a saga that is FAILED, which goes on in the same append."""
+        was_reopening, self.reopening = self.reopening, False
+        if was_reopening and not isinstance(event, SagaReopened):
+            return [f"{type(event).__name__} where the saga should be reopened"]
         match event:
-            case SagaReopened():
-                self.reopening = False
+            case StepSkipped(actor=None):
                 return []
-            case StepSkipped() | CompensationSkipped() | InputReplaced() if self.ended == "FAILED":
+            case StepSkipped() | CompensationSkipped() | InputReplaced():
                 self.reopening = True
+            case SagaReopened("COMPENSATING") if self.ended == "COMPLETED":
                 return []
-            case SagaResolved() if self.ended == "FAILED":
+            case SagaReopened() | SagaResolved():
+                pass
+            case _:
+                return []
+        is_now = self.ended or "not at its end"
+        return [] if is_now == "FAILED" else [f"{type(event).__name__}, but the saga is {is_now}"]
+
+    def _after_the_end(self, event: SagaEvent) -> list[str]:
+        by_a_person = StepSkipped | CompensationSkipped | InputReplaced | SagaReopened | SagaResolved
+        match event:
+            case StepSkipped(actor=None) if self.ended is not None:
+                return [f"StepSkipped after the end ({self.ended})"]
+            case _ if self.ended is None or isinstance(event, by_a_person):
                 return []
             case _:
                 return [f"{type(event).__name__} after the end ({self.ended})"]
@@ -160,13 +178,19 @@ class _Books:
                 step.attempts, step.out, step.waits, step.restart = attempt, True, False, False
             case WaitStarted(name):
                 broken = [] if step.out else self._may_begin(name, step)
+                broken += [f"step {name!r} waits twice"] if step.waits else []
                 step.out, step.waits = False, True
             case ChildStarted(name):
                 broken = [] if step.out else [f"step {name!r} runs a saga without having been called"]
             case StepCompleted(name):
                 broken = [] if step.out or step.waits else [f"step {name!r} is done without an intent"]
+                broken += self._use_signal(name)
                 step.out, step.waits, step.done, step.effect = False, False, True, True
-            case StepSkipped():
+            case StepSkipped(name, actor):
+                is_asked = step.out or actor is not None
+                broken = (
+                    [] if is_asked else [f"step {name!r} is skipped without having been asked whether it is wanted"]
+                )
                 step.out, step.waits, step.done, step.effect, step.doubt = False, False, True, False, False
                 step.probing = False
             case StepFailed(name, attempt, failure, retry_at=retry_at):
@@ -178,8 +202,17 @@ class _Books:
                 step.effect = step.effect or (step.doubt and retry_at is None)
         return broken
 
+    def _use_signal(self, name: str) -> list[str]:
+        if not isinstance(self.plan.step(name).work, Signal):
+            return []
+        there = self.signals.get(name, 0)
+        self.signals[name] = max(0, there - 1)
+        return [] if there else [f"step {name!r} is done without its signal"]
+
     def _may_begin(self, name: str, step: _Step) -> list[str]:
-        broken = []
+        broken = self._why_no_part(name)
+        if not self.began:
+            broken.append(f"step {name!r} goes forward before the saga began")
         if self.turned:
             broken.append(f"step {name!r} goes forward after the saga turned round")
         if step.done or (step.out and not step.restart):
@@ -188,6 +221,19 @@ class _Books:
         if early:
             broken.append(f"step {name!r} begins before {', '.join(early)}")
         return broken
+
+    def _why_no_part(self, name: str) -> list[str]:
+        planned, index = self.plan.step(name), index_of(name)
+        if (planned.over is None) is not (index is None):
+            return [f"step {name!r} is not of the plan: {planned.name!r} is done over {planned.over or 'no list'}"]
+        if index is None:
+            return []
+        size = self.parts.get(planned.name, 0)
+        out = sum(step.out for other, step in self.steps.items() if step_of(other) == planned.name and other != name)
+        broken = [f"step {name!r} is none of {size} parts"] if index >= size else []
+        return (
+            [*broken, f"step {name!r} is one more than {planned.at_once} at once"] if out >= planned.at_once else broken
+        )
 
     def _back(
         self, event: CompensationStarted | CompensationCompleted | CompensationFailed | CompensationSkipped
@@ -215,6 +261,8 @@ class _Books:
         broken = []
         if not self.turned:
             broken.append(f"step {name!r} is undone, but the saga goes forward")
+        if self.plan.step(name).compensation is None:
+            broken.append(f"step {name!r} is undone, but has no compensation")
         if not step.effect:
             broken.append(f"step {name!r} is undone, but has no effect that stands")
         if any(other.out for other in self.steps.values()):
@@ -245,8 +293,15 @@ class _Books:
 
     def _saga(self, event: SagaEvent) -> list[str]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
         match event:
-            case SagaStarted(worker=worker):
+            case SagaStarted(worker=worker, starts_at=starts_at):
                 self.owner = worker
+                self.began = worker is not None and starts_at is None
+            case SagaBegan():
+                broken = ["the saga begins twice"] if self.began else []
+                self.began = True
+                return broken
+            case SignalReceived(name):
+                self.signals[name] = self.signals.get(name, 0) + 1
             case SagaTakenOver(worker, previous):
                 was, self.owner = self.owner, worker
                 self._interrupt()
@@ -265,7 +320,7 @@ class _Books:
             case SagaResumed():
                 self.paused = False
             case SagaReopened(status):
-                self.ended, self.owner, self.paused = None, None, False
+                self.ended, self.owner, self.paused, self.began = None, None, False, True
                 for step in self.steps.values():
                     step.restart = True
                 return self._turn() if status == "COMPENSATING" and not self.turned else []

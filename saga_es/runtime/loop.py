@@ -107,6 +107,10 @@ class Loop:
         due = self._timers.next_due()
         return None if due is None else max(0.0, (due - self._clock.now()).total_seconds())
 
+    def next_wait(self) -> datetime | None:
+        """When the next time comes that a saga waits for, or a call; chores apart."""
+        return self._timers.next_of(lambda key: not isinstance(key, Chore))
+
     def begin_work(self) -> None:
         """Say that this worker lives, and set the chores going."""
         self._beat()

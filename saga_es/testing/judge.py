@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
-from saga_es.core.events import StepSkipped
+from saga_es.core.events import ChildStarted, CompensationCompleted, StepCompleted, StepSkipped
 from saga_es.core.facts import Completed, Direction
 from saga_es.core.invariants import violations
 from saga_es.core.plan import StepPlan, step_of
 from saga_es.core.state import SagaState, SagaStatus
+from saga_es.store.codec import SAGA
 from saga_es.testing.network import Ran
 from saga_es.testing.world import World
+
+MISHAPS = ("deciding failed", "a call could not be made", "an event could not be recorded")
+"""Reasons for which a saga is FAILED that are a mistake in the engine, or in the faults."""
 
 
 def faults_found(world: World) -> list[str]:
     """Everything that is wrong with a run that came to its end; nothing if all promises were kept."""
     found = [f"{call.step} was called without a committed intent" for call in world.network.unfounded]
+    found += world.store.trespasses
     found += _keys(world.network.history)
+    found += _children(world)
     for saga_id in world.store.sagas:
         state = world.state(saga_id)
         assert state is not None, "the view has no saga that the log has not"
@@ -44,12 +51,40 @@ def _keys(history: list[Ran]) -> list[str]:
     ]
 
 
+def _children(world: World) -> list[str]:
+    """What a parent says of a child stands in the log after the child's own end."""
+    entries = [entry for stream in world.store.streams.values() for entry in stream if entry.category == SAGA]
+    started: dict[tuple[str, str], str] = {}
+    ends: dict[str, str] = {}
+    found = []
+    for entry in sorted(entries, key=lambda entry: entry.position):
+        event = world.log.decode(entry).event
+        child = started.get((entry.stream_id, getattr(event, "step", None) or ""))
+        match event:
+            case ChildStarted(step, saga_id=saga_id):
+                started[entry.stream_id, step] = saga_id
+            case StepCompleted(step) if child is not None and ends.get(child) != "SagaCompleted":
+                found.append(f"step {step} of {entry.stream_id} is done before its saga {child}")
+            case CompensationCompleted(step) if (
+                child in world.store.sagas and ends.get(child or "") != "SagaCompensated"
+            ):
+                found.append(f"step {step} of {entry.stream_id} is undone before its saga {child}")
+            case _:
+                ends[entry.stream_id] = entry.type
+    return found
+
+
 def _effects(state: SagaState, ran: list[Ran], by_hand: set[str]) -> list[str]:
-    """COMPLETED means that every action ran; COMPENSATED, that each that ran was undone after it."""
-    done = _last(ran, Direction.ACTION)
-    undone = _last(ran, Direction.COMPENSATION)
+    """COMPLETED means that every action ran; COMPENSATED, that each that ran was undone after it.
+
+    An action runs when its key first arrives: whoever honours keys answers a repetition, and does nothing.
+    """
+    done = _places(reversed([*enumerate(ran)]), Direction.ACTION)
+    undone = _places(enumerate(ran), Direction.COMPENSATION)
     calls = [(name, step) for name, step in _called(state) if name not in by_hand]
     match state.status:
+        case SagaStatus.FAILED if (state.error or "").startswith(MISHAPS):
+            return [f"FAILED, because {state.error}"]
         case SagaStatus.COMPLETED:
             wanted = (name for name, _ in calls if state.step(name).status == "COMPLETED")
             return [f"COMPLETED, but step {name} never ran" for name in wanted if name not in done]
@@ -69,10 +104,8 @@ def _called(state: SagaState) -> list[tuple[str, StepPlan]]:
     return [(name, state.plan.step(step_of(name))) for name in names]
 
 
-def _last(ran: list[Ran], direction: Direction) -> dict[str, int]:
-    """The place in history at which each step last ran to its end."""
+def _places(ran: Iterable[tuple[int, Ran]], direction: Direction) -> dict[str, int]:
+    """The place in history at which each step ran to its end; of several, the one that is named last."""
     return {
-        call.step: place
-        for place, call in enumerate(ran)
-        if call.direction is direction and isinstance(call.outcome, Completed)
+        call.step: place for place, call in ran if call.direction is direction and isinstance(call.outcome, Completed)
     }

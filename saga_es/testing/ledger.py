@@ -27,6 +27,12 @@ class Ledger:
         """The keys whose effects are there now."""
         return set(self._answers) - self._undone
 
+    def clear(self) -> None:
+        """Forget everything, for the next run."""
+        self.effects.clear()
+        self._answers.clear()
+        self._undone.clear()
+
     def act(self, key: str, answer: Any = None) -> Any:
         """Do something, under the key of the action's call.
 

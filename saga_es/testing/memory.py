@@ -16,7 +16,7 @@ from saga_es.core.state import ENDED, UNFINISHED
 from saga_es.errors import StoreUnavailable
 from saga_es.store.bells import Bell, Bells
 from saga_es.store.codec import SAGA, Codec
-from saga_es.store.log import Draft, Entry, Log
+from saga_es.store.log import Draft, Entry, Log, Recorded
 from saga_es.store.saga_view import saga_view
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
@@ -30,6 +30,7 @@ class MemoryStore:
         streams: The log, by stream.
         sagas: The view of that name: the columns of each saga.
         living: The workers that said they live; those in `dead` only seem to.
+        trespasses: What workers wrote to sagas that were not theirs; there should be none.
     """
 
     def __init__(self) -> None:
@@ -39,8 +40,9 @@ class MemoryStore:
         self.dead: set[str] = set()
         self.bells: dict[tuple[str, int], None] = {}
         self.positions = 0
+        self.trespasses: list[str] = []
 
-    def append(self, draft: Draft, rows: Sequence[dict[str, Any]]) -> Receipt:
+    def append(self, draft: Draft, rows: Sequence[dict[str, Any]], worker_id: str | None = None) -> Receipt:
         """Append a draft, if its stream is where it expects; a draft that stands there already is written."""
         stream = self.streams[draft.stream_id]
         if len(stream) != draft.expected_version:
@@ -65,6 +67,9 @@ class MemoryStore:
         if draft.category == SAGA:
             columns = self.sagas.setdefault(draft.stream_id, {})
             columns |= saga_view.fold(draft.recorded()) or {}
+            if columns["owner"] != worker_id and not draft.rings:
+                types = ", ".join(row["type"] for row in rows)
+                self.trespasses.append(f"{worker_id} wrote {types} to {draft.stream_id} of {columns['owner']}")
         if draft.rings:
             self.bells[draft.stream_id, rows[-1]["version"]] = None
         return Written()
@@ -81,6 +86,13 @@ class MemoryLog(Log):
     def __init__(self, store: MemoryStore, codec: Codec) -> None:
         self._store = store
         self._codec = codec
+        self._decoded: dict[int, Recorded] = {}
+
+    def decode(self, entry: Entry) -> Recorded:
+        """The entry with its event decoded: from its text, but once only, for nothing in here ever changes a text."""
+        if entry.position not in self._decoded:
+            self._decoded[entry.position] = super().decode(entry)
+        return self._decoded[entry.position]
 
     def entries_of(self, stream_ids: Sequence[str], connection: Connection | None = None) -> dict[str, list[Entry]]:
         """The rows of several streams, each in order."""
@@ -91,10 +103,11 @@ class MemoryLog(Log):
 class MemoryWriter(Writer):
     """Writes to the log in memory, as well as the faults let it."""
 
-    def __init__(self, store: MemoryStore, log: Log, faults: Faults) -> None:
+    def __init__(self, store: MemoryStore, log: Log, faults: Faults, worker_id: str) -> None:
         self._store = store
         self._log = log
         self._faults = faults
+        self._worker_id = worker_id
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Append all drafts, each all or none.
@@ -108,7 +121,7 @@ class MemoryWriter(Writer):
         fault = self._faults.commit()
         if fault is StoreFault.LOST:
             raise StoreUnavailable("the commit was lost")
-        receipts = [self._store.append(draft, rows) for draft, rows in batch]
+        receipts = [self._store.append(draft, rows, self._worker_id) for draft, rows in batch]
         if self._faults.crashes():
             raise Crash
         if fault is StoreFault.UNHEARD:

@@ -26,6 +26,7 @@ from saga_es.runtime.transport import Transport
 from saga_es.store.codec import PLAN, Codec
 from saga_es.store.log import Draft
 from saga_es.store.sagas import Sagas
+from saga_es.store.workers import Process
 from saga_es.testing.clock import VirtualClock
 from saga_es.testing.faults import Calm, Crash, Faults
 from saga_es.testing.memory import MemoryBells, MemoryLog, MemoryStore, MemoryWorkers, MemoryWriter
@@ -34,7 +35,15 @@ from saga_es.testing.network import Network
 RESTART_S = 1.0
 """How long after a death the next worker is up."""
 
-MOST_TURNS = 20_000
+LULL = 100
+"""Turns without anything new after which chores are passed over: by then they would have found what there is."""
+
+MOST_TURNS = 5_000
+"""More than any saga needs that comes to an end."""
+
+NOWHERE = Process("a simulated host", 0, "")
+
+CODEC = Codec()
 
 
 class World:
@@ -44,26 +53,34 @@ class World:
         sagas: The definitions; those that their steps run come along.
         faults: What goes wrong; nothing if left out.
         transports: How participants of requests are reached, by name; they are called at once, in this thread.
+        workers: How many are up from the start. When the last of them is gone, another comes up.
     """
 
     def __init__(
-        self, sagas: Iterable[Saga], faults: Faults | None = None, transports: Mapping[str, Transport] | None = None
+        self,
+        sagas: Iterable[Saga],
+        faults: Faults | None = None,
+        transports: Mapping[str, Transport] | None = None,
+        workers: int = 1,
     ) -> None:
         self.definitions = family(sagas)
         self.faults = faults or Calm()
         self.clock = VirtualClock()
         self.store = MemoryStore()
-        self.log = MemoryLog(self.store, Codec())
+        self.log = MemoryLog(self.store, CODEC)
         self.sagas = Sagas(self.log)
         self.network = Network(self.log, self.faults, self.at, transports or {})
         self.workers: list[_Worker] = []
         self._asked: list[Begin] = []
         self._agenda: list[tuple[datetime, int, Callable[[], object]]] = []
         self._serial = count()
+        self._seen = 0
+        self._idle = 0
         for saga in self.definitions:
             draft = Draft(saga.plan_id, PLAN, 0, (PlanRecorded(saga.plan),), self.clock.now())
             self.store.append(draft, self.log.rows(draft))
-        self._hire()
+        for _ in range(workers):
+            self._hire()
 
     def start(self, saga: Saga, input_: dict[str, Any], saga_id: str, *, starts_at: datetime | None = None) -> None:
         """Have a saga started; asked for again after each death of a worker, as a caller with a key would."""
@@ -98,8 +115,9 @@ class World:
 
     @property
     def worker(self) -> _Worker:
-        """The worker that is up, or comes up next."""
-        return self.workers[-1]
+        """The one whom callers reach."""
+        up = [worker for worker in self.workers if worker.is_up(self.clock.now())]
+        return up[0] if up else self.workers[-1]
 
     def state(self, saga_id: str) -> SagaState | None:
         """A saga as its log tells it."""
@@ -128,7 +146,11 @@ class World:
                 return True
         if self.all_ended and not self._agenda:
             return False
-        due = [worker.next_due(now) for worker in self.workers if worker.is_alive and not self.all_ended]
+        due = [
+            worker.next_due(now, chores=self._idle < LULL)
+            for worker in self.workers
+            if worker.is_alive and not self.all_ended
+        ]
         times = [time for time in [*due, self._agenda[0][0] if self._agenda else None] if time is not None]
         if not times:
             raise AssertionError(f"nothing will ever happen again, but {self.describe()}")
@@ -142,6 +164,9 @@ class World:
             worker.frozen_until = self.clock.now() + timedelta(seconds=3 * worker.lease_s)
             self._bury(worker)
             return
+        seen = self.store.positions + len(self.network.history)
+        self._idle = self._idle + 1 if seen == self._seen else 0
+        self._seen = seen
         try:
             worker.loop.turn(worker.inbox.take())
         except Crash:
@@ -150,14 +175,17 @@ class World:
 
     def _bury(self, worker: _Worker) -> None:
         self.store.dead.add(worker.loop.worker_id)
-        self.at(RESTART_S, self._hire)
+        self.at(RESTART_S, self._carry_on)
 
-    def _hire(self) -> None:
-        worker = _Worker(self, len(self.workers) + 1)
-        self.workers.append(worker)
+    def _carry_on(self) -> None:
+        if not any(worker.is_up(self.clock.now()) for worker in self.workers):
+            self._hire()
         for begin in self._asked:  # whoever asked got no answer, and asks again
             if begin.saga_id not in self.store.sagas:
-                worker.inbox.put(begin)
+                self.worker.inbox.put(begin)
+
+    def _hire(self) -> None:
+        self.workers.append(_Worker(self, len(self.workers) + 1))
 
 
 class _Worker:
@@ -166,12 +194,13 @@ class _Worker:
     def __init__(self, world: World, number: int) -> None:
         self.inbox = Inbox()
         self.is_alive = True
+        worker_id = f"worker-{number}"
         self.frozen_until: datetime | None = None
         workers = MemoryWorkers(world.store)
         self.lease_s = workers.lease_s
         self._clock = world.clock
         self.loop = Loop(
-            writer=MemoryWriter(world.store, world.log, world.faults),
+            writer=MemoryWriter(world.store, world.log, world.faults, worker_id),
             sagas=world.sagas,
             workers=workers,
             bells=MemoryBells(world.store),
@@ -179,8 +208,9 @@ class _Worker:
             definitions=world.definitions,
             clock=world.clock,
             inbox=self.inbox,
+            process=NOWHERE,
         )
-        self.loop.worker_id = f"worker-{number}"
+        self.loop.worker_id = worker_id
         self.loop.begin_work()
 
     def is_up(self, now: datetime) -> bool:
@@ -192,10 +222,12 @@ class _Worker:
         """Whether a turn would do anything."""
         return len(self.inbox) > 0 or self.loop.patience_s() == 0
 
-    def next_due(self, now: datetime) -> datetime | None:
-        """When it has something to do, if nothing else happens."""
+    def next_due(self, now: datetime, *, chores: bool) -> datetime | None:
+        """When it has something to do, if nothing else happens; also if that is only a look around."""
         if not self.is_up(now):
             return self.frozen_until
+        if not chores:
+            return self.loop.next_wait()
         patience_s = self.loop.patience_s()
         return None if patience_s is None else now + timedelta(seconds=patience_s)
 

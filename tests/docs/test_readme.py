@@ -17,7 +17,7 @@ from services.create_event import CreateEventSchema
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
 MAP = (PROJECT / "docs" / "architecture.md").read_text().partition("```")[2].partition("```")[0]
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PROGRAMS = re.findall(r"```python\n(?!def test_)(.*?)```", README, flags=re.DOTALL)
 
 
 def _section(start: str) -> str:

@@ -20,6 +20,9 @@ from saga_es.testing import CallFault, Calm, Ledger, World
 from saga_es.testing.judge import faults_found
 
 SAGA_ID = "s"
+ENOUGH = 20
+"""Violations after which no more ways are tried: something is wrong, and one of them will tell what."""
+
 FORWARD = (
     (),
     (CallFault.REFUSED,),
@@ -66,7 +69,9 @@ class Path(Calm):
             self.left.append(len(options))
             if place == len(self.taken):
                 self.taken.append(0 if self.dice is None else self.dice.randrange(len(options)))
-            self._waiting[key] = list(options[self.taken[place]])
+            # After a death other calls may come than in the way without one: what is no option of theirs is the first.
+            option = self.taken[place] if self.taken[place] < len(options) else 0
+            self._waiting[key] = list(options[option])
         waiting = self._waiting[key]
         return waiting.pop(0) if waiting else CallFault.NONE
 
@@ -89,17 +94,23 @@ class Tally:
             self.ends[end] = self.ends.get(end, 0) + times
 
 
-def ways(shape: Shape, **given: Any) -> Iterator[tuple[list[int], int]]:
-    """Each way without a death: the options taken, and the number of points at which its worker could have died."""
-    taken: list[int] = []
+def ways(shape: Shape, first: Sequence[int] = (), **given: Any) -> Iterator[tuple[list[int], int]]:
+    """Each way without a death: the options taken, and the number of points at which its worker could have died.
+
+    Args:
+        shape: Makes the saga.
+        first: Only the ways that take these options at first.
+        given: As for `run`.
+    """
+    taken = list(first)
     while True:
         path = Path(list(taken))
         run(shape, path, **given)
         yield list(path.taken[: len(path.left)]), path.points
         taken = path.taken[: len(path.left)]
-        while taken and taken[-1] + 1 == path.left[len(taken) - 1]:
+        while len(taken) > len(first) and taken[-1] + 1 == path.left[len(taken) - 1]:
             taken.pop()
-        if not taken:
+        if len(taken) == len(first):
             return
         taken[-1] += 1
 
@@ -115,13 +126,21 @@ def try_every_way(shape: Shape, deaths: int = 1, only: Callable[[int], bool] = l
     """
     tally = Tally()
     for number, (taken, points) in enumerate(ways(shape, **given)):
-        if not only(number):
-            continue
-        for count in range(deaths + 1):
-            # A run that died has more points than one that did not: those after a takeover.
-            reach = points if count <= 1 else points + points // 2
-            for kill_at in combinations(range(reach), count):
-                tally.add(_one(shape, Path(list(taken), kill_at), given))
+        if len(tally.violations) > ENOUGH:
+            break
+        if only(number):
+            tally.add(try_way(shape, taken, points, deaths, **given))
+    return tally
+
+
+def try_way(shape: Shape, taken: Sequence[int], points: int, deaths: int = 1, **given: Any) -> Tally:
+    """Run one way, and that way with so many deaths at each combination of its points."""
+    tally = Tally()
+    for count in range(deaths + 1):
+        # A run that died has more points than one that did not: those after a takeover.
+        reach = points if count <= 1 else points + points // 2
+        for kill_at in combinations(range(reach), count):
+            tally.add(_one(shape, Path(list(taken), kill_at), given))
     return tally
 
 
@@ -129,6 +148,8 @@ def try_some_ways(shape: Shape, seeds: Iterable[int], **given: Any) -> Tally:
     """Run one way for each seed, whose choices are thrown, and that way with a death at each point."""
     tally = Tally()
     for seed in seeds:
+        if len(tally.violations) > ENOUGH:
+            break
         calm = Path([], dice=Random(seed))
         run(shape, calm, **given)
         for kill_at in [(), *((point,) for point in range(calm.points))]:
@@ -139,18 +160,27 @@ def try_some_ways(shape: Shape, seeds: Iterable[int], **given: Any) -> Tally:
 def _one(shape: Shape, path: Path, given: dict[str, Any]) -> Tally:
     world, wrong = run(shape, path, **given)
     name = f"{shape.__name__}, options {path.taken}, dies at {list(path.kill_at)}: "
-    status = world.store.sagas[SAGA_ID]["status"]
+    return tally_of(world, [name + fault for fault in wrong])
+
+
+def tally_of(world: World, wrong: list[str]) -> Tally:
+    """One run, counted."""
+    status = world.store.sagas.get(SAGA_ID, {}).get("status", "never started")
     died = sum(not worker.is_alive for worker in world.workers)
-    return Tally(1, died, {str(status): 1}, [name + fault for fault in wrong])
+    return Tally(1, died, {str(status): 1}, wrong)
 
 
 def run(
-    shape: Shape, path: Calm, input_: dict[str, Any] | None = None, orders: Iterable[tuple[float, Order]] = ()
+    shape: Shape,
+    path: Calm,
+    input_: dict[str, Any] | None = None,
+    orders: Iterable[tuple[float, Order]] = (),
+    workers: int = 1,
 ) -> tuple[World, list[str]]:
     """One run, and what was wrong with it."""
     saga, ledger = _made(shape)
     ledger.clear()
-    world = World([saga], path)
+    world = World([saga], path, workers=workers)
     world.start(saga, input_ or {}, SAGA_ID)
     for after_s, order in orders:
         world.ask(SAGA_ID, order, after_s)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from saga_es import RetryPolicy, Saga, StepRejected
+from saga_es.orders import Give
 from saga_es.testing import Ledger
 
 TWICE = RetryPolicy(attempts=2, first_delay_s=0.1, jitter=0)
@@ -44,6 +45,16 @@ def linear(ledger: Ledger, steps: int = 3) -> Saga:
     for name in "abcdefg"[:steps]:
         add(saga, ledger, name)
     return saga
+
+
+def linear_of(steps: int) -> Callable[[Ledger], Saga]:
+    """So many steps, one after the other."""
+
+    def shape(ledger: Ledger) -> Saga:
+        return linear(ledger, steps)
+
+    shape.__name__ = f"linear of {steps}"
+    return shape
 
 
 def diamond(ledger: Ledger) -> Saga:
@@ -107,3 +118,14 @@ def nested(ledger: Ledger) -> Saga:
     saga.child("y", child)
     add(saga, ledger, "z")
     return saga
+
+
+OTHERS: dict[Callable[[Ledger], Saga], dict[str, Any]] = {
+    diamond: {},
+    pivot: {},
+    probed: {},
+    fanned: {"input_": {"items": ["a", "none", "b"]}},
+    waiting: {"orders": [(0.1, Give("word", key="k"))]},
+    nested: {},
+}
+"""The shapes that are not linear, and what their runs are given."""

@@ -85,6 +85,18 @@ def test_cancelled_timers_do_not_pile_up() -> None:
     assert timers.due(after(4000)) == [-1]
 
 
+def test_the_next_of_some_timers_can_be_asked_for() -> None:
+    """Those whose keys are wanted; cancelled and replaced ones do not count."""
+    timers = Timers[int]()
+    timers.set("chore", after(1), 1)
+    timers.set("call", after(5), 2)
+    timers.set("call", after(9), 3)
+    timers.set("gone", after(2), 4)
+    timers.cancel("gone")
+    assert timers.next_of(lambda key: key != "chore") == after(9)
+    assert timers.next_of(lambda key: key == "gone") is None
+
+
 @for_all(st.lists(st.tuples(st.sampled_from("abcd"), st.none() | st.integers(0, 20)), max_size=60), st.integers(0, 20))
 def test_timers_are_a_dictionary_sorted_by_time(changes: list[tuple[str, int | None]], moment: int) -> None:
     """Whatever is set and cancelled: what is told is the last time of each key, in order."""

@@ -1,0 +1,198 @@
+"""Planted bugs of the core: what is decided, and what is remembered of it."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import CANCEL, CANCEL_ANYWHERE, CHAOS, PAUSE, SOME_WAYS, Mutant
+
+DECIDE = "saga_es/core/decide.py"
+EVOLVE = "saga_es/core/evolve.py"
+GOING_ON = "saga_es/core/going_on.py"
+ORDERS = "saga_es/core/orders.py"
+RETRYING = "saga_es/core/retrying.py"
+STATE = "saga_es/core/state.py"
+
+MUTANTS = [
+    Mutant(
+        "compensation in the order of the steps",
+        GOING_ON,
+        "for name in reversed(state.effects)",
+        "for name in state.effects",
+        ("tests/unit/test_core_fan_out.py", "tests/unit/test_core_parallel.py", SOME_WAYS),
+    ),
+    Mutant(
+        "everything compensated at once",
+        GOING_ON,
+        "free = {step for step in steps if state.plan.behind(step).isdisjoint(steps)}",
+        "free = steps",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "compensation begins while an action is out",
+        GOING_ON,
+        "return [] if _actions_out(state) else back(state)",
+        "return back(state)",
+        (CANCEL, SOME_WAYS),
+    ),
+    Mutant(
+        "compensated without recording that it is",
+        EVOLVE,
+        "return _without_effect(_step(state, name, **_ANSWERED, status=StepStatus.COMPENSATED, stuck=False), name)",
+        "return _step(state, name, **_ANSWERED, status=StepStatus.COMPENSATED, stuck=False)",
+        ("tests/unit/test_core_compensation.py",),
+    ),
+    Mutant(
+        "a compensation that was given up ends as compensated",
+        GOING_ON,
+        "return [SagaFailed(_why_stuck(state, stuck[0]))] if is_all else []",
+        "return [SagaCompensated()] if is_all else []",
+        ("tests/unit/test_core_compensation.py",),
+    ),
+    Mutant(
+        "one retry counter for both directions",
+        RETRYING,
+        "return planned.compensation, step.compensation_attempts, False",
+        "return planned.compensation, step.attempts + step.compensation_attempts, False",
+        ("tests/unit/test_core_retries.py", "tests/unit/test_core_compensation.py"),
+    ),
+    Mutant(
+        "one attempt more than the policy allows",
+        RETRYING,
+        "counted >= policy.attempts and",
+        "counted > policy.attempts and",
+        ("tests/unit/test_core_retries.py",),
+    ),
+    Mutant(
+        "what the participant asked to wait is ignored",
+        RETRYING,
+        "delay = max(delay, timedelta(seconds=outcome.retry_after_s))",
+        "pass",
+        ("tests/unit/test_core_retries.py",),
+    ),
+    Mutant(
+        "unknown taken for not done",
+        EVOLVE,
+        'in_doubt = is_call and (state.step(failed.step).in_doubt or failed.failure == "unknown")',
+        "in_doubt = is_call and state.step(failed.step).in_doubt",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "a later refusal ends the doubt about an earlier attempt",
+        EVOLVE,
+        'in_doubt = is_call and (state.step(failed.step).in_doubt or failed.failure == "unknown")',
+        'in_doubt = is_call and failed.failure == "unknown"',
+        ("tests/unit/test_core_retries.py", "tests/unit/test_core_compensation.py", CHAOS),
+    ),
+    Mutant(
+        "turning round forgets a step in doubt",
+        EVOLVE,
+        "doubtful += [name] if waiting.in_doubt else []",
+        "doubtful += []",
+        (CANCEL_ANYWHERE,),
+    ),
+    Mutant(
+        "a takeover forgets that a call was out",
+        EVOLVE,
+        "return replace(step, in_doubt=True, interrupted=True, crashes=crashes)",
+        "return replace(step, crashes=crashes)",
+        (CHAOS, SOME_WAYS),
+    ),
+    Mutant(
+        "a saga that kills its process is tried for ever",
+        DECIDE,
+        "if step.crashes >= gone.most_crashes:",
+        "if step.crashes < 0:",
+        ("tests/unit/test_core_crashes.py",),
+    ),
+    Mutant(
+        "the answer to an attempt that was given up counts for the next",
+        DECIDE,
+        "return step.is_out and (step.status, fact.attempt) == out",
+        "return step.is_out and step.status == out[0]",
+        ("tests/unit/test_core_forward.py", "tests/unit/test_core_retries.py", CHAOS),
+    ),
+    Mutant(
+        "a signal that comes early is lost",
+        ORDERS,
+        "    return [SignalReceived(give.signal, give.payload, give.key)]",
+        "    waits = state.step(give.signal).wait\n"
+        "    return [SignalReceived(give.signal, give.payload, give.key)] if waits else []",
+        ("tests/unit/test_core_waits.py", SOME_WAYS),
+    ),
+    Mutant(
+        "a signal given twice under one key is two signals",
+        EVOLVE,
+        "keys = state.signal_keys | ({(signal, key)} if key is not None else set())",
+        "keys = state.signal_keys",
+        ("tests/unit/test_core_waits.py", "tests/unit/test_core_orders.py"),
+    ),
+    Mutant(
+        "a signal is used and stays there",
+        EVOLVE,
+        "done = replace(done, signals={**state.signals, name: state.signals.get(name, ())[1:]})",
+        "pass",
+        ("tests/unit/test_core_waits.py",),
+    ),
+    Mutant(
+        "the deadline turns a saga round behind its pivot",
+        GOING_ON,
+        "state.deadline_at > now or state.beyond_return:",
+        "state.deadline_at > now:",
+        ("tests/unit/test_core_times.py",),
+    ),
+    Mutant(
+        "a cancel behind the pivot is followed",
+        ORDERS,
+        'return "its pivot was called: it can only go forward" if state.beyond_return else None',
+        "return None",
+        ("tests/unit/test_core_orders.py", CANCEL),
+    ),
+    Mutant(
+        "a pause that retries ignore",
+        DECIDE,
+        "if state.paused or step.probing:",
+        "if step.probing:",
+        ("tests/unit/test_core_orders.py", PAUSE),
+    ),
+    Mutant(
+        "a pause that the next step ignores",
+        GOING_ON,
+        "if state.paused or state.status.ended or state.owner is None:",
+        "if state.status.ended or state.owner is None:",
+        ("tests/unit/test_core_orders.py", PAUSE),
+    ),
+    Mutant(
+        "a retry that was waited for is forgotten at takeover",
+        STATE,
+        "    if step.waiting is not None:\n        return step.waiting",
+        "    if step.waiting is not None:\n        return None",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "a compensation that was out is forgotten at takeover",
+        STATE,
+        "return CompensationStarted(name, step.compensation_attempts)",
+        "return None",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "a probe that nobody answered is taken for a no",
+        DECIDE,
+        "answered = ProbeAnswered(name, error=error)",
+        "answered = ProbeAnswered(name, happened=False, error=error)",
+        (SOME_WAYS, "tests/unit/test_core_probes.py"),
+    ),
+    Mutant(
+        "completed when the list is, whatever became of its elements",
+        STATE,
+        "all(self.step(part).status in DONE for part in self.parts(name))",
+        "bool(self.parts(name))",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "a step that must succeed turns the saga round",
+        DECIDE,
+        'return step.kind == "retriable" or may_be_done',
+        "return may_be_done",
+        ("tests/unit/test_core_kinds.py",),
+    ),
+]

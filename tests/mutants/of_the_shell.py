@@ -1,0 +1,147 @@
+"""Planted bugs of the shell: what is done with what was decided."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import CANCEL, CHAOS, FROZEN, SOME_WAYS, STANDBY, Mutant
+
+ANSWERS = "saga_es/runtime/answers.py"
+CALLS = "saga_es/runtime/calls.py"
+CHILDREN = "saga_es/runtime/children.py"
+IDS = "saga_es/runtime/ids.py"
+LOOP = "saga_es/runtime/loop.py"
+ORDERS = "saga_es/runtime/orders.py"
+RUNS = "saga_es/runtime/runs.py"
+
+MUTANTS = [
+    Mutant(
+        "another key on each attempt",
+        CALLS,
+        "key = idempotency_key(state.saga_id, step, keyed)",
+        'key = idempotency_key(state.saga_id, f"{step}/{attempt}", keyed)',
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "another key after a crash",
+        IDS,
+        'return str(uuid5(_NAMESPACE, f"{saga_id}/{step}/{direction}"))',
+        "return new_id()",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "one key for all elements of a list",
+        CALLS,
+        "key = idempotency_key(state.saga_id, step, keyed)",
+        "key = idempotency_key(state.saga_id, step_of(step), keyed)",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "a caller's key is another saga each time",
+        IDS,
+        'return str(uuid5(_NAMESPACE, f"{len(saga)}/{saga}/{key}"))',
+        "return new_id()",
+        ("tests/unit/test_ids.py", "tests/contract/test_engine.py"),
+    ),
+    Mutant(
+        "the call is made before its intent is committed",
+        LOOP,
+        "        receipts = self._patiently(lambda: self._writer.write(batch))",
+        "        for proposal in proposals:\n"
+        "            self._calls.perform(proposal.state, proposal.events)\n"
+        "        receipts = self._patiently(lambda: self._writer.write(batch))",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "a takeover that the log does not tell",
+        LOOP,
+        "_proposal(proposals, self._runs.add(state)).add(OwnerGone(self.worker_id, self._most_crashes), now)",
+        "self._runs.advance(self._runs.add(state), state, None)",
+        (FROZEN, SOME_WAYS),
+    ),
+    Mutant(
+        "a zombie's refused append is taken for written",
+        LOOP,
+        "            case Conflict():\n                self._overtaken(proposal)",
+        "            case Conflict():\n"
+        "                self._runs.advance(proposal.run, proposal.state, proposal.events)",
+        (FROZEN, CHAOS),
+    ),
+    Mutant(
+        "a zombie goes on with a saga that others took",
+        RUNS,
+        "if not isinstance(state, SagaState) or state.owner != worker_id or state.status.ended:",
+        "if not isinstance(state, SagaState) or state.status.ended:",
+        (FROZEN, CHAOS),
+    ),
+    Mutant(
+        "what was under way is not done again after a takeover",
+        LOOP,
+        "self._runs.advance(proposal.run, proposal.state, None if taken_over else proposal.events)",
+        "self._runs.advance(proposal.run, proposal.state, proposal.events)",
+        (SOME_WAYS,),
+    ),
+    Mutant(
+        "what somebody else's event interrupted is told to nobody",
+        LOOP,
+        "        if self._runs.catch_up(run, state, self.worker_id):\n            self._tell_again(proposal)",
+        "        self._runs.catch_up(run, state, self.worker_id)",
+        ("tests/contract/test_bells.py", "tests/contract/test_order_races.py", CHAOS),
+    ),
+    Mutant(
+        "an interrupted saga is looked for once, at the start",
+        LOOP,
+        "        self._later(Chore.RECOVER, every_s)",
+        "        del every_s",
+        (STANDBY,),
+    ),
+    Mutant(
+        "an order that rings no bell",
+        ORDERS,
+        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now, rings=True)",
+        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now)",
+        ("tests/contract/test_bells.py",),
+    ),
+    Mutant(
+        "the child is told to turn round, and not waited for",
+        CHILDREN,
+        "        asked.add_done_callback(lambda done: self._follow(handle, done))",
+        "        asked.add_done_callback(lambda _: self._put(_returned(state.saga_id, step, attempt, Completed())))",
+        (SOME_WAYS, CANCEL),
+    ),
+    Mutant(
+        "the child is waited for, and not told to turn round",
+        CHILDREN,
+        "        self._put(Ask(child.saga_id, _revoke(state), asked))",
+        "        asked.set_result(None)",
+        (
+            "tests/contract/test_children.py::test_a_child_that_had_completed_is_compensated_when_its_parent_turns_round",
+        ),
+    ),
+    Mutant(
+        "a server error taken for a refusal",
+        ANSWERS,
+        "        case _:\n            return Unknown(_error(answer), _kinds(answer))",
+        "        case _:\n            return Rejected(_error(answer))",
+        ("tests/unit/test_answers.py",),
+    ),
+    Mutant(
+        "a lost answer taken for a call that was not made",
+        ANSWERS,
+        "        case AnswerLostError():\n            return Unknown(text(error))",
+        "        case AnswerLostError():\n            return Unavailable(text(error))",
+        ("tests/unit/test_answers.py",),
+    ),
+    Mutant(
+        "a call without a time-out",
+        CALLS,
+        "        self._timers.set(out, due, Tell(state.saga_id, late))\n",
+        "        del due, late\n",
+        (CHAOS, "tests/contract/test_engine.py"),
+    ),
+    Mutant(
+        "the same id with another input is the same saga",
+        "saga_es/runtime/run.py",
+        "return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)",
+        "return state.plan.saga == saga",
+        ("tests/contract/test_engine.py",),
+    ),
+]
