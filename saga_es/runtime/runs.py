@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -47,6 +47,10 @@ class Runs:
     def owners(self) -> dict[str, str | None]:
         """The sagas that are run here, and their owners as far as is known."""
         return {saga_id: run.state.owner for saga_id, run in self._runs.items()}
+
+    def any_of(self, is_so: Callable[[SagaState], bool]) -> bool:
+        """Whether this holds of some saga that is run here."""
+        return any(is_so(run.state) for run in self._runs.values())
 
     @property
     def started(self) -> list[Run]:
