@@ -75,9 +75,9 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
         case StepFannedOut(step, size):
             return replace(state, version=version, fan_outs={**state.fan_outs, step: size})
         case WaitStarted(step):
-            return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, wait=event)
+            return _step(state, step, **_ANSWERED, status=StepStatus.IN_PROGRESS, wait=event)
         case ChildStarted(step):
-            return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, child=event)
+            return _step(state, step, **_ANSWERED, status=StepStatus.IN_PROGRESS, child=event)
         case ProbeStarted(step):
             return _step(state, step, probing=True, interrupted=False)
         case ProbeAnswered():
@@ -173,7 +173,7 @@ def _probe_answered(state: SagaState, answered: ProbeAnswered) -> SagaState:
     match answered.happened:
         case True:
             status = StepStatus.COMPLETED if step.status is StepStatus.IN_PROGRESS else step.status
-            told = {"result": answered.result, "error": None, "waiting": None, "in_doubt": False}
+            told = {"result": answered.result, "error": None, "waiting": None, "in_doubt": False, "crashes": 0}
             return _with_effect(_step(state, name, **told, status=status, probing=False, probed=True), name)
         case False:
             return _without_effect(_step(state, name, in_doubt=False, probing=False, probed=True), name)
@@ -202,14 +202,15 @@ def _started(state: SagaState, started: SagaStarted) -> SagaState:
 
 def _taken_over(state: SagaState, worker: str) -> SagaState:
     """The calls that were out may have happened: whoever would have heard the answer is gone."""
-    steps = {name: _interrupted(state.plan.step(name), step) for name, step in state.steps.items()}
+    blamed = state.paused is None  # in a pause nobody makes them again: they cannot be why the worker went
+    steps = {name: _interrupted(state.plan.step(name), step, blamed=blamed) for name, step in state.steps.items()}
     return replace(state, version=state.version + 1, owner=worker, steps=steps)
 
 
-def _interrupted(planned: StepPlan, step: StepState) -> StepState:
+def _interrupted(planned: StepPlan, step: StepState, *, blamed: bool) -> StepState:
     if not step.is_out or step.child is not None:
         return step
-    crashes = step.crashes + 1
+    crashes = step.crashes + blamed
     if step.status is not StepStatus.IN_PROGRESS or step.probing or planned.work is not None:
         return replace(step, crashes=crashes)
     return replace(step, in_doubt=True, interrupted=True, crashes=crashes)

@@ -71,7 +71,7 @@ class StepState(msgspec.Struct, frozen=True):
         probed: A probe did not say that it has happened, and is not asked again before the next attempt.
         in_doubt: Some attempt ended unknown, so the effect may be there although no answer said so.
         interrupted: Its call was out when the worker went, and nothing has come of it since.
-        crashes: How often a worker went while its call was out, since the last outcome.
+        crashes: How often a worker went while its call was out, since the last outcome; pauses apart.
         stuck: Its compensation was given up.
         input: What it has been given instead of the saga's input.
     """

@@ -27,10 +27,11 @@ from saga_es.runtime.followers import Followers
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.orders import Orders
-from saga_es.runtime.recovery import Recovery, is_suspect
+from saga_es.runtime.recovery import Recovery
 from saga_es.runtime.run import Proposal, Run, is_same_start
 from saga_es.runtime.runs import Runs
 from saga_es.runtime.timers import Timers
+from saga_es.runtime.trials import is_suspect
 from saga_es.store.bells import Bells
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Draft
@@ -341,7 +342,8 @@ class Loop:
         """Propose to take over what has no living owner; the log decides whether we are the one who does."""
         if not self._recovers or self._calls.stopped:
             return
-        states, every_s = self._recovery.interrupted(self._runs.owners, is_tried=self._runs.any_of(is_suspect))
+        suspects = self._runs.those(is_suspect)
+        states, every_s = self._recovery.interrupted(self._runs.owners, suspects, now)
         for state in states:
             if outdated := proposals.pop(state.saga_id, None):  # decided for a saga that is not ours any more
                 self._ask_again(outdated)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 import structlog
 
 from saga_es.core.state import SagaState
 from saga_es.errors import StoreUnavailable
+from saga_es.runtime.trials import Trials
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 
@@ -17,8 +19,10 @@ RECOVER_EVERY_S = 2.0
 RECOVER_AT_ONCE = 500
 """Sagas taken over in one batch; more follow in the next, so that memory and participants are not flooded."""
 
-SUSPECT_AFTER = 2
-"""Workers that go while one and the same call is out, before its saga is taken for the reason."""
+LOOK_AGAIN_S = 0.05
+"""How soon the next suspects' turn is looked for, while any wait."""
+
+Interrupted = tuple[list[SagaState], float]
 
 
 class Recovery:
@@ -34,50 +38,47 @@ class Recovery:
         self._workers = workers
         self._definitions = definitions
         self._left_alone: set[str] = set()
+        self._trials = Trials()
 
-    def interrupted(self, owners: Mapping[str, str | None], *, is_tried: bool) -> tuple[list[SagaState], float]:
+    def interrupted(self, owners: Mapping[str, str | None], suspects: Sequence[str], now: datetime) -> Interrupted:
         """Sagas to take over, oldest first, and the seconds after which to look again.
-
-        Those whose call was out when one worker after the other went are taken one at a time: one of them may take its
-        process along, and the others must not be counted out with it.
 
         Args:
             owners: The sagas that run here, and their owners as far as is known here.
-            is_tried: A suspect runs here, and has not answered yet: no other is taken.
+            suspects: Those of them that may yet take this process along.
+            now: The time.
 
         Never raises `StoreUnavailable`: a database that is away is looked at again later.
         """
         try:
             gone = self._workers.bury()
-            orphans = self._workers.orphans(RECOVER_AT_ONCE, self._definitions, apart_from=self._left_alone)
-            wanted = [id_ for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner]
-            found = self._sagas.find_many(wanted)
+            limit = RECOVER_AT_ONCE + len(self._trials)
+            orphans = self._workers.orphans(limit, self._definitions, apart_from=self._left_alone)
+            self._trials.forget_all_but(orphans)
+            wanted = {id_: owner for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner}
+            states = self._trials.hold_back(self._read([id_ for id_ in wanted if id_ not in self._trials], wanted))
+            states += self._read(self._trials.next(suspects, now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
             logger.warning("recovery is put off, the database is away", reason=str(error))
             return [], RECOVER_EVERY_S
-        # Between the two looks a saga may have found a home, or its end.
-        states = [
-            state
-            for saga_id, state in found.items()
-            if isinstance(state, SagaState) and state.owner == orphans[saga_id] and not state.status.ended
-        ]
-        for saga_id, state in found.items():
-            if not isinstance(state, SagaState):
-                self._left_alone.add(saga_id)
-                logger.error("a saga cannot be read and is left alone", saga_id=saga_id, reason=str(state))
-        suspects = [state for state in states if is_suspect(state)]
-        spared = suspects if is_tried else suspects[1:]
-        states = [state for state in states if state not in spared] if spared else states
-        if spared:
-            logger.warning("sagas whose workers went again and again are tried one by one", waiting=len(spared))
         if gone:
             logger.info("workers are gone, taking over what they left", sagas=len(states), workers_gone=len(gone))
         for name, count in unknown.items():
             logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
-        return states, 0.0 if len(states) == RECOVER_AT_ONCE else RECOVER_EVERY_S
+        if len(orphans) == limit:
+            return states, 0.0
+        return states, LOOK_AGAIN_S if self._trials else RECOVER_EVERY_S
 
-
-def is_suspect(state: SagaState) -> bool:
-    """Whether a call of the saga was out each time that so many workers went, and may be why."""
-    return any(step.crashes >= SUSPECT_AFTER for step in state.steps.values())
+    def _read(self, saga_ids: Sequence[str], owners: Mapping[str, str | None]) -> list[SagaState]:
+        """The sagas, but for those that found a home, or their end, between the two looks."""
+        found = self._sagas.find_many(saga_ids) if saga_ids else {}
+        for saga_id, state in found.items():
+            if not isinstance(state, SagaState):
+                self._left_alone.add(saga_id)
+                logger.error("a saga cannot be read and is left alone", saga_id=saga_id, reason=str(state))
+        return [
+            state
+            for saga_id, state in found.items()
+            if isinstance(state, SagaState) and state.owner == owners.get(saga_id) and not state.status.ended
+        ]

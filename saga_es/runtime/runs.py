@@ -48,9 +48,9 @@ class Runs:
         """The sagas that are run here, and their owners as far as is known."""
         return {saga_id: run.state.owner for saga_id, run in self._runs.items()}
 
-    def any_of(self, is_so: Callable[[SagaState], bool]) -> bool:
-        """Whether this holds of some saga that is run here."""
-        return any(is_so(run.state) for run in self._runs.values())
+    def those(self, is_so: Callable[[SagaState], bool]) -> list[str]:
+        """The sagas that are run here of which this holds."""
+        return [saga_id for saga_id, run in self._runs.items() if is_so(run.state)]
 
     @property
     def started(self) -> list[Run]:

@@ -103,10 +103,14 @@ def test_nothing_is_looked_for_once_a_transaction_is_rolled_back(open_engine: Op
     """An engine does not go on asking for sagas that will never be."""
     saga = trip(Diary())
     engine = open_engine(saga)
+    handles = []
     for _ in range(3):
         with shop.engine.connect() as connection:
-            engine.start(saga, INPUT, connection=connection)  # closed without a commit
-    until(lambda: len(engine._loop._followers) == 0)
+            handles.append(engine.start(saga, INPUT, connection=connection))  # closed without a commit
+    for handle in handles:
+        with pytest.raises(NotFound):
+            handle.result(PATIENCE_S)
+    assert len(engine._loop._followers) == 0
 
 
 def test_the_same_key_twice_in_one_transaction_is_one_saga(open_engine: OpenEngine, shop: Shop) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from saga_es.core.events import SagaFailed, SagaStarted, SagaTakenOver, StepCompleted, StepStarted
+import pytest
+
+from saga_es.core.events import SagaFailed, SagaPaused, SagaStarted, SagaTakenOver, StepCompleted, StepStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition import Saga
+from saga_es.runtime import trials
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
@@ -73,3 +76,29 @@ def test_the_one_that_kills_again_is_failed_and_the_next_is_tried(
     for saga_id in SUSPECTS[1:]:
         assert engine.follow(saga_id).result(PATIENCE_S).completed
     assert "s1" not in arrived
+
+
+def test_a_suspect_that_is_paused_holds_nobody_up(store: Store, open_engine: OpenEngine, gate: threading.Event) -> None:
+    """Nothing of it is called, so nothing is being tried: the next one's turn comes at once."""
+    arrived: list[str] = []
+    saga = a_saga(arrived, gate)
+    twice_interrupted(store, saga, "s1", "s2")
+    store.write(Draft("s1", SAGA, 4, (SagaPaused("ann", "wait"),), AT))
+    gate.set()
+    engine = open_engine(saga)
+    assert engine.follow("s2").result(PATIENCE_S).completed
+    assert len(events_of(engine, "s1")) == 6, "it was taken over, too"
+    assert arrived == ["s2"]
+
+
+def test_a_suspect_that_does_not_answer_holds_the_others_up_for_a_while_only(
+    store: Store, open_engine: OpenEngine, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that lives through a trial is not killed by it, however long the call may take."""
+    monkeypatch.setattr(trials, "TRIAL_S", 0.5)
+    arrived: list[str] = []
+    saga = a_saga(arrived, gate)
+    twice_interrupted(store, saga, *SUSPECTS)
+    open_engine(saga)
+    until(lambda: set(arrived) == set(SUSPECTS))
+    assert not gate.is_set()

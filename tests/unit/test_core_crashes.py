@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+
 from saga_es.core.events import (
+    ChildStarted,
     CompensationStarted,
+    ProbeAnswered,
+    ProbeStarted,
     SagaEvent,
     SagaFailed,
+    SagaPaused,
     SagaTakenOver,
     StepCompleted,
     StepFailed,
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import Completed, OwnerGone, Rejected, Retry
-from saga_es.core.plan import Delay, StepPlan
+from saga_es.core.facts import Completed, OwnerGone, Rejected, Resume, Retry
+from saga_es.core.plan import Child, Delay, Signal, StepPlan, Work
 from tests.unit.story import STARTED, Story, a_plan, action, done, given, seconds, undo
 
 OUT: list[SagaEvent] = [STARTED, StepStarted("a", 1)]
@@ -50,6 +56,33 @@ def test_workers_that_go_while_a_saga_only_waits_are_not_counted() -> None:
     plan = a_plan(StepPlan(name="nap", title="nap", compensation=None, work=Delay(9)), "b")
     story = given(STARTED, WaitStarted("nap", seconds(9)), plan=plan)
     gone(story, "w2", "w3", "w4", "w5").then(SagaTakenOver("w5", "w4"))
+
+
+def test_workers_that_go_during_a_pause_are_not_counted() -> None:
+    """Nobody makes the call again before the resume, so it cannot be why they go."""
+    story = gone(given(*OUT, SagaPaused("ann", "stocktaking")), "w2", "w3", "w4", "w5")
+    story.then(SagaTakenOver("w5", "w4"))
+    assert story.state.step("a").crashes == 0
+    story.when(Resume("ann", "done"))
+    gone(story, "w6", "w7").then(SagaTakenOver("w7", "w6"))
+    story.when(OwnerGone("w8", 3))
+    assert isinstance(story.decided[-1], SagaFailed)
+
+
+@pytest.mark.parametrize(
+    ("work", "events"),
+    [
+        (Child("other"), [ChildStarted("a", "other", "saga-2", {})]),
+        (Signal(None), [WaitStarted("a")]),
+        (None, [ProbeStarted("a", 1), ProbeAnswered("a", happened=True)]),
+    ],
+    ids=["its saga was started", "its wait began", "it was told to have happened"],
+)
+def test_what_came_of_the_call_forgets_the_crashes_too(work: Work | None, events: list[SagaEvent]) -> None:
+    """The call is over: what is waited for now takes nobody along."""
+    plan = a_plan(StepPlan(name="a", title="a", work=work, condition=True, probe=work is None), "b")
+    story = given(*OUT, SagaTakenOver("w2", "w1"), SagaTakenOver("w3", "w2"), *events, plan=plan)
+    assert story.state.step("a").crashes == 0
 
 
 def test_a_compensation_that_kills_is_counted_apart() -> None:

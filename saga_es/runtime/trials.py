@@ -1,0 +1,90 @@
+"""Suspects: sagas whose call was out each time that one worker after the other went, and may be why they went.
+
+Taken over all at once they would be counted out together, the innocent with the one that kills. So they are tried: one
+alone at first, then twice as many at a time for as long as nobody dies; whoever was tried and went again is tried
+alone. A trial is over when its calls were answered, or when this process has lived through it for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+import structlog
+
+from saga_es.core.state import SagaState
+
+logger = structlog.get_logger("saga_es")
+
+SUSPECT_AFTER = 2
+"""Workers that go while one and the same call is out, before its saga is taken for the reason."""
+
+TRIAL_S = 10.0
+"""A process that lives so long is not killed by the calls it made when it began."""
+
+MOST_AT_ONCE = 512
+
+
+class Trials:
+    """The suspects that wait for their turn, and those whose turn it is. Used by the loop's thread."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, int] = {}
+        self._tried: list[str] = []
+        self._at_once = 1
+        self._ends: datetime | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, saga_id: object) -> bool:
+        return saga_id in self._waiting
+
+    def hold_back(self, states: Iterable[SagaState]) -> list[SagaState]:
+        """Those that are not suspected; the others wait for their turn."""
+        innocent = []
+        for state in states:
+            if is_suspect(state):
+                self._waiting[state.saga_id] = _crashes(state)
+            else:
+                innocent.append(state)
+        return innocent
+
+    def forget_all_but(self, orphans: Iterable[str]) -> None:
+        """Suspects that somebody else took over, or that ended, wait no more."""
+        self._waiting = {saga_id: self._waiting[saga_id] for saga_id in orphans if saga_id in self._waiting}
+
+    def next(self, here: Sequence[str], now: datetime) -> list[str]:
+        """The suspects whose turn it is now; none while others are being tried.
+
+        Args:
+            here: The suspects that run here.
+            now: The time.
+        """
+        if self._ends is not None and now < self._ends and not set(self._tried).isdisjoint(here):
+            return []
+        if self._tried:  # they were answered, or have not killed us
+            self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
+        self._tried = self._turn()
+        for saga_id in self._tried:
+            del self._waiting[saga_id]
+        if self._tried:
+            self._ends = now + timedelta(seconds=TRIAL_S)
+            logger.warning("sagas whose workers went again and again", tried=len(self._tried), waiting=len(self))
+        return self._tried
+
+    def _turn(self) -> list[str]:
+        if self._waiting and next(iter(self._waiting.values())) > SUSPECT_AFTER:
+            return [next(iter(self._waiting))]
+        first_time = (saga_id for saga_id, crashes in self._waiting.items() if crashes == SUSPECT_AFTER)
+        return list(islice(first_time, self._at_once))
+
+
+def is_suspect(state: SagaState) -> bool:
+    """Whether a call of the saga may be why its workers went; none is made while it is paused."""
+    return state.paused is None and _crashes(state) >= SUSPECT_AFTER
+
+
+def _crashes(state: SagaState) -> int:
+    return max((step.crashes for step in state.steps.values()), default=0)

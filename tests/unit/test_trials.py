@@ -1,0 +1,66 @@
+"""Trials: whose turn it is among sagas that may take their process along."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from saga_es.core.plan import Plan, StepPlan
+from saga_es.core.state import SagaState, StepState, StepStatus
+from saga_es.runtime.trials import TRIAL_S, Trials
+from tests.conftest import AT
+
+PLAN = Plan("careful", (StepPlan(name="act", title="act"),))
+LATER = AT + timedelta(seconds=TRIAL_S + 1)
+
+
+def a_saga(saga_id: str, crashes: int) -> SagaState:
+    step = StepState(StepStatus.IN_PROGRESS, attempts=1, crashes=crashes)
+    return SagaState(saga_id, PLAN, steps={"act": step})
+
+
+def suspects(count: int, crashes: int = 2) -> Trials:
+    trials = Trials()
+    trials.hold_back(a_saga(f"s{i}", crashes) for i in range(count))
+    return trials
+
+
+def test_only_suspects_are_held_back() -> None:
+    """One worker that went says nothing about the call that was out."""
+    trials = Trials()
+    innocent = a_saga("a", 1)
+    assert trials.hold_back([innocent, a_saga("b", 2)]) == [innocent]
+    assert "b" in trials
+    assert len(trials) == 1
+
+
+def test_each_trial_that_is_survived_doubles_the_next() -> None:
+    """Ten thousand innocent suspects are back at work after a few trials, not after ten thousand."""
+    trials = suspects(10_000)
+    sizes = []
+    while group := trials.next([], AT):
+        sizes.append(len(group))
+    assert sizes[:5] == [1, 2, 4, 8, 16]
+    assert sum(sizes) == 10_000
+    assert len(sizes) < 40
+
+
+def test_nobody_is_tried_while_a_call_of_the_last_trial_is_out() -> None:
+    """What kills now must be among those whose turn it is."""
+    trials = suspects(3)
+    (first,) = trials.next([], AT)
+    assert trials.next([first], AT + timedelta(seconds=1)) == []
+    assert trials.next([first], LATER) == ["s1", "s2"], "the process lives: it was not the first"
+
+
+def test_whoever_was_tried_and_went_again_is_tried_alone() -> None:
+    """The next worker knows from the log that these three went together, and tells them apart."""
+    trials = suspects(3, crashes=3)
+    assert [trials.next([], AT) for _ in range(3)] == [["s0"], ["s1"], ["s2"]]
+
+
+def test_what_others_took_over_is_not_waited_for() -> None:
+    """Another worker may try them, too: the log decides which of the two does."""
+    trials = suspects(3)
+    trials.forget_all_but(["s1", "somebody"])
+    assert len(trials) == 1
+    assert trials.next([], AT) == ["s1"]
