@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test torture mutants check docs format clean
+.PHONY: help run test torture mutants bench check docs format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,10 @@ torture: $(READY)  ## Run sagas in every way with every death: an hour; a part o
 
 mutants: $(READY)  ## Plant known bugs, each in a copy of the tree, and see that the tests find every one
 	@$(BIN)/python -m tests.mutants
+
+bench: $(READY)  ## Measure engine and peers in turn, and write the table of docs/performance.md: ten minutes; `QUICK=1` looks
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev,bench]'
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ROWS)
 
 check: $(READY)  ## Lint, types and architecture
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,81 @@
+"""All benchmarks: `make bench`, about ten minutes; `make bench QUICK=1`, about two.
+
+Progress goes to stderr, the table to stdout; docs/performance.json, .svg and the table of docs/performance.md are
+written anew by a whole run, and nothing by a part of one or a quick one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks import plot, report
+from benchmarks.effort import QUICK, Effort
+from benchmarks.machine import about
+from benchmarks.row import Row
+from benchmarks.rows import http, many, size, throughput
+
+Measure = Callable[[Effort], Iterator[Row]]
+
+ROWS: dict[str, Measure] = {
+    "dbos": throughput.against_dbos,
+    "raw": throughput.against_raw_batches,
+    "latency": throughput.latency,
+    "twin": throughput.failing_twin,
+    "http": http.execute,
+    "workers": throughput.two_workers,
+    "interrupted": many.interrupted,
+    "size": size.big_log,
+    "waiting": many.waiting,
+    "start": http.start_up,
+    "idle": http.idle,
+}
+
+
+@click.command(help=__doc__)
+@click.argument("names", nargs=-1, type=click.Choice(list(ROWS)))
+@click.option("--quick", is_flag=True, help="Fewer and shorter rounds, smaller logs: to see that all of it runs.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
+@click.option("--again", is_flag=True, help="Measure nothing: write docs/performance.md and .svg from the JSON.")
+def main(names: tuple[str, ...], quick: bool, file: Path | None, again: bool) -> None:  # noqa: FBT001 (flags)
+    """Measure, print, write."""
+    if again:
+        _publish(report.read())
+        return
+    whole = not names and not quick
+    where = about()
+    rows = _measured(names or tuple(ROWS), QUICK if quick else Effort())
+    report.print_table(rows, Console(width=None if Console().is_terminal else 160))
+    run = report.Run(where, "make bench", rows)
+    if file is not None:
+        report.write(run, file)
+    if whole:
+        report.write(run)
+        _publish(run)
+
+
+def _measured(names: tuple[str, ...], effort: Effort) -> list[Row]:
+    rows: list[Row] = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for name in names:
+            task, began = progress.add_task(name, total=1), time.monotonic()
+            for row in ROWS[name](effort):
+                rows.append(row)
+                progress.console.print(f"{row.what}: {row.measured} (wanted {row.wanted}) {row.note}", markup=False)
+            progress.update(task, completed=1, description=f"{name}: {time.monotonic() - began:.0f} s")
+    return rows
+
+
+def _publish(run: report.Run) -> None:
+    report.refresh(run)
+    plot.draw(run.rows, report.PLOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Our end of the pipe to a contender: a process that is asked, and answers."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+PATIENCE_S = 120.0
+
+
+class Unable(Exception):
+    """The contender cannot run here; the message says why."""
+
+
+class Contender:
+    """A program of `benchmarks.contenders` in a process of its own.
+
+    Args:
+        name: The module.
+        arguments: Its command line.
+
+    Raises:
+        Unable: It says so, or does not answer.
+    """
+
+    def __init__(self, name: str, *arguments: str) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.contenders.{name}", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        said = self._read(PATIENCE_S)
+        if "unable" in said:
+            self.close()
+            raise Unable(f"{name}: {said['unable']}")
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def ask(self, question: str, **about: Any) -> dict[str, Any]:
+        """Ask, and wait for the answer.
+
+        Raises:
+            Unable: It does not answer, or is gone.
+        """
+        assert self._process.stdin is not None
+        print(json.dumps({"ask": question, **about}), file=self._process.stdin, flush=True)
+        return self._read(PATIENCE_S)
+
+    def kill(self) -> None:
+        """As a crash would: no goodbye."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Have it end, and see that it does."""
+        self._process.communicate()  # its input ends, and so does it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close() if kind is None else self.kill()
+
+    def _read(self, patience_s: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            line = self._process.stdout.readline() if selector.select(patience_s) else ""
+        if not line:
+            self.kill()
+            raise Unable(f"{self.name} did not answer within {patience_s:g} s, or ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer

@@ -1,0 +1,34 @@
+"""The engine: `python -m benchmarks.contenders.ours URL`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks.contenders.asked import Answers, answer_all, load
+from benchmarks.contenders.work import INPUT, REFUSED, trip
+from saga_es import open_engine
+from saga_es.core.state import SagaStatus
+
+_OPEN = ExitStack()
+"""Keeps the engine; nobody closes it, for the process is ended when nobody asks any more."""
+
+
+def _ready() -> Answers:
+    engine = _OPEN.enter_context(open_engine(sys.argv[1], trip, log_level="warning"))
+
+    def run(callers: int, seconds: float, work: str = "happy") -> dict[str, Any]:
+        given, end = (REFUSED, SagaStatus.COMPENSATED) if work == "refused" else (INPUT, SagaStatus.COMPLETED)
+
+        def once() -> None:
+            result = engine.start(trip, given, wait=False).result()
+            assert result.status is end, result
+
+        return load(once, callers, seconds)
+
+    return {"load": run}
+
+
+if __name__ == "__main__":
+    answer_all(_ready)

@@ -1,0 +1,67 @@
+"""Fresh databases to measure on: files in a folder that is deleted, databases on a server that are dropped."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+
+from benchmarks.contender import Unable
+
+SERVER = "SAGA_ES_TEST_POSTGRESQL"
+DEFAULT_SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
+KINDS = ("sqlite", "postgresql")
+NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+
+@contextmanager
+def fresh(kind: str) -> Iterator[str]:
+    """The URL of an empty database; it is gone when the block ends.
+
+    Raises:
+        Unable: There is no server.
+    """
+    with _sqlite() if kind == "sqlite" else _postgresql() as url:
+        yield url
+
+
+def server_version() -> str:
+    """What the PostgreSQL server calls itself; empty when there is none."""
+    try:
+        with psycopg.connect(_server(), connect_timeout=5) as connection:
+            return f"PostgreSQL {connection.info.parameter_status('server_version')}"
+    except psycopg.Error:
+        return ""
+
+
+@contextmanager
+def _sqlite() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="saga_es_bench_", ignore_cleanup_errors=True) as folder:
+        yield f"sqlite:///{Path(folder) / 'bench.db'}"
+
+
+@contextmanager
+def _postgresql() -> Iterator[str]:
+    name = f"saga_es_bench_{uuid4().hex}"
+    _order(f"CREATE DATABASE {name}")
+    try:
+        yield _server().rpartition("/")[0] + f"/{name}"
+    finally:
+        _order(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _order(statement: str) -> None:
+    try:
+        with psycopg.connect(_server(), autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)
+    except psycopg.Error as error:
+        raise Unable(f"PostgreSQL ({SERVER} names another server): {error}") from error
+
+
+def _server() -> str:
+    return os.environ.get(SERVER) or DEFAULT_SERVER

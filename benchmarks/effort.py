@@ -1,0 +1,28 @@
+"""How much time a run may take."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Effort(msgspec.Struct, frozen=True):
+    """How long and how often is measured.
+
+    Attributes:
+        rounds: How often engine and peer are measured in turn.
+        seconds: How long one measurement takes.
+        sagas: Sagas in the big log.
+        waiting: Sagas that wait.
+        interrupted: Sagas that are interrupted.
+        replayed: Events that are replayed.
+    """
+
+    rounds: int = 5
+    seconds: float = 2.0
+    sagas: int = 1_000_000
+    waiting: int = 100_000
+    interrupted: int = 10_000
+    replayed: int = 1_000_000
+
+
+QUICK = Effort(rounds=3, seconds=0.8, sagas=100_000, waiting=20_000, interrupted=3_000, replayed=100_000)

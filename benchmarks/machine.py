@@ -1,0 +1,44 @@
+"""Where the figures come from: machine, versions, and how busy it was."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.databases import server_version
+
+
+def about() -> dict[str, str]:
+    """What must be known to compare figures."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{os.cpu_count()} cores, {_cpu()}, {_memory_gb():.0f} GB, {platform.system()} {platform.release()}",
+        "busy": f"load average before the run {os.getloadavg()[0]:.2f}",
+        "python": sys.version.split()[0],
+        "sqlite": f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL",
+        "postgresql": server_version() or "none",
+        "packages": ", ".join(
+            f"{name} {_version(name)}" for name in ("saga-es", "dbos", "sqlalchemy", "msgspec", "psycopg")
+        ),
+    }
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

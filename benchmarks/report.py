@@ -1,0 +1,68 @@
+"""The rows as people read them: in the terminal, in the docs, as a plot; and as JSON for whatever comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.row import Row
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "docs" / "performance.json"
+PAGE = PROJECT / "docs" / "performance.md"
+PLOT = PROJECT / "docs" / "performance.svg"
+BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+_MET = {True: "yes", False: "no", None: "—"}
+_STYLE = {True: "green", False: "red", None: "yellow"}
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run: where, and what was measured."""
+
+    about: Mapping[str, str]
+    command: str
+    rows: Sequence[Row]
+
+
+def print_table(rows: Iterable[Row], console: Console) -> None:
+    """The rows as a table in the terminal."""
+    table = Table(title="saga_es, measured side by side")
+    for heading in ("what", "saga_es", "peer", "measured", "target", "met"):
+        table.add_column(heading, justify="left" if heading == "what" else "right", overflow="fold")
+    for row in rows:
+        met = f"[{_STYLE[row.met]}]{_MET[row.met]}[/]"
+        what = f"{row.what} [yellow]({row.note})[/]" if row.note else row.what
+        table.add_row(what, row.ours, row.peer or "", row.measured, row.wanted, met)
+    console.print(table)
+
+
+def write(run: Run, results: Path = RESULTS) -> None:
+    """The run as JSON."""
+    text: Any = msgspec.json.format(msgspec.json.encode(run), indent=1)
+    results.write_bytes(text + b"\n")
+
+
+def read(results: Path = RESULTS) -> Run:
+    """The run that was written last."""
+    return msgspec.json.decode(results.read_bytes(), type=Run)
+
+
+def refresh(run: Run, page: Path = PAGE) -> None:
+    """Write the table into the page, between its two marks."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{_markdown(run)}\n{END}{after}")
+
+
+def _markdown(run: Run) -> str:
+    lines = ["| what | saga_es | peer | measured | target | met |", "|---|---|---|---|---|---|"]
+    for row in run.rows:
+        what = f"{row.what} ({row.note})" if row.note else row.what
+        lines.append(f"| {what} | {row.ours} | {row.peer or ''} | {row.measured} | {row.wanted} | {_MET[row.met]} |")
+    about = ". ".join(run.about[name] for name in ("machine", "date", "busy", "sqlite", "postgresql", "packages"))
+    return "\n".join([*lines, "", f"`{run.command}`. Python {run.about['python']}. {about}."])

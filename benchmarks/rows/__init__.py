@@ -1,0 +1,1 @@
+"""What is measured: each file some rows of the table."""
