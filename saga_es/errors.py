@@ -72,6 +72,37 @@ class NotFound(SagaError):
         self.saga_id = saga_id
 
 
+class NoSuchVersion(SagaError):
+    """The saga has not come so far."""
+
+    def __init__(self, saga_id: str, version: int, last: int) -> None:
+        super().__init__(f"saga {saga_id} has {last} events; there is no version {version} of it")
+        self.saga_id = saga_id
+        self.version = version
+        self.last = last
+
+
+class NoSuchPosition(SagaError):
+    """The log has not come so far."""
+
+    def __init__(self, position: int, last: int) -> None:
+        super().__init__(f"the log ends at position {last}; there is no position {position} in it")
+        self.position = position
+        self.last = last
+
+
+class TooMuchPast(SagaError):
+    """To show the views as they were would take more events than may be folded for an answer."""
+
+    def __init__(self, position: int, most_events: int) -> None:
+        super().__init__(
+            f"the log holds more than {most_events} events up to position {position}, and no more are folded for one "
+            f"answer; `saga-es list --at {position}` has no such limit"
+        )
+        self.position = position
+        self.most_events = most_events
+
+
 class SagaExists(SagaError):
     """A saga with this id or key was already started, with another input."""
 

@@ -14,11 +14,12 @@ from rich.text import Text
 
 from saga_es.core.explain import Explanation
 from saga_es.core.orders import Undoing
+from saga_es.store.difference import differences
 from saga_es.store.log import Entry, Recorded
 from saga_es.store.pages import Page
 from saga_es.store.saga_view import summary
 from saga_es.store.story import SagaStory, StepStory
-from saga_es.telling import moment, plain, short, tell
+from saga_es.telling import moment, plain, short, shown, tell
 
 _COLOURS = {
     "COMPLETED": "green",
@@ -71,6 +72,49 @@ def show_story(story: SagaStory, history: Sequence[Recorded], *, as_json: bool) 
             steps.add_row(*_cells(part))
     console.print(steps)
     console.print()
+    _tell_all(console, history)
+
+
+def show_difference(before: SagaStory, after: SagaStory, events: Sequence[Recorded], *, as_json: bool) -> None:
+    """What changed in a saga from one version to a later one, and the events in between."""
+    changes = differences(before, after)
+    if as_json:
+        versions = {"from_version": before.version, "to_version": after.version}
+        _json({"transaction_id": after.transaction_id, **versions, "changes": changes, "events": _rows(events)})
+        return
+    console = _console()
+    which = f"  from version {before.version} to {after.version}"
+    console.print(Text.assemble((after.name, "bold"), "  ", after.transaction_id, which))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("", "before", "after"):
+        table.add_column(column)
+    for change in changes:
+        table.add_row(Text(plain(change.path)), _value(change.before), _value(change.after))
+    console.print(table if changes else "Nothing changed.")
+    console.print()
+    _tell_all(console, events)
+
+
+def _value(value: Any) -> Text:
+    if value is None:
+        return Text("")
+    text = short(value) if isinstance(value, str) else shown(value)
+    return Text(text, style=_COLOURS.get(text, ""))
+
+
+def _rows(events: Sequence[Recorded]) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": recorded.version,
+            "type": type(recorded.event).__name__,
+            "data": recorded.event,
+            "recorded_at": recorded.recorded_at,
+        }
+        for recorded in events
+    ]
+
+
+def _tell_all(console: Console, history: Sequence[Recorded]) -> None:
     for recorded in history:
         version = f"{recorded.version:>3}  "
         console.print(

@@ -10,8 +10,9 @@ import msgspec
 import sqlalchemy as sa
 from flask import Response
 from marshmallow import Schema, fields, validate
+from sqlalchemy.engine import Connection
 
-from saga_es.api import Blueprint, execute, json_response, node, page_of, summaries
+from saga_es.api import Blueprint, PositionSchema, execute, json_response, node, page, summaries, views_as_of
 from services import create_event, event, event_details, ticket, venue
 from services.records import on_the_wire
 
@@ -94,19 +95,24 @@ def simulate_failure(body: dict[str, str]) -> Response:
 @blueprint.response(200, {"type": "object"})
 def list_transactions() -> Response:
     """How many sagas there are, and the newest of them."""
-    found = summaries(NEWEST)
+    with views_as_of(None) as connection:
+        found = summaries(connection, NEWEST)
     return json_response({"total_transactions": found.total, "transactions": found.newest})
 
 
 @blueprint.get("/database-status")
+@blueprint.arguments(PositionSchema, location="query")
 @blueprint.response(200, {"type": "object"})
-def database_status() -> Response:
-    """How many records each view holds, and the newest of them."""
-    counts = {service.plural: _count(service.table) for service in SERVICES}
-    details: dict[str, Any] = {
-        service.plural: [on_the_wire(row) for row in page_of(service.table, NEWEST, None).rows] for service in SERVICES
-    }
-    sagas = summaries(NEWEST)
+@blueprint.alt_response(404, "NOT_FOUND")
+def database_status(query: dict[str, int | None]) -> Response:
+    """How many records each view holds, and the newest of them, as of now or of a position of the log."""
+    with views_as_of(query["at_position"]) as connection:
+        counts = {service.plural: _count(connection, service.table) for service in SERVICES}
+        details: dict[str, Any] = {
+            service.plural: [on_the_wire(row) for row in page(connection, service.table, NEWEST).rows]
+            for service in SERVICES
+        }
+        sagas = summaries(connection, NEWEST)
     summary = {f"{plural}_count": count for plural, count in counts.items()}
     summary |= {"transactions_count": sagas.total, "total_records": sum(counts.values())}
     return json_response({"summary": summary, "details": {**details, "transactions": sagas.newest}})
@@ -151,9 +157,8 @@ def _scenario(name: str, description: str, show: dict[str, Any], **more: str) ->
     )
 
 
-def _count(table: sa.Table) -> int:
-    with node().database.reading() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+def _count(connection: Connection, table: sa.Table) -> int:
+    return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
 
 
 def _health(participant: str, path: str) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from saga_es.api.blueprint import Blueprint
 from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
 from saga_es.api.fields import Day, Id, Number, Text, Truth
 from saga_es.api.ordering import saga_blueprint
+from saga_es.api.past import PositionSchema, views_as_of
 from saga_es.api.problems import Problem
 from saga_es.api.responses import PageSchema, json_response, node, page_of
 from saga_es.api.sagas import summaries
+from saga_es.store.pages import page
 
 __all__ = [
     "EXECUTION_HEADERS",
@@ -17,6 +19,7 @@ __all__ = [
     "Id",
     "Number",
     "PageSchema",
+    "PositionSchema",
     "Problem",
     "StartedSchema",
     "Text",
@@ -25,7 +28,9 @@ __all__ = [
     "execute",
     "json_response",
     "node",
+    "page",
     "page_of",
     "saga_blueprint",
     "summaries",
+    "views_as_of",
 ]

@@ -14,13 +14,14 @@ from saga_es.api.execution import KEY_LIMIT, given_key
 from saga_es.api.fields import Text
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
-from saga_es.api.sagas import SagaSchema, blueprint, story_of
+from saga_es.api.sagas import SagaSchema, blueprint
 from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.core.orders import preview
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadStreamId, NotFound
 from saga_es.explaining import explained
 from saga_es.runtime.orders import LONGEST_WORDS
+from saga_es.store.past import story_at
 
 Body = dict[str, Any]
 
@@ -110,7 +111,7 @@ def _order(name: str, schema: type[Schema] = OrderSchema) -> Callable[[Callable[
         @wraps(made_of)
         def route(body: Body, transaction_id: str) -> Response:
             _give(transaction_id, made_of(body))
-            return json_response(story_of(transaction_id))
+            return json_response(story_at(node().sagas, transaction_id)[0])
 
         return route
 
@@ -204,7 +205,7 @@ _SIGNAL: Body = {
 def give_signal(transaction_id: str, signal: str) -> Response:
     """Give a saga the signal that its step of this name waits for, or will; one that comes early is kept."""
     _give(transaction_id, Give(signal, _payload(), given_key()))
-    story = story_of(transaction_id)
+    story = story_at(node().sagas, transaction_id)[0]
     about = {"transaction_id": transaction_id, "signal": signal, "status": story.status, "version": story.version}
     return json_response(about, 202)
 

@@ -15,6 +15,8 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from saga_es.errors import (
     BadStart,
     BadTags,
+    NoSuchPosition,
+    NoSuchVersion,
     NotFound,
     OrderRefused,
     PayloadTooLarge,
@@ -115,7 +117,7 @@ def _flat(said: Any, where: str = "") -> list[str]:
 
 def _of_saga_error(error: SagaError) -> Problem:  # noqa: PLR0911 (a table: one answer an error)
     match error:
-        case NotFound():
+        case NotFound() | NoSuchVersion() | NoSuchPosition():
             return Problem(HTTPStatus.NOT_FOUND, str(error))
         case SagaExists():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {"Idempotency-Key": [str(error)]})

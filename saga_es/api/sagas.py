@@ -9,16 +9,19 @@ import msgspec
 import sqlalchemy as sa
 from flask import Response
 from marshmallow import Schema, fields, validate
+from sqlalchemy.engine import Connection
 
 from saga_es.api.blueprint import Blueprint
 from saga_es.api.filters import SagaFilterSchema, asked_for
+from saga_es.api.past import VersionSchema
 from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.errors import NotFound
 from saga_es.store.codec import SAGA
 from saga_es.store.filters import sagas_where
+from saga_es.store.pages import page
+from saga_es.store.past import story_at
 from saga_es.store.saga_view import sagas, summary
-from saga_es.store.story import SagaStory, story
 
 
 class SkipSchema(Schema):
@@ -137,24 +140,12 @@ blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sag
 
 
 @blueprint.get("/status/<string:transaction_id>")
+@blueprint.arguments(VersionSchema, location="query")
 @blueprint.response(200, SagaSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
-def status(transaction_id: str) -> Response:
-    """One saga with its steps, exact at every moment: it folds the log."""
-    return json_response(story_of(transaction_id))
-
-
-def story_of(transaction_id: str) -> SagaStory:
-    """The story of a saga, as of now.
-
-    Raises:
-        NotFound: There is no such saga.
-    """
-    history = node().log.read(transaction_id)
-    state = node().sagas.folded(history)
-    if state is None:
-        raise NotFound(transaction_id)
-    return story(state, history)
+def status(query: dict[str, int | None], transaction_id: str) -> Response:
+    """One saga with its steps, as of now or of a version; exact at every moment: it folds the log."""
+    return json_response(story_at(node().sagas, transaction_id, query["at_version"])[0])
 
 
 @blueprint.get("/list")
@@ -211,8 +202,7 @@ class Summaries(msgspec.Struct, frozen=True):
     newest: list[dict[str, Any]]
 
 
-def summaries(most: int) -> Summaries:
-    """How many sagas there are, and at most so many of the newest."""
-    with node().database.reading() as connection:
-        total = connection.scalar(sa.select(sa.func.count()).select_from(sagas)) or 0
-    return Summaries(total, [summary(row) for row in page_of(sagas, most, None).rows])
+def summaries(connection: Connection, most: int) -> Summaries:
+    """How many sagas there are, and at most so many of the newest, as a connection sees them."""
+    total = connection.scalar(sa.select(sa.func.count()).select_from(sagas)) or 0
+    return Summaries(total, [summary(row) for row in page(connection, sagas, most).rows])

@@ -9,7 +9,7 @@ from saga_es.cli.db import db
 from saga_es.cli.explaining import explain
 from saga_es.cli.ordering import ORDERS, signal
 from saga_es.cli.participant import participant
-from saga_es.cli.reading import events, list_, show
+from saga_es.cli.reading import diff, events, list_, show
 from saga_es.cli.serve import serve
 
 
@@ -29,5 +29,5 @@ def main(context: click.Context, /, **flags: str | None) -> None:
     context.obj = {name: value for name, value in flags.items() if value is not None}
 
 
-for command in (serve, list_, show, explain, events, signal, *ORDERS, check, participant, db):
+for command in (serve, list_, show, diff, explain, events, signal, *ORDERS, check, participant, db):
     main.add_command(command)

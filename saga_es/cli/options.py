@@ -12,7 +12,15 @@ import click
 from rich.console import Console
 
 from saga_es.bootstrap import Node, load_app
-from saga_es.errors import NotFound, NotMigrated, SagaError, SettingsError, StoreUnavailable
+from saga_es.errors import (
+    NoSuchPosition,
+    NoSuchVersion,
+    NotFound,
+    NotMigrated,
+    SagaError,
+    SettingsError,
+    StoreUnavailable,
+)
 from saga_es.logs import configure_logs
 from saga_es.settings import Settings
 from saga_es.store import migrate
@@ -72,6 +80,8 @@ def reported() -> Iterator[None]:
         fail(str(error), NO_DATABASE)
     except NotFound as error:
         fail(f"{error}; `saga-es list` shows the sagas there are", NOT_FOUND)
+    except (NoSuchVersion, NoSuchPosition) as error:
+        fail(str(error), NOT_FOUND)
     except (SettingsError, BadCursorError) as error:
         fail(str(error), USAGE)
     except SagaError as error:

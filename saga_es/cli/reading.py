@@ -1,20 +1,25 @@
-"""Reading: `saga-es list`, `show`, `events`."""
+"""Reading: `saga-es list`, `show`, `diff`, `events`."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+from sqlalchemy.engine import Connection
 
 from saga_es import terminal
+from saga_es.bootstrap import Node
 from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
-from saga_es.errors import NotFound
 from saga_es.settings import Settings
 from saga_es.store.filters import SagaFilter, sagas_where
 from saga_es.store.pages import page
-from saga_es.store.story import story
+from saga_es.store.past import story_at, views_at
+from saga_es.store.saga_view import saga_view
+from saga_es.store.tags import tag_view
+from saga_es.store.views import Views
 
 
 @click.command("list", short_help="List sagas, newest first.")
@@ -22,18 +27,26 @@ from saga_es.store.story import story
     *FILTERS,
     click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Rows at most."),
     click.option("--cursor", help="Go on after the page that printed this cursor."),
+    click.option("--at", type=click.IntRange(min=0), metavar="POSITION", help="As it was at this place of the log."),
     as_json_option,
 )
-def list_(settings: Settings, limit: int, cursor: str | None, as_json: bool, **wanted: Any) -> None:
+def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as_json: bool, **wanted: Any) -> None:
     """List sagas, newest first; those of which all that is asked for holds.
 
     A status, a name, a tag and the ages are found through an index. --error, --paused and --parent look at one saga
-    after the other until the page is full: ask for --status FAILED, too, where there are many.
+    after the other until the page is full: ask for --status FAILED, too, where there are many. --at folds the log up
+    to there, and takes the longer the longer that is: a second for some 30,000 events. `saga-es events` has positions.
     """
     chosen = sagas_where(SagaFilter(**wanted), datetime.now(UTC))
-    with reading(settings) as node, node.database.reading() as connection:
+    with reading(settings) as node, _views(node, at) as connection:
         found = page(connection, chosen, limit, cursor)
     terminal.show_list(found, as_json=as_json)
+
+
+def _views(node: Node, at: int | None) -> AbstractContextManager[Connection]:
+    if at is None:
+        return node.database.reading()
+    return views_at(node.log, Views([saga_view, tag_view]), at)
 
 
 @click.command()
@@ -45,14 +58,28 @@ def list_(settings: Settings, limit: int, cursor: str | None, as_json: bool, **w
 def show(settings: Settings, saga_id: str, at: int | None, as_json: bool) -> None:
     """Tell the story of one saga."""
     with reading(settings) as node:
-        whole = node.log.read(saga_id)
-        history = whole[:at]
-        state = node.sagas.folded(history)
-        if state is None:
-            raise NotFound(saga_id)
-        if at is not None and at > len(whole):
-            fail(f"--at {at}: the saga has {len(whole)} events", USAGE)
-        terminal.show_story(story(state, history), history, as_json=as_json)
+        story, history = story_at(node.sagas, saga_id, at)
+    terminal.show_story(story, history, as_json=as_json)
+
+
+@click.command()
+@settings_options(
+    click.argument("saga_id", metavar="ID"),
+    click.argument("first", metavar="V1", type=click.IntRange(min=1)),
+    click.argument("second", metavar="V2", type=click.IntRange(min=1)),
+    as_json_option,
+)
+def diff(settings: Settings, saga_id: str, first: int, second: int, as_json: bool) -> None:
+    """Tell what changed in the story of one saga from version V1 to version V2, and the events that changed it.
+
+    A version is a number of events: `saga-es show ID` counts them. The exit code is 0 whether anything changed or not.
+    """
+    if first > second:
+        fail(f"{first} {second}: the earlier version comes first", USAGE)
+    with reading(settings) as node:
+        after, history = story_at(node.sagas, saga_id, second)
+        before, _ = story_at(node.sagas, saga_id, first)
+    terminal.show_difference(before, after, history[first:], as_json=as_json)
 
 
 @click.command()

@@ -162,15 +162,35 @@ class Log:
                     streams[row.stream_id].append(_entry(row))
         return streams
 
-    def entries(self, stream_id: str | None = None, after_position: int = 0, limit: int | None = None) -> list[Entry]:
+    def entries(
+        self,
+        stream_id: str | None = None,
+        after_position: int = 0,
+        limit: int | None = None,
+        *,
+        until_position: int | None = None,
+    ) -> list[Entry]:
         """Rows as they stand, of one stream or of the whole log, in the order of positions; never decoded."""
         query = _SELECT.where(saga_events.c.position > after_position).order_by(saga_events.c.position).limit(limit)
+        if until_position is not None:
+            query = query.where(saga_events.c.position <= until_position)
         if stream_id is not None and not _is_possible(stream_id):
             return []
         if stream_id is not None:
             query = query.where(saga_events.c.stream_id == stream_id)
         with self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(query)]
+
+    def last_position(self) -> int:
+        """The position of the newest event; 0 when there is none."""
+        with self._database.reading() as connection:
+            return connection.scalar(sa.select(sa.func.max(saga_events.c.position))) or 0
+
+    def reaches(self, many: int, until_position: int) -> bool:
+        """Whether the log has more than so many events up to a position."""
+        positions = sa.select(saga_events.c.position).where(saga_events.c.position <= until_position)
+        with self._database.reading() as connection:
+            return connection.scalar(positions.order_by(saga_events.c.position).offset(many).limit(1)) is not None
 
     def walk(self, stream_id: str | None = None, after_position: int = 0, chunk: int = 1000) -> Iterator[Entry]:
         """Rows as they stand, of one stream or of the whole log, in the order of positions, read in chunks."""

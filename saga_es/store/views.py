@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -134,6 +134,9 @@ class Views:
     def __init__(self, views: Iterable[Projection]) -> None:
         self._views = tuple(views)
         self._of_category = _of_category(self._views)
+
+    def __iter__(self) -> Iterator[Projection]:
+        return iter(self._views)
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Bring the views up to date with events, in the transaction that appends them."""

@@ -95,6 +95,16 @@ def test_the_cursor_for_people_goes_to_stderr(shelf: Shelf) -> None:
     assert "--cursor" not in done.stdout
 
 
+def test_list_at_a_position_shows_the_sagas_as_they_were_there(shelf: Shelf) -> None:
+    """When the first saga had begun there was no other, and it ran; filters hold as ever."""
+    begun = shelf.served.client.get(f"/api/saga/{shelf.completed}/events").get_json()["events"][0]["position"]
+    (saga,) = json.loads(data_of(shelf.run("list", "--at", str(begun), "--json")))["transactions"]
+    assert (saga["transaction_id"], saga["status"]) == (shelf.completed, "IN_PROGRESS")
+    assert data_of(shelf.run("list", "--at", str(begun), "--status", "COMPLETED")).strip() == "No sagas."
+    assert data_of(shelf.run("list", "--at", "0")).strip() == "No sagas."
+    assert_refused(shelf.run("list", "--at", "99999999"), 3)
+
+
 # ── show ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -151,6 +161,41 @@ def test_show_at_a_version_tells_how_it_was_then(shelf: Shelf) -> None:
     story = json.loads(data_of(shelf.run("show", shelf.failed, "--at", "6", "--json")))
     assert (story["status"], story["version"], story["error"]) == ("IN_PROGRESS", 6, None)
     assert [step["status"] for step in story["steps"]] == ["COMPLETED", "COMPLETED", "IN_PROGRESS", "PENDING"]
+
+
+def test_a_version_that_a_saga_has_not_reached_is_exit_code_3(shelf: Shelf) -> None:
+    """For `show` and for `diff`; both numbers are told."""
+    for arguments in (("show", shelf.failed, "--at", "99"), ("diff", shelf.failed, "2", "99")):
+        done = shelf.run(*arguments)
+        assert_refused(done, 3)
+        assert "has 13 events; there is no version 99" in done.stderr
+
+
+# ── diff ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_diff_tells_what_changed_and_the_events_that_changed_it(shelf: Shelf) -> None:
+    """From the call of the venue to its refusal; what did not change is not told."""
+    lines = data_of(shelf.run("diff", shelf.failed, "6", "9")).splitlines()
+    assert lines[0].split() == ["create-event", shelf.failed, "from", "version", "6", "to", "9"]
+    rows = {line.split()[0]: line.split()[1:] for line in lines[2 : lines.index("")]}
+    assert rows["status"] == ["IN_PROGRESS", "COMPENSATING"]
+    assert rows["steps.venue.status"] == ["IN_PROGRESS", "FAILED"]
+    assert rows["steps.event_details.status"] == ["COMPLETED", "COMPENSATING"]
+    assert not any(path.startswith("steps.ticket") for path in rows)
+    assert [line.split()[0] for line in lines[lines.index("") + 1 :]] == ["7", "8", "9"]
+
+
+def test_diff_as_json_names_every_change_with_both_values(shelf: Shelf) -> None:
+    """And the events as they stand in the log; a version does not differ from itself."""
+    told = json.loads(data_of(shelf.run("diff", shelf.failed, "6", "9", "--json")))
+    assert (told["transaction_id"], told["from_version"], told["to_version"]) == (shelf.failed, 6, 9)
+    assert {"path": "steps.venue.status", "before": "IN_PROGRESS", "after": "FAILED"} in told["changes"]
+    stood = shelf.served.client.get(f"/api/saga/{shelf.failed}/events").get_json()["events"][6:9]
+    assert [event["type"] for event in told["events"]] == [event["type"] for event in stood]
+    assert [event["data"] for event in told["events"]] == [event["data"] for event in stood]
+    same = json.loads(data_of(shelf.run("diff", shelf.failed, "6", "6", "--json")))
+    assert (same["changes"], same["events"]) == ([], [])
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -245,7 +290,9 @@ def test_a_database_is_upgraded_and_says_where_it_is(tmp_path: Path) -> None:
 # ── Exit codes ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("arguments", [("show", UNKNOWN), ("show", UNKNOWN, "--json"), ("events", UNKNOWN)])
+@pytest.mark.parametrize(
+    "arguments", [("show", UNKNOWN), ("show", UNKNOWN, "--json"), ("events", UNKNOWN), ("diff", UNKNOWN, "1", "2")]
+)
 def test_an_unknown_id_is_exit_code_3(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     """The id is named."""
     done = shelf.run(*arguments)
@@ -264,6 +311,9 @@ def test_an_unknown_id_is_exit_code_3(shelf: Shelf, arguments: tuple[str, ...]) 
         ("list", "--cursor", "zzz"),
         ("list", "--colour"),
         ("show", UNKNOWN, "--at", "0"),
+        ("diff", UNKNOWN, "2", "1"),
+        ("diff", UNKNOWN, "0", "1"),
+        ("list", "--at", "-1"),
         ("serve", "--only", "event,cinema"),
         ("serve", "--only", ""),
         ("list", "--app", "no_such_module"),

@@ -1,0 +1,65 @@
+"""What changed in the story of a saga from one version to a later one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from saga_es.store.story import SagaStory
+
+ALWAYS_CHANGES = frozenset({"version", "updated_at"})
+"""What is another after every event, and so says nothing."""
+
+NEVER_CHANGES = frozenset({"step", "name"})
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One thing that is another now.
+
+    Attributes:
+        path: Where it stands in the story: `status`, `steps.venue.attempts`, `steps.seat[1].result`.
+        before: What it was, as JSON.
+        after: What it became, as JSON.
+    """
+
+    path: str
+    before: Any
+    after: Any
+
+
+def differences(before: SagaStory, after: SagaStory) -> list[Change]:
+    """What changed between two stories of one saga, in the order in which a story tells it."""
+    return list(_between("", _laid_out(before), _laid_out(after)))
+
+
+def _between(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    for name in [*before, *(name for name in after if name not in before)]:
+        was, became = before.get(name), after.get(name)
+        if isinstance(was, _Steps) or isinstance(became, _Steps):
+            yield from _between("steps.", was or {}, became or {})
+        elif isinstance(was, _Step) or isinstance(became, _Step):
+            yield from _between(f"{path}{name}.", was or {}, became or {})
+        elif was != became:
+            yield Change(path + name, was, became)
+
+
+class _Steps(dict[str, "_Step"]):
+    """Steps, or parts of a step, by name."""
+
+
+class _Step(dict[str, Any]):
+    """What there is to say of one step or part."""
+
+
+def _laid_out(story: SagaStory) -> dict[str, Any]:
+    """The story with its steps by name; a whole list of them would differ wherever one does."""
+    told: dict[str, Any] = msgspec.to_builtins(story)
+    steps = _Steps({step["step"]: _Step(_told(step)) for step in told.pop("steps")})
+    return {**{name: value for name, value in told.items() if name not in ALWAYS_CHANGES}, "steps": steps}
+
+
+def _told(step: dict[str, Any]) -> dict[str, Any]:
+    parts = _Steps({part["step"]: _Step(_told(part)) for part in step.pop("elements") or []})
+    return {**{name: value for name, value in step.items() if name not in NEVER_CHANGES}, "parts": parts}
