@@ -17,6 +17,7 @@ from saga_es.application import App
 from saga_es.definition import Saga, family
 from saga_es.errors import SettingsError
 from saga_es.request import Request
+from saga_es.runtime.client import Client
 from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
@@ -57,6 +58,7 @@ class Node:
         self.writer = Writer(self.database, self.log, self.views)
         self.orders = Orders(self.sagas, self.writer, SystemClock())
         definitions = family(app.sagas)
+        self.client = Client(self.sagas, self.writer, definitions)
         self.transports = _transports(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
         self.engine = Engine(

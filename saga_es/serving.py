@@ -36,7 +36,7 @@ def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]
     whole = create_flask_app(node)
     node.answer_calls_with(whole.wsgi_app)
     server = _listen(node, whole if only is None else create_flask_app(node, only))
-    _stop_gracefully_when_asked(node)
+    stop_gracefully_when_asked(node)
     try:
         node.open()
         ready(f"http://{node.settings.host}:{server.effective_port}")
@@ -62,7 +62,9 @@ def _listen(node: Node, app: Any) -> BaseWSGIServer:
         raise CannotServe(settings.host, settings.port, str(error)) from error
 
 
-def _stop_gracefully_when_asked(node: Node) -> None:
+def stop_gracefully_when_asked(node: Node) -> None:
+    """On SIGTERM or SIGINT: stop the engine, with its grace for the calls under way, and leave the main thread."""
+
     def stop(_signal: int, _frame: FrameType | None) -> None:
         logger.info("stopping", grace_s=node.settings.grace_s)
         # The engine stops first, beside us: requests that wait for a saga are answered when the grace is over, and

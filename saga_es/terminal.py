@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from saga_es.core.explain import Explanation
 from saga_es.core.orders import Undoing
+from saga_es.runtime.handle import SagaResult
 from saga_es.store.difference import differences
 from saga_es.store.log import Entry, Recorded
 from saga_es.store.pages import Page
@@ -182,6 +183,35 @@ def show_preview(saga_id: str, undoing: Sequence[Undoing], *, as_json: bool) -> 
     for step in undoing:
         table.add_row(Text(step.step), step.why, Text(step.title))
     _console().print(table if undoing else "Nothing would be compensated.")
+
+
+def show_started(saga_id: str, *, as_json: bool) -> None:
+    """A saga whose start is in the log."""
+    if as_json:
+        _json({"transaction_id": saga_id})
+    else:
+        click.echo(plain(saga_id))
+
+
+def show_result(result: SagaResult, *, as_json: bool) -> None:
+    """How a saga ended."""
+    if as_json:
+        told = msgspec.structs.asdict(result)
+        _json({"transaction_id": told.pop("saga_id"), **told})
+        return
+    why = f": {result.error}" if result.error else ""
+    click.echo(plain(f"{result.saga_id} has ended {result.status}{why}"))
+
+
+def show_recovery(ended: Mapping[str, int], left: Mapping[str, str], *, as_json: bool) -> None:
+    """What `saga-es recover` has come to: how many sagas ended in each status, and why the others are not moving."""
+    if as_json:
+        _json({"ended": ended, "left": left})
+        return
+    ends = ", ".join(f"{count} {status}" for status, count in sorted(ended.items())) or "none"
+    click.echo(f"Ended: {ends}. Left: {len(left)}.")
+    for saga_id, sentence in left.items():
+        click.echo(plain(f"{saga_id}  {sentence}"))
 
 
 def show_migration(found: str | None, head: str, *, as_json: bool) -> None:

@@ -11,6 +11,8 @@ from saga_es.cli.ordering import ORDERS, signal
 from saga_es.cli.participant import participant
 from saga_es.cli.reading import diff, events, list_, show
 from saga_es.cli.serve import serve
+from saga_es.cli.starting import start
+from saga_es.cli.working import recover, worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -29,5 +31,6 @@ def main(context: click.Context, /, **flags: str | None) -> None:
     context.obj = {name: value for name, value in flags.items() if value is not None}
 
 
-for command in (serve, list_, show, diff, explain, events, signal, *ORDERS, check, participant, db):
+COMMANDS = (serve, worker, recover, start, list_, show, diff, explain, events, signal, *ORDERS, check, participant, db)
+for command in COMMANDS:
     main.add_command(command)

@@ -16,7 +16,8 @@ def _age(_context: click.Context, _option: click.Parameter, text: str | None) ->
         return None if text is None else age_s(text)
 
 
-def _tags(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def tags_of(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The tags that an option gives."""
     if len(texts) > MOST_TAGS:
         raise click.BadParameter(f"at most {MOST_TAGS}, not {len(texts)}")
     with _as_usage():
@@ -38,7 +39,7 @@ FILTERS = [
         "--tag",
         "tags",
         multiple=True,
-        callback=_tags,
+        callback=tags_of,
         metavar="NAME:VALUE",
         help="Only sagas with this tag; may be repeated, the rarest first.",
     ),

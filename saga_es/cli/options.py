@@ -36,16 +36,19 @@ _SETTINGS = [
     click.option("--app", metavar="MODULE", help="The application.  [default: that of the nearest pyproject.toml]"),
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
 ]
-SERVING = [
-    click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
-    click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
-    click.option("--threads", metavar="NUMBER", help="Requests served at once.  [default: 8]"),
+RUNNING = [
     click.option("--call-threads", metavar="NUMBER", help="Calls to participants at once.  [default: 32]"),
     click.option("--lease-s", metavar="SECONDS", help="A worker silent for so long is gone.  [default: 10]"),
     click.option("--most-crashes", metavar="NUMBER", help="Then a saga that kills its process fails.  [default: 5]"),
     click.option("--payload-limit", metavar="BYTES", help="Of a request, an input, a result.  [default: 1048576]"),
-    click.option("--execute-timeout-s", metavar="SECONDS", help="Then execute answers 202.  [default: 120]"),
     click.option("--grace-s", metavar="SECONDS", help="For calls under way at a stop.  [default: 5]"),
+]
+SERVING = [
+    click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
+    click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
+    click.option("--threads", metavar="NUMBER", help="Requests served at once.  [default: 8]"),
+    *RUNNING,
+    click.option("--execute-timeout-s", metavar="SECONDS", help="Then execute answers 202.  [default: 120]"),
 ]
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 

@@ -5,41 +5,32 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
-import msgspec
 import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
-from saga_es.core.decide import decide
-from saga_es.core.events import SagaStarted
-from saga_es.core.facts import Give, Order, Start
+from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
-from saga_es.core.state import SagaState
 from saga_es.definition import Saga
-from saga_es.errors import BadStart, DefinitionError, NotFound, PayloadUnencodable, SagaExists, StoreUnavailable
+from saga_es.errors import NotFound, StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.ids import new_id, saga_id_for
-from saga_es.runtime.inbox import Append, Ask, Begin, Chore, Follow, Inbox, Item, refuse
+from saga_es.runtime.inbox import Append, Ask, Chore, Follow, Inbox, Item, refuse
 from saga_es.runtime.loop import Loop
-from saga_es.runtime.orders import as_recorded, checked_tags
-from saga_es.runtime.run import is_same_start
+from saga_es.runtime.orders import as_recorded
+from saga_es.runtime.patience import COMMIT_PATIENCE_S
+from saga_es.runtime.starts import Starts
 from saga_es.store.bells import Bells
-from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft, Recorded, check_stream_id
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 
 logger = structlog.get_logger("saga_es")
-
-COMMIT_PATIENCE_S = 10.0
-"""How long a caller waits for its commit before it is told that the database is away."""
 
 LOOKS_FOR_A_COMMIT = 3000
 """How often a saga is looked for that the caller's transaction starts: that is ten minutes."""
@@ -68,11 +59,11 @@ class Engine:
         recovers: bool = True,
         most_crashes: int = 5,
     ) -> None:
-        self._definitions = {saga.name: saga for saga in definitions}
         self._writer = writer
         self._sagas = sagas
         self._executor = executor
         self._clock = clock or SystemClock()
+        self._starts = Starts(sagas, writer, definitions, self._clock)
         self._inbox = Inbox()
         self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
         self._stop_at: datetime | None = None
@@ -84,7 +75,7 @@ class Engine:
             workers=workers,
             bells=bells,
             executor=executor,
-            definitions=self._definitions.values(),
+            definitions=self._starts.definitions.values(),
             clock=self._clock,
             inbox=self._inbox,
             recovers=recovers,
@@ -128,24 +119,17 @@ class Engine:
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
         """
-        definition = self._definition(saga)
-        chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
-        if chosen is not None:
-            check_stream_id(chosen)
-        if key is not None and not key:
-            raise BadStart("a key has at least one character")
-        handle = Handle(chosen or new_id(), patience=0 if connection is None else LOOKS_FOR_A_COMMIT)
-        recorded = self._as_recorded(definition, input or {})
-        if starts_at is not None and starts_at.tzinfo is None:
-            raise BadStart(f"starts_at must know its time zone, and {starts_at} does not")
-        due = None if starts_at is None else starts_at.astimezone(UTC)
-        begin = Begin(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
-        existing = None if chosen is None else self._sagas.find(chosen, connection)
-        if existing is None and connection is not None:
-            existing = self._start_within(connection, begin)
-        if existing is not None and not is_same_start(existing, definition.name, begin.input):
-            raise SagaExists(handle.saga_id)
-        if existing is not None or connection is not None:
+        patience = 0 if connection is None else LOOKS_FOR_A_COMMIT
+        begin = self._starts.begin(
+            saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, patience=patience
+        )
+        handle = begin.handle
+        is_chosen = saga_id is not None or key is not None
+        is_there = is_chosen and self._starts.found(begin, connection)
+        if not is_there and connection is not None:
+            self._starts.record_within(connection, begin)
+            event.listen(connection, "rollback", lambda _connection: handle.lose_patience(), once=True)
+        if is_there or connection is not None:
             self._put(Follow(handle))
             return handle
         self._put(begin)
@@ -204,6 +188,11 @@ class Engine:
         self.order(saga_id, Give(name, payload, key))
 
     @property
+    def worker_id(self) -> str:
+        """Who this engine is, in the log and among the workers."""
+        return self._loop.worker_id
+
+    @property
     def active(self) -> int:
         """How many sagas this engine is running."""
         return self._loop.active
@@ -237,7 +226,7 @@ class Engine:
 
     def open(self) -> Self:
         """Record the plans, then run the loop, which first takes over what was interrupted."""
-        self._record_plans()
+        self._starts.record_plans()
         self._loop.begin_work()
         self._thread.start()
         return self
@@ -307,48 +296,6 @@ class Engine:
         self._inbox.put(item)
         if self._closed and not self.alive:  # nobody may be left who looks into the inbox
             refuse(item, StoreUnavailable("the engine was stopped; ask the next worker"))
-
-    # ── Checks on the caller's side ──────────────────────────────────────────────────────────────────────
-
-    def _definition(self, saga: Saga | str) -> Saga:
-        name = saga if isinstance(saga, str) else saga.name
-        if name not in self._definitions:
-            there = ", ".join(self._definitions) or "none"
-            raise DefinitionError(f"this engine was not given a saga {name!r}; it has {there}")
-        return self._definitions[name]
-
-    def _as_recorded(self, definition: Saga, input_: dict[str, Any]) -> dict[str, Any]:
-        """The input as it will be read back from the log, refused here if it cannot be written there."""
-        try:
-            normal: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(input_), type=dict[str, Any])
-        except (TypeError, ValueError, RecursionError, OverflowError) as error:
-            raise PayloadUnencodable(f"the input of {definition.name!r} has no JSON form: {error}") from error
-        started = SagaStarted(definition.name, definition.plan_id, normal, self._loop.worker_id)
-        self._writer.prepare(Draft("new", SAGA, 0, (started,), self._clock.now()))
-        return normal
-
-    def _start_within(self, connection: Connection, begin: Begin) -> SagaState | None:
-        """Start a saga in the caller's transaction; or the saga that somebody else's started while ours waited."""
-        start = Start(begin.definition.plan_id, begin.input, None, begin.tags, begin.starts_at)
-        now = self._clock.now()
-        events = decide(SagaState(begin.saga_id, begin.definition.plan), start, now)
-        try:
-            prepared = self._writer.prepare(Draft(begin.saga_id, SAGA, 0, tuple(events), now, rings=True))
-            self._writer.write_within(connection, prepared)
-        except IntegrityError as error:
-            existing = self._sagas.find(begin.saga_id)
-            if existing is None:
-                raise SagaExists(begin.saga_id) from error
-            return existing
-        event.listen(connection, "rollback", lambda _connection: begin.handle.lose_patience(), once=True)
-        return None
-
-    def _record_plans(self) -> None:
-        missing = self._sagas.unrecorded([saga.plan for saga in self._definitions.values()])
-        now = self._clock.now()
-        drafts = [self._writer.prepare(Draft(id_, PLAN, 0, (recorded,), now)) for id_, recorded in missing]
-        if drafts:
-            self._writer.write(drafts)  # a conflict means that another process just recorded the same plan
 
 
 def _within_patience(what: str, wait: Any, cure: str = "repeat it under the same key") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from saga_es.core.orders import record
 from saga_es.errors import BadTags, NotFound, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.answers import text
 from saga_es.runtime.clock import Clock
+from saga_es.runtime.patience import patiently
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Draft
 from saga_es.store.sagas import Sagas
@@ -85,8 +87,14 @@ class Orders:
         self._writer = writer
         self._clock = clock
 
-    def give(self, saga_id: str, order: Order) -> None:
+    def give(self, saga_id: str, order: Order, patience_s: float = 0.0) -> None:
         """Record an order, and ring for whoever owns the saga; durable when this returns.
+
+        Args:
+            saga_id: Which saga.
+            order: The order.
+            patience_s: Seconds for which the very same write is tried again while the database is away; it is found
+                where its first commit took place.
 
         Raises:
             NotFound: There is no such saga.
@@ -104,7 +112,8 @@ class Orders:
             if not events:
                 return
             draft = Draft(saga_id, SAGA, state.version, tuple(events), now, rings=True)
-            match self._writer.write([self._writer.prepare(draft)])[0]:
+            prepared = self._writer.prepare(draft)
+            match patiently(partial(self._writer.write, [prepared]), patience_s)[0]:
                 case Written():
                     return
                 case Refused(reason):

@@ -123,6 +123,12 @@ class Workers:
         with self._database.writing() as connection:
             connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id == worker_id))
 
+    def heartbeats(self) -> dict[str, float]:
+        """The last heartbeat of each worker that has a row, living or not."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(saga_workers.c.worker_id, saga_workers.c.heartbeat_at))
+            return {row.worker_id: row.heartbeat_at for row in rows}
+
     def bury(self) -> list[str]:
         """Remove the workers that are gone: their process on this host is, or their lease ran out."""
         with self._database.reading() as connection:

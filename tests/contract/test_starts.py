@@ -120,5 +120,5 @@ def test_a_saga_that_an_engine_was_not_given_is_not_started(open_engine: OpenEng
     """By name or by definition: the error says which there are."""
     engine = open_engine(trip(Diary()))
     for unknown in ("tripp", Saga("tripp")):
-        with pytest.raises(DefinitionError, match="it has trip"):
+        with pytest.raises(DefinitionError, match="there are: trip"):
             engine.start(unknown)

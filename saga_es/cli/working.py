@@ -1,0 +1,44 @@
+"""`saga-es worker` and `saga-es recover`: sagas are run here, without HTTP."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from saga_es import terminal
+from saga_es.bootstrap import Node, load_app
+from saga_es.cli.options import FAILURE, RUNNING, as_json_option, errors, settings_options
+from saga_es.settings import Settings
+
+
+@click.command(short_help="Run sagas without HTTP, beside any number of other workers.")
+@settings_options(*RUNNING)
+def worker(settings: Settings) -> None:
+    """Migrate, take over interrupted sagas, claim those that wait for a worker, and run them until asked to stop.
+
+    Any number of workers share one database; each saga is run by one of them. A participant without a base URL
+    is called within this process. SIGTERM and Ctrl-C stop gracefully: what is unfinished then goes on with the others.
+    """
+    from saga_es.working import work  # noqa: PLC0415 (needs Flask, for the participants in this process)
+
+    app = load_app(settings.app)
+    node = Node(settings, app)
+    names = ", ".join(saga.name for saga in app.sagas) or "no sagas: set --app"
+    work(node, lambda: errors.print(f"Working as {node.engine.worker_id} on {names} (Ctrl-C stops)", markup=False))
+
+
+@click.command(short_help="Take over interrupted sagas, run them to their end, exit.")
+@settings_options(*RUNNING, as_json_option)
+def recover(settings: Settings, as_json: bool) -> None:
+    """Take over the sagas that no living worker owns, run them to their end, and exit.
+
+    Sagas that wait for a signal, a time or a person cannot be ended here: they are named, and left to the next worker.
+    Exit 0 when all have ended, 1 when some are left.
+    """
+    from saga_es.working import recover as run_to_the_end  # noqa: PLC0415 (needs Flask, as above)
+
+    recovered = run_to_the_end(Node(settings, load_app(settings.app)))
+    terminal.show_recovery(recovered.ended, recovered.left, as_json=as_json)
+    if recovered.left:
+        sys.exit(FAILURE)

@@ -1,0 +1,41 @@
+"""For processes that run no sagas, and ask for them: `open_client`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from saga_es.application import App
+from saga_es.bootstrap import Node
+from saga_es.definition import Saga
+from saga_es.runtime.client import Client
+from saga_es.settings import Settings
+from saga_es.store import migrate
+
+__all__ = ["Client", "open_client"]
+
+
+@contextmanager
+def open_client(database_url: str, *sagas: Saga, **settings: Any) -> Iterator[Client]:
+    """A client of the sagas on this database; its connections are closed when the block ends.
+
+    It migrates nothing: that is for the workers, or for `saga-es db upgrade`.
+
+    Args:
+        database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
+        sagas: The definitions that it can start; the other calls need none.
+        settings: Any of `Settings`, by name.
+
+    Raises:
+        SettingsError: A setting is wrong.
+        NotMigrated: The database has not the tables of this version.
+        StoreUnavailable: The database did not answer.
+    """
+    loaded = Settings.load({"database_url": database_url, **settings})
+    node = Node(loaded, App(name="saga_es", version="0", sagas=sagas))
+    try:
+        migrate.check(node.database)
+        yield node.client
+    finally:
+        node.database.close()

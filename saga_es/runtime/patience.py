@@ -1,0 +1,37 @@
+"""Patience with a database that is away: what is safe to ask again is asked again, for so long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from saga_es.errors import StoreUnavailable
+
+logger = structlog.get_logger("saga_es")
+
+T = TypeVar("T")
+
+COMMIT_PATIENCE_S = 10.0
+"""How long a caller waits for its commit before it is told that the database is away."""
+
+
+def patiently(ask: Callable[[], T], patience_s: float) -> T:
+    """Ask the database until it answers, or `patience_s` seconds are over; what is asked must be safe to repeat.
+
+    Raises:
+        StoreUnavailable: It did not answer in time.
+    """
+    deadline = time.monotonic() + patience_s
+    wait_s = 0.05
+    while True:
+        try:
+            return ask()
+        except StoreUnavailable as error:
+            if time.monotonic() + wait_s > deadline:
+                raise
+            logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
+        time.sleep(wait_s)
+        wait_s = min(wait_s * 2, 1.0)

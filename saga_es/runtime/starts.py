@@ -1,0 +1,168 @@
+"""What is asked to be started: checked, and where no engine of this process is to run it, recorded for one that will.
+
+A saga that is recorded here has no owner. It is PENDING until a worker claims it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from saga_es.core.decide import decide
+from saga_es.core.events import SagaStarted
+from saga_es.core.facts import Start
+from saga_es.core.state import SagaState
+from saga_es.definition import Saga
+from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaExists, StoreUnavailable
+from saga_es.runtime.clock import Clock
+from saga_es.runtime.handle import Handle
+from saga_es.runtime.ids import new_id, saga_id_for
+from saga_es.runtime.inbox import Begin
+from saga_es.runtime.orders import checked_tags
+from saga_es.runtime.patience import COMMIT_PATIENCE_S, patiently
+from saga_es.runtime.run import is_same_start
+from saga_es.store.codec import PLAN, SAGA
+from saga_es.store.log import Draft, check_stream_id
+from saga_es.store.sagas import Sagas
+from saga_es.store.writer import Conflict, Prepared, Refused, Writer, Written
+
+LONGEST_WORKER_ID = "worker-" + "0" * 57
+"""What stands for the worker when it is tried whether a start fits into the log."""
+
+
+class Starts:
+    """Checks starts, and records those that wait for a worker.
+
+    Args:
+        definitions: The sagas that can be started.
+    """
+
+    def __init__(self, sagas: Sagas, writer: Writer, definitions: Iterable[Saga], clock: Clock) -> None:
+        self.definitions: Mapping[str, Saga] = {saga.name: saga for saga in definitions}
+        self._sagas = sagas
+        self._writer = writer
+        self._clock = clock
+
+    def begin(
+        self,
+        saga: Saga | str,
+        input_: dict[str, Any] | None,
+        *,
+        saga_id: str | None,
+        key: str | None,
+        tags: dict[str, str] | None,
+        starts_at: datetime | None,
+        patience: int = 0,
+    ) -> Begin:
+        """The start that is asked for, checked; under an id of its own if none was chosen.
+
+        Raises:
+            DefinitionError: No saga of that name is known here.
+            BadStreamId: The id is none the log takes.
+            BadTags: There are too many tags, or one is too long.
+            BadStart: The key is empty, or the time knows no zone.
+            PayloadUnencodable: The input has no JSON form.
+            PayloadTooLarge: The input is larger than the limit.
+        """
+        definition = self._definition(saga)
+        chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
+        if chosen is not None:
+            check_stream_id(chosen)
+        if key is not None and not key:
+            raise BadStart("a key has at least one character")
+        if starts_at is not None and starts_at.tzinfo is None:
+            raise BadStart(f"starts_at must know its time zone, and {starts_at} does not")
+        handle = Handle(chosen or new_id(), patience=patience)
+        due = None if starts_at is None else starts_at.astimezone(UTC)
+        recorded = self._as_recorded(definition, input_ or {})
+        return Begin(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
+
+    def found(self, begin: Begin, connection: Connection | None = None) -> bool:
+        """Whether the saga was started before.
+
+        Raises:
+            SagaExists: It was, with another input.
+        """
+        existing = self._sagas.find(begin.saga_id, connection)
+        if existing is not None and not is_same_start(existing, begin.definition.name, begin.input):
+            raise SagaExists(begin.saga_id)
+        return existing is not None
+
+    def record_within(self, connection: Connection, begin: Begin) -> None:
+        """Record a start in the caller's transaction, unless somebody else's recorded the same while ours waited.
+
+        Raises:
+            SagaExists: Somebody else's recorded another under this id.
+        """
+        try:
+            self._writer.write_within(connection, self._without_worker(begin))
+        except IntegrityError as error:
+            if not self.found(begin):
+                raise SagaExists(begin.saga_id) from error
+
+    def record(self, begin: Begin) -> None:
+        """Record a start in a transaction of its own, unless it stands there already; durable when this returns.
+
+        While the database is away it is tried again, for `COMMIT_PATIENCE_S` seconds. To write the same start again
+        is safe: it is found where its first commit took place.
+
+        Raises:
+            SagaExists: The id or key stands for a saga with another input.
+            StoreUnavailable: The database does not take it; whether it yet will is not known.
+        """
+        prepared = self._without_worker(begin)
+        try:
+            patiently(lambda: self._record(begin, prepared), COMMIT_PATIENCE_S)
+        except StoreUnavailable as error:
+            cure = f"repeat it with saga_id={begin.saga_id!r}"
+            raise StoreUnavailable(f"{error}; whether the start is in the log is not known: {cure}") from error
+
+    def record_plans(self) -> None:
+        """Make sure that the log holds the plans of all definitions.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        missing = self._sagas.unrecorded([saga.plan for saga in self.definitions.values()])
+        now = self._clock.now()
+        drafts = [self._writer.prepare(Draft(id_, PLAN, 0, (recorded,), now)) for id_, recorded in missing]
+        if drafts:
+            self._writer.write(drafts)  # a conflict means that another process just recorded the same plan
+
+    def _record(self, begin: Begin, prepared: Prepared) -> None:
+        match self._writer.write([prepared])[0]:
+            case Written():
+                return
+            case Refused(reason):
+                raise PayloadUnencodable(f"the database does not take this start: {reason}")
+            case Conflict():
+                if not self.found(begin):  # the stream is not a saga's
+                    raise SagaExists(begin.saga_id)
+
+    def _without_worker(self, begin: Begin) -> Prepared:
+        start = Start(begin.definition.plan_id, begin.input, None, begin.tags, begin.starts_at)
+        now = self._clock.now()
+        events = decide(SagaState(begin.saga_id, begin.definition.plan), start, now)
+        return self._writer.prepare(Draft(begin.saga_id, SAGA, 0, tuple(events), now, rings=True))
+
+    def _definition(self, saga: Saga | str) -> Saga:
+        name = saga if isinstance(saga, str) else saga.name
+        if name not in self.definitions:
+            there = ", ".join(self.definitions) or "none"
+            raise DefinitionError(f"no saga {name!r} is known here; there are: {there}")
+        return self.definitions[name]
+
+    def _as_recorded(self, definition: Saga, input_: dict[str, Any]) -> dict[str, Any]:
+        """The input as it will be read back from the log, refused here if it cannot be written there."""
+        try:
+            normal: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(input_), type=dict[str, Any])
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            raise PayloadUnencodable(f"the input of {definition.name!r} has no JSON form: {error}") from error
+        started = SagaStarted(definition.name, definition.plan_id, normal, LONGEST_WORKER_ID)
+        self._writer.prepare(Draft("new", SAGA, 0, (started,), self._clock.now()))
+        return normal

@@ -1,0 +1,105 @@
+"""Running a node's sagas without HTTP: for as long as the process lives, or until what was interrupted has ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from saga_es.api import create_flask_app
+from saga_es.bootstrap import Node
+from saga_es.core.state import ENDED, SagaState
+from saga_es.definition import family
+from saga_es.explaining import explained
+from saga_es.serving import stop_gracefully_when_asked
+from saga_es.store.saga_view import sagas
+from saga_es.store.workers import Workers
+
+LOOK_EVERY_S = 0.25
+LOOKED_AT = 500
+"""Unfinished sagas that are looked at together, whether they go on by themselves."""
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What a recovery has come to.
+
+    Attributes:
+        ended: How many sagas ended in each status.
+        left: Why those that are left are not moving, by id.
+    """
+
+    ended: dict[str, int]
+    left: dict[str, str]
+
+
+def work(node: Node, ready: Callable[[], None]) -> None:
+    """Run sagas until the process is asked to stop (SIGTERM or SIGINT), then stop gracefully."""
+    node.answer_calls_with(create_flask_app(node).wsgi_app)
+    stop_gracefully_when_asked(node)
+    try:
+        node.open()
+        ready()
+        threading.Event().wait()  # a signal ends it
+    finally:
+        node.close()
+
+
+def recover(node: Node) -> Recovered:
+    """Take over what no living worker owns, and run it to its end, or to where only others can move it on."""
+    node.answer_calls_with(create_flask_app(node).wsgi_app)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    try:
+        node.open()
+        workers = Workers(node.database, node.settings.lease_s)
+        before = workers.heartbeats()
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("taking over", total=None)
+            while _goes_on(node, workers) or _may_be_gone(workers, before):
+                ended = sum(_ended(node).values())
+                progress.update(task, description=f"{node.engine.active} under way, {ended} ended")
+                time.sleep(LOOK_EVERY_S)
+        left = {saga_id: explained(node, saga_id).sentence for saga_id in _unfinished(node)}
+        return Recovered(_ended(node), left)
+    finally:
+        node.close()
+
+
+def _may_be_gone(workers: Workers, before: Mapping[str, float]) -> bool:
+    """Whether some worker has not been heard of since: it lives, or its lease is about to run out."""
+    return any(before.get(worker_id) == heartbeat for worker_id, heartbeat in workers.heartbeats().items())
+
+
+def _goes_on(node: Node, workers: Workers) -> bool:
+    """Whether something is still to be taken over, or moves by itself."""
+    names = [saga.name for saga in family(node.app.sagas)]
+    orphans = workers.orphans(LOOKED_AT, names)
+    found = node.sagas.find_many([*orphans, *_unfinished(node)])
+    readable = [state for state in found.values() if isinstance(state, SagaState)]  # nobody takes over the others
+    return any(state.saga_id in orphans or moves_by_itself(state) for state in readable)
+
+
+def moves_by_itself(state: SagaState) -> bool:
+    """Whether a call is out or will be made again; not when it waits for a signal, a time, a person or another saga."""
+    if state.status.ended or state.paused:
+        return False
+    return any(step.waiting or (step.is_out and step.child is None) for step in state.steps.values())
+
+
+def _unfinished(node: Node) -> Sequence[str]:
+    mine = sagas.c.owner == node.engine.worker_id
+    query = sa.select(sagas.c.saga_id).where(mine, sagas.c.status.not_in(list(ENDED))).limit(LOOKED_AT)
+    with node.database.reading() as connection:
+        return list(connection.scalars(query))
+
+
+def _ended(node: Node) -> dict[str, int]:
+    mine = sagas.c.owner == node.engine.worker_id
+    count = sa.func.count().label("sagas")
+    query = sa.select(sagas.c.status, count).where(mine, sagas.c.status.in_(list(ENDED))).group_by(sagas.c.status)
+    with node.database.reading() as connection:
+        return {row.status: row.sagas for row in connection.execute(query)}

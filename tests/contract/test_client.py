@@ -1,0 +1,197 @@
+"""The client: sagas are started and asked for by a process that runs none, and run by those that do."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from saga_es.client import Client, open_client
+from saga_es.core.events import SagaStarted
+from saga_es.core.state import SagaStatus
+from saga_es.definition import Saga
+from saga_es.errors import (
+    BadStart,
+    DefinitionError,
+    NotFound,
+    NotMigrated,
+    OrderRefused,
+    PayloadUnencodable,
+    SagaExists,
+    StoreUnavailable,
+)
+from saga_es.orders import Cancel
+from saga_es.store.tables import saga_workers
+from saga_es.store.writer import Prepared, Receipt, Writer
+from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.contract.trips import STEPS, Diary, trip, until
+
+INPUT = {"n": 7}
+
+
+def client_of(store: Store, *sagas: Saga, writer: Writer | None = None) -> Client:
+    return Client(store.sagas, writer or store.writer, sagas)
+
+
+def approval() -> Saga:
+    saga = Saga("approval")
+    saga.wait_for("answer", timeout_s=None)
+    return saga
+
+
+def test_a_saga_started_by_a_client_waits_for_a_worker(store: Store, open_engine: OpenEngine) -> None:
+    """It is PENDING, nobody's, and in the log; the first worker that knows it runs it to its end."""
+    diary = Diary()
+    saga = trip(diary)
+    client = client_of(store, saga)
+    saga_id = client.start(saga, INPUT, tags={"customer": "7"})
+    assert client.status(saga_id).status is SagaStatus.PENDING
+    assert [r.event for r in store.log.read(saga_id)] == [
+        SagaStarted("trip", saga.plan_id, INPUT, None, {"customer": "7"})
+    ]
+    with pytest.raises(TimeoutError, match="PENDING"):
+        client.result(saga_id, 0.1)
+    open_engine(saga)
+    result = client.result(saga_id, PATIENCE_S)
+    assert (result.status, list(result.results)) == (SagaStatus.COMPLETED, list(STEPS))
+    assert diary.names == list(STEPS)
+
+
+def test_a_worker_that_is_up_hears_of_it_within_a_moment(store: Store, open_engine: OpenEngine) -> None:
+    """Without a look at all sagas: the start rings."""
+    saga = trip(Diary())
+    engine = open_engine(saga)
+    until(lambda: engine.alive)
+    client = client_of(store, saga)
+    results = [client.result(client.start("trip", INPUT), 2.0) for _ in range(3)]
+    assert all(result.completed for result in results)
+
+
+def test_a_start_under_a_key_is_one_saga(store: Store) -> None:
+    """With the same input it has the same id, however often it is repeated; with another it is refused."""
+    client = client_of(store, trip(Diary()))
+    first = client.start("trip", INPUT, key="k")
+    assert client.start("trip", INPUT, key="k") == first
+    assert client.start("trip", INPUT, saga_id=first) == first
+    with pytest.raises(SagaExists):
+        client.start("trip", {"n": 8}, key="k")
+    assert len(store.log.read(first)) == 1
+
+
+def test_a_start_in_the_callers_transaction_is_there_when_that_commits(store: Store) -> None:
+    """And never was when it is rolled back; nobody waits for it."""
+    client = client_of(store, trip(Diary()))
+    with store.database.engine.connect() as connection:
+        lost = client.start("trip", INPUT, connection=connection)
+        connection.rollback()
+    with store.database.engine.begin() as connection:
+        kept = client.start("trip", INPUT, connection=connection)
+        assert client.start("trip", INPUT, saga_id=kept, connection=connection) == kept
+    with pytest.raises(NotFound):
+        client.status(lost)
+    assert client.status(kept).status is SagaStatus.PENDING
+
+
+def test_a_saga_may_start_later(store: Store, open_engine: OpenEngine) -> None:
+    """It is claimed, and stays PENDING until its time has come."""
+    saga = trip(Diary())
+    client, due = client_of(store, saga), datetime.now(UTC) + timedelta(hours=1)
+    saga_id = client.start(saga, INPUT, starts_at=due)
+    engine = open_engine(saga)
+    until(lambda: engine.active == 1)
+    story = client.status(saga_id)
+    assert (story.status, story.starts_at) == (SagaStatus.PENDING, due)
+
+
+def test_what_cannot_be_started_is_refused(store: Store) -> None:
+    """And nothing is recorded."""
+    client = client_of(store, trip(Diary()))
+    before = len(store.log.entries())
+    with pytest.raises(DefinitionError, match="there are: trip"):
+        client.start("order", INPUT)
+    with pytest.raises(PayloadUnencodable):
+        client.start("trip", {"n": object()})
+    with pytest.raises(BadStart):
+        client.start("trip", INPUT, key="")
+    assert len(store.log.entries()) == before
+
+
+def test_signals_and_orders_reach_the_worker_that_runs_the_saga(store: Store, open_engine: OpenEngine) -> None:
+    """Within a second; what a cancel would undo can be asked before."""
+    saga = approval()
+    open_engine(saga)
+    client = client_of(store)
+    starter = client_of(store, saga)
+    given, cancelled = starter.start(saga), starter.start(saga)
+    until(lambda: client.status(given).status is SagaStatus.IN_PROGRESS)
+    client.signal(given, "answer", {"by": "Ann"}, key="k")
+    assert client.result(given, 2.0).results == {"answer": {"by": "Ann"}}
+    assert client.preview(cancelled) == []
+    client.order(cancelled, Cancel("ann", "too late"))
+    assert client.result(cancelled, 2.0).status is SagaStatus.COMPENSATED
+    with pytest.raises(OrderRefused):
+        client.order(cancelled, Cancel("ann", "again"))
+    for ask in (client.status, client.result, client.preview):
+        with pytest.raises(NotFound):
+            ask("no such saga")
+
+
+class Forgetful(Writer):
+    """Commits, and says that nobody knows: so many times, or for ever."""
+
+    def __init__(self, store: Store, times: int | None = None) -> None:
+        super().__init__(store.database, store.log, store.views)
+        self.left = times
+
+    def write(self, batch: Any) -> list[Receipt]:
+        """Commit, and lose the answer."""
+        receipts = super().write(batch)
+        return self._lost(batch) if self._is_lost(batch) else receipts
+
+    def _is_lost(self, batch: list[Prepared]) -> bool:
+        if batch[0][0].category != "saga" or self.left == 0:
+            return False
+        self.left = None if self.left is None else self.left - 1
+        return True
+
+    def _lost(self, batch: list[Prepared]) -> list[Receipt]:
+        raise StoreUnavailable(f"the answer to {len(batch)} was lost")
+
+
+def test_a_start_whose_answer_was_lost_is_settled_by_writing_it_again(store: Store) -> None:
+    """The second time it is found in the log; so is an order, once."""
+    client = client_of(store, approval(), writer=Forgetful(store, times=1))
+    saga_id = client.start("approval")
+    assert len(store.log.read(saga_id)) == 1
+    client = client_of(store, writer=Forgetful(store, times=1))
+    client.signal(saga_id, "answer", 1)
+    assert len(store.log.read(saga_id)) == 2
+
+
+def test_a_database_that_stays_away_is_told_with_the_id(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the start can be repeated under it."""
+    monkeypatch.setattr("saga_es.runtime.starts.COMMIT_PATIENCE_S", 0.2)
+    client = client_of(store, approval(), writer=Forgetful(store))
+    with pytest.raises(StoreUnavailable, match="saga_id='s-1'"):
+        client.start("approval", saga_id="s-1")
+
+
+def test_an_open_client_is_no_worker(store: Store, database_url: str) -> None:
+    """No row, no thread, no migration: a database that is not migrated is told."""
+    threads = threading.active_count()
+    with open_client(database_url, approval()) as client:
+        saga_id = client.start("approval")
+        assert client.status(saga_id).name == "approval"
+        assert threading.active_count() == threads
+    with store.database.reading() as connection:
+        assert connection.execute(sa.select(saga_workers)).all() == []
+    assert len(store.log.read(saga_id)) == 1
+
+
+def test_a_database_that_is_not_migrated_is_told(database_url: str) -> None:
+    """With the cure."""
+    with pytest.raises(NotMigrated, match="saga-es db upgrade"), open_client(database_url):
+        pass
