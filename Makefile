@@ -14,7 +14,7 @@ run: $(READY)  ## Serve the demo application on http://127.0.0.1:5000 over SQLit
 	@exec $(BIN)/saga-es serve
 
 test: $(READY)  ## Run all tests, on SQLite, PostgreSQL and MariaDB
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 torture: $(READY)  ## Run sagas in every way with every death: an hour; a part of it with `MINUTES=3`
 	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -12,12 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from saga_es import App, RetryPolicy, Saga
-from saga_es import Participant as Named
-from saga_es.api import saga_blueprint
-from saga_es.core.state import SagaStatus
 from saga_es.runtime.handle import SagaResult
-from tests.api.conftest import OpenNode, Served, opened
+from tests.api.conftest import OpenNode, opened
 from tests.api.participants import (
     PATIENCE_S,
     Act,
@@ -27,89 +22,10 @@ from tests.api.participants import (
     Resets,
     Says,
     Script,
-    free_port,
     in_turn,
 )
 from tests.api.test_execute import EXECUTE, STEPS, body_of
-
-COMPENSATED, COMPLETED, FAILED = SagaStatus.COMPENSATED, SagaStatus.COMPLETED, SagaStatus.FAILED
-
-BRIEF = RetryPolicy(attempts=2, first_delay_s=0.02, jitter=0.0)
-CLOSED_PORT = free_port()
-
-
-def trip() -> Saga:
-    """A hotel, which is always willing, then a flight, whose airline does as each test says."""
-    hotel, airline = Named("hotel"), Named("airline")
-    saga = Saga("trip")
-    saga.request("hotel", hotel.post("/hotel"), compensation=hotel.delete("/hotel/{action_key}"))
-    saga.request(
-        "flight",
-        airline.post("/flight", lambda: {"seat": "12A"}),
-        compensation=airline.delete("/flight/{action_key}"),
-        retry=BRIEF,
-        compensation_retry=BRIEF,
-        timeout_s=0.5,
-    )
-    return saga
-
-
-def ferry() -> Saga:
-    """A hotel, then a ferry whose company nobody can reach."""
-    hotel, company = Named("hotel"), Named("company")
-    saga = Saga("ferry")
-    saga.request("hotel", hotel.post("/hotel"), compensation=hotel.delete("/hotel/{action_key}"))
-    saga.request(
-        "crossing",
-        company.post("/crossing"),
-        compensation=company.delete("/crossing/{action_key}"),
-        retry=RetryPolicy(attempts=3, first_delay_s=0.4, factor=1.0, jitter=0.0),
-    )
-    return saga
-
-
-TRIP, FERRY = trip(), ferry()
-TRAVEL = App(name="travel", version="1", sagas=[TRIP, FERRY], parts={"saga": [saga_blueprint]})
-
-
-@dataclass
-class Agency:
-    """An engine with the two sagas, and the two participants it reaches."""
-
-    served: Served
-    hotel: Participant
-    airline: Participant
-    last: str = field(default="")
-
-    def book(self, answer: Script, undo: Script | None = None, saga: Saga = TRIP) -> SagaResult:
-        """Run the saga, its airline answering register calls and rollbacks so."""
-        self.hotel.forget()
-        self.airline.forget()
-        scripts = {"POST": answer, "DELETE": undo or (lambda _: Says())}
-        self.airline.script = lambda call: scripts[call.method](call)
-        self.last = f"trip-{uuid4()}"
-        return self.served.node.engine.start(saga, {}, saga_id=self.last).result(timeout=PATIENCE_S)
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """The last saga's part of the log."""
-        found: list[dict[str, Any]] = body_of(self.served.client.get(f"/api/saga/{self.last}/events"), 200)["events"]
-        return found
-
-    @property
-    def story(self) -> list[str]:
-        """The same in short, from the call of the second step on."""
-        short = [
-            " ".join(str(event["data"][name]) for name in ("step", "attempt", "failure") if name in event["data"])
-            for event in self.events
-        ]
-        told = [f"{event['type']} {rest}".strip() for event, rest in zip(self.events, short, strict=True)]
-        return told[3:]
-
-    @property
-    def asked(self) -> list[str]:
-        """The methods of the calls that the airline got."""
-        return [call.method for call in self.airline.calls]
+from tests.api.travel import CLOSED_PORT, COMPENSATED, COMPLETED, FAILED, FERRY, TRAVEL, Agency
 
 
 @pytest.fixture(scope="module")
@@ -455,43 +371,3 @@ def test_a_rollback_unknown_for_ever_needs_a_person(agency: Agency) -> None:
     assert result.status is FAILED
     assert "2 of 2" in str(result.error)
     assert agency.asked == ["POST", "POST", "DELETE", "DELETE"]
-
-
-# ── A lost answer, and the demo's services ───────────────────────────────────────────────────────────────
-
-
-def test_a_record_whose_register_answer_was_lost_is_rolled_back_by_its_key(open_node: OpenNode) -> None:
-    """The service registered, nobody heard: the saga gives up, and no record is left behind."""
-    served = open_node()
-
-    def deaf(environ: dict[str, Any], start_response: Any) -> Any:
-        if environ["PATH_INFO"] != "/api/venue/register":
-            return served.app.wsgi_app(environ, start_response)
-        list(served.app.wsgi_app(environ, lambda *_: lambda _: None))
-        raise ConnectionResetError("the line is dead")
-
-    served.node.answer_calls_with(deaf)
-    body = body_of(served.client.post(EXECUTE, json={"name": "x"}), 409)
-    assert (body["status"], body["failed_step"]) == ("COMPENSATED", "venue")
-    assert body_of(served.client.get("/api/venue/list"), 200)["venues"] == []
-    assert body_of(served.client.get("/api/event/list"), 200)["events"] == []
-
-
-def test_a_register_call_that_never_arrived_leaves_a_tombstone(open_node: OpenNode) -> None:
-    """Rolled back without ever being seen: the late duplicate is refused with 409."""
-    served = open_node()
-    late: list[tuple[str, bytes]] = []
-
-    def lossy(environ: dict[str, Any], start_response: Any) -> Any:
-        if environ["PATH_INFO"] == "/api/venue/register":
-            late.append((environ["HTTP_IDEMPOTENCY_KEY"], environ["wsgi.input"].read()))
-            raise ConnectionResetError("the line is dead")
-        return served.app.wsgi_app(environ, start_response)
-
-    served.node.answer_calls_with(lossy)
-    body_of(served.client.post(EXECUTE, json={"name": "x"}), 409)
-    key, content = late[0]
-    headers = {"Idempotency-Key": key}
-    arrived = served.client.post("/api/venue/register", data=content, content_type="application/json", headers=headers)
-    body_of(arrived, 409)
-    assert body_of(served.client.get("/api/venue/list"), 200)["venues"] == []

@@ -119,20 +119,20 @@ MUTANTS = [
         RECORDS,
         "            case []:\n                undone: tuple[int, RecordEvent] = (0, RecordTombstoned())",
         "            case []:\n                return",
-        ("tests/api/test_participants.py", "tests/api/test_services.py"),
+        ("tests/api/test_lost_answers.py", "tests/api/test_services.py"),
     ),
     Mutant(
         "what was rolled back is registered again",
         RECORDS,
         "            found = self.first_fields(record_id)\n",
         "            found = registered.fields\n",
-        ("tests/api/test_participants.py",),
+        ("tests/api/test_lost_answers.py",),
     ),
     Mutant(
         "a late register overrides the tombstone",
         RECORDS,
         '                raise Tombstoned(f"{record_id} was rolled back before it was registered; use a new key")',
         "                return {}",
-        ("tests/api/test_participants.py", "tests/api/test_services.py"),
+        ("tests/api/test_lost_answers.py", "tests/api/test_services.py"),
     ),
 ]
