@@ -16,7 +16,7 @@ run: $(READY)  ## Serve the demo application on http://127.0.0.1:5000 over SQLit
 test: $(READY)  ## Run all tests, on SQLite, PostgreSQL and MariaDB
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-torture: $(READY)  ## Run sagas in every way with every death: an hour; a part of it with `MINUTES=3`
+torture: $(READY)  ## Run sagas in every way with every death, then kill real processes: two hours; a part with `MINUTES=3`
 	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES))
 
 mutants: $(READY)  ## Plant known bugs, each in a copy of the tree, and see that the tests find every one

@@ -44,10 +44,13 @@ TRIGGERS = {
         """,
     ],
     "mysql": [
+        # DDL commits here at once: a kill may have left any part of this behind.
+        "DROP TRIGGER IF EXISTS saga_events_no_update",
         f"""
         CREATE TRIGGER saga_events_no_update BEFORE UPDATE ON saga_events
         FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{RULE}: no UPDATE'
         """,
+        "DROP TRIGGER IF EXISTS saga_events_no_delete",
         f"""
         CREATE TRIGGER saga_events_no_delete BEFORE DELETE ON saga_events
         FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{RULE}: no DELETE or REPLACE'
@@ -74,6 +77,7 @@ def upgrade() -> None:
         sa.Column("recorded_at", UtcDateTime, nullable=False),
         sa.UniqueConstraint("stream_id", "version", name="saga_events_stream_version"),
         sqlite_autoincrement=True,
+        if_not_exists=True,
     )
     op.create_table(
         "saga_workers",
@@ -82,6 +86,7 @@ def upgrade() -> None:
         sa.Column("pid", sa.Integer, nullable=False),
         sa.Column("pid_started", key_text(64), nullable=False, comment="tells a process from a later one with its pid"),
         sa.Column("heartbeat_at", sa.Double, nullable=False, comment="seconds since 1970, by the database's clock"),
+        if_not_exists=True,
     )
     for statement in TRIGGERS[op.get_bind().dialect.name.replace("mariadb", "mysql")]:
         op.execute(statement)

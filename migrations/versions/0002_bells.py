@@ -20,6 +20,7 @@ def upgrade() -> None:
         "saga_bells",
         sa.Column("saga_id", key_text(64), primary_key=True),
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        if_not_exists=True,
     )
 
 

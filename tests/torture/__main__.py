@@ -1,11 +1,6 @@
-"""The whole enumeration, and as much chaos: `make torture`. It takes about an hour on two cores.
+"""Torture: `make torture`. Every way in virtual time, and then processes that are killed for real.
 
-The ways of a saga are all reachable combinations of what can become of its calls. Each way is run with its worker
-dying at each point of it, and the small sagas with two deaths at each pair of points. Other shapes, which have too many
-ways, go some thousands that are thrown by dice. Chaos is everything at once, at random: deaths, frozen workers, lost
-commits, calls that are lost, late, doubled, refused.
-
-With a budget each part does what it can in its share of the time, in an order that is shuffled the same way each time.
+With a budget the first half of the time goes to the simulator, the second to the kills.
 """
 
 from __future__ import annotations
@@ -13,193 +8,46 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
-from itertools import zip_longest
-from random import Random
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from saga_es.testing import CAREFUL, Chaos
-from tests.simulation.every_way import Shape, Tally, quiet, run, tally_of, try_some_ways, try_way, ways
-from tests.simulation.shapes import OTHERS, linear_of
+from tests.torture.real import PARTS, run_real
+from tests.torture.simulated import run_simulated
 
-GIVEN: dict[Shape, dict[str, Any]] = {**{linear_of(steps): {} for steps in (1, 2, 3, 4)}, **OTHERS}
-SHAPES = {shape.__name__: shape for shape in GIVEN}
-
-FIRST_OPTIONS = range(6)
-"""What can become of the first call: so the search for the ways is shared out."""
-
-AT_ONCE = 20
-"""Ways, or seeds, that are tried before the next look at the clock."""
-
-DICE = 2000
-CHAOS = 5000
 MOST_SHOWN = 5
+WIDTH = 170
+"""Of the tables in a file or a pipe, which has none of its own."""
 
-Way = tuple[list[int], int]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A piece of the work: some ways of one shape, or seeds for the dice."""
-
-    shape: str
-    deaths: int
-    ways: Sequence[Way] = ()
-    seeds: Sequence[int] = ()
-
-    @property
-    def size(self) -> int:
-        """How many ways it tries."""
-        return len(self.ways) + len(self.seeds)
-
-
-@dataclass
-class Part:
-    """A line of the table."""
-
-    title: str
-    work: Callable[[Unit], Tally]
-    units: list[Unit]
-    tried: int = 0
-    tally: Tally = field(default_factory=Tally)
-
-    @property
-    def size(self) -> int:
-        """How many ways there are to try."""
-        return sum(unit.size for unit in self.units)
-
-
-# ── The work of the processes ────────────────────────────────────────────────────────────────────────────
-
-
-def ways_from(shape: str, option: int) -> list[Way]:
-    """The ways whose first call meets this option."""
-    return list(ways(SHAPES[shape], [option]))
-
-
-def every_way(unit: Unit) -> Tally:
-    """Each of the ways, with each combination of deaths."""
-    tally = Tally()
-    for taken, points in unit.ways:
-        tally.add(try_way(SHAPES[unit.shape], taken, points, unit.deaths))
-    return tally
-
-
-def some_ways(unit: Unit) -> Tally:
-    """A way for each seed, with a death at each point."""
-    shape = SHAPES[unit.shape]
-    return try_some_ways(shape, unit.seeds, **GIVEN[shape])
-
-
-def chaos(unit: Unit) -> Tally:
-    """Everything going wrong at random, once for each seed."""
-    shape, tally = SHAPES[unit.shape], Tally()
-    for seed in unit.seeds:
-        world, wrong = run(shape, Chaos(seed, calls=CAREFUL), **GIVEN[shape])
-        tally.add(tally_of(world, [f"{unit.shape}, chaos with seed {seed}: {fault}" for fault in wrong]))
-    return tally
-
-
-# ── What there is to do ──────────────────────────────────────────────────────────────────────────────────
-
-
-def parts(pool: ProcessPoolExecutor) -> list[Part]:
-    """All parts, their work cut into units."""
-    made = [_linear(pool, steps, deaths) for steps, deaths in ((1, 2), (2, 2), (3, 2), (4, 1))]
-    made += [_by_dice(f"{name}: ways by dice, one death", some_ways, name, DICE) for name in map(_name, OTHERS)]
-    return made + [_by_dice(f"{name}: chaos", chaos, name, CHAOS) for name in ("linear of 3", *map(_name, OTHERS))]
-
-
-def _linear(pool: ProcessPoolExecutor, steps: int, deaths: int) -> Part:
-    name = f"linear of {steps}"
-    found = [way for some in pool.map(ways_from, [name] * len(FIRST_OPTIONS), FIRST_OPTIONS) for way in some]
-    Random(steps).shuffle(found)
-    title = f"{name}: every way, {'one death' if deaths == 1 else 'up to two deaths'}"
-    at_once = AT_ONCE if deaths == 1 else 1  # two deaths make thousands of runs of a way
-    return Part(title, every_way, [Unit(name, deaths, ways=some) for some in _cut(found, at_once)])
-
-
-def _by_dice(title: str, work: Callable[[Unit], Tally], name: str, seeds: int) -> Part:
-    return Part(title, work, [Unit(name, 1, seeds=some) for some in _cut(range(seeds), AT_ONCE)])
-
-
-def _name(shape: Shape) -> str:
-    return shape.__name__
-
-
-def _cut(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (things[start : start + size] for start in range(0, len(things), size))
-
-
-# ── Doing it ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def torture(
-    pool: ProcessPoolExecutor, todo: list[Part], processes: int, until: float, tried: Callable[[int], object]
-) -> None:
-    """Try all parts in turn, a unit of each, until all is done or the time is over."""
-    waiting = (
-        (part, unit)
-        for row in zip_longest(*(part.units for part in todo))
-        for part, unit in zip(todo, row, strict=True)
-        if unit
-    )
-    under_way: dict[Future[Tally], tuple[Part, Unit]] = {}
-    while True:
-        while len(under_way) < processes * 2 and time.monotonic() < until and (found := next(waiting, None)):
-            under_way[pool.submit(found[0].work, found[1])] = found
-        if not under_way:
-            return
-        for done in wait(under_way, return_when=FIRST_COMPLETED).done:
-            part, unit = under_way.pop(done)
-            part.tally.add(done.result())
-            part.tried += unit.size
-            tried(unit.size)
-
-
-def table(todo: list[Part]) -> Table:
-    """What was done, a line for each part, and the sum."""
-    shown = Table("part", "ways tried", "of", "runs", "crashes", "completed", "compensated", "failed", "violations")
-    total = Part("all", every_way, [])
-    for part in todo:
-        total.tally.add(part.tally)
-        shown.add_row(part.title, f"{part.tried:,}", f"{part.size:,}", *_counts(part.tally))
-    shown.add_section()
-    tried, size = (sum(numbers) for numbers in zip(*((part.tried, part.size) for part in todo), strict=True))
-    shown.add_row("all", f"{tried:,}", f"{size:,}", *_counts(total.tally))
-    return shown
-
-
-def _counts(tally: Tally) -> list[str]:
-    ends = [tally.ends.get(end, 0) for end in ("COMPLETED", "COMPENSATED", "FAILED")]
-    return [f"{number:,}" for number in (tally.runs, tally.crashes, *ends, len(tally.violations))]
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 
 @click.command()
 @click.option("--minutes", type=float, help="Stop after so long; without it, when all is done.")
 @click.option("--processes", default=os.cpu_count() or 1, show_default=True, help="How many work at the same time.")
-def main(minutes: float | None, processes: int) -> None:
-    """Run sagas in every way with every death; exit 1 if a promise was broken."""
-    until = time.monotonic() + (float("inf") if minutes is None else minutes * 60)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        ProcessPoolExecutor(processes, initializer=quiet) as pool,
-        Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
-    ):
-        task = progress.add_task("looking for the ways", total=None)
-        todo = parts(pool)
-        progress.update(task, description="ways tried", total=sum(part.size for part in todo))
-        torture(pool, todo, processes, until, lambda size: progress.advance(task, size))
-    console = Console()
-    console.print(table(todo))
-    found = [violation for part in todo for violation in part.tally.violations]
+@click.option("--only", type=click.Choice(["simulated", "real"]), help="One half of it; both without it.")
+@click.option("--kills", default=4000, show_default=True, help="Kills in all, for the second half.")
+@click.option("--part", "words", multiple=True, help="Kill in the parts whose names hold this; may be repeated.")
+def main(minutes: float | None, processes: int, only: str | None, kills: int, words: tuple[str, ...]) -> None:
+    """Run sagas in every way with every death, then kill real processes; exit 1 if a promise was broken."""
+    began = time.monotonic()
+    budget_s = float("inf") if minutes is None else minutes * 60
+    console, found = Console(width=None if sys.stdout.isatty() else WIDTH), []
+    with Progress(*COLUMNS, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        tables = []
+        if only != "real":
+            until = began + budget_s / (1 if only else 2)
+            table, violations = run_simulated(processes, until, progress)
+            tables.append(table)
+            found += violations
+        if only != "simulated":
+            chosen = [part for part in PARTS if not words or any(word in part.title for word in words)]
+            table, violations = run_real(chosen, kills, began + budget_s, progress)
+            tables.append(table)
+            found += violations
+    for table in tables:
+        console.print(table)
     for violation in found[:MOST_SHOWN]:
         console.print(violation, markup=False)
     sys.exit(1 if found else 0)

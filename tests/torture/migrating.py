@@ -1,0 +1,90 @@
+"""Kill -9 in the middle of a migration: of an empty database, and of one that an older version made and filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from alembic import command
+
+from saga_es import App
+from saga_es.bootstrap import Node
+from saga_es.core.events import PlanRecorded, SagaCompleted, SagaStarted, StepCompleted, StepStarted
+from saga_es.core.plan import plan_id
+from saga_es.definition import Saga
+from saga_es.settings import Settings
+from saga_es.store import migrate
+from saga_es.store.codec import PLAN, SAGA
+from saga_es.store.log import Draft
+from saga_es.store.saga_view import saga_view
+from saga_es.store.tags import tag_view
+from tests.conftest import AT
+from tests.simulation.every_way import quiet
+from tests.torture.forks import Fork
+from tests.torture.reckoning import wrong_views
+
+OLD_SAGAS = 400
+"""Sagas in the log of the older version: enough that making the views again takes a while."""
+
+
+def killed_migrations(
+    url: str, dice: Random, *, is_old: bool, killed: Callable[[], object] = lambda: None
+) -> list[str]:
+    """Migrate, killing each process that tries, until one comes to its end before its kill; what is wrong then.
+
+    Args:
+        url: The database, empty.
+        dice: Say how long each process lives.
+        is_old: An older version of saga_es was there before, and has left a log.
+        killed: Told of each kill.
+    """
+    before = _an_older_version(url) if is_old else []
+    longest_s = 0.1
+    while not Fork(_migrate, url).ends_within(dice.uniform(0, longest_s)):
+        killed()
+        longest_s *= 1.2  # nobody knows how long it takes here and now; in the end one has the time
+    node = _node(url)
+    try:
+        migrate.check(node.database)
+        kept = [entry.text for entry in node.log.entries()]
+        lost = [] if kept == before else [f"the log had {len(before)} events, and has {len(kept)} others now"]
+        return lost + wrong_views(node.log, (saga_view, tag_view))
+    finally:
+        node.close()
+
+
+def _migrate(url: str) -> None:
+    quiet()
+    node = _node(url)
+    migrate.upgrade(node.database, node.log, node.views)
+    node.close()
+
+
+def _node(url: str) -> Node:
+    return Node(Settings.load({"database_url": url}, environ={}), App(name="migrating", version="1"))
+
+
+def _an_older_version(url: str) -> list[str]:
+    """A database with sagas, one migration and a few columns behind; the texts of its log."""
+    saga = Saga("trip")
+    saga.step(compensation=None)(visit)
+    node = _node(url)
+    migrate.upgrade(node.database, node.log, node.views)
+    id_ = plan_id(saga.plan)
+    steps = (StepStarted("visit", 1), StepCompleted("visit", 1), SagaCompleted())
+    drafts = [Draft(id_, PLAN, 0, (PlanRecorded(saga.plan),), AT)]
+    for number in range(OLD_SAGAS):
+        started = SagaStarted("trip", id_, {"number": number}, "worker-1", {"number": str(number)})
+        drafts.append(Draft(f"s-{number}", SAGA, 0, (started, *steps), AT))
+    node.writer.write([node.writer.prepare(draft) for draft in drafts])
+    with node.database.writing() as connection:
+        command.downgrade(migrate.config(connection), "0001")
+        connection.exec_driver_sql("ALTER TABLE saga_tags ADD COLUMN colour INTEGER")
+        connection.exec_driver_sql("DROP TABLE sagas")
+    texts = [entry.text for entry in node.log.entries()]
+    node.close()
+    return texts
+
+
+def visit() -> None:
+    """The step of the older sagas."""
