@@ -124,12 +124,10 @@ class OrderRefused(SagaError):
 
 
 class VersionConflict(SagaError):
-    """Somebody else appended to the stream first: read it again and decide again."""
+    """The stream is not at the version that was expected: somebody appended first. Read it again and decide again."""
 
     def __init__(self, stream_id: str, expected_version: int) -> None:
-        super().__init__(
-            f"stream {stream_id} has moved past version {expected_version}; read it again and decide again"
-        )
+        super().__init__(f"stream {stream_id} is not at version {expected_version}; read it again and decide again")
         self.stream_id = stream_id
         self.expected_version = expected_version
 

@@ -121,6 +121,8 @@ class LogEventSchema(Schema):
     type = fields.String(required=True)
     data = fields.Dict(required=True)
     recorded_at = fields.AwareDateTime(required=True)
+    schema = fields.Integer(required=True)
+    hash = fields.String(required=True)
 
 
 class EventsSchema(Schema):
@@ -174,6 +176,8 @@ def events(transaction_id: str) -> Response:
                     "type": entry.type,
                     "data": msgspec.Raw(entry.text.encode()),
                     "recorded_at": entry.recorded_at,
+                    "schema": entry.schema,
+                    "hash": entry.hash,
                 }
                 for entry in entries
             ]

@@ -14,6 +14,9 @@ from saga_es.errors import PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 SAGA = "saga"
 PLAN = "plan"
 
+SCHEMA = 1
+"""The version of the schema that events are written in."""
+
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON an input, a result or a record may take, unless a setting says otherwise."""
 

@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from saga_es.errors import BadStreamId, NothingToAppend
-from saga_es.store.codec import Codec
+from saga_es.store.chain import Head, chain
+from saga_es.store.codec import SCHEMA, Codec
 from saga_es.store.database import Database
+from saga_es.store.heads import Heads
 from saga_es.store.tables import saga_events
 
 STREAM_ID_LIMIT = 64
@@ -45,6 +47,8 @@ class Entry(msgspec.Struct, frozen=True):
     type: str
     text: str
     recorded_at: datetime
+    schema: int
+    hash: str
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -74,6 +78,13 @@ class Draft(msgspec.Struct, frozen=True):
 
 _INSERT = sa.insert(saga_events)
 _SELECT = sa.select(*saga_events.c)
+_HASH = sa.select(saga_events.c.hash).where(
+    saga_events.c.stream_id == sa.bindparam("stream_id"), saga_events.c.version == sa.bindparam("version")
+)
+_HASHES = sa.select(saga_events.c.stream_id, saga_events.c.version, saga_events.c.hash).where(
+    saga_events.c.stream_id.in_(sa.bindparam("stream_ids", expanding=True)),
+    saga_events.c.version.in_(sa.bindparam("versions", expanding=True)),
+)
 
 
 class Log:
@@ -103,18 +114,58 @@ class Log:
                 "type": type(event).__name__,
                 "data": self._codec.encode(event),
                 "recorded_at": draft.recorded_at,
+                "schema": SCHEMA,
             }
             for version, event in enumerate(draft.events, draft.expected_version + 1)
         ]
 
-    def append(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-        """Append rows, of any number of streams, in the transaction of the connection.
+    def append(
+        self, connection: Connection, rows: Sequence[dict[str, Any]], heads: Heads | None = None
+    ) -> dict[str, Head]:
+        """Append rows, of any number of streams, in the transaction of the connection; each gets its hash.
+
+        Args:
+            connection: In a transaction.
+            rows: Those of each stream in the order of versions.
+            heads: What is known of streams; what is not is read.
+
+        Returns:
+            Where each stream stands if the transaction commits.
 
         Raises:
+            VersionConflict: A stream is not as far as was expected. Nothing was appended.
             sqlalchemy.exc.IntegrityError: A version is taken: its stream has moved past what was expected. Nothing
                 of the transaction holds then.
         """
+        reached = chain(rows, self._before(connection, rows, heads))
         connection.execute(_INSERT, rows)
+        return reached
+
+    def _before(self, connection: Connection, rows: Sequence[dict[str, Any]], known: Heads | None) -> dict[str, Head]:
+        """The heads that rows go on from; those that nobody remembers by one query."""
+        expected: dict[str, int] = {}
+        for row in rows:
+            expected.setdefault(row["stream_id"], row["version"] - 1)
+        heads: dict[str, Head] = {}
+        unknown: dict[str, int] = {}
+        for stream_id, version in expected.items():
+            head = known.get(stream_id) if known is not None and version else None
+            if head is not None and head.version == version:
+                heads[stream_id] = head
+            elif version:
+                unknown[stream_id] = version
+        return heads | self._heads_at(connection, unknown) if unknown else heads
+
+    def _heads_at(self, connection: Connection, versions: dict[str, int]) -> dict[str, Head]:
+        streams = list(versions)
+        heads: dict[str, Head] = {}
+        for start in range(0, len(streams), STREAMS_AT_ONCE):
+            some = streams[start : start + STREAMS_AT_ONCE]
+            asked = {"stream_ids": some, "versions": sorted({versions[stream_id] for stream_id in some})}
+            for stream_id, version, hash_ in connection.execute(_HASHES, asked):
+                if versions[stream_id] == version:
+                    heads[stream_id] = Head(version, hash_)
+        return heads
 
     def version(self, connection: Connection, stream_id: str) -> int:
         """The stream's version: 0 when it does not exist."""
@@ -124,16 +175,15 @@ class Log:
         return found or 0
 
     def holds(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> bool:
-        """Whether exactly these rows stand in the log: the answer to a commit whose answer was lost."""
-        first, last = rows[0], rows[-1]
-        wanted = [(r["version"], r["type"], r["data"], r["recorded_at"]) for r in rows]
-        found = connection.execute(
-            sa.select(*(saga_events.c[name] for name in ("version", "type", "data", "recorded_at")))
-            .where(saga_events.c.stream_id == first["stream_id"])
-            .where(saga_events.c.version.between(first["version"], last["version"]))
-            .order_by(saga_events.c.version)
-        )
-        return [tuple(row) for row in found] == wanted
+        """Whether exactly these rows stand in the log: the answer to a commit whose answer was lost.
+
+        Args:
+            connection: To read with.
+            rows: Those of one draft, chained: the last hash vouches for all of them.
+        """
+        last = rows[-1]
+        found = connection.scalar(_HASH, {"stream_id": last["stream_id"], "version": last["version"]})
+        return bool(found == last["hash"])
 
     def read(self, stream_id: str, connection: Connection | None = None) -> list[Recorded]:
         """The events of a stream, in order, as of now or as a connection sees it; empty when it does not exist.
@@ -260,7 +310,7 @@ def _is_possible(stream_id: str) -> bool:
 
 
 def _entry(row: Row[Any]) -> Entry:
-    return Entry(row.position, row.stream_id, row.category, row.version, row.type, row.data, row.recorded_at)
+    return Entry(*tuple(row))
 
 
 def by_stream(events: Sequence[Recorded]) -> dict[str, list[Recorded]]:

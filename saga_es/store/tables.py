@@ -1,4 +1,4 @@
-"""The tables that cannot be rebuilt: the log, the workers, and the bells. Alembic owns them; views own theirs."""
+"""The tables that cannot be rebuilt: the log, its archives, the workers. Alembic owns them; views own theirs."""
 
 from __future__ import annotations
 
@@ -110,8 +110,29 @@ saga_events = sa.Table(
     sa.Column("type", key_text(64), nullable=False),
     sa.Column("data", JsonText, nullable=False),
     sa.Column("recorded_at", UtcDateTime, nullable=False),
+    sa.Column("schema", sa.SmallInteger, nullable=False),
+    sa.Column("hash", key_text(64), nullable=False),
     sa.UniqueConstraint("stream_id", "version", name="saga_events_stream_version"),
     sqlite_autoincrement=True,
+)
+
+saga_archives = sa.Table(
+    "saga_archives",
+    metadata,
+    sa.Column("stream_id", key_text(64), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("hash", key_text(64), nullable=False),
+    sa.Column("archive", key_text(255), nullable=False),
+    sa.Column("archived_at", UtcDateTime, nullable=False),
+)
+
+saga_checkpoints = sa.Table(
+    "saga_checkpoints",
+    metadata,
+    sa.Column("name", key_text(64), primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("pending", JsonText, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
 )
 
 saga_bells = sa.Table(

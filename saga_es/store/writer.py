@@ -14,9 +14,12 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from saga_es.errors import StoreUnavailable
+from saga_es.core.events import SagaCompensated, SagaCompleted, SagaFailed
+from saga_es.errors import StoreUnavailable, VersionConflict
 from saga_es.store.bells import ring
+from saga_es.store.chain import Head
 from saga_es.store.database import Database
+from saga_es.store.heads import Heads
 from saga_es.store.log import Draft, Log
 from saga_es.store.views import Views
 
@@ -41,6 +44,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 Receipt = Written | Conflict | Refused
 
+_ENDS = (SagaCompleted, SagaCompensated, SagaFailed)
+
 
 class Writer:
     """Writes batches of drafts."""
@@ -49,6 +54,7 @@ class Writer:
         self._database = database
         self._log = log
         self._views = views
+        self._heads = Heads()
 
     def prepare(self, draft: Draft) -> Prepared:
         """The draft with its rows: encoded here, once, so that what cannot be encoded fails before any batch.
@@ -68,6 +74,7 @@ class Writer:
         try:
             self._transact(batch)
         except StoreUnavailable:
+            self._heads.clear()
             raise
         except Exception:  # noqa: BLE001 (a conflict, a value no column takes, a view that fails: each is somebody's own)
             # One bad draft fails the whole transaction: the others must not pay for it.
@@ -84,7 +91,10 @@ class Writer:
                     return Written()
                 moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
             return Conflict() if moved_on else Refused(str(error.orig))
+        except VersionConflict:  # it is not even as far as was expected
+            return Conflict()
         except StoreUnavailable:
+            self._heads.clear()
             raise
         except Exception as error:
             logger.exception("a draft cannot be written", stream_id=draft.stream_id, category=draft.category)
@@ -97,6 +107,7 @@ class Writer:
         Raises:
             sqlalchemy.exc.IntegrityError: The stream has moved past what was expected; nothing was appended, and the
                 transaction is as it was.
+            VersionConflict: The stream is not as far as was expected; the same holds.
         """
         _begin(connection)
         with connection.begin_nested():
@@ -104,14 +115,17 @@ class Writer:
 
     def _transact(self, batch: Sequence[Prepared]) -> None:
         with self._database.writing() as connection:
-            self._append(connection, batch)
+            reached = self._append(connection, batch)
+        # Only now do they stand in the log: what a transaction thought that did not commit must not be remembered.
+        self._heads.learn(reached, [draft.stream_id for draft, _ in batch if isinstance(draft.events[-1], _ENDS)])
 
-    def _append(self, connection: Connection, batch: Sequence[Prepared]) -> None:
-        self._log.append(connection, [row for _, rows in batch for row in rows])
+    def _append(self, connection: Connection, batch: Sequence[Prepared]) -> dict[str, Head]:
+        reached = self._log.append(connection, [row for _, rows in batch for row in rows], self._heads)
         self._views.apply(connection, [recorded for draft, _ in batch for recorded in draft.recorded()])
         rung = [(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.rings]
         if rung:
             ring(connection, rung)
+        return reached
 
 
 def _begin(connection: Connection) -> None:

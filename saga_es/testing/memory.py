@@ -15,12 +15,16 @@ from sqlalchemy.engine import Connection
 from saga_es.core.state import ENDED, UNFINISHED
 from saga_es.errors import StoreUnavailable
 from saga_es.store.bells import Bell, Bells
+from saga_es.store.chain import Head, chain
 from saga_es.store.codec import SAGA, Codec
 from saga_es.store.log import Draft, Entry, Log, Recorded
 from saga_es.store.saga_view import saga_view
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
 from saga_es.testing.faults import Crash, Faults, StoreFault
+
+COLUMNS = ("stream_id", "category", "version", "type", "data", "recorded_at", "schema", "hash")
+"""Those of the log, after the position."""
 
 
 class MemoryStore:
@@ -45,25 +49,16 @@ class MemoryStore:
     def append(self, draft: Draft, rows: Sequence[dict[str, Any]], worker_id: str | None = None) -> Receipt:
         """Append a draft, if its stream is where it expects; a draft that stands there already is written."""
         stream = self.streams[draft.stream_id]
-        if len(stream) != draft.expected_version:
-            there = stream[draft.expected_version : draft.expected_version + len(rows)]
-            is_ours = [(e.type, e.text, e.recorded_at) for e in there] == [
-                (row["type"], row["data"], row["recorded_at"]) for row in rows
-            ]
-            return Written() if is_ours else Conflict()
+        if len(stream) < draft.expected_version:
+            return Conflict()
+        before = stream[: draft.expected_version][-1:]
+        chain(rows, {e.stream_id: Head(e.version, e.hash) for e in before})
+        if len(stream) > draft.expected_version:
+            there = stream[: draft.expected_version + len(rows)][-1]
+            return Written() if there.hash == rows[-1]["hash"] else Conflict()
         for row in rows:
             self.positions += 1
-            stream.append(
-                Entry(
-                    self.positions,
-                    row["stream_id"],
-                    row["category"],
-                    row["version"],
-                    row["type"],
-                    row["data"],
-                    row["recorded_at"],
-                )
-            )
+            stream.append(Entry(self.positions, *(row[name] for name in COLUMNS)))
         if draft.category == SAGA:
             columns = self.sagas.setdefault(draft.stream_id, {})
             columns |= saga_view.fold(draft.recorded()) or {}

@@ -97,8 +97,8 @@ def test_of_many_who_append_at_once_exactly_one_wins(store: Store) -> None:
 
 # ── Append-only, by rule of the database ─────────────────────────────────────────────────────────────────
 
-COLUMNS = "stream_id, category, version, type, data, recorded_at"
-VALUES = "'n-1', 'note', 1, 'Forged', '{}', '2000-01-01 00:00:00'"
+COLUMNS = 'stream_id, category, version, type, "schema", hash, data, recorded_at'
+VALUES = "'n-1', 'note', 1, 'Forged', 1, 'f00d', '{}', '2000-01-01 00:00:00'"
 ALIKE = "stream_id = 'n-1', category = 'note', version = 1, type = 'Forged'"
 EVERYWHERE = (
     "UPDATE saga_events SET type = 'Forged'",
@@ -107,7 +107,7 @@ EVERYWHERE = (
     "DELETE FROM saga_events WHERE version = 2",
 )
 UPSERT = f"INSERT INTO saga_events ({COLUMNS}) VALUES ({VALUES}) ON CONFLICT (stream_id, version) DO UPDATE SET "
-ELSEWHERE = "position, 'n-9', 'note', 1, 'Forged', '{}', recorded_at FROM saga_events WHERE version = 1"
+ELSEWHERE = "position, 'n-9', 'note', 1, 'Forged', 1, 'f00d', '{}', recorded_at FROM saga_events WHERE version = 1"
 FORGERIES: dict[str, tuple[str, ...]] = {
     "sqlite": (
         "UPDATE OR REPLACE saga_events SET version = 2 WHERE version = 1",
@@ -134,7 +134,8 @@ def test_the_database_itself_refuses_to_change_the_log(store: Store) -> None:
     """UPDATE, DELETE, REPLACE and their kin fail on a raw connection, and every row stays as it was."""
     append(store, note_draft("n-1", "a", "b"))
     before = store.log.entries()
-    for statement in (*EVERYWHERE, *FORGERIES[store.database.kind]):
+    for written in (*EVERYWHERE, *FORGERIES[store.database.kind]):
+        statement = written.replace('"', "`") if store.database.kind == "mysql" else written
         with store.database.engine.connect() as raw:
             with pytest.raises(DBAPIError, match="append-only"):
                 raw.exec_driver_sql(statement.replace("%", "%%"))

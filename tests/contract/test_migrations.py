@@ -25,7 +25,16 @@ from saga_es.store.tables import metadata
 from saga_es.store.writer import Written
 from tests.conftest import AT, Store, note_draft
 
-TABLES = {"saga_events", "saga_workers", "saga_bells", "sagas", "saga_tags", migrate.VERSION_TABLE}
+TABLES = {
+    "saga_events",
+    "saga_archives",
+    "saga_checkpoints",
+    "saga_workers",
+    "saga_bells",
+    "sagas",
+    "saga_tags",
+    migrate.VERSION_TABLE,
+}
 
 UPGRADE = """
 import sys

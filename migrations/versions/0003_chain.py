@@ -1,0 +1,341 @@
+"""The hash chain over each stream, the archives, and the checkpoints of those who follow the log.
+
+Each event gets its hash and the version of its schema; those of an older log are filled in here. Killed in the middle
+it is taken back (SQLite, PostgreSQL), or gone on with by the next upgrade (MySQL, where each change of a table is final
+at once): every step looks first whether it was done, and at no moment may anybody change the log.
+
+Revision: 0003, after 0002
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.engine import Connection
+
+from saga_es.store.chain import event_hash, genesis
+from saga_es.store.tables import JsonText, UtcDateTime, key_text
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+AT_ONCE = 500
+SCHEMA = 1
+
+RULE = "saga_events is append-only"
+STONES = "saga_archives says what was removed"
+
+# What each rule refuses; the words are the same on every database.
+NO_UPDATE = f"{RULE}: no UPDATE"
+NO_DELETE = f"{RULE}: no DELETE or REPLACE, except of a stream that is archived as it stands"
+ARCHIVED = f"{RULE}: the stream is archived, its versions are taken"
+NO_HEAD = f"{STONES}: a stream is archived at its last version, with its hash, and once"
+NO_CHANGE = f"{STONES}: no UPDATE"
+NOT_BACK = f"{STONES}: no DELETE or REPLACE before all events of the stream are back"
+
+# When they refuse. {new} and {old} are the row's names; {s} is the schema with its dot, where there is one.
+IS_KEPT = """NOT EXISTS (
+    SELECT 1 FROM {s}saga_archives a WHERE a.stream_id = {old}.stream_id AND a.version >= {old}.version
+    AND NOT EXISTS (SELECT 1 FROM {s}saga_events e WHERE e.stream_id = {old}.stream_id AND e.version > a.version))"""
+# Who brings an archived stream back begins with its last event, known by its hash, and goes on towards the first.
+IS_ARCHIVED = """EXISTS (
+    SELECT 1 FROM {s}saga_archives a WHERE a.stream_id = {new}.stream_id
+    AND NOT (a.version = {new}.version AND a.hash = {new}.hash)
+    AND NOT (a.version > {new}.version AND EXISTS (
+        SELECT 1 FROM {s}saga_events e WHERE e.stream_id = {new}.stream_id AND e.version = {new}.version + 1)))"""
+IS_NO_HEAD = """NOT EXISTS (
+    SELECT 1 FROM {s}saga_events e
+    WHERE e.stream_id = {new}.stream_id AND e.version = {new}.version AND e.hash = {new}.hash)
+    OR EXISTS (SELECT 1 FROM {s}saga_events e WHERE e.stream_id = {new}.stream_id AND e.version > {new}.version)"""
+IS_TAKEN = "EXISTS (SELECT 1 FROM {s}saga_archives a WHERE a.stream_id = {new}.stream_id)"
+IS_NOT_BACK = """{old}.version <> (
+    SELECT count(*) FROM {s}saga_events e WHERE e.stream_id = {old}.stream_id AND e.version <= {old}.version)
+    OR NOT EXISTS (
+    SELECT 1 FROM {s}saga_events e
+    WHERE e.stream_id = {old}.stream_id AND e.version = {old}.version AND e.hash = {old}.hash)"""
+
+# Name: when it fires, on which table, what it refuses, and in which case.
+TRIGGERS = {
+    "saga_events_no_update": ("UPDATE", "saga_events", NO_UPDATE, "true"),
+    "saga_events_only_archived": ("DELETE", "saga_events", NO_DELETE, IS_KEPT),
+    "saga_events_not_archived": ("INSERT", "saga_events", ARCHIVED, IS_ARCHIVED),
+    "saga_archives_head": ("INSERT", "saga_archives", NO_HEAD, f"{IS_NO_HEAD} OR {IS_TAKEN}"),
+    "saga_archives_no_update": ("UPDATE", "saga_archives", NO_CHANGE, "true"),
+    "saga_archives_until_back": ("DELETE", "saga_archives", NOT_BACK, IS_NOT_BACK),
+}
+
+events = sa.Table(
+    "saga_events",
+    sa.MetaData(),
+    sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("stream_id", key_text(64), nullable=False),
+    sa.Column("category", key_text(64), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("type", key_text(64), nullable=False),
+    sa.Column("data", JsonText, nullable=False),
+    sa.Column("recorded_at", UtcDateTime, nullable=False),
+)
+hashes = sa.table("saga_events", sa.column("position"), sa.column("hash"))
+
+
+def upgrade() -> None:
+    """Chain what stands in the log, and make the tables and the rules."""
+    if op.get_context().as_sql:
+        raise NotImplementedError("migration 0003 computes hashes: let `saga-es db upgrade` run it on the database")
+    bind = op.get_bind()
+    _make_tables(bind)
+    match bind.dialect.name:
+        case "sqlite":
+            _upgrade_sqlite(bind)
+        case "postgresql":
+            _upgrade_postgresql(bind)
+        case _:
+            _upgrade_mysql(bind)
+
+
+def downgrade() -> None:
+    """Drop the hashes, the archives and the checkpoints.
+
+    Raises:
+        RuntimeError: Some streams are archived; without their rows nobody would know that they ever were.
+    """
+    bind = op.get_bind()
+    archived = bind.scalar(sa.text("SELECT count(*) FROM saga_archives"))
+    if archived:
+        raise RuntimeError(f"{archived} streams are archived; bring them back with `saga-es import` first")
+    match bind.dialect.name:
+        case "sqlite":
+            _downgrade_triggers(bind)
+        case "postgresql":
+            _downgrade_postgresql()
+        case _:
+            _downgrade_triggers(bind)
+    op.drop_table("saga_checkpoints")
+    op.drop_table("saga_archives")
+    op.drop_column("saga_events", "hash")
+    op.drop_column("saga_events", "schema")
+
+
+def _make_tables(bind: Connection) -> None:
+    there = set(sa.inspect(bind).get_table_names())
+    if "saga_archives" not in there:
+        op.create_table(
+            "saga_archives",
+            sa.Column("stream_id", key_text(64), primary_key=True),
+            sa.Column("version", sa.Integer, nullable=False),
+            sa.Column("hash", key_text(64), nullable=False),
+            sa.Column("archive", key_text(255), nullable=False),
+            sa.Column("archived_at", UtcDateTime, nullable=False),
+        )
+    if "saga_checkpoints" not in there:
+        op.create_table(
+            "saga_checkpoints",
+            sa.Column("name", key_text(64), primary_key=True),
+            sa.Column("position", sa.BigInteger, nullable=False),
+            sa.Column("pending", JsonText, nullable=False),
+            sa.Column("updated_at", UtcDateTime, nullable=False),
+        )
+
+
+def _chained(bind: Connection) -> Iterator[list[dict[str, Any]]]:
+    """All rows with their hashes, stream by stream, some at once."""
+    stream_id, version, previous = "", 0, ""
+    while True:
+        after = (events.c.stream_id >= stream_id) & ((events.c.stream_id > stream_id) | (events.c.version > version))
+        query = sa.select(events).where(after).order_by(events.c.stream_id, events.c.version).limit(AT_ONCE)
+        rows = [dict(row) for row in bind.execute(query).mappings()]
+        for row in rows:
+            if row["stream_id"] != stream_id:
+                stream_id, previous = row["stream_id"], genesis(row["stream_id"])
+            version = row["version"]
+            row |= {"schema": SCHEMA}
+            row["hash"] = previous = event_hash(
+                previous,
+                stream_id,
+                row["category"],
+                version,
+                row["type"],
+                SCHEMA,
+                row["data"],
+                row["recorded_at"],
+            )
+        if not rows:
+            return
+        yield rows
+
+
+# ── SQLite: a column that is never empty needs the table made anew; all in one transaction ───────────────
+
+
+def _upgrade_sqlite(bind: Connection) -> None:
+    made = op.create_table(
+        "saga_events_chained",
+        *(column._copy() for column in events.columns),  # noqa: SLF001 (there is no other copy of a column)
+        sa.Column("schema", sa.SmallInteger, nullable=False),
+        sa.Column("hash", key_text(64), nullable=False),
+        sa.UniqueConstraint("stream_id", "version", name="saga_events_stream_version"),
+        sqlite_autoincrement=True,
+    )
+    for rows in _chained(bind):
+        bind.execute(sa.insert(made), rows)
+    op.drop_table("saga_events")
+    op.execute("PRAGMA legacy_alter_table = ON")  # so that SQL views of somebody else's on the log are left alone
+    op.rename_table("saga_events_chained", "saga_events")
+    op.execute("PRAGMA legacy_alter_table = OFF")
+    op.execute(
+        # REPLACE deletes without firing DELETE triggers, so a taken place is refused before it is replaced.
+        f"""
+        CREATE TRIGGER saga_events_no_replace BEFORE INSERT ON saga_events
+        WHEN EXISTS (SELECT 1 FROM saga_events WHERE position = NEW.position)
+          OR EXISTS (SELECT 1 FROM saga_events WHERE stream_id = NEW.stream_id AND version = NEW.version)
+        BEGIN SELECT RAISE(ABORT, '{RULE}: this version of the stream is taken'); END
+        """
+    )
+    for name, (change, table, words, case) in TRIGGERS.items():
+        when = case.format(s="", new="NEW", old="OLD")
+        op.execute(
+            f"CREATE TRIGGER {name} BEFORE {change} ON {table} WHEN {when} BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        )
+
+
+# ── PostgreSQL: one transaction, too ─────────────────────────────────────────────────────────────────────
+
+APPEND_ONLY = """
+CREATE TRIGGER saga_events_append_only BEFORE {changes} ON saga_events
+FOR EACH STATEMENT EXECUTE FUNCTION saga_events_refuse()
+"""
+
+
+def _upgrade_postgresql(bind: Connection) -> None:
+    op.execute("DROP TRIGGER saga_events_append_only ON saga_events")
+    op.add_column("saga_events", sa.Column("schema", sa.SmallInteger, nullable=False, server_default=str(SCHEMA)))
+    op.add_column("saga_events", sa.Column("hash", key_text(64), nullable=True))
+    for rows in _chained(bind):
+        _fill(bind, rows)
+    op.alter_column("saga_events", "schema", server_default=None)
+    op.alter_column("saga_events", "hash", nullable=False)
+    op.execute(APPEND_ONLY.format(changes="UPDATE OR TRUNCATE"))
+    # Named with its schema: a temporary table of the same name must not take the place of ours.
+    schema = bind.scalar(sa.text("SELECT quote_ident(current_schema())"))
+    for name, (change, table, words, case) in TRIGGERS.items():
+        if name == "saga_events_no_update":
+            continue  # the trigger above refuses it, and TRUNCATE as well
+        when = case.format(s=f"{schema}.", new="NEW", old="OLD")
+        fires = f"BEFORE {change} ON {table} FOR EACH ROW"
+        if name == "saga_events_not_archived":  # once a statement: once a row would double what a row costs
+            when = f"EXISTS (SELECT 1 FROM fresh n WHERE {case.format(s=f'{schema}.', new='n')})"
+            fires = f"AFTER INSERT ON {table} REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT"
+        _make_postgresql_trigger(name, fires, when, words)
+    op.execute(
+        """
+        CREATE TRIGGER saga_archives_no_truncate BEFORE TRUNCATE ON saga_archives
+        FOR EACH STATEMENT EXECUTE FUNCTION saga_archives_no_update()
+        """
+    )
+
+
+def _make_postgresql_trigger(name: str, fires: str, when: str, words: str) -> None:
+    # Whoever archives waits for appends that are under way, and later ones wait for it: neither overlooks the other.
+    lock = "LOCK TABLE saga_events IN SHARE ROW EXCLUSIVE MODE;" if name == "saga_archives_head" else ""
+    op.execute(
+        f"""
+        CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            {lock}
+            IF {when} THEN RAISE EXCEPTION '{words}' USING ERRCODE = 'unique_violation'; END IF;
+            RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+        END $$
+        """
+    )
+    op.execute(f"CREATE TRIGGER {name} {fires} EXECUTE FUNCTION {name}()")
+
+
+def _downgrade_postgresql() -> None:
+    op.execute("DROP TRIGGER saga_events_append_only ON saga_events")
+    op.execute("DROP TRIGGER saga_archives_no_truncate ON saga_archives")
+    for name, (_, table, _, _) in TRIGGERS.items():
+        if name != "saga_events_no_update":
+            op.execute(f"DROP TRIGGER {name} ON {table}")
+            op.execute(f"DROP FUNCTION {name}()")
+    op.execute(APPEND_ONLY.format(changes="UPDATE OR DELETE OR TRUNCATE"))
+
+
+def _fill(bind: Connection, rows: list[dict[str, Any]]) -> None:
+    empty = sa.update(hashes).where(hashes.c.position == sa.bindparam("at"), hashes.c.hash.is_(None))
+    bind.execute(
+        empty.values(hash=sa.bindparam("hash_")), [{"at": row["position"], "hash_": row["hash"]} for row in rows]
+    )
+
+
+# ── MySQL and MariaDB: step by step, each of which may have been done ────────────────────────────────────
+
+# While hashes are filled in, nothing else may change, and an older process must not append without one.
+MEANWHILE = {
+    "saga_events_only_hash": (
+        "UPDATE",
+        "saga_events",
+        NO_UPDATE,
+        "OLD.hash IS NOT NULL OR NEW.hash IS NULL OR NOT ("
+        + " AND ".join(f"NEW.{column.name} <=> OLD.{column.name}" for column in events.columns)
+        + " AND NEW.`schema` <=> OLD.`schema`)",
+    ),
+    "saga_events_hashed": (
+        "INSERT",
+        "saga_events",
+        f"{RULE}: this process is of a version that knows no hashes; start the present one",
+        "NEW.hash IS NULL",
+    ),
+}
+
+
+def _upgrade_mysql(bind: Connection) -> None:
+    columns = {column["name"]: column for column in sa.inspect(bind).get_columns("saga_events")}
+    if "schema" not in columns:
+        op.add_column("saga_events", sa.Column("schema", sa.SmallInteger, nullable=False, server_default=str(SCHEMA)))
+    if "hash" not in columns:
+        op.add_column("saga_events", sa.Column("hash", key_text(64), nullable=True))
+    last = "saga_events_no_update"
+    for name, rule in (MEANWHILE | TRIGGERS).items():
+        if name != last:
+            _make_mysql_trigger(bind, name, rule)
+    op.execute("DROP TRIGGER IF EXISTS saga_events_no_delete")
+    op.execute("DROP TRIGGER IF EXISTS saga_events_no_update")
+    for rows in _chained(bind):
+        _fill(bind, rows)
+        bind.exec_driver_sql("COMMIT")
+    op.alter_column("saga_events", "schema", existing_type=sa.SmallInteger(), nullable=False, server_default=None)
+    op.alter_column("saga_events", "hash", existing_type=key_text(64), nullable=False)
+    _make_mysql_trigger(bind, last, TRIGGERS[last])
+    for name in MEANWHILE:
+        op.execute(f"DROP TRIGGER IF EXISTS {name}")
+
+
+def _make_mysql_trigger(bind: Connection, name: str, rule: tuple[str, str, str, str]) -> None:
+    is_there = sa.text(
+        "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = database() AND trigger_name = :name"
+    )
+    if bind.scalar(is_there, {"name": name}):
+        return
+    change, table, words, case = rule
+    signal = "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062"  # a conflict, and not a database that is out of order
+    op.execute(
+        f"""
+        CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH ROW
+        IF {case.format(s="", new="NEW", old="OLD")} THEN {signal}, MESSAGE_TEXT = '{words}'; END IF
+        """
+    )
+
+
+def _downgrade_triggers(bind: Connection) -> None:
+    """Those of 0001 take the place of ours."""
+    for name in TRIGGERS:
+        if name != "saga_events_no_update":
+            op.execute(f"DROP TRIGGER {name}")
+    words = f"{RULE}: no DELETE"
+    if bind.dialect.name == "sqlite":
+        body = f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+    else:
+        body = f"FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{words} or REPLACE'"
+    op.execute(f"CREATE TRIGGER saga_events_no_delete BEFORE DELETE ON saga_events {body}")
