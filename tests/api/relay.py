@@ -61,24 +61,64 @@ class Relay:
                 return
             far = socket.create_connection(self._target)
             self._open += [near, far]
-            thread = threading.Thread(target=_both_ways, args=(near, far))
+            thread = threading.Thread(target=self._both_ways, args=(near, far))
             self._threads.append(thread)
             thread.start()
 
+    def _both_ways(self, near: socket.socket, far: socket.socket) -> None:
+        back = threading.Thread(target=self._pass_on, args=(far, near, near), kwargs={"is_asked": False})
+        back.start()
+        self._pass_on(near, far, near, is_asked=True)
+        back.join()
+        near.close()
+        far.close()
 
-def _both_ways(near: socket.socket, far: socket.socket) -> None:
-    back = threading.Thread(target=_pass_on, args=(far, near))
-    back.start()
-    _pass_on(near, far)
-    back.join()
-    near.close()
-    far.close()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := source.recv(65_536):
-            sink.sendall(chunk)
-    for end in (source, sink):
+    def _pass_on(self, source: socket.socket, sink: socket.socket, near: socket.socket, *, is_asked: bool) -> None:
         with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+            while (chunk := source.recv(65_536)) and self._lets_through(near, is_asked=is_asked):
+                sink.sendall(chunk)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _lets_through(self, near: socket.socket, *, is_asked: bool) -> bool:
+        """Whether bytes are passed on, or the connection ends here."""
+        del near, is_asked
+        return True
+
+
+class Cutter(Relay):
+    """A relay that cuts one connection, once: where the n-th message is on its way there, or its answer back."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self._left: int | None = None
+        self._loses_answer = False
+        self._unanswered: socket.socket | None = None
+
+    def cut_at(self, message: int, *, loses_answer: bool) -> None:
+        """Cut at this message from now on, counted over all connections; 1 is the next one."""
+        with self._lock:
+            self._left, self._loses_answer, self._unanswered = message, loses_answer, None
+
+    @property
+    def has_cut(self) -> bool:
+        """Whether it came to that; if not, it will not any more."""
+        with self._lock:
+            has_cut = self._left is not None and self._left <= 0 and self._unanswered is None
+            self._left = None
+            return has_cut
+
+    def _lets_through(self, near: socket.socket, *, is_asked: bool) -> bool:
+        with self._lock:
+            if not is_asked:
+                is_lost = near is self._unanswered
+                self._unanswered = None if is_lost else self._unanswered
+                return not is_lost
+            if self._left is None or self._left <= 0:
+                return True
+            self._left -= 1
+            if self._left == 0 and self._loses_answer:
+                self._unanswered = near
+                return True
+            return self._left > 0

@@ -78,7 +78,7 @@ def live(life: Life, pipe: Connection) -> None:
     """Run an engine, start sagas and cancel some, until a kill comes; a life that tidies ends by itself."""
     quiet()
     settings = Settings.load({"database_url": life.url, **SETTINGS}, environ={})
-    ledger = DurableLedger(Path(life.ledger), lambda *intent: _is_intended(node.log, *intent))
+    ledger = DurableLedger(Path(life.ledger), lambda *intent: is_intended(node.log, *intent))
     node = Node(settings, journey_app(ledger))
     node.open()
     pipe.send(Opened())
@@ -137,7 +137,8 @@ def _compensation(ledger: DurableLedger, step: str) -> Callable[..., None]:
     return undo
 
 
-def _is_intended(log: Log, saga_id: str, step: str, direction: str) -> bool:
+def is_intended(log: Log, saga_id: str, step: str, direction: str) -> bool:
+    """Whether the log holds an intent of this saga, for this step, in this direction."""
     kind = StepStarted if direction == "action" else CompensationStarted
     events = (recorded.event for recorded in log.read(saga_id))
     return any(isinstance(event, kind) and event.step == step for event in events)

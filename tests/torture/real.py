@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.databases import fresh_database
+from tests.torture.cutting import cut_everywhere
 from tests.torture.kills import Campaign
 from tests.torture.migrating import killed_migrations
 from tests.torture.reckoning import Found
@@ -50,6 +51,10 @@ def _migration(url: str, _folder: Path, seed: int, killed: Killed) -> Found:
     return Found(faults=killed_migrations(url, Random(seed), is_old=is_old, killed=killed))
 
 
+def _cut(url: str, folder: Path, seed: int, killed: Killed) -> Found:
+    return cut_everywhere(url, folder, loses_answer=seed % 2 == 1, was_cut=killed)
+
+
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 WORKS = {
     "one worker": _workers(1),
@@ -58,6 +63,7 @@ WORKS = {
     "migrations": _migration,
 }
 PARTS = [Part(f"{name}: {title}", kind, work) for title, work in WORKS.items() for kind, name in NAMES.items()]
+PARTS += [Part(f"{NAMES[kind]}: cut connections", kind, _cut) for kind in ("postgresql", "mariadb")]
 
 
 def run_real(parts: Sequence[Part], kills: int, until: float, progress: Progress) -> tuple[Table, list[str]]:

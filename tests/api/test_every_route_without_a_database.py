@@ -1,0 +1,86 @@
+"""A database that does not answer: every route of the demo says 503 and when to come again, for reading and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import services
+from saga_es.runtime import engine
+from tests.api.clients import KINDS
+from tests.api.conftest import Served, opened
+from tests.api.relay import Relay
+from tests.api.test_execute import EXECUTE, body_of
+from tests.api.test_problems import assert_problem
+from tests.databases import fresh_database
+
+ANYONE = "0191f0a4-0000-7000-8000-000000000000"
+ORDERS = "/api/saga/<string:transaction_id>/orders"
+BECAUSE = {"actor": "Ann", "reason": "why"}
+
+WITHOUT = {"/", "/openapi.json", "/docs/", "/docs/<path:path>", "/static/<path:filename>", "/demo/"}
+"""Routes that need no database."""
+
+TELLING = {"/demo/health-check-all", "/demo/test-individual-apis"}
+"""Routes that report on others: they answer, and what they answer is that all is not well."""
+
+BODIES: dict[str, Any] = {
+    **{f"/api/{kind.path}/register": {**kind.body, **dict.fromkeys(kind.references, ANYONE)} for kind in KINDS},
+    EXECUTE: {"name": "Concert"},
+    "/demo/create-event-complete": None,
+    "/demo/simulate-failure": {"fail_at_step": "venue"},
+    "/api/saga/<string:transaction_id>/signals/<string:signal>": {"payload": None},
+    f"{ORDERS}/skip": {**BECAUSE, "step": "venue"},
+    f"{ORDERS}/replace-input": {**BECAUSE, "step": "venue", "input": {}},
+    f"{ORDERS}/resolve": {**BECAUSE, "status": "COMPLETED"},
+    **{
+        f"/api/saga/<string:transaction_id>/orders/{order}": BECAUSE for order in ("cancel", "pause", "resume", "retry")
+    },
+}
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """The application, and its database behind a network that was cut after it had started."""
+    monkeypatch.setattr(engine, "COMMIT_PATIENCE_S", 0.2)  # the waits are not what is tried here
+    with fresh_database("postgresql", tmp_path) as text, ExitStack() as stack:
+        url = sa.make_url(text)
+        relay = stack.enter_context(Relay(url.host or "127.0.0.1", url.port or 5432))
+        behind = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
+        served = opened(stack, behind, services.app, execute_timeout_s=0.2, log_level="error")
+        relay.cut()
+        yield served
+        relay.mend()
+
+
+def test_every_route_that_needs_the_database_says_when_to_come_again(cut_off: Served) -> None:
+    """503, a problem document, `Retry-After`: no route waits for ever, none says that something is not there."""
+    for rule in cut_off.app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) & {"GET", "POST", "DELETE"}):
+            if rule.rule in WITHOUT | TELLING:
+                continue
+            path = rule.rule
+            for argument in rule.arguments:
+                path = path.replace(f"<string:{argument}>", "ok" if argument == "signal" else ANYONE)
+            body = {"json": BODIES[rule.rule]} if method == "POST" else {}
+            response = cut_off.client.open(path, method=method, **body)
+            assert response.status_code == 503, f"{method} {path}: {response.status} {response.get_data(as_text=True)}"
+            assert_problem(response, 503)
+            assert int(response.headers["Retry-After"]) > 0
+
+
+def test_routes_that_report_on_others_say_that_all_is_not_well(cut_off: Served) -> None:
+    """They need no database to say so."""
+    health = body_of(cut_off.client.get("/demo/health-check-all"), 200)
+    assert health["overall_status"] == "unhealthy"
+    assert {part: result["response_code"] for part, result in health["individual_results"].items()} == {
+        "main": 200,
+        **dict.fromkeys(("event", "event_details", "venue", "ticket", "saga"), 503),
+    }
+    results = body_of(cut_off.client.post("/demo/test-individual-apis"), 200)["results"]
+    assert {result["status"] for result in results.values()} <= {503, 0}  # 0: not called, for want of an id
