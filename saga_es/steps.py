@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from typing import Any, assert_never, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -49,8 +49,15 @@ class Step(msgspec.Struct, frozen=True):
 
     def callee(self, direction: Direction) -> Callee | None:
         """What is called in this direction, if anything is."""
-        calls = {Direction.ACTION: self.action, Direction.COMPENSATION: self.compensation, Direction.PROBE: self.probe}
-        return calls[direction]
+        match direction:
+            case Direction.ACTION:
+                return self.action
+            case Direction.COMPENSATION:
+                return self.compensation
+            case Direction.PROBE:
+                return self.probe
+            case _:
+                assert_never(direction)
 
     @property
     def callees(self) -> tuple[Callee, ...]:

@@ -62,14 +62,23 @@ def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:
     Raises:
         OrderRefused: The fact is an order that this saga cannot follow now.
     """
+    return advance(state, fact, now)[0]
+
+
+def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[SagaEvent], SagaState]:
+    """What `decide` says, and the state it leads to, which is known by then: who needs both folds once.
+
+    Raises:
+        OrderRefused: The fact is an order that this saga cannot follow now.
+    """
     decided = _hear(state, fact, now)
     if not decided and not isinstance(fact, Woken):
-        return []
+        return [], state
     state = fold(state, decided)
     while more := next_events(state, now):
         decided += more
         state = fold(state, more)
-    return decided
+    return decided, state
 
 
 def _hear(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)

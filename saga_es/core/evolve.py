@@ -53,11 +53,15 @@ def fold(state: SagaState, events: Iterable[SagaEvent]) -> SagaState:
 def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
     """The state after one more event."""
     version = state.version + 1
-    match event:
+    match event:  # what every saga has comes first: a case costs 0.15 us
         case StepStarted(step, attempt):
             return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, attempts=attempt, child=None)
         case StepCompleted():
             return _completed(state, event)
+        case SagaStarted():
+            return _started(state, event)
+        case SagaCompleted():
+            return replace(state, version=version, status=SagaStatus.COMPLETED)
         case StepFailed():
             return _failed(state, event)
         case CompensationStarted(step, attempt):
@@ -88,8 +92,6 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
             return replace(state, version=version, signals=signals, signal_keys=keys)
         case InputReplaced(step, input_):
             return _step(state, step, input=input_)
-        case SagaStarted():
-            return _started(state, event)
         case SagaTakenOver(worker):
             return _taken_over(state, worker)
         case SagaBegan():
@@ -109,8 +111,6 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
             return _reopened(state, event)
         case SagaResolved(status):
             return replace(state, version=version, status=SagaStatus(status), paused=None)
-        case SagaCompleted():
-            return replace(state, version=version, status=SagaStatus.COMPLETED)
         case SagaCompensated():
             return replace(state, version=version, status=SagaStatus.COMPENSATED)
         case SagaFailed(reason):

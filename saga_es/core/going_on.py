@@ -33,6 +33,8 @@ def next_events(state: SagaState, now: datetime) -> list[SagaEvent]:
     """What follows from the state alone, and from the time; empty when something has to happen first."""
     if state.paused or state.status.ended or state.owner is None:
         return []
+    if state.status is SagaStatus.IN_PROGRESS and not _has_open_question(state):  # most sagas, most of the time
+        return deadline_passed(state, now) or _begin_free(state, now)
     interrupted = _interrupted(state)
     if interrupted:
         return interrupted
@@ -44,6 +46,14 @@ def next_events(state: SagaState, now: datetime) -> list[SagaEvent]:
             return _forward(state, now)
         case _:
             return [] if _actions_out(state) else back(state)
+
+
+def _has_open_question(state: SagaState) -> bool:
+    """Whether some step failed, waits, was interrupted, or is to be called again; one look at each instead of four."""
+    return any(
+        step.wait is not None or step.probed or step.interrupted or step.status is StepStatus.FAILED
+        for step in state.steps.values()
+    )
 
 
 def _interrupted(state: SagaState) -> list[SagaEvent]:
@@ -87,12 +97,13 @@ def _asked(state: SagaState) -> list[SagaEvent]:
 
 
 def _begin_free(state: SagaState, now: datetime) -> list[SagaEvent]:
-    done = {step.name for step in state.plan.steps if state.is_done(step.name)}
-    if len(done) == len(state.plan.steps):
+    done = state.done
+    left = [step for step in state.plan.steps if step.name not in done]
+    if not left:
         return [SagaCompleted()]
     begun: list[SagaEvent] = []
-    for step in state.plan.steps:
-        if step.name not in done and done.issuperset(state.plan.after(step.name)):
+    for step in left:
+        if done.issuperset(state.plan.after(step.name)):
             events = _begin(state, step, now)
             if any(isinstance(event, StepFailed) for event in events):
                 return events  # the others would be begun in vain

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import timedelta
+from functools import cached_property
 from typing import Literal
 from zlib import crc32
 
@@ -142,8 +143,10 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
         return not self.condition and (isinstance(self.work, Delay) or self.work == Signal(None))
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, dict=True):
     """The steps of a saga: each after those it waits for, which are written before it.
+
+    Every decision asks it for steps and what they wait for, so both are looked up in tables that are made once.
 
     Attributes:
         deadline_s: Seconds after its start at which a saga that can still go back turns round.
@@ -155,28 +158,38 @@ class Plan(msgspec.Struct, frozen=True):
 
     def step(self, name: str) -> StepPlan:
         """The step of that name, or of that part; KeyError when the plan has none."""
-        whole = step_of(name)
-        for step in self.steps:
-            if step.name == whole:
-                return step
-        raise KeyError(name)
+        return self._by_name.get(name) or self._by_name[step_of(name)]
 
     def after(self, name: str) -> tuple[str, ...]:
         """The steps that must be done before this one starts."""
-        before: tuple[str, ...] = ()
-        for step in self.steps:
-            if step.name == name:
-                return before if step.after is None else step.after
-            before = (step.name,)
-        raise KeyError(name)
+        return self._after[name]
 
     def behind(self, name: str) -> frozenset[str]:
         """All steps that wait for this one, also by way of others."""
-        found: set[str] = set()
-        for step in self.steps:
-            if not found.union((name,)).isdisjoint(self.after(step.name)):
-                found.add(step.name)
-        return frozenset(found)
+        return self._behind.get(name, frozenset())
+
+    @cached_property
+    def _by_name(self) -> dict[str, StepPlan]:
+        return {step.name: step for step in self.steps}
+
+    @cached_property
+    def _after(self) -> dict[str, tuple[str, ...]]:
+        befores = [(), *((step.name,) for step in self.steps)]
+        return {
+            step.name: before if step.after is None else step.after
+            for step, before in zip(self.steps, befores, strict=False)
+        }
+
+    @cached_property
+    def _behind(self) -> dict[str, frozenset[str]]:
+        behind: dict[str, frozenset[str]] = {}
+        for name in self._by_name:
+            found: set[str] = set()
+            for step in self.steps:
+                if not found.union((name,)).isdisjoint(self.after(step.name)):
+                    found.add(step.name)
+            behind[name] = frozenset(found)
+        return behind
 
 
 def part_of(step: str, index: int) -> str:

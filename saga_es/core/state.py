@@ -153,6 +153,12 @@ class SagaState(msgspec.Struct, frozen=True):
             return [name]
         return [part_of(name, index) for index in range(self.fan_outs.get(name, 0))]
 
+    @property
+    def done(self) -> set[str]:
+        """The steps, and the parts of steps, that are done or were skipped."""
+        done = {name for name, step in self.steps.items() if step.status in DONE}
+        return done.union(name for name in self.fan_outs if self.is_done(name)) if self.fan_outs else done
+
     def is_done(self, name: str) -> bool:
         """Whether a step is done, or was skipped, with all its parts."""
         if self.step(name).status in DONE:
@@ -170,6 +176,9 @@ class SagaState(msgspec.Struct, frozen=True):
         own = self.step(name).input
         input_ = own if own is not None else self.step(step_of(name)).input
         given = {"input": self.input if input_ is None else input_}
+        steps = self.steps
+        if not self.fan_outs:  # then a step answered what it answered
+            return given | {step.name: steps.get(step.name, NOT_STARTED).result for step in self.plan.steps}
         return given | {step.name: self.result(step.name) for step in self.plan.steps}
 
     @property

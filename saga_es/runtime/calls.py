@@ -40,6 +40,11 @@ from saga_es.runtime.inbox import Item, Put, Tell
 from saga_es.runtime.missing import written
 from saga_es.runtime.timers import Timers
 
+_Way = tuple[str, Direction]
+"""A step, and which of its calls."""
+
+_NOTHING: dict[_Way, bool] = {}
+
 
 class Calls:
     """The calls that are out and the times that are waited for; one of either a step and direction.
@@ -56,13 +61,16 @@ class Calls:
         self._definitions = definitions
         self._put = put
         self._children = Children(definitions, put)
-        self._out: set[tuple[str, str, Direction]] = set()
+        self._under_way: dict[
+            str, dict[_Way, bool]
+        ] = {}  # of each saga: True is a call, False a time that is waited for
+        self._made: list[Call] = []
         self.stopped = False
 
     @property
     def out(self) -> int:
         """How many calls have not come back."""
-        return len(self._out)
+        return sum(sum(ways.values()) for ways in self._under_way.values())
 
     def perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
         """Act on events that are committed: end the call whose outcome they tell, make the next, set timers."""
@@ -89,11 +97,21 @@ class Calls:
                 case _:
                     pass
 
+    def send(self) -> None:
+        """Have the calls made that were asked for since the last time: all those of a batch together."""
+        if self._made:
+            made, self._made = self._made, []
+            for call, error in self._executor.perform(made, self._tell):
+                self._put(Tell(call.saga_id, cannot_call(error)))
+
+    def drop_unsent(self) -> None:
+        """Make no call that was not handed over yet: its saga is taken over anew, and calls it then."""
+        self._made.clear()
+
     def resume(self, state: SagaState) -> None:
         """Do all that the log says is under way, and is not here: after a takeover, a pause, or somebody's order."""
         for intent in open_intents(state):
-            direction = _direction(intent)
-            if (state.saga_id, intent.step, direction) not in self._out:
+            if not self._is_out(state.saga_id, (intent.step, _direction(intent))):
                 self._intent(state, intent)
         self._set_alarms(state)
         if state.turned:
@@ -101,9 +119,8 @@ class Calls:
 
     def forget(self, state: SagaState) -> None:
         """The saga has ended, or is no longer ours: nothing more is waited for."""
-        for step in state.steps:
-            for direction in Direction:
-                self._ended(state.saga_id, step, direction)
+        for step, direction in self._under_way.pop(state.saga_id, ()):
+            self._timers.cancel((state.saga_id, step, direction))
         self._timers.cancel((state.saga_id, "starts_at"))
         self._timers.cancel((state.saga_id, "deadline_at"))
         self._children.forget(state)
@@ -131,8 +148,8 @@ class Calls:
     # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, state: SagaState, step: str, direction: Direction, attempt: int) -> None:
-        out = (state.saga_id, step, direction)
-        if self.stopped or out in self._out:
+        way = (step, direction)
+        if self.stopped or self._is_out(state.saga_id, way):
             return  # the intent stands in the log: the next worker performs it; or it was performed after a pause
         found = written(self._definitions, state.plan, step, direction)
         if isinstance(found, CannotGoOn):
@@ -155,14 +172,17 @@ class Calls:
             idempotency_key(state.saga_id, f"{step}/{attempt}", keyed) if isinstance(planned.work, Child) else None,
         )
         late = CallReturned(step, direction, attempt, Unknown(f"no answer within {planned.timeout_s:g} s"))
-        self._out.add(out)
+        self._under_way.setdefault(state.saga_id, {})[way] = True
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
-        self._timers.set(out, due, Tell(state.saga_id, late))
-        self._executor.perform(call, self._tell)
+        self._timers.set((state.saga_id, step, direction), due, Tell(state.saga_id, late))
+        self._made.append(call)
+
+    def _is_out(self, saga_id: str, way: _Way) -> bool:
+        return self._under_way.get(saga_id, _NOTHING).get(way, False)
 
     def _ended(self, saga_id: str, step: str, direction: Direction) -> None:
-        self._out.discard((saga_id, step, direction))
-        self._timers.cancel((saga_id, step, direction))
+        if self._under_way.get(saga_id, _NOTHING).pop((step, direction), None) is not None:
+            self._timers.cancel((saga_id, step, direction))
 
     def _tell(self, call: Call, outcome: Outcome) -> None:
         self._put(Tell(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))
@@ -173,12 +193,18 @@ class Calls:
         direction = fact.direction if isinstance(fact, RetryDue) else Direction.ACTION
         self._ended(saga_id, step, direction)  # the timer takes the place of the call's time-out
         if due is not None:
+            self._under_way.setdefault(saga_id, {})[step, direction] = False
             self._timers.set((saga_id, step, direction), due, Tell(saga_id, fact))
 
     def _set_alarms(self, state: SagaState) -> None:
         for name in ("starts_at", "deadline_at"):
             if (due := getattr(state, name)) is not None:  # also one that passed while we committed
                 self._timers.set((state.saga_id, name), due, Tell(state.saga_id, Woken()))
+
+
+def cannot_call(error: Exception) -> CannotGoOn:
+    """What a saga is told whose call could not be made."""
+    return CannotGoOn(f"a call could not be made: {type(error).__name__}: {error}")
 
 
 def _direction(intent: Intent) -> Direction:
@@ -199,4 +225,5 @@ def _given(state: SagaState, step: str, direction: Direction, key: str) -> dict[
         item = look_up(state.plan.step(step).over or "", given)[index]
         given |= {"item": item, "index": index, step_of(step): state.step(step).result}
     action_key = idempotency_key(state.saga_id, step, Direction.ACTION) if direction is Direction.COMPENSATION else key
-    return given | {"saga_id": state.saga_id, "key": key, "error": state.cause, "action_key": action_key}
+    given |= {"saga_id": state.saga_id, "key": key, "error": state.cause, "action_key": action_key}
+    return given

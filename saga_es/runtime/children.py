@@ -76,6 +76,8 @@ class Children:
 
     def forget(self, state: SagaState) -> None:
         """The parent has ended, or is no longer ours."""
+        if not self._followed:
+            return
         self._followed.difference_update((state.saga_id, step, way) for step in state.steps for way in Direction)
 
     def _follow(self, handle: Handle, asked: Future[None]) -> None:

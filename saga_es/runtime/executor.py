@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from saga_es.core.facts import ChildReady, Completed, Direction, Outcome, Reject
 from saga_es.errors import StepRejected
 from saga_es.request import Function, Request
 from saga_es.runtime.answers import kinds_of, outcome_of_answer, outcome_of_error, outcome_of_probe, text
-from saga_es.runtime.pool import Pool
+from saga_es.runtime.pool import Pool, Work
 from saga_es.runtime.transport import NotSentError, Transport
 from saga_es.steps import Callee, needs
 from saga_es.store.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
@@ -75,12 +75,27 @@ class Executor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread
 
-    def perform(self, call: Call, returned: Returned) -> None:
-        """Start the call; `returned` is told its outcome once, from another thread."""
-        if inspect.iscoroutinefunction(call.callee):
-            asyncio.run_coroutine_threadsafe(self._await(call, returned), self._event_loop())
-        else:
-            self._pool.submit(partial(self._run, call, returned, time.monotonic() + call.timeout_s))
+    def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
+        """Start calls, in this order; `returned` is told the outcome of each once, from another thread.
+
+        They are handed over together: to wake a thread costs more than a short step.
+
+        Returns:
+            Those that could not be started, and why.
+        """
+        work: list[Work] = []
+        failed: list[tuple[Call, Exception]] = []
+        now = time.monotonic()
+        for call in calls:
+            if inspect.iscoroutinefunction(call.callee):
+                try:
+                    asyncio.run_coroutine_threadsafe(self._await(call, returned), self._event_loop())
+                except Exception as error:  # noqa: BLE001 (whatever it is, the others' calls are made)
+                    failed.append((call, error))
+            else:
+                work.append(partial(self._run, call, returned, now + call.timeout_s))
+        self._pool.submit(*work)
+        return failed
 
     def close(self) -> None:
         """Take no more calls; those under way are left to themselves."""

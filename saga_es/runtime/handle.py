@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
+from saga_es.runtime.once import Once
 
 
 class SagaResult(msgspec.Struct, frozen=True):
@@ -50,8 +51,8 @@ class Handle:
     def __init__(self, saga_id: str, *, patience: int = 0) -> None:
         self.saga_id = saga_id
         self.patience = patience
-        self._started: Future[None] = Future()
-        self._ended: Future[SagaResult] = Future()
+        self._started: Once[None] = Once()
+        self._ended: Once[SagaResult] = Once()
 
     def started(self, timeout: float | None = None) -> None:
         """Block until the saga's start is in the log, and so survives any crash.
@@ -60,7 +61,7 @@ class Handle:
             TimeoutError: It took longer than `timeout` seconds; whether the saga will run is not known.
             SagaExists: The id or key stands for a saga with another input.
         """
-        self._started.result(timeout)
+        self._started.wait(timeout)
 
     def result(self, timeout: float | None = None) -> SagaResult:
         """Block until the saga has ended, here or on another worker.
@@ -70,15 +71,15 @@ class Handle:
             SagaExists: The id or key stands for a saga with another input.
             NotFound: There is no such saga.
         """
-        return self._ended.result(timeout)
+        return self._ended.wait(timeout)
 
     def __await__(self) -> Generator[Any, None, SagaResult]:
         # Shielded: one who stops waiting must not take the result from the others.
-        return asyncio.shield(asyncio.wrap_future(self._ended)).__await__()
+        return asyncio.shield(asyncio.wrap_future(self._ended.future)).__await__()
 
     def when_ended(self, callback: Callable[[Future[SagaResult]], None]) -> None:
         """Have it called when the end is known, or that it never will be; on a thread of the engine: be quick."""
-        self._ended.add_done_callback(callback)
+        self._ended.future.add_done_callback(callback)
 
     # ── The engine's side ────────────────────────────────────────────────────────────────────────────────
 
@@ -88,17 +89,14 @@ class Handle:
 
     def mark_started(self) -> None:
         """The start is in the log."""
-        if not self._started.done():
-            self._started.set_result(None)
+        self._started.tell(None)
 
     def mark_ended(self, result: SagaResult) -> None:
         """The end is in the log."""
-        self.mark_started()
-        if not self._ended.done():
-            self._ended.set_result(result)
+        self._started.tell(None)
+        self._ended.tell(result)
 
     def mark_failed(self, error: Exception) -> None:
         """Neither will be known here."""
-        for future in (self._started, self._ended):
-            if not future.done():
-                future.set_exception(error)
+        self._started.tell(None, error)
+        self._ended.tell(None, error)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
@@ -117,24 +119,32 @@ def _settle(done: Future[None], error: Exception | None = None) -> None:
 
 
 class Inbox:
-    """A queue that is emptied in one go."""
+    """A queue that is emptied in one go, by one thread, which is woken only if it sleeps."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._items: deque[Item] = deque()
+        self._is_asleep = False
+        self._wakes: SimpleQueue[None] = SimpleQueue()
 
     def put(self, item: Item) -> None:
         """Add an item, from any thread."""
-        self._queue.put(item)
+        self._items.append(item)
+        if self._is_asleep:
+            self._is_asleep = False
+            self._wakes.put(None)
 
     def __len__(self) -> int:
-        return self._queue.qsize()
+        return len(self._items)
 
     def take(self, patience_s: float | None = 0.0) -> list[Item]:
         """All items there are; if there are none, wait for the first so many seconds (None: for ever)."""
-        items: list[Item] = []
-        try:
-            items.append(self._queue.get(timeout=patience_s) if patience_s != 0 else self._queue.get_nowait())
-            while True:
-                items.append(self._queue.get_nowait())
-        except Empty:
-            return items
+        if not self._items and patience_s != 0:
+            self._sleep(patience_s)
+        return [self._items.popleft() for _ in range(len(self._items))]
+
+    def _sleep(self, patience_s: float | None) -> None:
+        self._is_asleep = True
+        if not self._items:  # none came before it was known that we sleep
+            with suppress(Empty):
+                self._wakes.get(timeout=patience_s)
+        self._is_asleep = False

@@ -125,6 +125,7 @@ class Loop:
     def start_over(self) -> None:
         """Forget everything and go on as a new worker would: by taking over, from the log, what is unfinished."""
         self._runs.drop_all()
+        self._calls.drop_unsent()
         try:
             self._workers.leave(self.worker_id)
         except StoreUnavailable as error:
@@ -185,6 +186,7 @@ class Loop:
                 case _:
                     assert_never(item)
         self._commit(list(proposals.values()), list(appends.values()), now)
+        self._calls.send()
 
     def _tell(self, saga_id: str, fact: Fact, proposals: dict[str, Proposal], now: datetime) -> None:
         run = self._runs.get(saga_id)

@@ -8,9 +8,8 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from saga_es.core.decide import decide
+from saga_es.core.decide import advance
 from saga_es.core.events import SagaEvent
-from saga_es.core.evolve import fold
 from saga_es.core.facts import CannotGoOn, Fact
 from saga_es.core.state import SagaState
 from saga_es.runtime.handle import Handle
@@ -52,8 +51,7 @@ class Proposal:
         Raises:
             OrderRefused: The saga cannot follow it; nothing was decided.
         """
-        events = decide(self.state, ask.order, now)
-        self.state = fold(self.state, events)
+        events, self.state = advance(self.state, ask.order, now)
         self.asks.append(ask)
         self.events += events
 
@@ -75,12 +73,11 @@ class Proposal:
     def add(self, fact: Fact, now: datetime) -> None:
         """Decide on one more fact, in the light of those before it; what cannot be decided is this saga's end alone."""
         try:
-            events = decide(self.state, fact, now)
-            state = fold(self.state, events)
+            events, state = advance(self.state, fact, now)
         except Exception as error:
             logger.exception("deciding failed", saga_id=self.state.saga_id, fact=repr(fact))
-            events = decide(self.state, CannotGoOn(f"deciding failed: {type(error).__name__}: {error}"), now)
-            state = fold(self.state, events)
+            cannot = CannotGoOn(f"deciding failed: {type(error).__name__}: {error}")
+            events, state = advance(self.state, cannot, now)
         self.state = state
         self.facts.append(fact)
         self.events += events

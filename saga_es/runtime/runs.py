@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from saga_es.core.events import SagaEvent
-from saga_es.core.facts import CannotGoOn, Woken
+from saga_es.core.facts import Woken
 from saga_es.core.state import SagaState
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
-from saga_es.runtime.calls import Calls
+from saga_es.runtime.calls import Calls, cannot_call
 from saga_es.runtime.followers import Followers
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import Begin, Put, Tell
@@ -154,5 +154,4 @@ class Runs:
                 self._calls.perform(state, events)
         except Exception as error:
             logger.exception("performing failed", saga_id=state.saga_id)
-            reason = f"a call could not be made: {type(error).__name__}: {error}"
-            self._put(Tell(state.saga_id, CannotGoOn(reason)))
+            self._put(Tell(state.saga_id, cannot_call(error)))

@@ -83,7 +83,9 @@ _BRACKET_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
 
 
 def is_too_deep(text: bytes) -> bool:
-    """Whether JSON nests deeper than `DEEPEST`; next to free for what has not so many brackets at all."""
+    """Whether JSON nests deeper than `DEEPEST`; next to free for what is short, or has not so many brackets at all."""
+    if len(text) <= 2 * DEEPEST:  # each level takes two characters
+        return False
     if text.count(b"[") + text.count(b"{") <= DEEPEST:
         return False
     depth = 0

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -239,19 +240,25 @@ class _OfWorker(Executor):
         self._world = world
         self._worker = worker
 
-    def perform(self, call: Call, returned: Returned) -> None:
-        """Send the call on its way.
+    def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
+        """Send the calls on their ways, one after the other.
 
         Raises:
-            Crash: The worker died before it was sent.
+            Crash: The worker died before one of them was sent.
         """
-        if self._world.faults.crashes():
-            raise Crash
-        self._world.network.send(call, lambda outcome: self._answer(call, outcome, returned))
+        failed: list[tuple[Call, Exception]] = []
+        for call in calls:
+            if self._world.faults.crashes():
+                raise Crash
+            try:
+                self._world.network.send(call, partial(self._answer, call, returned))
+            except Exception as error:  # noqa: BLE001 (as the executor does)
+                failed.append((call, error))
+        return failed
 
     def close(self) -> None:
         """Nothing is kept."""
 
-    def _answer(self, call: Call, outcome: Outcome, returned: Returned) -> None:
+    def _answer(self, call: Call, returned: Returned, outcome: Outcome) -> None:
         if self._worker.is_alive:
             returned(call, outcome)

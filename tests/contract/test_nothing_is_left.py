@@ -84,7 +84,7 @@ def test_who_waits_for_a_commit_is_told_when_the_engine_stops(store: Store, open
             threads.submit(engine.append, "n-1", NOTE, 0, [NoteWritten("a")]),
             threads.submit(lambda: engine.start(saga).started()),
         ]
-        until(lambda: engine._inbox._queue.qsize() == 3)
+        until(lambda: len(engine._inbox) == 3)
         closing = time.monotonic()
         engine.close(0.1)
         assert all(isinstance(told(future), StoreUnavailable) for future in waiting)
@@ -337,5 +337,5 @@ def test_when_all_sagas_have_ended_an_engine_holds_nothing_of_them(open_engine: 
         until(partial(_is_idle, one))
         loop = one._loop
         assert set(loop._timers._items) <= set(Chore)
-        assert loop._calls._out == loop._calls._children._followed == set()
+        assert len(loop._calls._under_way) == len(loop._calls._children._followed) == 0
         assert len(loop._followers) == 0

@@ -201,4 +201,4 @@ class Slow(Spy):
 
 def gathered(engine: Engine, count: int) -> None:
     """Wait until so many items are in the inbox of an engine that is held up."""
-    until(lambda: engine._inbox._queue.qsize() == count)
+    until(lambda: len(engine._inbox) == count)

@@ -23,7 +23,7 @@ MUTANTS = [
     Mutant(
         "another key after a crash",
         IDS,
-        'return str(uuid5(_NAMESPACE, f"{saga_id}/{step}/{direction}"))',
+        'return _uuid5(f"{saga_id}/{step}/{direction}")',
         "return new_id()",
         (SOME_WAYS,),
     ),
@@ -37,7 +37,7 @@ MUTANTS = [
     Mutant(
         "a caller's key is another saga each time",
         IDS,
-        'return str(uuid5(_NAMESPACE, f"{len(saga)}/{saga}/{key}"))',
+        'return _uuid5(f"{len(saga)}/{saga}/{key}")',
         "return new_id()",
         ("tests/unit/test_ids.py", "tests/contract/test_engine.py"),
     ),
@@ -133,7 +133,7 @@ MUTANTS = [
     Mutant(
         "a call without a time-out",
         CALLS,
-        "        self._timers.set(out, due, Tell(state.saga_id, late))\n",
+        "        self._timers.set((state.saga_id, step, direction), due, Tell(state.saga_id, late))\n",
         "        del due, late\n",
         (CHAOS, "tests/contract/test_engine.py"),
     ),

@@ -68,6 +68,7 @@ class Shell:
         """These events are in the log, and are acted on."""
         self.state = fold(self.state, events)
         self.calls.perform(self.state, events)
+        self.calls.send()
 
     def answers(self, count: int) -> list[tuple[str, int]]:
         """The calls that come back next."""

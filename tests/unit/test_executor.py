@@ -72,7 +72,7 @@ def a_call(callee: Callee, given: Mapping[str, Any] | None = None, timeout_s: fl
 def outcome_of(executor: Executor, callee: Callee, given: Mapping[str, Any] | None = None, **more: float) -> Outcome:
     returned: SimpleQueue[tuple[Call, Outcome]] = SimpleQueue()
     call = a_call(callee, given, **more)
-    executor.perform(call, lambda call, outcome: returned.put((call, outcome)))
+    executor.perform([call], lambda call, outcome: returned.put((call, outcome)))
     told, outcome = returned.get(timeout=PATIENCE_S)
     assert told is call
     with pytest.raises(Empty):
@@ -105,8 +105,9 @@ def test_a_call_that_was_given_up_while_it_waited_for_a_thread_is_never_made(exe
     returned: SimpleQueue[Outcome] = SimpleQueue()
     made: list[str] = []
     for _ in range(2):  # both threads are taken
-        executor.perform(a_call(lambda: gate.wait(PATIENCE_S)), lambda _call, _outcome: None)
-    executor.perform(a_call(lambda: made.append("late"), timeout_s=0.01), lambda _call, outcome: returned.put(outcome))
+        executor.perform([a_call(lambda: gate.wait(PATIENCE_S))], lambda _call, _outcome: None)
+    late = a_call(lambda: made.append("late"), timeout_s=0.01)
+    executor.perform([late], lambda _call, outcome: returned.put(outcome))
     assert not gate.wait(0.05)
     gate.set()
     assert returned.get(timeout=PATIENCE_S) == Unavailable("no thread was free within 0.01 s")
@@ -277,7 +278,7 @@ def test_calls_run_beside_each_other(executor: Executor) -> None:
     together = threading.Barrier(2, timeout=PATIENCE_S)
     returned: SimpleQueue[Outcome] = SimpleQueue()
     for _ in range(2):
-        executor.perform(a_call(lambda: together.wait() * 0), lambda _, outcome: returned.put(outcome))
+        executor.perform([a_call(lambda: together.wait() * 0)], lambda _, outcome: returned.put(outcome))
     assert [returned.get(timeout=PATIENCE_S) for _ in range(2)] == [Completed(0), Completed(0)]
 
 
@@ -395,5 +396,5 @@ def test_a_question_that_cannot_be_asked_is_not_answered(executor: Executor, des
 def probed(executor: Executor, path: str) -> Outcome:
     returned: SimpleQueue[Outcome] = SimpleQueue()
     call = Call("saga-1", "seat", Direction.PROBE, 1, DESK.get(path), "k-1", GIVEN, PATIENCE_S)
-    executor.perform(call, lambda _call, outcome: returned.put(outcome))
+    executor.perform([call], lambda _call, outcome: returned.put(outcome))
     return returned.get(timeout=PATIENCE_S)

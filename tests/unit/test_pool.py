@@ -52,3 +52,31 @@ def test_a_closed_pool_lets_its_threads_end() -> None:
     assert thread.daemon
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_a_piece_that_takes_its_time_holds_up_no_other() -> None:
+    """Work that was submitted together is not done together: another thread goes on with the rest."""
+    told: SimpleQueue[int] = SimpleQueue()
+    pool = Pool(2)
+    gate = threading.Event()
+    pool.submit(lambda: told.put(gate.wait(PATIENCE_S)), *(lambda n=n: told.put(n) for n in range(2, 50)))
+    assert [told.get(timeout=PATIENCE_S) for _ in range(2, 50)] == list(range(2, 50))
+    gate.set()
+    assert told.get(timeout=PATIENCE_S) is True
+    pool.close()
+
+
+def test_no_work_is_lost_between_threads_that_come_and_go() -> None:
+    """Many threads submit while those of the pool fall asleep and wake."""
+    told: SimpleQueue[int] = SimpleQueue()
+    pool = Pool(4)
+
+    def submit() -> None:
+        for _ in range(500):
+            pool.submit(lambda: told.put(1))
+
+    threads = [threading.Thread(target=submit) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    assert sum(told.get(timeout=PATIENCE_S) for _ in range(3000)) == 3000
+    pool.close()
