@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -24,7 +24,9 @@ from sqlalchemy.pool import QueuePool
 
 from saga_es.errors import SettingsError, StoreUnavailable
 
-SQLITE_BUSY_TIMEOUT_MS = 10_000
+LOCK_PATIENCE_S = 10
+"""How long anybody waits for a lock that others hold."""
+
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "postgresql": "postgresql+psycopg",
@@ -51,9 +53,13 @@ class Database:
         self.url = parse_url(url)
         self.kind = self.url.get_backend_name().replace("mariadb", "mysql")
         self.engine = sa.create_engine(self.url, **self._options(pool_size))
-        if self.kind == "sqlite":
-            event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+        event.listen(self.engine, "handle_error", _give_up_connections)
+        match self.kind:
+            case "sqlite":
+                event.listen(self.engine, "connect", _prepare_sqlite)
+                event.listen(self.engine, "begin", _begin_sqlite)
+            case "postgresql":
+                event.listen(self.engine, "connect", _prepare_postgresql)
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
@@ -94,7 +100,9 @@ class Database:
             case "postgresql":
                 return {**options, "pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
             case _:
-                arguments = {"connect_timeout": 5, "charset": "utf8mb4", "init_command": "SET time_zone = '+00:00'"}
+                patience = f"lock_wait_timeout = {LOCK_PATIENCE_S}, innodb_lock_wait_timeout = {LOCK_PATIENCE_S}"
+                order = f"SET time_zone = '+00:00', {patience}"
+                arguments = {"connect_timeout": 5, "charset": "utf8mb4", "init_command": order}
                 return {**options, "pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
 
 
@@ -149,10 +157,32 @@ def _reason(error: SQLAlchemyError) -> str:
     return f"{type(original).__name__}: {str(original).splitlines()[0] if str(original) else 'no reason given'}"
 
 
+READ_ONLY = {"25006", 1290, 1792, 1836}
+"""The codes by which PostgreSQL and MySQL say that nothing can be written here, or through this connection."""
+
+
+def _give_up_connections(context: ExceptionContext) -> None:
+    """Make all connections anew, when one has met a trouble that it would keep when the trouble is over.
+
+    A server that was turned over leaves connections that can only read; so does a disk that could not be written to.
+    """
+    error: Any = context.original_exception
+    codes = {getattr(error, "sqlstate", None), *getattr(error, "args", ())[:1]}
+    is_stale = getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
+    if is_stale or not READ_ONLY.isdisjoint(codes):
+        context.is_disconnect = True
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
+    connection.commit()
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves; the driver's own would come too late to be IMMEDIATE
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_S * 1000}")
     _turn_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -161,7 +191,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _turn_to_wal(cursor: Any) -> None:
     """Turn the file to WAL; of processes that do so at once, SQLite tells some "locked" without waiting."""
-    deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_MS / 1000
+    deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")

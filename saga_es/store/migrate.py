@@ -93,6 +93,7 @@ def check(database: Database) -> None:
 def _turn(connection: Connection) -> Iterator[None]:
     match connection.dialect.name:
         case "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE_S}s'")  # another may be migrating
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             yield
         case "mysql" | "mariadb":

@@ -25,6 +25,9 @@ from tests.torture.reckoning import Found, broken_rules, interruptions, streams_
 STEPS = ("event", "event_details", "venue", "ticket")
 LISTS = {"event": "events", "event-details": "event_details", "venue": "venues", "ticket": "tickets"}
 CLIENTS = 4
+FLAGS = ("--app", "services", "--log-level", "error", "--most-crashes", "1000")
+"""Here all servers go, and no saga is to blame."""
+
 Answers = dict[str, tuple[dict[str, Any], requests.Response]]
 """Of each key, the body and the answer."""
 
@@ -34,7 +37,7 @@ ANSWERED = {200: "COMPLETED", 409: "COMPENSATED"}
 def serve(url: str, port: int) -> None:
     """`saga-es serve`, in a process that has imported it already."""
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-        main(["serve", "--database-url", url, "--port", str(port), "--app", "services", "--log-level", "error"])
+        main(["serve", "--database-url", url, "--port", str(port), *FLAGS])
 
 
 class ServedCampaign:
