@@ -60,6 +60,8 @@ class Database:
                 event.listen(self.engine, "begin", _begin_sqlite)
             case "postgresql":
                 event.listen(self.engine, "connect", _prepare_postgresql)
+            case _:
+                pass
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"

@@ -68,17 +68,15 @@ def locked(url: str) -> Iterator[None]:
 def says(url: str, code: str) -> Iterator[None]:
     """The server refuses every append, with the code of one of its own troubles."""
     if url.startswith("postgresql"):
+        body = f"BEGIN RAISE EXCEPTION 'trouble' USING ERRCODE = '{code}'; END"
         make = [
-            f"CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"RAISE EXCEPTION 'trouble' USING ERRCODE = '{code}'; END $$",
+            f"CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
             "CREATE TRIGGER trouble BEFORE INSERT ON saga_events FOR EACH STATEMENT EXECUTE FUNCTION say()",
         ]
         end = ["DROP TRIGGER trouble ON saga_events", "DROP FUNCTION say()"]
     else:
-        make = [
-            "CREATE TRIGGER trouble BEFORE INSERT ON saga_events FOR EACH ROW "
-            f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = 'trouble'"
-        ]
+        body = f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = 'trouble'"
+        make = [f"CREATE TRIGGER trouble BEFORE INSERT ON saga_events FOR EACH ROW {body}"]
         end = ["DROP TRIGGER trouble"]
     with by_hand(url) as connection:
         for statement in make:
