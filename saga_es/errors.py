@@ -197,3 +197,24 @@ class UnreadableEvent(SagaError):
         super().__init__(f"cannot read an event of type {event_type!r} in category {category!r}: {why}")
         self.category = category
         self.event_type = event_type
+
+
+# ── Seals ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BadKey(SagaError):
+    """A key cannot be used, or made."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"key {path}: {why}")
+        self.path = path
+        self.why = why
+
+
+class BadSeal(SagaError):
+    """A seal is not what was signed."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"seal {path}: {why}")
+        self.path = path
+        self.why = why

@@ -12,6 +12,7 @@ from saga_es.cli.participant import participant
 from saga_es.cli.reading import diff, events, list_, show
 from saga_es.cli.serve import serve
 from saga_es.cli.starting import start
+from saga_es.cli.verify import keygen, seal, verify
 from saga_es.cli.working import recover, worker
 
 
@@ -31,6 +32,6 @@ def main(context: click.Context, /, **flags: str | None) -> None:
     context.obj = {name: value for name, value in flags.items() if value is not None}
 
 
-COMMANDS = (serve, worker, recover, start, list_, show, diff, explain, events, signal, *ORDERS, check, participant, db)
-for command in COMMANDS:
+READING = (list_, show, diff, explain, events, check, verify)
+for command in (serve, worker, recover, start, *READING, signal, *ORDERS, participant, seal, keygen, db):
     main.add_command(command)

@@ -77,6 +77,19 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees one state of the database however long it takes.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        options: dict[str, Any] = {} if self.kind == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        if self.kind == "postgresql":
+            options["postgresql_readonly"] = True
+        with self.reading() as connection:
+            yield connection.execution_options(**options)
+
+    @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises.
 

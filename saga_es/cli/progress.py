@@ -1,0 +1,37 @@
+"""The bar of work that takes long: how far, how fast, how long yet. On stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from saga_es.cli.options import errors
+
+
+class RateColumn(ProgressColumn):
+    """So many a second.
+
+    Args:
+        what: Of what.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+
+    def render(self, task: Task) -> Text:
+        """The present rate."""
+        rate = task.finished_speed or task.speed
+        return Text(f"{rate:,.0f} {self._what}/s" if rate else "")
+
+
+@contextmanager
+def advancing(title: str, what: str, total: int) -> Iterator[Callable[[int], object]]:
+    """A bar that advances by as many as it is told of."""
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), RateColumn(what), TimeRemainingColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda more: progress.advance(task, more)

@@ -1,0 +1,99 @@
+"""Verifying the log: every stream whole, every saga sound, and nothing of a seal lost. Memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy.engine import Connection
+
+from saga_es.core.events import SagaStarted
+from saga_es.core.invariants import violations
+from saga_es.errors import UnreadableEvent
+from saga_es.store.codec import SAGA
+from saga_es.store.integrity import Broken, broken
+from saga_es.store.log import Entry
+from saga_es.store.sagas import Sagas
+from saga_es.store.seal import Seal, unlike
+from saga_es.store.streams import archived, ends_of, hashes_at, streams
+
+HEADS_AT_ONCE = 500
+
+Told = Callable[[int], object]
+"""Told how many more have been looked at: events, or sealed streams."""
+
+T = TypeVar("T")
+
+
+def verify_streams(connection: Connection, sagas: Sagas, told: Told, stream_id: str | None = None) -> Iterator[Broken]:
+    """The rules that streams break: versions without gaps, positions that grow, the chain, and the sagas' own rules.
+
+    Args:
+        connection: A snapshot.
+        sagas: To read events and plans with.
+        told: Told of each stream's events.
+        stream_id: This stream alone.
+
+    Raises:
+        StoreUnavailable: The database did not answer.
+    """
+    gone = archived(connection)
+    for found, entries in streams(connection, stream_id):
+        yield from broken(found, entries, gone.get(found))
+        if entries[0].category == SAGA and [entry.version for entry in entries] == list(range(1, len(entries) + 1)):
+            yield from _unsound(sagas, found, entries)
+        told(len(entries))
+
+
+def _unsound(sagas: Sagas, saga_id: str, entries: Sequence[Entry]) -> Iterator[Broken]:
+    """The rules of sagas that a stream breaks."""
+    events = []
+    for entry in entries:
+        try:
+            events.append((entry.version, sagas.log.decode(entry).event))
+        except UnreadableEvent as error:
+            yield Broken(saga_id, entry.version, str(error))
+            return
+    _, first = events[0]
+    if not isinstance(first, SagaStarted):
+        yield Broken(saga_id, 1, f"a saga begins with SagaStarted, not with {type(first).__name__}")
+        return
+    try:
+        plan = sagas.plan(first.plan_id)
+    except UnreadableEvent as error:
+        yield Broken(saga_id, 1, str(error))
+        return
+    for violation in violations(saga_id, plan, events):
+        yield Broken(saga_id, violation.version, violation.rule)
+
+
+def verify_seal(connection: Connection, seal: Seal, told: Told) -> Iterator[Broken]:
+    """What became of the streams that were sealed and should not have; that they have gone on is fine.
+
+    Args:
+        connection: A snapshot; the chains in it are verified apart.
+        seal: What was sealed.
+        told: Told of sealed streams.
+
+    Raises:
+        BadSeal: A line of it is no stream.
+        StoreUnavailable: The database did not answer.
+    """
+    for some in _some(seal.heads(), HEADS_AT_ONCE):
+        sealed = dict(some)
+        there = hashes_at(connection, {stream_id: head.version for stream_id, head in sealed.items()})
+        lost = [stream_id for stream_id in sealed if stream_id not in there]
+        gone = archived(connection, lost) if lost else {}
+        ends = ends_of(connection, lost) if lost else {}
+        for stream_id, head in sealed.items():
+            rule = unlike(head, there.get(stream_id), ends.get(stream_id, 0), gone.get(stream_id))
+            if rule is not None:
+                yield Broken(stream_id, head.version, rule)
+        told(len(sealed))
+
+
+def _some(things: Iterable[T], at_once: int) -> Iterator[list[T]]:
+    rest = iter(things)
+    while found := list(islice(rest, at_once)):
+        yield found

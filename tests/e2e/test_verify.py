@@ -1,0 +1,127 @@
+"""`saga-es verify`, `seal` and `keygen`: what they print, what they write, and how they exit."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from saga_es import Saga, open_engine
+from tests.e2e.conftest import run_cli
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A database with three sagas, a pair of keys, and a seal."""
+
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"sqlite:///{self.folder / 'shop.sqlite'}"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on that database."""
+        return run_cli(*arguments, settings={"SAGA_ES_DATABASE_URL": self.url})
+
+    def verify(self, *more: str) -> subprocess.CompletedProcess[str]:
+        """Verify the log against the seal."""
+        seal, key = str(self.folder / "seal.ndjson"), str(self.folder / "key.pub")
+        return self.run("verify", "--against", seal, "--public-key", key, *more)
+
+    def tamper(self, *statements: str) -> None:
+        """Change the database as somebody could who may drop triggers."""
+        connection = sqlite3.connect(self.folder / "shop.sqlite")
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Sealed:
+    """Sealed by the commands themselves."""
+    order = Saga("order")
+    order.step(compensation=None)(shipment)
+    made = Sealed(tmp_path)
+    with open_engine(made.url, order) as engine:
+        for number in (1, 2, 3):
+            engine.start(order, {}, saga_id=f"order-{number}").result(20)
+    key = str(tmp_path / "key")
+    assert run_cli("keygen", key).returncode == 0
+    sealing = made.run("seal", str(tmp_path / "seal.ndjson"), "--key", key)
+    assert sealing.returncode == 0, sealing.stderr
+    assert "Sealed 4 streams" in sealing.stderr
+    return made
+
+
+def shipment() -> None:
+    """Nothing to do."""
+
+
+def test_a_log_that_is_whole_verifies(shop: Sealed) -> None:
+    """Exit 0, nothing on stdout; as JSON the numbers."""
+    plain = shop.verify()
+    assert (plain.returncode, plain.stdout) == (0, "")
+    assert "13 events, 4 sealed streams: all is whole." in plain.stderr
+    machine = shop.run("verify", "--json")
+    assert machine.returncode == 0
+    assert json.loads(machine.stdout) == {"events": 13, "sealed": None, "found": 0, "differences": []}
+
+
+def test_the_seal_is_lines_that_anybody_can_read(shop: Sealed) -> None:
+    """A heading, the streams, and the signature; nobody but its owner can read the private key."""
+    heading, *streams, closing = map(json.loads, (shop.folder / "seal.ndjson").read_text().splitlines())
+    assert heading["saga_es_seal"] == 1
+    assert [(stream_id, version) for stream_id, version, _ in streams][:3] == [(f"order-{n}", 4) for n in (1, 2, 3)]
+    assert closing["streams"] == len(streams) == 4
+    assert (shop.folder / "key").stat().st_mode & 0o777 == 0o600
+    assert not (shop.folder / "seal.ndjson.part").exists()
+
+
+def test_what_was_changed_is_printed_and_the_exit_code_is_7(shop: Sealed) -> None:
+    """An edited event, and a stream that is gone: one line each on stdout, the count on stderr; as JSON, too."""
+    shop.tamper(
+        "UPDATE saga_events SET data = '{}' WHERE stream_id = 'order-1' AND version = 3",
+        "DELETE FROM saga_events WHERE stream_id = 'order-2'",
+    )
+    plain = shop.verify()
+    assert plain.returncode == 7
+    assert "stream order-1 at version 3: its hash is not that of the event" in plain.stdout
+    assert "stream order-2 at version 4: it was sealed, and is gone" in plain.stdout
+    machine = shop.verify("--json")
+    assert machine.returncode == 7
+    told = json.loads(machine.stdout)
+    assert told["found"] == len(told["differences"]) == len(plain.stdout.splitlines())
+    assert {"stream_id": "order-2", "version": 4, "rule": "it was sealed, and is gone"} in told["differences"]
+    one = shop.run("verify", "--stream", "order-3")
+    assert (one.returncode, one.stdout) == (0, "")
+
+
+def test_a_seal_that_was_changed_is_a_difference(shop: Sealed) -> None:
+    """Also where the log is whole: then somebody wants it to seem otherwise, or has had his hands on both."""
+    path = shop.folder / "seal.ndjson"
+    path.write_text(path.read_text().replace('"order-1",4', '"order-1",3'))
+    found = shop.verify()
+    assert found.returncode == 7
+    assert "its lines are not those that were signed" in found.stdout
+
+
+def test_wrong_use_is_told(shop: Sealed) -> None:
+    """A seal without a key, a stream that is not there, a public key to sign with, a key that is there already."""
+    seal, key = str(shop.folder / "seal.ndjson"), str(shop.folder / "key")
+    lonely = shop.run("verify", "--against", seal)
+    assert (lonely.returncode, "--public-key" in lonely.stderr) == (2, True)
+    assert shop.run("verify", "--stream", "nobody").returncode == 3
+    wrong = shop.run("seal", str(shop.folder / "new"), "--key", key + ".pub")
+    assert (wrong.returncode, "key" in wrong.stderr) == (1, True)
+    assert not list(shop.folder.glob("new*"))
+    again = run_cli("keygen", key)
+    assert (again.returncode, "is there already" in again.stderr) == (1, True)
