@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from saga_es.runtime.client import Client
 from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
+from saga_es.runtime.following import Following
 from saga_es.runtime.orders import Orders
 from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport
 from saga_es.settings import Settings, project_folder
@@ -28,11 +30,12 @@ from saga_es.store import migrate
 from saga_es.store.bells import Bells
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
+from saga_es.store.following import Follower
 from saga_es.store.log import Log
 from saga_es.store.saga_view import saga_view
 from saga_es.store.sagas import Sagas
 from saga_es.store.tags import tag_view
-from saga_es.store.views import Views
+from saga_es.store.views import Projection, Views
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 
@@ -52,7 +55,7 @@ class Node:
         self.settings = settings
         self.app = app
         self.database = Database(settings.database_url)
-        self.log = Log(self.database, Codec(app.events, settings.payload_limit, app.upcasters))
+        self.log = Log(self.database, Codec(app.events, settings.payload_limit))
         self.views = Views([saga_view, tag_view, *app.views])
         self.sagas = Sagas(self.log)
         self.writer = Writer(self.database, self.log, self.views)
@@ -71,6 +74,7 @@ class Node:
             recovers=recovers,
             most_crashes=settings.most_crashes,
         )
+        self.following = Following(Follower(self.database, self.log, view) for view in self.views if view.follows)
 
     def answer_calls_with(self, application: WsgiApp) -> None:
         """Send the calls to participants that live in this process through this application."""
@@ -95,12 +99,14 @@ class Node:
             return 0, {"error": str(error)}
 
     def open(self) -> None:
-        """Migrate, then run the engine, which first takes over what was interrupted."""
+        """Migrate, then run the engine, which first takes over what was interrupted, and the views that follow."""
         migrate.upgrade(self.database, self.log, self.views)
         self.engine.open()
+        self.following.open()
 
     def close(self) -> None:
-        """Stop the engine, give up the connections."""
+        """Stop the engine and the views that follow, give up the connections."""
+        self.following.close()
         self.engine.close(self.settings.grace_s)
         self.database.close()
 
@@ -111,21 +117,28 @@ class Node:
 
 
 @contextmanager
-def open_engine(database_url: str, *sagas: Saga, **settings: Any) -> Iterator[Engine]:
+def open_engine(
+    database_url: str,
+    *sagas: Saga,
+    views: Sequence[Projection] = (),
+    events: Mapping[str, Sequence[type[Any]]] = MappingProxyType({}),
+    **settings: Any,
+) -> Iterator[Engine]:
     """An engine of these sagas on this database, migrated and running; closed when the block ends.
 
     Args:
         database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
         sagas: The definitions.
+        views: Views of the log (see `saga_es.views`), kept beside the built-in ones.
+        events: The event classes of each category of one's own that is appended to, or read by a view.
         settings: Any of `Settings`, by name.
 
     Raises:
         SettingsError: A setting is wrong.
         StoreUnavailable: The database did not answer.
     """
-    node = Node(
-        Settings.load({"database_url": database_url, **settings}), App(name="saga_es", version="0", sagas=sagas)
-    )
+    app = App(name="saga_es", version="0", sagas=sagas, views=views, events=events)
+    node = Node(Settings.load({"database_url": database_url, **settings}), app)
     node.open()
     try:
         yield node.engine

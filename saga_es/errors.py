@@ -72,35 +72,6 @@ class NotFound(SagaError):
         self.saga_id = saga_id
 
 
-class SagaArchived(SagaError):
-    """The saga ran, has ended, and was taken out of the log since."""
-
-    def __init__(self, saga_id: str, archive: str) -> None:
-        super().__init__(
-            f"saga {saga_id} has ended and is archived in {archive}; `saga-es import {archive}` brings it back"
-        )
-        self.saga_id = saga_id
-        self.archive = archive
-
-
-class BadBundle(SagaError):
-    """A file that is no bundle of events, or not whole, or changed."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path}: {why}")
-        self.path = path
-        self.why = why
-
-
-class ImportRefused(SagaError):
-    """What a bundle holds does not go into this log."""
-
-    def __init__(self, stream_id: str, why: str) -> None:
-        super().__init__(f"{stream_id} is not imported: {why}")
-        self.stream_id = stream_id
-        self.why = why
-
-
 class NoSuchVersion(SagaError):
     """The saga has not come so far."""
 
@@ -201,6 +172,30 @@ class PayloadUnencodable(SagaError):
     """A value cannot be written as JSON; nothing was appended."""
 
 
+class ProjectionFailed(SagaError):
+    """The function of a view failed on an event, or the database does not take what it made of it.
+
+    Attributes:
+        position: Where the event stands in the log; None when it does not stand there yet.
+    """
+
+    def __init__(
+        self, view: str, stream_id: str, version: int, event_type: str, why: str, position: int | None = None
+    ) -> None:
+        where = f"{stream_id}@{version}" if position is None else f"{stream_id}@{version}, position {position}"
+        super().__init__(f"the view {view!r} failed on the event {event_type} ({where}): {why}")
+        self.view = view
+        self.stream_id = stream_id
+        self.version = version
+        self.event_type = event_type
+        self.why = why
+        self.position = position
+
+    def named(self, view: str, position: int) -> ProjectionFailed:
+        """The same, of a view of that name and an event at that position."""
+        return ProjectionFailed(view, self.stream_id, self.version, self.event_type, self.why, position)
+
+
 # ── What the database can do to us ───────────────────────────────────────────────────────────────────────
 
 
@@ -226,7 +221,6 @@ class UnreadableEvent(SagaError):
         super().__init__(f"cannot read an event of type {event_type!r} in category {category!r}: {why}")
         self.category = category
         self.event_type = event_type
-        self.why = why
 
 
 # ── Seals ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,10 +21,12 @@ from saga_es.store.bells import Bells
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Draft, Log
+from saga_es.store.rebuild import Rebuilding, rebuild
 from saga_es.store.saga_view import saga_view
 from saga_es.store.sagas import Sagas
 from saga_es.store.tags import tag_view
-from saga_es.store.views import Views
+from saga_es.store.turn import turn
+from saga_es.store.views import Projection, Views
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 from tests.databases import KINDS, fresh_database
@@ -84,6 +86,11 @@ class Store:
         log = Log(database, codec)
         views = Views([saga_view, tag_view])
         return cls(database, codec, log, views, Writer(database, log, views), Workers(database), Sagas(log))
+
+    def make(self, *views: Projection) -> Rebuilding:
+        """Make views of the log as it is."""
+        with turn(self.database) as connection:
+            return rebuild(connection, self.database, self.log, views)
 
     def write(self, *drafts: Draft) -> list[Any]:
         """Write drafts as one batch; their receipts."""

@@ -320,12 +320,13 @@ def _make_mysql_trigger(bind: Connection, name: str, rule: tuple[str, str, str, 
         return
     change, table, words, case = rule
     signal = "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062"  # a conflict, and not a database that is out of order
-    op.execute(
-        f"""
-        CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH ROW
-        IF {case.format(s="", new="NEW", old="OLD")} THEN {signal}, MESSAGE_TEXT = '{words}'; END IF
-        """
-    )
+    refusal = f"IF {case} THEN {signal}, MESSAGE_TEXT = '{words}'; END IF"
+    if case == IS_ARCHIVED:
+        # What a trigger reads is locked until the transaction ends, also where there is nothing: the log itself may be
+        # read only for a stream that was archived, or nobody could append beside a transaction that stays open.
+        refusal = f"IF {IS_TAKEN} THEN {refusal}; END IF"
+    refusal = refusal.format(s="", new="NEW", old="OLD")
+    op.execute(f"CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH ROW {refusal}")
 
 
 def _downgrade_triggers(bind: Connection) -> None:

@@ -103,6 +103,18 @@ class Database:
         with _translated(), writer.begin() as connection:
             yield connection
 
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """A connection of one's own, in no transaction; what was set or locked on it ends with the block.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        with _translated(), self.engine.connect() as connection:
+            connection.detach()
+            connection.execution_options(saga_es_writing=True)
+            yield connection
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -146,15 +158,15 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sa.exc.TimeoutError) as error:
-        if _is_about_values(error):
+        if is_about_values(error):
             raise
-        raise StoreUnavailable(f"the database did not do as asked: {_reason(error)}") from error
+        raise StoreUnavailable(f"the database did not do as asked: {reason(error)}") from error
 
 
 MYSQL_SYNTAX_ERROR = 1064
 
 
-def _is_about_values(error: SQLAlchemyError) -> bool:
+def is_about_values(error: SQLAlchemyError) -> bool:
     """Whether what was asked is at fault, and not the database: asking again would never help."""
     if isinstance(error, (IntegrityError, DataError)):
         return True
@@ -166,7 +178,7 @@ def _is_about_values(error: SQLAlchemyError) -> bool:
     return isinstance(error, ProgrammingError) and (is_spoilt or is_unsent)
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def reason(error: Exception) -> str:
     """The driver's own first line, without our statement and its parameters."""
     original = getattr(error, "orig", None) or error
     return f"{type(original).__name__}: {str(original).splitlines()[0] if str(original) else 'no reason given'}"

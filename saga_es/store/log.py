@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -13,18 +12,20 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from saga_es.errors import BadStreamId, NothingToAppend, UnreadableEvent
+from saga_es.errors import BadStreamId, NothingToAppend
 from saga_es.store.chain import Head, chain
-from saga_es.store.codec import Codec
+from saga_es.store.codec import SCHEMA, Codec
 from saga_es.store.database import Database
 from saga_es.store.heads import Heads
-from saga_es.store.tables import saga_archives, saga_events
+from saga_es.store.tables import saga_events
 
 STREAM_ID_LIMIT = 64
-FOLLOW_EVERY_S = 0.25
-FOLLOW_BACK = 2000
 STREAMS_AT_ONCE = 500
 """Streams one query reads: databases take only so many parameters."""
+
+ROWS_AT_ONCE = 250
+MOST_BYTES = 16_777_216
+"""What is read of the log at once, beside one event that is larger."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -49,13 +50,6 @@ class Entry(msgspec.Struct, frozen=True):
     recorded_at: datetime
     schema: int
     hash: str
-
-
-class Unreadable(msgspec.Struct, frozen=True):
-    """An entry that this version cannot decode, and why."""
-
-    entry: Entry
-    why: str
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -85,7 +79,6 @@ class Draft(msgspec.Struct, frozen=True):
 
 _INSERT = sa.insert(saga_events)
 _SELECT = sa.select(*saga_events.c)
-_ARCHIVE = sa.select(saga_archives.c.archive).where(saga_archives.c.stream_id == sa.bindparam("stream_id"))
 _HASH = sa.select(saga_events.c.hash).where(
     saga_events.c.stream_id == sa.bindparam("stream_id"), saga_events.c.version == sa.bindparam("version")
 )
@@ -114,7 +107,6 @@ class Log:
         check_stream_id(draft.stream_id)
         if not draft.events:
             raise NothingToAppend(draft.stream_id)
-        schema = self._codec.schema(draft.category)
         return [
             {
                 "stream_id": draft.stream_id,
@@ -123,7 +115,7 @@ class Log:
                 "type": type(event).__name__,
                 "data": self._codec.encode(event),
                 "recorded_at": draft.recorded_at,
-                "schema": schema,
+                "schema": SCHEMA,
             }
             for version, event in enumerate(draft.events, draft.expected_version + 1)
         ]
@@ -175,48 +167,6 @@ class Log:
                 if versions[stream_id] == version:
                     heads[stream_id] = Head(version, hash_)
         return heads
-
-    def put(self, connection: Connection, entries: Sequence[Entry], *, anew: bool = False) -> None:
-        """Put entries into the log as they are, in the transaction of the connection.
-
-        Args:
-            connection: In a transaction.
-            entries: In the order in which the database is to take them.
-            anew: At new positions, not at their own.
-
-        Raises:
-            sqlalchemy.exc.IntegrityError: A place is taken.
-        """
-        rows = [
-            {
-                "stream_id": entry.stream_id,
-                "category": entry.category,
-                "version": entry.version,
-                "type": entry.type,
-                "data": entry.text,
-                "recorded_at": entry.recorded_at,
-                "schema": entry.schema,
-                "hash": entry.hash,
-                **({} if anew else {"position": entry.position}),
-            }
-            for entry in entries
-        ]
-        connection.execute(_INSERT, rows)
-
-    def hashes_of(self, connection: Connection, stream_ids: Sequence[str]) -> dict[str, set[str]]:
-        """The hashes of all events of some streams; nothing of those that do not exist."""
-        hashes: dict[str, set[str]] = defaultdict(set)
-        query = sa.select(saga_events.c.stream_id, saga_events.c.hash).where(saga_events.c.stream_id.in_(stream_ids))
-        for stream_id, hash_ in connection.execute(query):
-            hashes[stream_id].add(hash_)
-        return dict(hashes)
-
-    def archive_of(self, stream_id: str) -> str | None:
-        """The name of the archive that a stream is in; None when it is in none."""
-        if not _is_possible(stream_id):
-            return None
-        with self._database.reading() as connection:
-            return connection.scalar(_ARCHIVE, {"stream_id": stream_id})
 
     def version(self, connection: Connection, stream_id: str) -> int:
         """The stream's version: 0 when it does not exist."""
@@ -302,41 +252,26 @@ class Log:
                 return
             after_position = entries[-1].position
 
-    def follow(self, stream_id: str | None = None, every_s: float = FOLLOW_EVERY_S) -> Iterator[Entry]:
-        """Rows from the first on, and then new ones as they come, for ever.
+    def after(self, connection: Connection, position: int, limit: int, most_bytes: int = MOST_BYTES) -> list[Entry]:
+        """Rows behind a position, in the order of positions, as a connection sees them.
 
-        PostgreSQL and MySQL hand out positions before they commit, so a row may appear behind one that was
-        read already: the last `FOLLOW_BACK` positions are looked at again each time, and none is skipped.
+        Args:
+            connection: To read with.
+            position: Exclusive.
+            limit: Rows at most, and at least one.
+            most_bytes: Characters of JSON after which no more rows are read: memory stays flat whatever they hold.
         """
-        seen: deque[int] = deque(maxlen=FOLLOW_BACK)
-        while True:
-            known = frozenset(seen)
-            for entry in self.walk(stream_id, max(seen, default=0) - FOLLOW_BACK):
-                if entry.position not in known:
-                    seen.append(entry.position)
-                    yield entry
-            time.sleep(every_s)
-
-    def category(self, connection: Connection, category: str, chunk: int = 1000) -> Iterator[list[Recorded]]:
-        """All events of a category in the order of positions, in chunks."""
-        position = 0
-        while True:
-            query = _SELECT.where(saga_events.c.category == category, saga_events.c.position > position)
-            rows = connection.execute(query.order_by(saga_events.c.position).limit(chunk)).all()
-            if not rows:
-                return
-            yield [self.decode(_entry(row)) for row in rows]
-            position = rows[-1].position
-
-    def told(self, entries: Iterable[Entry]) -> list[Recorded | Unreadable]:
-        """The entries, each decoded if it can be: for who reads on where one cannot."""
-        told: list[Recorded | Unreadable] = []
-        for entry in entries:
-            try:
-                told.append(self.decode(entry))
-            except UnreadableEvent as error:
-                told.append(Unreadable(entry, error.why))
-        return told
+        query = _SELECT.where(saga_events.c.position > position).order_by(saga_events.c.position).limit(limit)
+        entries: list[Entry] = []
+        size = 0
+        with connection.execute(query, execution_options={"stream_results": True}) as rows:
+            for part in rows.partitions(ROWS_AT_ONCE):
+                found = [_entry(row) for row in part]
+                entries += found
+                size += sum(len(entry.text) for entry in found)
+                if size > most_bytes:
+                    break
+        return entries
 
     def decode(self, entry: Entry) -> Recorded:
         """The entry with its event decoded.
@@ -344,7 +279,7 @@ class Log:
         Raises:
             UnreadableEvent: It cannot be.
         """
-        event = self._codec.decode(entry.category, entry.type, entry.text, entry.schema)
+        event = self._codec.decode(entry.category, entry.type, entry.text)
         return Recorded(entry.stream_id, entry.category, entry.version, event, entry.recorded_at)
 
 

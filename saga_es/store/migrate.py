@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from saga_es.errors import NotMigrated, StoreUnavailable
+from saga_es.errors import NotMigrated
 from saga_es.store.database import Database
 from saga_es.store.log import Log
-from saga_es.store.views import Views
+from saga_es.store.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
+from saga_es.store.turn import turn
+from saga_es.store.views import Projection, Views
+
+logger = structlog.get_logger("saga_es")
 
 VERSION_TABLE = "saga_alembic_version"
 """Apart from the application's own `alembic_version`: both may live in one database."""
-
-LOCK_PATIENCE_S = 60
-_LOCK = 5_347_261
-"""Any number, the same in all our processes: the name of the lock under which one of them migrates."""
 
 
 def _location() -> Path:
@@ -69,12 +68,39 @@ def found(database: Database) -> str | None:
 def upgrade(database: Database, log: Log, views: Views) -> list[str]:
     """Bring the database to this version; the names of the view tables that had to be made.
 
-    Of processes that start at once, one migrates and the others wait for it.
+    Of processes that start at once, one migrates and the others wait for it. A following view that is missing is made
+    empty, and fills as it follows.
+
+    Raises:
+        ProjectionFailed: A view that had to be made failed on an event.
+        StoreUnavailable: The database did not answer.
     """
-    with database.writing() as connection, _turn(connection):
-        is_new = current(connection) is None  # then views that are there are of a log that is gone
-        command.upgrade(config(connection), "head")
-        return views.create(connection, log, anew=is_new)
+    with turn(database) as connection:
+        with connection.begin():
+            is_new = current(connection) is None
+            for view in views if is_new else ():  # what is there is of a log that is gone
+                view.table.drop(connection, checkfirst=True)
+            command.upgrade(config(connection), "head")
+            settle_swaps(connection)
+            missing = not_as_written(connection, views)
+            made = [view for view in missing if is_new or _is_to_begin(view, connection)]
+            create(connection, made)
+        changed = [view for view in missing if view not in made]
+        if changed:
+            _check(rebuild(connection, database, log, changed))
+        return [view.name for view in missing]
+
+
+def _is_to_begin(view: Projection, connection: Connection) -> bool:
+    return view.follows and not sa.inspect(connection).has_table(view.name)
+
+
+def _check(rebuilding: Rebuilding) -> None:
+    for view, failed in ((rebuilt.view, rebuilt.failed) for rebuilt in rebuilding.views):
+        if failed is not None and not view.follows:
+            raise failed
+        if failed is not None:  # it stops itself, and nobody else
+            logger.error("a view could not be made anew", view=view.name, reason=str(failed))
 
 
 def check(database: Database) -> None:
@@ -87,25 +113,3 @@ def check(database: Database) -> None:
     at = found(database)
     if at != head():
         raise NotMigrated(at, head())
-
-
-@contextmanager
-def _turn(connection: Connection) -> Iterator[None]:
-    match connection.dialect.name:
-        case "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE_S}s'")  # another may be migrating
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            yield
-        case "mysql" | "mariadb":
-            # DDL commits here, so a lock of the transaction would be gone at once: this one is the connection's.
-            name = f"saga_es_{_LOCK}"
-            if connection.scalar(sa.select(sa.func.get_lock(name, LOCK_PATIENCE_S))) != 1:
-                raise StoreUnavailable(
-                    f"another process has been migrating for {LOCK_PATIENCE_S} s; try again when it is done"
-                )
-            try:
-                yield
-            finally:
-                connection.execute(sa.select(sa.func.release_lock(name)))
-        case _:  # SQLite: BEGIN IMMEDIATE is the lock
-            yield

@@ -1,11 +1,14 @@
-"""Views: tables that are a fold of the log, kept in the transaction that appends, and rebuilt from it at will.
+"""Views: tables that are a fold of the log, and can be made from it again at will.
 
-There are two kinds, and both are written as a table and a function of a recorded event. The function sees the event
-alone: no database, no clock. So the table can always be made again.
+There are three kinds, and each is written as a table and a function of a recorded event. The function sees the event
+alone: no database, no clock. So the table can always be made again, and comes out the same.
 
-- `View`: one row per stream of one category. The function says which columns the event sets. The event at version 1
-  makes the row, later ones change it, and `None` removes it.
+- `View`: one row per stream. The function says which columns the event sets. The event at version 1 makes the row,
+  later ones change it, and `None` removes it.
 - `Additions`: rows that are only ever added. The function says which rows the event adds; most add none.
+- `Tally`: sums under any key. The function says what the event adds to which of them.
+
+A view is kept in the transaction that appends, or follows the log with a checkpoint of its own.
 """
 
 from __future__ import annotations
@@ -13,32 +16,49 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection
-from sqlalchemy.engine.reflection import Inspector
 
-from saga_es.store.log import Log, Recorded, by_stream
+from saga_es.errors import DefinitionError, ProjectionFailed
+from saga_es.store.log import Recorded, by_stream
+from saga_es.store.statements import adding, deletion, update, upsert
 
 Change = Mapping[str, Any] | None
 """Columns to set; empty: this event does not matter here; None: the row goes."""
 
+Write = tuple[sa.Executable, list[dict[str, Any]]]
+"""A statement, and the rows it is to be executed with."""
+
+LONGEST_NAME = 40
+"""Characters of a view's name: while it is made anew, its tables and indexes bear longer ones."""
+
 
 @dataclass(frozen=True)
 class Projection(ABC):
-    """A table that is made from the events of one category, and can be made again.
+    """A table that is made from the events of some categories, and can be made again.
 
     Attributes:
-        table: Where it is kept. It has a primary key.
-        category: Whose events it is made from.
+        table: Where it is kept. It has a primary key, and no foreign keys.
+        category: Whose events it is made from: one category, or several.
+        follows: Whether it follows the log in transactions of its own, a moment behind. If not, it is kept in the
+            transaction that appends: whoever reads it sees all that is in the log, and its failing fails the append.
     """
 
     table: sa.Table
-    category: str
+    category: str | Sequence[str]
+    follows: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not list(self.table.primary_key.columns):
+            raise DefinitionError(f"the table of the view {self.name!r} has no primary key; a view needs one")
+        if self.table.foreign_keys:
+            raise DefinitionError(
+                f"the table of the view {self.name!r} has foreign keys; a view is made anew in a table that takes its "
+                "place, and nothing can refer to it or be referred to"
+            )
 
     @property
     def name(self) -> str:
@@ -46,24 +66,39 @@ class Projection(ABC):
         return self.table.name
 
     @property
-    def tables(self) -> tuple[sa.Table, ...]:
-        """All that it is kept in."""
-        return (self.table,)
+    def categories(self) -> tuple[str, ...]:
+        """Whose events it is made from."""
+        return (self.category,) if isinstance(self.category, str) else tuple(self.category)
 
     def create(self, connection: Connection) -> None:
-        """Make its tables, empty; what stood there before is gone."""
-        for table in self.tables:
-            table.drop(connection, checkfirst=True)
-            table.create(connection)
+        """Make its table, empty; what stood there before is gone."""
+        self.table.drop(connection, checkfirst=True)
+        self.table.create(connection)
+
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
+        """Bring it up to date with further events of its categories, in the transaction of the connection.
+
+        Raises:
+            ProjectionFailed: Its function failed on an event; nothing was written.
+        """
+        for statement, rows in self.writes(events, connection.dialect.name):
+            connection.execute(statement, rows)
 
     @abstractmethod
-    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Bring it up to date with further events of its category, in the transaction that appends them."""
+    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+        """What brings it up to date with further events, in the order of the log; pure.
+
+        Raises:
+            ProjectionFailed: Its function failed on an event.
+        """
+
+    def _failed_on(self, event: Recorded, error: Exception) -> ProjectionFailed:
+        return ProjectionFailed(self.name, event.stream_id, event.version, type(event.event).__name__, repr(error))
 
 
 @dataclass(frozen=True)
 class View(Projection):
-    """One row per stream of a category.
+    """One row per stream.
 
     Attributes:
         table: Its primary key is one text column that holds the stream id.
@@ -72,6 +107,11 @@ class View(Projection):
 
     change: Callable[[Recorded], Change]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.table.primary_key.columns) != 1:
+            raise DefinitionError(f"the key of the view {self.name!r} is to be one column, which holds the stream id")
+
     @property
     def key(self) -> sa.Column[str]:
         """The column that holds the stream id."""
@@ -79,17 +119,24 @@ class View(Projection):
         return column
 
     def fold(self, events: Iterable[Recorded]) -> Change:
-        """What the events of one stream, in order, set all together; a row once removed stays so."""
+        """What the events of one stream, in order, set all together; a row once removed stays so.
+
+        Raises:
+            ProjectionFailed: The function failed on an event.
+        """
         row: dict[str, Any] = {}
         for event in events:
-            change = self.change(event)
-            if change is None:
-                return None
-            row |= change
+            try:
+                change = self.change(event)
+                if change is None:
+                    return None
+                row |= change
+            except Exception as error:
+                raise self._failed_on(event, error) from error
         return row
 
-    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Touch each stream's row once, however many of its events there are."""
+    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+        """Each stream's row is touched once, however many of its events there are."""
         key = self.key.name
         inserts: list[dict[str, Any]] = []
         updates: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
@@ -103,12 +150,11 @@ class View(Projection):
                 deletes.append({"this_row": stream_id})
             elif row:
                 updates[tuple(sorted(row))].append({"this_row": stream_id, **row})
-        if inserts:
-            connection.execute(_upsert(self.table, connection.dialect.name), inserts)
-        for columns, rows in updates.items():
-            connection.execute(_update(self.table, columns), rows)
-        if deletes:
-            connection.execute(_delete(self.table), deletes)
+        return [
+            *([(upsert(self.table, dialect), inserts)] if inserts else []),
+            *((update(self.table, columns), rows) for columns, rows in updates.items()),
+            *([(deletion(self.table), deletes)] if deletes else []),
+        ]
 
 
 @dataclass(frozen=True)
@@ -121,98 +167,109 @@ class Additions(Projection):
 
     rows: Callable[[Recorded], Iterable[Mapping[str, Any]]]
 
-    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
+    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
         """Add the rows; events that add none cost no statement."""
-        added = [row for event in events for row in self.rows(event)]
-        if added:
-            connection.execute(_upsert(self.table, connection.dialect.name), added)
+        added: list[dict[str, Any]] = []
+        for event in events:
+            try:
+                added += [dict(row) for row in self.rows(event)]
+            except Exception as error:
+                raise self._failed_on(event, error) from error
+        return [(upsert(self.table, dialect), added)] if added else []
+
+
+@dataclass(frozen=True)
+class Tally(Projection):
+    """Sums, each row under a key of any kind: a day, a name, both.
+
+    Attributes:
+        table: All columns that are not of the primary key are whole numbers, which add up to the same in any order.
+        counts: What an event adds: for each row that it adds to, the key's columns and some of the others; pure.
+    """
+
+    counts: Callable[[Recorded], Iterable[Mapping[str, Any]]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self._sums:
+            raise DefinitionError(f"the tally {self.name!r} has only a key; it needs a column to sum up in")
+        inexact = [column.name for column in self._sums if not isinstance(column.type, sa.Integer)]
+        if inexact:
+            raise DefinitionError(
+                f"the tally {self.name!r} sums up in {', '.join(inexact)}, of another type than sa.Integer or "
+                "sa.BigInteger; fractions do not add up to the same in any order: count cents, milliseconds"
+            )
+
+    @property
+    def _sums(self) -> list[sa.Column[Any]]:
+        return [column for column in self.table.columns if not column.primary_key]
+
+    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+        """Each row is added to once, in the order of keys, so that transactions at once do not wait in a circle."""
+        keys = [column.name for column in self.table.primary_key.columns]
+        blank = dict.fromkeys((column.name for column in self._sums), 0)
+        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for event in events:
+            try:
+                for counted in self.counts(event):
+                    key = tuple(counted[name] for name in keys)
+                    row = rows.setdefault(key, {**blank, **dict(zip(keys, key, strict=True))})
+                    for name in counted.keys() - keys:
+                        row[name] += counted[name]
+            except Exception as error:
+                raise self._failed_on(event, error) from error
+        return [(adding(self.table, dialect), [rows[key] for key in sorted(rows)])] if rows else []
 
 
 class Views:
-    """All views of an application, applied together."""
+    """All views of an application, by name.
+
+    Raises:
+        DefinitionError: Two have one name, or one is too long.
+    """
 
     def __init__(self, views: Iterable[Projection]) -> None:
-        self._views = tuple(views)
-        self._of_category = _of_category(self._views)
+        self._views: dict[str, Projection] = {}
+        for view in views:
+            if view.name in self._views:
+                raise DefinitionError(f"two views have the table {view.name!r}; each needs one of its own")
+            if len(view.name) > LONGEST_NAME:
+                raise DefinitionError(f"the name of the view {view.name!r} has more than {LONGEST_NAME} characters")
+            self._views[view.name] = view
+        self._inline = [view for view in self if not view.follows]
 
     def __iter__(self) -> Iterator[Projection]:
-        return iter(self._views)
+        return iter(self._views.values())
+
+    def __getitem__(self, name: str) -> Projection:
+        return self._views[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._views
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Bring the views up to date with events, in the transaction that appends them."""
-        for category, recorded in _of_category(events).items():
-            for view in self._of_category.get(category, ()):
-                view.apply(connection, recorded)
+        """Bring the views that do not follow up to date with events, in the transaction that appends them."""
+        for view, concerned in sort_out(self._inline, events):
+            view.apply(connection, concerned)
 
-    def create(self, connection: Connection, log: Log, *, anew: bool = False) -> list[str]:
-        """Make those that are missing, and those that another version made otherwise (or all: `anew`), from the log.
-
-        Columns are known by their names, whatever their types; indexes by their columns.
-
-        Returns:
-            The names of those that were made.
-        """
-        inspector = sa.inspect(connection)
-        made = [view for view in self._views if anew or not _is_as_written(view, inspector)]
-        for view in made:
-            view.create(connection)
-        for category, views in _of_category(made).items():
-            for chunk in log.category(connection, category):
-                for view in views:
-                    view.apply(connection, chunk)
-        return [view.name for view in made]
+    def apply_to_all(self, connection: Connection, events: Sequence[Recorded]) -> None:
+        """Bring all views up to date with events, those that follow, too: where they are made from the first on."""
+        for view, concerned in sort_out(self, events):
+            view.apply(connection, concerned)
 
 
-def _is_as_written(view: Projection, inspector: Inspector) -> bool:
-    """Whether its tables are there, with the columns that the code has for them, and its indexes."""
-    there = set(inspector.get_table_names())
-    return all(
-        table.name in there
-        and {column["name"] for column in inspector.get_columns(table.name)} == {c.name for c in table.columns}
-        # Somebody may have added an index; its name is not compared, for a database may have shortened it.
-        and {tuple(index["column_names"]) for index in inspector.get_indexes(table.name)}
-        >= {tuple(column.name for column in index.columns) for index in table.indexes}
-        for table in view.tables
-    )
-
-
-T = TypeVar("T", Recorded, Projection)
-
-
-def _of_category(things: Iterable[T]) -> dict[str, list[T]]:
-    """Events or views, by category."""
-    categories: dict[str, list[T]] = defaultdict(list)
-    for thing in things:
-        categories[thing.category].append(thing)
-    return categories
-
-
-# Built once each: building a statement costs more than executing it.
-
-
-@cache
-def _upsert(table: sa.Table, dialect: str) -> sa.Insert:
-    # A row that should not be there yet is a fault of the view, and must never stop the log.
-    match dialect:
-        case "mysql" | "mariadb":
-            statement = mysql.insert(table)
-            return statement.on_duplicate_key_update({c.name: statement.inserted[c.name] for c in table.columns})
-        case "postgresql":
-            insert: postgresql.Insert | sqlite.Insert = postgresql.insert(table)
-        case _:
-            insert = sqlite.insert(table)
-    return insert.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_={c.name: insert.excluded[c.name] for c in table.columns}
-    )
-
-
-@cache
-def _update(table: sa.Table, columns: tuple[str, ...]) -> sa.Update:
-    (key,) = table.primary_key.columns
-    return sa.update(table).where(key == sa.bindparam("this_row")).values({c: sa.bindparam(c) for c in columns})
-
-
-@cache
-def _delete(table: sa.Table) -> sa.Delete:
-    (key,) = table.primary_key.columns
-    return sa.delete(table).where(key == sa.bindparam("this_row"))
+def sort_out(
+    views: Iterable[Projection], events: Sequence[Recorded]
+) -> Iterator[tuple[Projection, Sequence[Recorded]]]:
+    """The views that some of the events concern, each with those events, in their order."""
+    of_category: dict[str, list[Recorded]] = defaultdict(list)
+    for event in events:
+        of_category[event.category].append(event)
+    for view in views:
+        match [category for category in view.categories if category in of_category]:
+            case []:
+                continue
+            case [one]:
+                yield view, of_category[one]
+            case several:
+                yield view, [event for event in events if event.category in several]

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from saga_es.store.log import Draft, Entry
+from saga_es.store.log import ROWS_AT_ONCE, Draft, Entry
 from saga_es.store.tables import saga_events
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
 
@@ -257,13 +257,20 @@ def test_one_stream_is_paged_on_its_own(long_log: Store) -> None:
     assert [entry.version for entry in paged] == [1, 2, 3, 4, 5]
 
 
-def test_a_category_is_read_in_chunks_in_the_order_of_positions(long_log: Store) -> None:
-    """All events of a category and no others, in chunks of at most the size that was asked for."""
+def test_the_log_is_read_on_from_a_position_and_not_too_much_of_it(long_log: Store) -> None:
+    """What comes behind a position, at most so many rows; and no more once their JSON is large enough."""
+    whole = long_log.log.entries()
     with long_log.database.reading() as connection:
-        chunks = list(long_log.log.category(connection, NOTE, chunk=7))
-    assert [len(chunk) for chunk in chunks] == [7, 7, 6]
-    wanted = [long_log.log.decode(entry) for entry in long_log.log.entries() if entry.category == NOTE]
-    assert [recorded for chunk in chunks for recorded in chunk] == wanted
+        assert long_log.log.after(connection, 0, 7) == whole[:7]
+        assert long_log.log.after(connection, whole[6].position, 1000) == whole[7:]
+        assert long_log.log.after(connection, whole[-1].position, 7) == []
+    store_many(long_log)
+    with long_log.database.reading() as connection:
+        assert len(long_log.log.after(connection, 0, 1000, most_bytes=10)) == ROWS_AT_ONCE
+
+
+def store_many(store: Store) -> None:
+    store.write(*(note_draft(f"many-{number}", "x") for number in range(2 * ROWS_AT_ONCE)))
 
 
 def test_an_entry_can_be_read_whose_event_is_unknown(long_log: Store) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
 from saga_es.errors import BadTags
 from saga_es.runtime.orders import checked_tags
+from saga_es.store import migrate
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Draft
 from saga_es.store.tags import saga_tags
@@ -70,8 +71,7 @@ def test_the_rows_are_made_again_from_the_log(store: Store) -> None:
     assert len(before) == 1400
     with store.database.writing() as connection:
         saga_tags.drop(connection)
-    with store.database.writing() as connection:
-        assert store.views.create(connection, store.log) == ["saga_tags"]
+    assert migrate.upgrade(store.database, store.log, store.views) == ["saga_tags"]
     assert tags_of(store) == before
 
 

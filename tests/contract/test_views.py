@@ -32,6 +32,7 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.plan import Plan, StepPlan, plan_id
+from saga_es.store import migrate
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft, Recorded
 from saga_es.store.saga_view import saga_view, sagas
@@ -174,7 +175,7 @@ def test_it_does_not_matter_how_the_events_were_batched(planned: Store) -> None:
 
 
 def test_a_dropped_table_is_made_again_with_the_same_rows(planned: Store) -> None:
-    """`create` makes the missing table and fills it from the log, over many chunks of it: no row differs."""
+    """An upgrade makes the missing table and fills it from the log, over many chunks of it: no row differs."""
     steps = list(
         itertools.zip_longest(*(drafts(str(life), SAGA, events) for life, events in enumerate(LIVES.values())))
     )
@@ -186,8 +187,7 @@ def test_a_dropped_table_is_made_again_with_the_same_rows(planned: Store) -> Non
     assert len(before) == 40 * len(LIVES)
     with planned.database.writing() as connection:
         sagas.drop(connection)
-    with planned.database.writing() as connection:
-        assert planned.views.create(connection, planned.log) == ["sagas"]
+    assert migrate.upgrade(planned.database, planned.log, planned.views) == ["sagas"]
     assert rows_of(planned, sagas) == before == folded(planned, saga_view)
 
 
@@ -196,10 +196,9 @@ def _tail(draft: Draft) -> tuple[str, int, tuple[Any, ...], Any]:
 
 
 def test_a_table_that_is_there_is_left_alone(planned: Store) -> None:
-    """`create` makes only what is missing."""
+    """An upgrade makes only what is missing."""
     planned.write(whole("s-1", SAGA, LIVES["completed"]))
-    with planned.database.writing() as connection:
-        assert planned.views.create(connection, planned.log) == []
+    assert migrate.upgrade(planned.database, planned.log, planned.views) == []
     assert list(rows_of(planned, sagas)) == ["s-1"]
 
 
@@ -229,8 +228,7 @@ note_view = View(notes, NOTE, _note)
 def write_notes(store: Store) -> Callable[..., list[Any]]:
     """Writes batches with the view of notes kept; the table is made here, beside that of the sagas."""
     views = Views([saga_view, note_view])
-    with store.database.writing() as connection:
-        assert views.create(connection, store.log) == ["notes"]
+    assert migrate.upgrade(store.database, store.log, views) == ["notes"]
     writer = Writer(store.database, store.log, views)
     return lambda *batch: list(writer.write([writer.prepare(draft) for draft in batch]))
 
@@ -261,8 +259,7 @@ def test_rows_of_one_batch_may_set_different_columns(store: Store) -> None:
         sa.Column("note", sa.Text),
     )
     views = Views([View(table, NOTE, lambda recorded: recorded.event.text)])
-    with store.database.writing() as connection:
-        views.create(connection, store.log)
+    store.make(*views)
     writer = Writer(store.database, store.log, views)
     columns: dict[str, dict[str, str]] = {
         "p-1": {"name": "a"},
@@ -307,6 +304,5 @@ def test_the_view_does_not_depend_on_batches(
     assert len(set(texts)) == 1, texts
     with store.database.writing() as connection:
         notes.drop(connection)
-    with store.database.writing() as connection:
-        Views([note_view]).create(connection, store.log)
+    store.make(note_view)
     assert [rows_of(store, notes).get(f"n-{cut}", {}).get("text") for cut in cuts] == texts

@@ -159,8 +159,7 @@ def _card(recorded: Recorded) -> dict[str, object] | None:
 def card_writer(store: Store) -> Writer:
     """A writer with a view whose columns are narrow."""
     views = Views([View(cards, NOTE, _card)])
-    with store.database.writing() as connection:
-        views.create(connection, store.log)
+    store.make(*views)
     return Writer(store.database, store.log, views)
 
 
@@ -288,8 +287,7 @@ def _raises(recorded: Recorded) -> dict[str, object]:
 def test_views_and_log_change_in_one_transaction(store: Store) -> None:
     """A draft whose view cannot be brought up to date is not appended at all; its neighbour is, with its row."""
     views = Views([View(sagas, SAGA, lambda _: {}), View(cards, NOTE, _raises)])
-    with store.database.writing() as connection:
-        views.create(connection, store.log)
+    store.make(*views)
     writer = Writer(store.database, store.log, views)
     writer.write([store.writer.prepare(note_draft("n-1", "a"))])
     batch = [store.writer.prepare(note_draft("n-2", "b")), store.writer.prepare(note_draft("n-3", "c", "d"))]

@@ -10,7 +10,12 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 README = DOCS.parent / "README.md"
 MODEL = DOCS / "saga-model.md"
-PAGES = [*sorted((DOCS / "saga-model").glob("*.md")), DOCS / "participants.md", DOCS / "time-travel.md"]
+PAGES = [
+    *sorted((DOCS / "saga-model").glob("*.md")),
+    DOCS / "participants.md",
+    DOCS / "time-travel.md",
+    DOCS / "views.md",
+]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 

@@ -181,8 +181,10 @@ def wrong_views(log: Log, views: Sequence[Projection]) -> list[str]:
 
 def _differences(view: Projection, log: Log, connection: Connection, scratch: Connection) -> Iterator[str]:
     view.create(scratch)
-    for chunk in log.category(connection, view.category):
-        view.apply(scratch, chunk)
+    position = 0
+    while entries := log.after(connection, position, 1000):
+        view.apply(scratch, [log.decode(entry) for entry in entries if entry.category in view.categories])
+        position = entries[-1].position
     there, wanted = _rows(view.table, connection), _rows(view.table, scratch)
     yield from (f"view {view.name} holds {row}, which the log does not tell" for row in there - wanted)
     yield from (f"view {view.name} lacks {row}" for row in wanted - there)

@@ -1,0 +1,163 @@
+"""`saga-es replay`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import msgspec
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from saga_es.bootstrap import Node
+from saga_es.cli.options import FAILURE, NOT_FOUND, USAGE, as_json_option, errors, fail, reading, settings_options
+from saga_es.errors import ProjectionFailed
+from saga_es.settings import Settings
+from saga_es.store.comparing import Comparison, compare
+from saga_es.store.rebuild import Rebuilding, build_until, rebuild
+from saga_es.store.turn import turn
+from saga_es.store.views import Projection
+from saga_es.telling import plain
+
+
+@click.command(short_help="Rebuild the views from the log.")
+@settings_options(
+    click.option("--view", "names", metavar="NAME", multiple=True, help="This view alone; may be given again."),
+    click.option(
+        "--until",
+        type=click.IntRange(min=0),
+        metavar="POSITION",
+        help="Build the views as they were at this place of the log, in tables NAME__until.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Change nothing; say how the views differ from what they would be."),
+    as_json_option,
+)
+def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run: bool, as_json: bool) -> None:
+    """Rebuild the views from the log, while it is written to and they are read.
+
+    Each view is built beside its own table; in the end all new tables take the places of the old ones at once, and who
+    appends waits for a moment. Interrupted at any time, it leaves the views as they were. A view that fails on an event
+    stays what it was, and is named with it; the others are rebuilt; exit 1.
+
+    A view in service is always that of the whole log. --until builds the views as they were at a position beside
+    them, in tables NAME__until, to be looked at with SQL; the next replay drops these.
+    """
+    with reading(settings) as node:
+        views = _chosen(node, names)
+        last = node.log.last_position()
+        if until is not None and until > last:
+            fail(f"--until {until}: the log ends at position {last}", USAGE)
+        if dry_run:
+            with _progress() as told:
+                compared = compare(node.database, node.log, views, told, until)
+            _show_comparisons(compared, as_json=as_json)
+            is_failed = any(comparison.failed for comparison in compared)
+        else:
+            with turn(node.database) as connection, _progress() as told:
+                if until is None:
+                    rebuilding = rebuild(connection, node.database, node.log, views, told)
+                else:
+                    rebuilding = build_until(connection, node.database, node.log, views, until, told)
+            _show_rebuilding(rebuilding, as_json=as_json)
+            is_failed = any(rebuilt.failed for rebuilt in rebuilding.views)
+    if is_failed:
+        sys.exit(FAILURE)
+
+
+def _chosen(node: Node, names: Sequence[str]) -> list[Projection]:
+    for name in names:
+        if name not in node.views:
+            there = ", ".join(view.name for view in node.views)
+            fail(f"there is no view {name!r}; there are {there}", NOT_FOUND)
+    return [view for view in node.views if not names or view.name in names]
+
+
+# ── While it runs ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _RateColumn(ProgressColumn):
+    """Events per second."""
+
+    def render(self, task: Task) -> Text:
+        """The present rate."""
+        rate = task.finished_speed or task.speed
+        return Text(f"{rate:,.0f} events/s" if rate else "")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("Replaying"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("replay", total=None)
+
+        def told(position: int, last: int) -> None:
+            progress.update(task, completed=position, total=max(position, last))
+
+        yield told
+
+
+# ── What came of it ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _show_rebuilding(rebuilding: Rebuilding, *, as_json: bool) -> None:
+    if as_json:
+        views = [
+            {"view": rebuilt.view.name, "table": rebuilt.table, "rows": rebuilt.rows, "failed": _facts(rebuilt.failed)}
+            for rebuilt in rebuilding.views
+        ]
+        numbers = {name: getattr(rebuilding, name) for name in ("position", "events", "took_s", "held_s")}
+        click.echo(msgspec.json.encode({"views": views, **numbers}))
+        return
+    for rebuilt in rebuilding.views:
+        if rebuilt.failed is None:
+            click.echo(f"{rebuilt.table}: {rebuilt.rows:,} rows")
+        else:
+            click.echo(plain(f"{rebuilt.view.name}: left as it was. {rebuilt.failed}"))
+    rate = rebuilding.events / max(rebuilding.took_s, 1e-9)
+    errors.print(
+        f"{rebuilding.events:,} events up to position {rebuilding.position:,} in {rebuilding.took_s:.1f} s, "
+        f"{rate:,.0f} a second; nobody could append for {rebuilding.held_s * 1000:.0f} ms."
+    )
+
+
+def _show_comparisons(compared: Sequence[Comparison], *, as_json: bool) -> None:
+    if as_json:
+        views = [
+            {
+                "view": comparison.view.name,
+                **{
+                    name: getattr(comparison, name)
+                    for name in ("position", "rows", "missing", "surplus", "different", "examples", "problem")
+                },
+                "failed": _facts(comparison.failed),
+            }
+            for comparison in compared
+        ]
+        click.echo(msgspec.json.encode({"views": views}))
+        return
+    for comparison in compared:
+        click.echo(plain(f"{comparison.view.name}: {_told(comparison)}"))
+    errors.print("Nothing was changed.")
+
+
+def _told(comparison: Comparison) -> str:
+    would = f"would have {comparison.rows:,} rows at position {comparison.position:,}"
+    if comparison.failed is not None:
+        return f"would be left as it is. {comparison.failed}"
+    if comparison.problem is not None:
+        return f"{would}; {comparison.problem}"
+    if comparison.is_equal:
+        return f"{would}, and is the same"
+    return (
+        f"{would}: {comparison.missing:,} more, {comparison.surplus:,} fewer, {comparison.different:,} different, "
+        f"such as {', '.join(comparison.examples)}"
+    )
+
+
+def _facts(failed: ProjectionFailed | None) -> dict[str, Any] | None:
+    if failed is None:
+        return None
+    return {name: getattr(failed, name) for name in ("position", "event_type", "stream_id", "version", "why")}

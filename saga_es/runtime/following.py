@@ -1,0 +1,98 @@
+"""The thread of a process that keeps its following views."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import structlog
+
+from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.runtime.clock import Clock, SystemClock
+from saga_es.store.following import Follower, Step
+
+logger = structlog.get_logger("saga_es")
+
+LOOK_EVERY_S = 0.25
+"""How often the end of the log is looked at."""
+
+STAND_BACK_S = 2.0
+"""How long to leave a view to the process that was faster."""
+
+RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+"""A view that failed tries again after `RETRY_S`, then after twice as long, and so on up to this."""
+
+
+class _Turns:
+    """When a view is to go on, and how often it has failed."""
+
+    def __init__(self, follower: Follower, now: datetime) -> None:
+        self.follower = follower
+        self.due_at = now
+        self._failures = 0
+
+    def take(self, clock: Clock) -> None:
+        """One step, and when the next one is due."""
+        self.due_at = clock.now() + timedelta(seconds=self._step())
+
+    def _step(self) -> float:
+        try:
+            step = self.follower.step()
+        except (ProjectionFailed, StoreUnavailable) as error:
+            return self._fail(error)
+        except Exception:
+            logger.exception("a view that follows the log failed", view=self.follower.view.name)
+            return LONGEST_RETRY_S
+        self._failures = 0
+        match step:
+            case Step.ADVANCED:
+                return 0.0
+            case Step.AT_THE_END:
+                return LOOK_EVERY_S
+            case Step.OVERTAKEN:
+                return STAND_BACK_S
+
+    def _fail(self, error: ProjectionFailed | StoreUnavailable) -> float:
+        retry_s: float = min(LONGEST_RETRY_S, RETRY_S * 2**self._failures)
+        self._failures += 1
+        name = self.follower.view.name
+        logger.error("a view that follows the log stands still", view=name, reason=str(error), next_try_in_s=retry_s)
+        return retry_s
+
+
+class Following:
+    """Keeps the following views of a process, each on its own: one that fails stops no other.
+
+    Args:
+        followers: One for each view.
+        clock: Tells when they are due.
+    """
+
+    def __init__(self, followers: Iterable[Follower], clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._turns = [_Turns(follower, self._clock.now()) for follower in followers]
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="saga-es-following", daemon=True)
+
+    def open(self) -> None:
+        """Begin; without views there is nothing to begin."""
+        if self._turns:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the step that is under way."""
+        self._stopped.set()
+        self._clock.wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            now = self._clock.now()
+            for turns in self._turns:
+                if turns.due_at <= now and not self._stopped.is_set():
+                    turns.take(self._clock)
+            next_at = min(turns.due_at for turns in self._turns)
+            self._clock.sleep(max(0.0, (next_at - self._clock.now()).total_seconds()))

@@ -1,0 +1,175 @@
+"""Building views beside their tables, in one pass over the log for all of them.
+
+Owns: that a view that fails on an event is named with it, and no other fails with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from saga_es.errors import ProjectionFailed, UnreadableEvent
+from saga_es.store.database import Database, is_about_values, reason
+from saga_es.store.log import Entry, Log, Recorded
+from saga_es.store.shadows import clear, shadow
+from saga_es.store.tail import Tail
+from saga_es.store.views import Projection, Write, sort_out
+
+CHUNK = 5000
+"""Events that are taken up in one transaction."""
+
+NEAR = 500
+"""Events that may be left for the moment in which nobody can append."""
+
+Told = Callable[[int, int], None]
+"""Told the position that has been reached, and the last one there is."""
+
+
+class Builder:
+    """Builds views beside their tables.
+
+    Args:
+        connection: In no transaction, and nobody else's turn.
+        database: The same database, to read the log through.
+        log: The log.
+        views: Which views.
+        suffix: Behind the names of the tables that are built.
+        told: Told how far it has come.
+
+    Attributes:
+        views: Those that have not failed.
+        failures: Those that have, by name.
+        position: How far the tables are.
+        events: How many events have been read.
+    """
+
+    def __init__(
+        self, connection: Connection, database: Database, log: Log, views: Iterable[Projection], suffix: str, told: Told
+    ) -> None:
+        self.views = list(views)
+        self.failures: dict[str, ProjectionFailed] = {}
+        self.position = 0
+        self.events = 0
+        self._connection = connection
+        self._database = database
+        self._log = log
+        self._suffix = suffix
+        self._told = told
+        self._tables = {view.name: shadow(view, suffix) for view in self.views}
+        self._last = 0
+
+    def make_tables(self) -> None:
+        """Make the tables, empty; what an interrupted build left is cleared."""
+        clear(self._connection, self._tables, self._suffix)
+        with self._connection.begin():
+            for table in self._tables.values():
+                table.create(self._connection)
+
+    def fill(self, tail: Tail, until: int | None = None) -> None:
+        """Take up the log, until its end is near, or to a position (inclusive)."""
+        while True:
+            limit = CHUNK if until is None else min(CHUNK, until - self.position)
+            stretch = tail.read(self.position, limit) if limit > 0 else None
+            if stretch is None or not stretch.entries:
+                return
+            entries = [e for e in stretch.entries if until is None or e.position <= until]
+            writes = self._writes(entries)
+            with self._connection.begin():
+                self._write(writes, entries)
+            self.commit((stretch.reached, len(entries)))
+            self._tell(self.position, until)
+            if stretch.is_last and len(entries) < NEAR:
+                return
+
+    def catch_up(self, until: int | None = None) -> tuple[int, int]:
+        """Take up all that is left and that the transaction sees, in this one transaction.
+
+        Args:
+            until: The last position that is wanted; None: all.
+
+        Returns:
+            The position that is reached if it commits, and how many events have been taken up.
+        """
+        position, many = self.position, 0
+        while found := self._log.after(self._connection, position, CHUNK):
+            entries = [entry for entry in found if until is None or entry.position <= until]
+            self._write(self._writes(entries), entries)
+            position, many = found[-1].position, many + len(entries)
+            self._tell(position, until)
+            if len(entries) < len(found):
+                break
+        return position if until is None else min(position, until), many
+
+    def commit(self, reached: tuple[int, int]) -> None:
+        """What `catch_up` took up is committed."""
+        self.position, many = reached
+        self.events += many
+
+    # ── A stretch of the log ─────────────────────────────────────────────────────────────────────────────
+
+    def _tell(self, position: int, until: int | None) -> None:
+        if position > self._last:
+            self._last = self._log.last_position()
+        self._told(position, self._last if until is None else until)
+
+    def _writes(self, entries: Sequence[Entry]) -> list[tuple[Projection, Sequence[Recorded], list[Write]]]:
+        """What the views make of entries; computed before a transaction begins, so that it is short."""
+        writes: list[tuple[Projection, Sequence[Recorded], list[Write]]] = []
+        events = self._decoded(entries)
+        for view, concerned in sort_out(list(self._tables.values()), events):
+            try:
+                writes.append((view, concerned, view.writes(concerned, self._connection.dialect.name)))
+            except ProjectionFailed as error:
+                self._give_up(view, error, entries)
+        return writes
+
+    def _decoded(self, entries: Sequence[Entry]) -> list[Recorded]:
+        wanted = {category for view in self._tables.values() for category in view.categories}
+        decoded: list[Recorded] = []
+        for entry in entries:
+            if entry.category in wanted:
+                try:
+                    decoded.append(self._log.decode(entry))
+                except UnreadableEvent as error:
+                    wanted.remove(entry.category)
+                    for view in [v for v in self._tables.values() if entry.category in v.categories]:
+                        failed = ProjectionFailed(view.name, entry.stream_id, entry.version, entry.type, str(error))
+                        self._give_up(view, failed, entries)
+        return decoded
+
+    def _write(
+        self, writes: Iterable[tuple[Projection, Sequence[Recorded], list[Write]]], entries: Sequence[Entry]
+    ) -> None:
+        for view, events, statements in writes:
+            try:
+                with self._connection.begin_nested():
+                    for statement, rows in statements:
+                        self._connection.execute(statement, rows)
+            except Exception as error:
+                if isinstance(error, DBAPIError) and not is_about_values(error):
+                    raise
+                self._give_up(view, self._culprit(view, events, error), entries)
+
+    def _culprit(self, view: Projection, events: Sequence[Recorded], error: Exception) -> ProjectionFailed:
+        """The first event whose rows the database does not take; the last one if it takes each alone."""
+        culprit = events[-1]
+        with self._connection.begin_nested() as attempt:
+            for event in events:
+                try:
+                    with self._connection.begin_nested():
+                        view.apply(self._connection, [event])
+                except Exception as its_own:  # noqa: BLE001 (drivers raise what they like for a value they cannot send)
+                    culprit, error = event, its_own
+                    break
+            attempt.rollback()
+        why = reason(error)
+        return ProjectionFailed(view.name, culprit.stream_id, culprit.version, type(culprit.event).__name__, why)
+
+    def _give_up(self, table: Projection, failed: ProjectionFailed, entries: Sequence[Entry]) -> None:
+        name = table.name.removesuffix(self._suffix)
+        places = {(entry.stream_id, entry.version): entry.position for entry in entries}
+        self.failures[name] = failed.named(name, places[failed.stream_id, failed.version])
+        self.views = [view for view in self.views if view.name != name]
+        del self._tables[name]

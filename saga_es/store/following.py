@@ -1,0 +1,112 @@
+"""A view that follows the log: taken up event by event in transactions of its own, each together with its checkpoint.
+
+Owns: that each event is taken up once, in the order of positions, whatever other processes do. Refuses: to pass an
+event that it fails on. That stops this view and nothing else, is written beside the checkpoint, and is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+from sqlalchemy.exc import DBAPIError
+
+from saga_es.errors import ProjectionFailed, StoreUnavailable, UnreadableEvent
+from saga_es.store import checkpoints
+from saga_es.store.checkpoints import Checkpoint, Failed
+from saga_es.store.database import Database, is_about_values, reason
+from saga_es.store.log import Entry, Log
+from saga_es.store.rebuild import settle_swaps
+from saga_es.store.tail import Tail
+from saga_es.store.turn import turn
+from saga_es.store.views import Projection
+
+CHUNK = 1000
+"""Events that are taken up in one transaction."""
+
+SWAP_TAKES = timedelta(seconds=5)
+"""Far more than it takes to put a new table in a view's place: who did that is gone, or is about to say so."""
+
+
+class Step(Enum):
+    """What has come of one step."""
+
+    ADVANCED = "it has gone on"
+    AT_THE_END = "there was nothing to take up"
+    OVERTAKEN = "another process has gone on meanwhile"
+
+
+class Follower:
+    """Keeps one following view, beside any number of other processes that do the same.
+
+    Args:
+        database: Where the view and the log are.
+        log: The log.
+        view: The view.
+    """
+
+    def __init__(self, database: Database, log: Log, view: Projection) -> None:
+        self.view = view
+        self._database = database
+        self._log = log
+        self._tail = Tail(database, log)
+
+    def step(self, limit: int = CHUNK) -> Step:
+        """Take up what comes next.
+
+        Args:
+            limit: Events at most.
+
+        Raises:
+            ProjectionFailed: The view does not get past an event; all before it are taken up.
+            StoreUnavailable: The database did not answer.
+        """
+        with self._database.reading() as connection:
+            checkpoint = checkpoints.read(connection).get(self.view.name)
+        if checkpoint is None:  # another version of the code is in charge, in which it does not follow
+            return Step.AT_THE_END
+        if checkpoint.pending.swap is not None:
+            return self._wait_for_swap(checkpoint)
+        stretch = self._tail.read(checkpoint.position, limit)
+        if not stretch.entries:
+            return Step.AT_THE_END
+        try:
+            return self._take_up(checkpoint, stretch.entries, stretch.reached)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if isinstance(error, DBAPIError) and not is_about_values(error):
+                raise
+            if len(stretch.entries) > 1:  # up to the one that is at fault
+                return self.step(len(stretch.entries) // 2)
+            raise self._failed(checkpoint, stretch.entries[0], error) from error
+
+    def _take_up(self, checkpoint: Checkpoint, entries: Sequence[Entry], reached: int) -> Step:
+        concerned = [self._log.decode(entry) for entry in entries if entry.category in self.view.categories]
+        writes = self.view.writes(concerned, self._database.kind)
+        with self._database.writing() as connection:
+            if not checkpoints.advance(connection, checkpoint, reached):
+                return Step.OVERTAKEN
+            for statement, rows in writes:
+                connection.execute(statement, rows)
+        return Step.ADVANCED
+
+    def _failed(self, checkpoint: Checkpoint, entry: Entry, error: Exception) -> ProjectionFailed:
+        match error:
+            case ProjectionFailed(why=why):
+                pass
+            case UnreadableEvent():
+                why = str(error)
+            case _:
+                why = reason(error)
+        failed = ProjectionFailed(self.view.name, entry.stream_id, entry.version, entry.type, why, entry.position)
+        with self._database.writing() as connection:
+            checkpoints.fail(connection, checkpoint, Failed(entry.position, entry.type, entry.stream_id, why))
+        return failed
+
+    def _wait_for_swap(self, checkpoint: Checkpoint) -> Step:
+        if datetime.now(UTC) - checkpoint.updated_at > SWAP_TAKES:
+            with turn(self._database) as connection, connection.begin():
+                settle_swaps(connection)
+        return Step.AT_THE_END

@@ -1,0 +1,230 @@
+"""Making views anew from the log, while it is written to and they are read.
+
+They are built beside their tables. Near the end of the log everybody is kept from appending for a moment: the last few
+events are taken up, and all new tables take the place of the old ones. Interrupted at any moment it leaves the old
+views as they were.
+
+Owns: that what is put in service equals the log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.store import checkpoints
+from saga_es.store.building import Builder, Told
+from saga_es.store.database import Database
+from saga_es.store.holding import appends_held, be_impatient, hold_appends, is_busy
+from saga_es.store.log import Log
+from saga_es.store.shadows import NEW, OLD, UNTIL, clear, swap
+from saga_es.store.tail import Tail
+from saga_es.store.views import Projection
+
+PATIENCE_S = 120.0
+"""How long to wait for those who keep the log or a view in a transaction of theirs."""
+
+PAUSE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What has come of one view.
+
+    Attributes:
+        table: Where it is.
+        rows: How many it has; None when it failed.
+        failed: The event it failed on, and why; then its table is what it was.
+    """
+
+    view: Projection
+    table: str
+    rows: int | None
+    failed: ProjectionFailed | None = None
+
+
+@dataclass(frozen=True)
+class Rebuilding:
+    """What has come of it all.
+
+    Attributes:
+        position: What the views have reached.
+        events: How many events were read.
+        took_s: Seconds from the first event to the last.
+        held_s: Seconds during which nobody could append.
+    """
+
+    views: Sequence[Rebuilt]
+    position: int
+    events: int
+    took_s: float
+    held_s: float
+
+
+def _tell_nobody(_position: int, _last: int) -> None:
+    """Nobody watches."""
+
+
+def rebuild(
+    connection: Connection, database: Database, log: Log, views: Iterable[Projection], told: Told = _tell_nobody
+) -> Rebuilding:
+    """Make views anew, and put them in service, all that do not fail at once.
+
+    Args:
+        connection: In no transaction, and nobody else's turn.
+        database: The same database, to read the log through.
+        log: The log.
+        views: Which views.
+        told: Told the position that has been reached, and the last one there is.
+
+    Raises:
+        StoreUnavailable: The database did not answer, or somebody was in the way for too long; all is as it was.
+    """
+    wanted = list(views)
+    names = [view.name for view in wanted]
+    began = time.monotonic()
+    with connection.begin():
+        settle_swaps(connection)  # before the tables are gone that tell whether one has taken place
+    clear(connection, names, OLD, UNTIL)
+    builder = Builder(connection, database, log, wanted, NEW, told)
+    builder.make_tables()
+    held_s = _put_in_service(connection, database, log, builder)
+    took_s = time.monotonic() - began
+    clear(connection, names, OLD, NEW)
+    return _report(connection, wanted, builder, "", (took_s, held_s))
+
+
+def build_until(
+    connection: Connection, database: Database, log: Log, views: Iterable[Projection], until: int, told: Told
+) -> Rebuilding:
+    """Make views as they were at a position (inclusive) in tables of their own; those in service are left alone."""
+    wanted = list(views)
+    began = time.monotonic()
+    builder = Builder(connection, database, log, wanted, UNTIL, told)
+    builder.make_tables()
+    builder.fill(Tail(database, log), until)
+    took_s = time.monotonic() - began
+    clear(connection, builder.failures, UNTIL)
+    return _report(connection, wanted, builder, UNTIL, (took_s, 0.0))
+
+
+def _put_in_service(connection: Connection, database: Database, log: Log, builder: Builder) -> float:
+    """Fill the tables to the end of the log, and swap them; how many seconds nobody could append at the end."""
+    be_impatient(connection)
+    tail = Tail(database, log)
+    give_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        builder.fill(tail)
+        if not builder.views:
+            return 0.0
+        began = time.monotonic()
+        try:
+            _finish(connection, database, builder)
+        except DBAPIError as error:
+            if not is_busy(error):
+                raise
+            if time.monotonic() > give_up_at:
+                raise StoreUnavailable(
+                    f"somebody has kept the log or a view in a transaction for {PATIENCE_S:g} s, and the new views "
+                    "could not take their places; end that transaction, and repeat it"
+                ) from error
+            time.sleep(PAUSE_S)
+        else:
+            return time.monotonic() - began
+
+
+def _finish(connection: Connection, database: Database, builder: Builder) -> None:
+    if database.kind == "mysql":
+        with appends_held(database):
+            with connection.begin():
+                reached = builder.catch_up()
+            builder.commit(reached)  # what follows may fail, and is then repeated; this is committed
+            with connection.begin():
+                _swap(connection, builder.views, builder.position)
+        return
+    with connection.begin():
+        hold_appends(connection)
+        reached = builder.catch_up()
+        _swap(connection, builder.views, reached[0])
+    builder.commit(reached)
+
+
+def _swap(connection: Connection, views: Sequence[Projection], position: int) -> None:
+    for view in views:
+        if view.follows:  # on MySQL a crash behind the swap would leave a table that is farther than its checkpoint
+            checkpoints.mark_swap(connection, view.name, position)
+    swap(connection, [view.name for view in views])
+    for view in views:
+        if view.follows:
+            checkpoints.begin(connection, view.name, position)
+        else:
+            checkpoints.forget(connection, view.name)
+
+
+def _report(
+    connection: Connection,
+    views: Iterable[Projection],
+    builder: Builder,
+    suffix: str,
+    times_s: tuple[float, float],
+) -> Rebuilding:
+    rebuilt: list[Rebuilt] = []
+    with connection.begin():
+        for view in views:
+            failed = builder.failures.get(view.name)
+            table = view.name + (suffix if failed is None else "")
+            count = sa.select(sa.func.count()).select_from(sa.table(table))
+            rows = connection.scalar(count) if failed is None else None
+            rebuilt.append(Rebuilt(view, table, rows, failed))
+    return Rebuilding(rebuilt, builder.position, builder.events, *times_s)
+
+
+def settle_swaps(connection: Connection) -> None:
+    """See whether a swap took place that was interrupted on MySQL, and let the views go on."""
+    for checkpoint in checkpoints.read(connection).values():
+        if checkpoint.pending.swap is not None:
+            has_taken_place = not sa.inspect(connection).has_table(checkpoint.name + NEW)
+            reached = checkpoint.pending.swap if has_taken_place else checkpoint.position
+            checkpoints.begin(connection, checkpoint.name, reached)
+
+
+# ── Which views have to be made ──────────────────────────────────────────────────────────────────────────
+
+
+def create(connection: Connection, views: Iterable[Projection]) -> None:
+    """Make views of a log that is empty."""
+    for view in views:
+        view.create(connection)
+        if view.follows:
+            checkpoints.begin(connection, view.name, 0)
+        else:
+            checkpoints.forget(connection, view.name)
+
+
+def not_as_written(connection: Connection, views: Iterable[Projection]) -> list[Projection]:
+    """The views that are missing, or that another version of the code made otherwise.
+
+    Columns are known by their names, whatever their types; indexes by their columns.
+    """
+    inspector = sa.inspect(connection)
+    following = checkpoints.read(connection)
+    return [
+        view for view in views if view.follows != (view.name in following) or not is_as_written(view.table, inspector)
+    ]
+
+
+def is_as_written(table: sa.Table, inspector: sa.Inspector) -> bool:
+    """Whether a table is there, with the columns that the code has for it, and its indexes."""
+    return (
+        inspector.has_table(table.name)
+        and {column["name"] for column in inspector.get_columns(table.name)} == {c.name for c in table.columns}
+        # Somebody may have added an index; its name is not compared, for a database may have shortened it.
+        and {tuple(index["column_names"]) for index in inspector.get_indexes(table.name)}
+        >= {tuple(column.name for column in index.columns) for index in table.indexes}
+    )

@@ -1,0 +1,197 @@
+"""The tail of the log, read in the order of positions, and never past one that may yet be taken.
+
+PostgreSQL and MySQL hand out positions before they commit: behind a position that can be read there may be a gap that
+a transaction still running will fill. Whoever keeps a checkpoint must not pass it. A gap that nobody can fill any more
+is passed: of a transaction that was rolled back, of events that were archived.
+
+Owns: which gaps nobody can fill any more. Refuses: to hold up those who append. Each database has its own way to know:
+
+- SQLite writes one transaction after the other: there is no other kind of gap.
+- PostgreSQL: whoever is handed a position holds a lock on the table until the transaction ends. Once all have ended
+  that held it when a position was seen, all gaps below that position are as they will stay. Transactions elsewhere,
+  however long they run, do not matter; and a lock shows also who has no transaction id yet, which `pg_snapshot_xmin`
+  does not.
+- MySQL and MariaDB: a row that is not committed is locked. A gap that has been seen for a second, and in which a
+  locking read finds neither row nor lock, stays one: between the moment a statement is handed its positions and the
+  moment its first row stands, there is no wait for anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from saga_es.store.database import Database
+from saga_es.store.log import Entry, Log
+from saga_es.store.tables import saga_events
+
+FOLLOW_EVERY_S = 0.25
+CHUNK = 1000
+
+AGE_S = 1.0
+"""How long a gap must have been there on MySQL before it is looked into: thousands of times what an insert takes."""
+
+LOCK_NOT_AVAILABLE = {1205, 3572}
+"""What MariaDB and MySQL answer when a row is locked by somebody else, and one does not want to wait."""
+
+_WRITERS = sa.text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND mode = 'RowExclusiveLock' "
+    "AND relation = CAST('saga_events' AS regclass) "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """A piece of the log.
+
+    Attributes:
+        entries: Its rows, in the order of positions.
+        reached: The position to go on after.
+        is_last: Whether it reaches the end of the log.
+    """
+
+    entries: Sequence[Entry]
+    reached: int
+    is_last: bool
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """A position that was seen, and what must be over before nothing below it can change."""
+
+    position: int
+    seen_at: float
+    writers: frozenset[str]
+
+
+class Tail:
+    """Reads the log on and on, for one reader.
+
+    Args:
+        database: Where the log is.
+        log: The log.
+        age_s: How long a gap must have been there on MySQL.
+    """
+
+    def __init__(self, database: Database, log: Log, age_s: float = AGE_S) -> None:
+        self._database = database
+        self._log = log
+        self._age_s = age_s
+        self._mark: _Mark | None = None
+        self._settled = 0
+
+    def read(self, after_position: int, limit: int) -> Stretch:
+        """What comes after a position, as far as it will stay so.
+
+        Args:
+            after_position: Exclusive.
+            limit: Events at most.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        self._settle()  # before the rows are read: who has ended by now is seen then
+        with self._database.reading() as connection:
+            entries = self._log.after(connection, after_position, limit)
+            end = self._end(after_position, entries)
+            if end < len(entries) and self._mark is None:
+                seen = connection.scalar(sa.select(sa.func.max(saga_events.c.position)))
+                self._mark = _Mark(seen or 0, time.monotonic(), self._writers())
+        kept = entries[:end]
+        # The end of the log is no position that is known to be passed: the next one may be handed out already.
+        return Stretch(kept, kept[-1].position if kept else after_position, end == len(entries) < limit)
+
+    def _settle(self) -> None:
+        if self._mark is None:
+            return
+        match self._database.kind:
+            case "postgresql":
+                is_over = not self._mark.writers & self._writers()
+            case _:
+                is_over = time.monotonic() - self._mark.seen_at >= self._age_s
+        if is_over:
+            self._settled = self._mark.position
+            self._mark = None
+
+    def _end(self, after_position: int, entries: Sequence[Entry]) -> int:
+        """How many of the entries can be passed on."""
+        if self._database.kind == "sqlite":
+            return len(entries)
+        before = after_position
+        for number, entry in enumerate(entries):
+            if entry.position != before + 1 and not self._stays(before, entry.position):
+                return number
+            before = entry.position
+        return len(entries)
+
+    def _stays(self, above: int, below: int) -> bool:
+        """Whether a gap stays one."""
+        if below > self._settled:
+            return False
+        return self._database.kind == "postgresql" or self._is_empty(above, below)
+
+    def _writers(self) -> frozenset[str]:
+        if self._database.kind != "postgresql":
+            return frozenset()
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(_WRITERS))
+
+    def _is_empty(self, above: int, below: int) -> bool:
+        position = saga_events.c.position
+        gap = sa.select(position).where(position > above, position < below).limit(1)
+        with self._database.reading() as connection:
+            # Committed rows only, and no lock on what is not there: nobody who appends ever waits for this.
+            connection.execution_options(isolation_level="READ COMMITTED")
+            return _finds_nothing(connection, gap.with_for_update(read=True, nowait=True))
+
+
+def _finds_nothing(connection: Connection, query: sa.Select[tuple[int]]) -> bool:
+    try:
+        return connection.execute(query).first() is None
+    except DBAPIError as error:
+        if getattr(error.orig, "args", (None,))[0] in LOCK_NOT_AVAILABLE:
+            return False
+        raise
+
+
+def follow(
+    database: Database, log: Log, stream_id: str | None = None, every_s: float = FOLLOW_EVERY_S
+) -> Iterator[Entry]:
+    """The log, or one stream, from the first event on, and then what comes, in order, for ever.
+
+    Args:
+        database: Where the log is.
+        log: The log.
+        stream_id: Which stream; None: all of them, in the order of positions.
+        every_s: Seconds between two looks at the end.
+    """
+    entries = _stream(log, stream_id) if stream_id is not None else _whole(Tail(database, log))
+    for entry in entries:
+        if entry is None:
+            time.sleep(every_s)
+        else:
+            yield entry
+
+
+def _stream(log: Log, stream_id: str) -> Iterator[Entry | None]:
+    """A version comes only after the one before it: within a stream there are no gaps."""
+    position = 0
+    while True:
+        for entry in log.walk(stream_id, position):
+            yield entry
+            position = entry.position
+        yield None
+
+
+def _whole(tail: Tail) -> Iterator[Entry | None]:
+    position = 0
+    while True:
+        stretch = tail.read(position, CHUNK)
+        yield from stretch.entries
+        position = stretch.reached
+        if stretch.is_last or not stretch.entries:
+            yield None
