@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from saga_es.core.upcasters import Upcasters
 from saga_es.definition import Saga
 from saga_es.store.views import Projection
 
@@ -20,6 +21,7 @@ class App(msgspec.Struct, frozen=True):
         sagas: The definitions.
         views: Views of the log, kept beside the built-in view `sagas`.
         events: The event classes of each category the application writes to.
+        upcasters: By category, type and schema: the fields of an older event, as they are in the next schema.
         parts: Flask-smorest blueprints by part; `serve --only` picks among the parts.
         everywhere: Blueprints that are served whichever parts are.
     """
@@ -29,5 +31,6 @@ class App(msgspec.Struct, frozen=True):
     sagas: Sequence[Saga] = ()
     views: Sequence[Projection] = ()
     events: Mapping[str, Sequence[type[Any]]] = {}
+    upcasters: Upcasters = {}
     parts: Mapping[str, Sequence[Any]] = {}
     everywhere: Sequence[Any] = ()

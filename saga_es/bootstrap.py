@@ -55,7 +55,7 @@ class Node:
         self.settings = settings
         self.app = app
         self.database = Database(settings.database_url)
-        self.log = Log(self.database, Codec(app.events, settings.payload_limit))
+        self.log = Log(self.database, Codec(app.events, settings.payload_limit, app.upcasters))
         self.views = Views([saga_view, tag_view, *app.views])
         self.sagas = Sagas(self.log)
         self.writer = Writer(self.database, self.log, self.views)

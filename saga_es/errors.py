@@ -72,6 +72,35 @@ class NotFound(SagaError):
         self.saga_id = saga_id
 
 
+class SagaArchived(SagaError):
+    """The saga ran, has ended, and was taken out of the log since."""
+
+    def __init__(self, saga_id: str, archive: str) -> None:
+        super().__init__(
+            f"saga {saga_id} has ended and is archived in {archive}; `saga-es import {archive}` brings it back"
+        )
+        self.saga_id = saga_id
+        self.archive = archive
+
+
+class BadBundle(SagaError):
+    """A file that is no bundle of events, or not whole, or changed."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.why = why
+
+
+class ImportRefused(SagaError):
+    """What a bundle holds does not go into this log."""
+
+    def __init__(self, stream_id: str, why: str) -> None:
+        super().__init__(f"{stream_id} is not imported: {why}")
+        self.stream_id = stream_id
+        self.why = why
+
+
 class NoSuchVersion(SagaError):
     """The saga has not come so far."""
 
@@ -221,6 +250,7 @@ class UnreadableEvent(SagaError):
         super().__init__(f"cannot read an event of type {event_type!r} in category {category!r}: {why}")
         self.category = category
         self.event_type = event_type
+        self.why = why
 
 
 # ── Seals ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
     history = node.log.read(saga_id)
     state = node.sagas.folded(history)
     if state is None:
-        raise NotFound(saga_id)
+        raise node.sagas.absent(saga_id)
     known = Known(_owner(node, state), _missing(node, state), _children(node, state, depth))
     past = [(recorded.recorded_at, recorded.event) for recorded in history]
     return explain(state, past, known, datetime.now(UTC))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import click
 import msgspec
@@ -16,8 +16,9 @@ from saga_es.core.explain import Explanation
 from saga_es.core.orders import Undoing
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.difference import differences
-from saga_es.store.log import Entry, Recorded
+from saga_es.store.log import Entry, Recorded, Unreadable
 from saga_es.store.pages import Page
+from saga_es.store.past import Told
 from saga_es.store.saga_view import summary
 from saga_es.store.story import SagaStory, StepStory
 from saga_es.telling import moment, plain, short, shown, tell
@@ -56,7 +57,7 @@ def show_list(page: Page, *, as_json: bool) -> None:
         Console(stderr=True).print(f"More with --cursor {page.next_cursor}", soft_wrap=True)
 
 
-def show_story(story: SagaStory, history: Sequence[Recorded], *, as_json: bool) -> None:
+def show_story(story: SagaStory, history: Sequence[Told], *, as_json: bool) -> None:
     """One saga: what it is, its steps, and what happened, in sentences."""
     if as_json:
         _json(story)
@@ -76,12 +77,19 @@ def show_story(story: SagaStory, history: Sequence[Recorded], *, as_json: bool) 
     _tell_all(console, history)
 
 
-def show_difference(before: SagaStory, after: SagaStory, events: Sequence[Recorded], *, as_json: bool) -> None:
+def show_difference(before: SagaStory, after: SagaStory, events: Sequence[Told], *, as_json: bool) -> None:
     """What changed in a saga from one version to a later one, and the events in between."""
     changes = differences(before, after)
     if as_json:
         versions = {"from_version": before.version, "to_version": after.version}
-        _json({"transaction_id": after.transaction_id, **versions, "changes": changes, "events": _rows(events)})
+        _json(
+            {
+                "transaction_id": after.transaction_id,
+                **versions,
+                "changes": changes,
+                "events": [_row(told) for told in events],
+            }
+        )
         return
     console = _console()
     which = f"  from version {before.version} to {after.version}"
@@ -103,30 +111,39 @@ def _value(value: Any) -> Text:
     return Text(text, style=_COLOURS.get(text, ""))
 
 
-def _rows(events: Sequence[Recorded]) -> list[dict[str, Any]]:
-    return [
-        {
-            "version": recorded.version,
-            "type": type(recorded.event).__name__,
-            "data": recorded.event,
-            "recorded_at": recorded.recorded_at,
-        }
-        for recorded in events
-    ]
+def _row(told: Told) -> dict[str, Any]:
+    match told:
+        case Recorded(version=version, event=event, recorded_at=at):
+            return {"version": version, "type": type(event).__name__, "data": event, "recorded_at": at}
+        case Unreadable(entry):
+            data = msgspec.Raw(entry.text.encode())
+            return {"version": entry.version, "type": entry.type, "data": data, "recorded_at": entry.recorded_at}
+        case _:
+            assert_never(told)
 
 
-def _tell_all(console: Console, history: Sequence[Recorded]) -> None:
-    for recorded in history:
-        version = f"{recorded.version:>3}  "
-        console.print(
-            Text.assemble((version, "dim"), (moment(recorded.recorded_at) + "  ", "dim"), plain(tell(recorded.event)))
-        )
+def _tell_all(console: Console, history: Sequence[Told]) -> None:
+    for told in history:
+        match told:
+            case Recorded(version=version, recorded_at=at):
+                sentence = tell(told.event)
+            case Unreadable(Entry(version=version, recorded_at=at) as entry, why):
+                sentence = f"This version cannot read {entry.type} {short(entry.text)}: {why}"
+            case _:
+                assert_never(told)
+        console.print(Text.assemble((f"{version:>3}  ", "dim"), (moment(at) + "  ", "dim"), plain(sentence)))
 
 
 def _about(story: SagaStory) -> Iterator[tuple[str, str]]:
     """What there is to say of a saga beside its steps, each with the word it is known by."""
     if story.error:
         yield "why", story.error
+    if story.unreadable:
+        first = story.unreadable[0]
+        yield (
+            "unread",
+            f"this version cannot read what follows from version {first.version} ({first.type}): {first.why}",
+        )
     if story.pause:
         yield "paused", f"by {story.pause.actor} since {moment(story.pause.at)}: {story.pause.reason}"
     if story.tags:
@@ -212,6 +229,16 @@ def show_recovery(ended: Mapping[str, int], left: Mapping[str, str], *, as_json:
     click.echo(f"Ended: {ends}. Left: {len(left)}.")
     for saga_id, sentence in left.items():
         click.echo(plain(f"{saga_id}  {sentence}"))
+
+
+def show_retention(told: Mapping[str, Any], *, as_json: bool) -> None:
+    """What was archived or imported: each number with its name."""
+    if as_json:
+        _json(told)
+        return
+    for name, value in told.items():
+        shown_value = "\n".join(value) if isinstance(value, list) else str(value)
+        click.echo(f"{name.replace('_', ' ')}: {shown_value or 'none'}")
 
 
 def show_migration(found: str | None, head: str, *, as_json: bool) -> None:

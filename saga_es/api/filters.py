@@ -45,12 +45,9 @@ class SagaFilterSchema(PageSchema):
     )
     older_than = _age("The age it has at least")
     newer_than = _age("The age it has at most")
-    error = _text(
-        "A part of its error, whatever the case of its letters; no character is special. Looks at one saga after the "
-        "other until the page is full: ask for a status, too, where there are many."
-    )
-    paused = fields.Boolean(load_default=None, metadata={"description": "Costs what `error` costs."})
-    parent = _text("The id of the saga that it is a step of. Costs what `error` costs.")
+    error = _text("A part of its error, whatever the case of its letters; no character is special.")
+    paused = fields.Boolean(load_default=None, metadata={"description": "Whether it is paused."})
+    parent = _text("The id of the saga that it is a step of.")
 
 
 def asked_for(query: dict[str, Any]) -> SagaFilter:

@@ -175,7 +175,7 @@ def preview_cancel(transaction_id: str) -> Response:
     """What a cancel would compensate, in order; nothing is changed by asking."""
     state = node().sagas.find(transaction_id)
     if state is None:
-        raise NotFound(transaction_id)
+        raise node().sagas.absent(transaction_id)
     return json_response({"transaction_id": transaction_id, "would_compensate": preview(state)})
 
 

@@ -21,6 +21,7 @@ from saga_es.errors import (
     OrderRefused,
     PayloadTooLarge,
     PayloadUnencodable,
+    SagaArchived,
     SagaError,
     SagaExists,
     StoreUnavailable,
@@ -115,10 +116,12 @@ def _flat(said: Any, where: str = "") -> list[str]:
             return [f"{where}{said}"]
 
 
-def _of_saga_error(error: SagaError) -> Problem:  # noqa: PLR0911 (a table: one answer an error)
+def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table: one answer an error)
     match error:
         case NotFound() | NoSuchVersion() | NoSuchPosition():
             return Problem(HTTPStatus.NOT_FOUND, str(error))
+        case SagaArchived():
+            return Problem(HTTPStatus.GONE, str(error))
         case SagaExists():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {"Idempotency-Key": [str(error)]})
         case UnreadableEvent():

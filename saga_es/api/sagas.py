@@ -16,7 +16,6 @@ from saga_es.api.filters import SagaFilterSchema, asked_for
 from saga_es.api.past import VersionSchema
 from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
-from saga_es.errors import NotFound
 from saga_es.store.codec import SAGA
 from saga_es.store.filters import sagas_where
 from saga_es.store.pages import page
@@ -67,6 +66,14 @@ class StepSchema(Schema):
     )
 
 
+class UnreadSchema(Schema):
+    """An event that this version cannot read."""
+
+    version = fields.Integer(required=True)
+    type = fields.String(required=True)
+    why = fields.String(required=True)
+
+
 class SagaSchema(Schema):
     """One saga, folded from the log."""
 
@@ -90,6 +97,11 @@ class SagaSchema(Schema):
     starts_at = fields.AwareDateTime(required=True, allow_none=True)
     deadline_at = fields.AwareDateTime(required=True, allow_none=True)
     steps = fields.List(fields.Nested(StepSchema), required=True)
+    unreadable = fields.List(
+        fields.Nested(UnreadSchema),
+        required=True,
+        metadata={"description": "What this version cannot read of it; the story ends before the first of these."},
+    )
 
 
 class SummarySchema(Schema):
@@ -154,7 +166,10 @@ def status(query: dict[str, int | None], transaction_id: str) -> Response:
 @blueprint.arguments(SagaFilterSchema, location="query")
 @blueprint.response(200, SagaListSchema)
 def list_sagas(query: dict[str, Any]) -> Response:
-    """Sagas, newest first; those of which all that is asked for holds."""
+    """Sagas, newest first; those of which all that is asked for holds.
+
+    Follow `next_cursor` until it is null: where few sagas fit, a page may be short, or empty, and not be the last.
+    """
     found = page_of(sagas_where(asked_for(query), datetime.now(UTC)), query["limit"], query["cursor"])
     return json_response({"transactions": [summary(row) for row in found.rows], "next_cursor": found.next_cursor})
 
@@ -166,7 +181,7 @@ def events(transaction_id: str) -> Response:
     """One saga's part of the log, in order."""
     entries = node().log.entries(stream_id=transaction_id)
     if not entries or entries[0].category != SAGA:
-        raise NotFound(transaction_id)
+        raise node().sagas.absent(transaction_id)
     return json_response(
         {
             "events": [

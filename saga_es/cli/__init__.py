@@ -11,6 +11,7 @@ from saga_es.cli.ordering import ORDERS, signal
 from saga_es.cli.participant import participant
 from saga_es.cli.reading import diff, events, list_, show
 from saga_es.cli.replay import replay
+from saga_es.cli.retention import archive, export, import_
 from saga_es.cli.serve import serve
 from saga_es.cli.starting import start
 from saga_es.cli.verify import keygen, seal, verify
@@ -33,6 +34,8 @@ def main(context: click.Context, /, **flags: str | None) -> None:
     context.obj = {name: value for name, value in flags.items() if value is not None}
 
 
+RUNNING = (serve, worker, recover, start)
 READING = (list_, show, diff, explain, events, check, verify)
-for command in (serve, worker, recover, start, *READING, signal, *ORDERS, replay, participant, seal, keygen, db):
+KEEPING = (replay, seal, keygen, archive, import_, export, db)
+for command in (*RUNNING, *READING, signal, *ORDERS, participant, *KEEPING):
     main.add_command(command)

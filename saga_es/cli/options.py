@@ -13,10 +13,12 @@ from rich.console import Console
 
 from saga_es.bootstrap import Node, load_app
 from saga_es.errors import (
+    BadBundle,
     NoSuchPosition,
     NoSuchVersion,
     NotFound,
     NotMigrated,
+    SagaArchived,
     SagaError,
     SettingsError,
     StoreUnavailable,
@@ -83,10 +85,12 @@ def reported() -> Iterator[None]:
         fail(str(error), NO_DATABASE)
     except NotFound as error:
         fail(f"{error}; `saga-es list` shows the sagas there are", NOT_FOUND)
-    except (NoSuchVersion, NoSuchPosition) as error:
+    except (NoSuchVersion, NoSuchPosition, SagaArchived) as error:
         fail(str(error), NOT_FOUND)
     except (SettingsError, BadCursorError) as error:
         fail(str(error), USAGE)
+    except BadBundle as error:
+        fail(str(error), MISMATCH)
     except SagaError as error:
         fail(str(error), FAILURE)
 

@@ -19,7 +19,6 @@ from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_o
 from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.core.orders import preview
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.errors import NotFound
 from saga_es.explaining import explained
 from saga_es.runtime.orders import as_recorded
 from saga_es.settings import Settings
@@ -149,7 +148,7 @@ def _give(settings: Settings, saga_id: str, order: Order, what: str) -> None:
 def _found(node: Node, saga_id: str) -> SagaState:
     state = node.sagas.find(saga_id)
     if state is None:
-        raise NotFound(saga_id)
+        raise node.sagas.absent(saga_id)
     return state
 
 

@@ -15,7 +15,7 @@ from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
 from saga_es.settings import Settings
 from saga_es.store.filters import SagaFilter, sagas_where
-from saga_es.store.pages import page
+from saga_es.store.pages import Page, page
 from saga_es.store.past import story_at, views_at
 from saga_es.store.saga_view import saga_view
 from saga_es.store.tags import tag_view
@@ -34,13 +34,15 @@ from saga_es.store.views import Views
 def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as_json: bool, **wanted: Any) -> None:
     """List sagas, newest first; those of which all that is asked for holds.
 
-    A status, a name, a tag and the ages are found through an index. --error, --paused and --parent look at one saga
-    after the other until the page is full: ask for --status FAILED, too, where there are many. --at folds the log up
-    to there, and takes the longer the longer that is: a second for some 30,000 events. `saga-es events` has positions.
+    --at folds the log up to there, and takes the longer the longer that is: a second for some 30,000 events.
+    `saga-es events` has positions.
     """
     chosen = sagas_where(SagaFilter(**wanted), datetime.now(UTC))
     with reading(settings) as node, _views(node, at) as connection:
         found = page(connection, chosen, limit, cursor)
+        while len(found.rows) < limit and found.next_cursor:  # where few fit, one page does not look at all
+            more = page(connection, chosen, limit - len(found.rows), found.next_cursor)
+            found = Page([*found.rows, *more.rows], more.next_cursor)
     terminal.show_list(found, as_json=as_json)
 
 

@@ -16,15 +16,15 @@ from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
 from saga_es.core.state import SagaState
 from saga_es.definition import Saga
-from saga_es.errors import NotFound
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.handle import SagaResult
 from saga_es.runtime.orders import Orders, as_recorded
 from saga_es.runtime.patience import COMMIT_PATIENCE_S
 from saga_es.runtime.starts import Starts
 from saga_es.store.log import check_stream_id
+from saga_es.store.past import story_at
 from saga_es.store.sagas import Sagas
-from saga_es.store.story import SagaStory, story
+from saga_es.store.story import SagaStory
 from saga_es.store.writer import Writer
 
 FIRST_LOOK_S = 0.05
@@ -141,11 +141,7 @@ class Client:
             NotFound: There is no such saga.
             StoreUnavailable: The database did not answer.
         """
-        history = self._sagas.log.read(saga_id)
-        state = self._sagas.folded(history)
-        if state is None:
-            raise NotFound(saga_id)
-        return story(state, history)
+        return story_at(self._sagas, saga_id)[0]
 
     def result(self, saga_id: str, timeout: float | None = None) -> SagaResult:
         """Block until the saga has ended, on whichever worker; it is looked at ever less often, at least once a second.
@@ -168,5 +164,5 @@ class Client:
     def _found(self, saga_id: str) -> SagaState:
         state = self._sagas.find(saga_id)
         if state is None:
-            raise NotFound(saga_id)
+            raise self._sagas.absent(saga_id)
         return state

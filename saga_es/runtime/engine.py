@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
 from saga_es.definition import Saga
-from saga_es.errors import NotFound, StoreUnavailable
+from saga_es.errors import StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
@@ -169,7 +169,7 @@ class Engine:
         """
         state = self._sagas.find(saga_id)
         if state is None:
-            raise NotFound(saga_id)
+            raise self._sagas.absent(saga_id)
         return preview(state)
 
     def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from saga_es.core.state import SagaState
-from saga_es.errors import NotFound, UnreadableEvent
+from saga_es.errors import NotFound, SagaArchived, UnreadableEvent
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.store.sagas import Sagas
 
@@ -50,20 +50,19 @@ class Followers:
         wanted = [saga_id for saga_id in following if saga_id in self._handles]
         found = self._sagas.find_many(wanted) if wanted else {}
         for saga_id in wanted:
+            what = found.get(saga_id) or self._sagas.absent(saga_id)
             for handle in self.take(saga_id):
-                self._tell(handle, found.get(saga_id))
+                self._tell(handle, what)
 
-    def _tell(self, handle: Handle, found: SagaState | UnreadableEvent | None) -> None:
+    def _tell(self, handle: Handle, found: SagaState | UnreadableEvent | NotFound | SagaArchived) -> None:
         match found:
             case SagaState(status=status) as state if status.ended:
                 handle.mark_ended(SagaResult.of(state))
             case SagaState():
                 handle.mark_started()
                 self.add(handle)
-            case None if handle.patience > 0:
+            case NotFound() if handle.patience > 0:
                 handle.patience -= 1
                 self.add(handle)
-            case None:
-                handle.mark_failed(NotFound(handle.saga_id))
-            case UnreadableEvent() as error:
+            case NotFound() | SagaArchived() | UnreadableEvent() as error:
                 handle.mark_failed(error)

@@ -301,7 +301,7 @@ class Loop:
             proposal.refuse_asks(PayloadUnencodable(f"the database does not take this order: {reason}"))
             self._tell_again(proposal)
         elif run.state.version == 0:  # nothing of it stands in the log: it never was
-            self._runs.fail(run, PayloadUnencodable(f"the database does not take this start: {reason}"))
+            self._runs.fail(run, self._patiently(lambda: self._sagas.refused_start(saga_id, reason)))
             self._runs.drop(run)
         elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
             logger.error("not even the failure of a saga could be recorded", saga_id=saga_id, reason=reason)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from saga_es.core.facts import Give, Order, Revoke
 from saga_es.core.orders import record
-from saga_es.errors import BadTags, NotFound, PayloadUnencodable, StoreUnavailable
+from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.answers import text
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.patience import patiently
@@ -106,7 +106,7 @@ class Orders:
         for _ in range(ATTEMPTS):
             state = self._sagas.find(saga_id)
             if state is None:
-                raise NotFound(saga_id)
+                raise self._sagas.absent(saga_id)
             now = self._clock.now()
             events = record(state, order, now)
             if not events:

@@ -18,7 +18,7 @@ from saga_es.core.events import SagaStarted
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState
 from saga_es.definition import Saga
-from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaExists, StoreUnavailable
+from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaArchived, SagaExists, StoreUnavailable
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id, saga_id_for
@@ -103,7 +103,7 @@ class Starts:
             self._writer.write_within(connection, self._without_worker(begin))
         except IntegrityError as error:
             if not self.found(begin):
-                raise SagaExists(begin.saga_id) from error
+                raise self._absent_or_other(begin.saga_id) from error
 
     def record(self, begin: Begin) -> None:
         """Record a start in a transaction of its own, unless it stands there already; durable when this returns.
@@ -139,10 +139,15 @@ class Starts:
             case Written():
                 return
             case Refused(reason):
-                raise PayloadUnencodable(f"the database does not take this start: {reason}")
+                raise self._sagas.refused_start(begin.saga_id, reason)
             case Conflict():
                 if not self.found(begin):  # the stream is not a saga's
                     raise SagaExists(begin.saga_id)
+
+    def _absent_or_other(self, saga_id: str) -> SagaArchived | SagaExists:
+        """Why an id is taken under which there is no saga: it is archived, or another stream has it."""
+        absent = self._sagas.absent(saga_id)
+        return absent if isinstance(absent, SagaArchived) else SagaExists(saga_id)
 
     def _without_worker(self, begin: Begin) -> Prepared:
         start = Start(begin.definition.plan_id, begin.input, None, begin.tags, begin.starts_at)

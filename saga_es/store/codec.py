@@ -1,4 +1,7 @@
-"""Events to text and back. The class name is the stored type; which classes a category has is a closed table."""
+"""Events to text and back. The class name is the stored type; which classes a category has is a closed table.
+
+What was written in an older schema is read through upcasters; what is of a newer one is not read at all.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,11 @@ from typing import Any, get_args
 import msgspec
 
 from saga_es.core.events import PlanRecorded, SagaEvent
-from saga_es.errors import PayloadTooLarge, PayloadUnencodable, UnreadableEvent
+from saga_es.core.upcasters import FIRST_SCHEMA, UPCASTERS, Upcasters, present_schema, upcast
+from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 
 SAGA = "saga"
 PLAN = "plan"
-
-SCHEMA = 1
-"""The version of the schema that events are written in."""
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON an input, a result or a record may take, unless a setting says otherwise."""
@@ -33,17 +34,31 @@ class Codec:
     Args:
         events: The event classes of each further category; `saga` and `plan` are built in.
         payload_limit: Bytes of JSON an event's payload may take.
+        upcasters: Those of the further categories.
+
+    Raises:
+        DefinitionError: An upcaster is for an event that there is not.
     """
 
     def __init__(
-        self, events: Mapping[str, Iterable[type[Any]]] | None = None, payload_limit: int = DEFAULT_PAYLOAD_LIMIT
+        self,
+        events: Mapping[str, Iterable[type[Any]]] | None = None,
+        payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
+        upcasters: Upcasters | None = None,
     ) -> None:
         tables = {SAGA: get_args(SagaEvent), PLAN: (PlanRecorded,), **(events or {})}
+        self._upcasters = {**(upcasters or {}), **UPCASTERS}
+        self._schemas = {category: present_schema(category, self._upcasters) for category in tables}
         self._decoders = {
             (category, kind.__name__): msgspec.json.Decoder(kind)
             for category, kinds in tables.items()
             for kind in kinds
         }
+        for category, event_type, _ in self._upcasters:
+            if (category, event_type) not in self._decoders:
+                raise DefinitionError(
+                    f"an upcaster is for {event_type!r} in category {category!r}, which has no such event"
+                )
         self._encode = msgspec.json.Encoder().encode
         self._payload_limit = payload_limit
 
@@ -64,19 +79,46 @@ class Codec:
             raise PayloadUnencodable(f"the payload holds more than {DEEPEST} lists and objects in each other")
         return text.decode()
 
-    def decode(self, category: str, event_type: str, text: str) -> Any:
+    def schema(self, category: str) -> int:
+        """The schema that events of a category are written in."""
+        return self._schemas.get(category, FIRST_SCHEMA)
+
+    def decode(self, category: str, event_type: str, text: str, schema: int | None = None) -> Any:
         """The event that was stored.
 
+        Args:
+            category: Of its stream.
+            event_type: The name of its class.
+            text: Its fields, as JSON.
+            schema: What it was written in; the present one if left out.
+
         Raises:
-            UnreadableEvent: Its type is not known, or its fields are not those of the class.
+            UnreadableEvent: Its type is not known, its schema is newer than ours, or its fields are not the class's.
         """
         decoder = self._decoders.get((category, event_type))
         if decoder is None:
             raise UnreadableEvent(category, event_type, "no such event is known to this version")
+        present = self._schemas[category]
+        if schema is not None and schema > present:
+            raise UnreadableEvent(
+                category,
+                event_type,
+                f"it is of schema {schema}, and this version reads {category} up to schema {present}",
+            )
         try:
+            if schema is not None and schema < present:
+                text = self._upcast(category, event_type, text, schema)
             return decoder.decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
             raise UnreadableEvent(category, event_type, str(error)) from error
+
+    def _upcast(self, category: str, event_type: str, text: str, schema: int) -> str:
+        try:
+            fields = upcast(msgspec.json.decode(text), category, event_type, schema, self._upcasters)
+            return self._encode(fields).decode()
+        except Exception as error:
+            why = f"it cannot be brought from schema {schema} to {self._schemas[category]}: {error!r}"
+            raise UnreadableEvent(category, event_type, why) from error
 
 
 _BRACKET_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')

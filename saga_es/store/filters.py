@@ -1,9 +1,9 @@
 """Which sagas a list shows.
 
-Rows are found newest first, in the order of an index, and those that do not fit are passed over. What is cheap is
-what an index finds: a status or a name, a tag, the ages. Anything else is looked at row by row until the page is
-full: `paused`, `parent`, and `error` above all, which reads every text it passes. Where few sagas fit, that is the
-whole view, or as much of it as a cheap filter beside it leaves: ask for the errors of the FAILED ones.
+Rows are found newest first, in the order of an index: by the first tag, else the parent, else those that are paused,
+else by status and name, else all; the ages cut the index short. Whatever else is asked for is looked at row by row, and
+no page looks at more than `pages.MOST_LOOKED_AT` rows: where few fit, it is short, and its cursor goes on behind the
+last that was looked at. So a page costs the same however many sagas there are.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import replace
 
-from saga_es.store.pages import Selection
+from saga_es.store.pages import Condition, Selection
 from saga_es.store.saga_view import sagas
 from saga_es.store.tags import saga_tags
 
@@ -55,32 +56,69 @@ def sagas_where(wanted: SagaFilter, now: datetime) -> Selection:
         wanted: The filter.
         now: What ages are counted from.
     """
-    rows, created_at, key = sa.select(sagas), sagas.c.created_at, sagas.c.saga_id
+    if not _can_be_stored(wanted):
+        return Selection(sa.select(sagas), sagas.c.created_at, sagas.c.saga_id, (sa.false(),))
     if wanted.tags:  # found through the index of tags, which has them newest first, too
         (name, value), *others = wanted.tags
-        created_at, key = saga_tags.c.created_at, saga_tags.c.saga_id
-        rows = rows.join_from(saga_tags, sagas, key == sagas.c.saga_id)
-        rows = rows.where(saga_tags.c.name == name, saga_tags.c.value == value)
-        rows = rows.where(*(_has_tag(key, *tag) for tag in others))
+        found = [saga_tags.c.name == name, saga_tags.c.value == value]
+        table, index = saga_tags, "saga_tags_newest"
+        fits = [*(_has_tag(*tag) for tag in others), *_looked_at(wanted)]
+    else:
+        table, (index, found, fits) = sagas, _through_an_index(wanted)
+    found += _of_age(wanted, table.c.created_at, now)
+    rows = sa.select(sagas) if table is sagas else sa.select(sagas).join_from(saga_tags, sagas, _IS_TAGGED)
+    return Selection(rows, table.c.created_at, table.c.saga_id, tuple(found), tuple(fits), index)
+
+
+_IS_TAGGED = saga_tags.c.saga_id == sagas.c.saga_id
+
+
+def _through_an_index(wanted: SagaFilter) -> tuple[str, list[Condition], list[Condition]]:
+    """An index, what it finds of the wanted, and what has to be looked at row by row."""
+    match wanted:
+        case SagaFilter(parent=str(parent)):
+            return "sagas_by_parent", [sagas.c.parent == parent], [*_looked_at(replace(wanted, parent=None))]
+        case SagaFilter(paused=True):
+            return "sagas_paused", [sagas.c.paused == sa.true()], [*_looked_at(replace(wanted, paused=None))]
+        case SagaFilter(status=None, name=None, error=str()):
+            return "sagas_with_error", [sagas.c.has_error == sa.true()], [*_looked_at(wanted)]
+        case SagaFilter(status=None, name=None):
+            index = "sagas_newest"
+        case SagaFilter(status=None):
+            index = "sagas_by_name"
+        case SagaFilter(name=None):
+            index = "sagas_by_status"
+        case _:
+            index = "sagas_by_name_and_status"
+    found = [
+        column == value
+        for column in (sagas.c.status, sagas.c.name)
+        if (value := getattr(wanted, column.name)) is not None
+    ]
+    return index, found, [*_looked_at(replace(wanted, status=None, name=None))]
+
+
+def _of_age(wanted: SagaFilter, created_at: sa.Column[datetime], now: datetime) -> Iterator[Condition]:
     if wanted.older_than_s is not None:
-        rows = rows.where(created_at <= now - timedelta(seconds=wanted.older_than_s))
+        yield created_at <= now - timedelta(seconds=wanted.older_than_s)
     if wanted.newer_than_s is not None:
-        rows = rows.where(created_at >= now - timedelta(seconds=wanted.newer_than_s))
-    rows = rows.where(*_of_the_row(wanted)) if _can_be_stored(wanted) else rows.where(sa.false())
-    return Selection(rows, created_at, key)
+        yield created_at >= now - timedelta(seconds=wanted.newer_than_s)
 
 
-def _of_the_row(wanted: SagaFilter) -> Iterator[sa.ColumnElement[bool]]:
-    for column in (sagas.c.status, sagas.c.name, sagas.c.paused, sagas.c.parent):
+def _looked_at(wanted: SagaFilter) -> Iterator[Condition]:
+    # As expressions, which no index finds: the database must not take another way than the index we chose.
+    for column in (sagas.c.status, sagas.c.name, sagas.c.parent):
         if (value := getattr(wanted, column.name)) is not None:
-            yield column == value
+            yield column.concat("") == value
+    if wanted.paused is not None:
+        yield sa.func.coalesce(sagas.c.paused, sa.false()) == wanted.paused
     if wanted.error is not None:
         yield sagas.c.error.icontains(wanted.error, autoescape=True)
 
 
-def _has_tag(saga_id: sa.Column[str], name: str, value: str) -> sa.ColumnElement[bool]:
+def _has_tag(name: str, value: str) -> Condition:
     tag = saga_tags.alias()
-    return sa.exists().where(tag.c.saga_id == saga_id, tag.c.name == name, tag.c.value == value)
+    return sa.exists().where(tag.c.saga_id == sagas.c.saga_id, tag.c.name == name, tag.c.value == value)
 
 
 def _can_be_stored(wanted: SagaFilter) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -12,12 +12,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from saga_es.errors import BadStreamId, NothingToAppend
+from saga_es.errors import BadStreamId, NothingToAppend, UnreadableEvent
 from saga_es.store.chain import Head, chain
-from saga_es.store.codec import SCHEMA, Codec
+from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.heads import Heads
-from saga_es.store.tables import saga_events
+from saga_es.store.tables import saga_archives, saga_events
 
 STREAM_ID_LIMIT = 64
 STREAMS_AT_ONCE = 500
@@ -52,6 +52,13 @@ class Entry(msgspec.Struct, frozen=True):
     hash: str
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """An entry that this version cannot decode, and why."""
+
+    entry: Entry
+    why: str
+
+
 class Draft(msgspec.Struct, frozen=True):
     """Events to be appended to one stream, all or none.
 
@@ -79,6 +86,7 @@ class Draft(msgspec.Struct, frozen=True):
 
 _INSERT = sa.insert(saga_events)
 _SELECT = sa.select(*saga_events.c)
+_ARCHIVE = sa.select(saga_archives.c.archive).where(saga_archives.c.stream_id == sa.bindparam("stream_id"))
 _HASH = sa.select(saga_events.c.hash).where(
     saga_events.c.stream_id == sa.bindparam("stream_id"), saga_events.c.version == sa.bindparam("version")
 )
@@ -107,6 +115,7 @@ class Log:
         check_stream_id(draft.stream_id)
         if not draft.events:
             raise NothingToAppend(draft.stream_id)
+        schema = self._codec.schema(draft.category)
         return [
             {
                 "stream_id": draft.stream_id,
@@ -115,7 +124,7 @@ class Log:
                 "type": type(event).__name__,
                 "data": self._codec.encode(event),
                 "recorded_at": draft.recorded_at,
-                "schema": SCHEMA,
+                "schema": schema,
             }
             for version, event in enumerate(draft.events, draft.expected_version + 1)
         ]
@@ -167,6 +176,48 @@ class Log:
                 if versions[stream_id] == version:
                     heads[stream_id] = Head(version, hash_)
         return heads
+
+    def put(self, connection: Connection, entries: Sequence[Entry], *, anew: bool = False) -> None:
+        """Put entries into the log as they are, in the transaction of the connection.
+
+        Args:
+            connection: In a transaction.
+            entries: In the order in which the database is to take them.
+            anew: At new positions, not at their own.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: A place is taken.
+        """
+        rows = [
+            {
+                "stream_id": entry.stream_id,
+                "category": entry.category,
+                "version": entry.version,
+                "type": entry.type,
+                "data": entry.text,
+                "recorded_at": entry.recorded_at,
+                "schema": entry.schema,
+                "hash": entry.hash,
+                **({} if anew else {"position": entry.position}),
+            }
+            for entry in entries
+        ]
+        connection.execute(_INSERT, rows)
+
+    def hashes_of(self, connection: Connection, stream_ids: Sequence[str]) -> dict[str, set[str]]:
+        """The hashes of all events of some streams; nothing of those that do not exist."""
+        hashes: dict[str, set[str]] = defaultdict(set)
+        query = sa.select(saga_events.c.stream_id, saga_events.c.hash).where(saga_events.c.stream_id.in_(stream_ids))
+        for stream_id, hash_ in connection.execute(query):
+            hashes[stream_id].add(hash_)
+        return dict(hashes)
+
+    def archive_of(self, stream_id: str) -> str | None:
+        """The name of the archive that a stream is in; None when it is in none."""
+        if not _is_possible(stream_id):
+            return None
+        with self._database.reading() as connection:
+            return connection.scalar(_ARCHIVE, {"stream_id": stream_id})
 
     def version(self, connection: Connection, stream_id: str) -> int:
         """The stream's version: 0 when it does not exist."""
@@ -273,13 +324,23 @@ class Log:
                     break
         return entries
 
+    def told(self, entries: Iterable[Entry]) -> list[Recorded | Unreadable]:
+        """The entries, each decoded if it can be: for who reads on where one cannot."""
+        told: list[Recorded | Unreadable] = []
+        for entry in entries:
+            try:
+                told.append(self.decode(entry))
+            except UnreadableEvent as error:
+                told.append(Unreadable(entry, error.why))
+        return told
+
     def decode(self, entry: Entry) -> Recorded:
         """The entry with its event decoded.
 
         Raises:
             UnreadableEvent: It cannot be.
         """
-        event = self._codec.decode(entry.category, entry.type, entry.text)
+        event = self._codec.decode(entry.category, entry.type, entry.text, entry.schema)
         return Recorded(entry.stream_id, entry.category, entry.version, event, entry.recorded_at)
 
 

@@ -13,13 +13,23 @@ from sqlalchemy.engine import Connection
 
 from saga_es.store.log import check_stream_id
 
+Condition = sa.ColumnElement[bool]
+
 
 class BadCursorError(ValueError):
     """The cursor is none that a page gave out."""
 
 
+MOST_LOOKED_AT = 1000
+"""Rows that one page looks at for those that fit: some milliseconds."""
+
+
 class Page(msgspec.Struct, frozen=True):
-    """Rows, and the cursor of the page after; None when there is none."""
+    """Rows, and the cursor of the page after; None when there is none.
+
+    A page may have fewer rows than were asked for, even none, and yet a cursor: it has looked at `MOST_LOOKED_AT`
+    rows, and goes on behind them.
+    """
 
     rows: list[dict[str, Any]]
     next_cursor: str | None
@@ -29,14 +39,21 @@ class Selection(NamedTuple):
     """Rows of a view, to be read newest first.
 
     Attributes:
-        rows: The query, without order and limit; among its columns are `created_at` and one named like the key.
+        rows: What is read of them; among its columns are `created_at` and one named like the key.
         created_at: What they are ordered by; of the table whose index they are found in.
         key: What those of one instant are ordered by; of the same table.
+        found: What must hold of a row, and an index finds; of the same table.
+        fits: What must hold beside, and is found out by looking at a row.
+        by_index: The name of that index. MySQL and MariaDB have to be told: for a page from the middle they would
+            rather begin at the newest row, and pass over all those of the pages before.
     """
 
     rows: sa.Select[Any]
     created_at: sa.Column[datetime]
     key: sa.Column[str]
+    found: tuple[Condition, ...] = ()
+    fits: tuple[Condition, ...] = ()
+    by_index: str | None = None
 
     @classmethod
     def of(cls, table: sa.Table) -> Selection:
@@ -57,19 +74,39 @@ def page(connection: Connection, source: sa.Table | Selection, limit: int, curso
     Raises:
         BadCursorError: The cursor cannot be read.
     """
-    query, at, key = source if isinstance(source, Selection) else Selection.of(source)
-    query = query.order_by(at.desc(), key.desc()).limit(limit + 1)
+    rows, at, key, found, fits, index = source if isinstance(source, Selection) else Selection.of(source)
+    newest_first = (at.desc(), key.desc())
     if cursor is not None:
-        created_at, id_ = _decode(cursor)
-        # The first half is implied by the second; it is what lets every database start inside the index.
-        query = query.where(at <= created_at, (at < created_at) | ((at == created_at) & (key < id_)))
-    found = [dict(row) for row in connection.execute(query).mappings()]
-    rows = found[:limit]
-    more = len(found) > limit
-    return Page(rows, _encode(rows[-1]["created_at"], rows[-1][key.name]) if more else None)
+        found = (*found, *_behind(at, key, *_decode(cursor)))
+    last = None
+    if fits:
+        keys: Any = sa.select(at, key)
+        looked_at = _through(keys, at.table, index).where(*found).order_by(*newest_first)
+        last = connection.execute(looked_at.offset(MOST_LOOKED_AT - 1).limit(1)).one_or_none()
+    if last is not None:
+        found = (*found, at >= last[0], (at > last[0]) | ((at == last[0]) & (key >= last[1])))
+    query = _through(rows, at.table, index).where(*found, *fits).order_by(*newest_first).limit(limit + 1)
+    read = [dict(row) for row in connection.execute(query).mappings()]
+    if len(read) > limit:
+        return Page(read[:limit], cursor_behind(read[limit - 1]["created_at"], read[limit - 1][key.name]))
+    return Page(read, cursor_behind(*last) if last is not None else None)
 
 
-def _encode(created_at: datetime, id_: str) -> str:
+def _through(query: sa.Select[Any], table: sa.FromClause, index: str | None) -> sa.Select[Any]:
+    for dialect in ("mysql", "mariadb") if index is not None else ():
+        query = query.with_hint(table, f"FORCE INDEX ({index})", dialect)
+    return query
+
+
+def _behind(
+    at: sa.Column[datetime], key: sa.Column[str], created_at: datetime, id_: str
+) -> tuple[Condition, Condition]:
+    # The first is implied by the second; it is what lets every database start inside the index.
+    return at <= created_at, (at < created_at) | ((at == created_at) & (key < id_))
+
+
+def cursor_behind(created_at: datetime, id_: str) -> str:
+    """The cursor of the page that begins behind the row of this instant and key."""
     return base64.urlsafe_b64encode(msgspec.json.encode([created_at, id_])).decode().rstrip("=")
 
 

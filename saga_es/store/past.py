@@ -14,31 +14,46 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
-from saga_es.errors import NoSuchPosition, NoSuchVersion, NotFound, TooMuchPast
-from saga_es.store.log import Entry, Log, Recorded
+from saga_es.errors import NoSuchPosition, NoSuchVersion, TooMuchPast, UnreadableEvent
+from saga_es.store.codec import SAGA
+from saga_es.store.log import Entry, Log, Recorded, Unreadable
 from saga_es.store.sagas import Sagas
-from saga_es.store.story import SagaStory, story
+from saga_es.store.story import SagaStory, Unread, story
 from saga_es.store.views import Views
 
 CHUNK = 1000
 
 
-def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[SagaStory, Sequence[Recorded]]:
+Told = Recorded | Unreadable
+"""What there is to tell of a moment in the life of a stream."""
+
+
+def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[SagaStory, Sequence[Told]]:
     """The story of a saga as of now, or after its first events, so many as the version says; and those events.
+
+    An event that this version cannot read ends the story, but not what is told.
 
     Raises:
         NotFound: There is no such saga.
+        SagaArchived: It was taken out of the log.
         NoSuchVersion: It has not so many events.
+        UnreadableEvent: Not even its start can be read.
         StoreUnavailable: The database did not answer.
     """
-    whole = sagas.log.read(saga_id)
-    history = whole[:version]
-    state = sagas.folded(history)
-    if state is None:
-        raise NotFound(saga_id)
+    whole = sagas.log.entries_of([saga_id])[saga_id]
+    if not whole or whole[0].category != SAGA:
+        raise sagas.absent(saga_id)
     if version is not None and version > len(whole):
         raise NoSuchVersion(saga_id, version, len(whole))
-    return story(state, history), history
+    told = sagas.log.told(whole[:version])
+    unread = [
+        Unread(found.entry.version, found.entry.type, found.why) for found in told if isinstance(found, Unreadable)
+    ]
+    history = [found for found in told[: unread[0].version - 1 if unread else None] if isinstance(found, Recorded)]
+    state = sagas.folded(history)
+    if state is None:
+        raise UnreadableEvent(SAGA, unread[0].type, unread[0].why)
+    return story(state, history, unread), told
 
 
 @contextmanager
@@ -74,7 +89,7 @@ def views_at(log: Log, views: Views, position: int, most_events: int | None = No
             for view in views:
                 view.create(connection)
             for entries in _chunks(log, position):
-                views.apply_to_all(connection, [log.decode(entry) for entry in entries])
+                views.apply_to_all(connection, [found for found in log.told(entries) if isinstance(found, Recorded)])
             yield connection
     finally:
         scratch.dispose()

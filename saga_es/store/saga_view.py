@@ -45,6 +45,13 @@ from saga_es.store.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views import View
 
+
+def _few(name: str, column: str, which: str) -> sa.Index:
+    # SQLite sees that a query is about these only when it says so in the very same words.
+    words = which.replace("true", "1")
+    return sa.Index(name, column, "created_at", "saga_id", sqlite_where=sa.text(words), postgresql_where=sa.text(which))
+
+
 sagas = sa.Table(
     "sagas",
     sa.MetaData(),
@@ -57,17 +64,26 @@ sagas = sa.Table(
     sa.Column("parent", key_text(64), comment="the saga that this one is a step of"),
     sa.Column("current_step", key_text(255)),
     sa.Column("error", sa.Text),
+    sa.Column("has_error", sa.Boolean, nullable=False, comment="so that an index finds those that have one"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
-    # Lists are read newest first by (created_at, saga_id), whole or by status or name; none of them sorts.
+    # Lists are read newest first by (created_at, saga_id), whole or by what is asked for most; none of them sorts.
     sa.Index("sagas_newest", "created_at", "saga_id"),
     sa.Index("sagas_by_status", "status", "created_at", "saga_id"),
     sa.Index("sagas_by_name", "name", "created_at", "saga_id"),
+    sa.Index("sagas_by_name_and_status", "name", "status", "created_at", "saga_id"),
+    # Few sagas are in these; where a database can, it keeps those alone. MySQL cannot, and keeps all.
+    _few("sagas_by_parent", "parent", "parent IS NOT NULL"),
+    _few("sagas_paused", "paused", "paused = true"),
+    _few("sagas_with_error", "has_error", "has_error = true"),
 )
 
 
 def _change(recorded: Recorded) -> dict[str, Any]:
-    return {**_columns(recorded), "updated_at": recorded.recorded_at}
+    columns = _columns(recorded)
+    if "error" in columns:
+        columns["has_error"] = columns["error"] is not None
+    return {**columns, "updated_at": recorded.recorded_at}
 
 
 def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)

@@ -10,7 +10,7 @@ from saga_es.core.events import PlanRecorded, SagaStarted
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, plan_id
 from saga_es.core.state import SagaState
-from saga_es.errors import UnreadableEvent
+from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, UnreadableEvent
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Log, Recorded
 
@@ -42,6 +42,26 @@ class Sagas:
             else:
                 found |= {saga_id: state} if state else {}
         return found
+
+    def absent(self, saga_id: str) -> NotFound | SagaArchived:
+        """Why a saga is not in the log: there never was one, or it is archived.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        archive = self.log.archive_of(saga_id)
+        return NotFound(saga_id) if archive is None else SagaArchived(saga_id, archive)
+
+    def refused_start(self, saga_id: str, reason: str) -> SagaArchived | PayloadUnencodable:
+        """Why the database did not take a start: the saga ran and is archived, or there is something in it.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        absent = self.absent(saga_id)
+        if isinstance(absent, SagaArchived):
+            return absent
+        return PayloadUnencodable(f"the database does not take this start: {reason}")
 
     def folded(self, history: Sequence[Recorded]) -> SagaState | None:
         """The state after these events of one saga's stream, from its first; None where it is not a saga's."""

@@ -74,8 +74,21 @@ class StepStory(msgspec.Struct, frozen=True):
     elements: list[StepStory] | None
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """An event that this version cannot read, and why: a newer one wrote it, or its class is gone."""
+
+    version: int
+    type: str
+    why: str
+
+
 class SagaStory(msgspec.Struct, frozen=True):
-    """One saga, in the words of the wire."""
+    """One saga, in the words of the wire.
+
+    Attributes:
+        unreadable: What this version cannot read of it. The story then ends before the first of these: what came of
+            an event that is not understood is not known.
+    """
 
     transaction_id: str
     name: str
@@ -95,10 +108,11 @@ class SagaStory(msgspec.Struct, frozen=True):
     starts_at: datetime | None
     deadline_at: datetime | None
     steps: list[StepStory]
+    unreadable: list[Unread]
 
 
-def story(state: SagaState, history: Sequence[Recorded]) -> SagaStory:
-    """The story that a saga's history tells; `state` is its fold."""
+def story(state: SagaState, history: Sequence[Recorded], unreadable: Sequence[Unread] = ()) -> SagaStory:
+    """The story that a saga's history tells; `state` is its fold, `unreadable` what follows it."""
     times = _times(history)
     return SagaStory(
         transaction_id=state.saga_id,
@@ -119,6 +133,7 @@ def story(state: SagaState, history: Sequence[Recorded]) -> SagaStory:
         starts_at=state.starts_at,
         deadline_at=state.deadline_at,
         steps=[_step(step, state, times) for step in state.plan.steps],
+        unreadable=list(unreadable),
     )
 
 

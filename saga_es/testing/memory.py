@@ -89,6 +89,9 @@ class MemoryLog(Log):
             self._decoded[entry.position] = super().decode(entry)
         return self._decoded[entry.position]
 
+    def archive_of(self, stream_id: str) -> None:
+        """Nothing is archived in here."""
+
     def entries_of(self, stream_ids: Sequence[str], connection: Connection | None = None) -> dict[str, list[Entry]]:
         """The rows of several streams, each in order."""
         del connection

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.core.events import SagaAborted, SagaCompleted, SagaEvent, SagaFailed, SagaPaused, SagaStarted
-from saga_es.store import migrate
+from saga_es.store import migrate, pages
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
 from saga_es.store.filters import SagaFilter, sagas_where
@@ -113,13 +113,35 @@ def test_all_filters_hold_together_and_keep_the_order(shelf: Store) -> None:
     assert {0, SAGAS} < seen
 
 
+def test_a_page_that_has_looked_at_enough_goes_on_where_it_stopped(
+    shelf: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short pages, also empty ones, lose nothing and repeat nothing."""
+    monkeypatch.setattr(pages, "MOST_LOOKED_AT", 7)
+    rows = everything(shelf)
+    for wanted in (
+        {"error": "gone"},
+        {"error": "no such error"},
+        {"status": "FAILED", "error": "gone"},
+        {"tags": (("shop", "Köln"), ("customer", "2")), "paused": False},
+        {"parent": "s-0", "error": "http"},
+        {"paused": False, "name": "refund"},
+    ):
+        right = [row["saga_id"] for row in rows if fits(row, wanted)]
+        for limit in (3, 500):
+            found_in = list(walked(shelf, limit, **wanted))
+            assert [saga_id for ids in found_in for saga_id in ids] == right, wanted
+            assert max(map(len, found_in)) <= 7
+    assert [] in list(walked(shelf, 500, error="no such error"))[:-1], "an empty page that is not the last"
+
+
 @pytest.mark.parametrize("limit", [1, 2, 5, 8, 40])
 def test_pages_of_a_tag_meet_every_saga_once(shelf: Store, limit: int) -> None:
     """Also where several were started in the same instant."""
-    pages = list(walked(shelf, limit, tags=(("shop", "Köln"),)))
-    assert [saga_id for ids in pages for saga_id in ids] == found(shelf, tags=(("shop", "Köln"),))
-    assert all(len(ids) == limit for ids in pages[:-1])
-    assert 0 < len(pages[-1]) <= limit
+    met = list(walked(shelf, limit, tags=(("shop", "Köln"),)))
+    assert [saga_id for ids in met for saga_id in ids] == found(shelf, tags=(("shop", "Köln"),))
+    assert all(len(ids) == limit for ids in met[:-1])
+    assert 0 < len(met[-1]) <= limit
 
 
 ABORTED = SAGAS // len(ENDS)
@@ -193,7 +215,12 @@ INDEXED: list[tuple[dict[str, Any], str]] = [
     ({"older_than_s": 3600}, "sagas_newest"),
     ({"status": "FAILED"}, "sagas_by_status"),
     ({"status": "FAILED", "newer_than_s": 60, "error": "x"}, "sagas_by_status"),
-    ({"name": "order"}, "sagas_by_name"),
+    ({"name": "order"}, "sagas_by_name "),
+    ({"name": "order", "paused": False}, "sagas_by_name "),
+    ({"name": "order", "status": "FAILED"}, "sagas_by_name_and_status"),
+    ({"error": "x"}, "sagas_with_error"),
+    ({"paused": True, "name": "order", "status": "PENDING"}, "sagas_paused"),
+    ({"parent": "s-0", "paused": True, "error": "x"}, "sagas_by_parent"),
     ({"tags": (("customer", "1"),)}, "saga_tags_newest"),
     ({"tags": (("customer", "1"), ("shop", "Köln")), "older_than_s": 60}, "saga_tags_newest"),
 ]

@@ -232,8 +232,9 @@ COLUMNS: list[tuple[SagaEvent, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("event", "columns"), COLUMNS)
 def test_an_event_of_a_saga_sets_these_columns(event: SagaEvent, columns: dict[str, Any]) -> None:
-    """And each of them the time of the last change."""
-    assert saga_view.change(Recorded(SAGA_ID, SAGA, 1, event, AT)) == {**columns, "updated_at": AT}
+    """And each of them the time of the last change; with an error, whether there is one."""
+    also = {"has_error": columns["error"] is not None} if "error" in columns else {}
+    assert saga_view.change(Recorded(SAGA_ID, SAGA, 1, event, AT)) == {**columns, **also, "updated_at": AT}
 
 
 def test_every_event_of_a_saga_has_its_columns() -> None:

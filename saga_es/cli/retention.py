@@ -1,0 +1,118 @@
+"""Retention: `saga-es archive`, `import`, `export`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from saga_es import terminal
+from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.cli.progress import advancing
+from saga_es.core.state import SagaStatus
+from saga_es.settings import Settings
+from saga_es.store.archiving import Archiving
+from saga_es.store.archiving import Progress as Archived
+from saga_es.store.bundle import counted
+from saga_es.store.exporting import export as write_bundle
+from saga_es.store.families import Over, count_over, families_over
+from saga_es.store.importing import Brought, Importing
+
+
+def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!a:.80} is no date; write 2026-01-31, or 2026-01-31T12:00:00Z") from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.command(short_help="Write finished sagas to files, and take them out of the log.")
+@settings_options(
+    click.option("--before", required=True, callback=_moment, metavar="DATE", help="Only what ended before it (UTC)."),
+    click.option("--failed", is_flag=True, help="Also sagas that are FAILED, which nobody can retry then."),
+    click.option(
+        "--folder",
+        type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+        default=".",
+        help="Where the archives go.  [default: the present folder]",
+    ),
+    click.option(
+        "--keep-in-views", is_flag=True, help="Lists go on showing them, until `replay` makes the views anew."
+    ),
+    click.option("--dry-run", is_flag=True, help="Only say how many there are."),
+    as_json_option,
+)
+def archive(
+    settings: Settings,
+    before: datetime,
+    failed: bool,
+    folder: Path,
+    keep_in_views: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write sagas that ended before DATE to compressed files, and take them out of the log.
+
+    COMPLETED and COMPENSATED ones; a saga and those that run as its steps only all together. Each file is synced, read
+    back and checked, hash by hash, before anything leaves the log. Stopped at any moment nothing is lost: run it again.
+    Keep the files: `saga-es import FILE` brings their sagas back, and until then nobody can start one of them again.
+    """
+    statuses = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, *([SagaStatus.FAILED] if failed else []))
+    over = Over(before, statuses)
+    with reading(settings) as node:
+        many = count_over(node.database, over)
+        if dry_run:
+            terminal.show_retention({"would_archive": many}, as_json=as_json)
+            return
+        archiving = Archiving(node.database, node.sagas, node.views, over, folder, keep_in_views=keep_in_views)
+        archived = Archived()
+        with advancing("Archiving", "sagas", many) as told:
+            so_far = 0
+            for archived in archiving.archive(families_over(node.database, over), datetime.now(UTC)):
+                told(archived.sagas - so_far)
+                so_far = archived.sagas
+    terminal.show_retention(msgspec.structs.asdict(archived), as_json=as_json)
+
+
+@click.command("import", short_help="Bring the sagas of an archive or an export into the log.")
+@settings_options(
+    click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True)),
+    click.option("--unfinished", is_flag=True, help="Also sagas that have not ended; a worker here goes on with them."),
+    click.option("--check", is_flag=True, help="Only read the file and check every hash in it."),
+    as_json_option,
+)
+def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_json: bool) -> None:
+    """Bring the sagas of an archive or an export into the log: all of them, with the hashes and times they had.
+
+    The whole file is read first, and every hash checked: exit code 7 when something in it was changed or is missing.
+    What was archived from this log goes back to its place; what comes from another is appended. What is here already is
+    passed over, so an import that was stopped can be repeated.
+    """
+    whole = counted(file)
+    if check:
+        terminal.show_retention({"streams": whole.streams, "events": whole.events}, as_json=as_json)
+        return
+    with reading(settings) as node, advancing("Importing", "streams", whole.streams) as told:
+        brought = Brought()
+        so_far = 0
+        for brought in Importing(node.database, node.sagas, node.views, unfinished=unfinished).bring(file):
+            told(brought.streams - so_far)
+            so_far = brought.streams
+    terminal.show_retention(msgspec.structs.asdict(brought), as_json=as_json)
+
+
+@click.command(short_help="Print one saga as a bundle that another installation can import.")
+@settings_options(click.argument("saga_id", metavar="ID"))
+def export(settings: Settings, saga_id: str) -> None:
+    """Print one saga, those that run as its steps and their plans, as lines of JSON with their hashes.
+
+    `saga-es export ID > FILE` here, then `saga-es import FILE`, `show` and `verify` on another database.
+    """
+    if sys.stdout.isatty():
+        fail("this is for a file: saga-es export ID > FILE", USAGE)
+    with reading(settings) as node:
+        write_bundle(node.sagas, saga_id, sys.stdout.buffer, datetime.now(UTC))

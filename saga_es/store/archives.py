@@ -1,0 +1,51 @@
+"""What was taken out of the log: the rows of saga_archives, one for each stream, with the hash of its last event."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from saga_es.store.chain import Head
+from saga_es.store.log import Entry, Log
+from saga_es.store.tables import saga_archives, saga_events
+
+
+def heads_in_archives(connection: Connection, stream_ids: Collection[str]) -> dict[str, Head]:
+    """Those of the streams that are archived, as they stood."""
+    rows = connection.execute(sa.select(saga_archives).where(saga_archives.c.stream_id.in_(stream_ids)))
+    return {row.stream_id: Head(row.version, row.hash) for row in rows}
+
+
+def take_out(connection: Connection, streams: Iterable[list[Entry]], archive: str, archived_at: datetime) -> None:
+    """Take whole streams out of the log, in the transaction of the connection: the one way that the database permits.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: One of them is not as it stands in the log any more; nothing was taken out.
+    """
+    ends = [entries[-1] for entries in streams]
+    stones = [
+        {
+            "stream_id": end.stream_id,
+            "version": end.version,
+            "hash": end.hash,
+            "archive": archive,
+            "archived_at": archived_at,
+        }
+        for end in ends
+    ]
+    connection.execute(sa.insert(saga_archives), stones)
+    connection.execute(sa.delete(saga_events).where(saga_events.c.stream_id.in_([end.stream_id for end in ends])))
+
+
+def put_back(connection: Connection, log: Log, streams: Iterable[list[Entry]]) -> None:
+    """Put archived streams back where they stood, in the transaction of the connection.
+
+    The database takes them from the last event to the first: the last is known by its hash, and each vouches for the
+    one before.
+    """
+    for entries in streams:
+        log.put(connection, list(reversed(entries)))
+        connection.execute(sa.delete(saga_archives).where(saga_archives.c.stream_id == entries[0].stream_id))

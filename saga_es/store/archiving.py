@@ -1,0 +1,182 @@
+"""Archiving: finished sagas leave the log for a file.
+
+Owns: that nothing is lost. What leaves the log stands first in a file that was synced, read back and checked hash by
+hash; it leaves in transactions that also say in which file it is. Killed at any moment, every saga is in the log or in
+an archive that the log names, and the next run goes on with those that are still there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy.exc import IntegrityError
+
+from saga_es.errors import BadBundle, UnreadableEvent
+from saga_es.store.archives import take_out
+from saga_es.store.bundle import Writing, streams_in
+from saga_es.store.chain import Head
+from saga_es.store.codec import SAGA
+from saga_es.store.database import Database
+from saga_es.store.families import Family, Over
+from saga_es.store.forgetting import forget
+from saga_es.store.log import Entry
+from saga_es.store.sagas import Sagas
+from saga_es.store.views import Views
+
+AT_ONCE = 50
+"""Families read together, and taken out together: for so long whoever appends has to wait."""
+
+MOST_IN_A_FILE = 20_000
+"""Sagas in one archive; the next go into the next."""
+
+
+class Progress(msgspec.Struct):
+    """How far an archiving has come.
+
+    Attributes:
+        sagas: Taken out of the log.
+        moved_on: Not taken out, because they went on after they had been written to the archive.
+    """
+
+    files: list[str] = []
+    sagas: int = 0
+    events: int = 0
+    moved_on: int = 0
+
+
+class Archiving:
+    """Writes archives, and takes out of the log what they hold.
+
+    Args:
+        over: What is archived.
+        folder: Where the archives are written to.
+        keep_in_views: Whether views go on showing what is archived, until they are made anew.
+    """
+
+    def __init__(
+        self, database: Database, sagas: Sagas, views: Views, over: Over, folder: Path, *, keep_in_views: bool = False
+    ) -> None:
+        self._database = database
+        self._sagas = sagas
+        self._log = sagas.log
+        self._views = views
+        self._over = over
+        self._folder = folder
+        self._keep_in_views = keep_in_views
+
+    def archive(self, families: Iterator[Family], now: datetime) -> Iterator[Progress]:
+        """Write families into one archive after the other, and take out of the log what each holds.
+
+        Yields:
+            How far it has come, again and again.
+
+        Raises:
+            BadBundle: What a file holds is not what was read, or was changed in the log; nothing of it was taken out.
+            OSError: A file cannot be written.
+        """
+        progress = Progress()
+        while True:
+            path = self._free_path(now)
+            written, heads = self._write(path, families, now)
+            if not written:
+                path.unlink()
+                return
+            _check(path, heads)
+            progress.files.append(path.name)
+            yield from self._take_out(path, written, now, progress)
+
+    def _free_path(self, now: datetime) -> Path:
+        numbers = range(1, 1_000_000)
+        paths = (self._folder / f"saga-archive-{now:%Y%m%dT%H%M%SZ}-{number:03}.ndjson.gz" for number in numbers)
+        return next(path for path in paths if not path.exists())
+
+    def _write(self, path: Path, families: Iterator[Family], now: datetime) -> tuple[list[Family], dict[str, Head]]:
+        """Write an archive, whole and synced; the families in it, in order, and the heads of their sagas."""
+        written: list[Family] = []
+        heads: dict[str, Head] = {}
+        with _synced(path) as file:
+            writing = Writing(file, now)
+            plans: set[str] = set()
+            while len(heads) < MOST_IN_A_FILE and (some := list(islice(families, AT_ONCE))):
+                streams = self._log.entries_of([saga_id for family in some for saga_id in family])
+                for family in some:
+                    needed = {self._plan_of(streams[saga_id]) for saga_id in family}
+                    if None in needed:
+                        continue
+                    for plan_id in sorted(filter(None, needed - plans)):
+                        writing.add(self._log.entries_of([plan_id])[plan_id])
+                        plans.add(plan_id)
+                    written.append(family)
+                    for saga_id in family:
+                        writing.add(streams[saga_id])
+                        heads[saga_id] = Head(streams[saga_id][-1].version, streams[saga_id][-1].hash)
+            writing.end()
+        return written, heads
+
+    def _plan_of(self, entries: list[Entry]) -> str | None:
+        """The id of a saga's plan, if the log, too, says that the saga is over."""
+        try:
+            state = self._sagas.folded([self._log.decode(entry) for entry in entries])
+        except UnreadableEvent:
+            return None
+        is_over = state and state.status in self._over.statuses and entries[-1].recorded_at < self._over.before
+        return state.plan_id if state and is_over else None
+
+    def _take_out(self, path: Path, written: list[Family], now: datetime, progress: Progress) -> Iterator[Progress]:
+        sagas = (entries for entries in streams_in(path) if entries[0].category == SAGA)
+        families = (list(islice(sagas, len(family))) for family in written)
+        while some := list(islice(families, AT_ONCE)):
+            try:
+                self._transact(some, path, now, progress)
+            except IntegrityError:
+                for family in some:  # one saga has moved on: only its own family must stay for that
+                    try:
+                        self._transact([family], path, now, progress)
+                    except IntegrityError:
+                        progress.moved_on += len(family)
+            yield progress
+
+    def _transact(self, families: list[list[list[Entry]]], path: Path, now: datetime, progress: Progress) -> None:
+        streams = [entries for family in families for entries in family]
+        with self._database.writing() as connection:
+            take_out(connection, streams, path.name, now)
+            if not self._keep_in_views:
+                forget(connection, self._views, [self._log.decode(entry) for entries in streams for entry in entries])
+        progress.sagas += len(streams)
+        progress.events += sum(map(len, streams))
+
+
+def _check(path: Path, heads: dict[str, Head]) -> None:
+    """Read an archive back from the disk, every hash of it, and see that it ends where the log did."""
+    read = {
+        entries[0].stream_id: Head(entries[-1].version, entries[-1].hash)
+        for entries in streams_in(path)
+        if entries[0].category == SAGA
+    }
+    if read != heads:
+        raise BadBundle(str(path), f"{len(heads)} sagas were written, and what is read back is not what they are")
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[Any]:
+    """A compressed file to write to, which is there under its name once all of it is on the disk, and never before."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6) as packed:
+            yield packed
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

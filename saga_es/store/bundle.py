@@ -1,0 +1,229 @@
+"""Bundles: whole streams in a file, with their hashes. An archive is one, and so is what `saga-es export` prints.
+
+Lines of JSON, compressed with gzip or not. First a header, `{"saga_es": "bundle", "format": 1, …}`; then a line for
+each event, the streams one after the other, each from its first event to its last, `data` being the very text of the
+log; in the end a line that counts them, without which the file is not whole. Nothing in it is to be believed: who
+reads it, checks every hash. The form is written down for others in docs/retention.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import msgspec
+
+from saga_es.errors import BadBundle
+from saga_es.store.chain import Head, event_hash, genesis
+from saga_es.store.log import Entry
+
+FORMAT = 1
+GZIP = b"\x1f\x8b"
+LONGEST_LINE = 64 * 1_048_576
+"""Bytes; no event is so large."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first line."""
+
+    saga_es: str
+    format: int
+    made_at: datetime
+
+
+class Line(msgspec.Struct, frozen=True):
+    """An event as it stood in the log; the position is where it stood there."""
+
+    stream_id: str
+    category: str
+    version: int
+    type: str
+    schema: int
+    recorded_at: datetime
+    position: int
+    hash: str
+    data: msgspec.Raw
+
+
+class Trailer(msgspec.Struct, frozen=True):
+    """The last line: how much there was before it, and the SHA-256 of all its bytes."""
+
+    streams: int
+    events: int
+    sha256: str
+
+
+class Counted(NamedTuple):
+    """How much there is in a bundle."""
+
+    streams: int
+    events: int
+
+
+_ENCODE = msgspec.json.Encoder().encode
+_HEADER = msgspec.json.Decoder(Header)
+_LINE = msgspec.json.Decoder(Line)
+_TRAILER = msgspec.json.Decoder(Trailer)
+_START_OF_TRAILER = b'{"streams":'
+
+
+class Writing:
+    """A bundle that is being written.
+
+    Args:
+        file: Where its lines go.
+        made_at: Now.
+    """
+
+    def __init__(self, file: IO[bytes], made_at: datetime) -> None:
+        self._file = file
+        self.streams = 0
+        self.events = 0
+        self._sum = sha256()
+        self._say(Header("bundle", FORMAT, made_at))
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add one stream, from its first event to its last."""
+        self.streams += 1
+        for entry in entries:
+            self.events += 1
+            self._say(_line(entry))
+
+    def end(self) -> None:
+        """Say that this was all; without it the bundle is not whole."""
+        self._say(Trailer(self.streams, self.events, self._sum.hexdigest()))
+
+    def _say(self, what: msgspec.Struct) -> None:
+        text = _ENCODE(what) + b"\n"
+        self._sum.update(text)
+        self._file.write(text)
+
+
+def _line(entry: Entry) -> Line:
+    return Line(
+        stream_id=entry.stream_id,
+        category=entry.category,
+        version=entry.version,
+        type=entry.type,
+        schema=entry.schema,
+        recorded_at=entry.recorded_at,
+        position=entry.position,
+        hash=entry.hash,
+        data=msgspec.Raw(entry.text.encode()),
+    )
+
+
+def streams_in(path: Path) -> Iterator[list[Entry]]:
+    """The streams of a bundle, each whole and with every hash checked; one at a time in memory.
+
+    Raises:
+        BadBundle: It is none, or not whole, or something in it was changed; what was given out before stands.
+    """
+    try:
+        with _open(path) as file:
+            yield from _checked(path, file)
+    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise BadBundle(str(path), f"it cannot be read: {error}") from error
+
+
+def counted(path: Path) -> Counted:
+    """How many streams and events a bundle has, all of it being read and checked.
+
+    Raises:
+        BadBundle: It is none, or not whole, or something in it was changed.
+    """
+    streams = events = 0
+    for entries in streams_in(path):
+        streams, events = streams + 1, events + len(entries)
+    return Counted(streams, events)
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == GZIP
+    return gzip.open(path, "rb") if is_compressed else path.open("rb")  # type: ignore[return-value]  # both give bytes
+
+
+def _checked(path: Path, file: IO[bytes]) -> Iterator[list[Entry]]:
+    first = file.readline(LONGEST_LINE)
+    _check_header(path, first)
+    sum_ = sha256(first)
+    streams = events = 0
+    entries: list[Entry] = []
+    head: Head | None = None
+    for number, text in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 2):
+        if text.startswith(_START_OF_TRAILER):
+            if entries:
+                yield entries
+            _check_end(path, text, file, Trailer(streams, events, sum_.hexdigest()))
+            return
+        sum_.update(text)
+        entry = _entry(path, number, text)
+        if entry.version == 1:
+            if entries:
+                yield entries
+            entries, head, streams = [], Head(0, genesis(entry.stream_id)), streams + 1
+        head = _follows(path, number, entry, entries, head)
+        entries.append(entry)
+        events += 1
+    raise BadBundle(str(path), f"it ends after {events} events, without the line that says so; it is not whole")
+
+
+def _check_header(path: Path, text: bytes) -> None:
+    try:
+        header = _HEADER.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadBundle(str(path), f"its first line is not that of a bundle: {error}") from error
+    if header.saga_es != "bundle" or header.format != FORMAT:
+        raise BadBundle(str(path), f"it is a {header.saga_es!r} of format {header.format}; this version reads {FORMAT}")
+
+
+def _check_end(path: Path, text: bytes, file: IO[bytes], counted: Trailer) -> None:
+    try:
+        said = _TRAILER.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadBundle(str(path), f"its last line cannot be read: {error}") from error
+    if said != counted:
+        raise BadBundle(
+            str(path),
+            f"it says that it has {said.events} events, and has {counted.events}; or what it says of them was changed",
+        )
+    if file.read(1):
+        raise BadBundle(str(path), "something stands behind its last line")
+
+
+def _entry(path: Path, number: int, text: bytes) -> Entry:
+    try:
+        line = _LINE.decode(text)
+        data = bytes(line.data).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBundle(str(path), f"line {number} is no event: {error}") from error
+    if line.recorded_at.tzinfo is None:
+        raise BadBundle(str(path), f"line {number} has a time without a zone")
+    given: dict[str, Any] = {name: getattr(line, name) for name in Entry.__struct_fields__ if name != "text"}
+    return Entry(**given, text=data)
+
+
+def _follows(path: Path, number: int, entry: Entry, before: list[Entry], head: Head | None) -> Head:
+    """The head of the stream with this entry, which is the next of its stream and has the right hash."""
+    if head is None or entry.version != head.version + 1 or (before and entry.stream_id != before[0].stream_id):
+        raise BadBundle(str(path), f"line {number}, {entry.stream_id}@{entry.version}, does not follow the one before")
+    right = event_hash(
+        head.hash,
+        entry.stream_id,
+        entry.category,
+        entry.version,
+        entry.type,
+        entry.schema,
+        entry.text,
+        entry.recorded_at,
+    )
+    if right != entry.hash:
+        raise BadBundle(
+            str(path), f"line {number}, {entry.stream_id}@{entry.version}, was changed: its hash is another"
+        )
+    return Head(entry.version, right)

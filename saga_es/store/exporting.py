@@ -1,0 +1,53 @@
+"""Exporting: one saga as a bundle, with the sagas that run as its steps and the plans they go by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import IO
+
+from saga_es.core.events import ChildStarted, SagaStarted
+from saga_es.store.bundle import Writing
+from saga_es.store.codec import SAGA
+from saga_es.store.log import Log, Recorded
+from saga_es.store.sagas import Sagas
+
+
+def export(sagas: Sagas, saga_id: str, file: IO[bytes], now: datetime) -> None:
+    """Write a bundle of one saga, as its events stand in the log.
+
+    Raises:
+        NotFound: There is no such saga.
+        SagaArchived: It was taken out of the log.
+        StoreUnavailable: The database did not answer.
+    """
+    log = sagas.log
+    entries = log.entries_of([saga_id])[saga_id]
+    if not entries or entries[0].category != SAGA:
+        raise sagas.absent(saga_id)
+    family = list(_family(log, saga_id))
+    writing = Writing(file, now)
+    for stream_id in (*dict.fromkeys(plan_id for plan_id in _plans(log, family)), *family):
+        if stream := log.entries_of([stream_id])[stream_id]:
+            writing.add(stream)
+    writing.end()
+
+
+def _family(log: Log, saga_id: str) -> Iterator[str]:
+    """The saga, and those that its steps run, and theirs; what cannot be read of them is passed over."""
+    yield saga_id
+    for told in log.told(log.entries_of([saga_id])[saga_id]):
+        match told:
+            case Recorded(event=ChildStarted(saga_id=child)):
+                yield from _family(log, child)
+            case _:
+                pass
+
+
+def _plans(log: Log, family: list[str]) -> Iterator[str]:
+    for saga_id in family:
+        match log.told(log.entries_of([saga_id])[saga_id][:1]):
+            case [Recorded(event=SagaStarted(plan_id=plan_id))]:
+                yield plan_id
+            case _:
+                pass

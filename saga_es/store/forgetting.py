@@ -1,0 +1,40 @@
+"""Views forget: what the events of whole streams put there goes, as if they had never been in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from saga_es.store.log import Recorded
+from saga_es.store.views import Additions, Projection, View
+
+
+def forget(connection: Connection, views: Iterable[Projection], events: Sequence[Recorded]) -> None:
+    """Take out of views what they hold of these events, which are all of their streams.
+
+    A view of a kind of the application's own is left as it is; `saga-es replay` makes it anew.
+    """
+    for view in views:
+        concerned = [event for event in events if event.category == view.category]
+        match view:
+            case View() if concerned:
+                _delete(
+                    connection,
+                    view.table,
+                    [{view.key.name: event.stream_id} for event in concerned if event.version == 1],
+                )
+            case Additions() if concerned:
+                keys = [column.name for column in view.table.primary_key.columns]
+                rows = [{key: row[key] for key in keys} for event in concerned for row in view.rows(event)]
+                _delete(connection, view.table, rows)
+            case _:
+                pass
+
+
+def _delete(connection: Connection, table: sa.Table, keys: list[dict[str, object]]) -> None:
+    if keys:
+        is_it = [column == sa.bindparam(f"this_{column.name}") for column in table.primary_key.columns]
+        rows = [{f"this_{name}": value for name, value in key.items()} for key in keys]
+        connection.execute(sa.delete(table).where(*is_it), rows)

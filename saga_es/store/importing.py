@@ -1,0 +1,139 @@
+"""Importing: what a bundle holds comes into the log, with the hashes and times it had.
+
+A saga that was archived from this very log comes back where it stood: to its positions, and its row in saga_archives
+goes. What comes from another log is appended, at new positions: the old ones may be taken, and who follows this log by
+positions must not miss it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from saga_es.errors import ImportRefused, UnreadableEvent
+from saga_es.store.archives import heads_in_archives, put_back
+from saga_es.store.bundle import streams_in
+from saga_es.store.chain import Head
+from saga_es.store.codec import PLAN, SAGA
+from saga_es.store.database import Database
+from saga_es.store.log import Entry, Recorded
+from saga_es.store.sagas import Sagas
+from saga_es.store.views import Views
+
+AT_ONCE = 50
+"""Streams brought in together."""
+
+
+class Brought(msgspec.Struct):
+    """What became of the streams of a bundle.
+
+    Attributes:
+        back: Archived from this log, and back in it.
+        new: From another log.
+        there: In the log already; nothing was done.
+    """
+
+    back: int = 0
+    new: int = 0
+    there: int = 0
+    events: int = 0
+
+    @property
+    def streams(self) -> int:
+        """All that were dealt with."""
+        return self.back + self.new + self.there
+
+
+class Importing:
+    """Brings bundles into the log.
+
+    Args:
+        unfinished: Whether sagas may be brought in that have not ended: a worker here goes on with them.
+    """
+
+    def __init__(self, database: Database, sagas: Sagas, views: Views, *, unfinished: bool = False) -> None:
+        self._database = database
+        self._sagas = sagas
+        self._log = sagas.log
+        self._views = views
+        self._unfinished = unfinished
+
+    def bring(self, path: Path) -> Iterator[Brought]:
+        """Bring in what a bundle holds; first it is read to its end and every hash checked.
+
+        Killed at any moment, it may be repeated: what is there already is passed over.
+
+        Yields:
+            How far it has come, again and again.
+
+        Raises:
+            BadBundle: It is none, or not whole, or changed; nothing was brought in.
+            ImportRefused: A saga has not ended, or is another here; what stood before it was brought in.
+        """
+        for _ in streams_in(path):
+            pass
+        brought = Brought()
+        streams = streams_in(path)
+        while some := list(islice(streams, AT_ONCE)):
+            plans = [entries for entries in some if entries[0].category == PLAN]
+            self._transact(plans, brought)  # first, and for itself: sagas are judged by plans that are committed
+            others = [entries for entries in some if entries[0].category != PLAN]
+            for entries in others:
+                self._check_ended(entries)
+            self._transact(others, brought)
+            yield brought
+
+    def _check_ended(self, entries: list[Entry]) -> None:
+        if self._unfinished or entries[0].category != SAGA:
+            return
+        stream_id = entries[0].stream_id
+        try:
+            state = self._sagas.folded([self._log.decode(entry) for entry in entries])
+        except UnreadableEvent as error:
+            raise ImportRefused(stream_id, f"whether it has ended cannot be told, for {error}") from error
+        if state is None or not state.status.ended:
+            status = state.status if state else "unknown"
+            raise ImportRefused(stream_id, f"it is {status}, and a worker here would go on with it (see --unfinished)")
+
+    def _transact(self, streams: list[list[Entry]], brought: Brought) -> None:
+        if not streams:
+            return
+        with self._database.writing() as connection:
+            back, new, there = self._sorted(connection, streams)
+            put_back(connection, self._log, back)
+            for entries in new:
+                self._log.put(connection, entries, anew=True)
+            self._views.apply(connection, self._recorded([*back, *new]))
+        brought.back += len(back)
+        brought.new += len(new)
+        brought.there += len(there)
+        brought.events += sum(map(len, [*back, *new]))
+
+    def _recorded(self, streams: Iterable[list[Entry]]) -> list[Recorded]:
+        told = self._log.told(entry for entries in streams for entry in entries)
+        return [found for found in told if isinstance(found, Recorded)]
+
+    def _sorted(
+        self, connection: Connection, streams: list[list[Entry]]
+    ) -> tuple[list[list[Entry]], list[list[Entry]], list[list[Entry]]]:
+        """Those that come back, those that are new, and those that are there."""
+        ids = [entries[0].stream_id for entries in streams]
+        archived, here = heads_in_archives(connection, ids), self._log.hashes_of(connection, ids)
+        back, new, there = [], [], []
+        for entries in streams:
+            last = entries[-1]
+            if last.stream_id in archived:
+                if archived[last.stream_id] != Head(last.version, last.hash):
+                    raise ImportRefused(last.stream_id, "this log has archived it with another end")
+                back.append(entries)
+            elif last.stream_id not in here:
+                new.append(entries)
+            elif last.hash in here[last.stream_id]:
+                there.append(entries)
+            else:
+                raise ImportRefused(last.stream_id, "this log has other events under that id")
+        return back, new, there

@@ -1,0 +1,59 @@
+"""A log with sagas in all states and families, to be archived from."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from saga_es.core.events import (
+    ChildStarted,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaFailed,
+    SagaStarted,
+    StepCompleted,
+    StepStarted,
+)
+from saga_es.core.plan import Child, plan_id
+from saga_es.core.state import SagaStatus
+from saga_es.store.codec import PLAN, SAGA
+from saga_es.store.families import Over
+from saga_es.store.log import Draft
+from tests.conftest import AT, Store
+from tests.unit.story import ABC, a_plan, a_step
+
+PLAN_ID = plan_id(ABC)
+PARENTS = a_plan(a_step("a", work=Child("order")))
+PARENTS_ID = plan_id(PARENTS)
+
+OVER = Over(AT + timedelta(days=1), (SagaStatus.COMPLETED, SagaStatus.COMPENSATED))
+"""What ended on the first day."""
+
+DONE: list[SagaEvent] = [StepStarted("a", 1), StepCompleted("a", {"ä": "\u2028"}), SagaCompleted()]
+
+
+def fill(store: Store) -> None:
+    """Record the plans, and the sagas that the names say."""
+    store.write(*(Draft(id_, PLAN, 0, (plan,), AT) for id_, plan in store.sagas.unrecorded([ABC, PARENTS])))
+    saga(store, "completed", *DONE)
+    saga(store, "compensated", SagaCompensated())
+    saga(store, "failed", SagaFailed("why"))
+    saga(store, "running", StepStarted("a", 1))
+    saga(store, "late", *DONE, days=2)
+    family(store, "whole", *DONE)
+    family(store, "torn", StepStarted("a", 1))
+
+
+def saga(store: Store, saga_id: str, *events: SagaEvent, days: int = 0, parent: str | None = None) -> None:
+    """Write a saga that came to this on that day."""
+    plan = PARENTS_ID if parent is None and any(isinstance(event, ChildStarted) for event in events) else PLAN_ID
+    started = SagaStarted("order", plan, {"name": "Show"}, "w1", {"shop": "Köln"}, parent=parent)
+    draft = Draft(saga_id, SAGA, 0, (started, *events), AT + timedelta(days=days))
+    store.write(draft)
+
+
+def family(store: Store, saga_id: str, *events: SagaEvent) -> None:
+    """Write a saga that has completed, and the saga of its step, which came to this."""
+    child = f"{saga_id}/a"
+    saga(store, saga_id, ChildStarted("a", "order", child, {}), SagaCompleted())
+    saga(store, child, *events, parent=saga_id)
