@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NoReturn
@@ -27,6 +27,7 @@ from saga_es.logs import configure_logs
 from saga_es.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.pages import BadCursorError
+from saga_es.store.views import Projection
 from saga_es.telling import plain
 
 OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8
@@ -111,3 +112,12 @@ def reading(settings: Settings) -> Iterator[Node]:
         yield node
     finally:
         node.database.close()
+
+
+def chosen(node: Node, names: Sequence[str]) -> list[Projection]:
+    """The views of these names, or all; exits when one is not there."""
+    for name in names:
+        if name not in node.views:
+            there = ", ".join(view.name for view in node.views)
+            fail(f"there is no view {name!r}; there are {there}", NOT_FOUND)
+    return [view for view in node.views if not names or view.name in names]

@@ -31,7 +31,23 @@ class RateColumn(ProgressColumn):
 @contextmanager
 def advancing(title: str, what: str, total: int) -> Iterator[Callable[[int], object]]:
     """A bar that advances by as many as it is told of."""
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), RateColumn(what), TimeRemainingColumn())
-    with Progress(*columns, console=errors) as progress:
+    with _bar(title, what) as progress:
         task = progress.add_task(title, total=total)
         yield lambda more: progress.advance(task, more)
+
+
+@contextmanager
+def reaching(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of events that is told the position it has reached, and the last one there is."""
+    with _bar(title, "events") as progress:
+        task = progress.add_task(title, total=None)
+
+        def told(position: int, last: int) -> None:
+            progress.update(task, completed=position, total=max(position, last))
+
+        yield told
+
+
+def _bar(title: str, what: str) -> Progress:
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), RateColumn(what), TimeRemainingColumn())
+    return Progress(*columns, console=errors, disable=not errors.is_terminal)

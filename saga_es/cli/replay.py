@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import click
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
-from saga_es.bootstrap import Node
-from saga_es.cli.options import FAILURE, NOT_FOUND, USAGE, as_json_option, errors, fail, reading, settings_options
+from saga_es.cli.options import FAILURE, USAGE, as_json_option, chosen, errors, fail, reading, settings_options
+from saga_es.cli.progress import reaching
 from saga_es.errors import ProjectionFailed
 from saga_es.settings import Settings
 from saga_es.store.comparing import Comparison, compare
 from saga_es.store.rebuild import Rebuilding, build_until, rebuild
 from saga_es.store.turn import turn
-from saga_es.store.views import Projection
 from saga_es.telling import plain
 
 
@@ -46,17 +42,17 @@ def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run:
     them, in tables NAME__until, to be looked at with SQL; the next replay drops these.
     """
     with reading(settings) as node:
-        views = _chosen(node, names)
+        views = chosen(node, names)
         last = node.log.last_position()
         if until is not None and until > last:
             fail(f"--until {until}: the log ends at position {last}", USAGE)
         if dry_run:
-            with _progress() as told:
+            with reaching("Replaying") as told:
                 compared = compare(node.database, node.log, views, told, until)
             _show_comparisons(compared, as_json=as_json)
             is_failed = any(comparison.failed for comparison in compared)
         else:
-            with turn(node.database) as connection, _progress() as told:
+            with turn(node.database) as connection, reaching("Replaying") as told:
                 if until is None:
                     rebuilding = rebuild(connection, node.database, node.log, views, told)
                 else:
@@ -65,38 +61,6 @@ def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run:
             is_failed = any(rebuilt.failed for rebuilt in rebuilding.views)
     if is_failed:
         sys.exit(FAILURE)
-
-
-def _chosen(node: Node, names: Sequence[str]) -> list[Projection]:
-    for name in names:
-        if name not in node.views:
-            there = ", ".join(view.name for view in node.views)
-            fail(f"there is no view {name!r}; there are {there}", NOT_FOUND)
-    return [view for view in node.views if not names or view.name in names]
-
-
-# ── While it runs ────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _RateColumn(ProgressColumn):
-    """Events per second."""
-
-    def render(self, task: Task) -> Text:
-        """The present rate."""
-        rate = task.finished_speed or task.speed
-        return Text(f"{rate:,.0f} events/s" if rate else "")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("Replaying"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("replay", total=None)
-
-        def told(position: int, last: int) -> None:
-            progress.update(task, completed=position, total=max(position, last))
-
-        yield told
 
 
 # ── What came of it ──────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -21,13 +22,44 @@ from saga_es.store.database import Database
 from saga_es.store.log import Log
 from saga_es.store.rebuild import is_as_written
 from saga_es.store.shadows import shadow
-from saga_es.store.tables import JsonText
+from saga_es.store.tables import JsonText, KeyText, saga_archives
 from saga_es.store.views import Projection
 
 DRY = "__dry"
 """Behind a view's name: the temporary table."""
 
 EXAMPLES = 3
+"""Rows of a kind that are named, unless somebody wants to see more."""
+
+
+class ViewDifference(msgspec.Struct, frozen=True, tag="view", tag_field="kind"):
+    """One thing in which a view is not the fold of the log.
+
+    Attributes:
+        view: Its name.
+        what: In a few words.
+        key: Of the row; None: it is about the whole table.
+        column: Which; None: it is about the whole row.
+        found: What stands in the table, as text; None: NULL.
+        folded: What should.
+    """
+
+    view: str
+    what: str
+    key: str | None = None
+    column: str | None = None
+    found: str | None = None
+    folded: str | None = None
+
+    def __str__(self) -> str:
+        where = f"view {self.view}" + (f", row {self.key}" if self.key is not None else "")
+        if self.column is None:
+            return f"{where}: {self.what}"
+        return f"{where}, column {self.column}: is {_shown(self.found)}, should be {_shown(self.folded)}"
+
+
+def _shown(text: str | None) -> str:
+    return "NULL" if text is None else repr(text)
 
 
 @dataclass(frozen=True)
@@ -41,6 +73,7 @@ class Comparison:
         surplus: Rows that should not be there, and are.
         different: Rows that are there and should be, and differ in a column.
         examples: Keys of some such rows.
+        differences: Some of them, one by one.
         problem: Why it cannot be compared: there is no such table, or its columns are not those of this version.
         failed: The event that the view fails on; then it could not be made anew.
     """
@@ -52,6 +85,7 @@ class Comparison:
     surplus: int = 0
     different: int = 0
     examples: tuple[str, ...] = ()
+    differences: tuple[ViewDifference, ...] = ()
     problem: str | None = None
     failed: ProjectionFailed | None = None
 
@@ -60,9 +94,25 @@ class Comparison:
         """Whether the view is what it should be."""
         return not (self.missing or self.surplus or self.different or self.problem or self.failed)
 
+    def told(self) -> Iterator[ViewDifference]:
+        """All that is known of how they differ, and how many rows more do."""
+        why = self.problem or (str(self.failed) if self.failed else None)
+        if why is not None:
+            yield ViewDifference(str(self.view.name), why)
+        yield from self.differences
+        rows = self.missing + self.surplus + self.different
+        more = rows - len({difference.key for difference in self.differences})
+        if more:
+            yield ViewDifference(str(self.view.name), f"{more:,} more rows differ")
+
 
 def compare(
-    database: Database, log: Log, views: Iterable[Projection], told: Told, until: int | None = None
+    database: Database,
+    log: Log,
+    views: Iterable[Projection],
+    told: Told,
+    until: int | None = None,
+    named: int = EXAMPLES,
 ) -> list[Comparison]:
     """Compare views with the fold of the log, each as a whole.
 
@@ -72,6 +122,7 @@ def compare(
         views: Which views.
         told: Told the position that has been reached, and the last one there is.
         until: Compare with the fold up to this position (inclusive), and not with that of the whole log.
+        named: How many rows of a kind are named.
 
     Raises:
         StoreUnavailable: The database did not answer.
@@ -84,7 +135,7 @@ def compare(
         return [
             comparison
             for end, group in groups.items()
-            for comparison in _compared(connection, database, log, group, told, end)
+            for comparison in _compared(connection, Builder(connection, database, log, group, DRY, told), end, named)
         ]
 
 
@@ -97,10 +148,8 @@ def _snapshot(database: Database) -> Iterator[Connection]:
         yield connection
 
 
-def _compared(
-    connection: Connection, database: Database, log: Log, views: list[Projection], told: Told, until: int | None
-) -> Iterator[Comparison]:
-    builder = Builder(connection, database, log, views, DRY, told)
+def _compared(connection: Connection, builder: Builder, until: int | None, named: int) -> Iterator[Comparison]:
+    views = list(builder.views)
     tables = {view.name: shadow(view, DRY, "TEMPORARY").table for view in views}
     for table in tables.values():
         table.indexes.clear()
@@ -117,36 +166,79 @@ def _compared(
         elif not is_as_written(view.table, inspector):
             yield Comparison(view, position, rows, problem="the table is that of another version")
         else:
-            yield _differences(connection, view, position, rows, tables[view.name])
+            compared = _Compared(connection, view, tables[view.name], named)
+            yield compared.comparison(position, rows)
 
 
-def _differences(connection: Connection, view: Projection, position: int, rows: int, wanted: sa.Table) -> Comparison:
-    there = view.table
-    keys = [column.name for column in there.primary_key.columns]
-    same_row = sa.and_(*(wanted.c[name] == there.c[name] for name in keys))
-    differs = sa.or_(
-        sa.false(),
-        *(
-            _exact(wanted.c[c.name], connection).is_distinct_from(_exact(c, connection))
-            for c in there.columns
-            if c.name not in keys
-        ),
-    )
-    missing = sa.select(*(wanted.c[name] for name in keys)).where(
-        ~sa.exists(sa.select(sa.literal(1)).select_from(there).where(same_row))
-    )
-    surplus = sa.select(*(there.c[name] for name in keys)).where(
-        ~sa.exists(sa.select(sa.literal(1)).select_from(wanted).where(same_row))
-    )
-    different = sa.select(*(there.c[name] for name in keys)).select_from(there.join(wanted, same_row)).where(differs)
-    queries = (missing, surplus, different)
-    more, fewer, other = [connection.scalar(sa.select(sa.func.count()).select_from(q.subquery())) or 0 for q in queries]
-    examples = [row for query in queries for row in connection.execute(query.order_by(*keys).limit(EXAMPLES))]
-    return Comparison(view, position, rows, more, fewer, other, tuple(_key(row) for row in examples[:EXAMPLES]))
+class _Compared:
+    """A table of a view beside the one that it should be."""
+
+    def __init__(self, connection: Connection, view: Projection, wanted: sa.Table, named: int) -> None:
+        self._connection = connection
+        self._view = view
+        self._name = str(view.name)  # SQLAlchemy has a kind of text of its own, which has no JSON form
+        self._wanted = wanted
+        self._named = named
+        self._keys = [str(column.name) for column in view.table.primary_key.columns]
+        self._others = [str(column.name) for column in view.table.columns if not column.primary_key]
+        self._same_row = sa.and_(*(wanted.c[name] == view.table.c[name] for name in self._keys))
+
+    def comparison(self, position: int, rows: int) -> Comparison:
+        """How they differ."""
+        queries = (self._missing(), self._surplus(), self._different())
+        counts = [self._connection.scalar(sa.select(sa.func.count()).select_from(q.subquery())) or 0 for q in queries]
+        differences = [d for query, count in zip(queries, counts, strict=True) if count for d in self._told(query)]
+        examples = tuple(dict.fromkeys(difference.key for difference in differences if difference.key))[:EXAMPLES]
+        more, fewer, other = counts
+        return Comparison(self._view, position, rows, more, fewer, other, examples, tuple(differences))
+
+    def _missing(self) -> sa.Select[Any]:
+        there = sa.exists(sa.select(sa.literal(1)).select_from(self._view.table).where(self._same_row))
+        what = sa.literal("it is missing").label("what")
+        return sa.select(what, *(self._wanted.c[name] for name in self._keys)).where(~there)
+
+    def _surplus(self) -> sa.Select[Any]:
+        wanted = sa.exists(sa.select(sa.literal(1)).select_from(self._wanted).where(self._same_row))
+        what = sa.literal("it should not be there").label("what")
+        table = self._view.table
+        texts = [table.c[name] for name in self._keys if isinstance(table.c[name].type, (sa.String, KeyText))]
+        # A view may keep the rows of streams that are archived: nothing in the log says any more what they should be.
+        archived = [sa.exists().where(saga_archives.c.stream_id == column) for column in texts]
+        return sa.select(what, *(table.c[name] for name in self._keys)).where(~wanted, *(~found for found in archived))
+
+    def _different(self) -> sa.Select[Any]:
+        table, wanted = self._view.table, self._wanted
+        columns = [
+            column
+            for name in self._others
+            for column in (
+                table.c[name].label(f"{name}__found"),
+                wanted.c[name].label(f"{name}__folded"),
+                self._differs(name).label(f"{name}__differs"),
+            )
+        ]
+        differs = sa.or_(sa.false(), *(self._differs(name) for name in self._others))
+        keys = (table.c[name] for name in self._keys)
+        return sa.select(*keys, *columns).select_from(table.join(wanted, self._same_row)).where(differs)
+
+    def _differs(self, name: str) -> sa.ColumnElement[bool]:
+        found, folded = self._view.table.c[name], self._wanted.c[name]
+        return _exact(folded, self._connection).is_distinct_from(_exact(found, self._connection))
+
+    def _told(self, query: sa.Select[Any]) -> Iterator[ViewDifference]:
+        for row in self._connection.execute(query.order_by(*self._keys).limit(self._named)).mappings():
+            key = "/".join(str(row[name]) for name in self._keys)
+            if "what" in row:
+                yield ViewDifference(self._name, row["what"], key)
+                continue
+            for name in self._others:
+                if row[f"{name}__differs"]:
+                    found, folded = (_text(row[f"{name}__{which}"]) for which in ("found", "folded"))
+                    yield ViewDifference(self._name, "it differs", key, name, found, folded)
 
 
-def _key(row: sa.Row[Any]) -> str:
-    return "/".join(str(value) for value in row)
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _exact(column: sa.Column[Any], connection: Connection) -> sa.ColumnElement[Any]:

@@ -13,7 +13,7 @@ from saga_es.store.chain import Head, event_hash, genesis
 from saga_es.store.log import Entry
 
 
-class Broken(msgspec.Struct, frozen=True):
+class Broken(msgspec.Struct, frozen=True, tag="stream", tag_field="kind"):
     """A rule that a stream breaks, and where.
 
     Attributes:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ class Sealed:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command on that database."""
-        return run_cli(*arguments, settings={"SAGA_ES_DATABASE_URL": self.url})
+        return run_cli(*arguments, cwd=self.folder, settings={"SAGA_ES_DATABASE_URL": self.url})
 
     def verify(self, *more: str) -> subprocess.CompletedProcess[str]:
         """Verify the log against the seal."""
@@ -70,10 +71,11 @@ def test_a_log_that_is_whole_verifies(shop: Sealed) -> None:
     """Exit 0, nothing on stdout; as JSON the numbers."""
     plain = shop.verify()
     assert (plain.returncode, plain.stdout) == (0, "")
-    assert "13 events, 4 sealed streams: all is whole." in plain.stderr
+    assert "13 events, 4 sealed streams, 3 rows of views: all is whole." in plain.stderr
     machine = shop.run("verify", "--json")
     assert machine.returncode == 0
-    assert json.loads(machine.stdout) == {"events": 13, "sealed": None, "found": 0, "differences": []}
+    nothing: dict[str, Any] = {"sealed": None, "found": 0, "differences": [], "uncompared": []}
+    assert json.loads(machine.stdout) == {"events": 13, "rows": 3, **nothing}
 
 
 def test_the_seal_is_lines_that_anybody_can_read(shop: Sealed) -> None:
@@ -87,20 +89,25 @@ def test_the_seal_is_lines_that_anybody_can_read(shop: Sealed) -> None:
 
 
 def test_what_was_changed_is_printed_and_the_exit_code_is_7(shop: Sealed) -> None:
-    """An edited event, and a stream that is gone: one line each on stdout, the count on stderr; as JSON, too."""
+    """An edited event, a stream that is gone, a view that lies: a line each on stdout, the count on stderr; as JSON."""
     shop.tamper(
-        "UPDATE saga_events SET data = '{}' WHERE stream_id = 'order-1' AND version = 3",
+        "UPDATE sagas SET status = 'FAILED' WHERE saga_id = 'order-3'",
+        "UPDATE saga_events SET data = data || ' ' WHERE stream_id = 'order-1' AND version = 3",
         "DELETE FROM saga_events WHERE stream_id = 'order-2'",
     )
     plain = shop.verify()
     assert plain.returncode == 7
     assert "stream order-1 at version 3: its hash is not that of the event" in plain.stdout
     assert "stream order-2 at version 4: it was sealed, and is gone" in plain.stdout
+    assert "view sagas, row order-3, column status: is 'FAILED', should be 'COMPLETED'" in plain.stdout
     machine = shop.verify("--json")
     assert machine.returncode == 7
     told = json.loads(machine.stdout)
     assert told["found"] == len(told["differences"]) == len(plain.stdout.splitlines())
-    assert {"stream_id": "order-2", "version": 4, "rule": "it was sealed, and is gone"} in told["differences"]
+    gone = {"kind": "stream", "stream_id": "order-2", "version": 4, "rule": "it was sealed, and is gone"}
+    assert gone in told["differences"]
+    assert [d["column"] for d in told["differences"] if d["kind"] == "view" and d["key"] == "order-3"] == ["status"]
+    assert shop.run("verify", "--view", "saga_tags").returncode == 0
     one = shop.run("verify", "--stream", "order-3")
     assert (one.returncode, one.stdout) == (0, "")
 
@@ -120,6 +127,7 @@ def test_wrong_use_is_told(shop: Sealed) -> None:
     lonely = shop.run("verify", "--against", seal)
     assert (lonely.returncode, "--public-key" in lonely.stderr) == (2, True)
     assert shop.run("verify", "--stream", "nobody").returncode == 3
+    assert shop.run("verify", "--view", "nothing").returncode == 3
     wrong = shop.run("seal", str(shop.folder / "new"), "--key", key + ".pub")
     assert (wrong.returncode, "key" in wrong.stderr) == (1, True)
     assert not list(shop.folder.glob("new*"))

@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 LOG = "saga_es/store/log.py"
 RECORDS = "saga_es/participant/records.py"
+TAIL = "saga_es/store/tail.py"
 WRITER = "saga_es/store/writer.py"
 WORKERS = "saga_es/store/workers.py"
 CHAIN = "saga_es/store/chain.py"
@@ -74,9 +75,9 @@ MUTANTS = [
     ),
     Mutant(
         "a reader skips a position that is committed late",
-        LOG,
-        "max(seen, default=0) - FOLLOW_BACK",
-        "max(seen, default=0)",
+        TAIL,
+        "if entry.position != before + 1 and not self._stays(before, entry.position):",
+        "if entry.position < before + 1 and not self._stays(before, entry.position):",
         ("tests/contract/test_follow.py",),
         databases="postgresql",
     ),
