@@ -189,15 +189,19 @@ READ_ONLY = {"25006", 1290, 1792, 1836}
 
 
 def _give_up_connections(context: ExceptionContext) -> None:
-    """Make all connections anew, when one has met a trouble that it would keep when the trouble is over.
+    """Make all connections anew, when one can only read: it would stay so when the trouble is over.
 
-    A server that was turned over leaves connections that can only read; so does a disk that could not be written to.
+    But not after a failed write or sync: closed, SQLite would find what could not be synced in the file all the same,
+    and take it for committed, which it is only until the power goes.
     """
     error: Any = context.original_exception
     codes = {getattr(error, "sqlstate", None), *getattr(error, "args", ())[:1]}
-    is_stale = getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
-    if is_stale or not READ_ONLY.isdisjoint(codes):
+    if _sqlite_says(error, sqlite3.SQLITE_READONLY) or not READ_ONLY.isdisjoint(codes):
         context.is_disconnect = True
+
+
+def _sqlite_says(error: BaseException, *codes: int) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
@@ -222,8 +226,8 @@ def _turn_to_wal(cursor: Any) -> None:
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if time.monotonic() > deadline or not _sqlite_says(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
             time.sleep(0.02)
         else:
