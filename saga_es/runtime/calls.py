@@ -72,6 +72,11 @@ class Calls:
         """How many calls have not come back."""
         return sum(sum(ways.values()) for ways in self._under_way.values())
 
+    @property
+    def room(self) -> int:
+        """How many more sagas may be taken over now."""
+        return self._executor.room
+
     def perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
         """Act on events that are committed: end the call whose outcome they tell, make the next, set timers."""
         for event in events:

@@ -51,6 +51,12 @@ class Call(msgspec.Struct, frozen=True):
 
 CLOSE_PATIENCE_S = 2.0
 
+WAITING_FOR_A_THREAD = 4
+"""Calls for each thread that may wait for it when sagas are taken over: calls of 7 s still begin within their 30 s."""
+
+MOST_AWAITED = 1000
+"""`async def` calls under way when sagas are taken over."""
+
 Returned = Callable[[Call, Outcome], None]
 
 
@@ -71,9 +77,21 @@ class Executor:
     ) -> None:
         self._transports = transports or {}
         self._pool = Pool(threads)
+        self._threads = threads
+        self._awaited = self._came_back = 0  # coroutines; each number is written by one thread
         self._payload_limit = payload_limit
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread
+
+    @property
+    def room(self) -> int:
+        """How many more sagas may be taken over now; negative when there are too many calls already.
+
+        A call that waits for a thread for longer than its time-out counts as not made: what was interrupted can wait
+        better where it is, in the log.
+        """
+        waiting = WAITING_FOR_A_THREAD * self._threads - len(self._pool)
+        return min(waiting, MOST_AWAITED - (self._awaited - self._came_back))
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Start calls, in this order; `returned` is told the outcome of each once, from another thread.
@@ -90,6 +108,7 @@ class Executor:
             if inspect.iscoroutinefunction(call.callee):
                 try:
                     asyncio.run_coroutine_threadsafe(self._await(call, returned), self._event_loop())
+                    self._awaited += 1
                 except Exception as error:  # noqa: BLE001 (whatever it is, the others' calls are made)
                     failed.append((call, error))
             else:
@@ -125,6 +144,7 @@ class Executor:
                     outcome = self._finished(call, await call.callee(**_arguments(call, call.callee)))
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
             outcome = outcome_of_error(error)
+        self._came_back += 1
         returned(call, outcome)
 
     def answer(self, call: Call) -> Outcome:

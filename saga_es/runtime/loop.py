@@ -345,7 +345,7 @@ class Loop:
         if not self._recovers or self._calls.stopped:
             return
         suspects = self._runs.those(is_suspect)
-        states, every_s = self._recovery.interrupted(self._runs.owners, suspects, now)
+        states, every_s = self._recovery.interrupted(self._runs.owners, suspects, self._calls.room, now)
         for state in states:
             if outdated := proposals.pop(state.saga_id, None):  # decided for a saga that is not ours any more
                 self._ask_again(outdated)

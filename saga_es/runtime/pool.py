@@ -32,6 +32,10 @@ class Pool:
         self._queue: deque[Work] = deque()
         self._wakes: SimpleQueue[None] = SimpleQueue()
 
+    def __len__(self) -> int:
+        """How many pieces of work wait for a thread."""
+        return len(self._queue)
+
     def submit(self, *work: Work) -> None:
         """Have each piece of work done by some thread, in the order of submission."""
         self._queue.extend(work)

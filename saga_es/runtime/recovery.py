@@ -20,7 +20,7 @@ RECOVER_AT_ONCE = 500
 """Sagas taken over in one batch; more follow in the next, so that memory and participants are not flooded."""
 
 LOOK_AGAIN_S = 0.05
-"""How soon the next suspects' turn is looked for, while any wait."""
+"""How soon the next suspects' turn is looked for, while any wait; and whether there is room for more."""
 
 Interrupted = tuple[list[SagaState], float]
 
@@ -40,19 +40,24 @@ class Recovery:
         self._left_alone: set[str] = set()
         self._trials = Trials()
 
-    def interrupted(self, owners: Mapping[str, str | None], suspects: Sequence[str], now: datetime) -> Interrupted:
+    def interrupted(
+        self, owners: Mapping[str, str | None], suspects: Sequence[str], room: int, now: datetime
+    ) -> Interrupted:
         """Sagas to take over, oldest first, and the seconds after which to look again.
 
         Args:
             owners: The sagas that run here, and their owners as far as is known here.
             suspects: Those of them that may yet take this process along.
+            room: How many may be taken over now; none while too many calls wait already.
             now: The time.
 
         Never raises `StoreUnavailable`: a database that is away is looked at again later.
         """
+        if room <= 0:
+            return [], LOOK_AGAIN_S
         try:
             gone = self._workers.bury()
-            limit = RECOVER_AT_ONCE + len(self._trials)
+            limit = min(RECOVER_AT_ONCE, room) + len(self._trials)
             orphans = self._workers.orphans(limit, self._definitions, apart_from=self._left_alone)
             self._trials.forget_all_but(orphans)
             wanted = {id_: owner for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner}

@@ -240,6 +240,11 @@ class _OfWorker(Executor):
         self._world = world
         self._worker = worker
 
+    @property
+    def room(self) -> int:
+        """Always enough: in virtual time no call waits for a thread."""
+        return 1000
+
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Send the calls on their ways, one after the other.
 
