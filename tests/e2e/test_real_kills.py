@@ -40,7 +40,6 @@ def test_the_migration_of_an_empty_database_is_finished_after_any_kill(database_
     assert killed_migrations(database_url, Random(1), is_old=False) == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 def test_the_migration_of_an_older_database_is_finished_after_any_kill(database_url: str) -> None:
     """The log has lost nothing, and the views are what it tells."""
     assert killed_migrations(database_url, Random(1), is_old=True) == []

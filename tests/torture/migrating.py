@@ -77,11 +77,11 @@ def _an_older_version(url: str) -> list[str]:
         started = SagaStarted("trip", id_, {"number": number}, "worker-1", {"number": str(number)})
         drafts.append(Draft(f"s-{number}", SAGA, 0, (started, *steps), AT))
     node.writer.write([node.writer.prepare(draft) for draft in drafts])
+    texts = [entry.text for entry in node.log.entries()]
     with node.database.writing() as connection:
         command.downgrade(migrate.config(connection), "0001")
         connection.exec_driver_sql("ALTER TABLE saga_tags ADD COLUMN colour INTEGER")
         connection.exec_driver_sql("DROP TABLE sagas")
-    texts = [entry.text for entry in node.log.entries()]
     node.close()
     return texts
 

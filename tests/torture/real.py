@@ -47,8 +47,7 @@ def _server(url: str, _folder: Path, seed: int, killed: Killed) -> Found:
 
 
 def _migration(url: str, _folder: Path, seed: int, killed: Killed) -> Found:
-    is_old = seed % 2 == 1 and not url.startswith("mysql")
-    return Found(faults=killed_migrations(url, Random(seed), is_old=is_old, killed=killed))
+    return Found(faults=killed_migrations(url, Random(seed), is_old=seed % 2 == 1, killed=killed))
 
 
 def _cut(url: str, folder: Path, seed: int, killed: Killed) -> Found:
