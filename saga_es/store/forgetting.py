@@ -1,4 +1,4 @@
-"""Views forget: what the events of whole streams put there goes, as if they had never been in the log."""
+"""Views forget, and remember: what the events of whole streams put there goes, and comes back."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.log import Recorded
-from saga_es.store.views import Additions, Projection, View
+from saga_es.store.views import Additions, Projection, View, sort_out
 
 
 def forget(connection: Connection, views: Iterable[Projection], events: Sequence[Recorded]) -> None:
     """Take out of views what they hold of these events, which are all of their streams.
 
-    A view of a kind of the application's own is left as it is; `saga-es replay` makes it anew.
+    Sums are left as they are, and so is a view of a kind of the application's own: `saga-es replay` makes them anew.
     """
     for view in views:
-        concerned = [event for event in events if event.category == view.category]
+        concerned = [event for event in events if event.category in view.categories]
         match view:
             case View() if concerned:
                 _delete(
@@ -31,6 +31,12 @@ def forget(connection: Connection, views: Iterable[Projection], events: Sequence
                 _delete(connection, view.table, rows)
             case _:
                 pass
+
+
+def remember(connection: Connection, views: Iterable[Projection], events: Sequence[Recorded]) -> None:
+    """Put back what `forget` took out; also into views that follow, which have passed the positions of these events."""
+    for view, concerned in sort_out([view for view in views if isinstance(view, View | Additions)], events):
+        view.apply(connection, concerned)
 
 
 def _delete(connection: Connection, table: sa.Table, keys: list[dict[str, object]]) -> None:

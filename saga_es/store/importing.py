@@ -20,6 +20,7 @@ from saga_es.store.bundle import streams_in
 from saga_es.store.chain import Head
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.database import Database
+from saga_es.store.forgetting import remember
 from saga_es.store.log import Entry, Recorded
 from saga_es.store.sagas import Sagas
 from saga_es.store.views import Views
@@ -107,7 +108,8 @@ class Importing:
             put_back(connection, self._log, back)
             for entries in new:
                 self._log.put(connection, entries, anew=True)
-            self._views.apply(connection, self._recorded([*back, *new]))
+            remember(connection, self._views, self._recorded(back))
+            self._views.apply(connection, self._recorded(new))
         brought.back += len(back)
         brought.new += len(new)
         brought.there += len(there)
