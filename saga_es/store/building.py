@@ -14,6 +14,7 @@ from saga_es.errors import ProjectionFailed, UnreadableEvent
 from saga_es.store.database import Database, is_about_values, reason
 from saga_es.store.log import Entry, Log, Recorded
 from saga_es.store.shadows import clear, shadow
+from saga_es.store.statements import run
 from saga_es.store.tail import Tail
 from saga_es.store.views import Projection, Write, sort_out
 
@@ -146,7 +147,7 @@ class Builder:
             try:
                 with self._connection.begin_nested():
                     for statement, rows in statements:
-                        self._connection.execute(statement, rows)
+                        run(self._connection, statement, rows)
             except Exception as error:
                 if isinstance(error, DBAPIError) and not is_about_values(error):
                     raise

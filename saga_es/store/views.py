@@ -24,12 +24,12 @@ from sqlalchemy.engine import Connection
 
 from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.store.log import Recorded, by_stream
-from saga_es.store.statements import adding, deletion, update, upsert
+from saga_es.store.statements import adding, deletion, run, update, upsert
 
 Change = Mapping[str, Any] | None
 """Columns to set; empty: this event does not matter here; None: the row goes."""
 
-Write = tuple[sa.Executable, list[dict[str, Any]]]
+Write = tuple[sa.Insert | sa.Update | sa.Delete, list[dict[str, Any]]]
 """A statement, and the rows it is to be executed with."""
 
 LONGEST_NAME = 40
@@ -82,7 +82,7 @@ class Projection(ABC):
             ProjectionFailed: Its function failed on an event; nothing was written.
         """
         for statement, rows in self.writes(events, connection.dialect.name):
-            connection.execute(statement, rows)
+            run(connection, statement, rows)
 
     @abstractmethod
     def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
