@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,13 @@ import sqlalchemy as sa
 
 from saga_es import Saga, StepRejected
 from saga_es.core.events import SagaCompleted
+from saga_es.core.state import SagaStatus
+from saga_es.store.archiving import Archiving
 from saga_es.store.chain import Head, chain
 from saga_es.store.codec import SAGA
+from saga_es.store.comparing import compare
+from saga_es.store.families import Over, families_over
+from saga_es.store.importing import Importing
 from saga_es.store.log import Draft
 from saga_es.store.seal import Seal, write_seal
 from saga_es.store.signing import PrivateKey, PublicKey, make_keys
@@ -139,7 +145,7 @@ def test_it_holds_while_a_load_runs(whole: Store, open_engine: OpenEngine) -> No
     loading = threading.Thread(target=load)
     loading.start()
     try:
-        assert [said(whole) for _ in range(5)] == [[]] * 5
+        assert [said(whole) + differences(whole) for _ in range(5)] == [[]] * 5
     finally:
         over.set()
         loading.join()
@@ -213,3 +219,32 @@ def test_what_the_chain_cannot_show_the_seal_does(whole: Store, tmp_path: Path) 
         "stream s-20 at version 6: it was sealed, and is gone",
         "stream short at version 1: its hash is not the sealed one: the stream was written anew",
     ]
+
+
+# ── With the views, and with archives ────────────────────────────────────────────────────────────────────
+
+
+def differences(store: Store) -> list[str]:
+    """What is said of the views."""
+    compared = compare(store.database, store.log, store.views, lambda _position, _last: None)
+    return [str(difference) for comparison in compared for difference in comparison.told()]
+
+
+@pytest.mark.parametrize("keep_in_views", [False, True])
+def test_archives_come_and_go_and_all_is_whole(whole: Store, tmp_path: Path, keep_in_views: bool) -> None:  # noqa: FBT001
+    """After archiving, and after the import: the log, the views, and what was sealed before."""
+    sealed = seal(whole, tmp_path)
+    log = whole.log.entries()
+    later = datetime.now(UTC) + timedelta(days=1)
+    over = Over(later, (SagaStatus.COMPLETED, SagaStatus.COMPENSATED))
+    archiving = Archiving(
+        whole.database, whole.sagas, whole.views, over, tmp_path / "files", keep_in_views=keep_in_views
+    )
+    (tmp_path / "files").mkdir()
+    *_, done = archiving.archive(families_over(whole.database, over), later)
+    assert done.sagas == 3
+    assert (said(whole), lost(whole, sealed), differences(whole)) == ([], [], [])
+    for name in done.files:
+        list(Importing(whole.database, whole.sagas, whole.views).bring(tmp_path / "files" / name))
+    assert (said(whole), lost(whole, sealed), differences(whole)) == ([], [], [])
+    assert whole.log.entries() == log
