@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from alembic import op
 from sqlalchemy.engine import Connection
 
@@ -23,7 +24,10 @@ branch_labels = None
 depends_on = None
 
 AT_ONCE = 500
+TOLD_EVERY = 50_000
 SCHEMA = 1
+
+logger = structlog.get_logger("saga_es")
 
 RULE = "saga_events is append-only"
 STONES = "saga_archives says what was removed"
@@ -142,7 +146,8 @@ def _make_tables(bind: Connection) -> None:
 
 def _chained(bind: Connection) -> Iterator[list[dict[str, Any]]]:
     """All rows with their hashes, stream by stream, some at once."""
-    stream_id, version, previous = "", 0, ""
+    stream_id, version, previous, done = "", 0, "", 0
+    total = bind.scalar(sa.select(sa.func.count()).select_from(events))
     while True:
         after = (events.c.stream_id >= stream_id) & ((events.c.stream_id > stream_id) | (events.c.version > version))
         query = sa.select(events).where(after).order_by(events.c.stream_id, events.c.version).limit(AT_ONCE)
@@ -165,6 +170,9 @@ def _chained(bind: Connection) -> Iterator[list[dict[str, Any]]]:
         if not rows:
             return
         yield rows
+        done += len(rows)
+        if done % TOLD_EVERY == 0:
+            logger.info("the log gets its hashes", events=done, of=total)
 
 
 # ── SQLite: a column that is never empty needs the table made anew; all in one transaction ───────────────
@@ -303,13 +311,23 @@ def _upgrade_mysql(bind: Connection) -> None:
     op.execute("DROP TRIGGER IF EXISTS saga_events_no_delete")
     op.execute("DROP TRIGGER IF EXISTS saga_events_no_update")
     for rows in _chained(bind):
-        _fill(bind, rows)
+        _fill_at_once(bind, rows)
         bind.exec_driver_sql("COMMIT")
     op.alter_column("saga_events", "schema", existing_type=sa.SmallInteger(), nullable=False, server_default=None)
     op.alter_column("saga_events", "hash", existing_type=key_text(64), nullable=False)
     _make_mysql_trigger(bind, last, TRIGGERS[last])
     for name in MEANWHILE:
         op.execute(f"DROP TRIGGER IF EXISTS {name}")
+
+
+def _fill_at_once(bind: Connection, rows: list[dict[str, Any]]) -> None:
+    """As one statement: this driver would wait for the answer to each row."""
+    fresh = " UNION ALL ".join(["SELECT %s AS position, %s AS hash"] * len(rows))
+    bind.exec_driver_sql(
+        f"UPDATE saga_events e JOIN ({fresh}) fresh ON fresh.position = e.position "
+        "SET e.hash = fresh.hash WHERE e.hash IS NULL",
+        tuple(value for row in rows for value in (row["position"], row["hash"])),
+    )
 
 
 def _make_mysql_trigger(bind: Connection, name: str, rule: tuple[str, str, str, str]) -> None:

@@ -224,8 +224,8 @@ MUTANTS = [
     Mutant(
         "a migration that died begins the chain anew where it stopped",
         THIRD_MIGRATION,
-        '        _fill(bind, rows)\n        bind.exec_driver_sql("COMMIT")',
-        '        _fill(bind, rows[1:])\n        bind.exec_driver_sql("COMMIT")',
+        '        _fill_at_once(bind, rows)\n        bind.exec_driver_sql("COMMIT")',
+        '        _fill_at_once(bind, rows[1:])\n        bind.exec_driver_sql("COMMIT")',
         ("tests/contract/test_migrating_a_log.py",),
         databases="mariadb",
     ),
