@@ -4,7 +4,8 @@
     python -m benchmarks.lists --sagas 100000 sqlite # to look
 
 The rows of the views are generated, always the same; the servers are those of the tests. Each filter is asked for its
-first page of 50, and for a page from the middle, 30 times each; told are the median and the slowest in milliseconds.
+first page of 50, and for a page from the middle, 30 times each; told are the best and the median in milliseconds.
+Where others use the machine, the best is what the work costs, and the median what they leave of it.
 """
 
 from __future__ import annotations
@@ -139,20 +140,21 @@ def _insert(database: Database, some: list[dict[str, Any]], tags: list[dict[str,
                 connection.execute(sa.insert(table), rows_)
 
 
-def measure(database: Database, wanted: dict[str, Any], many: int) -> tuple[int, list[float]]:
-    """How many rows the first page has, and the milliseconds of all pages."""
+def measure(database: Database, wanted: dict[str, Any], many: int) -> tuple[int, float, float]:
+    """How many rows the first page has, and the best and the median of the milliseconds; of the slower page."""
     chosen = sagas_where(SagaFilter(**wanted), START + timedelta(seconds=many))
     middle = cursor_behind(START + timedelta(seconds=many // 2), "saga-")
-    times_ms: list[float] = []
-    found = 0
+    found, slower = 0, (0.0, 0.0)
     for cursor in (None, middle):
+        times_ms: list[float] = []
         for _ in range(TIMES):
             begun = perf_counter()
             with database.reading() as connection:
                 read = page(connection, chosen, 50, cursor)
             times_ms.append((perf_counter() - begun) * 1000)
             found = found or len(read.rows)
-    return found, times_ms
+        slower = max(slower, (min(times_ms), median(times_ms)))
+    return found, *slower
 
 
 @click.command(help=__doc__)
@@ -163,14 +165,14 @@ def main(kinds: tuple[str, ...], many: int) -> None:
     table = Table("filter", box=None)
     told: dict[str, list[str]] = {str(wanted): [] for wanted in FILTERS}
     for kind in kinds or KINDS:
-        table.add_column(f"{kind}: rows, median, slowest (ms)", justify="right")
+        table.add_column(f"{kind}: rows, best, median (ms)", justify="right")
         with tempfile.TemporaryDirectory() as folder, fresh_database(kind, Path(folder)) as url:
             node = Node(Settings.load({"database_url": url}, environ={}))
             migrate.upgrade(node.database, node.log, node.views)
             fill(node.database, many)
             for wanted in FILTERS:
-                found, times_ms = measure(node.database, wanted, many)
-                told[str(wanted)].append(f"{found:>3} {median(times_ms):>8.2f} {max(times_ms):>8.2f}")
+                found, best_ms, median_ms = measure(node.database, wanted, many)
+                told[str(wanted)].append(f"{found:>3} {best_ms:>8.2f} {median_ms:>8.2f}")
                 click.echo(f"{kind} {wanted} {told[str(wanted)][-1]}", err=True)
             node.database.close()
     for filter_, columns in told.items():

@@ -1,0 +1,133 @@
+"""Record the history of the present schema: `python -m tests.histories.record`. Once, when it is released.
+
+Every kind of event is in it, from sagas that were really run. It refuses to write over a history that is there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, get_args
+
+import click
+import msgspec
+
+import services
+from saga_es.api import create_flask_app
+from saga_es.application import App
+from saga_es.bootstrap import Node
+from saga_es.core.events import SagaEvent
+from saga_es.core.state import SagaStatus
+from saga_es.orders import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
+from saga_es.runtime.engine import Engine
+from saga_es.settings import Settings
+from saga_es.store.bundle import Writing
+from saga_es.store.codec import SAGA
+from saga_es.store.past import story_at
+from services import create_event
+from tests.histories import sagas
+
+FOLDER = Path(__file__).parent
+WHO = "ada"
+
+
+def app() -> App:
+    """The demo, and the sagas of this folder."""
+    return msgspec.structs.replace(services.app, sagas=[*services.app.sagas, *sagas.ALL])
+
+
+@click.command(help=__doc__)
+def main() -> None:
+    """Run, and write."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.load({"database_url": f"sqlite:///{folder}/history.db", "grace_s": 0.0}, environ={})
+        for scene in (first, second):
+            node = Node(settings, app())
+            node.answer_calls_with(create_flask_app(node).wsgi_app)
+            node.open()
+            scene(node.engine)
+            _write(node) if scene is second else None
+            node.close()
+
+
+def first(engine: Engine) -> None:
+    """Two sagas are under way when the worker goes."""
+    engine.start("outing", {"wanted": False, "guests": ["Ann", "Bob"]}, saga_id="outing", tags={"shop": "Köln"})
+    engine.start("slow", {}, saga_id="taken-over")
+    _until(lambda: _status(engine, "outing", "approval") == "IN_PROGRESS")
+    _until(lambda: _status(engine, "taken-over", "again") == "IN_PROGRESS")
+
+
+def second(engine: Engine) -> None:
+    """Another takes them over; all the rest."""
+    engine.signal("outing", "approval", {"by": WHO}, key="once")
+    engine.order("taken-over", Retry(WHO, "I cannot wait"))
+    for key, body in (("done", {"name": "Concert"}), ("back", {"name": "Concert", "fail_at_step": "ticket"})):
+        engine.start(create_event.saga, create_event.CreateEventSchema().load(body), saga_id=key)
+    engine.start("trip", {}, saga_id="trip")
+    engine.start("letter", {"to": "Eva"}, saga_id="later", starts_at=datetime.now(UTC) + timedelta(seconds=0.2))
+    engine.start("outing", {"wanted": True, "guests": []}, saga_id="cancelled")
+    engine.order("cancelled", Pause(WHO, "lunch"))
+    engine.order("cancelled", Resume(WHO, "back"))
+    _until(lambda: _status(engine, "cancelled", "approval") == "IN_PROGRESS")
+    engine.order("cancelled", Cancel(WHO, "it rains"))
+    for saga_id in ("skipped", "resolved", "reopened"):
+        engine.start("stuck", {}, saga_id=saga_id)
+        _ended(engine, saga_id, SagaStatus.FAILED)
+    engine.order("skipped", Skip("deposit", WHO, "paid back in cash"))
+    engine.order("resolved", Resolve(WHO, "all is well", "COMPENSATED"))
+    engine.order("reopened", Retry(WHO, "once more"))
+    engine.start("pivoted", {"n": 1}, saga_id="replaced")
+    engine.start("pivoted", {"n": 1}, saga_id="left out")
+    for saga_id in ("replaced", "left out"):
+        _ended(engine, saga_id, SagaStatus.FAILED)
+    engine.order("replaced", ReplaceInput("tell", {"name": "Eva"}, WHO, "a name was missing"))
+    engine.order("left out", Skip("tell", WHO, "she knows"))
+    for saga_id in ("outing", "taken-over", "done", "back", "trip", "later", "cancelled", "skipped", "replaced"):
+        _ended(engine, saga_id)
+    _until(lambda: len(engine.read("reopened")) > len(engine.read("resolved")))
+    _ended(engine, "reopened", SagaStatus.FAILED)
+
+
+def _write(node: Node) -> None:
+    schema = node.log._codec.schema(SAGA)
+    bundle = FOLDER / f"schema-{schema}.ndjson"
+    entries = node.log.entries()
+    missing = {kind.__name__ for kind in get_args(SagaEvent)} - {entry.type for entry in entries}
+    if missing:
+        raise click.ClickException(f"no saga met {', '.join(sorted(missing))}")
+    with bundle.open("xb") as file:
+        writing = Writing(file, datetime.now(UTC))
+        for stream_id in dict.fromkeys(entry.stream_id for entry in entries):
+            writing.add(node.log.entries(stream_id))
+        writing.end()
+    saga_ids = dict.fromkeys(entry.stream_id for entry in entries if entry.category == SAGA)
+    stories = [story_at(node.sagas, saga_id)[0] for saga_id in saga_ids]
+    text = msgspec.json.format(msgspec.json.encode(stories), indent=1)
+    bundle.with_suffix(".stories.json").write_bytes(text + b"\n")
+
+
+def _status(engine: Engine, saga_id: str, step: str) -> Any:
+    state = engine._sagas.find(saga_id)
+    return state and state.step(step).status
+
+
+def _ended(engine: Engine, saga_id: str, status: SagaStatus | None = None) -> None:
+    ended = engine.follow(saga_id).result(30).status
+    if status not in {None, ended}:
+        raise click.ClickException(f"{saga_id} ended {ended}")
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = monotonic() + 30
+    while not holds():
+        if monotonic() > deadline:
+            raise click.ClickException("it takes too long")
+        sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What each released schema wrote is read for ever, and tells today what it told then."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from saga_es.core.events import PlanRecorded, SagaEvent
+from saga_es.core.upcasters import UPCASTERS, present_schema
+from saga_es.store.bundle import streams_in
+from saga_es.store.codec import PLAN, SAGA
+from services import app
+from tests.histories.golden import HISTORIES, decoded, is_still_told, stories_then, stories_today
+
+NEVER_EDITED = {
+    "schema-1.ndjson": "3444b6ebbf03cb3fb6ab9f0ed62597d84cb4e7ab043efc95e073935aca884c3d",
+    "schema-1.stories.json": "a11f4ad90e4b086814e1140ce25d50ee97d55e0a3e38c9123f09cb2e1f6667fc",
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda path: path.stem)
+def test_a_recorded_history_tells_what_it_told_when_it_was_recorded(history: Path) -> None:
+    """Every saga of it, every word; words that are new may stand beside."""
+    today, then = msgspec.to_builtins(stories_today(history)), stories_then(history)
+    assert then.keys() == today.keys()
+    for saga_id, told in then.items():
+        assert is_still_told(told, today[saga_id]), saga_id
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda path: path.stem)
+def test_a_recorded_history_has_every_event_that_there_was(history: Path) -> None:
+    """Of its schema; and of the services' records too."""
+    found = {(of[0].category, type(recorded.event)) for of in decoded(history).values() for recorded in of}
+    ours = {(SAGA, kind) for kind in get_args(SagaEvent)} | {(PLAN, PlanRecorded)}
+    theirs = {(category, kind) for category, kinds in app.events.items() for kind in kinds}
+    if history.stem == f"schema-{present_schema(SAGA, UPCASTERS)}":
+        assert ours <= found, "record the present schema anew before it is released"
+    assert {category for category, _ in theirs} <= {category for category, _ in found}
+
+
+def test_recorded_histories_are_never_edited() -> None:
+    """A history that was changed proves nothing."""
+    files = [file for history in HISTORIES for file in (history, history.with_suffix(".stories.json"))]
+    assert {file.name: sha256(file.read_bytes()).hexdigest() for file in files} == NEVER_EDITED
+
+
+def test_the_present_schema_has_a_history() -> None:
+    """Who raises the schema records one: `python -m tests.histories.record`."""
+    assert f"schema-{present_schema(SAGA, UPCASTERS)}" in {history.stem for history in HISTORIES}
+    schemas = {entry.schema for history in HISTORIES for stream in streams_in(history) for entry in stream}
+    assert present_schema(SAGA, UPCASTERS) in schemas
+
+
+def test_what_is_told_no_more_is_noticed() -> None:
+    """Lists must be as long; a word that is gone, and one that has changed, are both found."""
+    then = {"a": 1, "b": [{"c": 2}]}
+    assert is_still_told(then, {"a": 1, "b": [{"c": 2, "new": 3}], "new": 4})
+    assert not is_still_told(then, {"a": 1, "b": [{"c": 3}]})
+    assert not is_still_told(then, {"a": 1, "b": [{"d": 2}]})
+    assert not is_still_told(then, {"a": 1, "b": [{"c": 2}, {"c": 2}]})
+    assert not is_still_told(then, {"b": [{"c": 2}]})
