@@ -78,7 +78,7 @@ def _show_rebuilding(rebuilding: Rebuilding, *, as_json: bool) -> None:
             {"view": rebuilt.view.name, "table": rebuilt.table, "rows": rebuilt.rows, "failed": _facts(rebuilt.failed)}
             for rebuilt in rebuilding.views
         ]
-        numbers = {name: getattr(rebuilding, name) for name in ("position", "events", "took_s", "held_s")}
+        numbers = {name: getattr(rebuilding, name) for name in ("position", "events", "took_s", "held_s", "unread")}
         click.echo(msgspec.json.encode({"views": views, **numbers}))
         return
     for rebuilt in rebuilding.views:
@@ -86,6 +86,12 @@ def _show_rebuilding(rebuilding: Rebuilding, *, as_json: bool) -> None:
             click.echo(f"{rebuilt.table}: {rebuilt.rows:,} rows")
         else:
             click.echo(plain(f"{rebuilt.view.name}: left as it was. {rebuilt.failed}"))
+    for kind, many in rebuilding.unread.items():
+        errors.print(
+            plain(f"Left out: {many:,} of {kind}, which this version cannot read; replay again with one that can."),
+            markup=False,
+            soft_wrap=True,
+        )
     rate = rebuilding.events / max(rebuilding.took_s, 1e-9)
     errors.print(
         f"{rebuilding.events:,} events up to position {rebuilding.position:,} in {rebuilding.took_s:.1f} s, "

@@ -8,6 +8,7 @@ an archive that the log names, and the next run goes on with those that are stil
 from __future__ import annotations
 
 import gzip
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import msgspec
 from sqlalchemy.exc import IntegrityError
 
 from saga_es.errors import BadBundle, UnreadableEvent
+from saga_es.store import checkpoints
 from saga_es.store.archives import take_out
 from saga_es.store.bundle import Writing, streams_in
 from saga_es.store.chain import Head
@@ -29,6 +31,7 @@ from saga_es.store.families import Family, Over
 from saga_es.store.forgetting import forget
 from saga_es.store.log import Entry
 from saga_es.store.sagas import Sagas
+from saga_es.store.turn import turn
 from saga_es.store.views import Views
 
 AT_ONCE = 50
@@ -105,10 +108,11 @@ class Archiving:
         with _synced(path) as file:
             writing = Writing(file, now)
             plans: set[str] = set()
+            passed = self._passed_by_views()
             while len(heads) < MOST_IN_A_FILE and (some := list(islice(families, AT_ONCE))):
                 streams = self._log.entries_of([saga_id for family in some for saga_id in family])
                 for family in some:
-                    needed = {self._plan_of(streams[saga_id]) for saga_id in family}
+                    needed = {self._plan_of(streams[saga_id], passed) for saga_id in family}
                     if None in needed:
                         continue
                     for plan_id in sorted(filter(None, needed - plans)):
@@ -121,14 +125,21 @@ class Archiving:
             writing.end()
         return written, heads
 
-    def _plan_of(self, entries: list[Entry]) -> str | None:
-        """The id of a saga's plan, if the log, too, says that the saga is over."""
+    def _passed_by_views(self) -> float:
+        """The position that every view that follows has passed; what is behind it they have yet to take up."""
+        following = {view.name for view in self._views if view.follows}
+        with self._database.reading() as connection:
+            stands = [at.position for name, at in checkpoints.read(connection).items() if name in following]
+        return min(stands, default=math.inf)
+
+    def _plan_of(self, entries: list[Entry], passed: float) -> str | None:
+        """The id of a saga's plan, if the log, too, says that the saga is over, and all views know it."""
         try:
             state = self._sagas.folded([self._log.decode(entry) for entry in entries])
         except UnreadableEvent:
             return None
         is_over = state and state.status in self._over.statuses and entries[-1].recorded_at < self._over.before
-        return state.plan_id if state and is_over else None
+        return state.plan_id if state and is_over and entries[-1].position <= passed else None
 
     def _take_out(self, path: Path, written: list[Family], now: datetime, progress: Progress) -> Iterator[Progress]:
         sagas = (entries for entries in streams_in(path) if entries[0].category == SAGA)
@@ -146,7 +157,7 @@ class Archiving:
 
     def _transact(self, families: list[list[list[Entry]]], path: Path, now: datetime, progress: Progress) -> None:
         streams = [entries for family in families for entries in family]
-        with self._database.writing() as connection:
+        with turn(self._database), self._database.writing() as connection:  # not while views are made anew from the log
             take_out(connection, streams, path.name, now)
             if not self._keep_in_views:
                 forget(connection, self._views, [self._log.decode(entry) for entries in streams for entry in entries])

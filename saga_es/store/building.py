@@ -5,14 +5,16 @@ Owns: that a view that fails on an event is named with it, and no other fails wi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from saga_es.errors import ProjectionFailed, UnreadableEvent
+from saga_es.errors import ProjectionFailed
 from saga_es.store.database import Database, is_about_values, reason
-from saga_es.store.log import Entry, Log, Recorded
+from saga_es.store.log import Entry, Log, Recorded, Unreadable
 from saga_es.store.shadows import clear, shadow
 from saga_es.store.statements import run
 from saga_es.store.tail import Tail
@@ -44,6 +46,7 @@ class Builder:
         failures: Those that have, by name.
         position: How far the tables are.
         events: How many events have been read.
+        unread: How many events of a kind this version cannot read; the views are without them.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Builder:
         self.failures: dict[str, ProjectionFailed] = {}
         self.position = 0
         self.events = 0
+        self.unread: Counter[str] = Counter()
         self._connection = connection
         self._database = database
         self._log = log
@@ -65,8 +69,14 @@ class Builder:
         """Make the tables, empty; what an interrupted build left is cleared."""
         clear(self._connection, self._tables, self._suffix)
         with self._connection.begin():
-            for table in self._tables.values():
-                table.create(self._connection)
+            for view in self._tables.values():
+                if self._connection.dialect.name in {
+                    "mysql",
+                    "mariadb",
+                }:  # where an index is its table's, and moves along
+                    for index in view.table.indexes:
+                        index.name = sa.quoted_name(str(index.name).replace(self._suffix, ""), quote=None)
+                view.create(self._connection)
 
     def fill(self, tail: Tail, until: int | None = None) -> None:
         """Take up the log, until its end is near, or to a position (inclusive)."""
@@ -129,15 +139,12 @@ class Builder:
     def _decoded(self, entries: Sequence[Entry]) -> list[Recorded]:
         wanted = {category for view in self._tables.values() for category in view.categories}
         decoded: list[Recorded] = []
-        for entry in entries:
-            if entry.category in wanted:
-                try:
-                    decoded.append(self._log.decode(entry))
-                except UnreadableEvent as error:
-                    wanted.remove(entry.category)
-                    for view in [v for v in self._tables.values() if entry.category in v.categories]:
-                        failed = ProjectionFailed(view.name, entry.stream_id, entry.version, entry.type, str(error))
-                        self._give_up(view, failed, entries)
+        for told in self._log.told(entry for entry in entries if entry.category in wanted):
+            match told:
+                case Recorded():
+                    decoded.append(told)
+                case Unreadable(entry):  # one event of a newer version must not keep a whole view from being made
+                    self.unread[f"{entry.category}/{entry.type}"] += 1
         return decoded
 
     def _write(

@@ -23,6 +23,7 @@ from saga_es.store.database import Database
 from saga_es.store.forgetting import remember
 from saga_es.store.log import Entry, Recorded
 from saga_es.store.sagas import Sagas
+from saga_es.store.turn import turn
 from saga_es.store.views import Views
 
 AT_ONCE = 50
@@ -103,7 +104,7 @@ class Importing:
     def _transact(self, streams: list[list[Entry]], brought: Brought) -> None:
         if not streams:
             return
-        with self._database.writing() as connection:
+        with turn(self._database), self._database.writing() as connection:  # not while views are made anew from the log
             back, new, there = self._sorted(connection, streams)
             put_back(connection, self._log, back)
             for entries in new:

@@ -96,6 +96,8 @@ def _is_to_begin(view: Projection, connection: Connection) -> bool:
 
 
 def _check(rebuilding: Rebuilding) -> None:
+    for kind, many in rebuilding.unread.items():
+        logger.error("views are made without events that this version cannot read", kind=kind, events=many)
     for view, failed in ((rebuilt.view, rebuilt.failed) for rebuilt in rebuilding.views):
         if failed is not None and not view.follows:
             raise failed

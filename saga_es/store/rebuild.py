@@ -10,8 +10,8 @@ Owns: that what is put in service equals the log.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -58,6 +58,7 @@ class Rebuilding:
         events: How many events were read.
         took_s: Seconds from the first event to the last.
         held_s: Seconds during which nobody could append.
+        unread: How many events of a kind this version cannot read; the views are without them.
     """
 
     views: Sequence[Rebuilt]
@@ -65,6 +66,7 @@ class Rebuilding:
     events: int
     took_s: float
     held_s: float
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def _tell_nobody(_position: int, _last: int) -> None:
@@ -182,7 +184,7 @@ def _report(
             count = sa.select(sa.func.count()).select_from(sa.table(table))
             rows = connection.scalar(count) if failed is None else None
             rebuilt.append(Rebuilt(view, table, rows, failed))
-    return Rebuilding(rebuilt, builder.position, builder.events, *times_s)
+    return Rebuilding(rebuilt, builder.position, builder.events, *times_s, builder.unread)
 
 
 def settle_swaps(connection: Connection) -> None:

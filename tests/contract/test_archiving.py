@@ -14,7 +14,7 @@ from saga_es.core.events import SagaReopened
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadBundle, ImportRefused
 from saga_es.store import archiving as archiving_module
-from saga_es.store import migrate
+from saga_es.store import checkpoints, migrate
 from saga_es.store.archiving import Archiving, Progress
 from saga_es.store.bundle import streams_in
 from saga_es.store.codec import SAGA
@@ -26,6 +26,7 @@ from saga_es.store.log import Draft, Entry
 from saga_es.store.saga_view import sagas
 from saga_es.store.tables import saga_archives
 from saga_es.store.tags import saga_tags
+from saga_es.store.views import View, Views
 from saga_es.store.writer import Written
 from tests.conftest import AT, Store
 from tests.contract.shelves import DONE, OVER, fill, saga
@@ -166,6 +167,21 @@ def test_views_go_on_showing_what_is_archived_where_that_is_wanted(shelf: Store,
     archived(shelf, tmp_path, keep_in_views=True)
     assert in_views(shelf) == before
     assert in_the_log(shelf) == STAY
+
+
+def test_what_a_following_view_has_yet_to_take_up_stays(shelf: Store, tmp_path: Path) -> None:
+    """It would never learn of it; when it has, the saga leaves."""
+    table = sa.Table("ends", sa.MetaData(), sa.Column("saga_id", sa.String(64), primary_key=True))
+    view = View(table, SAGA, lambda _: {}, follows=True)
+    with shelf.database.writing() as connection:
+        view.create(connection)
+        checkpoints.begin(connection, "ends", shelf.log.entries("completed")[-1].position)
+    archiving = Archiving(shelf.database, shelf.sagas, Views([*shelf.views, view]), OVER, tmp_path)
+    assert [*archiving.archive(families_over(shelf.database, OVER), NOW)][-1].sagas == 1
+    assert in_the_log(shelf) == STAY | GONE - {"completed"}
+    with shelf.database.writing() as connection:
+        checkpoints.begin(connection, "ends", shelf.log.last_position())
+    assert [*archiving.archive(families_over(shelf.database, OVER), NOW)][-1].sagas == 3
 
 
 # ── Importing ────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,8 +20,10 @@ from saga_es.store.database import Database
 from saga_es.store.filters import SagaFilter, sagas_where
 from saga_es.store.log import Draft
 from saga_es.store.pages import page
+from saga_es.store.rebuild import rebuild
 from saga_es.store.saga_view import sagas
 from saga_es.store.tags import saga_tags
+from saga_es.store.turn import turn
 from tests.conftest import AT, Store
 
 NOW = AT + timedelta(hours=1)
@@ -181,6 +183,17 @@ def test_two_values_of_one_tag_are_too_many(shelf: Store) -> None:
     """All must hold, and a saga has one."""
     assert found(shelf, tags=(("customer", "1"), ("customer", "2"))) == []
     assert found(shelf, tags=(("customer", "1"), ("customer", "1"))) == found(shelf, tags=(("customer", "1"),))
+
+
+def test_lists_are_read_as_before_when_the_views_were_made_anew(shelf: Store) -> None:
+    """Twice; the indexes that lists are read by have the names they had."""
+    before = {str(wanted): found(shelf, limit=7, **wanted) for wanted, _ in INDEXED}
+    for _ in range(2):
+        with turn(shelf.database) as connection:
+            rebuild(connection, shelf.database, shelf.log, shelf.views)
+        assert {str(wanted): found(shelf, limit=7, **wanted) for wanted, _ in INDEXED} == before
+        there = {index["name"] for index in sa.inspect(shelf.database.engine).get_indexes("sagas")}
+        assert there >= {index.name for index in sagas.indexes}
 
 
 def test_a_list_loads_no_payload(shelf: Store) -> None:

@@ -14,6 +14,8 @@ from saga_es.errors import UnreadableEvent
 from saga_es.store.codec import PLAN, SAGA, Codec
 from saga_es.store.log import Draft, Log, Recorded, Unreadable
 from saga_es.store.past import story_at, views_at
+from saga_es.store.rebuild import rebuild
+from saga_es.store.turn import turn
 from saga_es.store.views import Views
 from saga_es.store.writer import Writer, Written
 from tests.conftest import AT, Store
@@ -71,6 +73,19 @@ def test_the_views_of_the_past_are_made_without_what_cannot_be_read(store: Store
     write(newer(store), begun, 2, StepBlessed("a"))
     write(store.writer, "s-2", 0, SagaStarted("order", PLAN_ID, {}, "w1"), SagaCompleted())
     with views_at(store.log, store.views, store.log.last_position()) as connection:
+        rows = connection.exec_driver_sql("SELECT saga_id, status FROM sagas ORDER BY saga_id").all()
+    assert [tuple(row) for row in rows] == [("s-1", "IN_PROGRESS"), ("s-2", "COMPLETED")]
+
+
+def test_a_replay_leaves_out_what_it_cannot_read_and_says_so(store: Store, begun: str) -> None:
+    """All views are made anew; in them is what was understood, of the saga itself and of the others."""
+    write(newer(store), begun, 2, StepBlessed("a"), StepBlessed("b"))
+    write(store.writer, "s-2", 0, SagaStarted("order", PLAN_ID, {}, "w1"), SagaCompleted())
+    with turn(store.database) as connection:
+        rebuilding = rebuild(connection, store.database, store.log, store.views)
+    assert rebuilding.unread == {"saga/StepBlessed": 2}
+    assert [rebuilt.failed for rebuilt in rebuilding.views] == [None, None]
+    with store.database.reading() as connection:
         rows = connection.exec_driver_sql("SELECT saga_id, status FROM sagas ORDER BY saga_id").all()
     assert [tuple(row) for row in rows] == [("s-1", "IN_PROGRESS"), ("s-2", "COMPLETED")]
 
