@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -50,4 +51,6 @@ def reaching(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _bar(title: str, what: str) -> Progress:
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), RateColumn(what), TimeRemainingColumn())
-    return Progress(*columns, console=errors, disable=not errors.is_terminal)
+    # What is printed meanwhile goes above the bar where both are on one screen; a file or a pipe gets it as it is.
+    is_one_screen = sys.stdout.isatty()
+    return Progress(*columns, console=errors, disable=not errors.is_terminal, redirect_stdout=is_one_screen)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from saga_es import Saga, open_engine
-from tests.e2e.conftest import run_cli
+from tests.e2e.conftest import PATIENCE_S, environment, run_cli
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,31 @@ def test_what_was_changed_is_printed_and_the_exit_code_is_7(shop: Sealed) -> Non
     assert shop.run("verify", "--view", "saga_tags").returncode == 0
     one = shop.run("verify", "--stream", "order-3")
     assert (one.returncode, one.stdout) == (0, "")
+
+
+def test_what_is_found_goes_where_stdout_goes_also_beside_a_bar(shop: Sealed) -> None:
+    """A terminal shows the bar, and the file that stdout is sent to has the differences."""
+    shop.tamper("DELETE FROM saga_events WHERE stream_id = 'order-2' AND version = 3")
+    screen, its_end = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "saga_es", "verify"],
+            cwd=shop.folder,
+            env=environment(SAGA_ES_DATABASE_URL=shop.url, TERM="xterm"),
+            stdout=subprocess.PIPE,
+            stderr=its_end,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        shown = os.read(screen, 1 << 16).decode()
+    finally:
+        os.close(screen)
+        os.close(its_end)
+    assert done.returncode == 7
+    assert "stream order-2 at version 4: version 3 is missing\n" in done.stdout
+    assert "Verifying the log" in shown
+    assert "is missing" not in shown
 
 
 def test_a_seal_that_was_changed_is_a_difference(shop: Sealed) -> None:
