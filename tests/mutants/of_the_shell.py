@@ -47,6 +47,7 @@ MUTANTS = [
         "        receipts = self._patiently(lambda: self._writer.write(batch))",
         "        for proposal in proposals:\n"
         "            self._calls.perform(proposal.state, proposal.events)\n"
+        "        self._calls.send()\n"
         "        receipts = self._patiently(lambda: self._writer.write(batch))",
         (SOME_WAYS,),
     ),

@@ -1,0 +1,79 @@
+"""Planted bugs that only real processes, disks and databases bring to light, or that they must find, too."""
+
+from __future__ import annotations
+
+from tests.mutants import of_the_shell
+from tests.mutants.mutant import Mutant
+
+DATABASE = "saga_es/store/database.py"
+
+KILLS = "tests/e2e/test_real_kills.py::test_workers_killed_again_and_again_lose_and_double_nothing"
+
+
+def _also_found_by(name: str, *tests: str, databases: str = "sqlite") -> Mutant:
+    """A bug that the simulator finds, to be found by killing real processes."""
+    (found,) = (mutant for mutant in of_the_shell.MUTANTS if mutant.name == name)
+    return Mutant(f"{name} (killed for real)", found.file, found.old, found.new, tests, databases)
+
+
+MUTANTS = [
+    _also_found_by("the call is made before its intent is committed", KILLS),
+    _also_found_by("another key after a crash", KILLS),
+    _also_found_by("what was under way is not done again after a takeover", KILLS),
+    _also_found_by("a takeover that the log does not tell", KILLS),
+    Mutant(
+        "connections that can only read are kept",
+        DATABASE,
+        "        context.is_disconnect = True\n",
+        "        pass\n",
+        ("tests/contract/test_troubled_databases.py::test_connections_that_can_only_read",),
+        databases="postgresql",
+    ),
+    Mutant(
+        "a lock is waited for without end",
+        DATABASE,
+        "SET lock_timeout = '{LOCK_PATIENCE_S}s'",
+        "SET lock_timeout = '0'",
+        ("tests/contract/test_troubled_databases.py::test_a_database_that_somebody_else_has_locked",),
+        databases="postgresql",
+    ),
+    Mutant(
+        "a deadlock is held against the events",
+        DATABASE,
+        "    if isinstance(error, (IntegrityError, DataError)):\n",
+        "    if isinstance(error, (IntegrityError, DataError, sa.exc.OperationalError)):\n",
+        ("tests/contract/test_troubled_databases.py::test_whatever_else_a_server_says_of_itself",),
+        databases="mariadb and deadlock",
+    ),
+    Mutant(
+        "what could not be synced is taken for committed",
+        DATABASE,
+        "_sqlite_says(error, sqlite3.SQLITE_READONLY)",
+        "_sqlite_says(error, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)",
+        ("tests/e2e/test_faulty_disk.py",),
+        databases="syncing",
+    ),
+    Mutant(
+        "thousands are taken over at once, and wait for a thread until they time out",
+        "saga_es/runtime/recovery.py",
+        "limit = min(RECOVER_AT_ONCE, room) + len(self._trials)",
+        "limit = RECOVER_AT_ONCE + len(self._trials)",
+        ("tests/contract/test_many_interrupted.py",),
+    ),
+    Mutant(
+        "a migration that was killed cannot be finished",
+        "migrations/versions/0001_log_and_workers.py",
+        "        sqlite_autoincrement=True,\n        if_not_exists=True,\n",
+        "        sqlite_autoincrement=True,\n",
+        ("tests/e2e/test_real_kills.py::test_the_migration_of_an_empty_database_is_finished_after_any_kill",),
+        databases="mariadb",
+    ),
+    Mutant(
+        "nobody is told when to come again",
+        "saga_es/api/problems.py",
+        'headers={"Retry-After": str(RETRY_AFTER_S)}',
+        "headers={}",
+        ("tests/api/test_every_route_without_a_database.py",),
+        databases="route",
+    ),
+]
