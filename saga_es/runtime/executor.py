@@ -51,8 +51,8 @@ class Call(msgspec.Struct, frozen=True):
 
 CLOSE_PATIENCE_S = 2.0
 
-WAITING_FOR_A_THREAD = 4
-"""Calls for each thread that may wait for it when sagas are taken over: calls of 7 s still begin within their 30 s."""
+WAITING_FOR_A_THREAD = 8
+"""Calls for each thread that may wait for it when sagas are taken over: calls of 3 s still begin within their 30 s."""
 
 MOST_AWAITED = 1000
 """`async def` calls under way when sagas are taken over."""
@@ -85,13 +85,16 @@ class Executor:
 
     @property
     def room(self) -> int:
-        """How many more sagas may be taken over now; negative when there are too many calls already.
+        """How many more sagas may be taken over now; 0 until it is worth the look.
 
         A call that waits for a thread for longer than its time-out counts as not made: what was interrupted can wait
         better where it is, in the log.
         """
-        waiting = WAITING_FOR_A_THREAD * self._threads - len(self._pool)
-        return min(waiting, MOST_AWAITED - (self._awaited - self._came_back))
+        most_waiting = WAITING_FOR_A_THREAD * self._threads
+        waiting, awaited = len(self._pool), self._awaited - self._came_back
+        if 2 * waiting > most_waiting or 2 * awaited > MOST_AWAITED:
+            return 0
+        return min(most_waiting - waiting, MOST_AWAITED - awaited)
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Start calls, in this order; `returned` is told the outcome of each once, from another thread.

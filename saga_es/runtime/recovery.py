@@ -53,7 +53,7 @@ class Recovery:
 
         Never raises `StoreUnavailable`: a database that is away is looked at again later.
         """
-        if room <= 0:
+        if not room:
             return [], LOOK_AGAIN_S
         try:
             gone = self._workers.bury()
