@@ -63,7 +63,7 @@ class Projection(ABC):
     @property
     def name(self) -> str:
         """Its name is its table's."""
-        return self.table.name
+        return str(self.table.name)
 
     @property
     def categories(self) -> tuple[str, ...]:
