@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -62,7 +61,7 @@ class Builder:
         self._log = log
         self._suffix = suffix
         self._told = told
-        self._tables = {view.name: shadow(view, suffix) for view in self.views}
+        self._tables = {view.name: shadow(view, suffix, connection.dialect.name) for view in self.views}
         self._last = 0
 
     def make_tables(self) -> None:
@@ -70,12 +69,6 @@ class Builder:
         clear(self._connection, self._tables, self._suffix)
         with self._connection.begin():
             for view in self._tables.values():
-                if self._connection.dialect.name in {
-                    "mysql",
-                    "mariadb",
-                }:  # where an index is its table's, and moves along
-                    for index in view.table.indexes:
-                        index.name = sa.quoted_name(str(index.name).replace(self._suffix, ""), quote=None)
                 view.create(self._connection)
 
     def fill(self, tail: Tail, until: int | None = None) -> None:

@@ -150,7 +150,7 @@ def _snapshot(database: Database) -> Iterator[Connection]:
 
 def _compared(connection: Connection, builder: Builder, until: int | None, named: int) -> Iterator[Comparison]:
     views = list(builder.views)
-    tables = {view.name: shadow(view, DRY, "TEMPORARY").table for view in views}
+    tables = {view.name: shadow(view, DRY, connection.dialect.name, "TEMPORARY").table for view in views}
     for table in tables.values():
         table.indexes.clear()
         table.create(connection)

@@ -32,20 +32,23 @@ _INDEX = re.compile(r"(CREATE (?:UNIQUE )?INDEX )(\S+)( ON .*)", flags=re.DOTALL
 P = TypeVar("P", bound=Projection)
 
 
-def shadow(view: P, suffix: str = NEW, *prefixes: str) -> P:
-    """The same view, kept in a table of another name; so are its indexes.
+def shadow(view: P, suffix: str, dialect: str, *prefixes: str) -> P:
+    """The same view, kept in a table of another name.
 
     Args:
         view: Which.
-        suffix: Behind its name.
+        suffix: Behind its name; and behind those of its indexes, but on MySQL, where an index has its name within the
+            table, and keeps it when the table gets another.
+        dialect: The database's.
         prefixes: Of the table: `TEMPORARY`.
     """
     table = view.table.to_metadata(sa.MetaData(), name=view.name + suffix)
     table._prefixes = list(prefixes)  # noqa: SLF001 (there is no other way to say so of a copy)
     all_named: list[sa.Index | sa.Constraint] = [*table.indexes, *table.constraints]
     for named in all_named:
-        if named.name and suffix not in str(named.name):
-            named.name = sa.quoted_name(f"{named.name}{suffix}", quote=None)
+        if named.name:
+            plain = str(named.name).replace(suffix, "")  # that of an index of one column is made of the table's
+            named.name = sa.quoted_name(plain + ("" if dialect in {"mysql", "mariadb"} else suffix), quote=None)
     return dataclasses.replace(view, table=table)
 
 
