@@ -65,9 +65,11 @@ def sagas_where(wanted: SagaFilter, now: datetime) -> Selection:
         fits = [*(_has_tag(*tag) for tag in others), *_looked_at(wanted)]
     else:
         table, (index, found, fits) = sagas, _through_an_index(wanted)
-    found += _of_age(wanted, table.c.created_at, now)
+    newest = None if wanted.older_than_s is None else now - timedelta(seconds=wanted.older_than_s)
+    if wanted.newer_than_s is not None:
+        found.append(table.c.created_at >= now - timedelta(seconds=wanted.newer_than_s))
     rows = sa.select(sagas) if table is sagas else sa.select(sagas).join_from(saga_tags, sagas, _IS_TAGGED)
-    return Selection(rows, table.c.created_at, table.c.saga_id, tuple(found), tuple(fits), index)
+    return Selection(rows, table.c.created_at, table.c.saga_id, tuple(found), tuple(fits), index, newest)
 
 
 _IS_TAGGED = saga_tags.c.saga_id == sagas.c.saga_id
@@ -98,13 +100,6 @@ def _through_an_index(wanted: SagaFilter) -> tuple[str, list[Condition], list[Co
     return index, found, [*_looked_at(replace(wanted, status=None, name=None))]
 
 
-def _of_age(wanted: SagaFilter, created_at: sa.Column[datetime], now: datetime) -> Iterator[Condition]:
-    if wanted.older_than_s is not None:
-        yield created_at <= now - timedelta(seconds=wanted.older_than_s)
-    if wanted.newer_than_s is not None:
-        yield created_at >= now - timedelta(seconds=wanted.newer_than_s)
-
-
 def _looked_at(wanted: SagaFilter) -> Iterator[Condition]:
     # As expressions, which no index finds: the database must not take another way than the index we chose.
     for column in (sagas.c.status, sagas.c.name, sagas.c.parent):
@@ -117,8 +112,10 @@ def _looked_at(wanted: SagaFilter) -> Iterator[Condition]:
 
 
 def _has_tag(name: str, value: str) -> Condition:
+    # Not EXISTS, which PostgreSQL would rather make a join of, with all sagas that have that tag.
     tag = saga_tags.alias()
-    return sa.exists().where(tag.c.saga_id == sagas.c.saga_id, tag.c.name == name, tag.c.value == value)
+    its = sa.select(tag.c.value).where(tag.c.saga_id == sagas.c.saga_id, tag.c.name == name)
+    return its.scalar_subquery() == value
 
 
 def _can_be_stored(wanted: SagaFilter) -> bool:

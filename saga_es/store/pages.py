@@ -46,6 +46,8 @@ class Selection(NamedTuple):
         fits: What must hold beside, and is found out by looking at a row.
         by_index: The name of that index. MySQL and MariaDB have to be told: for a page from the middle they would
             rather begin at the newest row, and pass over all those of the pages before.
+        newest: What is newer is left out. A page from the middle begins there or at its cursor, and has one bound: of
+            two, SQLite may take the wrong one, and pass over all that lies between.
     """
 
     rows: sa.Select[Any]
@@ -54,6 +56,7 @@ class Selection(NamedTuple):
     found: tuple[Condition, ...] = ()
     fits: tuple[Condition, ...] = ()
     by_index: str | None = None
+    newest: datetime | None = None
 
     @classmethod
     def of(cls, table: sa.Table) -> Selection:
@@ -74,10 +77,13 @@ def page(connection: Connection, source: sa.Table | Selection, limit: int, curso
     Raises:
         BadCursorError: The cursor cannot be read.
     """
-    rows, at, key, found, fits, index = source if isinstance(source, Selection) else Selection.of(source)
+    rows, at, key, found, fits, index, newest = source if isinstance(source, Selection) else Selection.of(source)
     newest_first = (at.desc(), key.desc())
-    if cursor is not None:
-        found = (*found, *_behind(at, key, *_decode(cursor)))
+    behind = None if cursor is None else _decode(cursor)
+    if behind is not None and (newest is None or behind[0] <= newest):
+        found = (*found, *_behind(at, key, *behind))
+    elif newest is not None:
+        found = (*found, at <= newest)
     last = None
     if fits:
         keys: Any = sa.select(at, key)

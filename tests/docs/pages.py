@@ -13,6 +13,7 @@ MODEL = DOCS / "saga-model.md"
 PAGES = [
     *sorted((DOCS / "saga-model").glob("*.md")),
     DOCS / "participants.md",
+    DOCS / "schema-evolution.md",
     DOCS / "time-travel.md",
     DOCS / "views.md",
 ]
