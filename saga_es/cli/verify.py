@@ -37,7 +37,7 @@ from saga_es.store.seal import Seal, write_seal
 from saga_es.store.signing import PrivateKey, PublicKey, make_keys
 from saga_es.store.streams import count, heads
 from saga_es.store.tables import saga_archives
-from saga_es.store.verify import verify_seal, verify_streams
+from saga_es.store.verify import verify_archives, verify_seal, verify_streams
 from saga_es.store.views import Projection, Tally
 from saga_es.telling import plain
 
@@ -49,6 +49,7 @@ MOST_IN_JSON = 1000
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 class Verified(msgspec.Struct):
@@ -58,6 +59,7 @@ class Verified(msgspec.Struct):
         events: How many events were looked at.
         rows: How many rows the views should have.
         sealed: How many streams were compared with a seal; None: there was none.
+        archived: How many archived streams were looked for in their files; None: none.
         found: How many differences there are.
         differences: The first of them.
         uncompared: Views that could not be compared, for streams that they may count are archived.
@@ -66,6 +68,7 @@ class Verified(msgspec.Struct):
     events: int = 0
     rows: int = 0
     sealed: int | None = None
+    archived: int | None = None
     found: int = 0
     differences: list[Broken | ViewDifference] = []
     uncompared: list[str] = []
@@ -79,12 +82,14 @@ class Wanted(msgspec.Struct, frozen=True):
         names: These views alone, and not the log.
         against: A seal.
         public_key: What it was signed with.
+        archives: A folder.
     """
 
     stream_id: str | None
     names: tuple[str, ...]
     against: Path | None
     public_key: Path | None
+    archives: Path | None
 
 
 @click.command(short_help="See whether the log is whole and the views are its fold; exit 7 if not.")
@@ -93,6 +98,9 @@ class Wanted(msgspec.Struct, frozen=True):
     click.option("--stream", "stream_id", metavar="ID", help="This stream alone, and no views."),
     click.option("--against", type=_EXISTING, metavar="FILE", help="A seal: nothing of it may be lost or changed."),
     click.option("--public-key", type=_EXISTING, metavar="FILE", help="The key that the seal was signed with."),
+    click.option(
+        "--archives", type=_FOLDER, metavar="FOLDER", help="Where archives are: what is in them is as it left."
+    ),
     as_json_option,
 )
 def verify(settings: Settings, as_json: bool, **wanted: Any) -> None:
@@ -102,13 +110,16 @@ def verify(settings: Settings, as_json: bool, **wanted: Any) -> None:
     saga. Of the views: each row, byte for byte; --view NAME looks at that view alone, and not at the log.
 
     With --against, also whether every stream that was sealed still is what it was, or has gone on from there: only this
-    finds a stream that was removed, cut off, or written anew with all its hashes. It may run while sagas do.
+    finds a stream that was removed, cut off, or written anew with all its hashes. With --archives, also whether what
+    was archived still is in its files.
+
+    It may run while sagas do.
     """
     asked = Wanted(**wanted)
     if (asked.against is None) != (asked.public_key is None):
         fail("--against FILE and --public-key FILE belong together", USAGE)
-    if asked.names and (asked.stream_id or asked.against):
-        fail("--view looks at views, --stream and --against at the log: ask for one after the other", USAGE)
+    if asked.names and (asked.stream_id or asked.against or asked.archives):
+        fail("--view looks at views, --stream, --against and --archives at the log: ask one after the other", USAGE)
     verified = Verified()
     with reading(settings) as node:
         for difference in _differences(node, verified, asked):
@@ -141,6 +152,10 @@ def _of_the_log(node: Node, verified: Verified, asked: Wanted) -> Iterator[Broke
             yield from verify_streams(connection, node.sagas, told, asked.stream_id)
         if asked.against is not None and asked.public_key is not None:
             yield from _of_the_seal(connection, verified, asked.against, PublicKey(asked.public_key))
+        if asked.archives is not None:
+            verified.archived = connection.scalar(sa.select(sa.func.count()).select_from(saga_archives)) or 0
+            with advancing("Reading the archives", "streams", verified.archived) as told:
+                yield from verify_archives(connection, asked.archives, told)
 
 
 def _of_the_seal(connection: Connection, verified: Verified, path: Path, key: PublicKey) -> Iterator[Broken]:
@@ -170,6 +185,7 @@ def _summary(verified: Verified) -> str:
     looked_at = [
         *([f"{verified.events:,} events"] if verified.events else []),
         *([f"{verified.sealed:,} sealed streams"] if verified.sealed is not None else []),
+        *([f"{verified.archived:,} archived streams"] if verified.archived is not None else []),
         *([f"{verified.rows:,} rows of views"] if verified.rows else []),
     ]
     found = f"{verified.found:,} differences" if verified.found else "all is whole"

@@ -17,7 +17,8 @@ class Broken(msgspec.Struct, frozen=True, tag="stream", tag_field="kind"):
     """A rule that a stream breaks, and where.
 
     Attributes:
-        version: The first event that breaks it; 0: the stream as a whole.
+        stream_id: Which stream; empty: none alone, but a file.
+        version: The event that breaks it.
     """
 
     stream_id: str
@@ -25,7 +26,7 @@ class Broken(msgspec.Struct, frozen=True, tag="stream", tag_field="kind"):
     rule: str
 
     def __str__(self) -> str:
-        return f"stream {self.stream_id} at version {self.version}: {self.rule}"
+        return f"stream {self.stream_id} at version {self.version}: {self.rule}" if self.stream_id else self.rule
 
 
 def broken(stream_id: str, entries: Sequence[Entry], archived: Head | None = None) -> Iterator[Broken]:

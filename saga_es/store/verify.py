@@ -1,27 +1,32 @@
-"""Verifying the log: every stream whole, every saga sound, and nothing of a seal lost. Memory stays flat."""
+"""Verifying the log: every stream whole, every saga sound, nothing of a seal or an archive lost. Memory stays flat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.core.events import SagaStarted
 from saga_es.core.invariants import violations
-from saga_es.errors import UnreadableEvent
+from saga_es.errors import BadBundle, UnreadableEvent
+from saga_es.store.bundle import streams_in
+from saga_es.store.chain import Head
 from saga_es.store.codec import SAGA
 from saga_es.store.integrity import Broken, broken
 from saga_es.store.log import Entry
 from saga_es.store.sagas import Sagas
 from saga_es.store.seal import Seal, unlike
 from saga_es.store.streams import archived, ends_of, hashes_at, streams
+from saga_es.store.tables import saga_archives
 
 HEADS_AT_ONCE = 500
 
 Told = Callable[[int], object]
-"""Told how many more have been looked at: events, or sealed streams."""
+"""Told how many more have been looked at: events, or streams."""
 
 T = TypeVar("T")
 
@@ -91,6 +96,42 @@ def verify_seal(connection: Connection, seal: Seal, told: Told) -> Iterator[Brok
             if rule is not None:
                 yield Broken(stream_id, head.version, rule)
         told(len(sealed))
+
+
+def verify_archives(connection: Connection, folder: Path, told: Told) -> Iterator[Broken]:
+    """Archived streams that do not stand in their files as the log says, and files that are not what was written.
+
+    Args:
+        connection: A snapshot.
+        folder: Where the files are; other files in it do not matter.
+        told: Told of archived streams.
+
+    Raises:
+        StoreUnavailable: The database did not answer.
+    """
+    names = connection.scalars(sa.select(saga_archives.c.archive).distinct().order_by(saga_archives.c.archive)).all()
+    for name in names:
+        rows = connection.execute(sa.select(saga_archives).where(saga_archives.c.archive == name))
+        heads = {row.stream_id: Head(row.version, row.hash) for row in rows}
+        told(len(heads))
+        yield from _unlike_its_file(folder / Path(name).name, heads)
+
+
+def _unlike_its_file(path: Path, heads: dict[str, Head]) -> Iterator[Broken]:
+    """What is wrong with an archive that should hold streams with these heads."""
+    try:
+        for entries in streams_in(path):
+            last = entries[-1]
+            head = heads.pop(last.stream_id, None)
+            if head is not None and head != Head(last.version, last.hash):
+                yield Broken(
+                    last.stream_id, head.version, f"{path} holds it with another end, at version {last.version}"
+                )
+    except BadBundle as error:
+        yield Broken("", 0, str(error))
+    else:
+        for stream_id, head in heads.items():
+            yield Broken(stream_id, head.version, f"it is archived in {path}, which does not hold it")
 
 
 def _some(things: Iterable[T], at_once: int) -> Iterator[list[T]]:

@@ -16,6 +16,7 @@ from saga_es.store.archiving import Archiving
 from saga_es.store.chain import Head, chain
 from saga_es.store.codec import SAGA
 from saga_es.store.comparing import compare
+from saga_es.store.exporting import export
 from saga_es.store.families import Over, families_over
 from saga_es.store.importing import Importing
 from saga_es.store.log import Draft
@@ -23,7 +24,7 @@ from saga_es.store.seal import Seal, write_seal
 from saga_es.store.signing import PrivateKey, PublicKey, make_keys
 from saga_es.store.streams import CHUNK, count, heads
 from saga_es.store.tables import saga_archives, saga_events
-from saga_es.store.verify import verify_seal, verify_streams
+from saga_es.store.verify import verify_archives, verify_seal, verify_streams
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store, note_draft
 
 order = Saga("order")
@@ -244,7 +245,27 @@ def test_archives_come_and_go_and_all_is_whole(whole: Store, tmp_path: Path, kee
     *_, done = archiving.archive(families_over(whole.database, over), later)
     assert done.sagas == 3
     assert (said(whole), lost(whole, sealed), differences(whole)) == ([], [], [])
+    assert missing(whole, tmp_path / "files") == []
     for name in done.files:
         list(Importing(whole.database, whole.sagas, whole.views).bring(tmp_path / "files" / name))
     assert (said(whole), lost(whole, sealed), differences(whole)) == ([], [], [])
     assert whole.log.entries() == log
+
+
+def missing(store: Store, folder: Path) -> list[str]:
+    """What is said of the archives."""
+    with store.database.snapshot() as connection:
+        return [str(rule) for rule in verify_archives(connection, folder, lambda _: None)]
+
+
+def test_an_archive_that_does_not_hold_what_it_should_is_told(whole: Store, tmp_path: Path) -> None:
+    """A stream that was archived by hand, in a file that never was; and in one that is another's."""
+    archive(whole, "short")
+    assert missing(whole, tmp_path) == [
+        f"{tmp_path / 'a'}: it cannot be read: [Errno 2] No such file or directory: '{tmp_path / 'a'}'"
+    ]
+    with (tmp_path / "a").open("wb") as file:
+        export(whole.sagas, "s-1", file, AT)
+    assert missing(whole, tmp_path) == [
+        f"stream short at version 1: it is archived in {tmp_path / 'a'}, which does not hold it"
+    ]

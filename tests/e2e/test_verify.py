@@ -76,7 +76,7 @@ def test_a_log_that_is_whole_verifies(shop: Sealed) -> None:
     assert "13 events, 4 sealed streams, 3 rows of views: all is whole." in plain.stderr
     machine = shop.run("verify", "--json")
     assert machine.returncode == 0
-    nothing: dict[str, Any] = {"sealed": None, "found": 0, "differences": [], "uncompared": []}
+    nothing: dict[str, Any] = {"sealed": None, "found": 0, "differences": [], "uncompared": [], "archived": None}
     assert json.loads(machine.stdout) == {"events": 13, "rows": 3, **nothing}
 
 
@@ -145,7 +145,24 @@ def test_a_seal_that_was_changed_is_a_difference(shop: Sealed) -> None:
     path.write_text(path.read_text().replace('"order-1",4', '"order-1",3'))
     found = shop.verify()
     assert found.returncode == 7
-    assert "its lines are not those that were signed" in found.stdout
+    assert found.stdout == f"seal {path}: its lines are not those that were signed\n"
+
+
+def test_archives_are_verified_with_the_log(shop: Sealed) -> None:
+    """All is whole after archiving; a file that was changed, or is gone, is a difference."""
+    folder = shop.folder / "archives"
+    folder.mkdir()
+    archiving = shop.run("archive", "--before", "2999-01-01", "--folder", str(folder))
+    assert archiving.returncode == 0, archiving.stderr
+    whole = shop.verify("--archives", str(folder))
+    assert (whole.returncode, whole.stdout) == (0, "")
+    assert "4 sealed streams, 3 archived streams" in whole.stderr
+    (path,) = folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-9])
+    assert shop.verify("--archives", str(folder)).returncode == 7
+    path.unlink()
+    gone = shop.verify("--archives", str(folder))
+    assert (gone.returncode, path.name in gone.stdout) == (7, True)
 
 
 def test_wrong_use_is_told(shop: Sealed) -> None:
