@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from saga_es.core.state import ENDED
 from saga_es.store.database import Database
+from saga_es.store.executing import Write
 from saga_es.store.saga_view import sagas
 from saga_es.store.tables import saga_bells
 
@@ -34,9 +34,9 @@ class Bell(msgspec.Struct, frozen=True):
     is_over: bool
 
 
-def ring(connection: Connection, rung: Sequence[tuple[str, int]]) -> None:
-    """Ring for sagas at versions, in the transaction that appended them."""
-    connection.execute(_RING, [{"saga_id": saga_id, "version": version} for saga_id, version in rung])
+def ringing(rung: Sequence[tuple[str, int]]) -> list[Write]:
+    """What rings for sagas at versions, in the transaction that appends them."""
+    return [(_RING, [{"saga_id": saga_id, "version": version} for saga_id, version in rung])] if rung else []
 
 
 class Bells:

@@ -13,11 +13,11 @@ from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed
 from saga_es.store.database import Database, is_about_values, reason
+from saga_es.store.executing import Write, execute_many
 from saga_es.store.log import Entry, Log, Recorded, Unreadable
 from saga_es.store.shadows import clear, shadow
-from saga_es.store.statements import run
 from saga_es.store.tail import Tail
-from saga_es.store.views import Projection, Write, sort_out
+from saga_es.store.views import Projection, sort_out
 
 CHUNK = 5000
 """Events that are taken up in one transaction."""
@@ -147,7 +147,7 @@ class Builder:
             try:
                 with self._connection.begin_nested():
                     for statement, rows in statements:
-                        run(self._connection, statement, rows)
+                        execute_many(self._connection, statement, rows)
             except Exception as error:
                 if isinstance(error, DBAPIError) and not is_about_values(error):
                     raise

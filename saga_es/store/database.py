@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import QueuePool
 
 from saga_es.errors import SettingsError, StoreUnavailable
+from saga_es.store.direct import Direct
+from saga_es.store.executing import Write
 
 LOCK_PATIENCE_S = 10
 """How long anybody waits for a lock that others hold."""
@@ -62,6 +64,8 @@ class Database:
                 event.listen(self.engine, "connect", _prepare_postgresql)
             case _:
                 pass
+        self._direct = Direct(self.engine)
+        self._writer = self.engine.execution_options(saga_es_writing=True)
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
@@ -99,8 +103,7 @@ class Database:
             StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it
                 took place: read before you write again.
         """
-        writer = self.engine.execution_options(saga_es_writing=True)
-        with _translated(), writer.begin() as connection:
+        with _translated(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
@@ -115,8 +118,24 @@ class Database:
             connection.execution_options(saga_es_writing=True)
             yield connection
 
+    def transact(self, writes: Sequence[Write]) -> None:
+        """Execute all writes, in this order, in one transaction, as fast as that can be done; all of them or none.
+
+        SQLAlchemy's errors that are about the values, such as `IntegrityError`, pass through.
+
+        Raises:
+            StoreUnavailable: As for `writing`.
+        """
+        try:
+            with _translated():
+                self._direct.transact(writes)
+        except StoreUnavailable:
+            self._direct.close()  # whatever the trouble was, the next connection does not bring it along
+            raise
+
     def close(self) -> None:
         """Close all connections."""
+        self._direct.close()
         self.engine.dispose()
 
     def _options(self, pool_size: int) -> dict[str, Any]:
@@ -155,6 +174,7 @@ def parse_url(text: str) -> URL:
 
 @contextmanager
 def _translated() -> Iterator[None]:
+    """What SQLAlchemy raises, as `StoreUnavailable` where it is not about the values."""
     try:
         yield
     except (DBAPIError, sa.exc.TimeoutError) as error:

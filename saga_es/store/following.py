@@ -16,9 +16,9 @@ from saga_es.errors import ProjectionFailed, StoreUnavailable, UnreadableEvent
 from saga_es.store import checkpoints
 from saga_es.store.checkpoints import Checkpoint, Failed
 from saga_es.store.database import Database, is_about_values, reason
+from saga_es.store.executing import execute_many
 from saga_es.store.log import Entry, Log
 from saga_es.store.rebuild import settle_swaps
-from saga_es.store.statements import run
 from saga_es.store.tail import Tail
 from saga_es.store.turn import turn
 from saga_es.store.views import Projection
@@ -90,7 +90,7 @@ class Follower:
             if not checkpoints.advance(connection, checkpoint, reached):
                 return Step.OVERTAKEN
             for statement, rows in writes:
-                run(connection, statement, rows)
+                execute_many(connection, statement, rows)
         return Step.ADVANCED
 
     def _failed(self, checkpoint: Checkpoint, entry: Entry, error: Exception) -> ProjectionFailed:

@@ -16,6 +16,7 @@ from saga_es.errors import BadStreamId, NothingToAppend, UnreadableEvent
 from saga_es.store.chain import Head, chain
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
+from saga_es.store.executing import execute_many
 from saga_es.store.heads import Heads
 from saga_es.store.tables import saga_archives, saga_events
 
@@ -84,7 +85,9 @@ class Draft(msgspec.Struct, frozen=True):
         ]
 
 
-_INSERT = sa.insert(saga_events)
+APPEND = sa.insert(saga_events)
+"""Appends rows that are chained. It fails when a version is taken: its stream has moved past what was expected."""
+
 _SELECT = sa.select(*saga_events.c)
 _ARCHIVE = sa.select(saga_archives.c.archive).where(saga_archives.c.stream_id == sa.bindparam("stream_id"))
 _HASH = sa.select(saga_events.c.hash).where(
@@ -132,26 +135,38 @@ class Log:
     def append(
         self, connection: Connection, rows: Sequence[dict[str, Any]], heads: Heads | None = None
     ) -> dict[str, Head]:
-        """Append rows, of any number of streams, in the transaction of the connection; each gets its hash.
-
-        Args:
-            connection: In a transaction.
-            rows: Those of each stream in the order of versions.
-            heads: What is known of streams; what is not is read.
-
-        Returns:
-            Where each stream stands if the transaction commits.
+        """Chain rows, and append them in the transaction of the connection; for the rest see `chained`.
 
         Raises:
-            VersionConflict: A stream is not as far as was expected. Nothing was appended.
             sqlalchemy.exc.IntegrityError: A version is taken: its stream has moved past what was expected. Nothing
                 of the transaction holds then.
         """
-        reached = chain(rows, self._before(connection, rows, heads))
-        connection.execute(_INSERT, rows)
+        reached = self.chained(rows, heads, connection)
+        execute_many(connection, APPEND, rows)
         return reached
 
-    def _before(self, connection: Connection, rows: Sequence[dict[str, Any]], known: Heads | None) -> dict[str, Head]:
+    def chained(
+        self, rows: Sequence[dict[str, Any]], heads: Heads | None = None, connection: Connection | None = None
+    ) -> dict[str, Head]:
+        """Give each row its hash; the rows are then ready for `APPEND`.
+
+        Args:
+            rows: Those of each stream in the order of versions.
+            heads: What is known of streams; what is not is read. Events never change: it may be read before the append.
+            connection: To read with; one of its own is taken if need be.
+
+        Returns:
+            Where each stream stands once the rows are appended.
+
+        Raises:
+            VersionConflict: A stream is not as far as was expected.
+            StoreUnavailable: The database did not answer.
+        """
+        return chain(rows, self._before(rows, heads, connection))
+
+    def _before(
+        self, rows: Sequence[dict[str, Any]], known: Heads | None, connection: Connection | None
+    ) -> dict[str, Head]:
         """The heads that rows go on from; those that nobody remembers by one query."""
         expected: dict[str, int] = {}
         for row in rows:
@@ -164,7 +179,10 @@ class Log:
                 heads[stream_id] = head
             elif version:
                 unknown[stream_id] = version
-        return heads | self._heads_at(connection, unknown) if unknown else heads
+        if not unknown:
+            return heads
+        with nullcontext(connection) if connection is not None else self._database.reading() as reading:
+            return heads | self._heads_at(reading, unknown)
 
     def _heads_at(self, connection: Connection, versions: dict[str, int]) -> dict[str, Head]:
         streams = list(versions)
@@ -202,7 +220,7 @@ class Log:
             }
             for entry in entries
         ]
-        connection.execute(_INSERT, rows)
+        connection.execute(APPEND, rows)
 
     def hashes_of(self, connection: Connection, stream_ids: Sequence[str]) -> dict[str, set[str]]:
         """The hashes of all events of some streams; nothing of those that do not exist."""

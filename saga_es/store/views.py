@@ -23,14 +23,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import DefinitionError, ProjectionFailed
+from saga_es.store.executing import THIS_ROW, Write, execute_many
 from saga_es.store.log import Recorded, by_stream
-from saga_es.store.statements import adding, deletion, run, update, upsert
+from saga_es.store.statements import adding, deletion, update, upsert
 
 Change = Mapping[str, Any] | None
 """Columns to set; empty: this event does not matter here; None: the row goes."""
-
-Write = tuple[sa.Insert | sa.Update | sa.Delete, list[dict[str, Any]]]
-"""A statement, and the rows it is to be executed with."""
 
 LONGEST_NAME = 40
 """Characters of a view's name: while it is made anew, its tables and indexes bear longer ones."""
@@ -82,7 +80,7 @@ class Projection(ABC):
             ProjectionFailed: Its function failed on an event; nothing was written.
         """
         for statement, rows in self.writes(events, connection.dialect.name):
-            run(connection, statement, rows)
+            execute_many(connection, statement, rows)
 
     @abstractmethod
     def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
@@ -147,9 +145,9 @@ class View(Projection):
             if recorded[0].version == 1:
                 inserts += [{**blank, key: stream_id, **row}] if row else []
             elif row is None:
-                deletes.append({"this_row": stream_id})
+                deletes.append({THIS_ROW: stream_id})
             elif row:
-                updates[tuple(sorted(row))].append({"this_row": stream_id, **row})
+                updates[tuple(sorted(row))].append({THIS_ROW: stream_id, **row})
         return [
             *([(upsert(self.table, dialect), inserts)] if inserts else []),
             *((update(self.table, columns), rows) for columns, rows in updates.items()),
@@ -246,6 +244,15 @@ class Views:
 
     def __contains__(self, name: str) -> bool:
         return name in self._views
+
+    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+        """What brings the views that do not follow up to date with events, in the transaction that appends them.
+
+        Raises:
+            ProjectionFailed: A view's function failed on an event.
+        """
+        concerned = sort_out(self._inline, events)
+        return [write for view, its_events in concerned for write in view.writes(its_events, dialect)]
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Bring the views that do not follow up to date with events, in the transaction that appends them."""

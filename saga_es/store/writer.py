@@ -16,11 +16,11 @@ from sqlalchemy.exc import IntegrityError
 
 from saga_es.core.events import SagaCompensated, SagaCompleted, SagaFailed
 from saga_es.errors import StoreUnavailable, VersionConflict
-from saga_es.store.bells import ring
-from saga_es.store.chain import Head
+from saga_es.store.bells import ringing
 from saga_es.store.database import Database
+from saga_es.store.executing import Write, execute_many
 from saga_es.store.heads import Heads
-from saga_es.store.log import Draft, Log
+from saga_es.store.log import APPEND, Draft, Log
 from saga_es.store.views import Views
 
 logger = structlog.get_logger("saga_es")
@@ -55,6 +55,7 @@ class Writer:
         self._log = log
         self._views = views
         self._heads = Heads()
+        self._dialect = database.engine.dialect.name
 
     def prepare(self, draft: Draft) -> Prepared:
         """The draft with its rows: encoded here, once, so that what cannot be encoded fails before any batch.
@@ -111,21 +112,23 @@ class Writer:
         """
         _begin(connection)
         with connection.begin_nested():
-            self._append(connection, [prepared])
+            self._log.chained(prepared[1], self._heads, connection)
+            for statement, rows in self._writes([prepared]):
+                execute_many(connection, statement, rows)
 
     def _transact(self, batch: Sequence[Prepared]) -> None:
-        with self._database.writing() as connection:
-            reached = self._append(connection, batch)
+        reached = self._log.chained([row for _, rows in batch for row in rows], self._heads)
+        self._database.transact(self._writes(batch))
         # Only now do they stand in the log: what a transaction thought that did not commit must not be remembered.
         self._heads.learn(reached, [draft.stream_id for draft, _ in batch if isinstance(draft.events[-1], _ENDS)])
 
-    def _append(self, connection: Connection, batch: Sequence[Prepared]) -> dict[str, Head]:
-        reached = self._log.append(connection, [row for _, rows in batch for row in rows], self._heads)
-        self._views.apply(connection, [recorded for draft, _ in batch for recorded in draft.recorded()])
-        rung = [(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.rings]
-        if rung:
-            ring(connection, rung)
-        return reached
+    def _writes(self, batch: Sequence[Prepared]) -> list[Write]:
+        """Log, views and bells: all that a batch of chained rows comes to."""
+        return [
+            (APPEND, [row for _, rows in batch for row in rows]),
+            *self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._dialect),
+            *ringing([(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.rings]),
+        ]
 
 
 def _begin(connection: Connection) -> None:

@@ -19,7 +19,8 @@ from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.orders import Orders
-from saga_es.store.bells import HEARD_AT_ONCE, Bell, Bells, ring
+from saga_es.store.bells import HEARD_AT_ONCE, Bell, Bells, ringing
+from saga_es.store.executing import execute_many
 from saga_es.store.tables import saga_bells
 from tests.conftest import PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import crash, events_of, has_happened, until, worker_of
@@ -70,7 +71,8 @@ def test_every_bell_is_taken_away_in_the_end(store: Store, open_engine: OpenEngi
     give(goes_on.saga_id, Give("go_0"))
     give(ends.saga_id, Cancel("Ann", "because"))
     with store.database.writing() as connection:
-        ring(connection, [("no-such-saga", 7)])
+        for statement, rows in ringing([("no-such-saga", 7)]):
+            execute_many(connection, statement, rows)
     ends.result(PATIENCE_S)
     until(lambda: rung(store) == 0)
     give(goes_on.saga_id, Give("go_1"))

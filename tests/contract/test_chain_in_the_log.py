@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -14,6 +14,7 @@ from saga_es.errors import StoreUnavailable, VersionConflict
 from saga_es.store.chain import event_hash, genesis
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
+from saga_es.store.executing import Write
 from saga_es.store.log import Draft
 from saga_es.store.writer import Conflict, Written
 from tests.conftest import AT, Store, note_draft
@@ -163,14 +164,12 @@ class UnluckyDatabase(Database):
 
     fails: str | None = None
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def transact(self, writes: Sequence[Write]) -> None:
         """A transaction whose answer may be lost."""
         fails, self.fails = self.fails, None
-        with super().writing() as connection:
-            yield connection
-            if fails == "before":
-                raise StoreUnavailable("the commit was lost")
+        if fails == "before":
+            raise StoreUnavailable("the commit was lost")
+        super().transact(writes)
         if fails == "after":
             raise StoreUnavailable("the answer was lost")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.store.bells import Bells
 from saga_es.store.database import Database
+from saga_es.store.executing import Write
 from saga_es.store.workers import Workers
 from tests.conftest import PATIENCE_S, Store
 from tests.contract.trips import QUICK, Diary, until
@@ -50,6 +51,12 @@ class Flaky(Database):
         self._perhaps_away(0.1)
         with super().writing() as connection:
             yield connection
+        self._perhaps_away(0.1)
+
+    def transact(self, writes: Sequence[Write]) -> None:
+        """The same for what a batch writes."""
+        self._perhaps_away(0.1)
+        super().transact(writes)
         self._perhaps_away(0.1)
 
     def _perhaps_away(self, chance: float) -> None:

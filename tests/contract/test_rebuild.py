@@ -185,8 +185,12 @@ def test_a_writer_goes_on_as_if_nothing_had_been(kept: Kept) -> None:
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_what_is_appended_meanwhile_is_in_the_new_view_and_readers_see_whole_views(kept: Kept) -> None:
+def test_what_is_appended_meanwhile_is_in_the_new_view_and_readers_see_whole_views(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While somebody appends without a pause and somebody reads, views are rebuilt again and again."""
+    monkeypatch.setattr(building, "CHUNK", 100)  # in steps of seven, nobody overtakes one who appends without a pause
+    monkeypatch.setattr(building, "NEAR", 50)
     store, done = kept.store, threading.Event()
     appended: list[int] = []
     seen: list[tuple[int, int]] = []

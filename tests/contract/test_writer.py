@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from saga_es.core.events import SagaCompleted, SagaStarted, StepStarted
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaError, StoreUnavailable
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
+from saga_es.store.direct import Direct
+from saga_es.store.executing import Write
 from saga_es.store.log import Draft, Recorded
 from saga_es.store.saga_view import sagas
 from saga_es.store.tables import key_text
@@ -76,11 +77,9 @@ class ForgetfulDatabase(Database):
 
     losses = 0
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def transact(self, writes: Sequence[Write]) -> None:
         """A transaction that really takes place."""
-        with super().writing() as connection:
-            yield connection
+        super().transact(writes)
         if self.losses > 0:
             self.losses -= 1
             raise StoreUnavailable("the answer to the commit was lost")
@@ -228,31 +227,48 @@ class BreakingDatabase(Database):
 
     breaks = False
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that cannot be committed while `breaks`."""
-        with super().writing() as connection:
-            if self.breaks and self.kind == "sqlite":
-                pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-                connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-            try:
-                yield connection
-                if self.breaks:
-                    self._end(connection)
-            finally:
-                if self.kind == "sqlite":
-                    connection.exec_driver_sql("PRAGMA max_page_count = 1073741823")
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._direct = _Breaking(self)
 
-    def _end(self, connection: Connection) -> None:
+    def fill(self, driver: Any) -> None:
+        """Let the disk be as full as it is now; or no more."""
         if self.kind == "sqlite":
-            return
+            (pages,) = driver.execute("PRAGMA page_count").fetchone()
+            driver.execute(f"PRAGMA max_page_count = {pages if self.breaks else 1073741823}")
+
+    def end(self, driver: Any) -> None:
+        """Have the server end a session."""
         asked, order = {
+            "sqlite": ("SELECT 1", "SELECT {}"),
             "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
             "mysql": ("SELECT connection_id()", "KILL {}"),
         }[self.kind]
-        session = connection.exec_driver_sql(asked).scalar()
+        cursor = driver.cursor()
+        cursor.execute(asked)
+        (session,) = cursor.fetchone()
         with self.engine.connect() as other:
             other.exec_driver_sql(order.format(session))
+
+
+class _Breaking(Direct):
+    """On PostgreSQL all is one statement: there the session ends before it, elsewhere before the commit."""
+
+    def __init__(self, database: BreakingDatabase) -> None:
+        super().__init__(database.engine)
+        self._database = database
+
+    def _connected(self) -> Any:
+        driver = super()._connected()
+        self._database.fill(driver)
+        if self._database.breaks and self._database.kind == "postgresql":
+            self._database.end(driver)
+        return driver
+
+    def _execute(self, driver: Any, writes: Sequence[Write]) -> None:
+        super()._execute(driver, writes)
+        if self._database.breaks:
+            self._database.end(driver)
 
 
 def test_a_database_that_breaks_in_mid_transaction_leaves_nothing(store: Store, database_url: str) -> None:

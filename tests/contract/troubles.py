@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -106,11 +107,12 @@ def full(database: Database) -> Iterator[None]:
     """SQLite: the file may not grow any more."""
     pages = 0
 
-    def limit(connection: Connection) -> None:
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages or 2**31 - 2}")
+    def limit(driver: Any, *_: object) -> None:
+        driver.execute(f"PRAGMA max_page_count = {pages or 2**31 - 2}")
 
     with database.reading() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
-    event.listen(database.engine, "begin", limit)
+    event.listen(database.engine, "checkout", limit)
+    database._direct.close()  # the writer takes a connection again, which is limited
     yield
     pages = 0

@@ -16,8 +16,8 @@ MUTANTS = [
     Mutant(
         "an append is dropped, and reported as written",
         WRITER,
-        "self._log.append(connection, [row for _, rows in batch for row in rows], self._heads)",
-        "self._log.append(connection, batch[0][1], self._heads)",
+        "(APPEND, [row for _, rows in batch for row in rows]),",
+        "(APPEND, batch[0][1]),",
         ("tests/contract/test_writer.py",),
     ),
     Mutant(
@@ -59,18 +59,18 @@ MUTANTS = [
     Mutant(
         "a view that is not brought up to date",
         WRITER,
-        "        self._views.apply(connection, [recorded for draft, _ in batch for recorded in draft.recorded()])\n",
-        "",
+        "self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._dialect)",
+        "[]",
         ("tests/contract/test_writer.py", "tests/contract/test_views.py"),
     ),
     Mutant(
         "a view is brought up to date after the commit",
         WRITER,
-        "        with self._database.writing() as connection:\n            reached = self._append(connection, batch)",
-        "        with self._database.writing() as connection:\n"
-        "            reached = self._log.append(connection, [row for _, rows in batch for row in rows])\n"
-        "        with self._database.writing() as connection:\n"
-        "            self._views.apply(connection, [r for draft, _ in batch for r in draft.recorded()])",
+        "        self._database.transact(self._writes(batch))\n",
+        "        log, *views = self._writes(batch)\n"
+        "        self._database.transact([log])\n"
+        "        if views:\n"
+        "            self._database.transact(views)\n",
         ("tests/contract/test_writer.py",),
     ),
     Mutant(
@@ -105,8 +105,8 @@ MUTANTS = [
     Mutant(
         "a hash that was never committed is remembered",
         WRITER,
-        "            self._append(connection, [prepared])\n",
-        "            self._heads.learn(self._append(connection, [prepared]))\n",
+        "            self._log.chained(prepared[1], self._heads, connection)\n",
+        "            self._heads.learn(self._log.chained(prepared[1], self._heads, connection))\n",
         ("tests/contract/test_chain_in_the_log.py",),
     ),
     Mutant(

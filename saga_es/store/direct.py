@@ -1,0 +1,119 @@
+"""The writer's own connection to the database, at the level of the driver.
+
+A batch is small and comes often: what SQLAlchemy does around a transaction (a connection from the pool, events, a
+cursor and a result for each statement, the reset) took longer than what the database does in it. So the statements are
+SQLAlchemy's, compiled once, and they are handed to the driver. Errors come out as SQLAlchemy's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from saga_es.store.executing import Write, compiled
+from saga_es.store.one_statement import as_one_statement
+
+PING_AFTER_S = 5.0
+"""A connection that was idle for longer is tried first: the server may have gone and come back meanwhile."""
+
+
+class Direct:
+    """A connection that is kept, and transactions on it; threads take turns.
+
+    Args:
+        engine: Where it is taken from, before the first transaction.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._dialect = engine.dialect
+        self._turn = threading.Lock()
+        self._driver: Any = None
+        self._used_at = 0.0
+
+    def transact(self, writes: Sequence[Write]) -> None:
+        """Execute all writes, in this order, in one transaction; all of them or none.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: What the driver said, as SQLAlchemy would put it. If that was at the commit,
+                nobody knows whether it took place.
+        """
+        with self._turn, self._as_sqlalchemy_says():
+            driver = self._connected()
+            match self._dialect.name:
+                case "sqlite":
+                    driver.execute("BEGIN IMMEDIATE")
+                    self._execute(driver, writes)
+                    driver.commit()
+                case "postgresql" if (whole := as_one_statement(writes, self._dialect)) is not None:
+                    driver.execute(*whole)  # on a connection that commits by itself: one way there and back
+                case "postgresql":
+                    with driver.transaction():
+                        self._execute(driver, writes)
+                case _:
+                    self._execute(driver, writes)
+                    driver.commit()
+            self._used_at = time.monotonic()
+
+    def close(self) -> None:
+        """Give the connection up."""
+        with self._turn:
+            self._drop()
+
+    def _execute(self, driver: Any, writes: Sequence[Write]) -> None:
+        cursor = driver.cursor()
+        for statement, rows in writes:
+            form = compiled(statement, tuple(rows[0]), self._dialect)
+            cursor.executemany(form.text, form.laid_out(rows))
+        cursor.close()
+
+    def _connected(self) -> Any:
+        is_doubtful = self._dialect.name != "sqlite" and time.monotonic() - self._used_at > PING_AFTER_S
+        if self._driver is not None and is_doubtful and not self._answers():
+            self._drop()
+        if self._driver is None:
+            connection = self._engine.raw_connection()
+            self._driver = connection.driver_connection
+            connection.detach()
+            if self._dialect.name == "postgresql":
+                self._driver.autocommit = True
+        return self._driver
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._dialect.do_ping(self._driver))
+        except Exception:  # noqa: BLE001 (whatever it says: it is not the answer)
+            return False
+
+    @contextmanager
+    def _as_sqlalchemy_says(self) -> Iterator[None]:
+        """What the driver raises as what SQLAlchemy would raise; afterwards no transaction is open."""
+        dbapi: Any = self._dialect.loaded_dbapi
+        try:
+            yield
+        except dbapi.Error as error:
+            self._take_back()
+            raise sa.exc.DBAPIError.instance(None, None, error, dbapi.Error, dialect=self._dialect) from error
+        except BaseException:
+            self._take_back()
+            raise
+
+    def _take_back(self) -> None:
+        if self._driver is None:
+            return
+        try:
+            self._driver.rollback()
+        except Exception:  # noqa: BLE001 (a connection that cannot even do that is none)
+            self._drop()
+
+    def _drop(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            with suppress(Exception):
+                driver.close()

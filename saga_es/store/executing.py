@@ -1,0 +1,67 @@
+"""Statements as a driver takes them, compiled once, and many rows executed at a fraction of what `execute` costs.
+
+`Connection.execute` looks a statement up in a cache and lays out every row anew, 10 us a row; that was half of the time
+of a saga. Here a statement is compiled once per dialect, and a row costs no more than its tuple.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Dialect
+
+from saga_es.store.tables import UtcDateTime
+
+THIS_ROW = "this_row"
+"""The parameter by which updates and deletions know their row."""
+
+Rows = Sequence[Mapping[str, Any]]
+Write = tuple[sa.Executable, Rows]
+"""A statement, and the rows it is to be executed with: at least one, all with the same names."""
+
+
+class Compiled:
+    """A statement as a driver takes it: its text, and how a row becomes a tuple."""
+
+    def __init__(self, statement: sa.Executable, names: tuple[str, ...], dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect, column_keys=names)  # type: ignore[attr-defined]
+        self.text: str = compiled.string
+        processors = {
+            # A batch has one time, which many rows share: it is laid out once.
+            name: lru_cache(64)(process) if isinstance(compiled.binds[name].type, UtcDateTime) else process
+            for name, process in compiled._bind_processors.items()  # noqa: SLF001 (where SQLAlchemy keeps them)
+        }
+        self._is_by_place = bool(compiled.positiontup)
+        self._names = tuple(compiled.positiontup or compiled.binds)
+        self._pick = itemgetter(*self._names) if len(self._names) > 1 else lambda row: (row[self._names[0]],)
+        self._processors = [(place, processors[name]) for place, name in enumerate(self._names) if name in processors]
+
+    def laid_out(self, rows: Rows) -> list[Any]:
+        """The rows as tuples, or where the driver wants names, as dicts; each value as the driver takes it."""
+        tuples = [self._tuple(row) for row in rows]
+        return tuples if self._is_by_place else [dict(zip(self._names, row, strict=True)) for row in tuples]
+
+    def _tuple(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        picked: tuple[Any, ...] = self._pick(row)
+        if not self._processors:
+            return picked
+        values = list(picked)
+        for place, process in self._processors:
+            values[place] = process(values[place])
+        return tuple(values)
+
+
+@lru_cache(512)
+def compiled(statement: sa.Executable, names: tuple[str, ...], dialect: Dialect) -> Compiled:
+    """A statement's form for a driver; the statement is to be one that is kept, for it is known by its identity."""
+    return Compiled(statement, names, dialect)
+
+
+def execute_many(connection: Connection, statement: sa.Executable, rows: Rows) -> None:
+    """Execute a statement once for each row, in the transaction of a connection."""
+    form = compiled(statement, tuple(rows[0]), connection.dialect)
+    connection.exec_driver_sql(form.text, form.laid_out(rows))
