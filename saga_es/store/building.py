@@ -22,8 +22,11 @@ from saga_es.store.views import Projection, sort_out
 CHUNK = 5000
 """Events that are taken up in one transaction."""
 
-NEAR = 500
+NEAR = 100
 """Events that may be left for the moment in which nobody can append."""
+
+APPROACHES = 20
+"""How often to come nearer, where more come in that time than `NEAR`."""
 
 Told = Callable[[int, int], None]
 """Told the position that has been reached, and the last one there is."""
@@ -45,6 +48,7 @@ class Builder:
         failures: Those that have, by name.
         position: How far the tables are.
         events: How many events have been read.
+        failed_last: Whether a view failed on an event that `catch_up` took up.
         unread: How many events of a kind this version cannot read; the views are without them.
     """
 
@@ -56,6 +60,7 @@ class Builder:
         self.position = 0
         self.events = 0
         self.unread: Counter[str] = Counter()
+        self.failed_last = False
         self._connection = connection
         self._database = database
         self._log = log
@@ -73,7 +78,8 @@ class Builder:
 
     def fill(self, tail: Tail, until: int | None = None) -> None:
         """Take up the log, until its end is near, or to a position (inclusive)."""
-        while True:
+        approaches = 0
+        while approaches < APPROACHES:
             limit = CHUNK if until is None else min(CHUNK, until - self.position)
             stretch = tail.read(self.position, limit) if limit > 0 else None
             if stretch is None or not stretch.entries:
@@ -86,24 +92,28 @@ class Builder:
             self._tell(self.position, until)
             if stretch.is_last and len(entries) < NEAR:
                 return
+            approaches += stretch.is_last
 
-    def catch_up(self, until: int | None = None) -> tuple[int, int]:
+    def catch_up(self, until: int | None = None, *, is_long: bool = False) -> tuple[int, int]:
         """Take up all that is left and that the transaction sees, in this one transaction.
 
         Args:
             until: The last position that is wanted; None: all.
+            is_long: Whether somebody wants to be told how far it is.
 
         Returns:
             The position that is reached if it commits, and how many events have been taken up.
         """
-        position, many = self.position, 0
+        position, many, sound = self.position, 0, len(self.views)
         while found := self._log.after(self._connection, position, CHUNK):
             entries = [entry for entry in found if until is None or entry.position <= until]
             self._write(self._writes(entries), entries)
             position, many = found[-1].position, many + len(entries)
-            self._tell(position, until)
+            if is_long:
+                self._tell(position, until)
             if len(entries) < len(found):
                 break
+        self.failed_last = len(self.views) < sound
         return position if until is None else min(position, until), many
 
     def commit(self, reached: tuple[int, int]) -> None:

@@ -6,6 +6,7 @@ row only if it still says so. Beside the position stands what keeps a view from 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,14 +68,14 @@ def read(connection: Connection) -> dict[str, Checkpoint]:
 
 def begin(connection: Connection, name: str, position: int) -> None:
     """Let a view go on from a position, whatever there was."""
-    forget(connection, name)
+    forget(connection, [name])
     row = {"name": name, "position": position, "pending": NOTHING, "updated_at": datetime.now(UTC)}
     connection.execute(sa.insert(saga_checkpoints), row)
 
 
-def forget(connection: Connection, name: str) -> None:
-    """The view does not follow any more."""
-    connection.execute(sa.delete(saga_checkpoints).where(_columns.name == name))
+def forget(connection: Connection, names: Sequence[str]) -> None:
+    """The views do not follow, or not any more."""
+    connection.execute(sa.delete(saga_checkpoints).where(_columns.name.in_(names)))
 
 
 def advance(connection: Connection, checkpoint: Checkpoint, position: int) -> bool:

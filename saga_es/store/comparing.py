@@ -154,7 +154,7 @@ def _compared(connection: Connection, builder: Builder, until: int | None, named
     for table in tables.values():
         table.indexes.clear()
         table.create(connection)
-    position, _ = builder.catch_up(until)
+    position, _ = builder.catch_up(until, is_long=True)
     inspector = sa.inspect(connection)
     for view in views:
         rows = connection.scalar(sa.select(sa.func.count()).select_from(tables[view.name])) or 0

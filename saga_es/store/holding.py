@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from saga_es.store.database import Database
-
 WAIT_MS = 200
 """How long PostgreSQL waits for a lock, while others wait behind us."""
 
@@ -27,21 +25,22 @@ _MYSQL_BUSY = {1205, 1213}
 def hold_appends(connection: Connection) -> None:
     """Keep everybody else from appending until the transaction of the connection ends; on SQLite it does anyway."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_MS}ms'")
         # The log before the views: whoever appends takes them in this order.
-        connection.exec_driver_sql("LOCK TABLE saga_events IN SHARE MODE")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_MS}ms'; LOCK TABLE saga_events IN SHARE MODE")
 
 
 @contextmanager
-def appends_held(database: Database) -> Iterator[None]:
-    """Keep everybody from appending while the block runs: for MySQL, where a change of tables ends the transaction."""
-    with database.alone() as connection:
-        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {WAIT_S}")
-        connection.exec_driver_sql("LOCK TABLES saga_events READ")
-        try:
-            yield
-        finally:
-            connection.exec_driver_sql("UNLOCK TABLES")
+def appends_held(holder: Connection) -> Iterator[None]:
+    """Keep everybody from appending while the block runs: for MySQL, where a change of tables ends the transaction.
+
+    Args:
+        holder: A connection that does nothing else.
+    """
+    holder.exec_driver_sql("LOCK TABLES saga_events READ")
+    try:
+        yield
+    finally:
+        holder.exec_driver_sql("UNLOCK TABLES")
 
 
 def be_impatient(connection: Connection) -> None:

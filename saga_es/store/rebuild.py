@@ -23,7 +23,7 @@ from saga_es.store.building import Builder, Told
 from saga_es.store.database import Database
 from saga_es.store.holding import appends_held, be_impatient, hold_appends, is_busy
 from saga_es.store.log import Log
-from saga_es.store.shadows import NEW, OLD, UNTIL, clear, swap
+from saga_es.store.shadows import NEW, OLD, UNTIL, clear, swap, swapping
 from saga_es.store.tail import Tail
 from saga_es.store.views import Projection
 
@@ -125,9 +125,10 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
         builder.fill(tail)
         if not builder.views:
             return 0.0
-        began = time.monotonic()
+        with connection.begin():
+            swaps = swapping(connection, [view.name for view in builder.views])
         try:
-            _finish(connection, database, builder)
+            return _finish(connection, database, builder, swaps)
         except DBAPIError as error:
             if not is_busy(error):
                 raise
@@ -137,36 +138,40 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
                     "could not take their places; end that transaction, and repeat it"
                 ) from error
             time.sleep(PAUSE_S)
-        else:
-            return time.monotonic() - began
 
 
-def _finish(connection: Connection, database: Database, builder: Builder) -> None:
+def _finish(connection: Connection, database: Database, builder: Builder, swaps: Sequence[str]) -> float:
+    """Keep everybody from appending, take up the rest, and swap; how many seconds that took."""
     if database.kind == "mysql":
-        with appends_held(database):
-            with connection.begin():
-                reached = builder.catch_up()
-            builder.commit(reached)  # what follows may fail, and is then repeated; this is committed
-            with connection.begin():
-                _swap(connection, builder.views, builder.position)
-        return
+        with database.alone() as holder:
+            be_impatient(holder)
+            began = time.monotonic()
+            with appends_held(holder):
+                with connection.begin():
+                    reached = builder.catch_up()
+                builder.commit(reached)  # what follows may fail, and is then repeated; this is committed
+                with connection.begin():
+                    _swap(connection, builder, builder.position, swaps)
+            return time.monotonic() - began
+    began = time.monotonic()
     with connection.begin():
         hold_appends(connection)
         reached = builder.catch_up()
-        _swap(connection, builder.views, reached[0])
+        _swap(connection, builder, reached[0], swaps)
     builder.commit(reached)
+    return time.monotonic() - began
 
 
-def _swap(connection: Connection, views: Sequence[Projection], position: int) -> None:
-    for view in views:
-        if view.follows:  # on MySQL a crash behind the swap would leave a table that is farther than its checkpoint
-            checkpoints.mark_swap(connection, view.name, position)
-    swap(connection, [view.name for view in views])
-    for view in views:
-        if view.follows:
-            checkpoints.begin(connection, view.name, position)
-        else:
-            checkpoints.forget(connection, view.name)
+def _swap(connection: Connection, builder: Builder, position: int, swaps: Sequence[str]) -> None:
+    names = [view.name for view in builder.views]
+    following = [view.name for view in builder.views if view.follows]
+    for name in following:  # on MySQL a crash behind the swap would leave a table that is farther than its checkpoint
+        checkpoints.mark_swap(connection, name, position)
+    # One of them may have failed on an event that came last.
+    swap(connection, names, swapping(connection, names) if builder.failed_last else swaps)
+    checkpoints.forget(connection, names)
+    for name in following:
+        checkpoints.begin(connection, name, position)
 
 
 def _report(
@@ -206,7 +211,7 @@ def create(connection: Connection, views: Iterable[Projection]) -> None:
         if view.follows:
             checkpoints.begin(connection, view.name, 0)
         else:
-            checkpoints.forget(connection, view.name)
+            checkpoints.forget(connection, [view.name])
 
 
 def not_as_written(connection: Connection, views: Iterable[Projection]) -> list[Projection]:

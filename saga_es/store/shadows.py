@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -52,8 +52,32 @@ def shadow(view: P, suffix: str, dialect: str, *prefixes: str) -> P:
     return dataclasses.replace(view, table=table)
 
 
-def swap(connection: Connection, names: Sequence[str], suffix: str = NEW, *, old: str = OLD) -> None:
-    """Put tables in the place of those without the suffix, which may be missing; all of them or none.
+def swapping(connection: Connection, names: Sequence[str], suffix: str = NEW, old: str = OLD) -> list[str]:
+    """The statements that put tables in the places of those without the suffix, which may be missing.
+
+    They are made beforehand, so that nobody waits for it; nothing is changed yet.
+
+    Args:
+        connection: In a transaction.
+        names: Of the views.
+        suffix: What the tables have behind the names.
+        old: What those that go have behind theirs on MySQL; on PostgreSQL they are dropped.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    match connection.dialect.name:
+        case "postgresql":
+            return ["; ".join(text for name in names for text in _swapping_on_postgresql(connection, name, suffix))]
+        case "sqlite":
+            return []
+        case _:
+            there = set(sa.inspect(connection).get_table_names())
+            moves = [f"{quote(name)} TO {quote(name + old)}" for name in names if name in there]
+            moves += [f"{quote(name + suffix)} TO {quote(name)}" for name in names]
+            return [f"RENAME TABLE {', '.join(moves)}"]
+
+
+def swap(connection: Connection, names: Sequence[str], statements: Iterable[str]) -> None:
+    """Put the new tables in the places of the old ones; all of them or none.
 
     On PostgreSQL and SQLite this takes place when the transaction commits; on MySQL at once, and it ends the
     transaction.
@@ -61,20 +85,12 @@ def swap(connection: Connection, names: Sequence[str], suffix: str = NEW, *, old
     Args:
         connection: In a transaction in which nobody else appends.
         names: Of the views.
-        suffix: What the tables have behind the names.
-        old: What those that go have behind theirs; on PostgreSQL they are dropped.
+        statements: From `swapping`.
     """
-    there = [name for name in names if sa.inspect(connection).has_table(name)]
-    match connection.dialect.name:
-        case "postgresql":
-            _swap_on_postgresql(connection, names, there, suffix)
-        case "sqlite":
-            _swap_on_sqlite(connection, names, there, suffix, old)
-        case _:
-            quote = connection.dialect.identifier_preparer.quote
-            moves = [f"{quote(name)} TO {quote(name + old)}" for name in there]
-            moves += [f"{quote(name + suffix)} TO {quote(name)}" for name in names]
-            connection.exec_driver_sql(f"RENAME TABLE {', '.join(moves)}")
+    if connection.dialect.name == "sqlite":
+        _swap_on_sqlite(connection, names)
+    for text in statements:
+        connection.exec_driver_sql(text)
 
 
 _CONSTRAINTS = sa.text(
@@ -82,25 +98,25 @@ _CONSTRAINTS = sa.text(
 )
 _INDEXES = sa.text(
     "SELECT relname FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid "
-    "WHERE indrelid = CAST(:here AS regclass) AND strpos(relname, :suffix) > 0"
+    "WHERE indrelid = CAST(:here AS regclass) AND strpos(relname, :suffix) > 0 "
+    "AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid)"
 )
 
 
-def _swap_on_postgresql(connection: Connection, names: Iterable[str], there: Iterable[str], suffix: str) -> None:
+def _swapping_on_postgresql(connection: Connection, name: str, suffix: str) -> Iterator[str]:
     quote = connection.dialect.identifier_preparer.quote
-    for name in there:
-        connection.exec_driver_sql(f"DROP TABLE {quote(name)}")
-    for name in names:
-        here = {"here": quote(name), "suffix": suffix}
-        connection.exec_driver_sql(f"ALTER TABLE {quote(name + suffix)} RENAME TO {quote(name)}")
-        for constraint in connection.scalars(_CONSTRAINTS, here).all():  # and the indexes that bear their names
-            renamed = f"RENAME CONSTRAINT {quote(constraint)} TO {quote(constraint.replace(suffix, ''))}"
-            connection.exec_driver_sql(f"ALTER TABLE {quote(name)} {renamed}")
-        for index in connection.scalars(_INDEXES, here).all():
-            connection.exec_driver_sql(f"ALTER INDEX {quote(index)} RENAME TO {quote(index.replace(suffix, ''))}")
+    here = {"here": quote(name + suffix), "suffix": suffix}
+    yield f"DROP TABLE IF EXISTS {quote(name)}"
+    yield f"ALTER TABLE {quote(name + suffix)} RENAME TO {quote(name)}"
+    for constraint in connection.scalars(_CONSTRAINTS, here).all():  # and the indexes that bear their names
+        renamed = f"RENAME CONSTRAINT {quote(constraint)} TO {quote(constraint.replace(suffix, ''))}"
+        yield f"ALTER TABLE {quote(name)} {renamed}"
+    for index in connection.scalars(_INDEXES, here).all():
+        yield f"ALTER INDEX {quote(index)} RENAME TO {quote(index.replace(suffix, ''))}"
 
 
-def _swap_on_sqlite(connection: Connection, names: Iterable[str], there: Iterable[str], suffix: str, old: str) -> None:
+def _swap_on_sqlite(connection: Connection, names: Sequence[str], suffix: str = NEW, old: str = OLD) -> None:
+    there = set(sa.inspect(connection).get_table_names()) & set(names)
     quote = connection.dialect.identifier_preparer.quote
     # Without it, what a user's own SQL view says of the table would move away with the old one.
     connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
