@@ -19,7 +19,7 @@ from saga_es.definition import Saga, family
 from saga_es.errors import SettingsError
 from saga_es.request import Request
 from saga_es.runtime.client import Client
-from saga_es.runtime.clock import SystemClock
+from saga_es.runtime.clock import SharedClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.following import Following
@@ -59,20 +59,24 @@ class Node:
         self.views = Views([saga_view, tag_view, *app.views])
         self.sagas = Sagas(self.log)
         self.writer = Writer(self.database, self.log, self.views)
-        self.orders = Orders(self.sagas, self.writer, SystemClock())
+        self.workers = Workers(self.database, settings.lease_s)
+        clock = SharedClock(self.workers.now_s)
+        self.orders = Orders(self.sagas, self.writer, clock)
         definitions = family(app.sagas)
-        self.client = Client(self.sagas, self.writer, definitions)
+        self.client = Client(self.sagas, self.writer, definitions, clock)
         self.transports = _transports(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
         self.engine = Engine(
             writer=self.writer,
             sagas=self.sagas,
-            workers=Workers(self.database, settings.lease_s),
+            workers=self.workers,
             executor=Executor(self.transports, settings.call_threads, settings.payload_limit),
             bells=Bells(self.database),
             definitions=definitions,
+            clock=clock,
             recovers=recovers,
             most_crashes=settings.most_crashes,
+            at_once=settings.sagas_at_once,
         )
         self.following = Following(Follower(self.database, self.log, view) for view in self.views if view.follows)
 

@@ -50,15 +50,20 @@ class Saga:
     Args:
         name: The definition's name, as it stands in the log and in lists.
         deadline_s: Seconds after its start at which a saga turns round, if it has not called its pivot.
+        at_once: How many of these sagas one worker runs together, counted while a call of theirs is out; further ones
+            stay PENDING. Without it, the worker's own limit is the only one.
     """
 
-    def __init__(self, name: str, *, deadline_s: float | None = None) -> None:
+    def __init__(self, name: str, *, deadline_s: float | None = None, at_once: int | None = None) -> None:
         if not 0 < len(name) <= NAME_LIMIT:
             raise DefinitionError(f"a saga's name has 1 to {NAME_LIMIT} characters, not {len(name)}")
         if deadline_s is not None:
             check_seconds(f"saga {name!r}", "deadline_s", deadline_s)
         self.name = name
+        if at_once is not None and at_once < 1:
+            raise DefinitionError(f"saga {name!r}: at_once is at least 1, not {at_once}")
         self.deadline_s = deadline_s
+        self.at_once = at_once
         self.children: list[Saga] = []
         self._steps = Steps(name)
         self._plan: Plan | None = None

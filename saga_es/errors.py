@@ -243,6 +243,25 @@ class NotMigrated(SagaError):
         self.wanted = wanted
 
 
+class MigrationDenied(NotMigrated):
+    """The database has not the tables of this version, and who we connect as may not make them."""
+
+    def __init__(self, found: str | None, wanted: str, why: str) -> None:
+        super().__init__(found, wanted)
+        self.args = (f"{self.args[0]} as the owner of the tables, then `saga-es db grants`: {why}",)
+
+
+class NotOnStandby(StoreUnavailable):
+    """A transaction was committed, but perhaps not on the standby that it was to wait for."""
+
+    def __init__(self, warning: str) -> None:
+        super().__init__(f"committed, but perhaps not on the standby: {warning}")
+
+
+class RolledBack(StoreUnavailable):
+    """The database gave a transaction up for the sake of another (deadlock, serialization): nothing took place."""
+
+
 class UnreadableEvent(SagaError):
     """An event in the log cannot be decoded: written by a newer version, or its class is gone."""
 

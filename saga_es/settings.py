@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         host: The address to serve on; loopback unless told otherwise.
         port: The port to serve on.
         threads: Requests served at once.
+        sagas_at_once: Sagas with a call out, from which on a worker begins no more: they stay PENDING.
         call_threads: `def` steps and requests to participants under way at once.
         lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
         most_crashes: Workers that may go while one and the same call is out; then its saga is FAILED.
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 8
+    sagas_at_once: int = 1000
     call_threads: int = 32
     lease_s: float = 10.0
     most_crashes: int = 5
@@ -102,6 +104,7 @@ class _Schema(Schema):
     host = fields.String(validate=validate.Length(min=1))
     port = fields.Integer(validate=validate.Range(0, 65_535))
     threads = fields.Integer(validate=validate.Range(1, 1_000))
+    sagas_at_once = fields.Integer(validate=validate.Range(1, 1_000_000))
     call_threads = fields.Integer(validate=validate.Range(1, 1_000))
     lease_s = fields.Float(validate=validate.Range(1, 3_600))
     most_crashes = fields.Integer(validate=validate.Range(1, 1_000))

@@ -16,6 +16,7 @@ from saga_es.core.explain import Explanation
 from saga_es.core.orders import Undoing
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.difference import differences
+from saga_es.store.doctor import Finding
 from saga_es.store.log import Entry, Recorded, Unreadable
 from saga_es.store.pages import Page
 from saga_es.store.past import Told
@@ -31,6 +32,9 @@ _COLOURS = {
     "IN_PROGRESS": "cyan",
     "PENDING": "cyan",
 }
+
+
+_VERDICTS = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
 def show_list(page: Page, *, as_json: bool) -> None:
@@ -239,6 +243,28 @@ def show_retention(told: Mapping[str, Any], *, as_json: bool) -> None:
     for name, value in told.items():
         shown_value = "\n".join(value) if isinstance(value, list) else str(value)
         click.echo(f"{name.replace('_', ' ')}: {shown_value or 'none'}")
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """What the doctor found."""
+    if as_json:
+        verdicts = [finding.verdict for finding in findings]
+        worst = next((verdict for verdict in ("fault", "warning") if verdict in verdicts), "ok")
+        _json({"verdict": worst, "findings": findings})
+        return
+    for finding in findings:
+        verdict = Text(f"{finding.verdict:<8}", style=_VERDICTS[finding.verdict])
+        _console().print(
+            Text.assemble(verdict, (f"{finding.subject:<11}", "bold"), plain(finding.found)), soft_wrap=True
+        )
+
+
+def show_grants(statements: Sequence[str], *, as_json: bool) -> None:
+    """SQL, for a file or for the shell of the database."""
+    if as_json:
+        _json({"statements": statements})
+    else:
+        click.echo("\n".join(f"{statement};" for statement in statements))
 
 
 def show_migration(found: str | None, head: str, *, as_json: bool) -> None:

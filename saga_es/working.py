@@ -55,7 +55,7 @@ def recover(node: Node) -> Recovered:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     try:
         node.open()
-        workers = Workers(node.database, node.settings.lease_s)
+        workers = node.workers
         before = workers.heartbeats()
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("taking over", total=None)

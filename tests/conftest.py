@@ -133,6 +133,7 @@ class OpenEngine(Protocol):
         workers: Workers | None = None,
         executor: Executor | None = None,
         recovers: bool = True,
+        at_once: int | None = None,
     ) -> Engine:
         """An open engine."""
         ...
@@ -149,6 +150,7 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
             workers: Workers | None = None,
             executor: Executor | None = None,
             recovers: bool = True,
+            at_once: int | None = None,
         ) -> Engine:
             engine = Engine(
                 writer=writer or store.writer,
@@ -158,6 +160,7 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
                 executor=executor or Executor(),
                 definitions=definitions,
                 recovers=recovers,
+                at_once=at_once,
             )
             opened.callback(engine.close, grace_s=1.0)
             return engine.open()

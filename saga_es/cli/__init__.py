@@ -6,6 +6,7 @@ import click
 
 from saga_es.cli.check import check
 from saga_es.cli.db import db
+from saga_es.cli.doctor import doctor
 from saga_es.cli.explaining import explain
 from saga_es.cli.ordering import ORDERS, signal
 from saga_es.cli.participant import participant
@@ -35,7 +36,7 @@ def main(context: click.Context, /, **flags: str | None) -> None:
 
 
 RUNNING = (serve, worker, recover, start)
-READING = (list_, show, diff, explain, events, check, verify)
+READING = (list_, show, diff, explain, events, check, doctor, verify)
 KEEPING = (replay, seal, keygen, archive, import_, export, db)
 for command in (*RUNNING, *READING, signal, *ORDERS, participant, *KEEPING):
     main.add_command(command)

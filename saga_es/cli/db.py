@@ -1,4 +1,4 @@
-"""The database: `saga-es db upgrade`, `db current`."""
+"""The database: `saga-es db upgrade`, `db current`, `db grants`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from saga_es.bootstrap import Node, load_app
 from saga_es.cli.options import as_json_option, errors, settings_options
 from saga_es.settings import Settings
 from saga_es.store import migrate
+from saga_es.store.grants import DEFAULT_ROLE, grants
 
 
 @click.group()
@@ -27,6 +28,31 @@ def upgrade(settings: Settings) -> None:
         node.database.close()
     views = f"; made the views {', '.join(made)}" if made else ""
     errors.print(f"The database is at migration {migrate.head()}{views}.", markup=False)
+
+
+@db.command("grants", short_help="Print the SQL for a role that may only append to the log.")
+@settings_options(
+    click.option(
+        "--role",
+        default=DEFAULT_ROLE,
+        show_default=True,
+        metavar="NAME",
+        help="Who is to run sagas; on MySQL NAME@HOST.",
+    ),
+    as_json_option,
+)
+def grants_(settings: Settings, role: str, as_json: bool) -> None:
+    """Print the SQL for a role that runs sagas, and may only INSERT into `saga_events` and SELECT from it.
+
+    The owner of the tables runs it, after each `saga-es db upgrade`, which is the owner's, too; `serve` and `worker`
+    then connect as that role. The role must exist.
+    """
+    node = Node(settings, load_app(settings.app))
+    try:
+        migrate.check(node.database)
+        terminal.show_grants(grants(node.database, list(node.views), role), as_json=as_json)
+    finally:
+        node.database.close()
 
 
 @db.command(short_help="Print the migration the database is at.")

@@ -40,6 +40,7 @@ _SETTINGS = [
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
 ]
 RUNNING = [
+    click.option("--sagas-at-once", metavar="NUMBER", help="With so many, new ones wait PENDING.  [default: 1000]"),
     click.option("--call-threads", metavar="NUMBER", help="Calls to participants at once.  [default: 32]"),
     click.option("--lease-s", metavar="SECONDS", help="A worker silent for so long is gone.  [default: 10]"),
     click.option("--most-crashes", metavar="NUMBER", help="Then a saga that kills its process fails.  [default: 5]"),

@@ -38,6 +38,7 @@ from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.ids import idempotency_key
 from saga_es.runtime.inbox import Item, Put, Tell
 from saga_es.runtime.missing import written
+from saga_es.runtime.room import Room
 from saga_es.runtime.timers import Timers
 
 _Way = tuple[str, Direction]
@@ -53,13 +54,20 @@ class Calls:
     """
 
     def __init__(
-        self, executor: Executor, timers: Timers[Item], clock: Clock, definitions: Mapping[str, Saga], put: Put
+        self,
+        executor: Executor,
+        timers: Timers[Item],
+        clock: Clock,
+        definitions: Mapping[str, Saga],
+        put: Put,
+        room: Room | None = None,
     ) -> None:
         self._executor = executor
         self._timers = timers
         self._clock = clock
         self._definitions = definitions
         self._put = put
+        self._room = room or Room()
         self._children = Children(definitions, put)
         self._under_way: dict[
             str, dict[_Way, bool]
@@ -124,8 +132,10 @@ class Calls:
 
     def forget(self, state: SagaState) -> None:
         """The saga has ended, or is no longer ours: nothing more is waited for."""
-        for step, direction in self._under_way.pop(state.saga_id, ()):
+        for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
             self._timers.cancel((state.saga_id, step, direction))
+            if is_call:
+                self._room.leave(state.saga_id)
         self._timers.cancel((state.saga_id, "starts_at"))
         self._timers.cancel((state.saga_id, "deadline_at"))
         self._children.forget(state)
@@ -178,6 +188,7 @@ class Calls:
         )
         late = CallReturned(step, direction, attempt, Unknown(f"no answer within {planned.timeout_s:g} s"))
         self._under_way.setdefault(state.saga_id, {})[way] = True
+        self._room.enter(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, Tell(state.saga_id, late))
         self._made.append(call)
@@ -186,7 +197,10 @@ class Calls:
         return self._under_way.get(saga_id, _NOTHING).get(way, False)
 
     def _ended(self, saga_id: str, step: str, direction: Direction) -> None:
-        if self._under_way.get(saga_id, _NOTHING).pop((step, direction), None) is not None:
+        was_call = self._under_way.get(saga_id, _NOTHING).pop((step, direction), None)
+        if was_call:
+            self._room.leave(saga_id)
+        if was_call is not None:
             self._timers.cancel((saga_id, step, direction))
 
     def _tell(self, call: Call, outcome: Outcome) -> None:

@@ -44,6 +44,7 @@ class Engine:
         recovers: Whether to take over sagas whose worker is gone; a process that only serves participants
             does not.
         most_crashes: Workers that may go while one and the same call is out; then its saga is FAILED.
+        at_once: Sagas with a call out, from which on it begins no more: they stay PENDING; None: any number.
     """
 
     def __init__(  # noqa: PLR0913 (its parts, each by name)
@@ -58,6 +59,7 @@ class Engine:
         clock: Clock | None = None,
         recovers: bool = True,
         most_crashes: int = 5,
+        at_once: int | None = None,
     ) -> None:
         self._writer = writer
         self._sagas = sagas
@@ -80,6 +82,7 @@ class Engine:
             inbox=self._inbox,
             recovers=recovers,
             most_crashes=most_crashes,
+            at_once=at_once,
         )
 
     # ── Starting sagas, and waiting for them ─────────────────────────────────────────────────────────────

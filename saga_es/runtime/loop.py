@@ -28,6 +28,7 @@ from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.orders import Orders
 from saga_es.runtime.recovery import Recovery
+from saga_es.runtime.room import Room
 from saga_es.runtime.run import Proposal, Run, is_same_start
 from saga_es.runtime.runs import Runs
 from saga_es.runtime.timers import Timers
@@ -56,6 +57,7 @@ class Loop:
     Args:
         recovers: Whether to take over sagas whose worker is gone; a process that only serves participants
             does not.
+        at_once: Sagas with a call out, from which on it begins no more: they stay PENDING; None: any number.
         process: Where the workers' table says it runs; in this process if left out.
     """
 
@@ -72,6 +74,7 @@ class Loop:
         inbox: Inbox,
         recovers: bool = True,
         most_crashes: int = 5,
+        at_once: int | None = None,
         process: Process | None = None,
     ) -> None:
         self._writer = writer
@@ -85,11 +88,13 @@ class Loop:
         self._most_crashes = most_crashes
         self._timers: Timers[Item] = Timers()
         known = {saga.name: saga for saga in definitions}
-        self._calls = Calls(executor, self._timers, clock, known, inbox.put)
+        limits = {name: saga.at_once for name, saga in known.items() if saga.at_once is not None}
+        self._room = Room(at_once, limits) if recovers else Room()  # nobody else may be there who would claim
+        self._calls = Calls(executor, self._timers, clock, known, inbox.put, self._room)
         self._followers = Followers(sagas)
         self._runs = Runs(self._calls, self._followers, inbox.put)
         self._process = process or Process.this()
-        self._recovery = Recovery(sagas, workers, known)
+        self._recovery = Recovery(sagas, workers, known, self._room)
         self._adopts = frozenset(known if recovers else ())
         self.worker_id = f"worker-{new_id()}"
 
@@ -187,6 +192,8 @@ class Loop:
                     assert_never(item)
         self._commit(list(proposals.values()), list(appends.values()), now)
         self._calls.send()
+        if self._room.end_turn():
+            self._later(Chore.RECOVER, 0.0)
 
     def _tell(self, saga_id: str, fact: Fact, proposals: dict[str, Proposal], now: datetime) -> None:
         run = self._runs.get(saga_id)
@@ -199,7 +206,10 @@ class Loop:
             self._runs.join(run, _proposal(proposals, run).state, begin)
             return
         run = self._runs.add(SagaState(begin.saga_id, begin.definition.plan), begin.handle)
-        start = Start(begin.definition.plan_id, begin.input, self.worker_id, begin.tags, begin.starts_at, begin.parent)
+        name = begin.definition.name
+        waits = begin.starts_at is None and name in self._adopts and not self._room.reserve(name)
+        worker = None if waits else self.worker_id
+        start = Start(begin.definition.plan_id, begin.input, worker, begin.tags, begin.starts_at, begin.parent)
         _proposal(proposals, run).add(start, now)
 
     def _ask(self, ask: Ask, proposals: dict[str, Proposal], now: datetime) -> None:
@@ -243,13 +253,18 @@ class Loop:
             proposal.settle_asks()
             return None
         try:
-            return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now))
+            rings = proposal.state.owner is None  # it waits for whoever has room
+            return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now, rings))
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
             return None
 
     def _settle(self, proposal: Proposal, receipt: Receipt) -> None:
         match receipt:
+            case Written() if proposal.state.owner is None:
+                self._runs.release(proposal.run)
+                proposal.settle_asks()
+                self._look_again()
             case Written():
                 # Of a saga taken over, all that is open has to be done again, not just what was decided now.
                 taken_over = isinstance(proposal.first, OwnerGone)
@@ -326,6 +341,7 @@ class Loop:
 
     def _beat(self) -> None:
         try:
+            self._clock.set_right()
             if self._workers.beat(self.worker_id, self._process) and len(self._runs):
                 self._later(Chore.LOOK_AFTER_OURS, LOOK_AFTER_OURS_S)
         except StoreUnavailable as error:
@@ -345,7 +361,7 @@ class Loop:
         if not self._recovers or self._calls.stopped:
             return
         suspects = self._runs.those(is_suspect)
-        states, every_s = self._recovery.interrupted(self._runs.owners, suspects, self._calls.room, now)
+        states, every_s = self._recovery.interrupted(self.worker_id, self._runs.owners, suspects, self._calls.room, now)
         for state in states:
             if outdated := proposals.pop(state.saga_id, None):  # decided for a saga that is not ours any more
                 self._ask_again(outdated)
@@ -357,11 +373,12 @@ class Loop:
         if self._calls.stopped:
             return
         try:
-            bells = self._bells.rung(self.worker_id, self._adopts)
+            bells = self._bells.rung(self.worker_id)
             behind = {bell.saga_id for bell in bells if bell.version > self._runs.version(bell.saga_id)}
             self._catch_up_all([run for saga_id in sorted(behind) if (run := self._runs.get(saga_id))], proposals)
             self._bells.hush([bell for bell in bells if bell.is_over or bell.saga_id in self._runs])
-            if any(bell.owner is None and not bell.is_over for bell in bells):
+            names = self._room.open_to(self._adopts)
+            if names and self._bells.unclaimed(names):
                 self._later(Chore.RECOVER, 0.0)
         except StoreUnavailable as error:
             logger.warning("a look for orders is put off, the database is away", reason=str(error))

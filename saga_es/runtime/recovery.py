@@ -9,6 +9,8 @@ import structlog
 
 from saga_es.core.state import SagaState
 from saga_es.errors import StoreUnavailable
+from saga_es.runtime.claims import Claims
+from saga_es.runtime.room import Room
 from saga_es.runtime.trials import Trials
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
@@ -22,6 +24,9 @@ RECOVER_AT_ONCE = 500
 LOOK_AGAIN_S = 0.05
 """How soon the next suspects' turn is looked for, while any wait; and whether there is room for more."""
 
+OTHERS_MAY_LOOK_S = 0.25
+"""How soon we look whether others took what they may claim first, or whether there is room for more."""
+
 Interrupted = tuple[list[SagaState], float]
 
 
@@ -31,37 +36,44 @@ class Recovery:
     Args:
         definitions: The sagas known here. Those of other definitions are left to workers that know them: a
             process that knows half of the sagas must not fail the other half.
+        room: What there is room for; the rest is left where it is, to others or until there is.
     """
 
-    def __init__(self, sagas: Sagas, workers: Workers, definitions: Collection[str]) -> None:
+    def __init__(self, sagas: Sagas, workers: Workers, definitions: Collection[str], room: Room | None = None) -> None:
         self._sagas = sagas
         self._workers = workers
         self._definitions = definitions
         self._left_alone: set[str] = set()
         self._trials = Trials()
+        self._claims = Claims()
+        self._room = room or Room()
 
     def interrupted(
-        self, owners: Mapping[str, str | None], suspects: Sequence[str], room: int, now: datetime
+        self, worker_id: str, owners: Mapping[str, str | None], suspects: Sequence[str], most: int, now: datetime
     ) -> Interrupted:
-        """Sagas to take over, oldest first, and the seconds after which to look again.
+        """Sagas to take over, oldest first, as many as there is room for; and the seconds after which to look again.
 
         Args:
+            worker_id: Who would take them over.
             owners: The sagas that run here, and their owners as far as is known here.
             suspects: Those of them that may yet take this process along.
-            room: How many may be taken over now; none while too many calls wait already.
+            most: How many may be taken over now; none while too many calls wait already.
             now: The time.
 
         Never raises `StoreUnavailable`: a database that is away is looked at again later.
         """
-        if not room:
-            return [], LOOK_AGAIN_S
+        names = self._room.open_to(self._definitions)
+        if not most or (self._definitions and not names):
+            return [], LOOK_AGAIN_S if not most else OTHERS_MAY_LOOK_S
         try:
             gone = self._workers.bury()
-            limit = min(RECOVER_AT_ONCE, room) + len(self._trials)
-            orphans = self._workers.orphans(limit, self._definitions, apart_from=self._left_alone)
+            limit = RECOVER_AT_ONCE + len(self._trials)
+            orphans = self._workers.orphans(limit, names, apart_from=self._left_alone)
             self._trials.forget_all_but(orphans)
             wanted = {id_: owner for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner}
-            states = self._trials.hold_back(self._read([id_ for id_ in wanted if id_ not in self._trials], wanted))
+            free = [id_ for id_ in wanted if id_ not in self._trials]
+            due = self._due(free, worker_id, now)
+            states = self._admitted(self._trials.hold_back(self._read(due[:most], wanted)))
             states += self._read(self._trials.next(suspects, now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
@@ -71,9 +83,20 @@ class Recovery:
             logger.info("workers are gone, taking over what they left", sagas=len(states), workers_gone=len(gone))
         for name, count in unknown.items():
             logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
-        if len(orphans) == limit:
+        if states and len(orphans) == limit:
             return states, 0.0
-        return states, LOOK_AGAIN_S if self._trials else RECOVER_EVERY_S
+        if self._trials or len(due) > most:
+            return states, LOOK_AGAIN_S
+        return states, OTHERS_MAY_LOOK_S if len(free) > len(states) else RECOVER_EVERY_S
+
+    def _due(self, saga_ids: Sequence[str], worker_id: str, now: datetime) -> list[str]:
+        """Those whose turn it is for us to claim; one more than there is room for, so that it is known to be short."""
+        living = self._workers.heartbeats() if saga_ids else ()
+        return self._claims.due(saga_ids, worker_id, living, now)[: self._room.left + 1]
+
+    def _admitted(self, states: Sequence[SagaState]) -> list[SagaState]:
+        """Those that there is room for."""
+        return [state for state in states if self._room.reserve(state.plan.saga)]
 
     def _read(self, saga_ids: Sequence[str], owners: Mapping[str, str | None]) -> list[SagaState]:
         """The sagas, but for those that found a home, or their end, between the two looks."""

@@ -119,6 +119,12 @@ class Runs:
             handle.mark_failed(error)
         run.handles.clear()
 
+    def release(self, run: Run) -> None:
+        """The saga's start is in the log, and waits for a worker that has room; its end is followed from afar."""
+        for handle in run.handles:
+            handle.mark_started()
+        self._drop(run)
+
     def drop(self, run: Run) -> None:
         """The saga is no longer ours; those who wait for its end follow it from afar."""
         self._drop(run)

@@ -45,16 +45,16 @@ class Bells:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rung(self, worker_id: str, names: Collection[str]) -> list[Bell]:
-        """Those that concern a worker: of its own sagas, of sagas that are over, and of sagas that nobody owns.
-
-        Args:
-            worker_id: Which worker.
-            names: The definitions whose sagas it may take over; the bells of others must not hide these.
-        """
+    def rung(self, worker_id: str) -> list[Bell]:
+        """Those that a worker answers: of its own sagas, and of sagas that are over."""
         with self._database.reading() as connection:
-            rows = connection.execute(_RUNG, {"worker_id": worker_id, "names": sorted(names)})
+            rows = connection.execute(_RUNG, {"worker_id": worker_id})
             return [Bell(row.saga_id, row.version, row.owner, row.status in (None, *ENDED)) for row in rows]
+
+    def unclaimed(self, names: Collection[str]) -> bool:
+        """Whether one was rung for a saga of these definitions that nobody owns; it is kept for whoever will."""
+        with self._database.reading() as connection:
+            return connection.execute(_UNCLAIMED, {"names": sorted(names)}).first() is not None
 
     def hush(self, bells: Sequence[Bell]) -> None:
         """Take bells away that were answered."""
@@ -72,10 +72,19 @@ _RUNG = (
     .select_from(saga_bells.outerjoin(sagas, sagas.c.saga_id == saga_bells.c.saga_id))
     .where(
         (sagas.c.owner == sa.bindparam("worker_id"))
-        | (sagas.c.owner.is_(None) & sagas.c.name.in_(sa.bindparam("names", expanding=True)))
         | sagas.c.status.in_([status.value for status in sorted(ENDED)])
         | sagas.c.saga_id.is_(None)
     )
     .order_by(saga_bells.c.saga_id, saga_bells.c.version)
     .limit(HEARD_AT_ONCE)
+)
+_UNCLAIMED = (
+    sa.select(saga_bells.c.saga_id)
+    .select_from(saga_bells.join(sagas, sagas.c.saga_id == saga_bells.c.saga_id))
+    .where(
+        sagas.c.owner.is_(None),
+        sagas.c.status.not_in([status.value for status in sorted(ENDED)]),
+        sagas.c.name.in_(sa.bindparam("names", expanding=True)),
+    )
+    .limit(1)
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import QueuePool
 
-from saga_es.errors import SettingsError, StoreUnavailable
+from saga_es.errors import NotOnStandby, RolledBack, SettingsError, StoreUnavailable
+from saga_es.store import standby
 from saga_es.store.direct import Direct
 from saga_es.store.executing import Write
 
@@ -53,6 +55,7 @@ class Database:
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.url = parse_url(url)
+        self._is_in_doubt = False
         self.kind = self.url.get_backend_name().replace("mariadb", "mysql")
         self.engine = sa.create_engine(self.url, **self._options(pool_size))
         event.listen(self.engine, "handle_error", _give_up_connections)
@@ -100,11 +103,36 @@ class Database:
         SQLAlchemy's `StatementError`s that are about the values, such as `IntegrityError`, pass through.
 
         Raises:
+            RolledBack: The database gave it up for the sake of another; nothing took place.
             StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it
                 took place: read before you write again.
         """
-        with _translated(), self._writer.begin() as connection:
-            yield connection
+        with _translated(), self._writer.connect() as connection:
+            driver = connection.connection.driver_connection
+            with connection.begin():
+                yield connection
+                standby.forget(driver)
+            with self._doubted():
+                standby.check(driver)
+
+    def make_sure(self) -> None:
+        """Wait until what was committed here has reached the standby too, where PostgreSQL said that it may not have.
+
+        Raises:
+            StoreUnavailable: It is still not known.
+        """
+        if self._is_in_doubt:
+            with self.writing() as connection:  # its commit waits for all that was written before it
+                connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'saga_es', 'are we in step?')")
+            self._is_in_doubt = False
+
+    @contextmanager
+    def _doubted(self) -> Iterator[None]:
+        try:
+            yield
+        except NotOnStandby:
+            self._is_in_doubt = True
+            raise
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
@@ -127,8 +155,10 @@ class Database:
             StoreUnavailable: As for `writing`.
         """
         try:
-            with _translated():
+            with _translated(), self._doubted():
                 self._direct.transact(writes)
+        except RolledBack:  # the connection is as good as before
+            raise
         except StoreUnavailable:
             self._direct.close()  # whatever the trouble was, the next connection does not bring it along
             raise
@@ -159,7 +189,7 @@ def parse_url(text: str) -> URL:
         SettingsError: It cannot be used.
     """
     try:
-        url = sa.make_url(text)
+        url = sa.make_url(_with_hosts_apart(text))
         driver = url.drivername if "+" in url.drivername else _DRIVERS[url.drivername]
         url = url.set(drivername=driver)
         url.get_dialect()
@@ -172,6 +202,26 @@ def parse_url(text: str) -> URL:
     return url
 
 
+def _with_hosts_apart(text: str) -> str:
+    """`postgresql://a:1,b:2/db`, as PostgreSQL's own tools take it, in SQLAlchemy's form: `…///db?host=a:1&host=b:2`.
+
+    Of several servers the one is meant that can be written to, unless the URL says otherwise.
+    """
+    found = _SEVERAL_HOSTS.match(text)
+    if found is None:
+        return text
+    path, _, query = found["rest"].partition("?")
+    given = [query] if query else []
+    wanted = [] if "target_session_attrs" in query else ["target_session_attrs=read-write"]
+    hosts = [f"host={host}" for host in found["hosts"].split(",")]
+    return f"{found['scheme']}://{found['user'] or ''}{path or '/'}?{'&'.join([*given, *wanted, *hosts])}"
+
+
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<scheme>postgres(?:ql)?(?:\+\w+)?)://(?P<user>[^/?]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>(?:[/?].*)?)$"
+)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """What SQLAlchemy raises, as `StoreUnavailable` where it is not about the values."""
@@ -180,10 +230,27 @@ def _translated() -> Iterator[None]:
     except (DBAPIError, sa.exc.TimeoutError) as error:
         if is_about_values(error):
             raise
-        raise StoreUnavailable(f"the database did not do as asked: {reason(error)}") from error
+        kind = RolledBack if _code(error) in ROLLED_BACK else StoreUnavailable
+        raise kind(f"the database did not do as asked: {reason(error)}") from error
 
 
 MYSQL_SYNTAX_ERROR = 1064
+
+ROLLED_BACK: frozenset[object] = frozenset({"40001", "40P01", 1213, 1020})
+"""Serialization failures and deadlocks, of PostgreSQL (SQLSTATE) and of MySQL and MariaDB (error numbers)."""
+
+DENIED: frozenset[object] = frozenset({"42501", 1044, 1142, 1143, 1370})
+
+
+def is_denied(error: StoreUnavailable) -> bool:
+    """Whether who we connect as may not do what was asked."""
+    return isinstance(error.__cause__, SQLAlchemyError) and _code(error.__cause__) in DENIED
+
+
+def _code(error: SQLAlchemyError) -> object:
+    """PostgreSQL's SQLSTATE, or the error number of MySQL; None where no server spoke."""
+    original = getattr(error, "orig", None)
+    return getattr(original, "sqlstate", None) or next(iter(getattr(original, "args", ())), None)
 
 
 def is_about_values(error: SQLAlchemyError) -> bool:
@@ -225,6 +292,7 @@ def _sqlite_says(error: BaseException, *codes: int) -> bool:
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    standby.listen(connection)
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
     connection.commit()

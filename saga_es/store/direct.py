@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from saga_es.store import standby
 from saga_es.store.executing import Write, compiled
 from saga_es.store.one_statement import as_one_statement
 
@@ -46,6 +47,7 @@ class Direct:
         """
         with self._turn, self._as_sqlalchemy_says():
             driver = self._connected()
+            standby.forget(driver)
             match self._dialect.name:
                 case "sqlite":
                     driver.execute("BEGIN IMMEDIATE")
@@ -59,6 +61,7 @@ class Direct:
                 case _:
                     self._execute(driver, writes)
                     driver.commit()
+            standby.check(driver)
             self._used_at = time.monotonic()
 
     def close(self) -> None:

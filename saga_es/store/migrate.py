@@ -12,8 +12,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from saga_es.errors import NotMigrated
-from saga_es.store.database import Database
+from saga_es.errors import MigrationDenied, NotMigrated, StoreUnavailable
+from saga_es.store.database import Database, is_denied
 from saga_es.store.log import Log
 from saga_es.store.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 from saga_es.store.turn import turn
@@ -72,9 +72,19 @@ def upgrade(database: Database, log: Log, views: Views) -> list[str]:
     empty, and fills as it follows.
 
     Raises:
+        MigrationDenied: There is something to make, and who we connect as may not.
         ProjectionFailed: A view that had to be made failed on an event.
         StoreUnavailable: The database did not answer.
     """
+    try:
+        return _upgrade(database, log, views)
+    except StoreUnavailable as error:
+        if is_denied(error):
+            raise MigrationDenied(found(database), head(), str(error)) from error
+        raise
+
+
+def _upgrade(database: Database, log: Log, views: Views) -> list[str]:
     with turn(database) as connection:
         with connection.begin():
             is_new = current(connection) is None

@@ -118,6 +118,11 @@ class Workers:
                 connection.execute(sa.insert(saga_workers).values(values))
         return touched.rowcount == 0
 
+    def now_s(self) -> float:
+        """The time by the database's clock, in seconds since 1970."""
+        with self._database.reading() as connection:
+            return float(connection.execute(sa.select(database_now())).scalar_one())
+
     def leave(self, worker_id: str) -> None:
         """Say goodbye: what this worker leaves unfinished may be taken over at once."""
         with self._database.writing() as connection:

@@ -6,6 +6,8 @@ answer was lost is settled by reading: writing the same drafts again finds that 
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from saga_es.core.events import SagaCompensated, SagaCompleted, SagaFailed
-from saga_es.errors import StoreUnavailable, VersionConflict
+from saga_es.errors import RolledBack, StoreUnavailable, VersionConflict
 from saga_es.store.bells import ringing
 from saga_es.store.database import Database
 from saga_es.store.executing import Write, execute_many
@@ -43,6 +45,9 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 Receipt = Written | Conflict | Refused
+
+ATTEMPTS = 6
+"""At a transaction that the database gives up for the sake of others. Nothing of it took place, so it is safe."""
 
 _ENDS = (SagaCompleted, SagaCompensated, SagaFailed)
 
@@ -88,9 +93,11 @@ class Writer:
             self._transact([prepared])
         except IntegrityError as error:
             with self._database.reading() as connection:
-                if self._log.holds(connection, rows):  # our own commit, whose answer was lost
-                    return Written()
+                is_ours = self._log.holds(connection, rows)
                 moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
+            if is_ours:  # our own commit, whose answer was lost
+                self._database.make_sure()
+                return Written()
             return Conflict() if moved_on else Refused(str(error.orig))
         except VersionConflict:  # it is not even as far as was expected
             return Conflict()
@@ -117,6 +124,18 @@ class Writer:
                 execute_many(connection, statement, rows)
 
     def _transact(self, batch: Sequence[Prepared]) -> None:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                self._transact_once(batch)
+            except RolledBack as error:
+                logger.info("a transaction was given up by the database, trying again", reason=str(error))
+                self._heads.clear()
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (so that two do not meet again)
+            else:
+                return
+        self._transact_once(batch)
+
+    def _transact_once(self, batch: Sequence[Prepared]) -> None:
         reached = self._log.chained([row for _, rows in batch for row in rows], self._heads)
         self._database.transact(self._writes(batch))
         # Only now do they stand in the log: what a transaction thought that did not commit must not be remembered.

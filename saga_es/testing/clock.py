@@ -17,6 +17,9 @@ class VirtualClock:
         """Aware UTC."""
         return self._now
 
+    def set_right(self) -> None:
+        """There is no other."""
+
     def sleep(self, seconds: float) -> None:
         """Let so many seconds pass at once."""
         self._now += timedelta(seconds=seconds)

@@ -145,6 +145,10 @@ class MemoryWorkers(Workers):
         """Say goodbye."""
         self._store.living.pop(worker_id, None)
 
+    def heartbeats(self) -> dict[str, float]:
+        """Those that have a row."""
+        return dict.fromkeys(self._store.living, 0.0)
+
     def bury(self) -> list[str]:
         """Remove those that are gone."""
         gone = [worker_id for worker_id in self._store.living if worker_id in self._store.dead]
@@ -179,16 +183,20 @@ class MemoryBells(Bells):
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    def rung(self, worker_id: str, names: Collection[str]) -> list[Bell]:
-        """Those that concern this worker."""
+    def rung(self, worker_id: str) -> list[Bell]:
+        """Those that this worker answers."""
         found = []
         for saga_id, version in self._store.bells:
             row = self._store.sagas[saga_id]
             is_over = row["status"] in ENDED
-            is_nobodys = row["owner"] is None and row["name"] in names
-            if is_over or is_nobodys or row["owner"] == worker_id:
+            if is_over or row["owner"] == worker_id:
                 found.append(Bell(saga_id, version, row["owner"], is_over))
         return found
+
+    def unclaimed(self, names: Collection[str]) -> bool:
+        """Whether one was rung for a saga that nobody owns."""
+        rows = (self._store.sagas[saga_id] for saga_id, _ in self._store.bells)
+        return any(row["owner"] is None and row["status"] not in ENDED and row["name"] in names for row in rows)
 
     def hush(self, bells: Sequence[Bell]) -> None:
         """Take bells away that were answered."""

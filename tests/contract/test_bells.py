@@ -119,10 +119,15 @@ class Deaf(Bells):
         super().__init__(store.database)
         self._is_away = cycle((True, False, False, True, True, False, False, False))
 
-    def rung(self, worker_id: str, names: Collection[str]) -> list[Bell]:
+    def rung(self, worker_id: str) -> list[Bell]:
         """If it is there."""
         self._stumble()
-        return super().rung(worker_id, names)
+        return super().rung(worker_id)
+
+    def unclaimed(self, names: Collection[str]) -> bool:
+        """If it is there."""
+        self._stumble()
+        return super().unclaimed(names)
 
     def hush(self, bells: Sequence[Bell]) -> None:
         """If it is there; and sometimes the answer is lost."""

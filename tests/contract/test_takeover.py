@@ -37,7 +37,7 @@ from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt
 from tests.conftest import AT, NOTE, PATIENCE_S, NoteWritten, OpenEngine, Store
-from tests.contract.trips import STEPS, Diary, Spy, Stop, bury, events_of, raising, trip, worker_of
+from tests.contract.trips import STEPS, Diary, Spy, Stop, bury, events_of, raising, trip, until, worker_of
 
 INPUT = {"n": 7}
 SOON_S = 0.1
@@ -278,6 +278,11 @@ class Meanwhile(Sagas):
         super().__init__(store.log)
         self._happenings = [happens]
 
+    @property
+    def has_happened(self) -> bool:
+        """Whether it has."""
+        return not self._happenings
+
     def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
         """What stands in the log by now."""
         if saga_ids and self._happenings:
@@ -299,7 +304,8 @@ def test_an_orphan_that_found_a_home_meanwhile_is_left_there(
     store.workers.beat("living", Process.this())
     sagas = Meanwhile(store, lambda: store.write(Draft("s-1", SAGA, 2, found, AT)))
     with an_engine(store, saga, Executor(), sagas=sagas) as engine:
-        engine.append("n-1", NOTE, 0, [NoteWritten("the engine has looked for orphans before it came to this")])
+        until(lambda: sagas.has_happened)  # at once, or a moment later, if it is the other's turn first
+        engine.append("n-1", NOTE, 0, [NoteWritten("the engine has done with what it found before it came to this")])
         assert events_of(engine, "s-1") == [*lost, *found]
         assert (diary.calls, engine.active) == ([], 0)
 

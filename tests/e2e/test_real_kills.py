@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from tests.torture.kills import Campaign
-from tests.torture.migrating import killed_migrations
+from tests.torture.migrating import killed_migrations, started_cold
 from tests.torture.served import ServedCampaign
 
 
@@ -33,6 +33,11 @@ def test_a_server_killed_again_and_again_answers_every_key_in_the_end(sqlite_url
     found = ServedCampaign(sqlite_url, seed=1).run(kills=4)
     assert found.faults == []
     assert found.ends.total() > 5
+
+
+def test_twenty_workers_that_start_cold_at_once_all_come_up(database_url: str) -> None:
+    """One of them migrates, the others wait for it, and each plan is recorded once."""
+    assert started_cold(database_url, 20) == []
 
 
 def test_the_migration_of_an_empty_database_is_finished_after_any_kill(database_url: str) -> None:

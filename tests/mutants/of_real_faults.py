@@ -56,8 +56,8 @@ MUTANTS = [
     Mutant(
         "thousands are taken over at once, and wait for a thread until they time out",
         "saga_es/runtime/recovery.py",
-        "limit = min(RECOVER_AT_ONCE, room) + len(self._trials)",
-        "limit = RECOVER_AT_ONCE + len(self._trials)",
+        "self._read(due[:most], wanted)",
+        "self._read(due, wanted)",
         ("tests/contract/test_many_interrupted.py",),
     ),
     Mutant(

@@ -12,7 +12,9 @@ PATIENCE_S = 60.0
 """The longest that anything may need to come to its end, once nobody is killed any more."""
 
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.torture.lives", "tests.torture.served", "tests.torture.migrating"])
+_CONTEXT.set_forkserver_preload(
+    ["tests.torture.lives", "tests.torture.served", "tests.torture.migrating", "tests.torture.hosts"]
+)
 
 
 class Fork:
@@ -26,6 +28,12 @@ class Fork:
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
         self._process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
         self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        assert self._process.pid is not None, "it was started"
+        return self._process.pid
 
     def ends_within(self, seconds: float) -> bool:
         """Whether it ends by itself in that time, and well; it is killed if it does not."""

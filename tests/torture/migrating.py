@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from random import Random
 
@@ -20,7 +21,7 @@ from saga_es.store.saga_view import saga_view
 from saga_es.store.tags import tag_view
 from tests.conftest import AT
 from tests.simulation.every_way import quiet
-from tests.torture.forks import Fork
+from tests.torture.forks import PATIENCE_S, Fork
 from tests.torture.reckoning import wrong_views
 
 OLD_SAGAS = 400
@@ -51,6 +52,30 @@ def killed_migrations(
         return lost + wrong_views(node.log, (saga_view, tag_view))
     finally:
         node.close()
+
+
+def started_cold(url: str, processes: int) -> list[str]:
+    """So many workers start on an empty database at the same moment; what is wrong then."""
+    start_at = time.monotonic() + 2.0
+    forks = [Fork(_work, url, start_at) for _ in range(processes)]
+    failed = sum(not fork.ends_within(PATIENCE_S) for fork in forks)
+    node = _node(url)
+    try:
+        migrate.check(node.database)
+        streams = [entry.version for entry in node.log.entries()]
+        return ([f"{failed} did not come up"] if failed else []) + (
+            [] if set(streams) <= {1} else [f"plans were recorded twice: {streams}"]
+        )
+    finally:
+        node.close()
+
+
+def _work(url: str, start_at: float) -> None:
+    quiet()
+    node = _node(url)
+    time.sleep(max(0.0, start_at - time.monotonic()))
+    node.open()
+    node.close()
 
 
 def _migrate(url: str) -> None:

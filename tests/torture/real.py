@@ -14,6 +14,8 @@ from rich.table import Table
 
 from tests.databases import fresh_database
 from tests.torture.cutting import cut_everywhere
+from tests.torture.failover import failed_over
+from tests.torture.hosts import HostsCampaign
 from tests.torture.kills import Campaign
 from tests.torture.migrating import killed_migrations
 from tests.torture.reckoning import Found
@@ -54,6 +56,14 @@ def _cut(url: str, folder: Path, seed: int, killed: Killed) -> Found:
     return cut_everywhere(url, folder, loses_answer=seed % 2 == 1, was_cut=killed)
 
 
+def _hosts(url: str, folder: Path, seed: int, killed: Killed) -> Found:
+    return HostsCampaign(url, folder, seed).run(KILLS_AT_ONCE, killed)
+
+
+def _failover(_url: str, folder: Path, seed: int, killed: Killed) -> Found:
+    return failed_over(folder, seed, killed)
+
+
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 WORKS = {
     "one worker": _workers(1),
@@ -62,6 +72,8 @@ WORKS = {
     "migrations": _migration,
 }
 PARTS = [Part(f"{name}: {title}", kind, work) for title, work in WORKS.items() for kind, name in NAMES.items()]
+PARTS += [Part(f"{NAMES[kind]}: three hosts, killed and frozen", kind, _hosts) for kind in ("postgresql", "mariadb")]
+PARTS += [Part("PostgreSQL: failover to a synchronous standby", "postgresql", _failover)]
 PARTS += [Part(f"{NAMES[kind]}: cut connections", kind, _cut) for kind in ("postgresql", "mariadb")]
 
 

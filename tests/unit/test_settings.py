@@ -47,6 +47,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_HOST": "0.0.0.0",  # noqa: S104 (a value to be read, nothing is bound)
         "SAGA_ES_PORT": "8080",
         "SAGA_ES_THREADS": "16",
+        "SAGA_ES_SAGAS_AT_ONCE": "500",
         "SAGA_ES_CALL_THREADS": "64",
         "SAGA_ES_LEASE_S": "2.5",
         "SAGA_ES_MOST_CRASHES": "7",

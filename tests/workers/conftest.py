@@ -131,6 +131,10 @@ class Site:
         """What stands in the log."""
         return self.node.log.read(saga_id)
 
+    def has(self, saga_id: str, kind: type) -> bool:
+        """Whether such an event stands there."""
+        return any(isinstance(recorded.event, kind) for recorded in self.history(saga_id))
+
     def owner(self, saga_id: str) -> str | None:
         """Who runs a saga now."""
         state = self.node.sagas.find(saga_id)

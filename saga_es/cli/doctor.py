@@ -1,0 +1,39 @@
+"""`saga-es doctor`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from saga_es import terminal
+from saga_es.bootstrap import Node, load_app
+from saga_es.cli.options import FAILURE, NO_DATABASE, as_json_option, settings_options
+from saga_es.errors import NotMigrated
+from saga_es.settings import Settings
+from saga_es.store import migrate
+from saga_es.store.doctor import examine
+
+
+@click.command(short_help="Whether the database lets the promises be kept, and how the workers are.")
+@settings_options(as_json_option)
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Look at the database and its settings, the clock, the migration, the workers, and what waits for one.
+
+    Exit 0 when nothing breaks a promise (warnings do not), 1 when something does, 8 when the database is unreachable or
+    not migrated.
+    """
+    node = Node(settings, load_app(settings.app))
+    try:
+        if migrate.found(node.database) is None and node.database.kind == "sqlite":
+            raise NotMigrated(None, migrate.head())  # a look makes no file
+        findings = examine(node.database, node.workers, time.time())
+    finally:
+        node.database.close()
+    terminal.show_findings(findings, as_json=as_json)
+    faults = [finding.subject for finding in findings if finding.verdict == "fault"]
+    if "migration" in faults:
+        sys.exit(NO_DATABASE)
+    if faults:
+        sys.exit(FAILURE)

@@ -1,0 +1,82 @@
+"""The contract once more at the isolation level SERIALIZABLE, where the database gives transactions up now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from saga_es.store.database import Database
+from saga_es.store.writer import Conflict, Written
+from tests.conftest import Store, note_draft
+from tests.contract import test_append, test_bells, test_engine, test_limits, test_log, test_takeover, test_writer
+from tests.contract.again import once_more
+from tests.databases import fresh_database
+
+LEVEL = {
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "mariadb": "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+}
+SHOWN = {"postgresql": "SHOW transaction_isolation", "mysql": "SELECT @@tx_isolation"}
+
+APART = (
+    "test_readers_see_an_event_and_its_view_together",  # here MariaDB has readers wait for writers
+    "test_thousands_are_followed_from_afar",  # long, and nothing is appended at the same time
+)
+
+globals().update(
+    once_more(test_append, test_bells, test_engine, test_limits, test_log, test_takeover, test_writer, apart_from=APART)
+)
+
+
+@pytest.fixture(params=LEVEL)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database, all of whose transactions are serializable."""
+    with fresh_database(request.param, tmp_path) as url:
+        made = Database(url)
+
+        @event.listens_for(made.engine, "connect")
+        def serialize(connection: Any, _record: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(LEVEL[request.param])
+            connection.commit()
+
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def database_url(database: Database) -> str:
+    """Its URL."""
+    return database.url.render_as_string(hide_password=False)
+
+
+def test_the_transactions_are_serializable(database: Database) -> None:
+    """Otherwise this module would prove nothing."""
+    with database.writing() as connection:
+        level = connection.exec_driver_sql(SHOWN[database.kind]).scalar_one()
+    assert level.upper().replace(" ", "-") == "SERIALIZABLE"
+
+
+def test_writers_who_meet_all_come_to_an_end(store: Store) -> None:
+    """Of many who append to the same streams at once one wins each version; the database is away for none of them."""
+    writers = [Store.on(store.database) for _ in range(8)]
+
+    def append(number: int) -> list[Any]:
+        return [
+            receipt
+            for version in range(10)
+            for receipt in writers[number].write(
+                *(note_draft(f"n-{n}", number, expected_version=version) for n in range(3))
+            )
+        ]
+
+    with ThreadPoolExecutor(len(writers)) as pool:
+        receipts = [receipt for some in pool.map(append, range(len(writers))) for receipt in some]
+    assert {type(receipt) for receipt in receipts} == {Written, Conflict}
+    assert receipts.count(Written()) == 30
+    assert [len(store.log.read(f"n-{n}")) for n in range(3)] == [10] * 3

@@ -1,0 +1,145 @@
+"""Hosts that die, freeze, and tell the wrong time: what they had goes on elsewhere, and they do no harm."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from saga_es.core.events import SagaTakenOver, StepCompleted, WaitStarted
+from saga_es.core.state import SagaStatus
+from saga_es.orders import Cancel
+from tests.workers.conftest import LEASE_S, PATIENCE_S, Host, Site, StartHost, until
+
+HOUR_S = 3600.0
+SLACK_S = 3.0
+"""After the lease, by which a saga of a dead host moves again."""
+
+BUSY_S = 10.0
+"""What a machine that is busy with other tests may add."""
+
+
+def taken_over(site: Site, saga_id: str, by: str) -> SagaTakenOver | None:
+    """The takeover of a saga by a worker, once it is in the log."""
+    events = (recorded.event for recorded in site.history(saga_id))
+    return next((event for event in events if isinstance(event, SagaTakenOver) and event.worker == by), None)
+
+
+def test_when_a_host_dies_its_sagas_move_again_within_its_lease_and_three_seconds(
+    site: Site, start_host: StartHost
+) -> None:
+    """On all others that are left, with the same keys; nothing is called that was answered."""
+    dying = start_host("a", "--call-threads", "20")
+    ids = [site.client.start("order", {"takes_s": 0.5, "n": n}) for n in range(12)]
+    for saga_id in ids:
+        site.called(saga_id, "payment")
+    others = [start_host(name) for name in ("b", "c")]
+    left = [saga_id for saga_id in ids if site.owner(saga_id) == dying.worker_id and not _ended(site, saga_id)]
+    dying.kill()
+    died = time.monotonic()
+    names = {other.worker_id for other in others}
+    until(lambda: all(site.owner(saga_id) in names or _ended(site, saga_id) for saga_id in left))
+    assert time.monotonic() - died < LEASE_S + SLACK_S + BUSY_S
+    assert all(site.client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    assert site.violations() == []
+
+
+def _ended(site: Site, saga_id: str) -> bool:
+    state = site.node.sagas.find(saga_id)
+    return state is not None and state.status.ended
+
+
+def test_a_frozen_worker_that_wakes_up_appends_nothing(site: Site, start_host: StartHost) -> None:
+    """What it had is done elsewhere, under the same keys; the answer that it then hears comes too late for the log."""
+    frozen = start_host("a")
+    ids = [site.client.start("order", {"takes_s": 1.0, "n": n}) for n in range(6)]
+    for saga_id in ids:
+        site.called(saga_id, "payment")
+    frozen.freeze()
+    other = start_host("b")
+    assert all(site.client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    before = {saga_id: site.history(saga_id) for saga_id in ids}
+    frozen.wake()
+    later = [site.client.start("order", {"n": n}) for n in range(12)]
+    assert all(site.client.result(saga_id, PATIENCE_S).completed for saga_id in later)
+    time.sleep(1.0)  # for the answers that it waited for when it froze
+    assert {saga_id: site.history(saga_id) for saga_id in ids} == before
+    for saga_id in ids:
+        assert taken_over(site, saga_id, other.worker_id)
+    calls = [call for call in site.calls() if call.saga_id in ids and call.step == "payment"]
+    assert {call.host for call in calls} == {"a", "b"}
+    assert site.violations() == []
+
+
+def test_a_woken_worker_takes_part_again(site: Site, start_host: StartHost) -> None:
+    """Its row is made anew, and it claims its share; what it lost it never touches."""
+    frozen, other = start_host("a"), start_host("b")
+    frozen.freeze()
+    until(lambda: frozen.worker_id not in site.node.workers.heartbeats())
+    frozen.wake()
+    until(lambda: frozen.worker_id in site.node.workers.heartbeats())
+    ids = [site.client.start("order", {"n": n}) for n in range(40)]
+    assert all(site.client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    assert {site.owner(saga_id) for saga_id in ids} == {frozen.worker_id, other.worker_id}
+    assert site.violations() == []
+
+
+@pytest.mark.parametrize("hours", [1.0, -1.0])
+def test_a_clock_that_is_an_hour_off_changes_nothing(site: Site, start_host: StartHost, hours: float) -> None:
+    """Neither who lives, nor when an attempt is made again or a wait is over, nor what is written as the time."""
+    wrong = start_host("wrong", fast_s=hours * HOUR_S)
+    resting = site.client.start("pause")
+    until(partial(site.has, resting, WaitStarted))
+    right = start_host("right")
+    time.sleep(LEASE_S)  # nobody counts the other as gone
+    assert set(site.node.workers.heartbeats()) == {wrong.worker_id, right.worker_id}
+    assert site.client.result(resting, PATIENCE_S).completed
+    failing = site.client.start("order", {"takes_s": 0.3, "fails_at": "letter"})
+    site.called(failing, "payment")
+    wrong.kill()
+    assert site.client.result(failing, PATIENCE_S).status is SagaStatus.COMPENSATED
+    now = datetime.now(UTC)
+    stamps = [recorded.recorded_at for id_ in (resting, failing) for recorded in site.history(id_)]
+    assert all(abs(now - stamp) < timedelta(minutes=10) for stamp in stamps)
+    wait = next(r.event for r in site.history(resting) if isinstance(r.event, WaitStarted))
+    assert wait.until is not None
+    assert abs(now - wait.until) < timedelta(minutes=10)
+    assert site.violations() == []
+
+
+def test_orders_reach_the_owner_on_another_host_within_a_second(site: Site, start_host: StartHost) -> None:
+    """A signal and a cancel, given by a process that runs nothing."""
+    hosts = [start_host(name) for name in ("a", "b")]
+    ids = [site.client.start("approval") for _ in range(10)]
+    for saga_id in ids:
+        until(partial(site.has, saga_id, WaitStarted))
+    assert {site.owner(saga_id) for saga_id in ids} <= {host.worker_id for host in hosts}
+    slowest = 0.0
+    for number, saga_id in enumerate(ids):
+        asked = datetime.now(UTC)
+        if number % 2:
+            site.client.order(saga_id, Cancel("ann", "too late"))
+            site.client.result(saga_id, PATIENCE_S)
+        else:
+            site.client.signal(saga_id, "answer")
+            until(partial(site.has, saga_id, StepCompleted))
+        heard = site.history(saga_id)[-1].recorded_at
+        slowest = max(slowest, (heard - asked).total_seconds())
+    assert slowest < 1.0 + BUSY_S
+    assert site.violations() == []
+
+
+def test_a_rolling_restart_under_load_loses_and_stalls_nothing(site: Site, start_host: StartHost) -> None:
+    """Each worker is asked to stop, and replaced, while sagas are started all the time."""
+    hosts: list[Host] = [start_host(f"host-{n}", "--grace-s", "0.2") for n in range(3)]
+    ids: list[str] = []
+    for number in range(3):
+        ids += [site.client.start("order", {"takes_s": 0.05, "n": n}) for n in range(30)]
+        assert hosts[number].stop() == 0
+        hosts.append(start_host(f"new-{number}", "--grace-s", "0.2"))
+    ids += [site.client.start("order", {"fails_at": "letter", "n": n}) for n in range(10)]
+    ends = [site.client.result(saga_id, PATIENCE_S).status for saga_id in ids]
+    assert ends == [SagaStatus.COMPLETED] * 90 + [SagaStatus.COMPENSATED] * 10
+    assert site.violations() == []
