@@ -5,6 +5,7 @@ With a budget the first half of the time goes to the simulator, the second to th
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tests.simulation.every_way import quiet
 from tests.torture.real import PARTS, run_real
 from tests.torture.simulated import run_simulated
 
@@ -31,6 +33,8 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), 
 @click.option("--part", "words", multiple=True, help="Kill in the parts whose names hold this; may be repeated.")
 def main(minutes: float | None, processes: int, only: str | None, kills: int, words: tuple[str, ...]) -> None:
     """Run sagas in every way with every death, then kill real processes; exit 1 if a promise was broken."""
+    quiet()
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # connections are cut on purpose
     began = time.monotonic()
     budget_s = float("inf") if minutes is None else minutes * 60
     console, found = Console(width=None if sys.stdout.isatty() else WIDTH), []
