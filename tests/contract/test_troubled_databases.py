@@ -51,6 +51,7 @@ class Troubled:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
+        self._is_closed = False
         self._file = made(folder / "ledger.sqlite")
         self._ledger = Held(self._file, lambda: self.node)
         self.node = Node(Settings.load({"database_url": url, "lease_s": 400}, environ={}), journey_app(self._ledger))
@@ -58,6 +59,7 @@ class Troubled:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._is_closed = True
         self._ledger.may_answer.set()
         self.node.close()
 
@@ -84,7 +86,7 @@ class Troubled:
         assert found.faults == []
 
     def _insist(self) -> None:
-        while True:
+        while not self._is_closed:
             try:
                 self.node.engine.start("journey", COMPLETES, saga_id="meanwhile")
             except StoreUnavailable:
