@@ -159,8 +159,10 @@ class Database:
                 self._direct.transact(writes)
         except RolledBack:  # the connection is as good as before
             raise
-        except StoreUnavailable:
-            self._direct.close()  # whatever the trouble was, the next connection does not bring it along
+        except StoreUnavailable as error:
+            original = getattr(error.__cause__, "orig", error)
+            if self.kind != "sqlite" or _sqlite_says(original, sqlite3.SQLITE_READONLY):
+                self._direct.close()  # whatever the trouble was, the next connection does not bring it along
             raise
 
     def close(self) -> None:

@@ -116,3 +116,4 @@ def full(database: Database) -> Iterator[None]:
     database._direct.close()  # the writer takes a connection again, which is limited
     yield
     pages = 0
+    database._direct.close()  # as above

@@ -22,14 +22,6 @@ MUTANTS = [
     _also_found_by("what was under way is not done again after a takeover", KILLS),
     _also_found_by("a takeover that the log does not tell", KILLS),
     Mutant(
-        "connections that can only read are kept",
-        DATABASE,
-        "        context.is_disconnect = True\n",
-        "        pass\n",
-        ("tests/contract/test_troubled_databases.py::test_connections_that_can_only_read",),
-        databases="postgresql",
-    ),
-    Mutant(
         "a lock is waited for without end",
         DATABASE,
         "SET lock_timeout = '{LOCK_PATIENCE_S}s'",
