@@ -107,6 +107,7 @@ def _order(name: str, schema: type[Schema] = OrderSchema) -> Callable[[Callable[
         @blueprint.arguments(schema)
         @blueprint.response(200, SagaSchema)
         @blueprint.alt_response(404, "NOT_FOUND")
+        @blueprint.alt_response(410, "GONE")
         @blueprint.alt_response(409, "CONFLICT")
         @wraps(made_of)
         def route(body: Body, transaction_id: str) -> Response:
@@ -170,6 +171,7 @@ def resolve(body: Body) -> Order:
 @blueprint.get("/<string:transaction_id>/orders/cancel")
 @blueprint.response(200, PreviewSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
 def preview_cancel(transaction_id: str) -> Response:
     """What a cancel would compensate, in order; nothing is changed by asking."""
@@ -201,6 +203,7 @@ _SIGNAL: Body = {
 @blueprint.doc(**_SIGNAL)
 @blueprint.response(202, SignalledSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
 def give_signal(transaction_id: str, signal: str) -> Response:
     """Give a saga the signal that its step of this name waits for, or will; one that comes early is kept."""
@@ -224,6 +227,7 @@ def _payload() -> Any:
 @blueprint.get("/<string:transaction_id>/explain")
 @blueprint.response(200, ExplanationSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(410, "GONE")
 def explain(transaction_id: str) -> Response:
     """Why a saga is not moving, or how it has ended, in one sentence."""
     return json_response(explained(node(), transaction_id))

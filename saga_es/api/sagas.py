@@ -157,6 +157,7 @@ blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sag
 @blueprint.arguments(VersionSchema, location="query")
 @blueprint.response(200, SagaSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(410, "GONE")
 def status(query: dict[str, int | None], transaction_id: str) -> Response:
     """One saga with its steps, as of now or of a version; exact at every moment: it folds the log."""
     return json_response(story_at(node().sagas, transaction_id, query["at_version"])[0])
@@ -177,6 +178,7 @@ def list_sagas(query: dict[str, Any]) -> Response:
 @blueprint.get("/<string:transaction_id>/events")
 @blueprint.response(200, EventsSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(410, "GONE")
 def events(transaction_id: str) -> Response:
     """One saga's part of the log, in order."""
     entries = node().log.entries(stream_id=transaction_id)
