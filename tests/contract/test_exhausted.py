@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from saga_es.bootstrap import open_engine
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
+from saga_es.runtime.patience import patiently
 from saga_es.store.bells import Bells
 from saga_es.store.database import Database
 from tests.conftest import PATIENCE_S, Store
@@ -51,7 +53,8 @@ def test_a_pool_that_is_exhausted_is_waited_for(narrow: Store) -> None:
         executor=Executor(),
         definitions=[saga],
     ) as engine:
-        with narrow.database.reading():
+        with ExitStack() as held:
+            patiently(lambda: held.enter_context(narrow.database.reading()), PATIENCE_S)  # the engine wants it, too
             handle = engine.start(saga, INPUT, wait=False)
             with pytest.raises(StoreUnavailable, match="QueuePool limit"), narrow.database.reading():
                 pass
