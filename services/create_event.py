@@ -130,7 +130,7 @@ blueprint = Blueprint("execute", __name__, url_prefix="/api/saga", description="
 
 @blueprint.post("/execute")
 @blueprint.doc(parameters=EXECUTION_HEADERS)
-@blueprint.arguments(CreateEventSchema)
+@blueprint.arguments(CreateEventSchema())  # made once, not for each request
 @blueprint.response(200, ExecutionSchema, description="Completed")
 @blueprint.alt_response(202, schema=StartedSchema, description="It goes on by itself")
 @blueprint.alt_response(409, schema=ExecutionSchema, description="Rolled back")

@@ -165,7 +165,7 @@ class Service:
 
         @blueprint.post("/register")
         @blueprint.doc(parameters=[KEY_HEADER])
-        @blueprint.arguments(self.schema)
+        @blueprint.arguments(self.schema())  # made once, not for each request
         @blueprint.response(201, registered)
         @blueprint.alt_response(409, "CONFLICT")
         def register(body: dict[str, Any]) -> Response:

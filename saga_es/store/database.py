@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,6 +68,7 @@ class Database:
             case _:
                 pass
         self._direct = Direct(self.engine)
+        self._lookup = Direct(self.engine)
         self._writer = self.engine.execution_options(saga_es_writing=True)
 
     def __repr__(self) -> str:
@@ -165,8 +166,26 @@ class Database:
                 self._direct.close()  # whatever the trouble was, the next connection does not bring it along
             raise
 
+    def look_up(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
+        """The rows of a short query that is asked often, at a tenth of what SQLAlchemy takes around it.
+
+        Args:
+            query: One that is kept: it is known by its identity.
+            values: Of its parameters.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        try:
+            with _translated():
+                return self._lookup.fetch(query, values)
+        except StoreUnavailable:
+            self._lookup.close()
+            raise
+
     def close(self) -> None:
         """Close all connections."""
+        self._lookup.close()
         self._direct.close()
         self.engine.dispose()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from saga_es.store import standby
-from saga_es.store.executing import Write, compiled
+from saga_es.store.executing import Write, compiled, compiled_query
 from saga_es.store.one_statement import as_one_statement
 
 PING_AFTER_S = 5.0
@@ -63,6 +63,23 @@ class Direct:
                     driver.commit()
             standby.check(driver)
             self._used_at = time.monotonic()
+
+    def fetch(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
+        """The rows of one query, in a transaction of its own; not for what takes long, for others wait for their turn.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: What the driver said, as SQLAlchemy would put it.
+        """
+        form = compiled_query(query, self._dialect)
+        with self._turn, self._as_sqlalchemy_says():
+            cursor = self._connected().cursor()
+            cursor.execute(form.text, form.laid_out(values))
+            found = cursor.fetchall()
+            cursor.close()
+            if self._dialect.name not in {"sqlite", "postgresql"}:
+                self._driver.rollback()  # so that the next query sees what was committed since
+            self._used_at = time.monotonic()
+        return form.rows(found)
 
     def close(self) -> None:
         """Give the connection up."""

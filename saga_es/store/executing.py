@@ -55,6 +55,35 @@ class Compiled:
         return tuple(values)
 
 
+class Query:
+    """A query as a driver takes it, and how the values of a row become ours."""
+
+    def __init__(self, query: sa.Select[Any], dialect: Dialect) -> None:
+        form: Any = query.compile(dialect=dialect)
+        self.text: str = form.string
+        self._names = tuple(form.positiontup or ())
+        found = (column.type.dialect_impl(dialect).result_processor(dialect, None) for column in query.selected_columns)
+        self._processors = [(place, process) for place, process in enumerate(found) if process is not None]
+
+    def laid_out(self, values: Mapping[str, Any]) -> Any:
+        """The parameters as the driver takes them."""
+        return tuple(values[name] for name in self._names) if self._names else values
+
+    def rows(self, found: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """The rows with the values that SQLAlchemy would give."""
+        rows = [list(row) for row in found]
+        for place, process in self._processors:
+            for row in rows:
+                row[place] = process(row[place])
+        return rows
+
+
+@lru_cache(64)
+def compiled_query(query: sa.Select[Any], dialect: Dialect) -> Query:
+    """A query's form for a driver; the query is to be one that is kept."""
+    return Query(query, dialect)
+
+
 @lru_cache(512)
 def compiled(statement: sa.Executable, names: tuple[str, ...], dialect: Dialect) -> Compiled:
     """A statement's form for a driver; the statement is to be one that is kept, for it is known by its identity."""
