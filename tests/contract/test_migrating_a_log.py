@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import NotMigrated
-from saga_es.store import migrate
+from saga_es.store import migrate, revisions
 from saga_es.store.chain import event_hash, genesis
 from saga_es.store.database import Database
 from saga_es.store.tables import JsonText, UtcDateTime, key_text
@@ -35,7 +35,7 @@ STREAMS, EVENTS = 40, 30
 
 def to_revision(database: Database, revision: str) -> None:
     with database.writing() as connection:
-        command.upgrade(migrate.config(connection), revision)
+        command.upgrade(revisions.config(connection), revision)
 
 
 def upgrade(database: Database) -> None:
@@ -121,7 +121,7 @@ def test_an_older_log_goes_down_again_and_up(older: Database) -> None:
     upgrade(older)
     first = Store.on(older).log.entries()
     with older.writing() as connection:
-        command.downgrade(migrate.config(connection), "0002")
+        command.downgrade(revisions.config(connection), "0002")
     assert is_guarded(older)
     upgrade(older)
     assert Store.on(older).log.entries() == first

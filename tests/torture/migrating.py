@@ -14,7 +14,7 @@ from saga_es.core.events import PlanRecorded, SagaCompleted, SagaStarted, StepCo
 from saga_es.core.plan import plan_id
 from saga_es.definition import Saga
 from saga_es.settings import Settings
-from saga_es.store import migrate
+from saga_es.store import migrate, revisions
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft
 from saga_es.store.saga_view import saga_view
@@ -104,7 +104,7 @@ def _an_older_version(url: str) -> list[str]:
     node.writer.write([node.writer.prepare(draft) for draft in drafts])
     texts = [entry.text for entry in node.log.entries()]
     with node.database.writing() as connection:
-        command.downgrade(migrate.config(connection), "0001")
+        command.downgrade(revisions.config(connection), "0001")
         connection.exec_driver_sql("ALTER TABLE saga_tags ADD COLUMN colour INTEGER")
         connection.exec_driver_sql("DROP TABLE sagas")
     node.close()

@@ -1,0 +1,34 @@
+"""Alembic, driven from inside. Imported only where there is something to migrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+
+def config(connection: Connection | None = None) -> Config:
+    """The Alembic configuration, bound to a connection if one is given."""
+    made = Config()
+    made.set_main_option("script_location", str(_location()))
+    made.attributes["connection"] = connection
+    return made
+
+
+def newest() -> str | None:
+    """The newest revision among the migrations."""
+    return ScriptDirectory.from_config(config()).get_current_head()
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the database of the connection to the newest revision."""
+    command.upgrade(config(connection), "head")
+
+
+def _location() -> Path:
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
