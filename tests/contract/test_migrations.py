@@ -38,7 +38,7 @@ TABLES = {
 
 UPGRADE = """
 import sys
-from saga_es.store import migrate, revisions
+from saga_es.store import migrate
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Log
@@ -168,7 +168,8 @@ def replaced(
     kept = [column for column in table.columns if column.name not in without_columns]
     older = sa.Table(table.name, sa.MetaData(), *(column._copy() for column in kept))
     for index in table.indexes if indexes else ():
-        sa.Index(index.name, *(older.c[column.name] for column in index.columns))
+        if all(column.name in older.c for column in index.columns):
+            sa.Index(index.name, *(older.c[column.name] for column in index.columns))
     with database.writing() as connection:
         table.drop(connection)
         older.create(connection)
