@@ -312,10 +312,15 @@ def _sqlite_says(error: BaseException, *codes: int) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
+# Our queries read few rows. Where the planner expects many, it would compile them first: ten milliseconds and more.
+_NO_JIT = "SELECT set_config('jit', 'off', false) WHERE EXISTS (SELECT FROM pg_settings WHERE name = 'jit')"
+
+
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
     standby.listen(connection)
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
+        cursor.execute(_NO_JIT)
     connection.commit()
 
 
