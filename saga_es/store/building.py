@@ -19,8 +19,8 @@ from saga_es.store.shadows import clear, shadow
 from saga_es.store.tail import Tail
 from saga_es.store.views import Projection, sort_out
 
-CHUNK = 5000
-"""Events that are taken up in one transaction."""
+CHUNK = 2000
+"""Events that are taken up in one transaction; on SQLite nobody else writes meanwhile."""
 
 NEAR = 100
 """Events that may be left for the moment in which nobody can append."""

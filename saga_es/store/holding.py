@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -55,3 +56,14 @@ def is_busy(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     number = (*getattr(error.orig, "args", ()), None)[0]
     return state in _POSTGRESQL_BUSY or number in _MYSQL_BUSY or number == "database is locked"
+
+
+def sync_later(connection: Connection) -> None:
+    """Let SQLite not wait for the disk at each commit of this connection, which is in no transaction.
+
+    What is being built is not there for anybody yet. A power cut takes the last commits back, as if they had not been;
+    it cannot take one back and leave what somebody else committed behind it.
+    """
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.dbapi_connection  # SQLAlchemy would begin a transaction
+        driver.execute("PRAGMA synchronous = NORMAL").close()

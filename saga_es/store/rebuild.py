@@ -21,7 +21,7 @@ from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store import checkpoints
 from saga_es.store.building import Builder, Told
 from saga_es.store.database import Database
-from saga_es.store.holding import appends_held, be_impatient, hold_appends, is_busy
+from saga_es.store.holding import appends_held, be_impatient, hold_appends, is_busy, sync_later
 from saga_es.store.log import Log
 from saga_es.store.shadows import NEW, OLD, UNTIL, clear, swap, swapping
 from saga_es.store.tail import Tail
@@ -91,6 +91,7 @@ def rebuild(
     wanted = list(views)
     names = [view.name for view in wanted]
     began = time.monotonic()
+    sync_later(connection)
     with connection.begin():
         settle_swaps(connection)  # before the tables are gone that tell whether one has taken place
     clear(connection, names, OLD, UNTIL)
