@@ -18,7 +18,7 @@ from benchmarks import plot, report
 from benchmarks.effort import QUICK, Effort
 from benchmarks.machine import about
 from benchmarks.row import Row
-from benchmarks.rows import http, many, size, throughput
+from benchmarks.rows import http, many, replay, size, throughput
 
 Measure = Callable[[Effort], Iterator[Row]]
 
@@ -30,6 +30,7 @@ ROWS: dict[str, Measure] = {
     "http": http.execute,
     "workers": throughput.two_workers,
     "interrupted": many.interrupted,
+    "replay": replay.replay,
     "size": size.big_log,
     "waiting": many.waiting,
     "start": http.start_up,
@@ -65,11 +66,19 @@ def _measured(names: tuple[str, ...], effort: Effort) -> list[Row]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for name in names:
             task, began = progress.add_task(name, total=1), time.monotonic()
-            for row in ROWS[name](effort):
+            for row in _or_why_not(name, ROWS[name](effort)):
                 rows.append(row)
                 progress.console.print(f"{row.what}: {row.measured} (wanted {row.wanted}) {row.note}", markup=False)
             progress.update(task, completed=1, description=f"{name}: {time.monotonic() - began:.0f} s")
     return rows
+
+
+def _or_why_not(name: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows; one that cannot be measured says why, and the others are measured all the same."""
+    try:
+        yield from rows
+    except Exception as error:  # noqa: BLE001 (whatever it is, the run goes on unattended)
+        yield Row(what=name, target=0.0, note=" ".join(f"{type(error).__name__}: {error}".split())[:200])
 
 
 def _publish(run: report.Run) -> None:

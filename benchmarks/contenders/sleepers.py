@@ -20,7 +20,7 @@ _OPEN = ExitStack()
 def _ready() -> Answers:
     url, mode = sys.argv[1:]
     saga = patient if mode == "wait" else held(is_held=mode == "hold")
-    engine = _OPEN.enter_context(open_engine(url, saga, log_level="warning"))
+    engine = _OPEN.enter_context(open_engine(url, saga, log_level="warning", sagas_at_once=200_000))
     ids: list[str] = []
 
     def start(count: int) -> dict[str, Any]:
