@@ -27,6 +27,9 @@ LOOK_AGAIN_S = 0.05
 OTHERS_MAY_LOOK_S = 0.25
 """How soon we look whether others took what they may claim first, or whether there is room for more."""
 
+SHARES = 4
+"""How many times what may be taken is looked at: some of it is for other workers to claim first."""
+
 Interrupted = tuple[list[SagaState], float]
 
 
@@ -67,7 +70,7 @@ class Recovery:
             return [], LOOK_AGAIN_S if not most else OTHERS_MAY_LOOK_S
         try:
             gone = self._workers.bury()
-            limit = RECOVER_AT_ONCE + len(self._trials)
+            limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._trials)
             orphans = self._workers.orphans(limit, names, apart_from=self._left_alone)
             self._trials.forget_all_but(orphans)
             wanted = {id_: owner for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner}
