@@ -23,6 +23,7 @@ from saga_es.runtime.clock import SharedClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.following import Following
+from saga_es.runtime.garbage import look_less_often
 from saga_es.runtime.orders import Orders
 from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport
 from saga_es.settings import Settings, project_folder
@@ -104,6 +105,7 @@ class Node:
 
     def open(self) -> None:
         """Migrate, then run the engine, which first takes over what was interrupted, and the views that follow."""
+        look_less_often()
         migrate.upgrade(self.database, self.log, self.views)
         self.engine.open()
         self.following.open()
