@@ -11,7 +11,7 @@ from saga_es.core.state import SagaState
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.claims import Claims
 from saga_es.runtime.room import Room
-from saga_es.runtime.trials import Trials
+from saga_es.runtime.trials import Trials, is_suspect
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 
@@ -76,7 +76,7 @@ class Recovery:
             wanted = {id_: owner for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner}
             free = [id_ for id_ in wanted if id_ not in self._trials]
             due = self._due(free, worker_id, now)
-            states = self._admitted(self._trials.hold_back(self._read(due[:most], wanted)))
+            states = self._admitted(self._innocent(self._read(due[:most], wanted)))
             states += self._read(self._trials.next(suspects, now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
@@ -96,6 +96,10 @@ class Recovery:
         """Those whose turn it is for us to claim; one more than there is room for, so that it is known to be short."""
         living = self._workers.heartbeats() if saga_ids else ()
         return self._claims.due(saga_ids, worker_id, living, now)[: self._room.left + 1]
+
+    def _innocent(self, states: Sequence[SagaState]) -> list[SagaState]:
+        suspects = [state.saga_id for state in states if is_suspect(state)]
+        return self._trials.hold_back(states, self._workers.moved_at(suspects) if suspects else {})
 
     def _admitted(self, states: Sequence[SagaState]) -> list[SagaState]:
         """Those that there is room for."""

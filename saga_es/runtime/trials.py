@@ -3,13 +3,18 @@
 Taken over all at once they would be counted out together, the innocent with the one that kills. So they are tried: one
 alone at first, then twice as many at a time for as long as nobody dies; whoever was tried and went again is tried
 alone. A trial is over when its calls were answered, or when this process has lived through it for a while.
+
+Calls of those that were tried before may still be out when another one kills. So what was taken over last of all is
+tried first: if it was that one, it is counted out with nobody beside it. The rest come in the order of the crashes held
+against them, fewest first: whoever has but one left is not exposed to those that have more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import NamedTuple
 
 import structlog
 
@@ -25,12 +30,14 @@ TRIAL_S = 10.0
 
 MOST_AT_ONCE = 512
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 
 class Trials:
     """The suspects that wait for their turn, and those whose turn it is. Used by the loop's thread."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, int] = {}
+        self._waiting: dict[str, _Suspect] = {}
         self._tried: list[str] = []
         self._at_once = 1
         self._ends: datetime | None = None
@@ -41,12 +48,17 @@ class Trials:
     def __contains__(self, saga_id: object) -> bool:
         return saga_id in self._waiting
 
-    def hold_back(self, states: Iterable[SagaState]) -> list[SagaState]:
-        """Those that are not suspected; the others wait for their turn."""
+    def hold_back(self, states: Iterable[SagaState], moved_at: Mapping[str, datetime]) -> list[SagaState]:
+        """Those that are not suspected; the others wait for their turn.
+
+        Args:
+            states: Sagas without a living owner.
+            moved_at: When each of them moved last: of suspects, mostly when they were taken over.
+        """
         innocent = []
         for state in states:
             if is_suspect(state):
-                self._waiting[state.saga_id] = _crashes(state)
+                self._waiting[state.saga_id] = _Suspect(_crashes(state), moved_at.get(state.saga_id, LONG_AGO))
             else:
                 innocent.append(state)
         return innocent
@@ -75,10 +87,19 @@ class Trials:
         return self._tried
 
     def _turn(self) -> list[str]:
-        if self._waiting and next(iter(self._waiting.values())) > SUSPECT_AFTER:
-            return [next(iter(self._waiting))]
-        first_time = (saga_id for saga_id, crashes in self._waiting.items() if crashes == SUSPECT_AFTER)
-        return list(islice(first_time, self._at_once))
+        if not self._waiting:
+            return []
+        latest_first = sorted(self._waiting, key=lambda saga_id: self._waiting[saga_id].moved_at, reverse=True)
+        fewest = min(suspect.crashes for suspect in self._waiting.values())
+        if self._ends is None and self._waiting[latest_first[0]].crashes > SUSPECT_AFTER:
+            return latest_first[:1]
+        with_fewest = (saga_id for saga_id in latest_first if self._waiting[saga_id].crashes == fewest)
+        return list(islice(with_fewest, self._at_once if fewest == SUSPECT_AFTER else 1))
+
+
+class _Suspect(NamedTuple):
+    crashes: int
+    moved_at: datetime
 
 
 def is_suspect(state: SagaState) -> bool:

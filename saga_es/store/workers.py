@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,12 @@ class Workers:
         )
         with self._database.reading() as connection:
             return {row.saga_id: row.owner for row in connection.execute(query)}
+
+    def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
+        """When each of these sagas moved last; at most some hundreds."""
+        query = sa.select(sagas.c.saga_id, sagas.c.updated_at).where(sagas.c.saga_id.in_(saga_ids))
+        with self._database.reading() as connection:
+            return {row.saga_id: row.updated_at for row in connection.execute(query)}
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
         """How many unfinished sagas without a living worker there are of other definitions, by name."""

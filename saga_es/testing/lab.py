@@ -153,7 +153,11 @@ class Lab:
         state = world.state(saga_id)
         assert state is not None, "it was started"
         outcome = _outcome(world, state)
-        self._check(outcome)
+        try:
+            self._check(outcome)
+        except Exception as error:
+            error.add_note("\n".join([f"{name}, after these calls: {', '.join(outcome.calls)}", outcome.log]))
+            raise
         return outcome
 
 

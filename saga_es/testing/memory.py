@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -164,6 +165,10 @@ class MemoryWorkers(Workers):
             if saga_id not in apart_from and row["name"] in names and self._is_orphan(row)
         }
         return dict(list(found.items())[:limit])
+
+    def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
+        """When each of these sagas moved last."""
+        return {saga_id: self._store.sagas[saga_id]["updated_at"] for saga_id in saga_ids}
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
         """How many there are of other definitions."""

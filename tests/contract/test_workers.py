@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -179,6 +180,15 @@ def test_orphans_come_oldest_first_and_at_most_so_many(store: Store) -> None:
         saga(store, saga_id, "dead", second=second)
     assert list(store.workers.orphans(10, ["trip"])) == ["oldest", "a-old", "b-old", "young"]
     assert list(store.workers.orphans(2, ["trip"])) == ["oldest", "a-old"]
+
+
+def test_when_sagas_moved_last_can_be_asked_for(store: Store) -> None:
+    """Of those that there are; that of an event which came last counts."""
+    saga(store, "s-1", "dead", second=1)
+    saga(store, "s-2", "dead", second=7)
+    moved_at = store.workers.moved_at(["s-1", "s-2", "no such"])
+    assert moved_at["s-2"] - moved_at["s-1"] == timedelta(seconds=6)
+    assert set(moved_at) == {"s-1", "s-2"}
 
 
 def test_orphans_can_be_asked_for_by_name(store: Store) -> None:

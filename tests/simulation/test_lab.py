@@ -164,8 +164,11 @@ def test_what_a_check_finds_ends_the_test() -> None:
 
     lab = Lab(careless, fresh=till.clear, check=check)
     lab.run()
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError) as found:
         lab.lose_every_reply_once()
+    (note,) = found.value.__notes__
+    assert note.startswith("reply 0 lost, after these calls: charge, charge\n"), "which run it was, and its log"
+    assert "StepCompleted" in note
     with pytest.raises(AssertionError):
         lab.kill_at_every_event()
 

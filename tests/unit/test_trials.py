@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from saga_es.core.plan import Plan, StepPlan
 from saga_es.core.state import SagaState, StepState, StepStatus
 from saga_es.runtime.trials import TRIAL_S, Trials
 from tests.conftest import AT
 
 PLAN = Plan("careful", (StepPlan(name="act", title="act"),))
+MOST_CRASHES = 5
 LATER = AT + timedelta(seconds=TRIAL_S + 1)
 
 
@@ -20,7 +23,7 @@ def a_saga(saga_id: str, crashes: int) -> SagaState:
 
 def suspects(count: int, crashes: int = 2) -> Trials:
     trials = Trials()
-    trials.hold_back(a_saga(f"s{i}", crashes) for i in range(count))
+    trials.hold_back((a_saga(f"s{i}", crashes) for i in range(count)), {})
     return trials
 
 
@@ -28,7 +31,7 @@ def test_only_suspects_are_held_back() -> None:
     """One worker that went says nothing about the call that was out."""
     trials = Trials()
     innocent = a_saga("a", 1)
-    assert trials.hold_back([innocent, a_saga("b", 2)]) == [innocent]
+    assert trials.hold_back([innocent, a_saga("b", 2)], {}) == [innocent]
     assert "b" in trials
     assert len(trials) == 1
 
@@ -64,3 +67,32 @@ def test_what_others_took_over_is_not_waited_for() -> None:
     trials.forget_all_but(["s1", "somebody"])
     assert len(trials) == 1
     assert trials.next([], AT) == ["s1"]
+
+
+def test_the_last_that_was_taken_over_is_tried_first() -> None:
+    """The others were out when it killed, and lived through their own trials: they are kept away from it."""
+    trials = Trials()
+    tried = {"s0": AT, "s1": AT + timedelta(seconds=10), "killer": AT + timedelta(seconds=20), "s2": AT}
+    trials.hold_back([a_saga(saga_id, 4 if saga_id != "s2" else 3) for saga_id in tried], tried)
+    assert [trials.next([], AT) for _ in range(4)] == [["killer"], ["s2"], ["s1"], ["s0"]]
+
+
+@pytest.mark.parametrize("killers", [{7}, {0}, {39}, {3, 21}])
+def test_only_those_that_kill_are_counted_out(killers: set[int]) -> None:
+    """Forty calls that take minutes, some of which kill in their first second: the others are all alive in the end."""
+    calls = {f"s{i:02}": 0 for i in range(40)}
+    deadly = {f"s{i:02}" for i in killers}
+    moved_at, now, out = dict.fromkeys(calls, AT), AT, set(calls)
+    for _ in range(100):  # processes, each until somebody kills it
+        for saga_id in out:
+            calls[saga_id] += 1
+        trials, out = Trials(), set()
+        waiting = [a_saga(saga_id, crashes) for saga_id, crashes in calls.items() if crashes < MOST_CRASHES]
+        out |= {saga.saga_id for saga in trials.hold_back(waiting, moved_at)}
+        while not out & deadly and (tried := trials.next(sorted(out), now)):
+            now += timedelta(seconds=TRIAL_S + 1)
+            out |= set(tried)
+            moved_at |= dict.fromkeys(tried, now)
+        if not out & deadly:
+            break
+    assert {saga_id for saga_id, crashes in calls.items() if crashes >= MOST_CRASHES} == deadly
