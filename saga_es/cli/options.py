@@ -85,16 +85,24 @@ def reported() -> Iterator[None]:
         yield
     except (StoreUnavailable, NotMigrated) as error:
         fail(str(error), NO_DATABASE)
-    except NotFound as error:
-        fail(f"{error}; `saga-es list` shows the sagas there are", NOT_FOUND)
-    except (NoSuchVersion, NoSuchPosition, SagaArchived) as error:
-        fail(str(error), NOT_FOUND)
+    except (NotFound, NoSuchVersion, NoSuchPosition, SagaArchived) as error:
+        more = "; `saga-es list` shows the sagas there are" if isinstance(error, NotFound) else ""
+        fail(f"{error}{more}", NOT_FOUND)
     except (SettingsError, BadCursorError) as error:
         fail(str(error), USAGE)
     except BadBundle as error:
         fail(str(error), MISMATCH)
     except SagaError as error:
         fail(str(error), FAILURE)
+    except OSError as error:
+        _fail_over_a_file(error)
+
+
+def _fail_over_a_file(error: OSError) -> NoReturn:
+    """No such folder, not permitted, the disk is full."""
+    if isinstance(error, BrokenPipeError):  # who read our output has gone; click ends quietly then
+        raise error
+    fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILURE)
 
 
 def fail(message: str, code: int) -> NoReturn:

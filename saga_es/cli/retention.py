@@ -25,9 +25,9 @@ from saga_es.store.importing import Brought, Importing
 def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{text!a:.80} is no date; write 2026-01-31, or 2026-01-31T12:00:00Z") from error
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command(short_help="Write finished sagas to files, and take them out of the log.")

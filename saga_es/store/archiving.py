@@ -11,11 +11,11 @@ import gzip
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from sqlalchemy.exc import IntegrityError
@@ -87,8 +87,7 @@ class Archiving:
         """
         progress = Progress()
         while True:
-            path = self._free_path(now)
-            written, heads = self._write(path, families, now)
+            path, written, heads = self._write(families, now)
             if not written:
                 path.unlink()
                 return
@@ -96,16 +95,12 @@ class Archiving:
             progress.files.append(path.name)
             yield from self._take_out(path, written, now, progress)
 
-    def _free_path(self, now: datetime) -> Path:
-        numbers = range(1, 1_000_000)
-        paths = (self._folder / f"saga-archive-{now:%Y%m%dT%H%M%SZ}-{number:03}.ndjson.gz" for number in numbers)
-        return next(path for path in paths if not path.exists())
-
-    def _write(self, path: Path, families: Iterator[Family], now: datetime) -> tuple[list[Family], dict[str, Head]]:
+    def _write(self, families: Iterator[Family], now: datetime) -> tuple[Path, list[Family], dict[str, Head]]:
         """Write an archive, whole and synced; the families in it, in order, and the heads of their sagas."""
         written: list[Family] = []
         heads: dict[str, Head] = {}
-        with _synced(path) as file:
+        path, part = _begun(self._folder, now)
+        with _synced(path, part) as file:
             writing = Writing(file, now)
             plans: set[str] = set()
             passed = self._passed_by_views()
@@ -123,7 +118,7 @@ class Archiving:
                         writing.add(streams[saga_id])
                         heads[saga_id] = Head(streams[saga_id][-1].version, streams[saga_id][-1].hash)
             writing.end()
-        return written, heads
+        return path, written, heads
 
     def _passed_by_views(self) -> float:
         """The position that every view that follows has passed; what is behind it they have yet to take up."""
@@ -176,16 +171,36 @@ def _check(path: Path, heads: dict[str, Head]) -> None:
         raise BadBundle(str(path), f"{len(heads)} sagas were written, and what is read back is not what they are")
 
 
+def _begun(folder: Path, now: datetime) -> tuple[Path, BinaryIO]:
+    """A path that is free, and its part to write to; of all who archive into a folder at once, each gets another."""
+    for number in count(1):
+        path = folder / f"saga-archive-{now:%Y%m%dT%H%M%SZ}-{number:03}.ndjson.gz"
+        with suppress(FileExistsError):  # somebody else writes it, or was killed over it
+            part = _part(path).open("xb")
+            if not path.exists():  # nor will it: only who made the part gives it the name
+                return path, part
+            part.close()
+            _part(path).unlink()
+    raise AssertionError
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
 @contextmanager
-def _synced(path: Path) -> Iterator[Any]:
+def _synced(path: Path, part: BinaryIO) -> Iterator[Any]:
     """A compressed file to write to, which is there under its name once all of it is on the disk, and never before."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6) as packed:
-            yield packed
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+    try:
+        with part:
+            with gzip.GzipFile(fileobj=part, mode="wb", compresslevel=6) as packed:
+                yield packed
+            part.flush()
+            os.fsync(part.fileno())
+    except BaseException:
+        _part(path).unlink()  # of a full disk it would take what is left
+        raise
+    _part(path).rename(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

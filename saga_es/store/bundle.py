@@ -9,6 +9,7 @@ reads it, checks every hash. The form is written down for others in docs/retenti
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
@@ -126,7 +127,7 @@ def streams_in(path: Path) -> Iterator[list[Entry]]:
     try:
         with _open(path) as file:
             yield from _checked(path, file)
-    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise BadBundle(str(path), f"it cannot be read: {error}") from error
 
 

@@ -6,8 +6,8 @@ a temporary table of the connection, which goes with it. Nobody who reads or app
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +15,22 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.errors import ProjectionFailed
+from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store import checkpoints
 from saga_es.store.building import Builder, Told
 from saga_es.store.database import Database
 from saga_es.store.log import Log
 from saga_es.store.rebuild import is_as_written
 from saga_es.store.shadows import shadow
+from saga_es.store.swapped import SwappedError, refuse_swapped, swaps_told
 from saga_es.store.tables import JsonText, KeyText, saga_archives
 from saga_es.store.views import Projection
 
 DRY = "__dry"
 """Behind a view's name: the temporary table."""
+
+ATTEMPTS = 5
+"""How often to begin anew, because a replay put other tables in the places of those that are compared."""
 
 EXAMPLES = 3
 """Rows of a kind that are named, unless somebody wants to see more."""
@@ -127,11 +131,29 @@ def compare(
     Raises:
         StoreUnavailable: The database did not answer.
     """
-    with _snapshot(database) as connection:
-        stands = {name: checkpoint.position for name, checkpoint in checkpoints.read(connection).items()}
-        groups: dict[int | None, list[Projection]] = {}
-        for view in views:
-            groups.setdefault(until if until is not None else stands.get(view.name), []).append(view)
+    wanted = list(views)
+    for _ in range(ATTEMPTS):
+        with suppress(SwappedError), _snapshot(database) as connection:
+            compared = _all_compared(connection, database, log, wanted, told, until, named)
+            refuse_swapped(connection, [view.name for view in wanted])
+            return compared
+    raise StoreUnavailable(f"replays put new views in service {ATTEMPTS} times meanwhile; repeat it when they are over")
+
+
+def _all_compared(
+    connection: Connection,
+    database: Database,
+    log: Log,
+    views: Sequence[Projection],
+    told: Told,
+    until: int | None,
+    named: int,
+) -> list[Comparison]:
+    stands = {name: checkpoint.position for name, checkpoint in checkpoints.read(connection).items()}
+    groups: dict[int | None, list[Projection]] = {}
+    for view in views:
+        groups.setdefault(until if until is not None else stands.get(view.name), []).append(view)
+    with swaps_told():
         return [
             comparison
             for end, group in groups.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from saga_es.errors import BadBundle, ImportRefused
 from saga_es.store import archiving as archiving_module
 from saga_es.store import checkpoints, migrate
 from saga_es.store.archiving import Archiving, Progress
-from saga_es.store.bundle import streams_in
+from saga_es.store.bundle import Writing, streams_in
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
 from saga_es.store.exporting import export
@@ -182,6 +184,43 @@ def test_what_a_following_view_has_yet_to_take_up_stays(shelf: Store, tmp_path: 
     with shelf.database.writing() as connection:
         checkpoints.begin(connection, "ends", shelf.log.last_position())
     assert [*archiving.archive(families_over(shelf.database, OVER), NOW)][-1].sagas == 3
+
+
+def test_two_who_archive_at_the_same_moment_write_files_of_their_own(
+    shelf: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither into that of the other, also where it is not finished; a part that was left is left alone."""
+    left = tmp_path / f"saga-archive-{NOW:%Y%m%dT%H%M%SZ}-001.ndjson.gz.part"
+    left.write_bytes(b"somebody writes here")
+    end, others = Writing.end, list[Progress]()
+
+    def let_the_other_pass(writing: Writing) -> None:
+        monkeypatch.setattr(Writing, "end", end)
+        others.append(archived(shelf, tmp_path))
+        end(writing)
+
+    monkeypatch.setattr(Writing, "end", let_the_other_pass)
+    mine, (other,) = archived(shelf, tmp_path), others
+    assert left.read_bytes() == b"somebody writes here"
+    assert (other.sagas, mine.sagas, mine.moved_on) == (4, 0, 4)
+    assert not set(mine.files) & set(other.files)
+    assert stones(shelf) == dict.fromkeys(GONE, other.files[0])
+    assert {entries[0].stream_id for entries in streams_in(tmp_path / other.files[0])} >= GONE
+
+
+def test_a_file_that_cannot_be_finished_does_not_stay(
+    shelf: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full as it is; and nothing leaves the log."""
+
+    def fail(_file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        archived(shelf, tmp_path)
+    assert not list(tmp_path.glob("saga-archive-*"))
+    assert in_the_log(shelf) == STAY | GONE
 
 
 # ── Importing ────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.store import migrate
+from saga_es.store.building import Builder
 from saga_es.store.comparing import compare
 from saga_es.store.tables import key_text, saga_archives, saga_events
 from saga_es.store.views import Additions, View, Views
@@ -137,3 +138,20 @@ def test_a_view_without_its_table_is_told(noted: Store) -> None:
         "view words, row n-1/10: it is missing",
         "view words, row n-1/11: it is missing",
     ]
+
+
+def test_a_replay_that_ends_meanwhile_is_no_difference(noted: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables that it puts in service are not those that were there when the comparison began."""
+    catch_up = Builder.catch_up
+    replays = [1, 2]
+
+    def replay_first(builder: Builder, until: int | None = None, *, is_long: bool = False) -> tuple[int, int]:
+        if is_long and replays:
+            replays.pop()
+            noted.make(*VIEWS)
+        return catch_up(builder, until, is_long=is_long)
+
+    monkeypatch.setattr(Builder, "catch_up", replay_first)
+    assert said(noted) == []
+    change(noted, sa.delete(notes).where(notes.c.note_id == "n-2"))
+    assert said(noted) == ["view notes, row n-2: it is missing"]

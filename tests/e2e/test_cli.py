@@ -314,6 +314,7 @@ def test_an_unknown_id_is_exit_code_3(shelf: Shelf, arguments: tuple[str, ...]) 
         ("diff", UNKNOWN, "2", "1"),
         ("diff", UNKNOWN, "0", "1"),
         ("list", "--at", "-1"),
+        ("archive", "--before", "0001-01-01T00:00:00+14:00"),
         ("serve", "--only", "event,cinema"),
         ("serve", "--only", ""),
         ("list", "--app", "no_such_module"),

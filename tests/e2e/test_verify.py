@@ -175,5 +175,8 @@ def test_wrong_use_is_told(shop: Sealed) -> None:
     wrong = shop.run("seal", str(shop.folder / "new"), "--key", key + ".pub")
     assert (wrong.returncode, "key" in wrong.stderr) == (1, True)
     assert not list(shop.folder.glob("new*"))
+    nowhere = shop.run("seal", str(shop.folder / "nowhere" / "new"), "--key", key)
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1), "one line, and no traceback"
+    assert "No such file or directory" in nowhere.stderr
     again = run_cli("keygen", key)
     assert (again.returncode, "is there already" in again.stderr) == (1, True)

@@ -76,6 +76,14 @@ def test_a_byte_that_is_another_is_noticed(tmp_path: Path, at: int, to: int) -> 
             read(tmp_path / "b", WHOLE[:at] + bytes([to]) + WHOLE[at + 1 :])
 
 
+@pytest.mark.parametrize("at", range(20, 190, 3))
+def test_a_byte_of_a_compressed_file_that_is_another_is_noticed(tmp_path: Path, at: int) -> None:
+    """Also where it is the compression that makes no sense any more."""
+    packed = gzip.compress(WHOLE, mtime=0)
+    with pytest.raises(BadBundle):
+        read(tmp_path / "b", packed[:at] + bytes([packed[at] ^ 0xFF]) + packed[at + 1 :])
+
+
 @pytest.mark.parametrize("cut", range(0, len(WHOLE), 37))
 def test_a_file_that_is_cut_off_is_noticed(tmp_path: Path, cut: int) -> None:
     """At whatever place; and compressed, too."""
