@@ -65,4 +65,5 @@ def _markdown(run: Run) -> str:
         what = f"{row.what} ({row.note})" if row.note else row.what
         lines.append(f"| {what} | {row.ours} | {row.peer or ''} | {row.measured} | {row.wanted} | {_MET[row.met]} |")
     about = ". ".join(run.about[name] for name in ("machine", "date", "busy", "sqlite", "postgresql", "packages"))
-    return "\n".join([*lines, "", f"`{run.command}`. Python {run.about['python']}. {about}."])
+    figure = f"![sagas a second: the engine and its peers]({PLOT.name})"
+    return "\n".join([*lines, "", f"`{run.command}`. Python {run.about['python']}. {about}.", "", figure])
