@@ -27,6 +27,7 @@ from saga_es.errors import NotOnStandby, RolledBack, SettingsError, StoreUnavail
 from saga_es.store import standby
 from saga_es.store.direct import Direct
 from saga_es.store.executing import Write
+from saga_es.store.same_file import SameFile
 
 LOCK_PATIENCE_S = 10
 """How long anybody waits for a lock that others hold."""
@@ -56,12 +57,16 @@ class Database:
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.url = parse_url(url)
         self._is_in_doubt = False
+        self._file = SameFile()
         self.kind = self.url.get_backend_name().replace("mariadb", "mysql")
         self.engine = sa.create_engine(self.url, **self._options(pool_size))
         event.listen(self.engine, "handle_error", _give_up_connections)
         match self.kind:
             case "sqlite":
+                event.listen(self.engine, "do_connect", self._check_file)  # SQLite would make an empty one
                 event.listen(self.engine, "connect", _prepare_sqlite)
+                event.listen(self.engine, "connect", lambda connection, _: self._file.opened(connection.cursor()))
+                event.listen(self.engine, "begin", self._check_file)
                 event.listen(self.engine, "begin", _begin_sqlite)
             case "postgresql":
                 event.listen(self.engine, "connect", _prepare_postgresql)
@@ -155,6 +160,7 @@ class Database:
         Raises:
             StoreUnavailable: As for `writing`.
         """
+        self._file.check()
         try:
             with _translated(), self._doubted():
                 self._direct.transact(writes)
@@ -182,6 +188,9 @@ class Database:
         except StoreUnavailable:
             self._lookup.close()
             raise
+
+    def _check_file(self, *_: Any) -> None:
+        self._file.check()
 
     def close(self) -> None:
         """Close all connections."""

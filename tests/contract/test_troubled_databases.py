@@ -19,7 +19,7 @@ from saga_es.store.saga_view import saga_view
 from saga_es.store.tags import tag_view
 from tests.conftest import PATIENCE_S
 from tests.contract.trips import until
-from tests.contract.troubles import SAYS, full, locked, read_only, says
+from tests.contract.troubles import SAYS, full, locked, moved_away, read_only, replaced, says
 from tests.torture.cutting import COMPLETES, TURNS_ROUND
 from tests.torture.ledger import DurableLedger, made, opened
 from tests.torture.lives import is_intended, journey_app
@@ -143,6 +143,15 @@ def test_a_database_that_somebody_else_has_locked(troubled: Troubled, waits: Wai
 def test_a_file_that_may_not_grow(troubled: Troubled, waits: Waits) -> None:
     """`database or disk is full`, by SQLite's own limit."""
     troubled.lives_through(full(troubled.node.database), waits)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("trouble", [moved_away, replaced])
+def test_a_file_that_is_not_where_it_was(
+    troubled: Troubled, waits: Waits, trouble: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """What would be committed to it nobody would find again: it waits until the file is back in its place."""
+    troubled.lives_through(trouble(troubled.url), waits)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,6 +53,31 @@ def by_hand(url: str, *, autocommit: bool = True) -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+@contextmanager
+def moved_away(url: str) -> Iterator[None]:
+    """The file of the database is somewhere else, under the process that has it open."""
+    file = Path(parse_url(url).database or "")
+    elsewhere = file.rename(file.with_suffix(".elsewhere"))
+    try:
+        yield
+        assert not file.exists(), "nobody has made a new one, which would be taken for it"
+    finally:
+        elsewhere.rename(file)
+
+
+@contextmanager
+def replaced(url: str) -> Iterator[None]:
+    """Where the file was there is another one."""
+    with moved_away(url):
+        file = Path(parse_url(url).database or "")
+        file.touch()
+        try:
+            yield
+            assert file.stat().st_size == 0, "nobody has written to it"
+        finally:
+            file.unlink()
 
 
 @contextmanager
