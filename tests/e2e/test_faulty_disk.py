@@ -35,7 +35,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The disk that fails when it is told to, compiled."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("there is no C compiler to make a disk fail with; install one, such as gcc")
+        pytest.fail("there is no C compiler to make a disk fail with; install one, such as gcc", pytrace=False)
     made = tmp_path_factory.mktemp("shim") / "faulty_disk.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(made), str(SHIM), "-ldl"], check=True)
     return made
