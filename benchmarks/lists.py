@@ -30,10 +30,10 @@ from saga_es.bootstrap import Node
 from saga_es.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.database import Database
-from saga_es.store.filters import SagaFilter, sagas_where
-from saga_es.store.pages import cursor_behind, page
-from saga_es.store.saga_view import sagas
-from saga_es.store.tags import saga_tags
+from saga_es.store.reading.filters import SagaFilter, sagas_where
+from saga_es.store.reading.pages import cursor_behind, page
+from saga_es.store.views.saga_view import sagas
+from saga_es.store.views.tags import saga_tags
 from tests.databases import KINDS, fresh_database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ import msgspec
 
 from saga_es.core.upcasters import Upcasters
 from saga_es.definition import Saga
-from saga_es.store.views import Projection
+from saga_es.store.views.kinds import Projection
 
 
 class App(msgspec.Struct, frozen=True):

@@ -31,12 +31,12 @@ from saga_es.store import migrate
 from saga_es.store.bells import Bells
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
-from saga_es.store.following import Follower
 from saga_es.store.log import Log
-from saga_es.store.saga_view import saga_view
 from saga_es.store.sagas import Sagas
-from saga_es.store.tags import tag_view
-from saga_es.store.views import Projection, Views
+from saga_es.store.views.following import Follower
+from saga_es.store.views.kinds import Projection, Views
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 

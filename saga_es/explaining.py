@@ -10,7 +10,7 @@ from saga_es.core.state import SagaState
 from saga_es.definition import family
 from saga_es.errors import NotFound
 from saga_es.runtime.missing import Verdict, prospect
-from saga_es.store.explain import worker_of
+from saga_es.store.reading.explain import worker_of
 
 DEEPEST = 3
 """Sagas within sagas that one explanation looks into."""

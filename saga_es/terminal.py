@@ -15,13 +15,13 @@ from rich.text import Text
 from saga_es.core.explain import Explanation
 from saga_es.core.orders import Undoing
 from saga_es.runtime.handle import SagaResult
-from saga_es.store.difference import differences
 from saga_es.store.doctor import Finding
 from saga_es.store.log import Entry, Recorded, Unreadable
-from saga_es.store.pages import Page
-from saga_es.store.past import Told
-from saga_es.store.saga_view import summary
-from saga_es.store.story import SagaStory, StepStory
+from saga_es.store.reading.difference import differences
+from saga_es.store.reading.pages import Page
+from saga_es.store.reading.past import Told
+from saga_es.store.reading.story import SagaStory, StepStory
+from saga_es.store.views.saga_view import summary
 from saga_es.telling import moment, plain, short, shown, tell
 
 _COLOURS = {

@@ -2,6 +2,6 @@
 
 from saga_es.store.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
-from saga_es.store.views import Additions, Change, Tally, View
+from saga_es.store.views.kinds import Additions, Change, Tally, View
 
 __all__ = ["Additions", "Change", "Recorded", "Tally", "UtcDateTime", "View", "key_text"]

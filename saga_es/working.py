@@ -17,7 +17,7 @@ from saga_es.core.state import ENDED, SagaState
 from saga_es.definition import family
 from saga_es.explaining import explained
 from saga_es.serving import stop_gracefully_when_asked
-from saga_es.store.saga_view import sagas
+from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import Workers
 
 LOOK_EVERY_S = 0.25

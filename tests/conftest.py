@@ -21,12 +21,12 @@ from saga_es.store.bells import Bells
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Draft, Log
-from saga_es.store.rebuild import Rebuilding, rebuild
-from saga_es.store.saga_view import saga_view
 from saga_es.store.sagas import Sagas
-from saga_es.store.tags import tag_view
 from saga_es.store.turn import turn
-from saga_es.store.views import Projection, Views
+from saga_es.store.views.kinds import Projection, Views
+from saga_es.store.views.rebuild import Rebuilding, rebuild
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 from tests.databases import KINDS, fresh_database

@@ -26,8 +26,8 @@ from saga_es.errors import (
 from saga_es.logs import configure_logs
 from saga_es.settings import Settings
 from saga_es.store import migrate
-from saga_es.store.pages import BadCursorError
-from saga_es.store.views import Projection
+from saga_es.store.reading.pages import BadCursorError
+from saga_es.store.views.kinds import Projection
 from saga_es.telling import plain
 
 OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8

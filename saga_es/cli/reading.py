@@ -14,13 +14,13 @@ from saga_es.bootstrap import Node
 from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
 from saga_es.settings import Settings
-from saga_es.store.filters import SagaFilter, sagas_where
-from saga_es.store.pages import Page, page
-from saga_es.store.past import story_at, views_at
-from saga_es.store.saga_view import saga_view
-from saga_es.store.tags import tag_view
+from saga_es.store.reading.filters import SagaFilter, sagas_where
+from saga_es.store.reading.pages import Page, page
+from saga_es.store.reading.past import story_at, views_at
 from saga_es.store.tail import follow as follow_log
-from saga_es.store.views import Views
+from saga_es.store.views.kinds import Views
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 
 
 @click.command("list", short_help="List sagas, newest first.")

@@ -14,9 +14,9 @@ from saga_es.cli.options import FAILURE, USAGE, as_json_option, chosen, errors, 
 from saga_es.cli.progress import reaching
 from saga_es.errors import ProjectionFailed
 from saga_es.settings import Settings
-from saga_es.store.comparing import Comparison, compare
-from saga_es.store.rebuild import Rebuilding, build_until, rebuild
 from saga_es.store.turn import turn
+from saga_es.store.views.comparing import Comparison, compare
+from saga_es.store.views.rebuild import Rebuilding, build_until, rebuild
 from saga_es.telling import plain
 
 GARBAGE = 200_000

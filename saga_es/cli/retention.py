@@ -14,12 +14,12 @@ from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_o
 from saga_es.cli.progress import advancing
 from saga_es.core.state import SagaStatus
 from saga_es.settings import Settings
-from saga_es.store.archiving import Archiving
-from saga_es.store.archiving import Progress as Archived
-from saga_es.store.bundle import counted
-from saga_es.store.exporting import export as write_bundle
-from saga_es.store.families import Over, count_over, families_over
-from saga_es.store.importing import Brought, Importing
+from saga_es.store.archive.archiving import Archiving
+from saga_es.store.archive.archiving import Progress as Archived
+from saga_es.store.archive.bundle import counted
+from saga_es.store.archive.exporting import export as write_bundle
+from saga_es.store.archive.families import Over, count_over, families_over
+from saga_es.store.archive.importing import Brought, Importing
 
 
 def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:

@@ -31,14 +31,14 @@ from saga_es.cli.options import (
 from saga_es.cli.progress import advancing, reaching
 from saga_es.errors import BadSeal
 from saga_es.settings import Settings
-from saga_es.store.comparing import ViewDifference, compare
-from saga_es.store.integrity import Broken
-from saga_es.store.seal import Seal, write_seal
-from saga_es.store.signing import PrivateKey, PublicKey, make_keys
+from saga_es.store.proof.integrity import Broken
+from saga_es.store.proof.seal import Seal, write_seal
+from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
+from saga_es.store.proof.verify import verify_archives, verify_seal, verify_streams
 from saga_es.store.streams import count, heads
 from saga_es.store.tables import saga_archives
-from saga_es.store.verify import verify_archives, verify_seal, verify_streams
-from saga_es.store.views import Projection, Tally
+from saga_es.store.views.comparing import ViewDifference, compare
+from saga_es.store.views.kinds import Projection, Tally
 from saga_es.telling import plain
 
 MOST_ROWS = 100

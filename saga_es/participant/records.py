@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from saga_es.errors import SagaError, VersionConflict
 from saga_es.store.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
-from saga_es.store.views import Change, View
+from saga_es.store.views.kinds import Change, View
 
 
 class RecordRegistered(msgspec.Struct, frozen=True):

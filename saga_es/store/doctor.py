@@ -18,8 +18,8 @@ from sqlalchemy.engine import Connection
 from saga_es.core.state import UNFINISHED
 from saga_es.store import migrate
 from saga_es.store.database import Database
-from saga_es.store.saga_view import sagas
 from saga_es.store.tables import saga_workers
+from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import Process, Workers, database_now
 
 Verdict = Literal["ok", "warning", "fault"]

@@ -14,7 +14,7 @@ from saga_es.errors import SettingsError
 from saga_es.store.database import Database
 from saga_es.store.migrate import VERSION_TABLE
 from saga_es.store.tables import saga_archives, saga_bells, saga_checkpoints, saga_events, saga_workers
-from saga_es.store.views import Projection
+from saga_es.store.views.kinds import Projection
 
 DEFAULT_ROLE = "saga_es_app"
 APPEND, READ, CHANGE = "SELECT, INSERT", "SELECT", "SELECT, INSERT, UPDATE, DELETE"

@@ -16,9 +16,9 @@ from sqlalchemy.engine import Connection
 from saga_es.errors import MigrationDenied, NotMigrated, StoreUnavailable
 from saga_es.store.database import Database, is_denied
 from saga_es.store.log import Log
-from saga_es.store.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 from saga_es.store.turn import turn
-from saga_es.store.views import Projection, Views
+from saga_es.store.views.kinds import Projection, Views
+from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 
 logger = structlog.get_logger("saga_es")
 

@@ -19,8 +19,8 @@ from sqlalchemy.ext.compiler import compiles
 
 from saga_es.core.state import UNFINISHED
 from saga_es.store.database import Database
-from saga_es.store.saga_view import sagas
 from saga_es.store.tables import saga_workers
+from saga_es.store.views.saga_view import sagas
 
 
 class database_now(sa.sql.functions.FunctionElement[float]):  # noqa: N801 (named like the SQL function it is)

@@ -23,7 +23,7 @@ from saga_es.store.database import Database
 from saga_es.store.executing import Write, execute_many
 from saga_es.store.heads import Heads
 from saga_es.store.log import APPEND, Draft, Log
-from saga_es.store.views import Views
+from saga_es.store.views.kinds import Views
 
 logger = structlog.get_logger("saga_es")
 

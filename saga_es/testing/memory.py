@@ -19,7 +19,7 @@ from saga_es.store.bells import Bell, Bells
 from saga_es.store.chain import Head, chain
 from saga_es.store.codec import SAGA, Codec
 from saga_es.store.log import Draft, Entry, Log, Recorded
-from saga_es.store.saga_view import saga_view
+from saga_es.store.views.saga_view import saga_view
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
 from saga_es.testing.faults import Crash, Faults, StoreFault

@@ -15,20 +15,21 @@ import sqlalchemy as sa
 from saga_es.core.events import SagaReopened
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadBundle, ImportRefused
-from saga_es.store import archiving as archiving_module
-from saga_es.store import checkpoints, migrate
-from saga_es.store.archiving import Archiving, Progress
-from saga_es.store.bundle import Writing, streams_in
+from saga_es.store import migrate
+from saga_es.store.archive import archiving as archiving_module
+from saga_es.store.archive.archiving import Archiving, Progress
+from saga_es.store.archive.bundle import Writing, streams_in
+from saga_es.store.archive.exporting import export
+from saga_es.store.archive.families import Over, count_over, families_over
+from saga_es.store.archive.importing import Brought, Importing
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.exporting import export
-from saga_es.store.families import Over, count_over, families_over
-from saga_es.store.importing import Brought, Importing
 from saga_es.store.log import Draft, Entry
-from saga_es.store.saga_view import sagas
 from saga_es.store.tables import saga_archives
-from saga_es.store.tags import saga_tags
-from saga_es.store.views import View, Views
+from saga_es.store.views import checkpoints
+from saga_es.store.views.kinds import View, Views
+from saga_es.store.views.saga_view import sagas
+from saga_es.store.views.tags import saga_tags
 from saga_es.store.writer import Written
 from tests.conftest import AT, Store
 from tests.contract.shelves import DONE, OVER, fill, saga

@@ -13,9 +13,9 @@ from saga_es.errors import MigrationDenied, SettingsError, StoreUnavailable
 from saga_es.store import migrate
 from saga_es.store.database import Database
 from saga_es.store.grants import grants
-from saga_es.store.saga_view import saga_view
 from saga_es.store.tables import saga_events
-from saga_es.store.tags import tag_view
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from tests.conftest import Store, note_draft
 from tests.contract import test_append, test_bells, test_engine, test_log, test_takeover, test_workers, test_writer
 from tests.contract.again import once_more

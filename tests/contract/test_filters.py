@@ -14,16 +14,17 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.core.events import SagaAborted, SagaCompleted, SagaEvent, SagaFailed, SagaPaused, SagaStarted
-from saga_es.store import migrate, pages
+from saga_es.store import migrate
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.filters import SagaFilter, sagas_where
 from saga_es.store.log import Draft
-from saga_es.store.pages import page
-from saga_es.store.rebuild import rebuild
-from saga_es.store.saga_view import sagas
-from saga_es.store.tags import saga_tags
+from saga_es.store.reading import pages
+from saga_es.store.reading.filters import SagaFilter, sagas_where
+from saga_es.store.reading.pages import page
 from saga_es.store.turn import turn
+from saga_es.store.views.rebuild import rebuild
+from saga_es.store.views.saga_view import sagas
+from saga_es.store.views.tags import saga_tags
 from tests.conftest import AT, Store
 
 NOW = AT + timedelta(hours=1)

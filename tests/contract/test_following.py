@@ -12,13 +12,14 @@ import sqlalchemy as sa
 
 from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.runtime.following import Following
-from saga_es.store import checkpoints, migrate
-from saga_es.store.checkpoints import Failed
-from saga_es.store.comparing import compare
-from saga_es.store.following import Follower, Step
+from saga_es.store import migrate
 from saga_es.store.log import Recorded
 from saga_es.store.tables import key_text
-from saga_es.store.views import Additions, Projection, Tally, View, Views
+from saga_es.store.views import checkpoints
+from saga_es.store.views.checkpoints import Failed
+from saga_es.store.views.comparing import compare
+from saga_es.store.views.following import Follower, Step
+from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
 from saga_es.store.writer import Writer
 from tests.conftest import NOTE, PATIENCE_S, NoteWritten, Store, note_draft
 

@@ -20,8 +20,8 @@ from saga_es.store import migrate, revisions
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
 from saga_es.store.log import Draft
-from saga_es.store.saga_view import sagas
 from saga_es.store.tables import metadata
+from saga_es.store.views.saga_view import sagas
 from saga_es.store.writer import Written
 from tests.conftest import AT, Store, note_draft
 
@@ -42,8 +42,8 @@ from saga_es.store import migrate
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Log
-from saga_es.store.saga_view import saga_view
-from saga_es.store.views import Views
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.kinds import Views
 database = Database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

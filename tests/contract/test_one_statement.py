@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from saga_es.store.executing import Write
 from saga_es.store.log import Draft, Recorded
 from saga_es.store.one_statement import as_one_statement
-from saga_es.store.statements import deletion, update, upsert
 from saga_es.store.tables import UtcDateTime, key_text
-from saga_es.store.views import Additions, Views
+from saga_es.store.views.kinds import Additions, Views
+from saga_es.store.views.statements import deletion, update, upsert
 from saga_es.store.writer import Writer, Written
 from tests.conftest import AT, NOTE, Store, note_draft
 

@@ -11,16 +11,17 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
-from saga_es.store import building, checkpoints, migrate, rebuild, shadows
-from saga_es.store.building import Builder
-from saga_es.store.checkpoints import Pending
-from saga_es.store.comparing import Comparison, compare
-from saga_es.store.following import Follower, Step
+from saga_es.store import migrate
 from saga_es.store.log import Draft, Recorded
-from saga_es.store.rebuild import build_until, not_as_written, settle_swaps
 from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.turn import turn
-from saga_es.store.views import Additions, Projection, Tally, View, Views
+from saga_es.store.views import building, checkpoints, rebuild, shadows
+from saga_es.store.views.building import Builder
+from saga_es.store.views.checkpoints import Pending
+from saga_es.store.views.comparing import Comparison, compare
+from saga_es.store.views.following import Follower, Step
+from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
+from saga_es.store.views.rebuild import build_until, not_as_written, settle_swaps
 from saga_es.store.writer import Writer, Written
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
 

@@ -14,7 +14,7 @@ from saga_es.runtime.orders import checked_tags
 from saga_es.store import migrate
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Draft
-from saga_es.store.tags import saga_tags
+from saga_es.store.views.tags import saga_tags
 from saga_es.store.writer import Conflict, Written
 from tests.conftest import AT, Store
 

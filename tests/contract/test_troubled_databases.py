@@ -15,8 +15,8 @@ from saga_es.errors import StoreUnavailable
 from saga_es.runtime.clock import SystemClock
 from saga_es.settings import Settings
 from saga_es.store import database as database_module
-from saga_es.store.saga_view import saga_view
-from saga_es.store.tags import tag_view
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from tests.conftest import PATIENCE_S
 from tests.contract.trips import until
 from tests.contract.troubles import SAYS, full, locked, moved_away, read_only, replaced, says

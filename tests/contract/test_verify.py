@@ -12,19 +12,19 @@ import sqlalchemy as sa
 from saga_es import Saga, StepRejected
 from saga_es.core.events import SagaCompleted
 from saga_es.core.state import SagaStatus
-from saga_es.store.archiving import Archiving
+from saga_es.store.archive.archiving import Archiving
+from saga_es.store.archive.exporting import export
+from saga_es.store.archive.families import Over, families_over
+from saga_es.store.archive.importing import Importing
 from saga_es.store.chain import Head, chain
 from saga_es.store.codec import SAGA
-from saga_es.store.comparing import compare
-from saga_es.store.exporting import export
-from saga_es.store.families import Over, families_over
-from saga_es.store.importing import Importing
 from saga_es.store.log import Draft
-from saga_es.store.seal import Seal, write_seal
-from saga_es.store.signing import PrivateKey, PublicKey, make_keys
+from saga_es.store.proof.seal import Seal, write_seal
+from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
+from saga_es.store.proof.verify import verify_archives, verify_seal, verify_streams
 from saga_es.store.streams import CHUNK, count, heads
 from saga_es.store.tables import saga_archives, saga_events
-from saga_es.store.verify import verify_archives, verify_seal, verify_streams
+from saga_es.store.views.comparing import compare
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store, note_draft
 
 order = Saga("order")

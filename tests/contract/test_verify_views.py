@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.store import migrate
-from saga_es.store.building import Builder
-from saga_es.store.comparing import compare
 from saga_es.store.tables import key_text, saga_archives, saga_events
-from saga_es.store.views import Additions, View, Views
+from saga_es.store.views.building import Builder
+from saga_es.store.views.comparing import compare
+from saga_es.store.views.kinds import Additions, View, Views
 from saga_es.store.writer import Writer
 from tests.conftest import AT, NOTE, NoteWritten, Store, note_draft
 

@@ -35,9 +35,9 @@ from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store import migrate
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft, Recorded
-from saga_es.store.saga_view import saga_view, sagas
 from saga_es.store.tables import UtcDateTime, key_text
-from saga_es.store.views import View, Views
+from saga_es.store.views.kinds import View, Views
+from saga_es.store.views.saga_view import saga_view, sagas
 from saga_es.store.writer import Writer, Written
 from tests.conftest import AT, NOTE, NoteErased, NoteForbidden, NoteWritten, Store
 

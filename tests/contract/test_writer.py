@@ -15,9 +15,9 @@ from saga_es.store.database import Database
 from saga_es.store.direct import Direct
 from saga_es.store.executing import Write
 from saga_es.store.log import Draft, Recorded
-from saga_es.store.saga_view import sagas
 from saga_es.store.tables import key_text
-from saga_es.store.views import View, Views
+from saga_es.store.views.kinds import View, Views
+from saga_es.store.views.saga_view import sagas
 from saga_es.store.writer import Conflict, Refused, Writer, Written
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
 

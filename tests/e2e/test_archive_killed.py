@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from saga_es.core.events import SagaCompleted, SagaStarted, StepCompleted, StepStarted
 from saga_es.core.plan import plan_id
 from saga_es.store import migrate
-from saga_es.store.bundle import streams_in
+from saga_es.store.archive.bundle import streams_in
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.database import Database
 from saga_es.store.log import Draft, Entry

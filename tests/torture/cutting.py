@@ -15,8 +15,8 @@ from saga_es.settings import Settings
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Log
-from saga_es.store.saga_view import saga_view
-from saga_es.store.tags import tag_view
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from tests.api.relay import Cutter
 from tests.torture.forks import PATIENCE_S
 from tests.torture.ledger import REFUSED, DurableLedger, made

@@ -13,8 +13,8 @@ from saga_es.bootstrap import Node
 from saga_es.errors import OrderRefused, StoreUnavailable
 from saga_es.orders import Cancel
 from saga_es.settings import Settings
-from saga_es.store.saga_view import saga_view
-from saga_es.store.tags import tag_view
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from tests.torture.ledger import DurableLedger, made
 from tests.torture.lives import SETTINGS, is_intended, journey_app, some_input, unfinished
 from tests.torture.reckoning import Found, reckon

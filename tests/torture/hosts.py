@@ -19,8 +19,8 @@ from saga_es.errors import OrderRefused
 from saga_es.orders import Cancel
 from saga_es.settings import Settings
 from saga_es.store import migrate, workers
-from saga_es.store.saga_view import saga_view
-from saga_es.store.tags import tag_view
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from tests.simulation.every_way import quiet
 from tests.torture.forks import PATIENCE_S, Fork, pipe
 from tests.torture.ledger import DurableLedger, made

@@ -9,8 +9,8 @@ from random import Random
 
 from saga_es.bootstrap import Node
 from saga_es.settings import Settings
-from saga_es.store.saga_view import saga_view
-from saga_es.store.tags import tag_view
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from tests.torture.forks import PATIENCE_S, Fork, pipe
 from tests.torture.ledger import DurableLedger, made
 from tests.torture.lives import Acknowledged, Life, Opened, Word, journey_app, live

@@ -17,8 +17,8 @@ from saga_es.settings import Settings
 from saga_es.store import migrate, revisions
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft
-from saga_es.store.saga_view import saga_view
-from saga_es.store.tags import tag_view
+from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.tags import tag_view
 from tests.conftest import AT
 from tests.simulation.every_way import quiet
 from tests.torture.forks import PATIENCE_S, Fork

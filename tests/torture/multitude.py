@@ -25,7 +25,7 @@ from saga_es.bootstrap import Node
 from saga_es.core.events import SagaTakenOver
 from saga_es.settings import Settings
 from saga_es.store.database import Database
-from saga_es.store.saga_view import sagas
+from saga_es.store.views.saga_view import sagas
 from tests.simulation.every_way import quiet
 from tests.torture.reckoning import broken_rules, streams_of
 

@@ -27,7 +27,7 @@ from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
 from saga_es.store.log import Log, Recorded
 from saga_es.store.sagas import Sagas
-from saga_es.store.views import Projection
+from saga_es.store.views.kinds import Projection
 from tests.torture.ledger import REFUSED, opened
 
 

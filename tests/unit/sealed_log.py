@@ -16,10 +16,10 @@ import msgspec
 
 from saga_es.errors import BadSeal
 from saga_es.store.chain import Head, chain, genesis
-from saga_es.store.integrity import broken
 from saga_es.store.log import Entry
-from saga_es.store.seal import Seal, unlike, write_seal
-from saga_es.store.signing import PrivateKey, PublicKey, make_keys
+from saga_es.store.proof.integrity import broken
+from saga_es.store.proof.seal import Seal, unlike, write_seal
+from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
 
 AT = datetime(2024, 2, 29, 23, 59, 58, 123457, tzinfo=UTC)
 NAMES = ("stream_id", "category", "version", "type", "data", "recorded_at", "schema", "hash")

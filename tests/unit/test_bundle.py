@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saga_es.errors import BadBundle
-from saga_es.store.bundle import Writing, counted, streams_in
+from saga_es.store.archive.bundle import Writing, counted, streams_in
 from saga_es.store.chain import chain
 from saga_es.store.log import Entry
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from saga_es.errors import BadKey, BadSeal
-from saga_es.store.seal import Seal
-from saga_es.store.signing import PrivateKey, PublicKey, make_keys
+from saga_es.store.proof.seal import Seal
+from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
 from tests.unit.sealed_log import TAMPERINGS, SealedLog, found, made, rechained
 
 TIMES = 10_000

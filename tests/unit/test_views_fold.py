@@ -62,9 +62,9 @@ from saga_es.core.facts import (
 from saga_es.core.state import SagaState
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Recorded
-from saga_es.store.saga_view import saga_view, sagas
-from saga_es.store.tags import tag_view
-from saga_es.store.views import Change, View
+from saga_es.store.views.kinds import Change, View
+from saga_es.store.views.saga_view import saga_view, sagas
+from saga_es.store.views.tags import tag_view
 from tests.unit.story import ABC, SAGA_ID, STARTED, action, done, drive, failing, given, undo
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)

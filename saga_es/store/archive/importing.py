@@ -15,16 +15,16 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import ImportRefused, UnreadableEvent
-from saga_es.store.archives import heads_in_archives, put_back
-from saga_es.store.bundle import streams_in
+from saga_es.store.archive.archives import heads_in_archives, put_back
+from saga_es.store.archive.bundle import streams_in
 from saga_es.store.chain import Head
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.database import Database
-from saga_es.store.forgetting import remember
 from saga_es.store.log import Entry, Recorded
 from saga_es.store.sagas import Sagas
 from saga_es.store.turn import turn
-from saga_es.store.views import Views
+from saga_es.store.views.forgetting import remember
+from saga_es.store.views.kinds import Views
 
 AT_ONCE = 50
 """Streams brought in together."""

@@ -11,7 +11,7 @@ from saga_es.core.events import SagaStarted
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
-from saga_es.store.views import Additions
+from saga_es.store.views.kinds import Additions
 
 saga_tags = sa.Table(
     "saga_tags",

@@ -19,7 +19,7 @@ import msgspec
 
 from saga_es.errors import BadSeal
 from saga_es.store.chain import Head
-from saga_es.store.signing import PrivateKey, PublicKey
+from saga_es.store.proof.signing import PrivateKey, PublicKey
 
 LONGEST_LINE = 4096
 _CONTEXT = b"saga_es seal 1\n"

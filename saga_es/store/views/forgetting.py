@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.log import Recorded
-from saga_es.store.views import Additions, Projection, View, sort_out
+from saga_es.store.views.kinds import Additions, Projection, View, sort_out
 
 
 def forget(connection: Connection, views: Iterable[Projection], events: Sequence[Recorded]) -> None:

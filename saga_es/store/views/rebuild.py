@@ -18,14 +18,14 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
-from saga_es.store import checkpoints
-from saga_es.store.building import Builder, Told
 from saga_es.store.database import Database
-from saga_es.store.holding import appends_held, be_impatient, hold_appends, is_busy, sync_later
 from saga_es.store.log import Log
-from saga_es.store.shadows import NEW, OLD, UNTIL, clear, swap, swapping
 from saga_es.store.tail import Tail
-from saga_es.store.views import Projection
+from saga_es.store.views import checkpoints
+from saga_es.store.views.building import Builder, Told
+from saga_es.store.views.holding import appends_held, be_impatient, hold_appends, is_busy, sync_later
+from saga_es.store.views.kinds import Projection
+from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swap, swapping
 
 PATIENCE_S = 120.0
 """How long to wait for those who keep the log or a view in a transaction of theirs."""

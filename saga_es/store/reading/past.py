@@ -17,9 +17,9 @@ from sqlalchemy.pool import StaticPool
 from saga_es.errors import NoSuchPosition, NoSuchVersion, TooMuchPast, UnreadableEvent
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Entry, Log, Recorded, Unreadable
+from saga_es.store.reading.story import SagaStory, Unread, story
 from saga_es.store.sagas import Sagas
-from saga_es.store.story import SagaStory, Unread, story
-from saga_es.store.views import Views
+from saga_es.store.views.kinds import Views
 
 CHUNK = 1000
 

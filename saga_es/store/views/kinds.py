@@ -25,7 +25,7 @@ from sqlalchemy.engine import Connection
 from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.store.executing import THIS_ROW, Write, execute_many
 from saga_es.store.log import Recorded, by_stream
-from saga_es.store.statements import adding, deletion, update, upsert
+from saga_es.store.views.statements import adding, deletion, update, upsert
 
 Change = Mapping[str, Any] | None
 """Columns to set; empty: this event does not matter here; None: the row goes."""

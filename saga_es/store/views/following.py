@@ -13,15 +13,15 @@ from enum import Enum
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable, UnreadableEvent
-from saga_es.store import checkpoints
-from saga_es.store.checkpoints import Checkpoint, Failed
 from saga_es.store.database import Database, is_about_values, reason
 from saga_es.store.executing import execute_many
 from saga_es.store.log import Entry, Log
-from saga_es.store.rebuild import settle_swaps
 from saga_es.store.tail import Tail
 from saga_es.store.turn import turn
-from saga_es.store.views import Projection
+from saga_es.store.views import checkpoints
+from saga_es.store.views.checkpoints import Checkpoint, Failed
+from saga_es.store.views.kinds import Projection
+from saga_es.store.views.rebuild import settle_swaps
 
 CHUNK = 1000
 """Events that are taken up in one transaction."""

@@ -43,7 +43,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
-from saga_es.store.views import View
+from saga_es.store.views.kinds import View
 
 
 def _few(name: str, column: str, which: str) -> sa.Index:

@@ -13,13 +13,13 @@ from sqlalchemy.engine import Connection
 from saga_es.core.events import SagaStarted
 from saga_es.core.invariants import violations
 from saga_es.errors import BadBundle, UnreadableEvent
-from saga_es.store.bundle import streams_in
+from saga_es.store.archive.bundle import streams_in
 from saga_es.store.chain import Head
 from saga_es.store.codec import SAGA
-from saga_es.store.integrity import Broken, broken
 from saga_es.store.log import Entry
+from saga_es.store.proof.integrity import Broken, broken
+from saga_es.store.proof.seal import Seal, unlike
 from saga_es.store.sagas import Sagas
-from saga_es.store.seal import Seal, unlike
 from saga_es.store.streams import archived, ends_of, hashes_at, streams
 from saga_es.store.tables import saga_archives
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.store.views import Projection
+from saga_es.store.views.kinds import Projection
 
 NEW = "__new"
 """Behind a view's name: the table that is being built."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from saga_es.core.state import SagaStatus
 from saga_es.store.database import Database
-from saga_es.store.saga_view import sagas
+from saga_es.store.views.saga_view import sagas
 
 AT_ONCE = 50
 """Families looked for together."""

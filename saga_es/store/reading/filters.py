@@ -16,9 +16,9 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from saga_es.store.pages import Condition, Selection
-from saga_es.store.saga_view import sagas
-from saga_es.store.tags import saga_tags
+from saga_es.store.reading.pages import Condition, Selection
+from saga_es.store.views.saga_view import sagas
+from saga_es.store.views.tags import saga_tags
 
 MOST_TAGS = 20
 LARGEST_AGE_S = 100 * 366 * 86_400.0

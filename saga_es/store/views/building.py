@@ -15,9 +15,9 @@ from saga_es.errors import ProjectionFailed
 from saga_es.store.database import Database, is_about_values, reason
 from saga_es.store.executing import Write, execute_many
 from saga_es.store.log import Entry, Log, Recorded, Unreadable
-from saga_es.store.shadows import clear, shadow
 from saga_es.store.tail import Tail
-from saga_es.store.views import Projection, sort_out
+from saga_es.store.views.kinds import Projection, sort_out
+from saga_es.store.views.shadows import clear, shadow
 
 CHUNK = 2000
 """Events that are taken up in one transaction; on SQLite nobody else writes meanwhile."""

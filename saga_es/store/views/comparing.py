@@ -16,15 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
-from saga_es.store import checkpoints
-from saga_es.store.building import Builder, Told
 from saga_es.store.database import Database
 from saga_es.store.log import Log
-from saga_es.store.rebuild import is_as_written
-from saga_es.store.shadows import shadow
-from saga_es.store.swapped import SwappedError, refuse_swapped, swaps_told
 from saga_es.store.tables import JsonText, KeyText, saga_archives
-from saga_es.store.views import Projection
+from saga_es.store.views import checkpoints
+from saga_es.store.views.building import Builder, Told
+from saga_es.store.views.kinds import Projection
+from saga_es.store.views.rebuild import is_as_written
+from saga_es.store.views.shadows import shadow
+from saga_es.store.views.swapped import SwappedError, refuse_swapped, swaps_told
 
 DRY = "__dry"
 """Behind a view's name: the temporary table."""

@@ -1,0 +1,1 @@
+"""Streams leave the log for a file, and come back."""

@@ -1,0 +1,1 @@
+"""What people read of sagas: stories, lists, the past."""
