@@ -71,7 +71,7 @@ def test_the_defaults_of_settings_are_those_of_the_code() -> None:
 def test_the_map_names_every_file_of_the_engine() -> None:
     """Those that decide, remember and do, and none that is not there."""
     for part in ("core", "store", "runtime"):
-        there = {path.name for path in (PROJECT / "saga_es" / part).glob("*.py")} - {"__init__.py"}
+        there = {path.name for path in (PROJECT / "saga_es" / part).rglob("*.py")} - {"__init__.py"}
         drawn = re.search(rf"^  {part}/ .*?(?=^  \w+/|^\w|\Z)", MAP, flags=re.DOTALL | re.MULTILINE)
         assert drawn is not None, part
         assert set(re.findall(r"\w+\.py", drawn[0])) == there, part
