@@ -13,6 +13,7 @@ from saga_es import terminal
 from saga_es.bootstrap import Node
 from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
+from saga_es.errors import SagaArchived
 from saga_es.settings import Settings
 from saga_es.store.reading.filters import SagaFilter, sagas_where
 from saga_es.store.reading.pages import Page, page
@@ -95,6 +96,9 @@ def events(settings: Settings, saga_id: str | None, follow: bool, as_json: bool)
     """Print the log: of one saga or record, or all of it."""
     with reading(settings) as node:
         if saga_id is not None and not follow and not node.log.entries(saga_id, limit=1):
+            absent = node.sagas.absent(saga_id)
+            if isinstance(absent, SagaArchived):
+                raise absent
             fail(f"the log holds nothing under the id {saga_id!r}", NOT_FOUND)
         try:
             for entry in follow_log(node.database, node.log, saga_id) if follow else node.log.walk(saga_id):

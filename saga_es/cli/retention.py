@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from saga_es import terminal
-from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.cli.options import USAGE, as_json_option, errors, fail, reading, settings_options
 from saga_es.cli.progress import advancing
 from saga_es.core.state import SagaStatus
 from saga_es.settings import Settings
@@ -20,6 +20,8 @@ from saga_es.store.archive.bundle import counted
 from saga_es.store.archive.exporting import export as write_bundle
 from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, Importing
+from saga_es.store.views.kinds import Tally
+from saga_es.telling import plain
 
 
 def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:
@@ -103,6 +105,11 @@ def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_js
             told(brought.streams - so_far)
             so_far = brought.streams
     terminal.show_retention(msgspec.structs.asdict(brought), as_json=as_json)
+    sums = [str(view.name) for view in node.views if isinstance(view, Tally)]
+    if brought.back and sums:  # whether they have them still, nobody knows
+        again = plain(f"saga-es replay {' '.join(f'--view {name}' for name in sums)}")
+        text = f"If sums were made anew since the archiving, they lack what is back; this makes them whole: {again}"
+        errors.print(text, markup=False, soft_wrap=True)
 
 
 @click.command(short_help="Print one saga as a bundle that another installation can import.")

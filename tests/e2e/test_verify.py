@@ -158,11 +158,48 @@ def test_archives_are_verified_with_the_log(shop: Sealed) -> None:
     assert (whole.returncode, whole.stdout) == (0, "")
     assert "4 sealed streams, 3 archived streams" in whole.stderr
     (path,) = folder.iterdir()
+    events = shop.run("events", "order-1")
+    assert (events.returncode, path.name in events.stderr) == (3, True), "as for who asks for its story"
     path.write_bytes(path.read_bytes()[:-9])
     assert shop.verify("--archives", str(folder)).returncode == 7
     path.unlink()
     gone = shop.verify("--archives", str(folder))
     assert (gone.returncode, path.name in gone.stdout) == (7, True)
+
+
+COUNTED = """
+import sqlalchemy as sa
+from saga_es import App
+from saga_es.events import SagaStarted
+from saga_es.views import Tally, key_text
+
+saga, times = sa.Column("saga", key_text(99), primary_key=True), sa.Column("times", sa.Integer)
+
+
+def counts(recorded):
+    if isinstance(recorded.event, SagaStarted):
+        yield {"saga": recorded.event.saga, "times": 1}
+
+
+starts = Tally(sa.Table("starts", sa.MetaData(), saga, times), "saga", counts)
+app = App(name="counted", version="1", views=[starts])
+"""
+
+
+def test_sums_made_anew_between_archive_and_import_are_told_and_mended(shop: Sealed) -> None:
+    """They lack what is back; `import` names the command after which all verifies."""
+    (shop.folder / "counted.py").write_text(COUNTED)
+    app = ("--app", "counted")
+    assert shop.run("db", "upgrade", *app).returncode == 0
+    assert shop.run("archive", "--before", "2999-01-01", *app).returncode == 0
+    assert shop.run("replay", *app).returncode == 0
+    (path,) = shop.folder.glob("*.gz")
+    back = shop.run("import", str(path), *app)
+    assert "saga-es replay --view starts" in back.stderr
+    lacking = shop.run("verify", *app)
+    assert (lacking.returncode, lacking.stdout) == (7, "view starts, row order: it is missing\n")
+    assert shop.run("replay", "--view", "starts", *app).returncode == 0
+    assert shop.run("verify", *app).returncode == 0
 
 
 def test_wrong_use_is_told(shop: Sealed) -> None:
