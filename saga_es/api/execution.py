@@ -12,7 +12,8 @@ from saga_es.api.responses import json_response, node
 from saga_es.core.state import SagaStatus
 from saga_es.definition import Saga
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.handle import SagaResult
+from saga_es.runtime import patience
+from saga_es.runtime.handle import Handle, SagaResult
 
 KEY_LIMIT = 255
 
@@ -62,15 +63,36 @@ def execute(saga: Saga, input_: dict[str, Any]) -> Response:
         StoreUnavailable: The database does not take the start.
     """
     handle = node().engine.start(saga, input_, key=given_key(), wait=False)
+    timeout_s = node().settings.execute_timeout_s
     try:
         if _prefers_async():
-            handle.started(timeout=node().settings.execute_timeout_s)
+            handle.started(timeout=min(timeout_s, patience.COMMIT_PATIENCE_S))
             return _accepted(handle.saga_id)
-        return _answer(handle.result(timeout=node().settings.execute_timeout_s), len(saga.plan.steps))
+        return _answer(_result(handle, timeout_s), len(saga.plan.steps))
     except TimeoutError:
-        if node().sagas.find(handle.saga_id) is None:
-            raise StoreUnavailable("the saga's start was not committed in time") from None
+        _make_sure_it_began(handle)
         return _accepted(handle.saga_id)
+
+
+def _result(handle: Handle, timeout_s: float) -> SagaResult:
+    """What came of the saga; while the database is away nobody waits for it, for each who does holds a thread.
+
+    Raises:
+        TimeoutError: It has not ended yet.
+        StoreUnavailable: The database is away, or does not take the start.
+    """
+    while timeout_s > patience.COMMIT_PATIENCE_S:
+        try:
+            return handle.result(timeout=patience.COMMIT_PATIENCE_S)
+        except TimeoutError:
+            _make_sure_it_began(handle)
+        timeout_s -= patience.COMMIT_PATIENCE_S
+    return handle.result(timeout=timeout_s)
+
+
+def _make_sure_it_began(handle: Handle) -> None:
+    if node().sagas.find(handle.saga_id) is None:
+        raise StoreUnavailable("the saga's start was not committed in time")
 
 
 def given_key() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 import services
-from saga_es.runtime import engine
+from saga_es.runtime import engine, patience
 from tests.api.clients import KINDS
 from tests.api.conftest import Served, opened
 from tests.api.relay import Relay
 from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
+from tests.conftest import PATIENCE_S
 from tests.databases import fresh_database
 
 ANYONE = "0191f0a4-0000-7000-8000-000000000000"
@@ -47,12 +49,13 @@ BODIES: dict[str, Any] = {
 @pytest.fixture
 def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """The application, and its database behind a network that was cut after it had started."""
-    monkeypatch.setattr(engine, "COMMIT_PATIENCE_S", 0.2)  # the waits are not what is tried here
+    for waits in (engine, patience):  # how long they are is not what is tried here
+        monkeypatch.setattr(waits, "COMMIT_PATIENCE_S", 0.2)
     with fresh_database("postgresql", tmp_path) as text, ExitStack() as stack:
         url = sa.make_url(text)
         relay = stack.enter_context(Relay(url.host or "127.0.0.1", url.port or 5432))
         behind = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
-        served = opened(stack, behind, services.app, execute_timeout_s=0.2, log_level="error")
+        served = opened(stack, behind, services.app, execute_timeout_s=2 * PATIENCE_S, log_level="error")
         relay.cut()
         yield served
         relay.mend()
@@ -72,6 +75,14 @@ def test_every_route_that_needs_the_database_says_when_to_come_again(cut_off: Se
             assert response.status_code == 503, f"{method} {path}: {response.status} {response.get_data(as_text=True)}"
             assert_problem(response, 503)
             assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Prefer": "respond-async"}])
+def test_nobody_waits_for_a_saga_while_the_database_is_away(cut_off: Served, headers: dict[str, str]) -> None:
+    """However long `execute` may take: those who wait hold the threads that would tell the others 503."""
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(cut_off.client.post, EXECUTE, json=BODIES[EXECUTE], headers=headers)
+        assert_problem(asked.result(PATIENCE_S), 503)
 
 
 def test_routes_that_report_on_others_say_that_all_is_not_well(cut_off: Served) -> None:
