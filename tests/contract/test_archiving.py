@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from saga_es.core.events import SagaReopened
 from saga_es.core.state import SagaStatus
-from saga_es.errors import BadBundle, ImportRefused
+from saga_es.errors import BadBundle, ImportRefused, ProjectionFailed
 from saga_es.store import migrate
 from saga_es.store.archive import archiving as archiving_module
 from saga_es.store.archive.archiving import Archiving, Progress
@@ -24,10 +24,10 @@ from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, Importing
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.log import Draft, Entry
+from saga_es.store.log import Draft, Entry, Recorded
 from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
-from saga_es.store.views.kinds import View, Views
+from saga_es.store.views.kinds import Additions, View, Views
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags
 from saga_es.store.writer import Written
@@ -160,6 +160,21 @@ def test_a_file_that_is_not_what_was_written_takes_nothing_out(
     after_the_file_is_written(monkeypatch, lambda path: path.write_bytes(path.read_bytes()[:-20]))
     with pytest.raises(BadBundle):
         archived(shelf, tmp_path)
+    assert in_the_log(shelf) == STAY | GONE
+    assert stones(shelf) == {}
+
+
+def test_a_view_that_fails_while_it_forgets_is_named_and_nothing_leaves(shelf: Store, tmp_path: Path) -> None:
+    """With the event it failed on; `--keep-in-views` archives all the same."""
+    table = sa.Table("ends", sa.MetaData(), sa.Column("saga_id", sa.String(64), primary_key=True))
+
+    def rows(_recorded: Recorded) -> list[dict[str, Any]]:
+        raise ValueError("no idea")
+
+    views = Views([*shelf.views, Additions(table, SAGA, rows)])
+    archiving = Archiving(shelf.database, shelf.sagas, views, OVER, tmp_path)
+    with pytest.raises(ProjectionFailed, match=r"'ends' failed on the event SagaStarted .*no idea"):
+        [*archiving.archive(families_over(shelf.database, OVER), NOW)]
     assert in_the_log(shelf) == STAY | GONE
     assert stones(shelf) == {}
 

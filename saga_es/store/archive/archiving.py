@@ -84,6 +84,7 @@ class Archiving:
         Raises:
             BadBundle: What a file holds is not what was read, or was changed in the log; nothing of it was taken out.
             OSError: A file cannot be written.
+            ProjectionFailed: A view failed on an event that it was to forget; its families are in the log still.
         """
         progress = Progress()
         while True:

@@ -27,7 +27,7 @@ def forget(connection: Connection, views: Iterable[Projection], events: Sequence
                 )
             case Additions() if concerned:
                 keys = [column.name for column in view.table.primary_key.columns]
-                rows = [{key: row[key] for key in keys} for event in concerned for row in view.rows(event)]
+                rows = [{key: row[key] for key in keys} for row in view.added(concerned)]
                 _delete(connection, view.table, rows)
             case _:
                 pass

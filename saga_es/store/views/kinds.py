@@ -167,13 +167,22 @@ class Additions(Projection):
 
     def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
         """Add the rows; events that add none cost no statement."""
+        added = self.added(events)
+        return [(upsert(self.table, dialect), added)] if added else []
+
+    def added(self, events: Iterable[Recorded]) -> list[dict[str, Any]]:
+        """The rows that events add.
+
+        Raises:
+            ProjectionFailed: The function failed on an event.
+        """
         added: list[dict[str, Any]] = []
         for event in events:
             try:
                 added += [dict(row) for row in self.rows(event)]
             except Exception as error:
                 raise self._failed_on(event, error) from error
-        return [(upsert(self.table, dialect), added)] if added else []
+        return added
 
 
 @dataclass(frozen=True)
