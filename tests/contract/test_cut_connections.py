@@ -18,11 +18,11 @@ def test_a_saga_ends_well_wherever_its_connection_is_cut(
 ) -> None:
     """What was in doubt is settled by reading: each call had its committed intent, and was made under one key.
 
-    Each third message: so all kinds of statements have their turn. `make torture` cuts at every one.
+    Each second message, for a saga takes few of them: `make torture` cuts at every one.
     """
     cuts: list[None] = []
     found = cut_everywhere(
-        database_url, tmp_path, loses_answer=loses_answer, stride=3, was_cut=lambda: cuts.append(None)
+        database_url, tmp_path, loses_answer=loses_answer, stride=2, was_cut=lambda: cuts.append(None)
     )
     assert found.faults == []
-    assert len(cuts) > 3
+    assert len(cuts) > 1

@@ -22,6 +22,7 @@ from saga_es.store.views.following import Follower, Step
 from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
 from saga_es.store.writer import Writer
 from tests.conftest import NOTE, PATIENCE_S, NoteWritten, Store, note_draft
+from tests.contract.trips import until
 
 OTHER = "other"
 LETTERS = sa.Table(
@@ -175,17 +176,17 @@ def test_one_that_fails_stops_no_other(store: Store) -> None:
     following = Following(Follower(store.database, store.log, view) for view in views)
     following.open()
     store.write(note_draft("n-1", "abc"))
-    waited = threading.Event()
-    for _ in range(int(PATIENCE_S / 0.05)):
-        if counted(store):
-            break
-        waited.wait(0.05)
+    until(lambda: counted(store))
+    failed = until(lambda: failure_of(store, "broken"))
     following.close()
     assert counted(store) == {"a": 1, "b": 1, "c": 1}
-    with store.database.reading() as connection:
-        failed = checkpoints.read(connection)["broken"].pending.failed
     assert failed is not None
     assert (failed.type, failed.stream_id) == ("NoteWritten", "n-1")
+
+
+def failure_of(store: Store, view: str) -> Failed | None:
+    with store.database.reading() as connection:
+        return checkpoints.read(connection)[view].pending.failed
 
 
 def _table(name: str, *more: sa.Column[Any]) -> sa.Table:
