@@ -28,6 +28,9 @@ from tests.contract.trips import QUICK, Diary, until
 
 T = TypeVar("T")
 
+LONG_S = 6 * PATIENCE_S
+"""The engine waits longer each time the database is away, and dice may have it away often."""
+
 
 class Flaky(Database):
     """A database which, while it is flaky, does not answer much of what it is asked; some of that it did."""
@@ -157,10 +160,10 @@ def _one(store: Store, engines: list[Engine], n: int) -> SagaStatus:
                 insisting(lambda giver=giver, order=order: giver.order(saga_id, order))  # type: ignore[misc]  # bound here
             except OrderRefused:
                 continue
-    child_id = until(lambda: _child_in(store, saga_id))
+    child_id = until(lambda: _child_in(store, saga_id), LONG_S)
     assert child_id is not None
     insisting(lambda: other.signal(child_id, "cleared", key="once"))
-    return insisting(lambda: other.follow(saga_id).result(PATIENCE_S)).status
+    return insisting(lambda: other.follow(saga_id).result(LONG_S)).status
 
 
 def _child_in(store: Store, saga_id: str) -> str | None:

@@ -124,11 +124,11 @@ def has_happened(engine: Engine, stream_id: str, kind: type) -> bool:
     return any(isinstance(event, kind) for event in events_of(engine, stream_id))
 
 
-def until(look: Callable[[], T]) -> T:
+def until(look: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
     """What a look finds, as soon as it finds something; nothing tells when, so it is looked often."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s"
+        assert time.monotonic() < deadline, f"not within {patience_s:g} s"
         time.sleep(0.01)
     return found
 
