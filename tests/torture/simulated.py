@@ -1,4 +1,4 @@
-"""The whole enumeration in virtual time, and as much chaos. It takes about an hour and a half on two cores.
+"""The whole enumeration in virtual time, and as much chaos. It takes about an hour on two cores.
 
 The ways of a saga are all reachable combinations of what can become of its calls. Each way is run with its worker
 dying at each point of it, and the small sagas with two deaths at each pair of points. Other shapes, which have too many
