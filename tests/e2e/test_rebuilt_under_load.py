@@ -10,6 +10,7 @@ from pathlib import Path
 from saga_es import App, Saga
 from saga_es.bootstrap import Node
 from saga_es.settings import Settings
+from tests.contract.trips import until
 from tests.e2e.conftest import run_cli
 
 CODE = """
@@ -70,9 +71,9 @@ def test_views_that_were_dropped_by_hand_are_made_anew_while_sagas_run(tmp_path:
         replayed = run("replay")
         assert replayed.returncode == 0, replayed.stderr
         before = len(ended)
+        until(lambda: len(ended) > before)  # the engine looks again after some seconds at most
         verified = run("verify")
         assert (verified.returncode, verified.stdout) == (0, ""), verified.stdout
-        assert len(ended) > before
     finally:
         over.set()
         loading.join()
