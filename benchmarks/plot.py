@@ -36,7 +36,8 @@ def draw(rows: Sequence[Row], file: Path) -> None:
 
 
 def _rates(row: Row) -> tuple[float, float] | tuple[()]:
-    ours, *peers = row.figures.values() if row.figures else [None]
-    if not isinstance(ours, list) or not peers or not peers[0] or "per_s" not in ours[0] or "per_s" not in peers[0][0]:
-        return ()
-    return middle(ours, "per_s"), middle(peers[0], "per_s")
+    match list(row.figures.values()):
+        case [[{"per_s": _}, *_] as ours, [{"per_s": _}, *_] as peers]:
+            return middle(ours, "per_s"), middle(peers, "per_s")
+        case _:
+            return ()
