@@ -339,7 +339,35 @@ def test_a_streamed_answer_is_read_to_its_end(wsgi: WsgiTransport) -> None:
     assert get(wsgi, "/stream").body == b"ab"
 
 
-Start = Callable[..., object]
+Start = Callable[..., Callable[[bytes], None]]
+
+
+def test_an_answer_that_is_written_is_read_before_what_is_returned() -> None:
+    """The older of the two ways that PEP 3333 has, and both in one answer; the head may come with the first chunk."""
+
+    def app(environ: dict[str, object], start: Start) -> Iterator[bytes]:
+        del environ
+        start("201 Created", [("X-Answered", "Yes")])(b"a")
+        yield b"b"
+
+    assert get(WsgiTransport(app), "/") == Answer(201, {"x-answered": "Yes"}, b"ab")
+
+
+def test_an_answer_is_closed_when_it_is_read() -> None:
+    """What an application holds open for it is given back, also when it breaks on the way."""
+    closed = []
+
+    class Chunks(list[bytes]):
+        def close(self) -> None:
+            closed.append(b"".join(self))
+
+    def app(environ: dict[str, object], start: Start) -> Chunks:
+        del environ
+        start("200 OK", [])
+        return Chunks([b"a", b"b"])
+
+    assert get(WsgiTransport(app), "/").body == b"ab"
+    assert closed == [b"ab"]
 
 
 def test_an_application_that_lets_an_error_through_leaves_the_answer_lost() -> None:
