@@ -24,6 +24,7 @@ from saga_es.runtime.calls import Calls
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.followers import Followers
+from saga_es.runtime.hearing import Hearing
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.orders import Orders
@@ -45,7 +46,6 @@ logger = structlog.get_logger("saga_es")
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.2
-HEAR_EVERY_S = 0.4
 LOOK_AFTER_OURS_S = 1.0
 """How long after we counted as gone we look which sagas others took over: by then they have."""
 LONGEST_WAIT_FOR_STORE_S = 2.0
@@ -80,7 +80,6 @@ class Loop:
         self._writer = writer
         self._sagas = sagas
         self._workers = workers
-        self._bells = bells
         self._orders = Orders(sagas, writer, clock)
         self._clock = clock
         self._inbox = inbox
@@ -96,6 +95,7 @@ class Loop:
         self._process = process or Process.this()
         self._recovery = Recovery(sagas, workers, known, self._room)
         self._adopts = frozenset(known if recovers else ())
+        self._hearing = Hearing(bells, self._runs, self._room, self._adopts)
         self.worker_id = f"worker-{new_id()}"
 
     @property
@@ -373,16 +373,12 @@ class Loop:
         if self._calls.stopped:
             return
         try:
-            bells = self._bells.rung(self.worker_id)
-            behind = {bell.saga_id for bell in bells if bell.version > self._runs.version(bell.saga_id)}
-            self._catch_up_all([run for saga_id in sorted(behind) if (run := self._runs.get(saga_id))], proposals)
-            self._bells.hush([bell for bell in bells if bell.is_over or bell.saga_id in self._runs])
-            names = self._room.open_to(self._adopts)
-            if names and self._bells.unclaimed(names):
+            self._catch_up_all(self._hearing.listen(self.worker_id), proposals)
+            if self._hearing.answer():
                 self._later(Chore.RECOVER, 0.0)
         except StoreUnavailable as error:
             logger.warning("a look for orders is put off, the database is away", reason=str(error))
-        self._later(Chore.HEAR_BELLS, HEAR_EVERY_S)
+        self._later(Chore.HEAR_BELLS, self._hearing.pause_s(is_busy=self._calls.out > 0))
 
     def _later(self, chore: Chore, wait_s: float) -> None:
         self._timers.set(chore, self._clock.now() + timedelta(seconds=wait_s), chore)

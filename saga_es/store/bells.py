@@ -45,6 +45,10 @@ class Bells:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def silent(self) -> bool:
+        """Whether there is none at all: so it nearly always is, and it costs next to nothing to know."""
+        return not self._database.look_up(_ANY, {})[0][0]
+
     def rung(self, worker_id: str) -> list[Bell]:
         """Those that a worker answers: of its own sagas, and of sagas that are over."""
         with self._database.reading() as connection:
@@ -63,6 +67,7 @@ class Bells:
                 connection.execute(_HUSH, [{"id_": bell.saga_id, "at": bell.version} for bell in bells])
 
 
+_ANY = sa.select(sa.exists().select_from(saga_bells))
 _RING = sa.insert(saga_bells)
 _HUSH = sa.delete(saga_bells).where(
     saga_bells.c.saga_id == sa.bindparam("id_"), saga_bells.c.version == sa.bindparam("at")

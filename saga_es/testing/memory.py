@@ -188,6 +188,10 @@ class MemoryBells(Bells):
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
+    def silent(self) -> bool:
+        """Whether there is none at all."""
+        return not self._store.bells
+
     def rung(self, worker_id: str) -> list[Bell]:
         """Those that this worker answers."""
         found = []

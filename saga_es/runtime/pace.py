@@ -1,0 +1,26 @@
+"""How often to look for what may never come: often while something comes, and less and less often when nothing does."""
+
+from __future__ import annotations
+
+QUICK_S = 0.1
+SLOW_S = 0.6
+"""Of the second in which an order from elsewhere is to be heard, this leaves the rest for reading it and for acting."""
+
+SLOWER = 1.25
+"""From the shortest wait to the longest it takes nine looks, or two and a half seconds in which nothing came."""
+
+
+class Pace:
+    """The waits between looks."""
+
+    def __init__(self) -> None:
+        self._wait_s = QUICK_S
+
+    def next_s(self, *, is_lively: bool) -> float:
+        """How long to wait until the next look.
+
+        Args:
+            is_lively: The last look found something, or there is another reason to expect more soon.
+        """
+        self._wait_s = QUICK_S if is_lively else min(SLOW_S, self._wait_s * SLOWER)
+        return self._wait_s
