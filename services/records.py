@@ -250,4 +250,7 @@ def _id_for(key: str | None, category: str) -> str:
     """The id a key stands for: a UUID is taken as it is, any other text stands for one of its own."""
     if not key:
         return str(uuid4())
-    return str(UUID(key)) if is_uuid(key) else str(uuid5(NAMESPACE_URL, f"{category}/{key}"))
+    try:
+        return str(UUID(key))
+    except ValueError:
+        return str(uuid5(NAMESPACE_URL, f"{category}/{key}"))

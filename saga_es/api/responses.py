@@ -17,6 +17,8 @@ from saga_es.store.reading.pages import BadCursorError, Page, Selection, page
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
 
+_encode = msgspec.json.Encoder().encode
+
 
 class PageSchema(Schema):
     """Which page of a list."""
@@ -32,9 +34,7 @@ def node() -> Node:
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON; knows structs, enums and instants."""
-    response = Response(msgspec.json.encode(body), status, content_type="application/json")
-    response.headers.update(headers or {})
-    return response
+    return Response(_encode(body), status, headers, content_type="application/json")
 
 
 def page_of(source: sa.Table | Selection, limit: int, cursor: str | None) -> Page:
