@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import QueuePool
 
 from saga_es.errors import NotOnStandby, RolledBack, SettingsError, StoreUnavailable
-from saga_es.store import standby
+from saga_es.store import silence, standby
 from saga_es.store.direct import Direct
 from saga_es.store.executing import Write
 from saga_es.store.same_file import SameFile
@@ -71,7 +71,7 @@ class Database:
             case "postgresql":
                 event.listen(self.engine, "connect", _prepare_postgresql)
             case _:
-                pass
+                event.listen(self.engine, "connect", lambda connection, _: silence.watch(connection))
         self._direct = Direct(self.engine)
         self._lookup = Direct(self.engine)
         self._writer = self.engine.execution_options(saga_es_writing=True)
@@ -204,11 +204,12 @@ class Database:
             case "sqlite":
                 return {**options, "connect_args": {"check_same_thread": False}}
             case "postgresql":
-                return {**options, "pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+                return {**options, "pool_pre_ping": True, "connect_args": silence.connect_arguments(self.url)}
             case _:
                 patience = f"lock_wait_timeout = {LOCK_PATIENCE_S}, innodb_lock_wait_timeout = {LOCK_PATIENCE_S}"
-                order = f"SET time_zone = '+00:00', {patience}"
-                arguments = {"connect_timeout": 5, "charset": "utf8mb4", "init_command": order}
+                order = f"SET time_zone = '+00:00', {patience} {silence.MARIADB_WATCHES}"
+                fixed = {"charset": "utf8mb4", "init_command": order}
+                arguments = {**silence.connect_arguments(self.url), **fixed}
                 return {**options, "pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
 
 
@@ -330,6 +331,7 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
         cursor.execute(_NO_JIT)
+        cursor.execute(silence.POSTGRESQL_WATCHES)
     connection.commit()
 
 

@@ -1,0 +1,65 @@
+"""How long the other end of a connection may be silent: a host that vanishes says no goodbye.
+
+Without these the kernel decides how long one waits for such a server, and how long such a client's locks are held.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+CONNECT_S = 5
+QUIET_S = 5
+"""After this the other end is asked whether it is there."""
+
+ASK_EVERY_S = 3
+UNANSWERED = 3
+GIVEN_UP_S = 15
+"""For what was sent and not acknowledged, a question or a query: then the connection is at its end."""
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What the driver is to be told about patience, as far as the URL does not."""
+    ours: dict[str, Any] = {"connect_timeout": CONNECT_S}
+    if url.get_backend_name() == "postgresql":
+        ours |= {
+            "keepalives_idle": QUIET_S,
+            "keepalives_interval": ASK_EVERY_S,
+            "keepalives_count": UNANSWERED,
+            "tcp_user_timeout": GIVEN_UP_S * 1000,
+        }
+    return {name: value for name, value in ours.items() if name not in url.query}
+
+
+def watch(driver: Any) -> None:
+    """The same for a connection of PyMySQL, which knows no setting for it.
+
+    Its `read_timeout` would do, but end every statement that takes longer, too: a migration, a replay.
+    """
+    end: socket.socket = driver._sock  # noqa: SLF001 (there is no other way to it)
+    if end.family == socket.AF_UNIX:
+        return
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", QUIET_S),
+        ("TCP_KEEPINTVL", ASK_EVERY_S),
+        ("TCP_KEEPCNT", UNANSWERED),
+        ("TCP_USER_TIMEOUT", GIVEN_UP_S * 1000),
+    ):
+        if (option := getattr(socket, name, None)) is not None:  # not every system has them all
+            end.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+POSTGRESQL_WATCHES = (
+    "SELECT set_config(name, ours.value, false) FROM pg_settings JOIN (VALUES "
+    f"('tcp_keepalives_idle', '{QUIET_S}'), ('tcp_keepalives_interval', '{ASK_EVERY_S}'), "
+    f"('tcp_keepalives_count', '{UNANSWERED}'), ('tcp_user_timeout', '{GIVEN_UP_S * 1000}')"
+    ") AS ours (name, value) USING (name) WHERE source = 'default'"
+)
+"""Has the server give up a client that vanished, and the locks that it held; where nobody has set it otherwise."""
+
+MARIADB_WATCHES = "/*M! , idle_write_transaction_timeout = 30 */"
+"""The like: MariaDB ends a transaction that holds locks and is not gone on with. To MySQL, which has
+no such setting, it is a comment."""

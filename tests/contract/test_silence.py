@@ -1,0 +1,84 @@
+"""A host that vanishes without a goodbye: neither end of a connection waits for the other for long."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from saga_es.store.database import Database
+from saga_es.store.silence import GIVEN_UP_S, QUIET_S
+from tests.contract.pipe import listening
+from tests.e2e.conftest import ROOT
+
+SERVERS = ["postgresql", "mariadb"]
+BUSY_S = 20.0
+"""What a machine that is busy with other tests may add."""
+
+
+@contextmanager
+def end_of(database: Database) -> Iterator[socket.socket]:
+    """Our end of a connection."""
+    with database.reading() as connection:
+        driver: Any = connection.connection.driver_connection
+        file = driver if database.kind == "postgresql" else driver._sock
+        with socket.socket(fileno=os.dup(file.fileno())) as end:
+            yield end
+
+
+@pytest.mark.parametrize("database_url", SERVERS, indirect=True)
+def test_every_connection_asks_whether_the_server_is_there(database: Database) -> None:
+    """The kernel is told so, for the pool's connections as for the writer's, which come from there."""
+    with end_of(database) as end:
+        assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == QUIET_S
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GIVEN_UP_S * 1000
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_the_url_says_of_patience_is_left_as_it_is(database_url: str) -> None:
+    """Whoever knows his network better says so there."""
+    database = Database(f"{database_url}?tcp_user_timeout=1234&keepalives_idle=7&connect_timeout=9")
+    try:
+        with end_of(database) as end:
+            assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1234
+            assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize(
+    ("database_url", "name", "value"),
+    [("postgresql", "tcp_keepalives_idle", "5"), ("mariadb", "@@idle_write_transaction_timeout", 30)],
+    indirect=["database_url"],
+)
+def test_the_server_gives_up_a_client_that_vanished(database: Database, name: str, value: object) -> None:
+    """And the locks that it held with it, which others would wait for otherwise, for hours."""
+    with database.reading() as connection:
+        assert connection.scalar(sa.text(f"SELECT {name}" if name[0] == "@" else f"SHOW {name}")) == value
+
+
+@pytest.mark.parametrize("database_url", SERVERS, indirect=True)
+def test_a_server_that_vanishes_is_given_up_and_found_again(database_url: str, tmp_path: Path) -> None:
+    """In a network of its own, in which from one moment to the next no packet arrives any more."""
+    with listening(tmp_path / "server", sa.make_url(database_url)):
+        command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "tests.contract.vanishing"]
+        done = subprocess.run(
+            [*command, database_url, str(tmp_path / "server")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    silent_s = float(done.stdout.split()[-1])
+    assert QUIET_S < silent_s < GIVEN_UP_S + BUSY_S
