@@ -18,6 +18,8 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
+from saga_es.runtime.connections import pool_of
+
 ANSWER_LIMIT = 1_048_576
 """Bytes of an answer we read; a longer one is unreadable."""
 
@@ -60,17 +62,19 @@ class HttpTransport:
 
     def __init__(self, base_url: str, connections: int = 32) -> None:
         self._base_url = base_url.rstrip("/")
-        self._pool = urllib3.PoolManager(num_pools=4, maxsize=connections, retries=False)
+        self._prefix = urllib3.util.parse_url(self._base_url).path or ""
+        self._pool = pool_of(base_url, connections)
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer; redirects are not followed."""
         try:
-            response = self._pool.request(
+            response = self._pool.urlopen(
                 method,
-                self._base_url + path,
+                self._prefix + path,
                 body=body,
-                headers=dict(headers),
+                headers=headers,
                 timeout=urllib3.Timeout(total=timeout_s),
+                retries=False,
                 redirect=False,
                 preload_content=False,
             )

@@ -166,7 +166,7 @@ def http(server: tuple[str, list[str]]) -> Iterator[HttpTransport]:
     server[1].clear()
     transport = HttpTransport(server[0])
     yield transport
-    transport._pool.clear()
+    transport._pool.close()
 
 
 def get(transport: Transport, path: str, timeout_s: float = PATIENCE_S) -> Answer:
@@ -208,15 +208,35 @@ def test_a_base_url_may_have_a_path(server: tuple[str, list[str]]) -> None:
     for base in (server[0] + "/echo", server[0] + "/echo/"):
         transport = HttpTransport(base)
         assert json.loads(transport.send("POST", "/x", {"X-Key": ""}, None, PATIENCE_S).body)["path"] == "/echo/x"
-        transport._pool.clear()
+        transport._pool.close()
 
 
 def test_connections_are_kept_for_the_next_request(http: HttpTransport) -> None:
     """A pooled connection saves the handshake."""
     for _ in range(5):
         get(http, "/broken")
-    (pool,) = [http._pool.pools[key] for key in http._pool.pools.keys()]  # noqa: SIM118 (no plain dictionary)
-    assert pool.num_connections == 1
+    assert http._pool.num_connections == 1
+
+
+def test_a_request_leaves_in_one_piece() -> None:
+    """A server that is woken for the head alone has to be woken again for the body."""
+    pieces = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            taken, _ = listening.accept()
+            with taken:
+                pieces.append(taken.recv(65_536))
+                taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        transport = HttpTransport(f"http://127.0.0.1:{listening.getsockname()[1]}/base")
+        assert transport.send("POST", "/x", {"X-Key": "k"}, b'{"n": 1}', PATIENCE_S).status == 200
+        thread.join()
+        transport._pool.close()
+    assert pieces[0].startswith(b"POST /base/x HTTP/1.1\r\n")
+    assert pieces[0].endswith(b'\r\n\r\n{"n": 1}')
 
 
 def test_a_refused_connection_means_not_sent() -> None:
