@@ -21,6 +21,7 @@ from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import Append, Ask, Chore, Follow, Inbox, Item, refuse
 from saga_es.runtime.loop import Loop
+from saga_es.runtime.once import Once
 from saga_es.runtime.orders import as_recorded
 from saga_es.runtime.patience import COMMIT_PATIENCE_S
 from saga_es.runtime.starts import Starts
@@ -217,9 +218,9 @@ class Engine:
             PayloadUnencodable: An event has no JSON form.
         """
         draft = Draft(stream_id, category, expected_version, tuple(events), self._clock.now())
-        append = Append(self._writer.prepare(draft), Future())
+        append = Append(self._writer.prepare(draft), Once())
         self._put(append)
-        _within_patience("append", lambda: append.done.result(COMMIT_PATIENCE_S))
+        _within_patience("append", lambda: append.done.wait(COMMIT_PATIENCE_S))
 
     def read(self, stream_id: str) -> list[Recorded]:
         """The events of a stream, in order; empty when it does not exist."""

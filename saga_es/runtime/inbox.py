@@ -17,6 +17,7 @@ from saga_es.core.facts import Fact, Order
 from saga_es.definition import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
 from saga_es.runtime.handle import Handle
+from saga_es.runtime.once import Once
 from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
 
 
@@ -55,7 +56,7 @@ class Append(msgspec.Struct, frozen=True):
     """Append events that are not a saga's: a participant in this process asks."""
 
     prepared: Prepared
-    done: Future[None]
+    done: Once[None]
 
     @property
     def stream_id(self) -> str:
@@ -66,11 +67,11 @@ class Append(msgspec.Struct, frozen=True):
         """Let the one who asked know."""
         match receipt:
             case Written():
-                _settle(self.done)
+                self.done.tell(None)
             case Conflict():
-                _settle(self.done, VersionConflict(self.stream_id, self.prepared[0].expected_version))
+                self.done.tell(None, VersionConflict(self.stream_id, self.prepared[0].expected_version))
             case Refused(reason):
-                _settle(self.done, PayloadUnencodable(f"the database does not take this: {reason}"))
+                self.done.tell(None, PayloadUnencodable(f"the database does not take this: {reason}"))
             case _:
                 assert_never(receipt)
 
@@ -101,7 +102,9 @@ def refuse(item: Item, error: Exception) -> None:
     match item:
         case Begin(handle=handle) | Follow(handle):
             handle.mark_failed(error)
-        case Append(done=done) | Ask(done=done):
+        case Append(done=done):
+            done.tell(None, error)
+        case Ask(done=done):
             _settle(done, error)
         case Tell() | Chore():
             pass
