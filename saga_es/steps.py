@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, assert_never, get_args
 
 import msgspec
@@ -69,6 +71,18 @@ class Step(msgspec.Struct, frozen=True):
 def needs(callee: Callee) -> tuple[str, ...]:
     """The names a callee asks for."""
     return callee.needs if isinstance(callee, Request) else parameters(callee)
+
+
+def is_async(callee: Callee | None) -> bool:
+    """Whether a callee is an `async def`."""
+    try:
+        return _kept_is_async(callee)
+    except TypeError:  # it cannot be a key of the table
+        return inspect.iscoroutinefunction(callee)
+
+
+_kept_is_async = lru_cache(maxsize=4096)(inspect.iscoroutinefunction)
+"""To look costs 2 us, at every call."""
 
 
 def names_of(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:

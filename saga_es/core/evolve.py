@@ -125,6 +125,15 @@ _CALLED: dict[str, Any] = {"waiting": None, "probing": False, "probed": False, "
 _ANSWERED: dict[str, Any] = {**_CALLED, "crashes": 0}
 """What no longer holds of a step once there is an outcome: whoever was called, did not take the process along."""
 
+_COMPLETED: dict[str, Any] = {
+    **_ANSWERED,
+    "status": StepStatus.COMPLETED,
+    "error": None,
+    "wait": None,
+    "in_doubt": False,
+    "forgiven": 0,
+}
+
 
 def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
     step = replace(state.step(name), **changes)
@@ -144,11 +153,12 @@ def _with_effect(state: SagaState, name: str) -> SagaState:
 
 def _completed(state: SagaState, completed: StepCompleted) -> SagaState:
     name = completed.step
-    changes = {**_ANSWERED, "status": StepStatus.COMPLETED, "result": completed.result, "error": None}
-    done = _step(state, name, **changes, wait=None, in_doubt=False, forgiven=0)
+    step = replace(state.step(name), **_COMPLETED, result=completed.result)
+    effects = state.effects if name in state.effects else (*state.effects, name)
+    done = replace(state, version=state.version + 1, steps={**state.steps, name: step}, effects=effects)
     if isinstance(state.plan.step(name).work, Signal):
         done = replace(done, signals={**state.signals, name: state.signals.get(name, ())[1:]})
-    return _with_effect(done, name)
+    return done
 
 
 def _failed(state: SagaState, failed: StepFailed) -> SagaState:

@@ -50,10 +50,10 @@ def next_events(state: SagaState, now: datetime) -> list[SagaEvent]:
 
 def _has_open_question(state: SagaState) -> bool:
     """Whether some step failed, waits, was interrupted, or is to be called again; one look at each instead of four."""
-    return any(
-        step.wait is not None or step.probed or step.interrupted or step.status is StepStatus.FAILED
-        for step in state.steps.values()
-    )
+    for step in state.steps.values():  # no `any`: every decision comes here, and its generator costs more than the look
+        if step.wait is not None or step.probed or step.interrupted or step.status is StepStatus.FAILED:
+            return True
+    return False
 
 
 def _interrupted(state: SagaState) -> list[SagaEvent]:
@@ -97,15 +97,17 @@ def _asked(state: SagaState) -> list[SagaEvent]:
 
 
 def _begin_free(state: SagaState, now: datetime) -> list[SagaEvent]:
+    plan = state.plan
+    if plan.is_sequence and state.steps and next(reversed(state.steps.values())).status is StepStatus.IN_PROGRESS:
+        return []  # one after the other: while one is under way, no other is free
     done = state.done
-    left = [step for step in state.plan.steps if step.name not in done]
-    if not left:
+    if len(done) >= len(plan.steps) and all(step.name in done for step in plan.steps):
         return [SagaCompleted()]
     begun: list[SagaEvent] = []
-    for step in left:
-        if done.issuperset(state.plan.after(step.name)):
+    for step in plan.steps:
+        if step.name not in done and done.issuperset(plan.after(step.name)):
             events = _begin(state, step, now)
-            if any(isinstance(event, StepFailed) for event in events):
+            if events and isinstance(events[0], StepFailed):
                 return events  # the others would be begun in vain
             begun += events
     return begun

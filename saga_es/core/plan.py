@@ -169,6 +169,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         return self._behind.get(name, frozenset())
 
     @cached_property
+    def is_sequence(self) -> bool:
+        """Whether the steps are done one after the other, each once."""
+        return all(step.after is None and step.over is None for step in self.steps)
+
+    @cached_property
     def _by_name(self) -> dict[str, StepPlan]:
         return {step.name: step for step in self.steps}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from saga_es.core.events import (
@@ -186,7 +187,7 @@ class Calls:
             found.condition if is_action and planned.condition else None,
             idempotency_key(state.saga_id, f"{step}/{attempt}", keyed) if isinstance(planned.work, Child) else None,
         )
-        late = CallReturned(step, direction, attempt, Unknown(f"no answer within {planned.timeout_s:g} s"))
+        late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True
         self._room.enter(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
@@ -224,6 +225,11 @@ class Calls:
 def cannot_call(error: Exception) -> CannotGoOn:
     """What a saga is told whose call could not be made."""
     return CannotGoOn(f"a call could not be made: {type(error).__name__}: {error}")
+
+
+@lru_cache(256)
+def _no_answer(timeout_s: float) -> Unknown:
+    return Unknown(f"no answer within {timeout_s:g} s")
 
 
 def _direction(intent: Intent) -> Direction:

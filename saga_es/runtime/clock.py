@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 from saga_es.errors import StoreUnavailable
@@ -83,7 +83,7 @@ class SharedClock(SystemClock):
         if not self._is_asked:
             with suppress(StoreUnavailable):
                 self.set_right()
-        return _EPOCH + timedelta(seconds=time.monotonic() + self._offset_s)
+        return datetime.fromtimestamp(time.monotonic() + self._offset_s, UTC)
 
     def set_right(self) -> None:
         """Ask the database, and follow it where we are off by more than the answer may have taken.
@@ -98,6 +98,3 @@ class SharedClock(SystemClock):
         offset_s = there_s - (asked + answered) / 2
         if abs(offset_s - self._offset_s) > (answered - asked) / 2 + TOLERANCE_S:
             self._offset_s = offset_s
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,7 +7,6 @@ promise: that a call which timed out has not acted.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +21,7 @@ from saga_es.request import Function, Request
 from saga_es.runtime.answers import kinds_of, outcome_of_answer, outcome_of_error, outcome_of_probe, text
 from saga_es.runtime.pool import Pool, Work
 from saga_es.runtime.transport import NotSentError, Transport
-from saga_es.steps import Callee, needs
+from saga_es.steps import Callee, is_async, needs
 from saga_es.store.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
 
 
@@ -108,7 +107,7 @@ class Executor:
         failed: list[tuple[Call, Exception]] = []
         now = time.monotonic()
         for call in calls:
-            if inspect.iscoroutinefunction(call.callee):
+            if is_async(call.callee):
                 try:
                     asyncio.run_coroutine_threadsafe(self._await(call, returned), self._event_loop())
                     self._awaited += 1

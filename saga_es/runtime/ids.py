@@ -9,12 +9,12 @@ from uuid import UUID
 
 from saga_es.core.facts import Direction
 
-_NAMESPACE = UUID("7d0b1c9e-5b0a-5c58-9d3e-3d5f0a6f2c11")
+_NAMESPACE_BYTES = UUID("7d0b1c9e-5b0a-5c58-9d3e-3d5f0a6f2c11").bytes
 
 
 def new_id() -> str:
     """A new id: a UUID of version 7 (RFC 9562, 5.7), so that ids made later sort later."""
-    return _text(time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10)), 7)
+    return _text(f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}", 7)
 
 
 def saga_id_for(saga: str, key: str) -> str:
@@ -28,13 +28,15 @@ def idempotency_key(saga_id: str, step: str, direction: Direction) -> str:
 
 
 def _uuid5(name: str) -> str:
-    """`str(uuid5(_NAMESPACE, name))` at a third of its 4.5 us: a saga of four steps needs four of them."""
-    digest = sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
-    return _text(int.from_bytes(digest[:16]), 5)
+    """`str(uuid5(…, name))` at a quarter of its time: a saga of four steps needs four of them."""
+    return _text(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest(), 5)
 
 
-def _text(value: int, version: int) -> str:
-    """128 bits as a UUID of this version and the RFC's variant."""
-    value = value & ~(0xF << 76 | 0b11 << 62) | version << 76 | 0b10 << 62
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+def _text(digits: str, version: int) -> str:
+    """128 bits in hexadecimal digits (more are cut off) as a UUID of this version and the RFC's variant."""
+    variant = _VARIANTS[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+_VARIANTS = {f"{digit:x}": f"{digit & 0b0011 | 0b1000:x}" for digit in range(16)}
+"""Any digit, as the one whose first two bits say that the UUID is of the RFC (9562, 4.1)."""

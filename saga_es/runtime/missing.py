@@ -26,13 +26,14 @@ def written(definitions: Mapping[str, Saga], plan: Plan, step: str, direction: D
     if saga is None:
         return CannotGoOn(f"the code of step {name!r} is gone: no saga {plan.saga!r} is defined here")
     found = saga.written(name)
-    gone = f"the code of step {name!r} is gone: saga {saga.name!r} has no"
     planned = plan.step(name)
     if found is None or (found.callee(direction) is None and not _only_waits(planned)):
-        return CannotGoOn(f"{gone} {direction} for it")
-    if direction is Direction.ACTION and planned.condition and found.condition is None:
-        return CannotGoOn(f"{gone} condition for it")
-    return found
+        lacking = str(direction)
+    elif direction is Direction.ACTION and planned.condition and found.condition is None:
+        lacking = "condition"
+    else:
+        return found
+    return CannotGoOn(f"the code of step {name!r} is gone: saga {saga.name!r} has no {lacking} for it")
 
 
 def child_written(definitions: Mapping[str, Saga], step: str, saga: str) -> Saga | CannotGoOn:

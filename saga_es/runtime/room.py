@@ -23,7 +23,7 @@ class Room:
     def __init__(self, limit: int | None = None, limits: Mapping[str, int] | None = None) -> None:
         self._limits = dict(limits or {})
         self._limit = limit or NO_LIMIT
-        self._calls: Counter[str] = Counter()
+        self._calls: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._busy: Counter[str] = Counter()
         self._coming: Counter[str] = Counter()
@@ -33,16 +33,18 @@ class Room:
 
     def enter(self, saga_id: str, name: str) -> None:
         """A call of a saga of this definition goes out."""
-        if saga_id not in self._calls:
+        out = self._calls.get(saga_id, 0)
+        if not out:
             self._names[saga_id] = name
             self._busy[name] += 1
-        self._calls[saga_id] += 1
+        self._calls[saga_id] = out + 1
 
     def leave(self, saga_id: str) -> None:
         """A call of the saga is out no more."""
-        self._calls[saga_id] -= 1
-        if not self._calls[saga_id]:
-            del self._calls[saga_id]
+        out = self._calls.pop(saga_id) - 1
+        if out:
+            self._calls[saga_id] = out
+        else:
             self._busy[self._names.pop(saga_id)] -= 1
 
     def reserve(self, name: str) -> bool:

@@ -24,6 +24,9 @@ class Head(msgspec.Struct, frozen=True):
     hash: str
 
 
+_NOWHERE = (-1, "")
+
+
 def genesis(stream_id: str) -> str:
     """What stands for a predecessor's hash before the first event of a stream."""
     return sha256(b"14:saga_es stream," + _netstring(stream_id)).hexdigest()
@@ -79,17 +82,15 @@ def chain(rows: Iterable[dict[str, Any]], heads: dict[str, Head]) -> dict[str, H
     Raises:
         VersionConflict: A row does not follow its stream's head.
     """
-    reached = dict(heads)
+    at = {stream_id: (head.version, head.hash) for stream_id, head in heads.items()}
     for row in rows:
         stream_id, version = row["stream_id"], row["version"]
-        head = reached.get(stream_id)
+        reached, previous = at.get(stream_id, _NOWHERE)
         if version == 1:
             previous = genesis(stream_id)
-        elif head is None or head.version != version - 1:
+        elif reached != version - 1:
             raise VersionConflict(stream_id, version - 1)
-        else:
-            previous = head.hash
-        row["hash"] = event_hash(
+        row["hash"] = hash_ = event_hash(
             previous,
             stream_id,
             row["category"],
@@ -99,8 +100,8 @@ def chain(rows: Iterable[dict[str, Any]], heads: dict[str, Head]) -> dict[str, H
             row["data"],
             row["recorded_at"],
         )
-        reached[stream_id] = Head(version, row["hash"])
-    return reached
+        at[stream_id] = version, hash_
+    return {stream_id: Head(*reached) for stream_id, reached in at.items()}
 
 
 def _netstring(text: str) -> bytes:

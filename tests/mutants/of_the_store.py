@@ -118,8 +118,8 @@ MUTANTS = [
     Mutant(
         "a gap in a stream is chained over",
         CHAIN,
-        "elif head is None or head.version != version - 1:",
-        "elif head is None:",
+        "elif reached != version - 1:",
+        "elif reached < 0:",
         ("tests/unit/test_chain.py",),
     ),
     Mutant(

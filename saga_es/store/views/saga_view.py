@@ -83,7 +83,8 @@ def _change(recorded: Recorded) -> dict[str, Any]:
     columns = _columns(recorded)
     if "error" in columns:
         columns["has_error"] = columns["error"] is not None
-    return {**columns, "updated_at": recorded.recorded_at}
+    columns["updated_at"] = recorded.recorded_at
+    return columns
 
 
 def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
