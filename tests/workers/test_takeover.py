@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -16,6 +17,9 @@ from tests.workers.conftest import LEASE_S, PATIENCE_S, Host, Site, StartHost, u
 HOUR_S = 3600.0
 SLACK_S = 3.0
 """After the lease, by which a saga of a dead host moves again."""
+
+LOOK_S = 2.0
+"""How often workers look for what was left to them."""
 
 BUSY_S = 10.0
 """What a machine that is busy with other tests may add."""
@@ -135,11 +139,21 @@ def test_a_rolling_restart_under_load_loses_and_stalls_nothing(site: Site, start
     """Each worker is asked to stop, and replaced, while sagas are started all the time."""
     hosts: list[Host] = [start_host(f"host-{n}", "--grace-s", "0.2") for n in range(3)]
     ids: list[str] = []
+    longest_s = 0.0
     for number in range(3):
         ids += [site.client.start("order", {"takes_s": 0.05, "n": n}) for n in range(30)]
+        begun = time.monotonic()
         assert hosts[number].stop() == 0
         hosts.append(start_host(f"new-{number}", "--grace-s", "0.2"))
+        longest_s = max(longest_s, time.monotonic() - begun)
     ids += [site.client.start("order", {"fails_at": "letter", "n": n}) for n in range(10)]
     ends = [site.client.result(saga_id, PATIENCE_S).status for saga_id in ids]
     assert ends == [SagaStatus.COMPLETED] * 90 + [SagaStatus.COMPENSATED] * 10
+    assert max(stalled_s(site, saga_id) for saga_id in ids) < longest_s + LOOK_S
     assert site.violations() == []
+
+
+def stalled_s(site: Site, saga_id: str) -> float:
+    """The longest time in which nothing of a saga came into the log, from its start to its end."""
+    stamps = [recorded.recorded_at for recorded in site.history(saga_id)]
+    return max((later - earlier).total_seconds() for earlier, later in pairwise(stamps))
