@@ -85,11 +85,13 @@ _RUNG = (
 )
 _UNCLAIMED = (
     sa.select(saga_bells.c.saga_id)
-    .select_from(saga_bells.join(sagas, sagas.c.saga_id == saga_bells.c.saga_id))
-    .where(
-        sagas.c.owner.is_(None),
-        sagas.c.status.not_in([status.value for status in sorted(ENDED)]),
-        sagas.c.name.in_(sa.bindparam("names", expanding=True)),
+    .where(  # from the few bells to their sagas: of a join, SQLite would begin with all sagas of the names
+        sa.exists().where(
+            sagas.c.saga_id == saga_bells.c.saga_id,
+            sagas.c.owner.is_(None),
+            sagas.c.status.not_in([status.value for status in sorted(ENDED)]),
+            sagas.c.name.in_(sa.bindparam("names", expanding=True)),
+        )
     )
     .limit(1)
 )

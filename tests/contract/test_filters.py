@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
 
 from saga_es.core.events import SagaAborted, SagaCompleted, SagaEvent, SagaFailed, SagaPaused, SagaStarted
 from saga_es.store import migrate
+from saga_es.store.bells import Bells
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
 from saga_es.store.log import Draft
@@ -25,6 +28,7 @@ from saga_es.store.turn import turn
 from saga_es.store.views.rebuild import rebuild
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags
+from saga_es.store.workers import Workers
 from tests.conftest import AT, Store
 
 NOW = AT + timedelta(hours=1)
@@ -257,15 +261,44 @@ def _a_cursor(store: Store) -> str | None:
         return page(connection, sagas, 1).next_cursor
 
 
+AGAIN_AND_AGAIN: dict[str, Callable[[Database], object]] = {
+    "sagas without a worker": lambda database: Workers(database).orphans(100, ["order"]),
+    "sagas that nobody here knows": lambda database: Workers(database).orphans_of_others(["order"]),
+    "bells": lambda database: Bells(database).rung("w-1"),
+    "bells of sagas without a worker": lambda database: Bells(database).unclaimed(["order"]),
+}
+
+
+@pytest.mark.parametrize("what", AGAIN_AND_AGAIN)
+def test_what_a_worker_asks_again_and_again_does_not_read_the_sagas_that_have_ended(
+    on_sqlite: Store, what: str
+) -> None:
+    """However many there are of the definitions it knows: it asks every few seconds."""
+    with on_sqlite.database.reading() as connection, _heard(on_sqlite.database.engine) as said:
+        AGAIN_AND_AGAIN[what](on_sqlite.database)
+        plan = _explained(connection, *said[-1])
+    (how,) = [line for line in plan if re.match("(SEARCH|SCAN) sagas", line)]
+    assert re.search("INDEX (sagas_by_status|sqlite_autoindex_sagas)", how), plan
+
+
 def _plan(database: Database, wanted: dict[str, Any], cursor: str | None) -> list[str]:
+    with database.reading() as connection, _heard(connection) as said:
+        page(connection, sagas_where(SagaFilter(**wanted), NOW), 50, cursor)
+        return _explained(connection, *said[-1])
+
+
+@contextmanager
+def _heard(where: Connection | Engine) -> Iterator[list[tuple[str, Any]]]:
+    """What is asked there meanwhile."""
     said: list[tuple[str, Any]] = []
 
     def hear(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         said.append((statement, parameters))
 
-    with database.reading() as connection:
-        sa.event.listen(connection, "before_cursor_execute", hear)
-        page(connection, sagas_where(SagaFilter(**wanted), NOW), 50, cursor)
-        sa.event.remove(connection, "before_cursor_execute", hear)
-        statement, parameters = said[-1]
-        return [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    sa.event.listen(where, "before_cursor_execute", hear)
+    yield said
+    sa.event.remove(where, "before_cursor_execute", hear)
+
+
+def _explained(connection: Connection, statement: str, parameters: Any) -> list[str]:
+    return [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
