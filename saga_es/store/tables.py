@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,6 +51,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+@lru_cache(256)  # the events of one append have one time, and a view often shows it twice
 def _instant_to_text(value: datetime | None) -> str | None:
     if value is None:
         return None
@@ -57,6 +59,7 @@ def _instant_to_text(value: datetime | None) -> str | None:
     return in_utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
+@lru_cache(256)
 def _text_to_instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 

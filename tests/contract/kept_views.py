@@ -49,11 +49,8 @@ WORDS = Additions(
         sa.Column("word", sa.Text, nullable=False),
     ),
     NOTE,
-    lambda recorded: [
-        {"note_id": recorded.stream_id, "version": recorded.version, "word": recorded.event.text}
-        for _ in [0]
-        if isinstance(recorded.event, NoteWritten)
-    ],
+    lambda recorded: [{"note_id": recorded.stream_id, "version": recorded.version, "word": recorded.event.text}],
+    only=(NoteWritten,),
 )
 LETTERS = Tally(
     sa.Table(

@@ -335,5 +335,4 @@ def test_each_tag_of_a_saga_is_a_row() -> None:
 def test_a_saga_without_tags_has_no_rows() -> None:
     """And no event after its start adds any."""
     events = [event for event, _ in COLUMNS if not isinstance(event, SagaStarted)]
-    for event in (STARTED, *events):
-        assert list(tag_view.rows(Recorded(SAGA_ID, SAGA, 1, event, AT))) == []
+    assert tag_view.added([Recorded(SAGA_ID, SAGA, 1, event, AT) for event in (STARTED, *events)]) == []

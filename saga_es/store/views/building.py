@@ -154,6 +154,8 @@ class Builder:
         self, writes: Iterable[tuple[Projection, Sequence[Recorded], list[Write]]], entries: Sequence[Entry]
     ) -> None:
         for view, events, statements in writes:
+            if not statements:
+                continue
             try:
                 with self._connection.begin_nested():
                     for statement, rows in statements:

@@ -161,9 +161,12 @@ class Additions(Projection):
 
     Attributes:
         rows: The rows an event adds, each with every column; pure.
+        only: The classes of the events that it is asked about; none: all. Most events of a log are of a few classes: a
+            view that has no use for those is made anew faster, and costs an append less.
     """
 
     rows: Callable[[Recorded], Iterable[Mapping[str, Any]]]
+    only: tuple[type[Any], ...] = field(default=(), kw_only=True)
 
     def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
         """Add the rows; events that add none cost no statement."""
@@ -177,7 +180,7 @@ class Additions(Projection):
             ProjectionFailed: The function failed on an event.
         """
         added: list[dict[str, Any]] = []
-        for event in events:
+        for event in _of(self.only, events):
             try:
                 added += [dict(row) for row in self.rows(event)]
             except Exception as error:
@@ -192,9 +195,11 @@ class Tally(Projection):
     Attributes:
         table: All columns that are not of the primary key are whole numbers, which add up to the same in any order.
         counts: What an event adds: for each row that it adds to, the key's columns and some of the others; pure.
+        only: As for `Additions`.
     """
 
     counts: Callable[[Recorded], Iterable[Mapping[str, Any]]]
+    only: tuple[type[Any], ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -216,7 +221,7 @@ class Tally(Projection):
         keys = [column.name for column in self.table.primary_key.columns]
         blank = dict.fromkeys((column.name for column in self._sums), 0)
         rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for event in events:
+        for event in _of(self.only, events):
             try:
                 for counted in self.counts(event):
                     key = tuple(counted[name] for name in keys)
@@ -226,6 +231,10 @@ class Tally(Projection):
             except Exception as error:
                 raise self._failed_on(event, error) from error
         return [(adding(self.table, dialect), [rows[key] for key in sorted(rows)])] if rows else []
+
+
+def _of(classes: tuple[type[Any], ...], events: Iterable[Recorded]) -> Iterable[Recorded]:
+    return [event for event in events if type(event.event) in classes] if classes else events
 
 
 class Views:

@@ -90,14 +90,16 @@ def _change(recorded: Recorded) -> dict[str, Any]:
 def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
     event: SagaEvent = recorded.event
     match event:
+        case StepCompleted():  # what a saga has most of comes first: a replay asks for each event of the log
+            return {}
+        case StepStarted(step) | CompensationStarted(step) | WaitStarted(step) | ChildStarted(step):
+            return {"current_step": step}
         case SagaStarted():
             return _started(event, recorded.recorded_at)
         case SagaTakenOver(worker):
             return {"owner": worker}
         case SagaBegan():
             return {"status": SagaStatus.IN_PROGRESS}
-        case StepStarted(step) | WaitStarted(step) | ChildStarted(step) | CompensationStarted(step):
-            return {"current_step": step}
         case SagaAborted(_, error):
             return {"status": SagaStatus.COMPENSATING, "error": error}
         case SagaCancelled(actor, reason):
@@ -119,7 +121,6 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
             return {"status": SagaStatus.FAILED, "error": reason}
         case (
             StepFailed()
-            | StepCompleted()
             | StepSkipped()
             | StepFannedOut()
             | SignalReceived()

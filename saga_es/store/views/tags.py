@@ -25,14 +25,11 @@ saga_tags = sa.Table(
 
 
 def _rows(recorded: Recorded) -> Sequence[Mapping[str, Any]]:
-    match recorded.event:
-        case SagaStarted(tags=tags):
-            return [
-                {"saga_id": recorded.stream_id, "name": name, "value": value, "created_at": recorded.recorded_at}
-                for name, value in tags.items()
-            ]
-        case _:
-            return ()
+    started: SagaStarted = recorded.event
+    return [
+        {"saga_id": recorded.stream_id, "name": name, "value": value, "created_at": recorded.recorded_at}
+        for name, value in started.tags.items()
+    ]
 
 
-tag_view = Additions(saga_tags, SAGA, _rows)
+tag_view = Additions(saga_tags, SAGA, _rows, only=(SagaStarted,))
