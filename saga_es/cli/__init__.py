@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
-from saga_es.cli.check import check
-from saga_es.cli.db import db
-from saga_es.cli.doctor import doctor
-from saga_es.cli.explaining import explain
-from saga_es.cli.ordering import ORDERS, signal
-from saga_es.cli.participant import participant
-from saga_es.cli.reading import diff, events, list_, show
-from saga_es.cli.replay import replay
-from saga_es.cli.retention import archive, export, import_
-from saga_es.cli.serve import serve
-from saga_es.cli.starting import start
-from saga_es.cli.verify import keygen, seal, verify
-from saga_es.cli.working import recover, worker
+COMMANDS = {
+    "archive": "retention:archive",
+    "cancel": "ordering:cancel",
+    "check": "check:check",
+    "db": "db:db",
+    "diff": "reading:diff",
+    "doctor": "doctor:doctor",
+    "events": "reading:events",
+    "explain": "explaining:explain",
+    "export": "retention:export",
+    "import": "retention:import_",
+    "keygen": "verify:keygen",
+    "list": "reading:list_",
+    "participant": "participant:participant",
+    "pause": "ordering:pause",
+    "recover": "working:recover",
+    "replace-input": "ordering:replace_input",
+    "replay": "replay:replay",
+    "resolve": "ordering:resolve",
+    "resume": "ordering:resume",
+    "retry": "ordering:retry",
+    "seal": "verify:seal",
+    "serve": "serve:serve",
+    "show": "reading:show",
+    "signal": "ordering:signal",
+    "skip": "ordering:skip",
+    "start": "starting:start",
+    "verify": "verify:verify",
+    "worker": "working:worker",
+}
+"""Each command by its name: the module of this package, and what it is called there."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The commands, each imported only when it is asked for: `serve` is there sooner without all the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, as the help has them."""
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None when there is none."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"saga_es.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="saga-es")
 @click.option("--database-url", metavar="URL", help="Where the log is; may also stand behind the command.")
 @click.option("--app", metavar="MODULE", help="The application; may also stand behind the command.")
@@ -33,10 +71,3 @@ def main(context: click.Context, /, **flags: str | None) -> None:
     Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 7 mismatch, 8 database unreachable or not migrated.
     """
     context.obj = {name: value for name, value in flags.items() if value is not None}
-
-
-RUNNING = (serve, worker, recover, start)
-READING = (list_, show, diff, explain, events, check, doctor, verify)
-KEEPING = (replay, seal, keygen, archive, import_, export, db)
-for command in (*RUNNING, *READING, signal, *ORDERS, participant, *KEEPING):
-    main.add_command(command)

@@ -130,9 +130,6 @@ def resolve(
     _give(settings, saga_id, Resolve(actor, reason, status), "the end by hand")
 
 
-ORDERS = (cancel, pause, resume, retry, skip, replace_input, resolve)
-
-
 # ── What they have in common ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 
 from saga_es import orders
@@ -75,7 +76,9 @@ def test_each_order_is_there_in_all_three_ways(tmp_path: Path) -> None:
     for python, is_get, path, command in rows:
         assert ("GET" if is_get else "POST", f"/api/saga/<string:transaction_id>/orders/{path}") in routes, path
         first, *rest = shlex.split(command)
-        assert main.commands[first].make_context(first, rest).params["saga_id"] == "ID", command
+        order = main.get_command(click.Context(main), first)
+        assert order is not None, command
+        assert order.make_context(first, rest).params["saga_id"] == "ID", command
         if not is_get:
             name, arguments = re.fullmatch(r"`(\w+)\((.*)\)`", python).groups()  # type: ignore[union-attr]  # or it fails
             assert tuple(inspect.signature(getattr(orders, name)).parameters) == tuple(arguments.split(", ")), name
