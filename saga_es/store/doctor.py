@@ -18,7 +18,8 @@ from sqlalchemy.engine import Connection
 from saga_es.core.state import UNFINISHED
 from saga_es.store import migrate
 from saga_es.store.database import Database
-from saga_es.store.tables import saga_workers
+from saga_es.store.tables import saga_events, saga_workers
+from saga_es.store.views import checkpoints
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import Process, Workers, database_now
 
@@ -63,6 +64,7 @@ def examine(database: Database, workers: Workers, host_s: float) -> list[Finding
     if is_migrated:
         findings += _living(database, workers)
         findings.append(_oldest(database))
+        findings += _following(database)
         findings += _sqlite_fault(database, len(workers.heartbeats())) if database.kind == "sqlite" else []
     return findings
 
@@ -236,3 +238,20 @@ def _oldest(database: Database) -> Finding:
     told = f"{count} sagas wait for a worker, the oldest for {age_s:.0f} s"
     cure = ": start `saga-es worker` with their definitions, or raise --sagas-at-once" if age_s > LATE_S else ""
     return Finding("waiting", "warning" if age_s > LATE_S else "ok", told + cure)
+
+
+def _following(database: Database) -> Iterator[Finding]:
+    """Each view that follows the log: how far behind it is, or what it does not get past."""
+    with database.reading() as connection:
+        last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(saga_events.c.position), 0))).scalar_one()
+        found = checkpoints.read(connection)
+    for name, checkpoint in sorted(found.items()):
+        failed = checkpoint.pending.failed
+        if failed is None:
+            behind = max(0, last - checkpoint.position)
+            how_far = f"{behind} positions behind" if behind else "level with"
+            yield Finding("following views", "ok", f"{name!r} is {how_far} the log")
+        else:
+            at = f"position {failed.position}, {failed.type} of stream {failed.stream_id!r}"
+            cure = "mend its function and restart the workers, then it goes on by itself"
+            yield Finding("following views", "warning", f"{name!r} stands still at {at}: {failed.error}; {cure}")

@@ -15,15 +15,32 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.core.events import SagaStarted
+from saga_es.errors import ProjectionFailed
 from saga_es.store import doctor, migrate
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
 from saga_es.store.doctor import Finding, examine, has_wal_reset_fault
-from saga_es.store.log import Draft
-from saga_es.store.tables import saga_workers
+from saga_es.store.log import Draft, Recorded
+from saga_es.store.tables import key_text, saga_workers
+from saga_es.store.views.following import Follower
+from saga_es.store.views.kinds import Change, View, Views
 from saga_es.store.workers import Process, database_now
-from tests.conftest import Store
+from tests.conftest import NOTE, Store, note_draft
 from tests.e2e.conftest import run_cli
+
+
+def shout(recorded: Recorded) -> Change:
+    if recorded.event.text == "silence":
+        raise ValueError("nobody shouts that")
+    return {"text": recorded.event.text.upper()}
+
+
+SHOUTS = View(
+    sa.Table("shouts", sa.MetaData(), sa.Column("note_id", key_text(64), primary_key=True), sa.Column("text", sa.Text)),
+    NOTE,
+    shout,
+    follows=True,
+)
 
 ELSEWHERE = Process("another-machine/boot/space", 1, "1")
 
@@ -88,6 +105,27 @@ def test_a_saga_that_waits_too_long_for_a_worker_is_a_warning(store: Store) -> N
     assert (old.verdict, old.found.partition(" s:")[0]) == ("warning", old.found.partition(" s:")[0])
     assert "2 sagas wait for a worker, the oldest for 360" in old.found
     assert "saga-es worker" in old.found
+
+
+def test_a_view_that_stands_still_is_a_warning(store: Store) -> None:
+    """With the event that it fails on, and why; one that follows is told with how far behind it is."""
+    assert "following views" not in findings_of(store)
+    migrate.upgrade(store.database, store.log, Views([SHOUTS]))
+    store.write(note_draft("n-1", "a", "b"))
+    follower = Follower(store.database, store.log, SHOUTS)
+    (behind,) = findings_of(store)["following views"]
+    assert (behind.verdict, behind.found) == ("ok", "'shouts' is 2 positions behind the log")
+    follower.step()
+    (level,) = findings_of(store)["following views"]
+    assert (level.verdict, level.found) == ("ok", "'shouts' is level with the log")
+    store.write(note_draft("n-2", "silence"))
+    with pytest.raises(ProjectionFailed):
+        follower.step()
+    (stands,) = findings_of(store)["following views"]
+    assert stands.verdict == "warning"
+    assert "'shouts' stands still" in stands.found
+    assert "NoteWritten of stream 'n-2'" in stands.found
+    assert "nobody shouts that" in stands.found
 
 
 @pytest.mark.parametrize(("off_s", "verdict"), [(0.0, "ok"), (4.0, "ok"), (-3600.0, "warning"), (3600.0, "warning")])
