@@ -111,12 +111,17 @@ class Calls:
                 case _:
                     pass
 
-    def send(self) -> None:
-        """Have the calls made that were asked for since the last time: all those of a batch together."""
-        if self._made:
-            made, self._made = self._made, []
+    def send(self) -> int:
+        """Have the calls made that were asked for since the last time: all those of a batch together.
+
+        Returns:
+            How many they were.
+        """
+        made, self._made = self._made, []
+        if made:
             for call, error in self._executor.perform(made, self._tell):
                 self._put(Tell(call.saga_id, cannot_call(error)))
+        return len(made)
 
     def drop_unsent(self) -> None:
         """Make no call that was not handed over yet: its saga is taken over anew, and calls it then."""

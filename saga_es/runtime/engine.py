@@ -18,6 +18,7 @@ from saga_es.definition import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
+from saga_es.runtime.gathering import Gathering
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import Append, Ask, Chore, Follow, Inbox, Item, refuse
 from saga_es.runtime.loop import Loop
@@ -68,6 +69,7 @@ class Engine:
         self._clock = clock or SystemClock()
         self._starts = Starts(sagas, writer, definitions, self._clock)
         self._inbox = Inbox()
+        self._gathering = Gathering(self._inbox.wait_for)
         self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
         self._stop_at: datetime | None = None
         self._closed = False
@@ -272,7 +274,7 @@ class Engine:
         while not self._is_done():
             items = self._inbox.take(self._patience_s())
             try:
-                self._loop.turn(items)
+                self._gathering.gather(self._loop.turn(items))
             except StoreUnavailable as error:  # stopped while the database is away: the rest is for the next worker
                 for item in items:
                     refuse(item, error)

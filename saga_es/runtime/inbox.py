@@ -127,12 +127,13 @@ class Inbox:
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._is_asleep = False
+        self._enough = 1
         self._wakes: SimpleQueue[None] = SimpleQueue()
 
     def put(self, item: Item) -> None:
         """Add an item, from any thread."""
         self._items.append(item)
-        if self._is_asleep:
+        if self._is_asleep and len(self._items) >= self._enough:
             self._is_asleep = False
             self._wakes.put(None)
 
@@ -142,12 +143,23 @@ class Inbox:
     def take(self, patience_s: float | None = 0.0) -> list[Item]:
         """All items there are; if there are none, wait for the first so many seconds (None: for ever)."""
         if not self._items and patience_s != 0:
-            self._sleep(patience_s)
+            self._sleep(patience_s, 1)
         return [self._items.popleft() for _ in range(len(self._items))]
 
-    def _sleep(self, patience_s: float | None) -> None:
+    def wait_for(self, enough: int, patience_s: float) -> bool:
+        """Wait until so many items are there; False when they are not after so many seconds."""
+        self._sleep(patience_s, enough)
+        return len(self._items) >= enough
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody sleeps until items come."""
+        return self._is_asleep
+
+    def _sleep(self, patience_s: float | None, enough: int) -> None:
+        self._enough = enough
         self._is_asleep = True
-        if not self._items:  # none came before it was known that we sleep
+        if len(self._items) < enough:  # the last did not come before it was known that we sleep
             with suppress(Empty):
                 self._wakes.get(timeout=patience_s)
         self._is_asleep = False

@@ -153,8 +153,11 @@ class Loop:
 
     # ── inbox -> decide ──────────────────────────────────────────────────────────────────────────────────
 
-    def turn(self, items: Iterable[Item]) -> None:  # noqa: C901, PLR0912 (a table: one case an item)
+    def turn(self, items: Iterable[Item]) -> int:  # noqa: C901, PLR0912 (a table: one case an item)
         """One round: everything that came in and every timer that is due, as one batch.
+
+        Returns:
+            How many items the inbox holds once all calls that went out have come back; 0 when none went out.
 
         Raises:
             StoreUnavailable: The database is away and the clock was woken to stop; the batch is not settled.
@@ -191,9 +194,11 @@ class Loop:
                 case _:
                     assert_never(item)
         self._commit(list(proposals.values()), list(appends.values()), now)
-        self._calls.send()
         if self._room.end_turn():
             self._later(Chore.RECOVER, 0.0)
+        waiting = len(self._inbox)  # before they go out: they may be back sooner than we can look
+        calls = self._calls.send()
+        return waiting + calls if calls else 0
 
     def _tell(self, saga_id: str, fact: Fact, proposals: dict[str, Proposal], now: datetime) -> None:
         run = self._runs.get(saga_id)
