@@ -22,4 +22,4 @@ def serve(settings: Settings, only: str | None) -> None:
         fail(f"--only: {unknown} cannot be served; there are {', '.join(app.parts)}", USAGE)
     runs_sagas = parts is None or "saga" in parts
     node = Node(settings, app, recovers=runs_sagas)
-    serve_node(node, parts, lambda url: errors.print(f"Serving {app.name} on {url} (Ctrl-C stops)"))
+    serve_node(node, parts, lambda url: errors.print(f"Serving {app.name} on {url} (Ctrl-C stops)", soft_wrap=True))

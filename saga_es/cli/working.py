@@ -25,7 +25,8 @@ def worker(settings: Settings) -> None:
     app = load_app(settings.app)
     node = Node(settings, app)
     names = ", ".join(saga.name for saga in app.sagas) or "no sagas: set --app"
-    work(node, lambda: errors.print(f"Working as {node.engine.worker_id} on {names} (Ctrl-C stops)", markup=False))
+    ready = f"Working as {node.engine.worker_id} on {names} (Ctrl-C stops)"
+    work(node, lambda: errors.print(ready, markup=False, soft_wrap=True))  # one line, also in a journal
 
 
 @click.command(short_help="Take over interrupted sagas, run them to their end, exit.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,34 +10,25 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, ExceptionContext
+from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import (
-    ArgumentError,
     DataError,
     DBAPIError,
     IntegrityError,
-    NoSuchModuleError,
     ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.pool import QueuePool
 
-from saga_es.errors import NotOnStandby, RolledBack, SettingsError, StoreUnavailable
+from saga_es.errors import NotOnStandby, RolledBack, StoreUnavailable
 from saga_es.store import silence, standby
 from saga_es.store.direct import Direct
 from saga_es.store.executing import Write
 from saga_es.store.same_file import SameFile
+from saga_es.store.url import parse_url
 
 LOCK_PATIENCE_S = 10
 """How long anybody waits for a lock that others hold."""
-
-_DRIVERS = {
-    "sqlite": "sqlite+pysqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-}
 
 
 class Database:
@@ -211,46 +201,6 @@ class Database:
                 fixed = {"charset": "utf8mb4", "init_command": order}
                 arguments = {**silence.connect_arguments(self.url), **fixed}
                 return {**options, "pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
-
-
-def parse_url(text: str) -> URL:
-    """The URL with its driver.
-
-    Raises:
-        SettingsError: It cannot be used.
-    """
-    try:
-        url = sa.make_url(_with_hosts_apart(text))
-        driver = url.drivername if "+" in url.drivername else _DRIVERS[url.drivername]
-        url = url.set(drivername=driver)
-        url.get_dialect()
-    except (ArgumentError, KeyError, NoSuchModuleError, ValueError) as error:
-        shown = text.partition("://")[0] or text
-        kinds = "sqlite:///FILE, postgresql://…, mysql://… or mariadb://…"
-        raise SettingsError([f"cannot use {shown!r}; write {kinds}"]) from error
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise SettingsError(["an SQLite database in memory is lost in a crash; name a file"])
-    return url
-
-
-def _with_hosts_apart(text: str) -> str:
-    """`postgresql://a:1,b:2/db`, as PostgreSQL's own tools take it, in SQLAlchemy's form: `…///db?host=a:1&host=b:2`.
-
-    Of several servers the one is meant that can be written to, unless the URL says otherwise.
-    """
-    found = _SEVERAL_HOSTS.match(text)
-    if found is None:
-        return text
-    path, _, query = found["rest"].partition("?")
-    given = [query] if query else []
-    wanted = [] if "target_session_attrs" in query else ["target_session_attrs=read-write"]
-    hosts = [f"host={host}" for host in found["hosts"].split(",")]
-    return f"{found['scheme']}://{found['user'] or ''}{path or '/'}?{'&'.join([*given, *wanted, *hosts])}"
-
-
-_SEVERAL_HOSTS = re.compile(
-    r"(?P<scheme>postgres(?:ql)?(?:\+\w+)?)://(?P<user>[^/?]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>(?:[/?].*)?)$"
-)
 
 
 @contextmanager

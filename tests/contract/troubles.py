@@ -12,7 +12,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from saga_es.store.database import Database, parse_url
+from saga_es.store.database import Database
+from saga_es.store.url import parse_url
 
 SAYS = {
     "postgresql": {

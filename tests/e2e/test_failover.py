@@ -11,7 +11,8 @@ import pytest
 
 from saga_es.errors import StoreUnavailable
 from saga_es.store import migrate
-from saga_es.store.database import Database, parse_url
+from saga_es.store.database import Database
+from saga_es.store.url import parse_url
 from saga_es.store.writer import Written
 from tests.conftest import Store, note_draft
 from tests.contract.trips import until

@@ -272,7 +272,10 @@ def test_the_demonstration_keeps_its_promises_wherever_it_is_killed(demo: Demo, 
 
 
 def test_the_demonstration_survives_chaos(demo: Demo) -> None:
-    """Deaths, lost commits, and calls that are lost, late and doubled, on real services; none is refused."""
+    """Deaths, lost commits, and calls that are lost, late and doubled, on real services.
+
+    None is refused: a compensation that is refused, as it would be with seed 15, ends its saga FAILED, for a person.
+    """
     counts = demo.rows()
     calls = [fault for fault in CAREFUL if fault is not CallFault.REFUSED]
     outcomes = Lab(saga, CreateEventSchema().load({"name": "Evening Concert"}), app=demo.app).chaos(

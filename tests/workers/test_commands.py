@@ -44,6 +44,12 @@ def test_a_saga_is_started_on_the_command_line_and_run_by_a_worker(run: Run, sit
     assert failed.stdout.endswith("has ended COMPENSATED: letter was asked to fail\n")
 
 
+def test_a_worker_says_in_one_line_that_it_works(start_host: StartHost) -> None:
+    """However many sagas it has: a journal takes each line for a message."""
+    said = start_host("a").hears(lambda line: line.startswith("Working as "))
+    assert said.endswith(" (Ctrl-C stops)\n")
+
+
 def test_what_cannot_be_started_is_a_mistake_of_usage(run: Run, site: Site) -> None:
     """And says what is wrong; another input under a key is a failure."""
     run("start", "order", "--key", "k")

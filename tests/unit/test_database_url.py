@@ -1,0 +1,66 @@
+"""URLs of databases: what can never work is said before anybody connects, and no password with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_es.errors import SettingsError
+from saga_es.store.url import parse_url
+
+
+def refused(text: str) -> str:
+    """What is said of a URL."""
+    with pytest.raises(SettingsError) as caught:
+        parse_url(text)
+    (problem,) = caught.value.problems
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("postgresql:/bob:s3cr3t@db/x", "cannot use 'postgresql:…'; write sqlite:///FILE"),
+        ("bob:s3cr3t@db/x", "cannot use 'bob:…'"),
+        ("oracle://bob:s3cr3t@db/x", "cannot use 'oracle'"),
+        ("shop.db", "cannot use 'shop.db'"),
+        ("postgresql://bob:s3cr3t@db:first/x", "the port of the server is no number"),
+        ("postgresql://bob:s3cr3t@db:1,other:second/x", "the driver does not take it: Received non-integer port"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_its_password(text: str, said: str) -> None:
+    """It stands in a service's journal, where a password has no business."""
+    problem = refused(text)
+    assert problem.startswith(said)
+    assert "s3cr3t" not in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("postgresql://bob:s3cr3t@db/x?keepalive_idle=5", "keepalive_idle"),
+        ("postgresql://bob:s3cr3t@db/x?connect_timeout=soon", "connect_timeout"),
+        ("mysql://bob:s3cr3t@db/x?tcp_user_timeout=5", "tcp_user_timeout"),
+        ("mysql://bob:s3cr3t@db/x?read_timeout=soon", "soon"),
+        ("mariadb://bob:s3cr3t@db/x?read_timeout=-1", "read_timeout"),
+        ("sqlite:///shop.db?timeout=soon", "soon"),
+    ],
+)
+def test_an_option_that_the_driver_refuses_is_a_bad_setting(text: str, name: str) -> None:
+    """Not an error of the database, and no traceback: nothing was asked of it yet."""
+    problem = refused(text)
+    assert problem.startswith("the driver does not take it: ")
+    assert name in problem
+    assert "s3cr3t" not in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://bob@db/x?connect_timeout=5&keepalives_idle=5&keepalives_interval=3&tcp_user_timeout=15000",
+        "postgresql://bob@db1:5432,db2:5432/x?target_session_attrs=read-write",
+        "mysql://bob@db/x?connect_timeout=5&read_timeout=60&write_timeout=60",
+    ],
+)
+def test_what_the_documentation_sets_in_a_url_is_taken(text: str) -> None:
+    """Nobody connects to find out: there is no such server."""
+    assert parse_url(text).host in {"db", None}
