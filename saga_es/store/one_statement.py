@@ -1,7 +1,9 @@
 """PostgreSQL: all that a batch writes, as one statement, which is one way there and back, commit included.
 
 Each table's rows travel as one JSON text, which the server takes apart; that is faster than a message for each row, and
-than arrays. What cannot travel so is told apart by the types of columns and values, and is written in the ordinary way.
+than arrays. So the text is the same however long the batch is, and psycopg prepares it when it has come five times,
+which saves the server work each time. What cannot travel so is told apart by the types of columns and values, and is
+written in the ordinary way.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
+from statistics import median
 
 import pytest
 
-from saga_es.core.events import SagaTakenOver, StepCompleted, WaitStarted
+from saga_es.core.events import SagaCancelled, SagaTakenOver, SignalReceived, StepCompleted, WaitStarted
 from saga_es.core.state import SagaStatus
 from saga_es.orders import Cancel
 from tests.workers.conftest import LEASE_S, PATIENCE_S, Host, Site, StartHost, until
@@ -120,19 +121,25 @@ def test_orders_reach_the_owner_on_another_host_within_a_second(site: Site, star
     for saga_id in ids:
         until(partial(site.has, saga_id, WaitStarted))
     assert {site.owner(saga_id) for saga_id in ids} <= {host.worker_id for host in hosts}
-    slowest = 0.0
     for number, saga_id in enumerate(ids):
-        asked = datetime.now(UTC)
         if number % 2:
             site.client.order(saga_id, Cancel("ann", "too late"))
             site.client.result(saga_id, PATIENCE_S)
         else:
             site.client.signal(saga_id, "answer")
             until(partial(site.has, saga_id, StepCompleted))
-        heard = site.history(saga_id)[-1].recorded_at
-        slowest = max(slowest, (heard - asked).total_seconds())
-    assert slowest < 1.0 + BUSY_S
+    waited_s = [heard_after_s(site, saga_id) for saga_id in ids]
+    assert median(waited_s) < 1.0  # a busy machine delays some
+    assert max(waited_s) < 1.0 + BUSY_S
     assert site.violations() == []
+
+
+def heard_after_s(site: Site, saga_id: str) -> float:
+    """How long after an order the next event of its saga came, both by the database's clock."""
+    for order, answer in pairwise(site.history(saga_id)):
+        if isinstance(order.event, SignalReceived | SagaCancelled):
+            return (answer.recorded_at - order.recorded_at).total_seconds()
+    raise AssertionError(saga_id)
 
 
 def test_a_rolling_restart_under_load_loses_and_stalls_nothing(site: Site, start_host: StartHost) -> None:
