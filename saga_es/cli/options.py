@@ -26,6 +26,7 @@ from saga_es.errors import (
 from saga_es.logs import configure_logs
 from saga_es.settings import Settings
 from saga_es.store import migrate
+from saga_es.store.database import is_denied
 from saga_es.store.reading.pages import BadCursorError
 from saga_es.store.views.kinds import Projection
 from saga_es.telling import plain
@@ -83,8 +84,10 @@ def reported() -> Iterator[None]:
     """Turn every known error into one line on stderr and its exit code."""
     try:
         yield
-    except (StoreUnavailable, NotMigrated) as error:
+    except NotMigrated as error:
         fail(str(error), NO_DATABASE)
+    except StoreUnavailable as error:
+        fail(f"{error}; do it as the owner of the tables" if is_denied(error) else str(error), NO_DATABASE)
     except (NotFound, NoSuchVersion, NoSuchPosition, SagaArchived) as error:
         more = "; `saga-es list` shows the sagas there are" if isinstance(error, NotFound) else ""
         fail(f"{error}{more}", NOT_FOUND)

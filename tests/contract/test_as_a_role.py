@@ -20,6 +20,7 @@ from tests.conftest import Store, note_draft
 from tests.contract import test_append, test_bells, test_engine, test_log, test_takeover, test_workers, test_writer
 from tests.contract.again import once_more
 from tests.databases import fresh_database
+from tests.e2e.conftest import run_cli
 
 ROLE = "saga_es_test_app"
 
@@ -103,6 +104,13 @@ def test_an_upgrade_that_has_something_to_make_says_who_may(store: Store, owner_
     as_owner(owner_url, "UPDATE saga_alembic_version SET version_num = '0002'")
     with pytest.raises(MigrationDenied, match="as the owner of the tables, then `saga-es db grants`"):
         migrate.upgrade(store.database, store.log, store.views)
+
+
+def test_a_replay_says_who_may(database_url: str) -> None:
+    """It makes tables, and the role makes none."""
+    done = run_cli("replay", "--view", "sagas", "--database-url", database_url)
+    assert done.returncode == 8, done.stderr
+    assert done.stderr.rstrip().endswith("do it as the owner of the tables")
 
 
 def test_the_role_needs_what_it_is_granted(owner_url: str) -> None:
