@@ -70,6 +70,11 @@ def saga_es(url: str, *flags: str, environment: Mapping[str, str] | None = None,
         yield server
 
 
+def made_ready(url: str) -> None:
+    """Have the database brought up to date, views and all, however long that takes."""
+    subprocess.run([sys.executable, "-m", "saga_es", "db", "upgrade", "--database-url", url], cwd=PROJECT, check=True)
+
+
 @contextmanager
 def demo() -> Iterator[Server]:
     """The demo in memory."""
