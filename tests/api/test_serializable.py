@@ -25,7 +25,12 @@ def serializable(folder: Path) -> Iterator[str]:
             name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
             connection.exec_driver_sql(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'")
         database.close()
-        yield url
+        try:
+            yield url
+        finally:  # other tests use the same database again
+            with database.writing() as connection:
+                connection.exec_driver_sql(f'ALTER DATABASE "{name}" RESET default_transaction_isolation')
+            database.close()
 
 
 @pytest.fixture
