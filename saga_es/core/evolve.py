@@ -133,6 +133,7 @@ _COMPLETED: dict[str, Any] = {
     "in_doubt": False,
     "forgiven": 0,
 }
+"""What holds of a step once it is done, whatever it answered."""
 
 
 def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
@@ -153,12 +154,10 @@ def _with_effect(state: SagaState, name: str) -> SagaState:
 
 def _completed(state: SagaState, completed: StepCompleted) -> SagaState:
     name = completed.step
-    step = replace(state.step(name), **_COMPLETED, result=completed.result)
-    effects = state.effects if name in state.effects else (*state.effects, name)
-    done = replace(state, version=state.version + 1, steps={**state.steps, name: step}, effects=effects)
+    done = _step(state, name, **_COMPLETED, result=completed.result)
     if isinstance(state.plan.step(name).work, Signal):
         done = replace(done, signals={**state.signals, name: state.signals.get(name, ())[1:]})
-    return done
+    return _with_effect(done, name)
 
 
 def _failed(state: SagaState, failed: StepFailed) -> SagaState:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaTakenOver, WaitStarted
+from saga_es.core.events import SagaFailed, SagaStarted, SagaTakenOver, WaitStarted
 from saga_es.core.facts import Give
 from saga_es.definition import Saga
 from saga_es.errors import StoreUnavailable
@@ -20,9 +20,11 @@ from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.orders import Orders
 from saga_es.store.bells import HEARD_AT_ONCE, Bell, Bells, ringing
+from saga_es.store.codec import SAGA
 from saga_es.store.executing import execute_many
+from saga_es.store.log import Draft
 from saga_es.store.tables import saga_bells
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import crash, events_of, has_happened, until, worker_of
 
 
@@ -60,6 +62,21 @@ def test_an_order_of_another_writer_is_followed_at_any_moment(store: Store, open
     for handle in handles:
         assert handle.result(PATIENCE_S).results == {f"go_{n}": n for n in range(20)}
     until(lambda: rung(store) == 0)
+
+
+def test_only_a_bell_of_an_unfinished_saga_without_a_worker_calls_for_one(store: Store) -> None:
+    """And only those who know its definition."""
+    bells = Bells(store.database)
+    assert bells.silent()
+    ours = SagaStarted("waiting", "plan-1", {}, "w-1")
+    ended = [SagaStarted("waiting", "plan-1", {}, None), SagaFailed("nobody came")]
+    for saga_id, events in (("ours", [ours]), ("ended", ended)):
+        store.write(Draft(saga_id, SAGA, 0, tuple(events), AT, rings=True))
+    assert not bells.silent()
+    assert not bells.unclaimed(["waiting"])
+    store.write(Draft("free", SAGA, 0, (SagaStarted("waiting", "plan-1", {}, None),), AT, rings=True))
+    assert bells.unclaimed(["waiting"])
+    assert not bells.unclaimed(["another"])
 
 
 def test_every_bell_is_taken_away_in_the_end(store: Store, open_engine: OpenEngine) -> None:

@@ -20,6 +20,13 @@ MUTANTS = [
         ("tests/unit/test_core_fan_out.py", "tests/unit/test_core_parallel.py", SOME_WAYS),
     ),
     Mutant(
+        "a branch waits for the others",
+        GOING_ON,
+        "plan.is_sequence and state.steps",
+        "state.steps",
+        ("tests/unit/test_core_parallel.py",),
+    ),
+    Mutant(
         "everything compensated at once",
         GOING_ON,
         "free = {step for step in steps if state.plan.behind(step).isdisjoint(steps)}",

@@ -109,6 +109,12 @@ def test_no_more_are_under_way_than_may_be_at_once() -> None:
     story.when(action("ticket[0]", Completed("a"))).then(StepCompleted("ticket[0]", "a"), StepStarted("mail", 1))
 
 
+def test_the_first_that_is_done_brings_the_next_along_too() -> None:
+    """Although the last that was started is still out."""
+    story = given(*FANNED_OUT, *begun("ticket[0]", "ticket[1]"), plan=ticket(at_once=2))
+    story.when(action("ticket[0]", Completed("a"))).then(StepCompleted("ticket[0]", "a"), *begun("ticket[2]"))
+
+
 def test_a_part_that_waits_to_be_tried_again_keeps_its_place() -> None:
     """One at once means one, also while it waits."""
     story = given(*FANNED_OUT, *begun("ticket[0]"), plan=ticket(at_once=1)).when(action("ticket[0]", Unknown("lost")))

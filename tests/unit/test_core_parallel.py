@@ -64,6 +64,13 @@ def test_a_step_waits_for_all_that_it_comes_after() -> None:
     story.when(action("d", Completed(4))).then(StepCompleted("d", 4), SagaCompleted())
 
 
+def test_a_step_does_not_wait_for_one_that_it_does_not_come_after() -> None:
+    """Of two branches the first goes on while the second, which was started last, is still out."""
+    branches = a_plan(after("a"), after("b"), after("c", "a"), after("d", "b"))
+    story = given(STARTED, StepStarted("a", 1), StepStarted("b", 1), plan=branches).when(action("a", Completed(1)))
+    story.then(StepCompleted("a", 1), StepStarted("c", 1))
+
+
 def test_a_failure_waits_for_the_others_that_are_out() -> None:
     """B is refused while c is out: the saga turns round at once, and undoes nothing before c has answered."""
     story = given(*BOTH_OUT, plan=DIAMOND).when(action("b", NO))
