@@ -23,6 +23,10 @@ from saga_es.store.one_statement import as_one_statement
 PING_AFTER_S = 5.0
 """A connection that was idle for longer is tried first: the server may have gone and come back meanwhile."""
 
+_BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+"""All that goes this way knows its rows by their keys. PostgreSQL keeps the plan of a prepared statement; one that it
+made when a view was small, or when its numbers were old, would read the whole view for each batch."""
+
 
 class Direct:
     """A connection that is kept, and transactions on it; threads take turns.
@@ -103,6 +107,7 @@ class Direct:
             connection.detach()
             if self._dialect.name == "postgresql":
                 self._driver.autocommit = True
+                self._driver.execute(_BY_KEY)
         return self._driver
 
     def _answers(self) -> bool:
