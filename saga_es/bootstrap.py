@@ -167,7 +167,10 @@ def load_app(name: str | None) -> App:
     try:
         found = getattr(importlib.import_module(module_name), attribute or "app", None)
     except ModuleNotFoundError as error:
-        raise SettingsError([f"app: no module {error.name!r}, looked for in {folder} and the environment"]) from error
+        is_itself = error.name is not None and f"{module_name}.".startswith(f"{error.name}.")
+        importer = "" if is_itself else f", which {module_name!r} imports"
+        why = f"app: no module {error.name!r}{importer}; looked for in {folder} and the environment"
+        raise SettingsError([why]) from error
     if not isinstance(found, App):
         raise SettingsError([f"app: {module_name!r} has no saga_es.App named {attribute or 'app'!r}"])
     return found
