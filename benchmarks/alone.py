@@ -1,0 +1,130 @@
+"""What a saga costs by itself: the loop on the only thread of a process, its calls answered at once.
+
+    python -m benchmarks.alone                                                     # a table, in half a minute
+    py-spy record -r 500 -o saga.svg -- python -m benchmarks.alone sqlite --under-way 64 --seconds 15
+
+No thread takes the interpreter from another, and no disk is waited for: SQLite's file is in memory where there is
+/dev/shm, and what PostgreSQL does is not counted. So this is the least that a saga costs its process; one second over
+it is the most that a process can do, whatever the machine's disk and however its threads get along.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.contenders.work import INPUT, trip
+from benchmarks.databases import fresh
+from saga_es.application import App
+from saga_es.bootstrap import Node
+from saga_es.runtime.clock import SharedClock
+from saga_es.runtime.executor import Call, Executor, Returned
+from saga_es.runtime.garbage import look_less_often
+from saga_es.runtime.handle import Handle
+from saga_es.runtime.ids import new_id
+from saga_es.runtime.inbox import Begin, Inbox
+from saga_es.runtime.loop import Loop
+from saga_es.settings import Settings
+from saga_es.store import migrate
+from saga_es.store.bells import Bells
+
+STORAGES = {"nothing": "nothing is stored", "sqlite": "SQLite, in memory", "postgresql": "PostgreSQL"}
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 (for a folder of our own that is deleted)
+ROUNDS = 5
+
+
+class AtOnce(Executor):
+    """Makes each call on the thread that asks for it."""
+
+    def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
+        """Each is answered before the next is made."""
+        for call in calls:
+            returned(call, self.answer(call))
+        return []
+
+
+class Alone:
+    """A loop that takes its turns when it is told to."""
+
+    def __init__(self, url: str, *, stores: bool) -> None:
+        node = Node(Settings.load({"database_url": url}), App(name="alone", version="0", sagas=(trip,)))
+        migrate.upgrade(node.database, node.log, node.views)
+        self._inbox = Inbox()
+        self._loop = Loop(
+            writer=node.writer,
+            sagas=node.sagas,
+            workers=node.workers,
+            bells=Bells(node.database),
+            executor=AtOnce(),
+            definitions=(trip,),
+            clock=SharedClock(node.workers.now_s),
+            inbox=self._inbox,
+        )
+        self._loop.begin_work()
+        if not stores:
+            node.database.transact = _store_nothing  # type: ignore[method-assign, assignment]  # all that comes before is done
+
+    def run(self, under_way: int, seconds: float) -> float:
+        """Run sagas, so many at the same time; microseconds of processor time for each."""
+        began, until, cpu = 0, time.monotonic() + seconds, time.thread_time()
+        while time.monotonic() < until:
+            for _ in range(under_way - self._loop.active):
+                handle = Handle(new_id())
+                self._inbox.put(Begin(handle.saga_id, trip, INPUT, handle))
+                began += 1
+            self._loop.turn(self._inbox.take(0))
+        while self._loop.active:
+            self._loop.turn(self._inbox.take(0))
+        return (time.thread_time() - cpu) / began * 1e6
+
+
+def _store_nothing(_writes: Sequence[Any]) -> None:
+    """It is taken for stored."""
+
+
+@contextmanager
+def _database(storage: str) -> Iterator[str]:
+    if storage == "postgresql":
+        with fresh(storage) as url:
+            yield url
+        return
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
+        yield f"sqlite:///{folder}/alone.db"
+
+
+@click.command(help=__doc__)
+@click.argument("storages", nargs=-1, type=click.Choice(list(STORAGES)))
+@click.option("--under-way", multiple=True, type=int, default=(64, 8, 1), show_default=True, help="Sagas at a time.")
+@click.option("--seconds", type=float, default=0.6, show_default=True, help="For each of five rounds.")
+def main(storages: Sequence[str], under_way: Sequence[int], seconds: float) -> None:
+    """Measure, in turn, and print the medians."""
+    look_less_often()
+    chosen = storages or tuple(STORAGES)
+    took: dict[tuple[str, int], list[float]] = {}
+    with ExitStack() as stack:
+        loops = {name: Alone(stack.enter_context(_database(name)), stores=name != "nothing") for name in chosen}
+        for _ in range(ROUNDS + 1):
+            for name, loop in loops.items():
+                for many in under_way:
+                    took.setdefault((name, many), []).append(loop.run(many, seconds))
+    table = Table(title="microseconds of processor time for a saga, and sagas a second at the most")
+    table.add_column("under way")
+    for many in under_way:
+        table.add_column(f"{many}", justify="right")
+    for name in chosen:
+        cells = [median(took[name, many][1:]) for many in under_way]
+        table.add_row(STORAGES[name], *(f"{us:,.0f} us  {1e6 / us:,.0f}/s" for us in cells))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
