@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from saga_es.store.tables import metadata
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.writer import Written
 from tests.conftest import AT, Store, note_draft
+from tests.processes import ROOT, Process, start
 
 TABLES = {
     "saga_events",
@@ -35,22 +37,6 @@ TABLES = {
     "saga_tags",
     migrate.VERSION_TABLE,
 }
-
-UPGRADE = """
-import sys
-from saga_es.store import migrate
-from saga_es.store.codec import Codec
-from saga_es.store.database import Database
-from saga_es.store.log import Log
-from saga_es.store.views.saga_view import saga_view
-from saga_es.store.views.kinds import Views
-database = Database(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-print(migrate.upgrade(database, Log(database, Codec()), Views([saga_view])))
-migrate.check(database)
-database.close()
-"""
 
 
 def tables(database: Database) -> set[str]:
@@ -216,45 +202,36 @@ def test_an_index_that_somebody_added_is_left_alone(database: Database) -> None:
 # ── At once ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_processes_that_upgrade_at_once_all_succeed(database_url: str) -> None:
+def test_processes_that_upgrade_at_once_all_succeed(database_url: str, tmp_path: Path) -> None:
     """Twenty upgrade one empty database at the same moment: one makes the tables, the others wait, and find them."""
-    assert sorted(upgraded_at_once(database_url, 20)) == ["['sagas']"] + ["[]"] * 19
+    assert sorted(upgraded_at_once(database_url, tmp_path, 20)) == ["['sagas']"] + ["[]"] * 19
 
 
-def test_one_of_them_makes_an_older_view_anew(database_url: str, database: Database) -> None:
+def test_one_of_them_makes_an_older_view_anew(database_url: str, database: Database, tmp_path: Path) -> None:
     """The others wait for it, and find it made."""
     upgrade(database)
     Store.on(database).write(STARTED)
     replaced(database, sagas, without_columns=("paused",))
-    assert sorted(upgraded_at_once(database_url)) == ["['sagas']"] + ["[]"] * 5
+    assert sorted(upgraded_at_once(database_url, tmp_path)) == ["['sagas']"] + ["[]"] * 5
     assert [row["paused"] for row in rows(database, sagas)] == [False]
 
 
-def upgraded_at_once(database_url: str, count: int = 6) -> list[str]:
+def upgraded_at_once(database_url: str, folder: Path, count: int = 6) -> list[str]:
     """What each of so many processes says that it made."""
+    told = folder / "now"
+    processes: list[Process] = []
+    saying: list[TextIO] = []
     with ExitStack() as running:
-        processes = [
-            running.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-W", "error", "-c", UPGRADE, database_url],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for _ in range(count)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        ended = [process.communicate(timeout=60) for process in processes]
-    assert [(process.returncode, err) for process, (_, err) in zip(processes, ended, strict=True)] == [(0, "")] * count
-    return [made.strip() for made, _ in ended]
+        for _ in range(count):
+            process, says = start("tests.contract.upgrading", database_url, str(told), cwd=ROOT, env=os.environ)
+            running.callback(process.kill)
+            saying.append(running.enter_context(says))
+            processes.append(process)
+        assert [says.readline() for says in saying] == ["ready\n"] * count
+        told.touch()
+        said = [says.read() for says in saying]
+        assert [process.wait(60) for process in processes] == [0] * count, said
+    return [made.strip() for made in said]
 
 
 # ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from saga_es.store.database import Database
 from saga_es.store.silence import GIVEN_UP_S, QUIET_S
 from tests.contract.pipe import listening
-from tests.e2e.conftest import ROOT
+from tests.processes import ROOT
 
 SERVERS = ["postgresql", "mariadb"]
 BUSY_S = 20.0

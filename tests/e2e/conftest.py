@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -17,7 +16,9 @@ from typing import Any, Protocol
 import pytest
 import requests
 
-ROOT = Path(__file__).parents[2]
+from tests import processes
+from tests.processes import ROOT
+
 PATIENCE_S = 30.0
 """The longest a test waits for a process to say or do something."""
 
@@ -32,15 +33,7 @@ def run_cli(
     *arguments: str, cwd: Path = ROOT, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "saga_es", *arguments],
-        cwd=cwd,
-        env=environment(**(settings or {})),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    return processes.run("saga_es", *arguments, cwd=cwd, env=environment(**(settings or {})), timeout=PATIENCE_S)
 
 
 class Server:
@@ -49,13 +42,8 @@ class Server:
     def __init__(self, *arguments: str, settings: Mapping[str, str], cwd: Path = ROOT) -> None:
         self.said: list[str] = []
         self._heard = threading.Condition()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "saga_es", "serve", *arguments],
-            cwd=cwd,
-            env=environment(**settings),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+        self._process, self._saying = processes.start(
+            "saga_es", "serve", *arguments, cwd=cwd, env=environment(**settings)
         )
         self._listening = threading.Thread(target=self._listen)
         self._listening.start()
@@ -124,12 +112,10 @@ class Server:
         self._session.close()
         self.kill()
         self._listening.join()
-        assert self._process.stderr is not None
-        self._process.stderr.close()
+        self._saying.close()
 
     def _listen(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for line in self._saying:
             with self._heard:
                 self.said.append(line)
                 self._heard.notify_all()

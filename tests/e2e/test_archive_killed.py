@@ -20,7 +20,8 @@ from saga_es.store.database import Database
 from saga_es.store.log import Draft, Entry
 from saga_es.store.tables import saga_archives
 from tests.conftest import AT, Store
-from tests.e2e.conftest import ROOT, environment, run_cli
+from tests.e2e.conftest import environment, run_cli
+from tests.processes import ROOT
 from tests.unit.story import ABC
 
 SAGAS = 1500

@@ -17,7 +17,8 @@ import pytest
 import services
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
-from tests.e2e.conftest import PATIENCE_S, ROOT, environment, run_cli
+from tests.e2e.conftest import PATIENCE_S, environment, run_cli
+from tests.processes import ROOT
 
 UNKNOWN = "5f2a3f0e-93a1-4d0c-8f0d-2c5e7d0f1a11"
 
@@ -388,6 +389,23 @@ def test_help_tells_the_commands_and_the_exit_codes() -> None:
     for word in ("serve", "list", "show", "events", "db", "Exit codes"):
         assert word in text
     assert data_of(run_cli("--version")).strip().endswith("0.1.0")
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", UNKNOWN), ("list", "--status", "LOST"), ()])
+def test_a_command_that_starts_cold_does_the_same(shelf: Shelf, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """The others are forked from a process that has all imported, see `tests.processes`: it makes no difference."""
+    command = [*arguments, "--database-url", shelf.url] if arguments else []
+    cold = subprocess.run(
+        [sys.executable, "-m", "saga_es", *command],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    forked = run_cli(*command, cwd=tmp_path)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (cold.returncode, cold.stdout, cold.stderr)
 
 
 def test_looking_makes_no_database(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +18,9 @@ from saga_es.participant import RECORD_EVENTS
 from saga_es.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.log import Draft
-from tests.e2e.conftest import PATIENCE_S, ROOT, Server, environment, run_cli
+from tests import processes
+from tests.e2e.conftest import PATIENCE_S, Server, environment, run_cli
+from tests.processes import ROOT
 
 VENUES = 3000
 FIELDS = {"name": "Hall", "address": "1 Market Square", "capacity": 9, "facilities": []}
@@ -98,12 +98,11 @@ def test_a_replay_that_is_killed_leaves_whole_views(settings: Mapping[str, str])
     database = Node(Settings(database_url=settings["SAGA_ES_DATABASE_URL"]), services.app).database
     with busy_server(settings):
         for _ in range(3):
-            replay = subprocess.Popen(
-                [sys.executable, "-m", "saga_es", "replay"], cwd=ROOT, env=environment(**settings)
-            )
+            replay, said = processes.start("saga_es", "replay", cwd=ROOT, env=environment(**settings))
             wait_until(lambda: "sagas__new" in tables(database.engine))
             replay.kill()
             replay.wait()
+            said.close()
             assert "sagas__new" in tables(database.engine)
             verified = run_cli("verify", settings=settings)
             assert verified.returncode == 0, verified.stdout + verified.stderr

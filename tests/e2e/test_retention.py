@@ -13,7 +13,8 @@ import pytest
 import services
 from tests.api.conftest import opened
 from tests.api.test_execute import EXECUTE
-from tests.e2e.conftest import ROOT, environment, run_cli
+from tests.e2e.conftest import environment, run_cli
+from tests.processes import ROOT
 
 SOON = "2100-01-01"
 

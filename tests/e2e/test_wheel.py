@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PATIENCE_S, ROOT, environment
+from tests.e2e.conftest import PATIENCE_S, environment
+from tests.processes import ROOT
 
 BUILD_PATIENCE_S = 180.0
 

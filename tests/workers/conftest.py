@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -21,8 +20,10 @@ from saga_es.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Recorded
+from tests import processes
 from tests.databases import fresh_database
-from tests.e2e.conftest import ROOT, environment
+from tests.e2e.conftest import environment
+from tests.processes import ROOT
 from tests.workers.app import LEDGER, Noted, app, noted
 
 T = TypeVar("T")
@@ -39,11 +40,9 @@ class Host:
         self.said: list[str] = []
         self._heard = threading.Condition()
         settings = {"SAGA_ES_DATABASE_URL": url, "SAGA_ES_APP": "tests.workers.app", LEDGER: str(ledger)}
-        command = [sys.executable, "-m", "tests.workers.host", name, str(fast_s), "worker", *arguments]
+        command = ("tests.workers.host", name, str(fast_s), "worker", *arguments)
         lease = () if "--lease-s" in arguments else ("--lease-s", str(LEASE_S))
-        self._process = subprocess.Popen(
-            [*command, *lease], cwd=ROOT, env=environment(**settings), stderr=subprocess.PIPE, text=True
-        )
+        self._process, self._saying = processes.start(*command, *lease, cwd=ROOT, env=environment(**settings))
         self._listening = threading.Thread(target=self._listen)
         self._listening.start()
 
@@ -82,12 +81,10 @@ class Host:
         """Make sure that it is gone."""
         self.kill()
         self._listening.join()
-        assert self._process.stderr is not None
-        self._process.stderr.close()
+        self._saying.close()
 
     def _listen(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for line in self._saying:
             with self._heard:
                 self.said.append(line)
                 self._heard.notify_all()
