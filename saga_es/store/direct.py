@@ -93,8 +93,8 @@ class Direct:
     def _execute(self, driver: Any, writes: Sequence[Write]) -> None:
         cursor = driver.cursor()
         for statement, rows in writes:
-            form = compiled(statement, tuple(rows[0]), self._dialect)
-            cursor.executemany(form.text, form.laid_out(rows))
+            for text, laid_out in compiled(statement, tuple(rows[0]), self._dialect).executions(rows):
+                cursor.executemany(text, laid_out)
         cursor.close()
 
     def _connected(self) -> Any:

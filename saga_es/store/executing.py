@@ -6,7 +6,7 @@ of a saga. Here a statement is compiled once per dialect, and a row costs no mor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
+from saga_es.store.one_update import OneUpdate
 from saga_es.store.tables import UtcDateTime
 
 THIS_ROW = "this_row"
@@ -39,6 +40,16 @@ class Compiled:
         self._names = tuple(compiled.positiontup or compiled.binds)
         self._pick = itemgetter(*self._names) if len(self._names) > 1 else lambda row: (row[self._names[0]],)
         self._processors = [(place, processors[name]) for place, name in enumerate(self._names) if name in processors]
+        self._together: OneUpdate | None = None
+        if isinstance(statement, sa.Update) and THIS_ROW in names and dialect.name in {"mysql", "mariadb"}:
+            assert isinstance(statement.table, sa.Table), "rows are written to tables"
+            self._together = OneUpdate(statement.table, THIS_ROW, self._names, dialect)
+
+    def executions(self, rows: Rows) -> Iterable[tuple[str, list[Any]]]:
+        """What to give to the driver's `executemany`, one after the other."""
+        if self._together is None or len(rows) == 1:
+            return [(self.text, self.laid_out(rows))]
+        return self._together.executions([self._tuple(row) for row in rows])
 
     def laid_out(self, rows: Rows) -> list[Any]:
         """The rows as tuples, or where the driver wants names, as dicts; each value as the driver takes it."""
@@ -92,5 +103,5 @@ def compiled(statement: sa.Executable, names: tuple[str, ...], dialect: Dialect)
 
 def execute_many(connection: Connection, statement: sa.Executable, rows: Rows) -> None:
     """Execute a statement once for each row, in the transaction of a connection."""
-    form = compiled(statement, tuple(rows[0]), connection.dialect)
-    connection.exec_driver_sql(form.text, form.laid_out(rows))
+    for text, laid_out in compiled(statement, tuple(rows[0]), connection.dialect).executions(rows):
+        connection.exec_driver_sql(text, laid_out)
