@@ -97,10 +97,18 @@ class Store:
         return list(self.writer.write([self.writer.prepare(draft) for draft in drafts]))
 
 
+def migrated(url: str) -> None:
+    """Migrate what is at a URL for a store."""
+    database = Database(url)
+    store = Store.on(database)
+    migrate.upgrade(store.database, store.log, store.views)
+    database.close()
+
+
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database, one of each kind in turn."""
-    with fresh_database(request.param, tmp_path) as url:
+    """The URL of an empty database, one of each kind in turn; one that was migrated is lent to who wants a store."""
+    with fresh_database(request.param, tmp_path, migrated if "store" in request.fixturenames else None) as url:
         yield url
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from saga_es.store.database import Database
 from saga_es.store.writer import Conflict, Written
-from tests.conftest import Store, note_draft
+from tests.conftest import Store, migrated, note_draft
 from tests.contract import (
     test_append,
     test_bells,
@@ -68,7 +68,7 @@ globals().update(
 @pytest.fixture(params=LEVEL)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty database, all of whose transactions are serializable."""
-    with fresh_database(request.param, tmp_path) as url:
+    with fresh_database(request.param, tmp_path, migrated if "store" in request.fixturenames else None) as url:
         made = Database(url)
 
         @event.listens_for(made.engine, "connect")
