@@ -34,8 +34,8 @@ _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "maria
 _FREE: list[str] = []
 """PostgreSQL databases that are empty, and nobody's."""
 
-_MIGRATED: list[_Migrated] = []
-"""MariaDB databases that are migrated and otherwise empty, and nobody's."""
+_MIGRATED: dict[Callable[[str], None], list[_Migrated]] = {}
+"""MariaDB databases that are migrated and otherwise empty, and nobody's, by what migrated them."""
 
 _OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
 _EMPTY = (
@@ -133,12 +133,13 @@ def _built(connection: sa.Connection) -> tuple[object, ...]:
 @contextmanager
 def _migrated_mariadb(migrated: Callable[[str], None]) -> Iterator[str]:
     server = _server("mariadb")
-    lent = _MIGRATED.pop() if _MIGRATED else _Migrated.now(_created("mariadb", server), migrated)
+    free = _MIGRATED.setdefault(migrated, [])
+    lent = free.pop() if free else _Migrated.now(_created("mariadb", server), migrated)
     try:
         yield server.set(database=lent.name).render_as_string(hide_password=False)
     finally:
         if lent.is_emptied():
-            _MIGRATED.append(lent)
+            free.append(lent)
         else:
             _order("mariadb", server, f"DROP DATABASE {lent.name}")
 

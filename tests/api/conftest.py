@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -16,6 +17,8 @@ from saga_es import App
 from saga_es.api import create_flask_app
 from saga_es.bootstrap import Node
 from saga_es.settings import Settings
+from saga_es.store import migrate
+from tests.conftest import migrated
 from tests.databases import KINDS, fresh_database
 
 
@@ -45,6 +48,24 @@ def opened(stack: ExitStack, database_url: str, app: App, **settings: Any) -> Se
     stack.callback(node.close)
     node.open()
     return Served(node, flask_app, flask_app.test_client())
+
+
+def migrated_for_the_demo(url: str) -> None:
+    """Migrate what is at a URL for the demo application."""
+    node = Node(Settings.load({"database_url": url}, environ={}), services.app)
+    migrate.upgrade(node.database, node.log, node.views)
+    node.database.close()
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database, one of each kind in turn; it may be migrated: for the demo, or with no more views.
+
+    A module's own `served` has an application without views.
+    """
+    as_wanted = migrated if "served" in request.fixturenames else migrated_for_the_demo
+    with fresh_database(request.param, tmp_path, as_wanted) as url:
+        yield url
 
 
 @pytest.fixture
