@@ -17,6 +17,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition import Saga
 from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
 from saga_es.orders import Pause, Resume
+from saga_es.runtime import loop
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.store.bells import Bells
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 LONG_S = 6 * PATIENCE_S
 """The engine waits longer each time the database is away, and dice may have it away often."""
+
+LONGEST_WAIT_S = 0.1
+"""Here it waits no longer than this: most of the test's time would be such waits, in which nothing is seen."""
 
 
 class Flaky(Database):
@@ -114,8 +118,11 @@ def parent_and_child(diary: Diary) -> tuple[Saga, Saga]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_everything_ends_though_the_database_comes_and_goes(store: Store, database_url: str, seed: int) -> None:
+def test_everything_ends_though_the_database_comes_and_goes(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     """Parents and children, lists, delays, signals and orders, on two engines: each call is made once, and all end."""
+    monkeypatch.setattr(loop, "LONGEST_WAIT_FOR_STORE_S", LONGEST_WAIT_S)
     diary, sagas = Diary(), 4
     flaky = [Flaky(database_url, seed), Flaky(database_url, seed + 100)]
     saga, child = parent_and_child(diary)
