@@ -24,6 +24,7 @@ from importlib import import_module, invalidate_caches
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import ModuleType
 from typing import TextIO
 
 from saga_es.cli import COMMANDS
@@ -44,7 +45,7 @@ class Forked:
     """A running process: what `subprocess.Popen` would make of `python -m MODULE ARGUMENTS`.
 
     Args:
-        command: The module, and the arguments for it.
+        command: The module, or `-c` and a program, or the path of a file that ends in `.py`; and the arguments for it.
         cwd: The folder it runs in.
         env: Its environment. What an interpreter heeds only when it starts, such as PYTHONPATH, is not heeded.
         stdout: The file descriptor it prints to.
@@ -115,14 +116,24 @@ def start(*command: str, cwd: Path, env: Mapping[str, str]) -> tuple[Process, Te
     return process, os.fdopen(reading)
 
 
-def run(*command: str, cwd: Path, env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, cwd: Path, env: Mapping[str, str], timeout: float, together: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Run a module to its end: what `subprocess.run` would make of `python -m MODULE ARGUMENTS`.
+
+    Args:
+        command: As `Forked` has it.
+        cwd: The folder it runs in.
+        env: Its environment.
+        timeout: How many seconds it may take.
+        together: Stderr goes where stdout goes.
 
     Raises:
         subprocess.TimeoutExpired: It came to no end, and was killed.
     """
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        process = Forked(*command, cwd=cwd, env=env, stdout=out.fileno(), stderr=err.fileno())
+        said = (out if together else err).fileno()
+        process = Forked(*command, cwd=cwd, env=env, stdout=out.fileno(), stderr=said)
         try:
             code = process.wait(timeout)
         finally:
@@ -181,11 +192,17 @@ def _begin(order: bytes, stdout: int, stderr: int, news: int) -> None:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv[1:] = arguments
+    sys.argv[:] = [module, *arguments]
     sys.path[0] = cwd
     invalidate_caches()
-    sys.modules.pop("__main__")
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if module == "-c":
+        sys.modules["__main__"] = program = ModuleType("__main__")
+        sys.argv.pop(1)
+        exec(compile(arguments[0], "<string>", "exec"), vars(program))  # noqa: S102 (that is what it is for)
+    elif module.endswith(".py"):
+        runpy.run_path(module, run_name="__main__")
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import monotonic, sleep
 
 import urllib3
 
+from tests import processes
 from tests.e2e.conftest import PATIENCE_S, Server, environment
 
 BETWEEN_LOOKS_S = 0.1
@@ -85,23 +84,15 @@ class Prompt:
             case ["curl", *arguments]:
                 return self._curl(_curl_arguments(arguments))
             case ["saga-es", *arguments]:
-                return self._run(["-m", "saga_es", *map(self._at_its_port, arguments)])
+                return self._run(["saga_es", *map(self._at_its_port, arguments)])
             case ["python", *arguments]:
                 return self._run(arguments)
             case _:
                 raise AssertionError(f"nobody knows how to type {words}")
 
     def _run(self, arguments: list[str]) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self._folder,
-            env=environment(**self._settings),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        env = environment(**self._settings)
+        done = processes.run(*arguments, cwd=self._folder, env=env, timeout=PATIENCE_S, together=True)
         self._exit_code = done.returncode
         return done.stdout
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -21,6 +20,7 @@ from saga_es.cli import main
 from saga_es.core.events import SagaEvent
 from saga_es.core.facts import Fact, Give, Order, Revoke
 from saga_es.settings import Settings
+from tests import processes
 from tests.docs.event_table import found, with_tables
 from tests.docs.pages import DOCS, MODEL, PAGES, README, Section, sections
 from tests.docs.prompt import Prompt, exchanges, matches
@@ -37,9 +37,7 @@ TYPED = [page for page in PAGES if "```console" in page.read_text()]
 def test_a_program_prints_what_stands_below_it(section: Section, tmp_path: Path) -> None:
     """Each program runs as it stands, in an empty folder, and prints exactly that."""
     for program, output in section.programs:
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, check=False, timeout=60, capture_output=True, text=True
-        )
+        done = processes.run("-c", program, cwd=tmp_path, env=os.environ, timeout=60)
         assert done.stdout == output, done.stderr
         assert done.returncode == 0, done.stderr
 
