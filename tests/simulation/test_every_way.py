@@ -24,8 +24,11 @@ def _quiet() -> None:
 
 
 def test_three_steps_keep_every_promise_whatever_becomes_of_each_call_and_wherever_the_worker_dies() -> None:
-    """Each second combination of answers, times each point to die at: no effect twice, none missing or left over."""
-    tally = try_every_way(linear, only=lambda number: number % 2 == 0)
+    """Each third combination of answers, times each point to die at: no effect twice, none missing or left over.
+
+    Of the pairs of answers that there can be all but two are among them, as they would be with each second.
+    """
+    tally = try_every_way(linear, only=lambda number: number % 3 == 1)
     assert tally.violations == []
     assert tally.runs > 5_000
     assert set(tally.ends) == {"COMPLETED", "COMPENSATED"}
