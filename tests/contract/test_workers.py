@@ -107,16 +107,21 @@ def test_a_worker_that_leaves_is_gone(store: Store) -> None:
 
 
 def test_a_worker_whose_lease_ran_out_is_buried(store: Store) -> None:
-    """Without a heartbeat for longer than the lease, a worker on another host counts as gone; just below, not."""
-    for worker_id, seconds in (("late", 10.5), ("slow", 8.0), ("fresh", 0.0)):
-        store.workers.beat(worker_id, ELSEWHERE)
+    """Without a heartbeat for longer than the lease, a worker on another host counts as gone; just below, not.
+
+    Below by as much as a busy machine may take for what is done here.
+    """
+    workers = Workers(store.database, lease_s=100)
+    for worker_id, seconds in (("late", 100.5), ("slow", 100 - PATIENCE_S), ("fresh", 0.0)):
+        workers.beat(worker_id, ELSEWHERE)
         age(store, worker_id, seconds)
-    assert store.workers.bury() == ["late"]
+    assert workers.bury() == ["late"]
     assert there(store) == {"slow", "fresh"}
 
 
 def test_the_lease_is_a_setting(store: Store) -> None:
-    """The same heartbeat is too old for a short lease, and fine for a long one."""
+    """The same heartbeat is too old for a short lease, and fine for a long one; it is ten seconds unless told."""
+    assert store.workers.lease_s == 10
     store.workers.beat("w-1", ELSEWHERE)
     age(store, "w-1", 5)
     assert Workers(store.database, lease_s=60).bury() == []
