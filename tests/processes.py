@@ -7,6 +7,7 @@ that start `sys.executable` themselves.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -154,6 +155,7 @@ def _parent() -> socket.socket:
     with its:
         started = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()])
     started.returncode = 0  # it is not waited for
+    atexit.register(ours.close)
     return ours
 
 

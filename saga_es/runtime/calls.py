@@ -52,6 +52,10 @@ class Calls:
     """The calls that are out and the times that are waited for; one of either a step and direction.
 
     Used by the loop's thread, but for `put`.
+
+    Attributes:
+        out: How many calls have not come back.
+        stopped: No more calls are made.
     """
 
     def __init__(
@@ -74,12 +78,8 @@ class Calls:
             str, dict[_Way, bool]
         ] = {}  # of each saga: True is a call, False a time that is waited for
         self._made: list[Call] = []
+        self.out = 0
         self.stopped = False
-
-    @property
-    def out(self) -> int:
-        """How many calls have not come back."""
-        return sum(sum(ways.values()) for ways in self._under_way.values())
 
     @property
     def room(self) -> int:
@@ -141,7 +141,7 @@ class Calls:
         for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
             self._timers.cancel((state.saga_id, step, direction))
             if is_call:
-                self._room.leave(state.saga_id)
+                self._left(state.saga_id)
         self._timers.cancel((state.saga_id, "starts_at"))
         self._timers.cancel((state.saga_id, "deadline_at"))
         self._children.forget(state)
@@ -194,6 +194,7 @@ class Calls:
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True
+        self.out += 1
         self._room.enter(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, Tell(state.saga_id, late))
@@ -205,9 +206,13 @@ class Calls:
     def _ended(self, saga_id: str, step: str, direction: Direction) -> None:
         was_call = self._under_way.get(saga_id, _NOTHING).pop((step, direction), None)
         if was_call:
-            self._room.leave(saga_id)
+            self._left(saga_id)
         if was_call is not None:
             self._timers.cancel((saga_id, step, direction))
+
+    def _left(self, saga_id: str) -> None:
+        self.out -= 1
+        self._room.leave(saga_id)
 
     def _tell(self, call: Call, outcome: Outcome) -> None:
         self._put(Tell(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))

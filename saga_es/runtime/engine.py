@@ -254,8 +254,9 @@ class Engine:
             self._thread.join(grace_s + COMMIT_PATIENCE_S)
         self._executor.close()
         stopped = StoreUnavailable("the engine was stopped; what is in the log goes on with the next worker")
-        for item in self._inbox.take():
-            refuse(item, stopped)
+        while items := self._inbox.take():
+            for item in items:
+                refuse(item, stopped)
         self._loop.abandon(stopped)
         if not was_open:
             return

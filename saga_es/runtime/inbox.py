@@ -121,6 +121,10 @@ def _settle(done: Future[None], error: Exception | None = None) -> None:
         done.set_exception(error)
 
 
+MOST_AT_ONCE = 1000
+"""Items of one batch: more do not make it any cheaper for each, and what else is to be done must not wait for them."""
+
+
 class Inbox:
     """A queue that is emptied in one go, by one thread, which is woken only if it sleeps."""
 
@@ -141,10 +145,14 @@ class Inbox:
         return len(self._items)
 
     def take(self, patience_s: float | None = 0.0) -> list[Item]:
-        """All items there are; if there are none, wait for the first so many seconds (None: for ever)."""
+        """The items there are, `MOST_AT_ONCE` at the most.
+
+        Args:
+            patience_s: If there are none, how long to wait for the first (None: for ever).
+        """
         if not self._items and patience_s != 0:
             self._sleep(patience_s, 1)
-        return [self._items.popleft() for _ in range(len(self._items))]
+        return [self._items.popleft() for _ in range(min(len(self._items), MOST_AT_ONCE))]
 
     def wait_for(self, enough: int, patience_s: float) -> bool:
         """Wait until so many items are there; False when they are not after so many seconds."""

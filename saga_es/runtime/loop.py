@@ -25,15 +25,16 @@ from saga_es.runtime.clock import Clock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.followers import Followers
 from saga_es.runtime.hearing import Hearing
+from saga_es.runtime.heart import Heart
 from saga_es.runtime.ids import new_id
-from saga_es.runtime.inbox import Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
+from saga_es.runtime.inbox import MOST_AT_ONCE, Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.orders import Orders
+from saga_es.runtime.patience import until_stopped
 from saga_es.runtime.recovery import Recovery
 from saga_es.runtime.room import Room
 from saga_es.runtime.run import Proposal, Run, is_same_start
 from saga_es.runtime.runs import Runs
 from saga_es.runtime.timers import Timers
-from saga_es.runtime.trials import is_suspect
 from saga_es.store.bells import Bells
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Draft
@@ -48,7 +49,6 @@ T = TypeVar("T")
 LOOK_EVERY_S = 0.2
 LOOK_AFTER_OURS_S = 1.0
 """How long after we counted as gone we look which sagas others took over: by then they have."""
-LONGEST_WAIT_FOR_STORE_S = 2.0
 
 
 class Loop:
@@ -86,13 +86,16 @@ class Loop:
         self._recovers = recovers
         self._most_crashes = most_crashes
         self._timers: Timers[Item] = Timers()
+        self._chores: Timers[Item] = (
+            Timers()
+        )  # apart, so that they do not wait for thousands who wait for the same time
         known = {saga.name: saga for saga in definitions}
         limits = {name: saga.at_once for name, saga in known.items() if saga.at_once is not None}
         self._room = Room(at_once, limits) if recovers else Room()  # nobody else may be there who would claim
         self._calls = Calls(executor, self._timers, clock, known, inbox.put, self._room)
         self._followers = Followers(sagas)
         self._runs = Runs(self._calls, self._followers, inbox.put)
-        self._process = process or Process.this()
+        self._heart = Heart(workers, self._runs, clock, process)
         self._recovery = Recovery(sagas, workers, known, self._room)
         self._adopts = frozenset(known if recovers else ())
         self._hearing = Hearing(bells, self._runs, self._room, self._adopts)
@@ -110,12 +113,12 @@ class Loop:
 
     def patience_s(self) -> float | None:
         """Seconds until the next timer is due; None when there is none."""
-        due = self._timers.next_due()
-        return None if due is None else max(0.0, (due - self._clock.now()).total_seconds())
+        times = [due for timers in (self._timers, self._chores) if (due := timers.next_due()) is not None]
+        return max(0.0, (min(times) - self._clock.now()).total_seconds()) if times else None
 
     def next_wait(self) -> datetime | None:
         """When the next time comes that a saga waits for, or a call; chores apart."""
-        return self._timers.next_of(lambda key: not isinstance(key, Chore))
+        return self._timers.next_due()
 
     def begin_work(self) -> None:
         """Say that this worker lives, and set the chores going."""
@@ -154,7 +157,7 @@ class Loop:
     # ── inbox -> decide ──────────────────────────────────────────────────────────────────────────────────
 
     def turn(self, items: Iterable[Item]) -> int:  # noqa: C901, PLR0912 (a table: one case an item)
-        """One round: everything that came in and every timer that is due, as one batch.
+        """One round: everything that came in and the timers that are due, as one batch.
 
         Returns:
             How many items the inbox holds once all calls that went out have come back; 0 when none went out.
@@ -165,7 +168,7 @@ class Loop:
         now = self._clock.now()
         proposals: dict[str, Proposal] = {}
         appends: dict[str, Append] = {}
-        for item in [*items, *self._timers.due(now)]:
+        for item in [*items, *self._timers.due(now, MOST_AT_ONCE), *self._chores.due(now)]:
             match item:
                 case Tell(saga_id, fact):
                     self._tell(saga_id, fact, proposals, now)
@@ -186,7 +189,7 @@ class Loop:
                 case Chore.BEAT:
                     self._beat()
                 case Chore.LOOK_AFTER_OURS:
-                    self._catch_up_all(self._runs.started, proposals)
+                    self._look_after_ours(proposals)
                 case Chore.LOOK_AFTER_FOLLOWED:
                     self._look_after()
                 case Chore.STOP:
@@ -331,42 +334,37 @@ class Loop:
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask the database until it answers: nothing can go on without it."""
-        wait_s = 0.05
-        while True:
-            try:
-                return ask()
-            except StoreUnavailable as error:
-                if self._calls.stopped:
-                    raise
-                logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
-            self._clock.sleep(wait_s)
-            wait_s = min(wait_s * 2, LONGEST_WAIT_FOR_STORE_S)
+        return until_stopped(ask, self._clock, lambda: self._calls.stopped)
 
     # ── Chores ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _beat(self) -> None:
         try:
-            self._clock.set_right()
-            if self._workers.beat(self.worker_id, self._process) and len(self._runs):
+            if self._heart.beat(self.worker_id):
                 self._later(Chore.LOOK_AFTER_OURS, LOOK_AFTER_OURS_S)
         except StoreUnavailable as error:
             logger.warning("a heartbeat is put off, the database is away", reason=str(error))
-        self._later(Chore.BEAT, self._workers.lease_s / 4)
+        self._later(Chore.BEAT, self._heart.pause_s)
+
+    def _look_after_ours(self, proposals: dict[str, Proposal]) -> None:
+        """See what others did to our sagas while we counted as gone."""
+        self._catch_up_all(self._heart.unseen(), proposals)
+        if not self._heart.has_seen_all:
+            self._later(Chore.LOOK_AFTER_OURS, 0.0)
 
     def _look_after(self, saga_ids: Sequence[str] | None = None) -> None:
         self._runs.look_after(saga_ids)
         self._look_again()
 
     def _look_again(self) -> None:
-        if self._followers and Chore.LOOK_AFTER_FOLLOWED not in self._timers:  # never put off by those who come later
+        if self._followers and Chore.LOOK_AFTER_FOLLOWED not in self._chores:  # never put off by those who come later
             self._later(Chore.LOOK_AFTER_FOLLOWED, LOOK_EVERY_S)
 
     def _recover(self, proposals: dict[str, Proposal], now: datetime) -> None:
         """Propose to take over what has no living owner; the log decides whether we are the one who does."""
         if not self._recovers or self._calls.stopped:
             return
-        suspects = self._runs.those(is_suspect)
-        states, every_s = self._recovery.interrupted(self.worker_id, self._runs.owners, suspects, self._calls.room, now)
+        states, every_s = self._recovery.interrupted(self.worker_id, self._runs.state, self._calls.room, now)
         for state in states:
             if outdated := proposals.pop(state.saga_id, None):  # decided for a saga that is not ours any more
                 self._ask_again(outdated)
@@ -386,7 +384,7 @@ class Loop:
         self._later(Chore.HEAR_BELLS, self._hearing.pause_s(is_busy=self._calls.out > 0))
 
     def _later(self, chore: Chore, wait_s: float) -> None:
-        self._timers.set(chore, self._clock.now() + timedelta(seconds=wait_s), chore)
+        self._chores.set(chore, self._clock.now() + timedelta(seconds=wait_s), chore)
 
 
 def _proposal(proposals: dict[str, Proposal], run: Run) -> Proposal:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from saga_es.errors import StoreUnavailable
+from saga_es.runtime.clock import Clock
 
 logger = structlog.get_logger("saga_es")
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 COMMIT_PATIENCE_S = 10.0
 """How long a caller waits for its commit before it is told that the database is away."""
+
+FIRST_WAIT_S = 0.05
+LONGEST_WAIT_S = 2.0
 
 
 def patiently(ask: Callable[[], T], patience_s: float) -> T:
@@ -25,7 +29,7 @@ def patiently(ask: Callable[[], T], patience_s: float) -> T:
         StoreUnavailable: It did not answer in time.
     """
     deadline = time.monotonic() + patience_s
-    wait_s = 0.05
+    wait_s = FIRST_WAIT_S
     while True:
         try:
             return ask()
@@ -35,3 +39,21 @@ def patiently(ask: Callable[[], T], patience_s: float) -> T:
             logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
         time.sleep(wait_s)
         wait_s = min(wait_s * 2, 1.0)
+
+
+def until_stopped(ask: Callable[[], T], clock: Clock, is_stopped: Callable[[], bool]) -> T:
+    """Ask the database until it answers, or whoever asks is stopped; what is asked must be safe to repeat.
+
+    Raises:
+        StoreUnavailable: It did not answer, and we are stopped.
+    """
+    wait_s = FIRST_WAIT_S
+    while True:
+        try:
+            return ask()
+        except StoreUnavailable as error:
+            if is_stopped():
+                raise
+            logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
+        clock.sleep(wait_s)
+        wait_s = min(wait_s * 2, LONGEST_WAIT_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -52,14 +52,13 @@ class Recovery:
         self._room = room or Room()
 
     def interrupted(
-        self, worker_id: str, owners: Mapping[str, str | None], suspects: Sequence[str], most: int, now: datetime
+        self, worker_id: str, here: Callable[[str], SagaState | None], most: int, now: datetime
     ) -> Interrupted:
         """Sagas to take over, oldest first, as many as there is room for; and the seconds after which to look again.
 
         Args:
             worker_id: Who would take them over.
-            owners: The sagas that run here, and their owners as far as is known here.
-            suspects: Those of them that may yet take this process along.
+            here: A saga that runs here, as far as is known here.
             most: How many may be taken over now; none while too many calls wait already.
             now: The time.
 
@@ -73,11 +72,11 @@ class Recovery:
             limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._trials)
             orphans = self._workers.orphans(limit, names, apart_from=self._left_alone)
             self._trials.forget_all_but(orphans)
-            wanted = {id_: owner for id_, owner in orphans.items() if id_ not in owners or owners[id_] != owner}
+            wanted = {id_: owner for id_, owner in orphans.items() if not _is_run(here(id_), owner)}
             free = [id_ for id_ in wanted if id_ not in self._trials]
             due = self._due(free, worker_id, now)
             states = self._admitted(self._innocent(self._read(due[:most], wanted)))
-            states += self._read(self._trials.next(suspects, now), wanted)
+            states += self._read(self._trials.next(lambda id_: _may_kill(here(id_)), now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
             logger.warning("recovery is put off, the database is away", reason=str(error))
@@ -117,3 +116,11 @@ class Recovery:
             for saga_id, state in found.items()
             if isinstance(state, SagaState) and state.owner == owners.get(saga_id) and not state.status.ended
         ]
+
+
+def _is_run(here: SagaState | None, owner: str | None) -> bool:
+    return here is not None and here.owner == owner
+
+
+def _may_kill(here: SagaState | None) -> bool:
+    return here is not None and is_suspect(here)

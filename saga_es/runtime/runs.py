@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -43,19 +43,15 @@ class Runs:
         run = self._runs.get(saga_id)
         return run.state.version if run else 0
 
-    @property
-    def owners(self) -> dict[str, str | None]:
-        """The sagas that are run here, and their owners as far as is known."""
-        return {saga_id: run.state.owner for saga_id, run in self._runs.items()}
-
-    def those(self, is_so: Callable[[SagaState], bool]) -> list[str]:
-        """The sagas that are run here of which this holds."""
-        return [saga_id for saga_id, run in self._runs.items() if is_so(run.state)]
+    def state(self, saga_id: str) -> SagaState | None:
+        """The saga's state as far as is known here, if it is run here."""
+        run = self._runs.get(saga_id)
+        return None if run is None else run.state
 
     @property
-    def started(self) -> list[Run]:
-        """Those whose start is in the log."""
-        return [run for run in self._runs.values() if run.state.version]
+    def ids(self) -> list[str]:
+        """All of them."""
+        return list(self._runs)
 
     def add(self, state: SagaState, handle: Handle | None = None) -> Run:
         """Run a saga from this state on; those who followed it from afar wait here now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from datetime import datetime
 from itertools import count
 from typing import Generic, TypeVar
@@ -40,10 +40,10 @@ class Timers(Generic[T]):
         """Forget the key's timer, if there is one."""
         self._items.pop(key, None)
 
-    def due(self, now: datetime) -> list[T]:
-        """Take the items that are due, in the order of their times."""
+    def due(self, now: datetime, most: int | None = None) -> list[T]:
+        """Take the items that are due, in the order of their times; so many at the most (None: all)."""
         taken: list[T] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(taken) != most:
             _, serial, key = heapq.heappop(self._heap)
             if self._is_live(serial, key):
                 taken.append(self._items.pop(key)[1])
@@ -54,12 +54,6 @@ class Timers(Generic[T]):
         while self._heap and not self._is_live(*self._heap[0][1:]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
-
-    def next_of(self, is_wanted: Callable[[Hashable], bool]) -> datetime | None:
-        """When the next item is due whose key is wanted; looks at all of them."""
-        return min(
-            (due for due, serial, key in self._heap if is_wanted(key) and self._is_live(serial, key)), default=None
-        )
 
     def _is_live(self, serial: int, key: Hashable) -> bool:
         item = self._items.get(key)

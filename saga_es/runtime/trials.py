@@ -11,7 +11,7 @@ against them, fewest first: whoever has but one left is not exposed to those tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
@@ -67,14 +67,14 @@ class Trials:
         """Suspects that somebody else took over, or that ended, wait no more."""
         self._waiting = {saga_id: self._waiting[saga_id] for saga_id in orphans if saga_id in self._waiting}
 
-    def next(self, here: Sequence[str], now: datetime) -> list[str]:
+    def next(self, is_suspected_here: Callable[[str], bool], now: datetime) -> list[str]:
         """The suspects whose turn it is now; none while others are being tried.
 
         Args:
-            here: The suspects that run here.
+            is_suspected_here: Whether a saga runs here, and is a suspect still.
             now: The time.
         """
-        if self._ends is not None and now < self._ends and not set(self._tried).isdisjoint(here):
+        if self._ends is not None and now < self._ends and any(map(is_suspected_here, self._tried)):
             return []
         if self._tried:  # they were answered, or have not killed us
             self._at_once = min(2 * self._at_once, MOST_AT_ONCE)

@@ -17,7 +17,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition import Saga
 from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
 from saga_es.orders import Pause, Resume
-from saga_es.runtime import loop
+from saga_es.runtime import patience
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.store.bells import Bells
@@ -122,7 +122,7 @@ def test_everything_ends_though_the_database_comes_and_goes(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Parents and children, lists, delays, signals and orders, on two engines: each call is made once, and all end."""
-    monkeypatch.setattr(loop, "LONGEST_WAIT_FOR_STORE_S", LONGEST_WAIT_S)
+    monkeypatch.setattr(patience, "LONGEST_WAIT_S", LONGEST_WAIT_S)
     diary, sagas = Diary(), 4
     flaky = [Flaky(database_url, seed), Flaky(database_url, seed + 100)]
     saga, child = parent_and_child(diary)

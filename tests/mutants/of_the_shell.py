@@ -95,6 +95,27 @@ MUTANTS = [
         (STANDBY,),
     ),
     Mutant(
+        "a batch holds all that is there, however many they are",
+        "saga_es/runtime/inbox.py",
+        "range(min(len(self._items), MOST_AT_ONCE))",
+        "range(len(self._items))",
+        ("tests/contract/test_floods.py",),
+    ),
+    Mutant(
+        "the heart waits for thousands that wait for the same time",
+        LOOP,
+        "self._timers.due(now, MOST_AT_ONCE)",
+        "self._timers.due(now)",
+        ("tests/contract/test_floods.py",),
+    ),
+    Mutant(
+        "who had counted as gone sees some of its sagas again, and not the others",
+        LOOP,
+        "        if not self._heart.has_seen_all:\n            self._later(Chore.LOOK_AFTER_OURS, 0.0)\n",
+        "",
+        ("tests/contract/test_floods.py",),
+    ),
+    Mutant(
         "an order that rings no bell",
         ORDERS,
         "draft = Draft(saga_id, SAGA, state.version, tuple(events), now, rings=True)",

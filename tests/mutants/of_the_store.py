@@ -228,4 +228,20 @@ MUTANTS = [
         ("tests/contract/test_migrating_a_log.py",),
         databases="mariadb",
     ),
+    Mutant(
+        "a batch reads all rows of the views that it changes",
+        "saga_es/store/direct.py",
+        "                self._driver.execute(_BY_KEY)\n",
+        "",
+        ("tests/contract/test_by_key.py",),
+        databases="postgresql",
+    ),
+    Mutant(
+        "of many changes at once all get the values of the first",
+        "saga_es/store/one_update.py",
+        "for value in (row[self._key], row[place])]",
+        "for value in (row[self._key], some[0][place])]",
+        ("tests/contract/test_many_changes.py",),
+        databases="mariadb",
+    ),
 ]

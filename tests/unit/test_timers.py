@@ -85,16 +85,16 @@ def test_cancelled_timers_do_not_pile_up() -> None:
     assert timers.due(after(4000)) == [-1]
 
 
-def test_the_next_of_some_timers_can_be_asked_for() -> None:
-    """Those whose keys are wanted; cancelled and replaced ones do not count."""
+def test_of_many_that_are_due_some_can_be_taken_at_a_time() -> None:
+    """The earliest come first, and the rest stay due."""
     timers = Timers[int]()
-    timers.set("chore", after(1), 1)
-    timers.set("call", after(5), 2)
-    timers.set("call", after(9), 3)
-    timers.set("gone", after(2), 4)
-    timers.cancel("gone")
-    assert timers.next_of(lambda key: key != "chore") == after(9)
-    assert timers.next_of(lambda key: key == "gone") is None
+    for number in range(5):
+        timers.set(number, after(number), number)
+    timers.cancel(1)
+    assert timers.due(after(3), 2) == [0, 2]
+    assert timers.next_due() == after(3)
+    assert timers.due(after(9), 2) == [3, 4]
+    assert timers.due(after(9), 2) == []
 
 
 @for_all(st.lists(st.tuples(st.sampled_from("abcd"), st.none() | st.integers(0, 20)), max_size=60), st.integers(0, 20))

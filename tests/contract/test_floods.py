@@ -1,0 +1,161 @@
+"""Thousands of sagas at one moment: the heart beats on, for whoever does not say that he lives counts as gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+import sqlalchemy as sa
+
+from saga_es.core.state import SagaState
+from saga_es.definition import Saga
+from saga_es.errors import UnreadableEvent
+from saga_es.runtime.executor import Executor
+from saga_es.runtime.handle import Handle
+from saga_es.runtime.inbox import MOST_AT_ONCE, Begin, Inbox
+from saga_es.runtime.loop import Loop
+from saga_es.runtime.starts import Starts
+from saga_es.store.bells import Bells
+from saga_es.store.sagas import Sagas
+from saga_es.store.tables import saga_workers
+from saga_es.store.workers import Process, Workers
+from saga_es.store.writer import Prepared, Receipt, Writer
+from saga_es.testing.clock import VirtualClock
+from tests.conftest import Store
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+MANY = 4000
+EACH_S = 0.005
+"""What a saga costs the loop here: all of them together twice a lease."""
+
+LEASE_S = 10.0
+NAP_S = 3600.0
+
+
+class Worker:
+    """A loop that takes its turns when it is told to, on a clock by which writing and reading sagas take their time."""
+
+    def __init__(self, store: Store, saga: Saga) -> None:
+        self.clock = VirtualClock()
+        self.beats = [self.clock.now()]
+        self.batches: list[int] = []
+        self.inbox = Inbox()
+        self._saga = saga
+        self.loop = Loop(
+            writer=_Slow(store, self),
+            sagas=_Slowly(store, self),
+            workers=_Beating(store, self),
+            bells=Bells(store.database),
+            executor=Executor(),
+            definitions=[saga],
+            clock=self.clock,
+            inbox=self.inbox,
+        )
+        Starts(store.sagas, store.writer, [saga], self.clock).record_plans()
+        self.loop.begin_work()
+
+    def begin(self, many: int) -> None:
+        """Have so many sagas asked for at once."""
+        for number in range(many):
+            handle = Handle(f"saga-{number}")
+            self.inbox.put(Begin(handle.saga_id, self._saga, {}, handle))
+
+    def turn_until(self, is_so: Callable[[], bool]) -> None:
+        """Take turns, and sleep between them, until this is so."""
+        for _ in range(200):
+            if is_so():
+                return
+            if not len(self.inbox):
+                self.clock.sleep(self.loop.patience_s() or 0.0)
+            self.loop.turn(self.inbox.take())
+        raise AssertionError("it does not come to an end")
+
+    def pass_on(self, many: int) -> None:
+        """Let the time pass that so many sagas take."""
+        self.clock.sleep(many * EACH_S)
+
+    @property
+    def longest_silence_s(self) -> float:
+        """The longest time between two beats of the heart."""
+        return max((later - earlier).total_seconds() for earlier, later in pairwise([*self.beats, self.clock.now()]))
+
+
+class _Slow(Writer):
+    def __init__(self, store: Store, worker: Worker) -> None:
+        super().__init__(store.database, store.log, store.views)
+        self._worker = worker
+
+    def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
+        self._worker.batches.append(len(batch))
+        self._worker.pass_on(len(batch))
+        return super().write(batch)
+
+
+class _Slowly(Sagas):
+    def __init__(self, store: Store, worker: Worker) -> None:
+        super().__init__(store.log)
+        self._worker = worker
+
+    def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
+        self._worker.pass_on(len(saga_ids))
+        return super().find_many(saga_ids)
+
+
+class _Beating(Workers):
+    def __init__(self, store: Store, worker: Worker) -> None:
+        super().__init__(store.database, LEASE_S)
+        self._worker = worker
+
+    def beat(self, worker_id: str, process: Process) -> bool:
+        self._worker.beats.append(self._worker.clock.now())
+        return super().beat(worker_id, process)
+
+
+def napping() -> Saga:
+    saga = Saga("napping")
+    saga.delay("nap", NAP_S)
+    return saga
+
+
+@pytest.fixture
+def busy(store: Store) -> Worker:
+    """A worker that thousands have just been asked of; it has written them all."""
+    worker = Worker(store, napping())
+    worker.begin(MANY)
+    worker.turn_until(lambda: len(worker.inbox) == 0)
+    return worker
+
+
+def test_thousands_of_starts_are_written_in_batches_between_which_the_heart_beats(busy: Worker) -> None:
+    """None is the larger for all those that wait for the next."""
+    assert sum(busy.batches) == MANY
+    assert max(busy.batches) == MOST_AT_ONCE
+    assert busy.longest_silence_s < LEASE_S
+
+
+def test_the_heart_beats_while_thousands_wake_up_at_the_same_time(busy: Worker) -> None:
+    """What is to be done now and then does not wait until all are done that were due before it."""
+    busy.clock.move_to(busy.beats[0] + timedelta(seconds=2 * NAP_S))
+    busy.beats[:] = [busy.clock.now()]
+    busy.batches.clear()
+    busy.turn_until(lambda: busy.loop.active == 0)
+    assert sum(busy.batches) == MANY
+    assert max(busy.batches) <= MOST_AT_ONCE
+    assert busy.longest_silence_s < LEASE_S
+
+
+def test_the_heart_beats_while_thousands_are_seen_again_by_a_worker_that_had_counted_as_gone(
+    busy: Worker, store: Store
+) -> None:
+    """Or it would count as gone once more before it has seen them all, and begin again for ever."""
+    with store.database.writing() as connection:
+        connection.execute(sa.delete(saga_workers))
+    busy.clock.sleep(LEASE_S)
+    busy.beats[:] = [busy.clock.now()]
+    began = busy.clock.now()
+    busy.turn_until(lambda: busy.clock.now() >= began + timedelta(seconds=MANY * EACH_S))
+    assert busy.loop.active == MANY
+    assert busy.longest_silence_s < LEASE_S
