@@ -10,10 +10,9 @@ it is the most that a process can do, whatever the machine's disk and however it
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,16 +90,6 @@ def _store_nothing(_writes: Sequence[Any]) -> None:
     """It is taken for stored."""
 
 
-@contextmanager
-def _database(storage: str) -> Iterator[str]:
-    if storage == "postgresql":
-        with fresh(storage) as url:
-            yield url
-        return
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
-        yield f"sqlite:///{folder}/alone.db"
-
-
 @click.command(help=__doc__)
 @click.argument("storages", nargs=-1, type=click.Choice(list(STORAGES)))
 @click.option("--under-way", multiple=True, type=int, default=(64, 8, 1), show_default=True, help="Sagas at a time.")
@@ -111,7 +100,11 @@ def main(storages: Sequence[str], under_way: Sequence[int], seconds: float) -> N
     chosen = storages or tuple(STORAGES)
     took: dict[tuple[str, int], list[float]] = {}
     with ExitStack() as stack:
-        loops = {name: Alone(stack.enter_context(_database(name)), stores=name != "nothing") for name in chosen}
+        in_memory = IN_MEMORY if IN_MEMORY.is_dir() else None
+        loops = {}
+        for name in chosen:
+            url = stack.enter_context(fresh("postgresql" if name == "postgresql" else "sqlite", in_memory))
+            loops[name] = Alone(url, stores=name != "nothing")
         for _ in range(ROUNDS + 1):
             for name, loop in loops.items():
                 for many in under_way:

@@ -20,13 +20,17 @@ NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @contextmanager
-def fresh(kind: str) -> Iterator[str]:
+def fresh(kind: str, folder: Path | None = None) -> Iterator[str]:
     """The URL of an empty database; it is gone when the block ends.
+
+    Args:
+        kind: One of `KINDS`.
+        folder: Where a file is put; where temporary files go if left out.
 
     Raises:
         Unable: There is no server.
     """
-    with _sqlite() if kind == "sqlite" else _postgresql() as url:
+    with _sqlite(folder) if kind == "sqlite" else _postgresql() as url:
         yield url
 
 
@@ -40,8 +44,8 @@ def server_version() -> str:
 
 
 @contextmanager
-def _sqlite() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="saga_es_bench_", ignore_cleanup_errors=True) as folder:
+def _sqlite(within: Path | None) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="saga_es_bench_", dir=within, ignore_cleanup_errors=True) as folder:
         yield f"sqlite:///{Path(folder) / 'bench.db'}"
 
 

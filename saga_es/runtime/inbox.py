@@ -126,7 +126,7 @@ MOST_AT_ONCE = 1000
 
 
 class Inbox:
-    """A queue that is emptied in one go, by one thread, which is woken only if it sleeps."""
+    """A queue that one thread empties, a batch at a time; it is woken only if it sleeps."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()

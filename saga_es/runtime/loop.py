@@ -86,9 +86,7 @@ class Loop:
         self._recovers = recovers
         self._most_crashes = most_crashes
         self._timers: Timers[Item] = Timers()
-        self._chores: Timers[Item] = (
-            Timers()
-        )  # apart, so that they do not wait for thousands who wait for the same time
+        self._chores: Timers[Item] = Timers()  # apart: they do not wait for thousands that wait for one moment
         known = {saga.name: saga for saga in definitions}
         limits = {name: saga.at_once for name, saga in known.items() if saga.at_once is not None}
         self._room = Room(at_once, limits) if recovers else Room()  # nobody else may be there who would claim
@@ -160,7 +158,8 @@ class Loop:
         """One round: everything that came in and the timers that are due, as one batch.
 
         Returns:
-            How many items the inbox holds once all calls that went out have come back; 0 when none went out.
+            How many items the inbox holds once all calls that went out have come back, but no more than one batch
+            takes; 0 when none went out.
 
         Raises:
             StoreUnavailable: The database is away and the clock was woken to stop; the batch is not settled.
@@ -201,7 +200,7 @@ class Loop:
             self._later(Chore.RECOVER, 0.0)
         waiting = len(self._inbox)  # before they go out: they may be back sooner than we can look
         calls = self._calls.send()
-        return waiting + calls if calls else 0
+        return min(waiting + calls, MOST_AT_ONCE) if calls else 0
 
     def _tell(self, saga_id: str, fact: Fact, proposals: dict[str, Proposal], now: datetime) -> None:
         run = self._runs.get(saga_id)
@@ -352,8 +351,8 @@ class Loop:
         if not self._heart.has_seen_all:
             self._later(Chore.LOOK_AFTER_OURS, 0.0)
 
-    def _look_after(self, saga_ids: Sequence[str] | None = None) -> None:
-        self._runs.look_after(saga_ids)
+    def _look_after(self) -> None:
+        self._runs.look_after()
         self._look_again()
 
     def _look_again(self) -> None:

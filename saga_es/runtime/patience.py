@@ -29,16 +29,7 @@ def patiently(ask: Callable[[], T], patience_s: float) -> T:
         StoreUnavailable: It did not answer in time.
     """
     deadline = time.monotonic() + patience_s
-    wait_s = FIRST_WAIT_S
-    while True:
-        try:
-            return ask()
-        except StoreUnavailable as error:
-            if time.monotonic() + wait_s > deadline:
-                raise
-            logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
-        time.sleep(wait_s)
-        wait_s = min(wait_s * 2, 1.0)
+    return _again_and_again(ask, lambda wait_s: time.monotonic() + wait_s <= deadline, time.sleep)
 
 
 def until_stopped(ask: Callable[[], T], clock: Clock, is_stopped: Callable[[], bool]) -> T:
@@ -47,13 +38,17 @@ def until_stopped(ask: Callable[[], T], clock: Clock, is_stopped: Callable[[], b
     Raises:
         StoreUnavailable: It did not answer, and we are stopped.
     """
+    return _again_and_again(ask, lambda _wait_s: not is_stopped(), clock.sleep)
+
+
+def _again_and_again(ask: Callable[[], T], may_wait: Callable[[float], bool], sleep: Callable[[float], None]) -> T:
     wait_s = FIRST_WAIT_S
     while True:
         try:
             return ask()
         except StoreUnavailable as error:
-            if is_stopped():
+            if not may_wait(wait_s):
                 raise
             logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
-        clock.sleep(wait_s)
+        sleep(wait_s)
         wait_s = min(wait_s * 2, LONGEST_WAIT_S)

@@ -58,7 +58,7 @@ class Recovery:
 
         Args:
             worker_id: Who would take them over.
-            here: A saga that runs here, as far as is known here.
+            here: The state of a saga that runs here, as far as is known here; None of any other.
             most: How many may be taken over now; none while too many calls wait already.
             now: The time.
 

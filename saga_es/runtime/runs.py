@@ -40,8 +40,8 @@ class Runs:
 
     def version(self, saga_id: str) -> int:
         """The version that is known here; 0 of a saga that is not run here."""
-        run = self._runs.get(saga_id)
-        return run.state.version if run else 0
+        state = self.state(saga_id)
+        return state.version if state else 0
 
     def state(self, saga_id: str) -> SagaState | None:
         """The saga's state as far as is known here, if it is run here."""

@@ -33,6 +33,7 @@ class OneUpdate:
         (column,) = table.primary_key.columns
         known_by = written.format_column(column)
         self._key = names.index(key)
+        # Of a small table the server would read, and so lock, all rows; of the index those that are asked for.
         self._head = f"UPDATE {written.format_table(table)} FORCE INDEX (PRIMARY) SET "
         self._cases = {
             place: f"{written.format_column(table.columns[name])} = CASE {known_by}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from saga_es.core.state import SagaState
 from saga_es.definition import Saga
 from saga_es.errors import UnreadableEvent
-from saga_es.runtime.executor import Executor
+from saga_es.runtime.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import MOST_AT_ONCE, Begin, Inbox
 from saga_es.runtime.loop import Loop
@@ -38,7 +38,7 @@ NAP_S = 3600.0
 class Worker:
     """A loop that takes its turns when it is told to, on a clock by which writing and reading sagas take their time."""
 
-    def __init__(self, store: Store, saga: Saga) -> None:
+    def __init__(self, store: Store, saga: Saga, executor: Executor | None = None) -> None:
         self.clock = VirtualClock()
         self.beats = [self.clock.now()]
         self.batches: list[int] = []
@@ -50,7 +50,7 @@ class Worker:
             sagas=_Slowly(store, self),
             workers=_Beating(store, self),
             bells=Bells(store.database),
-            executor=Executor(),
+            executor=executor or Executor(),
             definitions=[saga],
             clock=self.clock,
             inbox=self.inbox,
@@ -116,6 +116,12 @@ class _Beating(Workers):
         return super().beat(worker_id, process)
 
 
+class _Silent(Executor):
+    def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
+        del calls, returned
+        return []
+
+
 def napping() -> Saga:
     saga = Saga("napping")
     saga.delay("nap", NAP_S)
@@ -160,3 +166,17 @@ def test_the_heart_beats_while_thousands_are_seen_again_by_a_worker_that_had_cou
     busy.turn_until(lambda: len(busy.seen) == MANY)
     assert busy.loop.active == MANY
     assert busy.longest_silence_s < LEASE_S
+
+
+def test_answers_are_not_waited_for_while_a_whole_batch_waits(store: Store) -> None:
+    """What a turn says is enough for the next is never more than the next takes."""
+    saga = Saga("calling")
+
+    @saga.step(compensation=None)
+    def call() -> None:
+        """Never."""
+
+    worker = Worker(store, saga, _Silent())
+    worker.begin(MANY)
+    assert worker.loop.turn(worker.inbox.take()) == MOST_AT_ONCE
+    assert len(worker.inbox) > MOST_AT_ONCE

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects.mysql import MEDIUMTEXT, pymysql
+from sqlalchemy.dialects.mysql import pymysql
 
 from saga_es.store.executing import THIS_ROW, compiled
 from saga_es.store.one_update import MOST_ROWS
-from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.statements import update, upsert
 from tests.conftest import AT, Store
+from tests.contract.kinds import kinds, make_kinds
 
 MANY = 250
 
-boxes = sa.Table(
-    "boxes",
-    sa.MetaData(),
-    sa.Column("id", key_text(64), primary_key=True),
-    sa.Column("text", sa.Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")),
-    sa.Column("number", sa.BigInteger),
-    sa.Column("real", sa.Double),
-    sa.Column("truth", sa.Boolean),
-    sa.Column("day", sa.Date),
-    sa.Column("at", UtcDateTime),
-    sa.Column("tree", sa.JSON),
-)
-COLUMNS = tuple(column.name for column in boxes.columns if not column.primary_key)
+COLUMNS = tuple(column.name for column in kinds.columns if not column.primary_key)
 TEXTS = [None, "", "7", 'a "quoted" \\ text', "ünïcode 𝄞", "100 % of %s", "it's", "2026-01-01", "null"]
 
 
@@ -48,20 +35,16 @@ def changed(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def filled(store: Store) -> Iterator[Store]:
-    """A store with boxes that are all alike; their names differ only in what some collations ignore, or in the end."""
-    with store.database.writing() as connection:
-        boxes.drop(connection, checkfirst=True)
-        boxes.create(connection)
+def filled(store: Store) -> Store:
+    """A store with rows that are all alike; their names differ only in what some collations ignore, or in the end."""
+    make_kinds(store)
     rows = [{**changed(0), "id": name(number)} for number in range(MANY)]
-    store.database.transact([(upsert(boxes, store.database.engine.dialect.name), rows)])
-    yield store
-    with store.database.writing() as connection:
-        boxes.drop(connection)
+    store.database.transact([(upsert(kinds, store.database.engine.dialect.name), rows)])
+    return store
 
 
 def name(number: int) -> str:
-    return f"{'Box' if number % 2 else 'box'}-{number // 2}"
+    return f"{'Row' if number % 2 else 'row'}-{number // 2}"
 
 
 def changes(numbers: range) -> list[dict[str, Any]]:
@@ -70,13 +53,13 @@ def changes(numbers: range) -> list[dict[str, Any]]:
 
 def stand(store: Store) -> dict[str, dict[str, Any]]:
     with store.database.reading() as connection:
-        rows = connection.execute(sa.select(boxes)).mappings().all()
+        rows = connection.execute(sa.select(kinds)).mappings().all()
     return {row["id"]: {column: row[column] for column in COLUMNS} for row in rows}
 
 
 def test_each_row_gets_its_own_values(filled: Store) -> None:
     """Of all kinds; the rows that the batch is not about stay as they are."""
-    filled.database.transact([(update(boxes, COLUMNS), changes(range(1, MANY - 10)))])
+    filled.database.transact([(update(kinds, COLUMNS), changes(range(1, MANY - 10)))])
     expected = {name(number): changed(number if 0 < number < MANY - 10 else 0) for number in range(MANY)}
     assert stand(filled) == expected
 
@@ -84,7 +67,7 @@ def test_each_row_gets_its_own_values(filled: Store) -> None:
 def test_a_row_that_is_not_there_is_passed_over(filled: Store) -> None:
     """The others are changed all the same."""
     nobody = {THIS_ROW: "nobody", **changed(1)}
-    filled.database.transact([(update(boxes, COLUMNS), [*changes(range(3, 6)), nobody])])
+    filled.database.transact([(update(kinds, COLUMNS), [*changes(range(3, 6)), nobody])])
     assert stand(filled) == {name(number): changed(number if 3 <= number < 6 else 0) for number in range(MANY)}
 
 
@@ -92,7 +75,7 @@ def test_a_row_that_is_not_there_is_passed_over(filled: Store) -> None:
 def test_changes_may_be_larger_than_what_a_server_takes_at_once(filled: Store) -> None:
     """Each of them is smaller, and that is what it was told to take."""
     long = [{THIS_ROW: name(number), "text": f"{number}" * 200_000} for number in range(100, 140)]
-    filled.database.transact([(update(boxes, ("text",)), long)])
+    filled.database.transact([(update(kinds, ("text",)), long)])
     found = stand(filled)
     assert [found[name(number)]["text"] for number in range(100, 140)] == [row["text"] for row in long]
 
@@ -101,14 +84,14 @@ def test_changes_may_be_larger_than_what_a_server_takes_at_once(filled: Store) -
 def test_a_row_that_somebody_holds_keeps_no_other_from_being_changed(filled: Store) -> None:
     """The rows of the batch are locked, and none beside them."""
     with filled.database.writing() as connection:
-        connection.execute(sa.select(boxes).where(boxes.c.id == name(MANY - 1)).with_for_update())
-        filled.database.transact([(update(boxes, COLUMNS), changes(range(1, MANY - 1)))])  # or it waits until it fails
+        connection.execute(sa.select(kinds).where(kinds.c.id == name(MANY - 1)).with_for_update())
+        filled.database.transact([(update(kinds, COLUMNS), changes(range(1, MANY - 1)))])  # or it waits until it fails
     assert stand(filled)[name(1)] == changed(1)
 
 
 def test_mysql_is_told_of_a_hundred_changes_at_once() -> None:
     """Each statement is a way there and back; what is left over is one more."""
-    form = compiled(update(boxes, COLUMNS), (THIS_ROW, *COLUMNS), pymysql.dialect())
+    form = compiled(update(kinds, COLUMNS), (THIS_ROW, *COLUMNS), pymysql.dialect())
     texts = [text for text, _ in form.executions(changes(range(MANY)))]
     assert len(texts) == -(-MANY // MOST_ROWS)
-    assert all(text.startswith("UPDATE boxes ") for text in texts)
+    assert all(text.startswith("UPDATE kinds ") for text in texts)

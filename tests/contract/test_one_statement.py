@@ -11,24 +11,12 @@ import sqlalchemy as sa
 from saga_es.store.executing import Write
 from saga_es.store.log import Draft, Recorded
 from saga_es.store.one_statement import as_one_statement
-from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.kinds import Additions, Views
 from saga_es.store.views.statements import deletion, update, upsert
 from saga_es.store.writer import Writer, Written
 from tests.conftest import AT, NOTE, Store, note_draft
+from tests.contract.kinds import kinds, make_kinds
 
-kinds = sa.Table(
-    "kinds",
-    sa.MetaData(),
-    sa.Column("id", key_text(64), primary_key=True),
-    sa.Column("text", sa.Text),
-    sa.Column("number", sa.Integer),
-    sa.Column("real", sa.Double),
-    sa.Column("truth", sa.Boolean),
-    sa.Column("day", sa.Date),
-    sa.Column("at", UtcDateTime),
-    sa.Column("tree", sa.JSON),
-)
 ROW = {
     "id": "k-1",
     "text": 'a "quoted" \\ text, ünïcode, 100 %',
@@ -44,9 +32,7 @@ EMPTY = {**dict.fromkeys(ROW), "id": "k-2"}
 
 def test_all_values_come_back_as_they_were_written(store: Store) -> None:
     """Text, numbers, truth, times, JSON, and nothing at all; changed, and removed."""
-    with store.database.writing() as connection:
-        kinds.drop(connection, checkfirst=True)
-        kinds.create(connection)
+    make_kinds(store)
     dialect = store.database.engine.dialect
     changed = update(kinds, ("number", "text", "tree"))
     store.database.transact([(upsert(kinds, dialect.name), [ROW, EMPTY, {**ROW, "id": "k-3"}])])
@@ -73,9 +59,7 @@ def test_values_that_json_would_change_are_not_sent_as_json(store: Store) -> Non
 
 def test_a_row_that_is_added_twice_in_one_batch_gives_way(store: Store) -> None:
     """The later one stands, as if it had come with a batch of its own."""
-    with store.database.writing() as connection:
-        kinds.drop(connection, checkfirst=True)
-        kinds.create(connection)
+    make_kinds(store)
 
     def rows(recorded: Recorded) -> list[dict[str, object]]:
         return [{**EMPTY, "id": "same", "text": recorded.stream_id}]

@@ -391,23 +391,6 @@ def test_help_tells_the_commands_and_the_exit_codes() -> None:
     assert data_of(run_cli("--version")).strip().endswith("0.1.0")
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("show", UNKNOWN), ("list", "--status", "LOST"), ()])
-def test_a_command_that_starts_cold_does_the_same(shelf: Shelf, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """The others are forked from a process that has all imported, see `tests.processes`: it makes no difference."""
-    command = [*arguments, "--database-url", shelf.url] if arguments else []
-    cold = subprocess.run(
-        [sys.executable, "-m", "saga_es", *command],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    forked = run_cli(*command, cwd=tmp_path)
-    assert (forked.returncode, forked.stdout, forked.stderr) == (cold.returncode, cold.stdout, cold.stderr)
-
-
 def test_looking_makes_no_database(tmp_path: Path) -> None:
     """A misspelt path is told with exit code 8, and leaves no empty file behind."""
     file = tmp_path / "misspelt.db"

@@ -109,6 +109,13 @@ MUTANTS = [
         ("tests/contract/test_floods.py",),
     ),
     Mutant(
+        "answers are waited for though more than a batch waits already",
+        LOOP,
+        "return min(waiting + calls, MOST_AT_ONCE) if calls else 0",
+        "return waiting + calls if calls else 0",
+        ("tests/contract/test_floods.py",),
+    ),
+    Mutant(
         "who had counted as gone sees some of its sagas again, and not the others",
         LOOP,
         "        if not self._heart.has_seen_all:\n            self._later(Chore.LOOK_AFTER_OURS, 0.0)\n",
