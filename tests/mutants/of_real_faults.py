@@ -60,7 +60,7 @@ MUTANTS = [
         "migrations/versions/0001_log_and_workers.py",
         "        sqlite_autoincrement=True,\n        if_not_exists=True,\n",
         "        sqlite_autoincrement=True,\n",
-        ("tests/e2e/test_real_kills.py::test_the_migration_of_an_empty_database_is_finished_after_any_kill",),
+        ("tests/contract/test_migrating_a_log.py",),
         databases="mariadb",
     ),
     Mutant(
