@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -44,7 +43,8 @@ def work(node: Node, ready: Callable[[], None]) -> None:
     try:
         node.open()
         ready()
-        threading.Event().wait()  # a signal ends it
+        while True:  # a signal ends it; one that reaches another thread does not end this one's sleep
+            time.sleep(LOOK_EVERY_S)
     finally:
         node.close()
 

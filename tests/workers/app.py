@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def noted(ledger: Path) -> list[Noted]:
 def _act(step: str, input_: dict[str, Any], saga_id: str, key: str) -> dict[str, Any]:
     note(saga_id, step, key)
     time.sleep(input_.get("takes_s", 0.0))
+    if input_.get("stops_at") == step:
+        signal.raise_signal(signal.SIGTERM)  # to this thread, which is not the main one
     if input_.get("fails_at") == step:
         raise StepRejected(f"{step} was asked to fail")
     return {"key": key}

@@ -75,6 +75,10 @@ class Host:
     def stop(self) -> int:
         """Ask it to stop; its exit code."""
         self._process.send_signal(signal.SIGTERM)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Block until it has ended."""
         return self._process.wait(PATIENCE_S)
 
     def close(self) -> None:

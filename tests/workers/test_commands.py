@@ -79,6 +79,16 @@ def test_a_worker_that_is_asked_to_stop_leaves_at_once(site: Site, start_host: S
     assert site.violations() == []
 
 
+def test_a_worker_stops_also_when_the_signal_reaches_a_thread_that_runs_a_step(
+    site: Site, start_host: StartHost
+) -> None:
+    """The kernel chooses whose it is: now and then it is that of a thread which just starts another."""
+    host = start_host("a", "--grace-s", "0.2")
+    saga_id = site.client.start("order", {"stops_at": "payment"})
+    assert host.exit_code() == 0
+    assert site.called(saga_id, "payment").host == "a"
+
+
 def test_recover_runs_what_was_interrupted_to_its_end_and_exits(run: Run, site: Site, start_host: StartHost) -> None:
     """It names the sagas that only others can move on, and says so by its exit code."""
     host = start_host("a", "--lease-s", "1")
