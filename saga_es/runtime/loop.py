@@ -29,7 +29,7 @@ from saga_es.runtime.heart import Heart
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import MOST_AT_ONCE, Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.orders import Orders
-from saga_es.runtime.patience import until_stopped
+from saga_es.runtime.patience import PutOff, until_stopped
 from saga_es.runtime.recovery import Recovery
 from saga_es.runtime.room import Room
 from saga_es.runtime.run import Proposal, Run, is_same_start
@@ -92,9 +92,10 @@ class Loop:
         self._room = Room(at_once, limits) if recovers else Room()  # nobody else may be there who would claim
         self._calls = Calls(executor, self._timers, clock, known, inbox.put, self._room)
         self._followers = Followers(sagas)
-        self._runs = Runs(self._calls, self._followers, inbox.put)
+        self._put_off = PutOff(clock)
+        self._runs = Runs(self._calls, self._followers, inbox.put, self._put_off)
         self._heart = Heart(workers, self._runs, clock, process)
-        self._recovery = Recovery(sagas, workers, known, self._room)
+        self._recovery = Recovery(sagas, workers, known, self._room, self._put_off)
         self._adopts = frozenset(known if recovers else ())
         self._hearing = Hearing(bells, self._runs, self._room, self._adopts)
         self.worker_id = f"worker-{new_id()}"
@@ -342,7 +343,7 @@ class Loop:
             if self._heart.beat(self.worker_id):
                 self._later(Chore.LOOK_AFTER_OURS, LOOK_AFTER_OURS_S)
         except StoreUnavailable as error:
-            logger.warning("a heartbeat is put off, the database is away", reason=str(error))
+            self._put_off("a heartbeat", error)
         self._later(Chore.BEAT, self._heart.pause_s)
 
     def _look_after_ours(self, proposals: dict[str, Proposal]) -> None:
@@ -379,7 +380,7 @@ class Loop:
             if self._hearing.answer():
                 self._later(Chore.RECOVER, 0.0)
         except StoreUnavailable as error:
-            logger.warning("a look for orders is put off, the database is away", reason=str(error))
+            self._put_off("a look for orders", error)
         self._later(Chore.HEAR_BELLS, self._hearing.pause_s(is_busy=self._calls.out > 0))
 
     def _later(self, chore: Chore, wait_s: float) -> None:

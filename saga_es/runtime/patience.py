@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -20,6 +21,9 @@ COMMIT_PATIENCE_S = 10.0
 
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 2.0
+
+SAY_EVERY_S = 10.0
+"""How often it is said again that the same is put off: an outage may be long, and the looks are many."""
 
 
 def patiently(ask: Callable[[], T], patience_s: float) -> T:
@@ -52,3 +56,18 @@ def _again_and_again(ask: Callable[[], T], may_wait: Callable[[float], bool], sl
             logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
         sleep(wait_s)
         wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+
+class PutOff:
+    """Says what is put off because the database is away: at once, and again every `SAY_EVERY_S` while it goes on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next: dict[str, datetime] = {}
+
+    def __call__(self, what: str, error: StoreUnavailable) -> None:
+        """Say it, unless it was said a moment ago."""
+        now = self._clock.now()
+        if now >= self._next.get(what, now):
+            self._next[what] = now + timedelta(seconds=SAY_EVERY_S)
+            logger.warning("put off, the database is away", what=what, reason=str(error))

@@ -10,6 +10,7 @@ import structlog
 from saga_es.core.state import SagaState
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.claims import Claims
+from saga_es.runtime.patience import PutOff
 from saga_es.runtime.room import Room
 from saga_es.runtime.trials import Trials, is_suspect
 from saga_es.store.sagas import Sagas
@@ -42,14 +43,17 @@ class Recovery:
         room: What there is room for; the rest is left where it is, to others or until there is.
     """
 
-    def __init__(self, sagas: Sagas, workers: Workers, definitions: Collection[str], room: Room | None = None) -> None:
+    def __init__(
+        self, sagas: Sagas, workers: Workers, definitions: Collection[str], room: Room, put_off: PutOff
+    ) -> None:
         self._sagas = sagas
         self._workers = workers
         self._definitions = definitions
         self._left_alone: set[str] = set()
         self._trials = Trials()
         self._claims = Claims()
-        self._room = room or Room()
+        self._room = room
+        self._put_off = put_off
 
     def interrupted(
         self, worker_id: str, here: Callable[[str], SagaState | None], most: int, now: datetime
@@ -79,7 +83,7 @@ class Recovery:
             states += self._read(self._trials.next(lambda id_: _may_kill(here(id_)), now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
-            logger.warning("recovery is put off, the database is away", reason=str(error))
+            self._put_off("recovery", error)
             return [], RECOVER_EVERY_S
         if gone:
             logger.info("workers are gone, taking over what they left", sagas=len(states), workers_gone=len(gone))

@@ -14,6 +14,7 @@ from saga_es.runtime.calls import Calls, cannot_call
 from saga_es.runtime.followers import Followers
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import Begin, Put, Tell
+from saga_es.runtime.patience import PutOff
 from saga_es.runtime.run import Run, is_same_start
 
 logger = structlog.get_logger("saga_es")
@@ -22,10 +23,11 @@ logger = structlog.get_logger("saga_es")
 class Runs:
     """Sagas by their ids, as of their last commit. Used by the loop's thread."""
 
-    def __init__(self, calls: Calls, followers: Followers, put: Put) -> None:
+    def __init__(self, calls: Calls, followers: Followers, put: Put, put_off: PutOff) -> None:
         self._calls = calls
         self._followers = followers
         self._put = put
+        self._put_off = put_off
         self._runs: dict[str, Run] = {}
 
     def __len__(self) -> int:
@@ -83,7 +85,7 @@ class Runs:
         try:
             self._followers.look(saga_ids)
         except StoreUnavailable as error:
-            logger.warning("a look at other workers' sagas is put off, the database is away", reason=str(error))
+            self._put_off("a look at other workers' sagas", error)
 
     def advance(self, run: Run, state: SagaState, events: Iterable[SagaEvent] | None) -> None:
         """Go on to a state that is committed, and act on what led there; without events, on all that is under way."""

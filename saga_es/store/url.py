@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning
 
 from saga_es.errors import SettingsError
 
@@ -38,6 +39,8 @@ def parse_url(text: str) -> URL:
         raise SettingsError([f"cannot use {_shown(text)!r}; write {_KINDS}"]) from error
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise SettingsError(["an SQLite database in memory is lost in a crash; name a file"])
+    if "@" in (url.host or ""):
+        raise SettingsError(["the password has an '@' in it: write it as %40"])
     _check_options(url)
     return url
 
@@ -52,13 +55,14 @@ def _check_options(url: URL) -> None:
     dialect = url.get_dialect()()
     driver: Any = url.get_dialect().import_dbapi()
     try:
-        _, options = dialect.create_connect_args(url)
+        with warnings.catch_warnings(action="error", category=SAWarning):  # an option that it would ignore
+            _, options = dialect.create_connect_args(url)
         if dialect.driver == "psycopg":
             driver.conninfo.make_conninfo(**options)
             driver.conninfo.timeout_from_conninfo(options)
         elif dialect.driver == "pymysql":
             driver.connect(**options, defer_connect=True)
-    except (ArgumentError, TypeError, ValueError, driver.Error) as error:
+    except (ArgumentError, SAWarning, TypeError, ValueError, driver.Error) as error:
         said = str(error).removeprefix("Connection.__init__() got an ")
         raise SettingsError([f"the driver does not take it: {said}"]) from error
 

@@ -24,6 +24,8 @@ def refused(text: str) -> str:
         ("oracle://bob:s3cr3t@db/x", "cannot use 'oracle'"),
         ("shop.db", "cannot use 'shop.db'"),
         ("postgresql://bob:s3cr3t@db:first/x", "the port of the server is no number"),
+        ("postgresql://bob:cr@s3cr3t@db/x", "the password has an '@' in it"),
+        ("postgresql://bob:cr@s3cr3t@db1,db2/x", "the password has an '@' in it"),
         ("postgresql://bob:s3cr3t@db:1,other:second/x", "the driver does not take it: Received non-integer port"),
     ],
 )
@@ -43,6 +45,7 @@ def test_a_url_that_cannot_be_read_is_refused_without_its_password(text: str, sa
         ("mysql://bob:s3cr3t@db/x?read_timeout=soon", "soon"),
         ("mariadb://bob:s3cr3t@db/x?read_timeout=-1", "read_timeout"),
         ("sqlite:///shop.db?timeout=soon", "soon"),
+        ("sqlite:///shop.db?time_out=5", "time_out"),
     ],
 )
 def test_an_option_that_the_driver_refuses_is_a_bad_setting(text: str, name: str) -> None:

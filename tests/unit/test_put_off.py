@@ -1,0 +1,32 @@
+"""What is put off while the database is away is said, and not at every look."""
+
+from __future__ import annotations
+
+from structlog.testing import capture_logs
+
+from saga_es.errors import StoreUnavailable
+from saga_es.runtime.patience import SAY_EVERY_S, PutOff
+from saga_es.testing.clock import VirtualClock
+
+AWAY = StoreUnavailable("connection refused")
+
+
+def test_what_is_put_off_is_said_at_once_and_then_now_and_then() -> None:
+    """Looks are many and an outage may take hours: its log lines must not bury the others."""
+    clock = VirtualClock()
+    put_off = PutOff(clock)
+    with capture_logs() as logs:
+        for _ in range(300):  # half a minute of looks
+            put_off("recovery", AWAY)
+            clock.sleep(SAY_EVERY_S / 100)
+    assert [log["what"] for log in logs] == ["recovery"] * 3
+    assert {log["reason"] for log in logs} == {str(AWAY)}
+
+
+def test_each_thing_that_is_put_off_is_said() -> None:
+    """One does not hide the other."""
+    put_off = PutOff(VirtualClock())
+    with capture_logs() as logs:
+        put_off("recovery", AWAY)
+        put_off("a heartbeat", AWAY)
+    assert [log["what"] for log in logs] == ["recovery", "a heartbeat"]
