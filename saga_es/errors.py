@@ -232,6 +232,10 @@ class StoreUnavailable(SagaError):
     """The database did not answer, or refused; the work is kept and goes on when it is back."""
 
 
+class EngineStopped(StoreUnavailable):
+    """The engine of this process stops, or has stopped; what is in the log goes on with the next worker."""
+
+
 class NotMigrated(SagaError):
     """The database answers but has not the tables of this version."""
 

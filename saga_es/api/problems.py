@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from saga_es.errors import (
     BadStart,
     BadTags,
+    EngineStopped,
     NoSuchPosition,
     NoSuchVersion,
     NotFound,
@@ -135,7 +136,8 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         case StoreUnavailable():
             logger.warning("answered 503", reason=str(error))
-            detail = "the database is away; nothing is lost, ask again"
+            what = "this server is stopping" if isinstance(error, EngineStopped) else "the database is away"
+            detail = f"{what}; nothing is lost, ask again"
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
         case _:
             return _of_bug(error)

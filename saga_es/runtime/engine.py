@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
 from saga_es.definition import Saga
-from saga_es.errors import StoreUnavailable
+from saga_es.errors import EngineStopped, StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.gathering import Gathering
@@ -253,7 +253,7 @@ class Engine:
         if was_open:
             self._thread.join(grace_s + COMMIT_PATIENCE_S)
         self._executor.close()
-        stopped = StoreUnavailable("the engine was stopped; what is in the log goes on with the next worker")
+        stopped = EngineStopped("the engine was stopped; what is in the log goes on with the next worker")
         while items := self._inbox.take():
             for item in items:
                 refuse(item, stopped)
@@ -299,10 +299,10 @@ class Engine:
 
     def _put(self, item: Item) -> None:
         if self._closed:
-            raise StoreUnavailable("the engine is stopping; ask the next worker")
+            raise EngineStopped("the engine is stopping; ask the next worker")
         self._inbox.put(item)
         if self._closed and not self.alive:  # nobody may be left who looks into the inbox
-            refuse(item, StoreUnavailable("the engine was stopped; ask the next worker"))
+            refuse(item, EngineStopped("the engine was stopped; ask the next worker"))
 
 
 def _within_patience(what: str, wait: Any, cure: str = "repeat it under the same key") -> None:

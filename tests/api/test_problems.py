@@ -143,6 +143,17 @@ def test_after_a_bug_the_next_request_is_answered(open_node: OpenNode) -> None:
     body_of(client.post(EXECUTE, json={"name": "x"}), 200)
 
 
+def test_a_server_that_is_stopping_says_so(open_node: OpenNode) -> None:
+    """A 503 that sends nobody to look after the database; the next server takes the same call."""
+    first = open_node()
+    first.node.engine.close(0.0)
+    refused = first.client.post(EXECUTE, json={"name": "x"}, headers={"Idempotency-Key": "k"})
+    assert_problem(refused, 503)
+    assert refused.get_json()["detail"] == "this server is stopping; nothing is lost, ask again"
+    assert int(refused.headers["Retry-After"]) > 0
+    body_of(open_node().client.post(EXECUTE, json={"name": "x"}, headers={"Idempotency-Key": "k"}), 200)
+
+
 # ── When the database is away ────────────────────────────────────────────────────────────────────────────
 
 
