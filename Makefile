@@ -22,7 +22,7 @@ torture: $(READY)  ## Run sagas in every way with every death, then kill real pr
 mutants: $(READY)  ## Plant known bugs, each in a copy of the tree, and see that the tests find every one
 	@$(BIN)/python -m tests.mutants
 
-bench: $(READY)  ## Measure engine and peers in turn, and write the table of docs/performance.md: ten minutes; `QUICK=1` looks
+bench: $(READY)  ## Measure engine and peers in turn, and write the table of docs/performance.md: twenty minutes; `QUICK=1` looks, `ROWS="dbos http"` a part
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev,bench]'
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ROWS)
 

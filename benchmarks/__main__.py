@@ -1,11 +1,14 @@
-"""All benchmarks: `make bench`, about ten minutes; `make bench QUICK=1`, about two.
+"""All benchmarks: `make bench`, about twenty minutes; `make bench QUICK=1`, about four.
 
 Progress goes to stderr, the table to stdout; docs/performance.json, .svg and the table of docs/performance.md are
-written anew by a whole run, and nothing by a part of one or a quick one.
+written anew by a whole run that measured every row, and nothing by a part of one or a quick one. Ctrl-C ends it with
+what is measured so far. Exit 1 when a row was not measured.
 """
 
 from __future__ import annotations
 
+import inspect
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import plot, report
+from benchmarks import report
 from benchmarks.effort import QUICK, Effort
 from benchmarks.machine import about
 from benchmarks.row import Row
@@ -38,8 +41,13 @@ ROWS: dict[str, Measure] = {
 }
 
 
-@click.command(help=__doc__)
-@click.argument("names", nargs=-1, type=click.Choice(list(ROWS)))
+def _help() -> str:
+    rows = [f"  {name:<12} {(inspect.getdoc(measure) or '').splitlines()[0]}" for name, measure in ROWS.items()]
+    return "\n".join([__doc__ or "", "\b", "ROWS (all if left out):", *rows])
+
+
+@click.command(help=_help(), context_settings={"max_content_width": 160})
+@click.argument("names", metavar="[ROWS]...", nargs=-1, type=click.Choice(list(ROWS)))
 @click.option("--quick", is_flag=True, help="Fewer and shorter rounds, smaller logs: to see that all of it runs.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--again", is_flag=True, help="Measure nothing: write docs/performance.md and .svg from the JSON.")
@@ -48,20 +56,27 @@ def main(names: tuple[str, ...], quick: bool, file: Path | None, again: bool) ->
     if again:
         _publish(report.read())
         return
-    whole = not names and not quick
     where = about()
-    rows = _measured(names or tuple(ROWS), QUICK if quick else Effort())
-    report.print_table(rows, Console(width=None if Console().is_terminal else 160))
+    rows: list[Row] = []
+    is_over = False
+    try:
+        _measure(names or tuple(ROWS), QUICK if quick else Effort(), rows)
+        is_over = True
+    except KeyboardInterrupt:
+        click.echo("stopped; this is what was measured", err=True)
     run = report.Run(where, "make bench", rows)
+    report.print_table(rows, Console(width=None if Console().is_terminal else 160))
     if file is not None:
         report.write(run, file)
-    if whole:
+    if not is_over or any(row.value is None for row in rows):
+        sys.exit(1)
+    if not names and not quick:
         report.write(run)
         _publish(run)
 
 
-def _measured(names: tuple[str, ...], effort: Effort) -> list[Row]:
-    rows: list[Row] = []
+def _measure(names: tuple[str, ...], effort: Effort, rows: list[Row]) -> None:
+    """Add each row as soon as it is measured."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for name in names:
@@ -70,7 +85,6 @@ def _measured(names: tuple[str, ...], effort: Effort) -> list[Row]:
                 rows.append(row)
                 progress.console.print(f"{row.what}: {row.measured} (wanted {row.wanted}) {row.note}", markup=False)
             progress.update(task, completed=1, description=f"{name}: {time.monotonic() - began:.0f} s")
-    return rows
 
 
 def _or_why_not(name: str, rows: Iterator[Row]) -> Iterator[Row]:
@@ -78,10 +92,12 @@ def _or_why_not(name: str, rows: Iterator[Row]) -> Iterator[Row]:
     try:
         yield from rows
     except Exception as error:  # noqa: BLE001 (whatever it is, the run goes on unattended)
-        yield Row(what=name, target=0.0, note=" ".join(f"{type(error).__name__}: {error}".split())[:200])
+        yield Row(what=name, note=" ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _publish(run: report.Run) -> None:
+    from benchmarks import plot  # noqa: PLC0415 (needs the extra `bench`, which a part of a run may do without)
+
     report.refresh(run)
     plot.draw(run.rows, report.PLOT)
 

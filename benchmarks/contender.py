@@ -13,7 +13,10 @@ PATIENCE_S = 120.0
 
 
 class Unable(Exception):
-    """The contender cannot run here; the message says why."""
+    """The contender cannot run here; the message says why, in one line."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(" ".join(why.split())[:300])
 
 
 class Contender:
@@ -34,6 +37,7 @@ class Contender:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,  # Ctrl-C is for us; we end it
         )
         said = self._read(PATIENCE_S)
         if "unable" in said:
@@ -49,11 +53,14 @@ class Contender:
         """Ask, and wait for the answer.
 
         Raises:
-            Unable: It does not answer, or is gone.
+            Unable: It does not answer, is gone, or failed.
         """
         assert self._process.stdin is not None
         print(json.dumps({"ask": question, **about}), file=self._process.stdin, flush=True)
-        return self._read(PATIENCE_S)
+        said = self._read(PATIENCE_S)
+        if "unable" in said:
+            raise Unable(f"{self.name}: {said['unable']}")
+        return said
 
     def kill(self) -> None:
         """As a crash would: no goodbye."""

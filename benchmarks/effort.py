@@ -11,6 +11,7 @@ class Effort(msgspec.Struct, frozen=True):
     Attributes:
         rounds: How often engine and peer are measured in turn.
         seconds: How long one measurement takes.
+        idle_s: How long an idle server is watched.
         sagas: Sagas in the big log.
         waiting: Sagas that wait.
         interrupted: Sagas that are interrupted.
@@ -18,11 +19,12 @@ class Effort(msgspec.Struct, frozen=True):
     """
 
     rounds: int = 5
-    seconds: float = 2.0
+    seconds: float = 4.0
+    idle_s: float = 60.0
     sagas: int = 1_000_000
     waiting: int = 100_000
     interrupted: int = 10_000
     replayed: int = 1_000_000
 
 
-QUICK = Effort(rounds=3, seconds=0.8, sagas=100_000, waiting=20_000, interrupted=3_000, replayed=100_000)
+QUICK = Effort(rounds=3, seconds=0.8, idle_s=5.0, sagas=100_000, waiting=20_000, interrupted=3_000, replayed=100_000)

@@ -24,7 +24,8 @@ def about() -> dict[str, str]:
         "postgresql": server_version() or "none",
         "packages": ", ".join(
             f"{name} {_version(name)}" for name in ("saga-es", "dbos", "sqlalchemy", "msgspec", "psycopg")
-        ),
+        )
+        + _sqlite_of_dbos(),
     }
 
 
@@ -42,3 +43,11 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _sqlite_of_dbos() -> str:
+    try:
+        import pysqlite3  # noqa: PLC0415 (it is there for DBOS alone)
+    except ImportError:
+        return ""
+    return f" (DBOS on SQLite {pysqlite3.sqlite_version})"

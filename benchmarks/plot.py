@@ -13,7 +13,7 @@ OURS, PEER = "#1b6e53", "#b8b8b8"
 
 
 def draw(rows: Sequence[Row], file: Path) -> None:
-    """Bars in pairs, for the rows that compare rates."""
+    """Bars in pairs, for the rows that hold rates of ours against those of somebody else."""
     mpl.use("svg")
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "saga_es", "font.family": "sans-serif"})
     from matplotlib import pyplot as plt  # noqa: PLC0415 (after the back end was chosen)
@@ -26,7 +26,7 @@ def draw(rows: Sequence[Row], file: Path) -> None:
             axes.text(rate * 1.05, place + offset, f"{rate:,.0f}", va="center", fontsize=8)
     axes.set_yticks(range(len(pairs)), [what for what, *_ in reversed(pairs)], fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlabel("sagas a second, at full durability; green: saga_es, grey: the peer")
+    axes.set_xlabel("sagas a second; green: saga_es, at full durability; grey: the peer")
     axes.margins(x=0.15)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -36,8 +36,8 @@ def draw(rows: Sequence[Row], file: Path) -> None:
 
 
 def _rates(row: Row) -> tuple[float, float] | tuple[()]:
-    match list(row.figures.values()):
-        case [[{"per_s": _}, *_] as ours, [{"per_s": _}, *_] as peers]:
+    match list(row.figures.items()):
+        case [("ours", [{"per_s": _}, *_] as ours), (_, [{"per_s": _}, *_] as peers)]:
             return middle(ours, "per_s"), middle(peers, "per_s")
         case _:
             return ()

@@ -63,6 +63,7 @@ def _markdown(run: Run) -> str:
     lines = ["| what | saga_es | peer | measured | target | met |", "|---|---|---|---|---|---|"]
     for row in run.rows:
         what = f"{row.what} ({row.note})" if row.note else row.what
+        what = what.replace("|", r"\|")
         lines.append(f"| {what} | {row.ours} | {row.peer or ''} | {row.measured} | {row.wanted} | {_MET[row.met]} |")
     about = ". ".join(run.about[name] for name in ("machine", "date", "busy", "sqlite", "postgresql", "packages"))
     figure = f"![sagas a second: the engine and its peers]({PLOT.name})"

@@ -17,7 +17,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         ours: The engine's figure, with its unit.
         peer: What it is held against; None where the target is a figure of its own.
         value: What the target is about: a ratio, or a figure in the target's unit; None when it could not be measured.
-        target: What we want `value` to be.
+        target: What we want `value` to be; None where it is not known which rows there would have been.
         better: Whether that is the least or the most.
         unit: Of value and target; `x` is a ratio.
         note: Why something was not measured, or what must be known to read it.
@@ -28,7 +28,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ours: str = ""
     peer: str | None = None
     value: float | None = None
-    target: float
+    target: float | None = None
     better: Literal["least", "most"] = "least"
     unit: str = "x"
     note: str = ""
@@ -37,13 +37,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None when nothing was measured."""
-        if self.value is None:
+        if self.value is None or self.target is None:
             return None
         return self.value >= self.target if self.better == "least" else self.value <= self.target
 
     @property
     def wanted(self) -> str:
         """The target, as people write it."""
+        if self.target is None:
+            return "—"
         return f"{'≥' if self.better == 'least' else '≤'} {_plain(self.target)}{_suffix(self.unit)}"
 
     @property

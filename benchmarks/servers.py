@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from benchmarks.contender import Unable
 
@@ -30,8 +33,10 @@ class Server:
     def __init__(self, process: subprocess.Popen[bytes], port: int, began: float) -> None:
         self.process, self.port, self.began = process, port, began
         while not self._answers():
-            if process.poll() is not None or time.monotonic() - began > PATIENCE_S:
-                raise Unable(f"{process.args!r} does not answer")
+            if process.poll() is not None:
+                raise Unable("it ended")
+            if time.monotonic() - began > PATIENCE_S:
+                raise Unable(f"it did not answer within {PATIENCE_S:g} s")
             time.sleep(0.005)
         self.answered = time.monotonic()
 
@@ -92,19 +97,33 @@ def free_port() -> int:
 
 @contextmanager
 def _running(command: list[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    began = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield Server(process, port, began)
-    finally:
-        process.terminate()
+    with TemporaryFile() as said:
+        began = time.monotonic()
+        env = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            process_group=0,  # Ctrl-C is for us; we end it
+        )
         try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            yield _answering(process, command, port, began, said)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _answering(
+    process: subprocess.Popen[bytes], command: list[str], port: int, began: float, said: IO[bytes]
+) -> Server:
+    try:
+        return Server(process, port, began)
+    except Unable as error:
+        said.seek(0)
+        last = [b"nothing", *said.read().splitlines()][-1].decode(errors="replace")
+        raise Unable(f"{shlex.join(command)}: {error}; the last that it said: {last}") from error

@@ -22,7 +22,7 @@ def _ready() -> Answers:
         given, end = (REFUSED, SagaStatus.COMPENSATED) if work == "refused" else (INPUT, SagaStatus.COMPLETED)
 
         def once() -> None:
-            result = engine.start(trip, given, wait=False).result()
+            result = engine.start(trip, given).result()
             assert result.status is end, result
 
         return load(once, callers, seconds)

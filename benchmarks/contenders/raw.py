@@ -1,7 +1,8 @@
 """The database alone: `python -m benchmarks.contenders.raw URL`. The rows of sagas, and nothing that makes them.
 
 The rows are those that the engine wrote for one canonical saga in this very database, at the same durability, into
-a table of the same columns, key and index. SQLite by the driver's `executemany`, PostgreSQL by its pipelined one.
+a table of the same columns, key and index, under ids that grow with time as the engine's do. Many rows go by the
+driver's `executemany` in one transaction, on PostgreSQL in one pipeline; one row, there, in one way there and back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from benchmarks.contenders.asked import Answers, answer_all
 from benchmarks.contenders.work import HAPPY_APPENDS, HAPPY_EVENTS, INPUT, trip
 from saga_es import open_engine
+from saga_es.runtime.ids import new_id
 from saga_es.store.database import Database
 
 Rows = list[tuple[Any, ...]]
@@ -27,10 +28,7 @@ Rows = list[tuple[Any, ...]]
 def _ready() -> Answers:
     url = sys.argv[1]
     rows, columns = _rows_of_one_saga(url)
-    if url.startswith("sqlite"):
-        insert, commit = _sqlite(url.removeprefix("sqlite:///"), columns)
-    else:
-        insert, commit = _postgresql(url, columns)
+    write = _sqlite(url.removeprefix("sqlite:///"), columns) if url.startswith("sqlite") else _postgresql(url, columns)
 
     def batches(size: int, seconds: float) -> dict[str, Any]:
         """Commits of so many rows each."""
@@ -39,8 +37,7 @@ def _ready() -> Answers:
             batch: Rows = []
             while len(batch) < size:
                 batch += _renamed(rows)
-            insert(batch[:size])
-            commit()
+            write(batch[:size])
             done += size
         return {"per_s": done / HAPPY_EVENTS / (time.perf_counter() - began)}
 
@@ -50,8 +47,7 @@ def _ready() -> Answers:
         until = time.perf_counter() + seconds
         while (began := time.perf_counter()) < until:
             for row in _renamed(rows)[:HAPPY_APPENDS]:
-                insert([row])
-                commit()
+                write([row])
             took.append(time.perf_counter() - began)
         took.sort()
         return {"p50_ms": took[len(took) // 2] * 1e3, "commits_per_s": len(took) * HAPPY_APPENDS / sum(took)}
@@ -78,15 +74,15 @@ def _rows_of_one_saga(url: str) -> tuple[Rows, tuple[str, ...]]:
 
 def _renamed(rows: Rows) -> Rows:
     """The rows as those of another saga; the stream's id is their first column."""
-    saga_id = str(uuid.uuid4())
+    saga_id = new_id()
     return [(saga_id, *row[1:]) for row in rows]
 
 
-Insert = Callable[[Sequence[tuple[Any, ...]]], object]
-Commit = Callable[[], object]
+Write = Callable[[Sequence[tuple[Any, ...]]], object]
+"""Inserts rows in a transaction of their own, and returns when that is durable."""
 
 
-def _sqlite(file: str, columns: Sequence[str]) -> tuple[Insert, Commit]:
+def _sqlite(file: str, columns: Sequence[str]) -> Write:
     connection = sqlite3.connect(file)
     connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
     connection.execute("DROP TABLE IF EXISTS raw_events")
@@ -96,22 +92,29 @@ def _sqlite(file: str, columns: Sequence[str]) -> tuple[Insert, Commit]:
     )
     marks = ", ".join("?" * len(columns))
     statement = f"INSERT INTO raw_events ({', '.join(columns)}) VALUES ({marks})"
-    return lambda rows: connection.executemany(statement, rows), connection.commit
+
+    def write(rows: Sequence[tuple[Any, ...]]) -> None:
+        connection.executemany(statement, rows)
+        connection.commit()
+
+    return write
 
 
-def _postgresql(url: str, columns: Sequence[str]) -> tuple[Insert, Commit]:
-    connection = psycopg.connect(url)
+def _postgresql(url: str, columns: Sequence[str]) -> Write:
+    connection = psycopg.connect(url, autocommit=True)
     connection.execute("DROP TABLE IF EXISTS raw_events")
     connection.execute("CREATE TABLE raw_events (LIKE saga_events INCLUDING DEFAULTS INCLUDING INDEXES)")
-    connection.commit()
     marks = ", ".join(["%s"] * len(columns))
     statement = f"INSERT INTO raw_events ({', '.join(columns)}) VALUES ({marks})"
 
-    def insert(rows: Sequence[tuple[Any, ...]]) -> None:
-        with connection.cursor() as cursor:
+    def write(rows: Sequence[tuple[Any, ...]]) -> None:
+        if len(rows) == 1:
+            connection.execute(statement, rows[0])
+            return
+        with connection.pipeline(), connection.transaction(), connection.cursor() as cursor:
             cursor.executemany(statement, rows)
 
-    return insert, connection.commit
+    return write
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ PATIENCE_S = 120.0
 
 
 def interrupted(effort: Effort) -> Iterator[Row]:
-    """Kill -9 with a call of each saga out; then a new process, timed from its start."""
+    """Kill -9 with a call of each of many sagas out; then a new process, timed from its start."""
     count = effort.interrupted
     with fresh("sqlite") as url, _reading(url) as database:
         with Contender("sleepers", url, "hold") as holder:
@@ -59,7 +59,7 @@ def interrupted(effort: Effort) -> Iterator[Row]:
 
 
 def waiting(effort: Effort) -> Iterator[Row]:
-    """Sagas that wait for a signal, for a day at the most; then some are woken."""
+    """Many sagas that wait for a signal, for a day at the most: memory, and the time to wake one."""
     with fresh("sqlite") as url, Contender("sleepers", url, "wait") as sleeper:
         took = sum(sleeper.ask("start", count=10_000)["took_s"] for _ in range(effort.waiting // 10_000))
         cost = sleeper.ask("cost")

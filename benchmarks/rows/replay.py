@@ -21,7 +21,10 @@ LOOK_EVERY_S = 0.05
 
 
 def replay(effort: Effort) -> Iterator[Row]:
-    """All views of the demonstration; memory is flat when a log ten times as long takes no more of it."""
+    """`saga-es replay` of a long log: events a second, and memory against a log of a tenth.
+
+    All views of the demonstration. Memory is flat when a log ten times as long takes no more of it.
+    """
     took_s, peak_mb, report = _replayed(effort.replayed)
     _, small_mb, _ = _replayed(effort.replayed // 10)
     figures = {"took_s": took_s, "peak_mb": peak_mb, "peak_of_a_tenth_mb": small_mb, "report": report}

@@ -18,7 +18,7 @@ PAGES = 100
 
 
 def big_log(effort: Effort) -> Iterator[Row]:
-    """Appends and lists, with so many sagas of ten events in the log."""
+    """A million sagas in the log: a saga's time against an empty log, and a page of the list."""
     with fresh("sqlite") as url, fresh("sqlite") as empty:
         grow(url, effort.sagas)
         with Contender("ours", url) as big, Contender("ours", empty) as small:

@@ -29,7 +29,7 @@ Rounds = list[dict[str, Any]]
 
 
 def against_dbos(effort: Effort) -> Iterator[Row]:
-    """Callers, each with one saga at a time."""
+    """64, 8 and 1 callers, each with one saga at a time, against DBOS: sagas a second."""
     for (kind, callers), target in TIMES_DBOS.items():
         what = f"{callers} caller{'s' * (callers > 1)}, {NAMES[kind]}, against DBOS"
 
@@ -77,7 +77,7 @@ def _compared(
 
 
 def against_raw_batches(effort: Effort) -> Iterator[Row]:
-    """What part of the database's own speed is reached."""
+    """64 callers against the log's rows alone, inserted in batches by one thread: sagas a second."""
     for kind in KINDS:
         yield _compared(
             f"64 callers, {NAMES[kind]}, against raw batched inserts of the same rows",
@@ -91,7 +91,7 @@ def against_raw_batches(effort: Effort) -> Iterator[Row]:
 
 
 def latency(effort: Effort) -> Iterator[Row]:
-    """One caller: the saga's time, against that of as many bare commits as it has appends."""
+    """One caller: a saga's time against that of as many bare commits of one row as it has appends."""
     for kind in KINDS:
         what, target = f"1 caller, {NAMES[kind]}: p50 against five raw single-row commits", 1.6
         try:
@@ -124,7 +124,7 @@ def latency(effort: Effort) -> Iterator[Row]:
 
 
 def failing_twin(effort: Effort) -> Iterator[Row]:
-    """Step four refuses, three are compensated: 8 appends, counted in events a second."""
+    """64 callers whose sagas fail at step four and compensate three, against the happy path: events a second."""
     for kind in KINDS:
         what, target = f"64 callers, {NAMES[kind]}: the failing twin's events against the happy path's", 0.7
         try:
@@ -148,7 +148,7 @@ def failing_twin(effort: Effort) -> Iterator[Row]:
 
 
 def two_workers(effort: Effort) -> Iterator[Row]:
-    """Two processes on one PostgreSQL database, 64 callers each, against one."""
+    """Two processes on one PostgreSQL database, 64 callers each, against one with 64: sagas a second."""
     what, target = "two worker processes on PostgreSQL against one", 1.5
     figures: list[tuple[float, float]] = []
     try:
