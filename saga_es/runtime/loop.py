@@ -29,6 +29,7 @@ from saga_es.runtime.heart import Heart
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import MOST_AT_ONCE, Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.orders import Orders
+from saga_es.runtime.parts import Wanted, in_parts
 from saga_es.runtime.patience import PutOff, until_stopped
 from saga_es.runtime.recovery import Recovery
 from saga_es.runtime.room import Room
@@ -245,15 +246,18 @@ class Loop:
     # ── decide -> append -> evolve -> perform ────────────────────────────────────────────────────────────
 
     def _commit(self, proposals: list[Proposal], appends: list[Append], now: datetime) -> None:
-        drafts = [(proposal, prepared) for proposal in proposals if (prepared := self._prepared(proposal, now))]
-        batch = [*(prepared for _, prepared in drafts), *(append.prepared for append in appends)]
-        if not batch:
-            return
-        receipts = self._patiently(lambda: self._writer.write(batch))
-        for (proposal, _), receipt in zip(drafts, receipts, strict=False):
-            self._settle(proposal, receipt)
-        for append, receipt in zip(appends, receipts[len(drafts) :], strict=True):
-            append.settle(receipt)
+        for number, part in enumerate(in_parts(self._drafts(proposals, appends, now))):
+            if number:
+                self._beat()
+            receipts = self._patiently(partial(self._writer.write, [prepared for _, prepared in part]))
+            for (settle, _), receipt in zip(part, receipts, strict=True):
+                settle(receipt)
+
+    def _drafts(self, proposals: list[Proposal], appends: list[Append], now: datetime) -> Iterable[Wanted]:
+        for proposal in proposals:
+            if prepared := self._prepared(proposal, now):
+                yield partial(self._settle, proposal), prepared
+        yield from ((append.settle, append.prepared) for append in appends)
 
     def _prepared(self, proposal: Proposal, now: datetime) -> Prepared | None:
         base = proposal.base

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from saga_es.runtime.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import MOST_AT_ONCE, Begin, Inbox
 from saga_es.runtime.loop import Loop
+from saga_es.runtime.parts import LARGEST_PART
 from saga_es.runtime.starts import Starts
 from saga_es.store.bells import Bells
 from saga_es.store.sagas import Sagas
@@ -42,6 +44,8 @@ class Worker:
         self.clock = VirtualClock()
         self.beats = [self.clock.now()]
         self.batches: list[int] = []
+        self.sizes: list[int] = []
+        self.each_s = EACH_S
         self.seen: set[str] = set()
         self.inbox = Inbox()
         self._saga = saga
@@ -58,11 +62,11 @@ class Worker:
         Starts(store.sagas, store.writer, [saga], self.clock).record_plans()
         self.loop.begin_work()
 
-    def begin(self, many: int) -> None:
+    def begin(self, many: int, **input_: Any) -> None:
         """Have so many sagas asked for at once."""
         for number in range(many):
             handle = Handle(f"saga-{number}")
-            self.inbox.put(Begin(handle.saga_id, self._saga, {}, handle))
+            self.inbox.put(Begin(handle.saga_id, self._saga, input_, handle))
 
     def turn_until(self, is_so: Callable[[], bool]) -> None:
         """Take turns, and sleep between them, until this is so."""
@@ -76,7 +80,7 @@ class Worker:
 
     def pass_on(self, many: int) -> None:
         """Let the time pass that so many sagas take."""
-        self.clock.sleep(many * EACH_S)
+        self.clock.sleep(many * self.each_s)
 
     @property
     def longest_silence_s(self) -> float:
@@ -91,6 +95,7 @@ class _Slow(Writer):
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         self._worker.batches.append(len(batch))
+        self._worker.sizes.append(sum(len(row["data"]) for _, rows in batch for row in rows))
         self._worker.pass_on(len(batch))
         return super().write(batch)
 
@@ -142,6 +147,18 @@ def test_thousands_of_starts_are_written_in_batches_between_which_the_heart_beat
     assert sum(busy.batches) == MANY
     assert max(busy.batches) == MOST_AT_ONCE
     assert busy.longest_silence_s < LEASE_S
+
+
+def test_a_batch_of_many_bytes_is_written_in_parts_between_which_the_heart_beats(store: Store) -> None:
+    """However large its drafts, a transaction is none that a database refuses, or that takes as long as a lease."""
+    worker = Worker(store, napping())
+    worker.each_s = 0.5
+    worker.begin(40, text="x" * 1_000_000)
+    worker.turn_until(lambda: len(worker.inbox) == 0)
+    assert worker.loop.active == sum(worker.batches) == 40
+    assert max(worker.sizes) <= LARGEST_PART < sum(worker.sizes)
+    assert worker.longest_silence_s < LEASE_S
+    assert len(store.log.entries()) == 1 + 2 * 40
 
 
 def test_the_heart_beats_while_thousands_wake_up_at_the_same_time(busy: Worker) -> None:

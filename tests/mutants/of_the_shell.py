@@ -44,11 +44,11 @@ MUTANTS = [
     Mutant(
         "the call is made before its intent is committed",
         LOOP,
-        "        receipts = self._patiently(lambda: self._writer.write(batch))",
-        "        for proposal in proposals:\n"
-        "            self._calls.perform(proposal.state, proposal.events)\n"
-        "        self._calls.send()\n"
-        "        receipts = self._patiently(lambda: self._writer.write(batch))",
+        "            receipts = self._patiently(partial(self._writer.write, [prepared for _, prepared in part]))",
+        "            for proposal in proposals:\n"
+        "                self._calls.perform(proposal.state, proposal.events)\n"
+        "            self._calls.send()\n"
+        "            receipts = self._patiently(partial(self._writer.write, [prepared for _, prepared in part]))",
         (SOME_WAYS,),
     ),
     Mutant(

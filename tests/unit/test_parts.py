@@ -1,0 +1,35 @@
+"""A batch is cut into parts that one transaction takes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga_es.runtime.parts import LARGEST_PART, Wanted, in_parts
+from saga_es.store.writer import Receipt
+from tests.conftest import note_draft
+
+EIGHTH = "x" * (LARGEST_PART // 8)
+
+
+def wanted(eighths: list[int]) -> Wanted:
+    """A draft of events that are so many eighths of the largest part."""
+    receipts: list[Receipt] = []
+    return receipts.append, (note_draft("n-1"), [{"data": EIGHTH * many} for many in eighths])
+
+
+def eighths_of(part: list[Wanted]) -> int:
+    return sum(len(row["data"]) for _, (_, rows) in part for row in rows) // len(EIGHTH)
+
+
+@given(st.lists(st.lists(st.integers(0, 4), max_size=4), max_size=12))
+def test_no_part_is_too_large_and_none_smaller_than_need_be(sizes: list[list[int]]) -> None:
+    """All drafts are there in their order; what is larger than a part is one by itself."""
+    drafts = [wanted(eighths) for eighths in sizes]
+    parts = list(in_parts(drafts))
+    assert [draft for part in parts for draft in part] == drafts
+    assert all(parts)
+    assert all(len(part) == 1 or eighths_of(part) <= 8 for part in parts)
+    assert all(eighths_of(part) + eighths_of(later[:1]) > 8 for part, later in pairwise(parts))
