@@ -84,7 +84,7 @@ def test_only_what_comes_back_in_the_time_counts() -> None:
 
 def test_none_that_comes_back_is_no_figure() -> None:
     """A peer that hangs has no rate."""
-    with pytest.raises(TimeoutError, match="none of 1 callers got an answer within 0.02 s"):
+    with pytest.raises(TimeoutError, match=r"none of 1 callers got an answer within 0\.02 s"):
         load(lambda: time.sleep(0.2), callers=1, seconds=0.02)
 
 
