@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -272,20 +273,31 @@ class Engine:
         self.close()
 
     def _run(self) -> None:
+        has_failed = False
         while not self._is_done():
-            items = self._inbox.take(self._patience_s())
+            items = [] if has_failed else self._inbox.take(self._patience_s())
             try:
+                if has_failed:
+                    self._loop.start_over()
                 self._gathering.gather(self._loop.turn(items))
+                has_failed = False
             except StoreUnavailable as error:  # stopped while the database is away: the rest is for the next worker
                 for item in items:
                     refuse(item, error)
                 return
-            except Exception:
-                logger.exception("the loop failed; it starts over from the log")
-                for item in items:  # some may have been done: whoever waits has to ask again
-                    refuse(item, StoreUnavailable("the engine starts over; repeat it under the same key"))
-                self._clock.sleep(1.0)
-                self._loop.start_over()
+            except BaseException as error:  # noqa: BLE001 (also a callback's SystemExit: without its loop a process looks alive)
+                self._has_failed(error, items)
+                has_failed = True
+
+    def _has_failed(self, error: BaseException, items: Iterable[Item]) -> None:
+        """Say that the loop failed, and to whom; nothing that is called here may end it."""
+        with suppress(Exception):  # the log may be why it failed
+            logger.error("the loop failed; it starts over from the log", exc_info=error)
+        told = StoreUnavailable("the engine starts over; repeat it under the same key")
+        for item in items:  # some may have been done: whoever waits has to ask again
+            with suppress(BaseException):
+                refuse(item, told)
+        self._clock.sleep(1.0)
 
     def _is_done(self) -> bool:
         return self._stop_at is not None and (self._loop.idle or self._clock.now() >= self._stop_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -35,7 +36,9 @@ class _Turns:
 
     def take(self, clock: Clock) -> None:
         """One step, and when the next one is due."""
-        self.due_at = clock.now() + timedelta(seconds=self._step())
+        self.due_at = clock.now() + timedelta(seconds=LONGEST_RETRY_S)
+        with suppress(Exception):  # of the log: that the step failed could not even be said
+            self.due_at = clock.now() + timedelta(seconds=self._step())
 
     def _step(self) -> float:
         try:
