@@ -37,7 +37,7 @@ from saga_es.runtime.children import Children
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.ids import idempotency_key
-from saga_es.runtime.inbox import Item, Put, Tell
+from saga_es.runtime.inbox import Item, Late, Put, Tell
 from saga_es.runtime.missing import written
 from saga_es.runtime.room import Room
 from saga_es.runtime.timers import Timers
@@ -123,6 +123,14 @@ class Calls:
                 self._put(Tell(call.saga_id, cannot_call(error)))
         return len(made)
 
+    def due(self, now: datetime, most: int) -> list[Item]:
+        """What sagas are to be told whose times have come, so many at the most; calls that are late are given up."""
+        items = self._timers.due(now, most)
+        for item in items:
+            if isinstance(item, Late):
+                self._executor.give_up(item.call)
+        return items
+
     def drop_unsent(self) -> None:
         """Make no call that was not handed over yet: its saga is taken over anew, and calls it then."""
         self._made.clear()
@@ -139,9 +147,11 @@ class Calls:
     def forget(self, state: SagaState) -> None:
         """The saga has ended, or is no longer ours: nothing more is waited for."""
         for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
-            self._timers.cancel((state.saga_id, step, direction))
+            timer = self._timers.cancel((state.saga_id, step, direction))
             if is_call:
                 self._left(state.saga_id)
+            if isinstance(timer, Late):
+                self._executor.give_up(timer.call)
         self._timers.cancel((state.saga_id, "starts_at"))
         self._timers.cancel((state.saga_id, "deadline_at"))
         self._children.forget(state)
@@ -197,7 +207,7 @@ class Calls:
         self.out += 1
         self._room.enter(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
-        self._timers.set((state.saga_id, step, direction), due, Tell(state.saga_id, late))
+        self._timers.set((state.saga_id, step, direction), due, Late(state.saga_id, late, call))
         self._made.append(call)
 
     def _is_out(self, saga_id: str, way: _Way) -> bool:

@@ -25,7 +25,7 @@ from saga_es.steps import Callee, is_async, needs
 from saga_es.store.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct):
     """One attempt at one of a step's calls.
 
     Attributes:
@@ -34,6 +34,7 @@ class Call(msgspec.Struct, frozen=True):
         given: What the callee and the condition may ask for, by name.
         condition: Says whether the call is wanted at all.
         child_id: What is called makes the input of a saga, which is to have this id.
+        is_given_up: Nobody waits for its answer any more; all else never changes.
     """
 
     saga_id: str
@@ -46,6 +47,7 @@ class Call(msgspec.Struct, frozen=True):
     timeout_s: float
     condition: Function | None = None
     child_id: str | None = None
+    is_given_up: bool = False
 
 
 CLOSE_PATIENCE_S = 2.0
@@ -118,6 +120,11 @@ class Executor:
         self._pool.submit(*work)
         return failed
 
+    def give_up(self, call: Call) -> None:
+        """Do not begin the call any more; if it has begun, let no other wait for its thread."""
+        call.is_given_up = True
+        self._pool.give_up(lambda work: isinstance(work, partial) and work.args[0] is call)
+
     def close(self) -> None:
         """Take no more calls; those under way are left to themselves."""
         self._pool.close()
@@ -129,7 +136,8 @@ class Executor:
 
     def _run(self, call: Call, returned: Returned, expires: float) -> None:
         try:
-            if time.monotonic() >= expires:  # given up while it waited for a thread: it must not act any more
+            # Given up while it waited for a thread, or about to be: it must not act any more.
+            if call.is_given_up or time.monotonic() >= expires:
                 outcome: Outcome = Unavailable(f"no thread was free within {call.timeout_s:g} s")
             else:
                 outcome = self.answer(call)
@@ -140,7 +148,7 @@ class Executor:
     async def _await(self, call: Call, returned: Returned) -> None:
         assert callable(call.callee), "only functions are awaited"
         try:
-            outcome = _unwanted(call)
+            outcome = Unavailable("given up before it began") if call.is_given_up else _unwanted(call)
             if outcome is None:
                 async with asyncio.timeout(call.timeout_s):
                     outcome = self._finished(call, await call.callee(**_arguments(call, call.callee)))

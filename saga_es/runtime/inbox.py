@@ -16,6 +16,7 @@ import msgspec
 from saga_es.core.facts import Fact, Order
 from saga_es.definition import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
+from saga_es.runtime.executor import Call
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.once import Once
 from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
@@ -50,6 +51,12 @@ class Tell(msgspec.Struct, frozen=True):
 
     saga_id: str
     fact: Fact
+
+
+class Late(Tell, frozen=True):
+    """Tell it that a call has not answered in time."""
+
+    call: Call
 
 
 class Append(msgspec.Struct, frozen=True):

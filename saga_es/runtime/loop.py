@@ -169,7 +169,7 @@ class Loop:
         now = self._clock.now()
         proposals: dict[str, Proposal] = {}
         appends: dict[str, Append] = {}
-        for item in [*items, *self._timers.due(now, MOST_AT_ONCE), *self._chores.due(now)]:
+        for item in [*items, *self._calls.due(now, MOST_AT_ONCE), *self._chores.due(now)]:
             match item:
                 case Tell(saga_id, fact):
                     self._tell(saga_id, fact, proposals, now)

@@ -7,15 +7,38 @@ and each of its futures costs more than a short step.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 
+import structlog
+
+logger = structlog.get_logger("saga_es")
+
 Work = Callable[[], None]
+
+TIMES_AS_MANY = 4
+"""Threads there may be for each that is allowed, together with those that hang in work that was given up."""
+
+SAY_EVERY_S = 60.0
+"""How often it is said again that no more threads are started."""
+
+
+class _Seat:
+    """What one thread works on, and whether that was given up."""
+
+    __slots__ = ("hangs", "work")
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+        self.hangs = False
 
 
 class Pool:
     """At most so many daemon threads, started as they are needed. Work must not raise.
+
+    A thread whose work was given up is not counted until it comes back: another may be started in its place.
 
     To wake a thread costs more than a short step, so one alone is woken for a bunch of work. Each that takes a piece
     and leaves others wakes one more, unless one is on its way already: short pieces are done by the first before the
@@ -24,7 +47,9 @@ class Pool:
 
     def __init__(self, threads: int) -> None:
         self._limit = threads
-        self._threads = 0
+        self._seats: set[_Seat] = set()
+        self._hanging = 0
+        self._next_warning = 0.0
         self._idle = 0
         self._is_one_coming = False
         self._is_closed = False
@@ -41,12 +66,41 @@ class Pool:
         self._queue.extend(work)
         self._have_one_come()
 
+    def give_up(self, is_it: Callable[[Work], bool]) -> None:
+        """Let no other work wait for this piece, if a thread has begun it and it hangs."""
+        with self._lock:
+            for seat in self._seats:
+                if seat.work is not None and not seat.hangs and is_it(seat.work):
+                    seat.hangs = True
+                    self._hanging += 1
+                    break
+            is_short = self._counted < self._limit and len(self._seats) >= self._most
+        self._have_one_come()
+        if is_short and (now := time.monotonic()) >= self._next_warning:
+            self._next_warning = now + SAY_EVERY_S
+            logger.warning(
+                "calls that were given up hang, and no more threads are started: other calls wait for these",
+                hanging=self._hanging,
+                threads=len(self._seats),
+                call_threads=self._limit,
+                waiting=len(self),
+                cure="have steps give up by themselves (a time-out for each socket), then start this process anew",
+            )
+
     def close(self) -> None:
         """Let each thread end when all work is done; does not wait."""
         with self._lock:
             self._is_closed = True
-            for _ in range(self._threads):
+            for _ in self._seats:
                 self._wakes.put(None)
+
+    @property
+    def _counted(self) -> int:
+        return len(self._seats) - self._hanging
+
+    @property
+    def _most(self) -> int:
+        return TIMES_AS_MANY * self._limit
 
     def _have_one_come(self) -> None:
         with self._lock:
@@ -56,21 +110,31 @@ class Pool:
                 self._idle -= 1
                 self._is_one_coming = True
                 self._wakes.put(None)
-            elif self._threads < self._limit and not self._is_closed:
-                threading.Thread(target=self._run, name=f"saga-es-call-{self._threads + 1}", daemon=True).start()
-                self._threads += 1
+            elif self._counted < self._limit and len(self._seats) < self._most and not self._is_closed:
+                seat, name = _Seat(), f"saga-es-call-{len(self._seats) + 1}"
+                threading.Thread(target=self._run, args=(seat,), name=name, daemon=True).start()
+                self._seats.add(seat)
                 self._is_one_coming = True
 
-    def _run(self) -> None:
+    def _run(self, seat: _Seat) -> None:
         while True:
             with self._lock:
                 self._is_one_coming = False
             for work in self._pieces():
+                seat.work = work
                 work()
+                if seat.hangs:
+                    break
             with self._lock:
-                if self._queue:  # it came after the last look, and may have relied on us
+                seat.work = None
+                if seat.hangs:
+                    seat.hangs = False
+                    self._hanging -= 1
+                is_replaced = self._counted > self._limit
+                if self._queue and not is_replaced:  # it came after the last look, and may have relied on us
                     continue
-                if self._is_closed:
+                if self._is_closed or is_replaced:
+                    self._seats.remove(seat)
                     return
                 self._idle += 1
             self._wakes.get()

@@ -36,9 +36,10 @@ class Timers(Generic[T]):
         if len(self._heap) > 2 * len(self._items) + 1000:
             self._compact()
 
-    def cancel(self, key: Hashable) -> None:
-        """Forget the key's timer, if there is one."""
-        self._items.pop(key, None)
+    def cancel(self, key: Hashable) -> T | None:
+        """Forget the key's timer, if there is one, and give its item back."""
+        item = self._items.pop(key, None)
+        return None if item is None else item[1]
 
     def due(self, now: datetime, most: int | None = None) -> list[T]:
         """Take the items that are due, in the order of their times; so many at the most (None: all)."""

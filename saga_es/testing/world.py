@@ -261,6 +261,9 @@ class _OfWorker(Executor):
                 failed.append((call, error))
         return failed
 
+    def give_up(self, call: Call) -> None:
+        """It is on its way, and may arrive: in virtual time no call waits for a thread."""
+
     def close(self) -> None:
         """Nothing is kept."""
 

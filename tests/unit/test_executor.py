@@ -114,6 +114,44 @@ def test_a_call_that_was_given_up_while_it_waited_for_a_thread_is_never_made(exe
     assert made == []
 
 
+def test_a_call_that_is_given_up_before_its_time_is_over_is_never_made_if_it_waits(executor: Executor) -> None:
+    """Its saga is no longer ours, or the clock that counts its time is ahead of this one."""
+    gate = threading.Event()
+    returned: SimpleQueue[Outcome] = SimpleQueue()
+    made: list[str] = []
+    for _ in range(2):
+        executor.perform([a_call(lambda: gate.wait(PATIENCE_S))], lambda _call, _outcome: None)
+
+    async def awaited() -> None:
+        made.append("awaited")
+
+    for callee in (lambda: made.append("def"), awaited):
+        late = a_call(callee)
+        executor.give_up(late)
+        executor.perform([late], lambda _call, outcome: returned.put(outcome))
+    gate.set()
+    assert all(isinstance(returned.get(timeout=PATIENCE_S), Unavailable) for _ in range(2))
+    assert made == []
+
+
+def test_calls_that_hang_and_were_given_up_hold_up_no_other(executor: Executor) -> None:
+    """Both threads hang; the next call finds another."""
+    gate = threading.Event()
+    begun: SimpleQueue[None] = SimpleQueue()
+
+    def hang() -> None:
+        begun.put(None)
+        gate.wait(PATIENCE_S)
+
+    calls = [a_call(hang) for _ in range(2)]
+    executor.perform(calls, lambda _call, _outcome: None)
+    for call in calls:
+        begun.get(timeout=PATIENCE_S)
+        executor.give_up(call)
+    assert outcome_of(executor, lambda: "quick") == Completed("quick")
+    gate.set()
+
+
 # ── Functions ────────────────────────────────────────────────────────────────────────────────────────────
 
 

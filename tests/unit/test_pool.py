@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from queue import SimpleQueue
 
-from saga_es.runtime.pool import Pool
+from structlog.testing import capture_logs
+
+from saga_es.runtime.pool import TIMES_AS_MANY, Pool
 
 PATIENCE_S = 10.0
 
@@ -79,4 +82,142 @@ def test_no_work_is_lost_between_threads_that_come_and_go() -> None:
     for thread in threads:
         thread.start()
     assert sum(told.get(timeout=PATIENCE_S) for _ in range(3000)) == 3000
+    pool.close()
+
+
+# ── Work that was given up ───────────────────────────────────────────────────────────────────────────────
+
+
+class Hanging:
+    """Pieces of work that each hold a thread until they are let go."""
+
+    def __init__(self, pool: Pool, count: int) -> None:
+        self._gates = [threading.Event() for _ in range(count)]
+        self._pieces = [partial(self._hang, gate) for gate in self._gates]
+        self._pool = pool
+        self._told: SimpleQueue[None] = SimpleQueue()
+        pool.submit(*self._pieces)
+
+    def _hang(self, gate: threading.Event) -> None:
+        self._told.put(None)
+        gate.wait(PATIENCE_S)
+
+    def begun(self, count: int) -> None:
+        """Wait until so many more hang."""
+        for _ in range(count):
+            self._told.get(timeout=PATIENCE_S)
+
+    def give_up(self, *numbers: int) -> None:
+        """Nobody waits for these any more."""
+        for number in numbers:
+            self._pool.give_up(lambda work, number=number: work is self._pieces[number])  # type: ignore[misc]
+
+    def let_go(self) -> None:
+        """All come back."""
+        for gate in self._gates:
+            gate.set()
+
+
+def threads_of(pool: Pool, count: int) -> bool:
+    """Whether it comes to have so many."""
+    for _ in range(int(PATIENCE_S / 0.01)):
+        if len(pool._seats) == count:
+            return True
+        threading.Event().wait(0.01)
+    return False
+
+
+def test_work_that_was_given_up_and_hangs_holds_up_no_other() -> None:
+    """Neither what waits already nor what comes later; and as many as are allowed work at once."""
+    told: SimpleQueue[int] = SimpleQueue()
+    pool = Pool(2)
+    hanging = Hanging(pool, 2)
+    hanging.begun(2)
+    pool.submit(lambda: told.put(1))
+    hanging.give_up(0, 1)
+    assert told.get(timeout=PATIENCE_S) == 1
+    together = threading.Barrier(2, timeout=PATIENCE_S)
+    pool.submit(*(lambda: told.put(together.wait()) for _ in range(2)))
+    assert {told.get(timeout=PATIENCE_S) for _ in range(2)} == {0, 1}
+    hanging.let_go()
+    pool.close()
+
+
+def test_threads_that_hung_and_were_replaced_end_when_they_come_back() -> None:
+    """Then there are as many as are allowed, and all of them work."""
+    told: SimpleQueue[int] = SimpleQueue()
+    pool = Pool(2)
+    first = Hanging(pool, 2)
+    first.begun(2)
+    first.give_up(0, 1)
+    second = Hanging(pool, 2)
+    second.begun(2)
+    assert threads_of(pool, 4)
+    first.let_go()
+    assert threads_of(pool, 2)
+    second.let_go()
+    for _ in range(2):
+        together = threading.Barrier(2, timeout=PATIENCE_S)
+        pool.submit(*(lambda together=together: told.put(together.wait()) for _ in range(2)))
+        assert {told.get(timeout=PATIENCE_S) for _ in range(2)} == {0, 1}
+    assert threads_of(pool, 2)
+    pool.close()
+    assert threads_of(pool, 0)
+
+
+def test_a_thread_that_hung_and_was_not_replaced_goes_on() -> None:
+    """Nothing else was to be done meanwhile, so none was started."""
+    told: SimpleQueue[threading.Thread] = SimpleQueue()
+    pool = Pool(1)
+    hanging = Hanging(pool, 1)
+    hanging.begun(1)
+    hanging.give_up(0)
+    hanging.let_go()
+    for _ in range(20):
+        pool.submit(lambda: told.put(threading.current_thread()))
+    assert len({told.get(timeout=PATIENCE_S) for _ in range(20)}) <= 2, "it may not have been back for the first"
+    assert threads_of(pool, 1)
+    pool.close()
+
+
+def test_no_more_than_so_many_hang_and_a_warning_says_so_once() -> None:
+    """With the numbers and the cure; what waits is done when one comes back."""
+    told: SimpleQueue[int] = SimpleQueue()
+    with capture_logs() as logs:
+        pool = Pool(1)
+        hanging = Hanging(pool, TIMES_AS_MANY)
+        for number in range(TIMES_AS_MANY):
+            hanging.begun(1)
+            assert logs == []
+            hanging.give_up(number)
+        pool.submit(lambda: told.put(1))
+        hanging.give_up(*range(TIMES_AS_MANY))
+    (warning,) = logs
+    numbers = {name: warning[name] for name in ("hanging", "threads", "call_threads", "waiting")}
+    assert numbers == {"hanging": TIMES_AS_MANY, "threads": TIMES_AS_MANY, "call_threads": 1, "waiting": 0}
+    assert "a time-out for each socket" in warning["cure"]
+    assert len(pool._seats) == TIMES_AS_MANY
+    assert told.empty()
+    hanging.let_go()
+    assert told.get(timeout=PATIENCE_S) == 1
+    assert threads_of(pool, 1)
+    pool.close()
+
+
+def test_no_thread_is_lost_or_won_between_work_that_comes_back_and_work_that_is_given_up() -> None:
+    """Pieces that are given up at the very moment in which they end."""
+    told: SimpleQueue[int] = SimpleQueue()
+    pool = Pool(3)
+    for _ in range(300):
+        pieces = [partial(told.put, number) for number in range(6)]
+        pool.submit(*pieces)
+        for piece in pieces:
+            pool.give_up(lambda work, piece=piece: work is piece)  # type: ignore[misc]
+    assert len([told.get(timeout=PATIENCE_S) for _ in range(1800)]) == 1800
+    for _ in range(3):
+        together = threading.Barrier(3, timeout=PATIENCE_S)
+        pool.submit(*(lambda together=together: told.put(together.wait()) for _ in range(3)))
+        assert {told.get(timeout=PATIENCE_S) for _ in range(3)} == {0, 1, 2}
+    assert threads_of(pool, 3)
+    assert pool._hanging == 0
     pool.close()

@@ -1,0 +1,60 @@
+"""`def` steps that hang: their time-outs pass, and no other saga waits for their threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from saga_es.core.plan import RetryPolicy
+from saga_es.core.state import SagaStatus
+from saga_es.definition import Saga
+from saga_es.runtime.executor import Executor
+from tests.conftest import PATIENCE_S, OpenEngine
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+ONCE = RetryPolicy(attempts=1)
+
+
+def test_sagas_go_on_when_as_many_steps_hang_as_there_are_threads(
+    open_engine: OpenEngine, gate: threading.Event
+) -> None:
+    """Those that hang are compensated, which takes a thread as well; and others run as ever."""
+    hanging, quick = Saga("hanging"), Saga("quick")
+
+    @hanging.step(retry=ONCE, timeout_s=0.2)
+    def hang() -> None:
+        gate.wait(2 * PATIENCE_S)
+
+    @hanging.compensates(hang)
+    def undo() -> None:
+        """Nothing is there to be undone."""
+
+    @quick.step(compensation=None)
+    def act() -> str:
+        return "done"
+
+    engine = open_engine(hanging, quick, executor=Executor(threads=2))
+    handles = [engine.start(hanging) for _ in range(2)]
+    assert {handle.result(PATIENCE_S).status for handle in handles} == {SagaStatus.COMPENSATED}
+    assert engine.start(quick).result(PATIENCE_S).results == {"act": "done"}
+
+
+def test_steps_that_wait_for_sagas_of_their_own_worker_do_not_stop_it(open_engine: OpenEngine) -> None:
+    """They take all the threads that what they wait for needs; their time-outs free it."""
+    inner, outer = Saga("inner"), Saga("outer")
+
+    @inner.step(compensation=None)
+    def act() -> str:
+        return "done"
+
+    @outer.step(compensation=None, retry=ONCE, timeout_s=0.2)
+    def wait(saga_id: str) -> None:
+        engine.start(inner, saga_id=f"{saga_id}-inner").result(2 * PATIENCE_S)
+
+    engine = open_engine(inner, outer, executor=Executor(threads=2))
+    handles = [engine.start(outer, saga_id=f"s{number}") for number in range(2)]
+    assert {handle.result(PATIENCE_S).status for handle in handles} == {SagaStatus.COMPENSATED}
+    for number in range(2):
+        assert engine.follow(f"s{number}-inner").result(PATIENCE_S).completed
