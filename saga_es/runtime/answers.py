@@ -84,16 +84,19 @@ def text(error: object) -> str:
     """An error as text that every database stores: bounded, without NUL and unpaired surrogates."""
     try:
         words = str(error)
-    except Exception:  # noqa: BLE001 (an exception of a user's may fail to say what it is)
+    except BaseException:  # noqa: BLE001 (an exception of a user's may fail to say what it is, and in any way)
         words = "an error that has no words"
     clean = words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     return clean if len(clean) <= ERROR_LIMIT else clean[: ERROR_LIMIT - 1] + "…"
 
 
 def _bounded(seconds: float | None) -> float | None:
-    if seconds is None or math.isnan(seconds):
+    """What was asked for, within a day; None where it is no number."""
+    try:
+        asked = math.nan if seconds is None else float(seconds)
+    except (TypeError, ValueError, OverflowError):  # a step may have said anything
         return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+    return None if math.isnan(asked) else min(max(asked, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _result(answer: Answer) -> Outcome:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from queue import SimpleQueue
 
 import structlog
@@ -36,7 +37,7 @@ class _Seat:
 
 
 class Pool:
-    """At most so many daemon threads, started as they are needed. Work must not raise.
+    """At most so many daemon threads, started as they are needed. What work raises is logged.
 
     A thread whose work was given up is not counted until it comes back: another may be started in its place.
 
@@ -78,14 +79,15 @@ class Pool:
         self._have_one_come()
         if is_short and (now := time.monotonic()) >= self._next_warning:
             self._next_warning = now + SAY_EVERY_S
-            logger.warning(
-                "calls that were given up hang, and no more threads are started: other calls wait for these",
-                hanging=self._hanging,
-                threads=len(self._seats),
-                call_threads=self._limit,
-                waiting=len(self),
-                cure="have steps give up by themselves (a time-out for each socket), then start this process anew",
-            )
+            with suppress(Exception):  # whatever the log raises, the loop tells who was waiting
+                logger.warning(
+                    "calls that were given up hang, and no more threads are started: other calls wait for these",
+                    hanging=self._hanging,
+                    threads=len(self._seats),
+                    call_threads=self._limit,
+                    waiting=len(self),
+                    cure="have steps give up by themselves (a time-out for each socket), then start this process anew",
+                )
 
     def close(self) -> None:
         """Let each thread end when all work is done; does not wait."""
@@ -122,7 +124,11 @@ class Pool:
                 self._is_one_coming = False
             for work in self._pieces():
                 seat.work = work
-                work()
+                try:
+                    work()
+                except BaseException:  # a thread that ended would be missing for ever
+                    with suppress(BaseException):  # the log may be what failed
+                        logger.exception("a call failed in a way that it should not")
                 if seat.hangs:
                     break
             with self._lock:

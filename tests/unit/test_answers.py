@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import cast
 
 import pytest
 from hypothesis import given as for_all
@@ -100,6 +101,8 @@ def test_every_answer_means_something(status: int, body: bytes, header: str) -> 
         (StepUnavailable("busy", 3), Unavailable("busy", 3, BUSY)),
         (StepUnavailable("busy", -3), Unavailable("busy", 0, BUSY)),
         (StepUnavailable("busy", math.nan), Unavailable("busy", None, BUSY)),
+        (StepUnavailable("busy", cast("float", "soon")), Unavailable("busy", None, BUSY)),
+        (StepUnavailable("busy", 10**400), Unavailable("busy", None, BUSY)),
         (StepUnavailable("busy", math.inf), Unavailable("busy", LONGEST_RETRY_AFTER_S, BUSY)),
         (NotSentError("refused"), Unavailable("refused")),
         (AnswerLostError("reset"), Unknown("reset")),
@@ -119,14 +122,21 @@ def test_what_is_raised_means_something(
 class UnspeakableError(Exception):
     """An error that cannot even be shown."""
 
+    def __init__(self, instead: BaseException) -> None:
+        super().__init__()
+        self._instead = instead
+
     def __str__(self) -> str:
         """Fail."""
-        raise RuntimeError("no words")
+        raise self._instead
 
 
-def test_an_error_that_cannot_be_shown_is_unknown() -> None:
+@pytest.mark.parametrize(
+    "instead", [RuntimeError("no words"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=repr
+)
+def test_an_error_that_cannot_be_shown_is_unknown(instead: BaseException) -> None:
     """Its type is all that can be said, and it is said."""
-    outcome = outcome_of_error(UnspeakableError())
+    outcome = outcome_of_error(UnspeakableError(instead))
     assert isinstance(outcome, Unknown)
     assert "UnspeakableError" in outcome.error
 

@@ -282,18 +282,22 @@ class UnspeakableError(Exception):
     """An error that cannot even be shown."""
 
     def __str__(self) -> str:
-        """Fail."""
-        raise RuntimeError("no words")
+        """Fail, and ask for the end of the program."""
+        raise SystemExit
 
 
-def test_an_error_that_cannot_be_shown_is_unknown_and_costs_no_thread(executor: Executor) -> None:
+def speechless(_: object) -> None:
+    raise UnspeakableError
+
+
+@both(speechless)
+def test_an_error_that_cannot_be_shown_is_unknown_and_costs_no_thread(
+    executor: Executor, step: Callable[..., Any]
+) -> None:
     """A call without an outcome would be waited for until its time-out, and its thread would be lost."""
-
-    def step() -> None:
-        raise UnspeakableError
-
-    assert isinstance(outcome_of(executor, step), Unknown)
-    assert outcome_of(executor, lambda: 1) == Completed(1)
+    for _ in range(3):
+        assert isinstance(outcome_of(executor, step), Unknown)
+    assert outcome_of(executor, sync_and_async(len)[_is_async(step)]) == Completed(1)
 
 
 def test_an_async_step_is_stopped_when_its_time_is_over(executor: Executor) -> None:

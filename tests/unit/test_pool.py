@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from queue import SimpleQueue
 
+import pytest
 from structlog.testing import capture_logs
 
 from saga_es.runtime.pool import TIMES_AS_MANY, Pool
@@ -83,6 +84,26 @@ def test_no_work_is_lost_between_threads_that_come_and_go() -> None:
         thread.start()
     assert sum(told.get(timeout=PATIENCE_S) for _ in range(3000)) == 3000
     pool.close()
+
+
+@pytest.mark.parametrize("error", [ValueError("oops"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_a_thread_outlives_whatever_its_work_raises(error: BaseException) -> None:
+    """Work should not, but a thread that ended would be missing for ever; what it was is logged."""
+    told: SimpleQueue[threading.Thread] = SimpleQueue()
+    pool = Pool(1)
+
+    def fail() -> None:
+        told.put(threading.current_thread())
+        raise error
+
+    with capture_logs() as logs:
+        pool.submit(fail, fail)
+        pool.submit(lambda: told.put(threading.current_thread()))
+        assert len({told.get(timeout=PATIENCE_S) for _ in range(3)}) == 1
+    assert [log["log_level"] for log in logs] == ["error"] * 2
+    assert threads_of(pool, 1)
+    pool.close()
+    assert threads_of(pool, 0)
 
 
 # ── Work that was given up ───────────────────────────────────────────────────────────────────────────────
