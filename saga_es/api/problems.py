@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from saga_es.errors import (
     BadStart,
+    BadStreamId,
     BadTags,
     EngineStopped,
     NoSuchPosition,
@@ -132,7 +133,7 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         case OrderRefused():
             return Problem(HTTPStatus.CONFLICT, str(error))
-        case PayloadUnencodable() | BadTags() | BadStart():
+        case PayloadUnencodable() | BadTags() | BadStart() | BadStreamId():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         case StoreUnavailable():
             logger.warning("answered 503", reason=str(error))

@@ -81,7 +81,7 @@ class Client:
             SagaExists: The id or key stands for a saga with another input.
             BadStreamId: The id is none the log takes.
             BadTags: There are too many tags, or one is too long.
-            BadStart: The key is empty, or the time knows no zone.
+            BadStart: The key is empty or no Unicode, or the time knows no zone or is none in UTC.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
             StoreUnavailable: The database does not take the start; whether it yet will is not known.

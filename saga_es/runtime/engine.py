@@ -121,7 +121,7 @@ class Engine:
             SagaExists: The id or key stands for a saga with another input.
             BadStreamId: The id is none the log takes.
             BadTags: There are too many tags, or one is too long.
-            BadStart: The key is empty, or the time knows no zone.
+            BadStart: The key is empty or no Unicode, or the time knows no zone or is none in UTC.
             StoreUnavailable: The database does not take the start; when it is back, it may yet.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.

@@ -65,20 +65,18 @@ class Starts:
             DefinitionError: No saga of that name is known here.
             BadStreamId: The id is none the log takes.
             BadTags: There are too many tags, or one is too long.
-            BadStart: The key is empty, or the time knows no zone.
+            BadStart: The key is empty or no Unicode, or the time knows no zone or is none in UTC.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
         """
         definition = self._definition(saga)
+        if key is not None:
+            _check_key(key)
         chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
         if chosen is not None:
             check_stream_id(chosen)
-        if key is not None and not key:
-            raise BadStart("a key has at least one character")
-        if starts_at is not None and starts_at.tzinfo is None:
-            raise BadStart(f"starts_at must know its time zone, and {starts_at} does not")
+        due = None if starts_at is None else _in_utc(starts_at)
         handle = Handle(chosen or new_id(), patience=patience)
-        due = None if starts_at is None else starts_at.astimezone(UTC)
         recorded = self._as_recorded(definition, input_ or {})
         return Begin(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
 
@@ -171,3 +169,21 @@ class Starts:
         started = SagaStarted(definition.name, definition.plan_id, normal, LONGEST_WORKER_ID)
         self._writer.prepare(Draft("new", SAGA, 0, (started,), self._clock.now()))
         return normal
+
+
+def _check_key(key: str) -> None:
+    if not key:
+        raise BadStart("a key has at least one character")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise BadStart(f"a key holds no unpaired surrogate: {key!a:.80}") from None
+
+
+def _in_utc(starts_at: datetime) -> datetime:
+    if starts_at.utcoffset() is None:
+        raise BadStart(f"starts_at must know its time zone, and {starts_at} does not")
+    try:
+        return starts_at.astimezone(UTC)
+    except OverflowError:
+        raise BadStart(f"starts_at must be in the year 1 to 9999 in UTC, and {starts_at} is not") from None

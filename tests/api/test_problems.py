@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -86,17 +88,25 @@ def test_a_problem_without_fields_at_fault_has_no_errors(kept_client: FlaskClien
     assert "errors" not in kept_client.get("/nowhere").get_json()
 
 
-def test_tags_that_a_saga_cannot_be_found_by_are_a_422(open_node: OpenNode) -> None:
-    """Raised by the engine in a route of the application's own; the answer says what is wrong with them."""
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"tags": {"shop": "x" * 1000}}, "the name of a tag has"),
+        ({"key": "\ud800"}, "no unpaired surrogate"),
+        ({"saga_id": "\ud800"}, "without NUL and unpaired surrogates"),
+        ({"starts_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))}, "year 1 to 9999"),
+    ],
+    ids=["tags", "key", "id", "time"],
+)
+def test_a_start_that_cannot_be_meant_is_a_422(open_node: OpenNode, how: dict[str, Any], said: str) -> None:
+    """Raised by the engine in a route of the application's own; the answer says what is wrong."""
     served = open_node()
-
-    def tagged() -> str:
-        return served.node.engine.start("create-event", tags={"shop": "x" * 1000}).saga_id
-
-    served.app.add_url_rule("/tagged", view_func=tagged, methods=["POST"])
-    response = served.client.post("/tagged")
+    served.app.add_url_rule(
+        "/started", view_func=lambda: served.node.engine.start("create-event", **how).saga_id, methods=["POST"]
+    )
+    response = served.client.post("/started")
     assert_problem(response, 422)
-    assert "the name of a tag has" in response.get_json()["detail"]
+    assert said in response.get_json()["detail"]
 
 
 # ── What goes wrong in here ──────────────────────────────────────────────────────────────────────────────

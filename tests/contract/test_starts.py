@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
 
 import pytest
 
@@ -106,13 +107,36 @@ def test_a_start_in_the_past_begins_at_once(open_engine: OpenEngine) -> None:
     assert engine.start(saga, INPUT, starts_at=west).result(PATIENCE_S).completed
 
 
-def test_a_start_that_cannot_be_meant_is_refused(open_engine: OpenEngine) -> None:
+class Nowhere(tzinfo):
+    """A zone that does not know how far it is from UTC."""
+
+    def utcoffset(self, _: datetime | None) -> None:
+        """It cannot say."""
+
+    dst = tzname = utcoffset
+
+
+EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"key": ""}, "at least one character"),
+        ({"key": "cart \ud800"}, "unpaired surrogate"),
+        ({"saga_id": "s-1", "key": "\udfff"}, "unpaired surrogate"),
+        ({"starts_at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 (without its zone, on purpose)
+        ({"starts_at": datetime(2026, 1, 1, tzinfo=Nowhere())}, "time zone"),
+        ({"starts_at": datetime.min.replace(tzinfo=EAST)}, "year 1"),
+        ({"starts_at": datetime.max.replace(tzinfo=WEST)}, "year 1"),
+    ],
+    ids=["no key", "surrogate", "surrogate beside an id", "naive", "no offset", "too early", "too late"],
+)
+def test_a_start_that_cannot_be_meant_is_refused(open_engine: OpenEngine, how: dict[str, Any], why: str) -> None:
     """An empty key would be one saga for all; a time without its zone is another time elsewhere."""
     engine = open_engine(trip(Diary()))
-    with pytest.raises(BadStart, match="at least one character"):
-        engine.start("trip", INPUT, key="")
-    with pytest.raises(BadStart, match="time zone"):
-        engine.start("trip", INPUT, starts_at=datetime(2026, 1, 1))  # noqa: DTZ001 (without its zone, on purpose)
+    with pytest.raises(BadStart, match=why):
+        engine.start("trip", INPUT, **how)
     assert engine.active == 0
 
 

@@ -59,6 +59,8 @@ def test_what_cannot_be_started_is_a_mistake_of_usage(run: Run, site: Site) -> N
         (("order", "[]"), "no JSON object", 2),
         (("order", "--id", "x" * 65), "1 to 64 characters", 2),
         (("order", "--starts-at", "2030-01-01"), "time zone", 2),
+        (("order", "--starts-at", "9999-12-31T23:59:59-12:00"), "year 1 to 9999", 2),
+        (("order", "--key", "\udcff"), "no unpaired surrogate", 2),
         (("order", '{"n": 2}', "--key", "k"), "already started with another input", 1),
         (("order", "--wait", "--timeout-s", "0.1"), "it goes on", 1),
     ):
