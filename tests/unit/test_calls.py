@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
 
@@ -58,11 +59,11 @@ trip.child("nap", child)
 class Shell:
     """A saga whose intents are performed, and what comes of that."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, saga: Saga = trip) -> None:
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         clock = SystemClock()
-        self.calls = Calls(executor, Timers(), clock, {"order": trip, "child": child}, self.inbox.put)
-        self.state = SagaState(SAGA_ID, trip.plan)
+        self.calls = Calls(executor, Timers(), clock, {"order": saga, "child": child}, self.inbox.put)
+        self.state = SagaState(SAGA_ID, saga.plan)
 
     def commit(self, *events: SagaEvent) -> None:
         """These events are in the log, and are acted on."""
@@ -83,6 +84,14 @@ def shell() -> Iterator[Shell]:
     executor = Executor(threads=1)
     yield Shell(executor)
     executor.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """For steps to hang on; open in the end."""
+    opened = threading.Event()
+    yield opened
+    opened.set()
 
 
 def test_an_intent_that_comes_with_the_end_of_a_pause_is_performed_once(shell: Shell) -> None:
@@ -123,3 +132,27 @@ def test_a_saga_that_is_ready_in_a_pause_is_started_after_it(shell: Shell) -> No
     begin = shell.inbox.get(timeout=PATIENCE_S)
     assert isinstance(begin, Begin)
     assert (begin.saga_id, begin.parent) == ("saga-2", SAGA_ID)
+
+
+def test_calls_of_a_saga_that_is_no_longer_ours_hold_up_no_others(gate: threading.Event) -> None:
+    """Whoever has it now makes them anew: the one that hangs loses its place, and the one that waits never begins."""
+    begun: SimpleQueue[str] = SimpleQueue()
+    hanging = Saga("order")
+
+    @hanging.step(after=[], compensation=None)
+    def book() -> None:
+        begun.put("book")
+        gate.wait(PATIENCE_S)
+
+    @hanging.step(after=[], compensation=None)
+    def pay() -> None:
+        begun.put("pay")
+
+    executor = Executor(threads=1)
+    shell = Shell(executor, hanging)
+    shell.commit(started({}), StepStarted("book", 1), StepStarted("pay", 1))
+    assert begun.get(timeout=PATIENCE_S) == "book"
+    shell.calls.forget(shell.state)
+    assert shell.answers(1) == [("pay", 1)]
+    assert begun.empty()
+    executor.close()
