@@ -113,10 +113,18 @@ class Pool:
                 self._is_one_coming = True
                 self._wakes.put(None)
             elif self._counted < self._limit and len(self._seats) < self._most and not self._is_closed:
-                seat, name = _Seat(), f"saga-es-call-{len(self._seats) + 1}"
-                threading.Thread(target=self._run, args=(seat,), name=name, daemon=True).start()
-                self._seats.add(seat)
-                self._is_one_coming = True
+                self._start_one()
+
+    def _start_one(self) -> None:
+        seat, name = _Seat(), f"saga-es-call-{len(self._seats) + 1}"
+        try:
+            threading.Thread(target=self._run, args=(seat,), name=name, daemon=True).start()
+        except RuntimeError:  # the system allows us no more: those there are do the work
+            if self._seats:
+                return
+            raise
+        self._seats.add(seat)
+        self._is_one_coming = True
 
     def _run(self, seat: _Seat) -> None:
         while True:

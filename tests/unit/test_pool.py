@@ -106,6 +106,26 @@ def test_a_thread_outlives_whatever_its_work_raises(error: BaseException) -> Non
     assert threads_of(pool, 0)
 
 
+def test_where_no_more_threads_can_be_started_those_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may allow a process fewer than the settings do; nothing is lost, and no thread ends by that."""
+    told: SimpleQueue[int] = SimpleQueue()
+    pool = Pool(3)
+    pool.submit(lambda: told.put(-1))
+    assert told.get(timeout=PATIENCE_S) == -1
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(3):
+        pool.submit(*(partial(told.put, number) for number in range(20)))
+        assert [told.get(timeout=PATIENCE_S) for _ in range(20)] == list(range(20))
+    assert threads_of(pool, 1)
+    with pytest.raises(RuntimeError):
+        Pool(3).submit(lambda: None)
+    pool.close()
+
+
 # ── Work that was given up ───────────────────────────────────────────────────────────────────────────────
 
 
