@@ -91,9 +91,6 @@ APPEND = sa.insert(saga_events)
 _SELECT = sa.select(*saga_events.c)
 _STREAM = _SELECT.where(saga_events.c.stream_id == sa.bindparam("stream_id")).order_by(saga_events.c.version)
 _ARCHIVE = sa.select(saga_archives.c.archive).where(saga_archives.c.stream_id == sa.bindparam("stream_id"))
-_HASH = sa.select(saga_events.c.hash).where(
-    saga_events.c.stream_id == sa.bindparam("stream_id"), saga_events.c.version == sa.bindparam("version")
-)
 _HASHES = sa.select(saga_events.c.stream_id, saga_events.c.version, saga_events.c.hash).where(
     saga_events.c.stream_id.in_(sa.bindparam("stream_ids", expanding=True)),
     saga_events.c.version.in_(sa.bindparam("versions", expanding=True)),
@@ -250,11 +247,11 @@ class Log:
 
         Args:
             connection: To read with.
-            rows: Those of one draft, chained: the last hash vouches for all of them.
+            rows: Chained: the last hash of a stream vouches for all of its rows.
         """
-        last = rows[-1]
-        found = connection.scalar(_HASH, {"stream_id": last["stream_id"], "version": last["version"]})
-        return bool(found == last["hash"])
+        last = {row["stream_id"]: Head(row["version"], row["hash"]) for row in rows}
+        found = self._heads_at(connection, {stream_id: head.version for stream_id, head in last.items()})
+        return found == last
 
     def read(self, stream_id: str, connection: Connection | None = None) -> list[Recorded]:
         """The events of a stream, in order, as of now or as a connection sees it; empty when it does not exist.

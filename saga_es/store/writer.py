@@ -82,32 +82,37 @@ class Writer:
         except StoreUnavailable:
             self._heads.clear()
             raise
-        except Exception:  # noqa: BLE001 (a conflict, a value no column takes, a view that fails: each is somebody's own)
-            # One bad draft fails the whole transaction: the others must not pay for it.
-            return [self._write_alone(prepared) for prepared in batch]
+        except Exception as error:  # noqa: BLE001 (a conflict, a value no column takes, a view that fails: each is somebody's own)
+            if isinstance(error, IntegrityError) and self._stands(batch):
+                return [Written()] * len(batch)
+            if len(batch) <= 1:
+                return [self._not_written(draft, error) for draft, _ in batch]
+            # One bad draft fails the whole transaction: the others must not pay for it, not even with one of their own.
+            half = len(batch) // 2
+            return [*self.write(batch[:half]), *self.write(batch[half:])]
         return [Written()] * len(batch)
 
-    def _write_alone(self, prepared: Prepared) -> Receipt:
-        draft, rows = prepared
-        try:
-            self._transact([prepared])
-        except IntegrityError as error:
-            with self._database.reading() as connection:
-                is_ours = self._log.holds(connection, rows)
-                moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
-            if is_ours:  # our own commit, whose answer was lost
-                self._database.make_sure()
-                return Written()
-            return Conflict() if moved_on else Refused(str(error.orig))
-        except VersionConflict:  # it is not even as far as was expected
-            return Conflict()
-        except StoreUnavailable:
-            self._heads.clear()
-            raise
-        except Exception as error:
-            logger.exception("a draft cannot be written", stream_id=draft.stream_id, category=draft.category)
-            return Refused(f"{type(error).__name__}: {error}")
-        return Written()
+    def _stands(self, batch: Sequence[Prepared]) -> bool:
+        """Whether all of it is in the log: by our own commit, whose answer was lost."""
+        with self._database.reading() as connection:
+            is_ours = self._log.holds(connection, [row for _, rows in batch for row in rows])
+        if is_ours:
+            self._database.make_sure()
+        return is_ours
+
+    def _not_written(self, draft: Draft, error: Exception) -> Receipt:
+        match error:
+            case IntegrityError():
+                with self._database.reading() as connection:
+                    moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
+                return Conflict() if moved_on else Refused(str(error.orig))
+            case VersionConflict():  # it is not even as far as was expected
+                return Conflict()
+            case _:
+                logger.error(
+                    "a draft cannot be written", stream_id=draft.stream_id, category=draft.category, exc_info=error
+                )
+                return Refused(f"{type(error).__name__}: {error}")
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
         """Append a draft in a transaction of the caller's: it takes place exactly when that commits.

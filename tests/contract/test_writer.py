@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from saga_es.core.events import SagaCompleted, SagaStarted, StepStarted
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaError, StoreUnavailable
+from saga_es.runtime.ids import new_id
 from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
 from saga_es.store.direct import Direct
@@ -18,7 +21,7 @@ from saga_es.store.log import Draft, Recorded
 from saga_es.store.tables import key_text
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.views.saga_view import sagas
-from saga_es.store.writer import Conflict, Refused, Writer, Written
+from saga_es.store.writer import Conflict, Receipt, Refused, Writer, Written
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
 
 STARTED = (SagaStarted("trip", "plan-1", {}, "worker-1"), StepStarted("car", 1))
@@ -76,9 +79,11 @@ class ForgetfulDatabase(Database):
     """Commits, and then loses the answer, so many times."""
 
     losses = 0
+    transactions = 0
 
     def transact(self, writes: Sequence[Write]) -> None:
         """A transaction that really takes place."""
+        self.transactions += 1
         super().transact(writes)
         if self.losses > 0:
             self.losses -= 1
@@ -217,6 +222,54 @@ def test_what_cannot_be_encoded_fails_before_any_batch(store: Store) -> None:
         store.writer.prepare(note_draft("n-1", "x" * 2_000_000))
     with pytest.raises(PayloadUnencodable):
         store.writer.prepare(note_draft("n-1", object()))
+
+
+def test_one_bad_draft_costs_few_transactions(forgetful: ForgetfulDatabase) -> None:
+    """A batch that fails is halved until the bad draft is alone: who wrote each by itself would be busy for a lease."""
+    store = Store.on(forgetful)
+    store.write(note_draft("n-77", "taken"))
+    forgetful.transactions = 0
+    receipts = store.write(*(note_draft(f"n-{n}", "mine") for n in range(256)))
+    assert receipts == [Conflict() if n == 77 else Written() for n in range(256)]
+    assert forgetful.transactions == 1 + 2 * 8
+    assert len(store.log.entries()) == 256
+
+
+def test_a_batch_whose_answer_was_lost_is_found_as_a_whole(forgetful: ForgetfulDatabase) -> None:
+    """Each of its drafts stands there, and none is written again, or looked for, by itself."""
+    store = Store.on(forgetful)
+    batch = [store.writer.prepare(note_draft(f"n-{n}", "a", "b")) for n in range(256)]
+    forgetful.losses = 1
+    with pytest.raises(StoreUnavailable):
+        store.writer.write(batch)
+    assert store.writer.write(batch) == [Written()] * 256
+    assert forgetful.transactions == 2
+
+
+BAD: dict[str, type[Receipt]] = {"taken": Conflict, "too early": Conflict, "ultramarine": Refused, "red": Written}
+
+
+@pytest.mark.parametrize(
+    "database_url", ["sqlite"], indirect=True
+)  # what others make of each kind, the tests above see
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kinds=st.lists(st.sampled_from([*BAD, "red", "red"]), max_size=20))
+def test_whatever_is_bad_in_a_batch_gets_its_receipt_and_the_others_are_written(
+    store: Store, card_writer: Writer, kinds: list[str]
+) -> None:
+    """Any of them may be in conflict or be refused: the receipts are in the order of the drafts, and the log agrees."""
+    batch = new_id()
+    names = [f"{batch}-{place}" for place in range(len(kinds))]
+    store.write(*(note_draft(name, "first") for name, kind in zip(names, kinds, strict=True) if kind == "taken"))
+    before = len(store.log.entries())
+    drafts = [
+        note_draft(name, kind, expected_version=4 if kind == "too early" else 0)
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    receipts = card_writer.write([store.writer.prepare(draft) for draft in drafts])
+    assert [type(receipt) for receipt in receipts] == [BAD[kind] for kind in kinds]
+    written = [entry.stream_id for entry in store.log.entries()[before:]]
+    assert written == [name for name, kind in zip(names, kinds, strict=True) if kind == "red"]
 
 
 # ── All or nothing ───────────────────────────────────────────────────────────────────────────────────────
