@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -25,7 +26,7 @@ from saga_es.runtime.inbox import Append, Ask, Chore, Follow, Inbox, Item, refus
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.once import Once
 from saga_es.runtime.orders import as_recorded
-from saga_es.runtime.patience import COMMIT_PATIENCE_S
+from saga_es.runtime.patience import COMMIT_PATIENCE_S, within
 from saga_es.runtime.starts import Starts
 from saga_es.store.bells import Bells
 from saga_es.store.log import Draft, Recorded, check_stream_id
@@ -34,6 +35,12 @@ from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 
 logger = structlog.get_logger("saga_es")
+
+CLOSE_PATIENCE_S = COMMIT_PATIENCE_S
+"""Beyond the grace, for the batch that is being committed; a database that is silent for longer is not waited for."""
+
+GOODBYE_S = 2.0
+"""For the goodbye, however long the rest took."""
 
 LOOKS_FOR_A_COMMIT = 3000
 """How often a saga is looked for that the caller's transaction starts: that is ten minutes."""
@@ -250,9 +257,10 @@ class Engine:
         self._stop_at = self._clock.now() + timedelta(seconds=grace_s)
         self._clock.wake()
         self._inbox.put(Chore.STOP)
+        given_up_at = time.monotonic() + grace_s + CLOSE_PATIENCE_S
         was_open = self._thread.ident is not None
         if was_open:
-            self._thread.join(grace_s + COMMIT_PATIENCE_S)
+            self._thread.join(grace_s + CLOSE_PATIENCE_S)
         self._executor.close()
         stopped = EngineStopped("the engine was stopped; what is in the log goes on with the next worker")
         while items := self._inbox.take():
@@ -262,7 +270,7 @@ class Engine:
         if not was_open:
             return
         try:
-            self._loop.leave()
+            within(max(GOODBYE_S, given_up_at - time.monotonic()), self._loop.leave)
         except StoreUnavailable as error:
             logger.warning("could not say goodbye, the lease will run out", reason=str(error))
 

@@ -25,6 +25,9 @@ RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 """A view that failed tries again after `RETRY_S`, then after twice as long, and so on up to this."""
 
+CLOSE_PATIENCE_S = 3.0
+"""How long a step is waited for in the end: it may never hear from its database again."""
+
 
 class _Turns:
     """When a view is to go on, and how often it has failed."""
@@ -85,11 +88,11 @@ class Following:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop after the step that is under way."""
+        """Stop after the step that is under way; one that takes too long is left to itself, its view to the next."""
         self._stopped.set()
         self._clock.wake()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_PATIENCE_S)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

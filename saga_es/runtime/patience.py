@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import structlog
 
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.clock import Clock
+from saga_es.runtime.once import Once
 
 logger = structlog.get_logger("saga_es")
 
@@ -56,6 +58,29 @@ def _again_and_again(ask: Callable[[], T], may_wait: Callable[[float], bool], sl
             logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
         sleep(wait_s)
         wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+
+def within(patience_s: float, act: Callable[[], None]) -> None:
+    """Do what would never come to its end if the database accepted connections and did not answer any more.
+
+    Raises:
+        StoreUnavailable: It is not done yet; it is left to itself, on a thread that keeps no process from ending.
+    """
+    done: Once[None] = Once()
+
+    def run() -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 (it is raised where it is waited for)
+            done.tell(None, error)
+        else:
+            done.tell(None)
+
+    threading.Thread(target=run, name="saga-es-within", daemon=True).start()
+    try:
+        done.wait(patience_s)
+    except TimeoutError as error:
+        raise StoreUnavailable(f"the database did not answer within {patience_s:.1f} s") from error
 
 
 class PutOff:

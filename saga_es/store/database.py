@@ -30,6 +30,9 @@ from saga_es.store.url import parse_url
 LOCK_PATIENCE_S = 10
 """How long anybody waits for a lock that others hold."""
 
+CLOSE_PATIENCE_S = 1.0
+"""How long to wait for those who use a connection, when all are closed."""
+
 
 class Database:
     """A database reached by a URL: `sqlite:///file`, `postgresql://…`, `mysql://…` or `mariadb://…`.
@@ -61,7 +64,7 @@ class Database:
             case "postgresql":
                 event.listen(self.engine, "connect", _prepare_postgresql)
             case _:
-                event.listen(self.engine, "connect", lambda connection, _: silence.watch(connection))
+                event.listen(self.engine, "connect", lambda connection, _: silence.watch(connection, self.url))
         self._direct = Direct(self.engine)
         self._lookup = Direct(self.engine)
         self._writer = self.engine.execution_options(saga_es_writing=True)
@@ -183,9 +186,9 @@ class Database:
         self._file.check()
 
     def close(self) -> None:
-        """Close all connections."""
-        self._lookup.close()
-        self._direct.close()
+        """Close all connections, apart from those on which somebody waits for an answer that does not come."""
+        self._lookup.close(CLOSE_PATIENCE_S)
+        self._direct.close(CLOSE_PATIENCE_S)
         self.engine.dispose()
 
     def _options(self, pool_size: int) -> dict[str, Any]:

@@ -85,10 +85,13 @@ class Direct:
             self._used_at = time.monotonic()
         return form.rows(found)
 
-    def close(self) -> None:
-        """Give the connection up."""
-        with self._turn:
-            self._drop()
+    def close(self, patience_s: float = -1) -> None:
+        """Give the connection up, unless somebody still waits for an answer on it after that (-1: wait for ever)."""
+        if self._turn.acquire(timeout=patience_s):
+            try:
+                self._drop()
+            finally:
+                self._turn.release()
 
     def _execute(self, driver: Any, writes: Sequence[Write]) -> None:
         cursor = driver.cursor()

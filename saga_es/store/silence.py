@@ -30,14 +30,18 @@ def connect_arguments(url: URL) -> dict[str, Any]:
             "keepalives_count": UNANSWERED,
             "tcp_user_timeout": GIVEN_UP_S * 1000,
         }
+    else:
+        ours["read_timeout"] = CONNECT_S  # for what a new connection begins with; `watch` takes it away
     return {name: value for name, value in ours.items() if name not in url.query}
 
 
-def watch(driver: Any) -> None:
+def watch(driver: Any, url: URL) -> None:
     """The same for a connection of PyMySQL, which knows no setting for it.
 
     Its `read_timeout` would do, but end every statement that takes longer, too: a migration, a replay.
     """
+    if "read_timeout" not in url.query:
+        driver._read_timeout = None  # noqa: SLF001 (as below)
     end: socket.socket = driver._sock  # noqa: SLF001 (there is no other way to it)
     if end.family == socket.AF_UNIX:
         return

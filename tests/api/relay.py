@@ -1,4 +1,4 @@
-"""A stretch of network that a test can cut: a TCP relay in front of a real server."""
+"""A stretch of network that a test can cut, or freeze: a TCP relay in front of a real server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._whole = True
+        self._flows = threading.Event()
+        self._flows.set()
+        self._holds = threading.Event()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -27,6 +30,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self.cut()
+        self._flows.set()
         # A blocked accept() is not ended by close(), but by shutdown().
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -47,6 +51,14 @@ class Relay:
         """Let connections be made again."""
         with self._lock:
             self._whole = True
+
+    def freeze(self) -> None:
+        """Accept whatever comes, and pass nothing on any more: for each end, the other is there and says nothing."""
+        self._flows.clear()
+
+    def has_frozen(self, patience_s: float) -> bool:
+        """Whether a question or an answer is held, or will be in time: somebody hears nothing."""
+        return self._holds.wait(patience_s)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -76,6 +88,9 @@ class Relay:
     def _pass_on(self, source: socket.socket, sink: socket.socket, near: socket.socket, *, is_asked: bool) -> None:
         with contextlib.suppress(OSError):
             while (chunk := source.recv(65_536)) and self._lets_through(near, is_asked=is_asked):
+                if not self._flows.is_set():
+                    self._holds.set()
+                self._flows.wait()
                 sink.sendall(chunk)
         for end in (source, sink):
             with contextlib.suppress(OSError):

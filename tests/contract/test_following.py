@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from saga_es.errors import DefinitionError, ProjectionFailed
+from saga_es.runtime import following as runtime_following
 from saga_es.runtime.following import Following
 from saga_es.store import migrate
 from saga_es.store.log import Recorded
@@ -182,6 +184,53 @@ def test_one_that_fails_stops_no_other(store: Store) -> None:
     assert counted(store) == {"a": 1, "b": 1, "c": 1}
     assert failed is not None
     assert (failed.type, failed.stream_id) == ("NoteWritten", "n-1")
+
+
+def test_one_whose_failure_cannot_be_logged_stops_no_other(store: Store) -> None:
+    """The application may have set up any log."""
+
+    def spoilt(*_: Any) -> Any:
+        raise OSError("no space left on device")
+
+    broken = Tally(_table("broken"), NOTE, lambda r: [{"letter": r.event.nothing}], follows=True)
+    migrate.upgrade(store.database, store.log, Views([broken, VIEW]))
+    store.write(note_draft("n-1", "a"))
+    with capture_logs(processors=[spoilt]):
+        following = Following(Follower(store.database, store.log, view) for view in (broken, VIEW))
+        following.open()
+        until(lambda: failure_of(store, "broken"))
+        store.write(note_draft("n-2", "b"))
+        until(lambda: counted(store) == {"a": 1, "b": 1})
+        following.close()
+
+
+class Stuck(Follower):
+    """Whose step hears nothing from its database, until the test is over."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.database, store.log, VIEW)
+        self.has_begun, self.is_over = threading.Event(), threading.Event()
+
+    def step(self, limit: int = 0) -> Step:
+        """Wait."""
+        del limit
+        self.has_begun.set()
+        self.is_over.wait()
+        return Step.AT_THE_END
+
+
+def test_a_step_that_does_not_end_is_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stops has to end, whatever its database does; the next one goes on from the checkpoint."""
+    monkeypatch.setattr(runtime_following, "CLOSE_PATIENCE_S", 0.1)
+    stuck = Stuck(store)
+    views = Following([stuck])
+    views.open()
+    assert stuck.has_begun.wait(PATIENCE_S)
+    closing = threading.Thread(target=views.close, daemon=True)
+    closing.start()
+    closing.join(PATIENCE_S)
+    assert not closing.is_alive()
+    stuck.is_over.set()
 
 
 def failure_of(store: Store, view: str) -> Failed | None:

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from saga_es.errors import StoreUnavailable
+from saga_es.store import silence
 from saga_es.store.database import Database
 from saga_es.store.silence import GIVEN_UP_S, QUIET_S
 from tests.contract.pipe import listening
@@ -97,3 +99,30 @@ def vanished_s(kind: str, folder: Path) -> float:
         )
     assert done.returncode == 0, done.stderr
     return float(done.stdout.split()[-1])
+
+
+@pytest.mark.parametrize("database_url", SERVERS, indirect=True)
+def test_a_server_that_accepts_a_connection_and_says_nothing_is_given_up(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its kernel keeps the connection open; once it has answered, a statement may take longer."""
+    monkeypatch.setattr(silence, "CONNECT_S", 2)  # PostgreSQL's least
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = sa.make_url(database_url).set(host="127.0.0.1", port=mute.getsockname()[1])
+        database = Database(url.render_as_string(hide_password=False))
+        with pytest.raises(StoreUnavailable), database.reading():
+            pass
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_a_statement_may_take_longer_than_connecting(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the URL says otherwise."""
+    monkeypatch.setattr(silence, "CONNECT_S", 1)
+    with closing(Database(database_url)) as database, database.reading() as connection:
+        assert connection.scalar(sa.text("SELECT SLEEP(1.2)")) == 0
+    with (
+        closing(Database(f"{database_url}?read_timeout=1")) as database,
+        pytest.raises(StoreUnavailable),
+        database.reading() as connection,
+    ):
+        connection.scalar(sa.text("SELECT SLEEP(1.2)"))

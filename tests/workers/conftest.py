@@ -35,12 +35,20 @@ LEASE_S = 2.0
 class Host:
     """A `saga-es worker` process on a host of its own; made when it says that it works."""
 
-    def __init__(self, name: str, url: str, ledger: Path, *arguments: str, fast_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        ledger: Path,
+        *arguments: str,
+        fast_s: float = 0.0,
+        module: str = "tests.workers.host",
+    ) -> None:
         self.name = name
         self.said: list[str] = []
         self._heard = threading.Condition()
         settings = {"SAGA_ES_DATABASE_URL": url, "SAGA_ES_APP": "tests.workers.app", LEDGER: str(ledger)}
-        command = ("tests.workers.host", name, str(fast_s), "worker", *arguments)
+        command = (module, name, str(fast_s), "worker", *arguments)
         lease = () if "--lease-s" in arguments else ("--lease-s", str(LEASE_S))
         self._process, self._saying = processes.start(*command, *lease, cwd=ROOT, env=environment(**settings))
         self._listening = threading.Thread(target=self._listen)

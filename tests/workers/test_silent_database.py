@@ -1,0 +1,26 @@
+"""A database that accepts whatever it is sent, and does not answer any more: a frozen server, a proxy that hangs."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import sqlalchemy as sa
+
+from tests.api.relay import Relay
+from tests.torture.cutting import PORTS
+from tests.workers.conftest import PATIENCE_S, Host, Site
+
+
+def test_a_worker_whose_database_is_silent_stops_when_asked(site: Site) -> None:
+    """And says in one line that it could not leave in order: its lease has to run out."""
+    url = sa.make_url(site.url)
+    with Relay("127.0.0.1", url.port or PORTS[site.node.database.kind]) as relay:
+        far = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
+        arguments = ("--grace-s", "0.1", "--lease-s", "30")  # so that it nearly always is looking for bells
+        with closing(Host("a", far, site.ledger, *arguments, module="tests.workers.hasty")) as host:
+            assert host.worker_id
+            relay.freeze()
+            assert relay.has_frozen(PATIENCE_S)
+            assert host.stop() == 0
+            host.hears(lambda line: "could not say goodbye, the lease will run out" in line)
+            assert [line for line in host.said if "level=" in line and "level=info" not in line][1:] == []
