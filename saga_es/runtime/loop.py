@@ -16,12 +16,13 @@ from typing import TypeVar, assert_never
 
 import structlog
 
-from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Revoke, Start
+from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
 from saga_es.core.state import SagaState
 from saga_es.definition import Saga
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.calls import Calls
 from saga_es.runtime.clock import Clock
+from saga_es.runtime.errands import Errands
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.followers import Followers
 from saga_es.runtime.hearing import Hearing
@@ -81,7 +82,6 @@ class Loop:
         self._writer = writer
         self._sagas = sagas
         self._workers = workers
-        self._orders = Orders(sagas, writer, clock)
         self._clock = clock
         self._inbox = inbox
         self._recovers = recovers
@@ -93,6 +93,7 @@ class Loop:
         self._room = Room(at_once, limits) if recovers else Room()  # nobody else may be there who would claim
         self._calls = Calls(executor, self._timers, clock, known, inbox.put, self._room)
         self._followers = Followers(sagas)
+        self._errands = Errands(Orders(sagas, writer, clock), clock, lambda: self._calls.stopped)
         self._put_off = PutOff(clock)
         self._runs = Runs(self._calls, self._followers, inbox.put, self._put_off)
         self._heart = Heart(workers, self._runs, clock, process)
@@ -112,7 +113,9 @@ class Loop:
         return self._calls.out == 0
 
     def patience_s(self) -> float | None:
-        """Seconds until the next timer is due; None when there is none."""
+        """Seconds until there is something to do that is known of; None when there is none."""
+        if self._errands:
+            return 0.0
         times = [due for timers in (self._timers, self._chores) if (due := timers.next_due()) is not None]
         return max(0.0, (min(times) - self._clock.now()).total_seconds()) if times else None
 
@@ -153,6 +156,7 @@ class Loop:
     def abandon(self, error: Exception) -> None:
         """Tell all who wait that they wait in vain."""
         self._runs.abandon(error)
+        self._errands.abandon(error)
 
     # ── inbox -> decide ──────────────────────────────────────────────────────────────────────────────────
 
@@ -202,6 +206,8 @@ class Loop:
             self._later(Chore.RECOVER, 0.0)
         waiting = len(self._inbox)  # before they go out: they may be back sooner than we can look
         calls = self._calls.send()
+        if self._errands.run(self._runs, self._inbox.put):
+            self._later(Chore.RECOVER, 0.0)  # a saga that had ended is nobody's now
         return min(waiting + calls, MOST_AT_ONCE) if calls else 0
 
     def _tell(self, saga_id: str, fact: Fact, proposals: dict[str, Proposal], now: datetime) -> None:
@@ -225,23 +231,13 @@ class Loop:
         run = self._runs.get(ask.saga_id)
         try:
             if run is None:
-                self._give(ask)
+                self._errands.add(ask)
             elif (proposal := _proposal(proposals, run)).state.status.ended:
                 self._inbox.put(ask)  # once its end is in the log it is nobody's, and then it is asked
             else:
                 proposal.order(ask, now)
         except Exception as error:  # noqa: BLE001 (whatever is wrong with an order, only its giver is told)
             ask.settle(error)
-
-    def _give(self, ask: Ask) -> None:
-        """Record an order for a saga that others run, or nobody."""
-        give = partial(self._orders.give, ask.saga_id, ask.order)
-        if isinstance(ask.order, Revoke):  # another saga of ours waits for it, and would wait for ever
-            self._patiently(give)
-        else:
-            give()
-        ask.settle()
-        self._later(Chore.RECOVER, 0.0)  # a saga that had ended is nobody's now
 
     # ── decide -> append -> evolve -> perform ────────────────────────────────────────────────────────────
 

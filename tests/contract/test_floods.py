@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
+from saga_es.core.facts import Order
 from saga_es.core.state import SagaState
 from saga_es.definition import Saga
 from saga_es.errors import UnreadableEvent
+from saga_es.orders import Pause, Resume
 from saga_es.runtime.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.inbox import MOST_AT_ONCE, Begin, Inbox
+from saga_es.runtime.inbox import MOST_AT_ONCE, Ask, Begin, Inbox
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.parts import LARGEST_PART
 from saga_es.runtime.starts import Starts
@@ -68,6 +72,12 @@ class Worker:
             handle = Handle(f"saga-{number}")
             self.inbox.put(Begin(handle.saga_id, self._saga, input_, handle))
 
+    def ask(self, saga_id: str, order: Order) -> Future[None]:
+        """Have an order given."""
+        done: Future[None] = Future()
+        self.inbox.put(Ask(saga_id, order, done))
+        return done
+
     def turn_until(self, is_so: Callable[[], bool]) -> None:
         """Take turns, and sleep between them, until this is so."""
         for _ in range(200):
@@ -104,6 +114,10 @@ class _Slowly(Sagas):
     def __init__(self, store: Store, worker: Worker) -> None:
         super().__init__(store.log)
         self._worker = worker
+
+    def find(self, saga_id: str, connection: Connection | None = None) -> SagaState | None:
+        self._worker.pass_on(1)
+        return super().find(saga_id, connection)
 
     def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
         self._worker.pass_on(len(saga_ids))
@@ -183,6 +197,29 @@ def test_the_heart_beats_while_thousands_are_seen_again_by_a_worker_that_had_cou
     busy.turn_until(lambda: len(busy.seen) == MANY)
     assert busy.loop.active == MANY
     assert busy.longest_silence_s < LEASE_S
+
+
+def test_hundreds_of_orders_for_sagas_of_another_worker_hold_up_neither_the_heart_nor_ones_own_sagas(
+    store: Store,
+) -> None:
+    """Each is a read and a commit: a turn gives but some of them, and in the end all were given, in their order."""
+    other = Worker(store, napping())
+    other.begin(200)
+    other.turn_until(lambda: other.loop.active == 200)
+    worker = Worker(store, napping())
+    worker.each_s = 0.03
+    orders: list[Order] = [Pause(actor="ann", reason="lunch"), Resume(actor="ann", reason="back")]
+    given = [worker.ask(f"saga-{number}", order) for order in orders for number in range(200)]
+    worker.loop.turn(worker.inbox.take())
+    mine = Handle("mine")
+    worker.inbox.put(Begin("mine", napping(), {}, mine))
+    worker.turn_until(lambda: worker.loop.active > 0)
+    so_far = [done.done() for done in given]
+    assert so_far == sorted(so_far, reverse=True)
+    assert 0 < sum(so_far) < 100
+    worker.turn_until(lambda: all(done.done() for done in given))
+    assert [done.exception() for done in given] == [None] * 400
+    assert worker.longest_silence_s < LEASE_S
 
 
 def test_answers_are_not_waited_for_while_a_whole_batch_waits(store: Store) -> None:
