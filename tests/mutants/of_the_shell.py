@@ -7,9 +7,11 @@ from tests.mutants.mutant import CANCEL, CHAOS, FROZEN, SOME_WAYS, STANDBY, Muta
 ANSWERS = "saga_es/runtime/answers.py"
 CALLS = "saga_es/runtime/calls.py"
 CHILDREN = "saga_es/runtime/children.py"
+ERRANDS = "saga_es/runtime/errands.py"
 IDS = "saga_es/runtime/ids.py"
 LOOP = "saga_es/runtime/loop.py"
 ORDERS = "saga_es/runtime/orders.py"
+PARTS = "saga_es/runtime/parts.py"
 RUNS = "saga_es/runtime/runs.py"
 
 MUTANTS = [
@@ -104,8 +106,22 @@ MUTANTS = [
     Mutant(
         "the heart waits for thousands that wait for the same time",
         LOOP,
-        "self._timers.due(now, MOST_AT_ONCE)",
-        "self._timers.due(now)",
+        "self._calls.due(now, MOST_AT_ONCE)",
+        "self._calls.due(now, 1_000_000)",
+        ("tests/contract/test_floods.py",),
+    ),
+    Mutant(
+        "a batch is one transaction, however large",
+        PARTS,
+        "if part and size + more > LARGEST_PART:",
+        "if part and not size:",
+        ("tests/contract/test_floods.py",),
+    ),
+    Mutant(
+        "the heart waits for hundreds of orders for sagas of others",
+        ERRANDS,
+        "if self._clock.now() >= until:",
+        "if self._clock.now() < until - timedelta(days=1):",
         ("tests/contract/test_floods.py",),
     ),
     Mutant(
@@ -162,7 +178,7 @@ MUTANTS = [
     Mutant(
         "a call without a time-out",
         CALLS,
-        "        self._timers.set((state.saga_id, step, direction), due, Tell(state.saga_id, late))\n",
+        "        self._timers.set((state.saga_id, step, direction), due, Late(state.saga_id, late, call))\n",
         "        del due, late\n",
         (CHAOS, "tests/contract/test_engine.py"),
     ),
