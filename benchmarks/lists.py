@@ -1,11 +1,10 @@
 """How long a page of the list of sagas takes, filter by filter, where there are a million sagas.
 
-    nice -n 10 python -m benchmarks.lists            # SQLite, PostgreSQL and MariaDB: about ten minutes
+    python -m benchmarks.lists                       # SQLite, PostgreSQL and MariaDB: about five minutes
     python -m benchmarks.lists --sagas 100000 sqlite # to look
 
 The rows of the views are generated, always the same; the servers are those of the tests. Each filter is asked for its
 first page of 50, and for a page from the middle, 30 times each; told are the best and the median in milliseconds.
-Where others use the machine, the best is what the work costs, and the median what they leave of it.
 """
 
 from __future__ import annotations
