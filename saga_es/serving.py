@@ -65,12 +65,15 @@ def _listen(node: Node, app: Any) -> BaseWSGIServer:
 def stop_gracefully_when_asked(node: Node) -> None:
     """On SIGTERM or SIGINT: stop the engine, with its grace for the calls under way, and leave the main thread."""
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def stop() -> None:
         logger.info("stopping", grace_s=node.settings.grace_s)
+        node.engine.close(node.settings.grace_s)
+
+    def asked_to_stop(_signal: int, _frame: FrameType | None) -> None:
         # The engine stops first, beside us: requests that wait for a saga are answered when the grace is over, and
-        # only then can the server's threads end.
-        threading.Thread(target=node.engine.close, args=(node.settings.grace_s,), name="saga-es-stop").start()
+        # only then can the server's threads end. Nothing is logged here: the line that is interrupted holds the log.
+        threading.Thread(target=stop, name="saga-es-stop").start()
         raise SystemExit
 
     for asked in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(asked, stop)
+        signal.signal(asked, asked_to_stop)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+from pathlib import Path
 from time import monotonic
 
 import pytest
 import requests
 
+from tests import processes
 from tests.api.participants import Act, Call, Hangs, Participant, Says
-from tests.e2e.conftest import PATIENCE_S, Server, StartServer
+from tests.e2e.conftest import PATIENCE_S, Server, StartServer, environment
 
 EXECUTE = "/api/saga/execute"
 LISTS = {"events": "event", "event_details": "event-details", "venues": "venue", "tickets": "ticket"}
@@ -187,6 +189,35 @@ def test_a_server_says_that_it_is_stopping_and_how_long_that_may_take(start_serv
     server.ask_to_stop()
     assert server.exit_code() == 0
     assert "stopping" in server.wait_for_line(lambda line: "grace_s" in line)
+
+
+ASKED_WHILE_IT_LOGS = """
+import io, signal, sys
+from types import SimpleNamespace
+from saga_es.logs import configure_logs
+from saga_es.serving import logger, stop_gracefully_when_asked
+
+class Asked(io.StringIO):
+    def write(self, text):
+        if "a line" in text:
+            signal.raise_signal(signal.SIGTERM)
+        print(text, end="", flush=True)
+
+sys.stderr = Asked()
+configure_logs("info")
+engine = SimpleNamespace(close=lambda grace_s: print("closed"))
+stop_gracefully_when_asked(SimpleNamespace(settings=SimpleNamespace(grace_s=3), engine=engine))
+logger.info("a line")
+"""
+
+
+def test_a_process_that_is_asked_to_stop_while_it_writes_a_log_line_stops(tmp_path: Path) -> None:
+    """The line that says so has to wait for the other to be done, and so must not be the handler's."""
+    done = processes.run("-c", ASKED_WHILE_IT_LOGS, cwd=tmp_path, env=environment(), timeout=PATIENCE_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    said, closed = done.stdout.splitlines()
+    assert "event=stopping grace_s=3" in said
+    assert closed == "closed"
 
 
 def test_a_server_with_a_call_under_way_stops_within_the_grace_time(start_server: StartServer) -> None:
