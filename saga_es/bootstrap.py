@@ -111,7 +111,9 @@ class Node:
         self.following.open()
 
     def close(self) -> None:
-        """Stop the engine and the views that follow, give up the connections."""
+        """Stop the engine and the views that follow, give up the connections; in a fork of their process, nothing."""
+        if self.engine.is_inherited:
+            return
         self.following.close()
         self.engine.close(self.settings.grace_s)
         self.database.close()

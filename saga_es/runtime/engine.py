@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -81,6 +82,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
         self._stop_at: datetime | None = None
         self._closed = False
+        self._opened_in: int | None = None
         self._closing = threading.Lock()
         self._loop = Loop(
             writer=writer,
@@ -207,6 +209,11 @@ class Engine:
         return self._loop.worker_id
 
     @property
+    def is_inherited(self) -> bool:
+        """Whether another process has opened it, of which this one was forked: what it holds is that one's to close."""
+        return self._opened_in not in {None, os.getpid()}
+
+    @property
     def active(self) -> int:
         """How many sagas this engine is running."""
         return self._loop.active
@@ -240,13 +247,22 @@ class Engine:
 
     def open(self) -> Self:
         """Record the plans, then run the loop, which first takes over what was interrupted."""
+        self._opened_in = os.getpid()
         self._starts.record_plans()
         self._loop.begin_work()
         self._thread.start()
         return self
 
     def close(self, grace_s: float = 5.0) -> None:
-        """Stop: no new calls, `grace_s` seconds for those that are out; the rest is for the next worker."""
+        """Stop: no new calls, `grace_s` seconds for those that are out; the rest is for the next worker.
+
+        Raises:
+            RuntimeError: It was called on the engine's own thread, by a callback; nothing is stopped.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a callback runs on the thread that is to end: close it on another thread")
+        if self.is_inherited:
+            return
         with self._closing:
             if not self._closed:
                 self._close(grace_s)

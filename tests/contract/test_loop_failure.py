@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -119,3 +120,21 @@ def test_whatever_a_callback_raises_the_loop_goes_on(open_engine: OpenEngine) ->
     with suppress(StoreUnavailable):  # the engine starts over
         handle.result(PATIENCE_S)
     assert engine.follow(handle.saga_id).result(PATIENCE_S).completed
+
+
+def test_a_callback_cannot_close_its_engine(open_engine: OpenEngine) -> None:
+    """It runs on the thread that is to end: it is told so, and the engine goes on as if nobody had asked."""
+    engine = open_engine(trip(Diary()))
+    told: SimpleQueue[str] = SimpleQueue()
+
+    def close(_future: object) -> None:
+        try:
+            engine.close()
+        except RuntimeError as error:
+            told.put(str(error))
+
+    engine.start("trip", INPUT).when_ended(close)
+    assert "close it on another thread" in told.get(timeout=PATIENCE_S)
+    assert engine.start("trip", INPUT).result(PATIENCE_S).completed
+    engine.close()
+    assert not engine.alive
