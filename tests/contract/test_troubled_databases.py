@@ -15,6 +15,7 @@ from saga_es.errors import StoreUnavailable
 from saga_es.runtime.clock import SystemClock
 from saga_es.settings import Settings
 from saga_es.store import database as database_module
+from saga_es.store.database import Database
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.conftest import PATIENCE_S
@@ -137,6 +138,17 @@ def troubled(waits: Waits, database_url: str, tmp_path: Path) -> Iterator[Troubl
 def test_a_database_that_somebody_else_has_locked(troubled: Troubled, waits: Waits) -> None:
     """Beyond all patience: every database gives up waiting after the same time, and the engine tries again."""
     troubled.lives_through(locked(troubled.url), waits)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("connection", ["_direct", "_lookup"])
+def test_who_waits_for_an_answer_keeps_no_database_from_being_closed(database: Database, connection: str) -> None:
+    """It is left to itself: a process that ends must not wait for what may never come."""
+    closing = threading.Thread(target=database.close, daemon=True)
+    with getattr(database, connection)._turn:  # as whoever waits has it
+        closing.start()
+        closing.join(PATIENCE_S)
+        assert not closing.is_alive()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

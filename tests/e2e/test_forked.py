@@ -24,6 +24,7 @@ with open_engine(url, saga, grace_s=1) as engine:
     print(engine.start("quick").result(10).status)
     child = os.fork()
     if not child:
+        engine.close()
         sys.exit(0)
     print("child ended:", os.waitpid(child, 0)[1])
     print("at work:", list(Workers(Database(url)).heartbeats()) == [engine.worker_id])
