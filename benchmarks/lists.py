@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from saga_es.bootstrap import Node
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.database import Database
 from saga_es.store.reading.filters import SagaFilter, sagas_where

@@ -19,10 +19,10 @@ from uuid import uuid4
 import msgspec
 
 import services
-from saga_es.bootstrap import Node
 from saga_es.core.events import SagaCompleted, SagaStarted, StepCompleted, StepStarted
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.participant.records import RecordRegistered
-from saga_es.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.log import Draft
 

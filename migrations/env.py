@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy.engine import Connection
 
-from saga_es.settings import Settings
+from saga_es.node.settings import Settings
 from saga_es.store.database import Database
 from saga_es.store.migrate import VERSION_TABLE
 from saga_es.store.tables import metadata

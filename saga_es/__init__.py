@@ -1,12 +1,12 @@
 """saga_es: sagas over several services, every step an immutable event in your own database."""
 
-from saga_es.application import App
-from saga_es.bootstrap import open_engine
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.requests import Participant
+from saga_es.definition.saga import Saga
 from saga_es.errors import DefinitionError, SagaError, SagaExists, StepRejected, StepUnavailable, StoreUnavailable
-from saga_es.request import Participant
+from saga_es.node.app import App
+from saga_es.node.node import open_engine
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle, SagaResult
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from saga_es.application import App
-from saga_es.bootstrap import Node
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
+from saga_es.node.app import App
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.runtime.client import Client
-from saga_es.settings import Settings
 from saga_es.store import migrate
 
 __all__ = ["Client", "open_client"]

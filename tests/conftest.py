@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.store import migrate

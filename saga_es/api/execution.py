@@ -10,7 +10,7 @@ from marshmallow import Schema, fields
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime import patience
 from saga_es.runtime.handle import Handle, SagaResult

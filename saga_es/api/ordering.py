@@ -19,7 +19,7 @@ from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve
 from saga_es.core.orders import preview
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadStreamId, NotFound
-from saga_es.explaining import explained
+from saga_es.node.explain import explained
 from saga_es.runtime.orders import LONGEST_WORDS
 from saga_es.store.reading.past import story_at
 

@@ -11,7 +11,7 @@ from flask import Response, current_app
 from marshmallow import Schema, fields, validate
 
 from saga_es.api.problems import Problem
-from saga_es.bootstrap import Node
+from saga_es.node.node import Node
 from saga_es.store.reading.pages import BadCursorError, Page, Selection, page
 
 DEFAULT_PAGE = 50

@@ -21,7 +21,7 @@ COMMANDS = {
     "list": "reading:list_",
     "participant": "participant:participant",
     "pause": "ordering:pause",
-    "recover": "working:recover",
+    "recover": "worker:recover",
     "replace-input": "ordering:replace_input",
     "replay": "replay:replay",
     "resolve": "ordering:resolve",
@@ -34,7 +34,7 @@ COMMANDS = {
     "skip": "ordering:skip",
     "start": "starting:start",
     "verify": "verify:verify",
-    "worker": "working:worker",
+    "worker": "worker:worker",
 }
 """Each command by its name: the module of this package, and what it is called there."""
 

@@ -8,10 +8,10 @@ import click
 import msgspec
 
 from saga_es.cli.options import MISMATCH, as_json_option, reading, settings_options
-from saga_es.definition import family
+from saga_es.definition.saga import family
+from saga_es.node.settings import Settings
 from saga_es.runtime.compatibility import Comparison, Group, Version, compare
 from saga_es.runtime.missing import Verdict
-from saga_es.settings import Settings
 
 _WORDS = {
     Verdict.GOES_ON: "go on",

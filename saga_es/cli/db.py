@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from saga_es import terminal
-from saga_es.bootstrap import Node, load_app
+from saga_es.cli import output as terminal
 from saga_es.cli.options import as_json_option, errors, settings_options
-from saga_es.settings import Settings
+from saga_es.node.node import Node, load_app
+from saga_es.node.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.grants import DEFAULT_ROLE, grants
 

@@ -7,11 +7,11 @@ import time
 
 import click
 
-from saga_es import terminal
-from saga_es.bootstrap import Node, load_app
+from saga_es.cli import output as terminal
 from saga_es.cli.options import FAILURE, NO_DATABASE, as_json_option, settings_options
 from saga_es.errors import NotMigrated
-from saga_es.settings import Settings
+from saga_es.node.node import Node, load_app
+from saga_es.node.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.doctor import examine
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from saga_es import terminal
+from saga_es.cli import output as terminal
 from saga_es.cli.options import as_json_option, reading, settings_options
-from saga_es.explaining import explained
-from saga_es.settings import Settings
+from saga_es.node.explain import explained
+from saga_es.node.settings import Settings
 
 
 @click.command(short_help="Say why a saga is not moving.")

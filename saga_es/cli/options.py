@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from saga_es.bootstrap import Node, load_app
+from saga_es.core.describe import plain
 from saga_es.errors import (
     BadBundle,
     NoSuchPosition,
@@ -23,13 +23,13 @@ from saga_es.errors import (
     SettingsError,
     StoreUnavailable,
 )
-from saga_es.logs import configure_logs
-from saga_es.settings import Settings
+from saga_es.node.logs import configure_logs
+from saga_es.node.node import Node, load_app
+from saga_es.node.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.database import is_denied
 from saga_es.store.reading.pages import BadCursorError
 from saga_es.store.views.kinds import Projection
-from saga_es.telling import plain
 
 OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8
 

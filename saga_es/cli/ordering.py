@@ -13,16 +13,16 @@ from typing import Any, Literal, NoReturn
 import click
 import msgspec
 
-from saga_es import terminal
-from saga_es.bootstrap import Node
+from saga_es.cli import output as terminal
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.core.describe import plain
 from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.core.orders import preview
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.explaining import explained
+from saga_es.node.explain import explained
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.runtime.orders import as_recorded
-from saga_es.settings import Settings
-from saga_es.telling import plain
 
 
 def _user() -> str:

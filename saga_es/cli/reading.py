@@ -9,12 +9,12 @@ from typing import Any
 import click
 from sqlalchemy.engine import Connection
 
-from saga_es import terminal
-from saga_es.bootstrap import Node
+from saga_es.cli import output as terminal
 from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
 from saga_es.errors import SagaArchived
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store.reading.filters import SagaFilter, sagas_where
 from saga_es.store.reading.pages import Page, page
 from saga_es.store.reading.past import story_at, views_at

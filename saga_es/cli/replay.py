@@ -12,12 +12,12 @@ import msgspec
 
 from saga_es.cli.options import FAILURE, USAGE, as_json_option, chosen, errors, fail, reading, settings_options
 from saga_es.cli.progress import reaching
+from saga_es.core.describe import plain
 from saga_es.errors import ProjectionFailed
-from saga_es.settings import Settings
+from saga_es.node.settings import Settings
 from saga_es.store.turn import turn
 from saga_es.store.views.comparing import Comparison, compare
 from saga_es.store.views.rebuild import Rebuilding, build_until, rebuild
-from saga_es.telling import plain
 
 GARBAGE = 200_000
 """Objects after which to look for garbage in circles: events make none, and to look for it took a fifth of the time."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from saga_es import terminal
+from saga_es.cli import output as terminal
 from saga_es.cli.options import USAGE, as_json_option, errors, fail, reading, settings_options
 from saga_es.cli.progress import advancing
+from saga_es.core.describe import plain
 from saga_es.core.state import SagaStatus
-from saga_es.settings import Settings
+from saga_es.node.settings import Settings
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.archiving import Progress as Archived
 from saga_es.store.archive.bundle import counted
@@ -21,7 +22,6 @@ from saga_es.store.archive.exporting import export as write_bundle
 from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, Importing
 from saga_es.store.views.kinds import Tally
-from saga_es.telling import plain
 
 
 def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import click
 
-from saga_es.bootstrap import Node, load_app
 from saga_es.cli.options import SERVING, USAGE, errors, fail, settings_options
-from saga_es.settings import Settings
+from saga_es.node.node import Node, load_app
+from saga_es.node.settings import Settings
 
 
 @click.command()
 @settings_options(*SERVING, click.option("--only", metavar="NAMES", help="Serve just these parts: event,venue ..."))
 def serve(settings: Settings, only: str | None) -> None:
     """Migrate, recover interrupted sagas, and serve the application."""
-    from saga_es.serving import serve as serve_node  # noqa: PLC0415 (only this command needs Flask: the others start faster)
+    from saga_es.api.server import serve as serve_node  # noqa: PLC0415 (only this command needs Flask: the others start faster)
 
     app = load_app(settings.app)
     parts = None if only is None else {part.strip() for part in only.split(",") if part.strip()}

@@ -9,11 +9,11 @@ from typing import Any
 import click
 import msgspec
 
-from saga_es import terminal
+from saga_es.cli import output as terminal
 from saga_es.cli.filters import tags_of
 from saga_es.cli.options import FAILURE, USAGE, as_json_option, errors, fail, reading, settings_options
 from saga_es.errors import BadStart, BadStreamId, BadTags, DefinitionError
-from saga_es.settings import Settings
+from saga_es.node.settings import Settings
 
 
 def _time(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:

@@ -15,7 +15,6 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.bootstrap import Node
 from saga_es.cli.options import (
     MISMATCH,
     NOT_FOUND,
@@ -29,8 +28,10 @@ from saga_es.cli.options import (
     settings_options,
 )
 from saga_es.cli.progress import advancing, reaching
+from saga_es.core.describe import plain
 from saga_es.errors import BadSeal
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store.proof.integrity import Broken
 from saga_es.store.proof.seal import Seal, write_seal
 from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
@@ -39,7 +40,6 @@ from saga_es.store.streams import count, heads
 from saga_es.store.tables import saga_archives
 from saga_es.store.views.comparing import ViewDifference, compare
 from saga_es.store.views.kinds import Projection, Tally
-from saga_es.telling import plain
 
 MOST_ROWS = 100
 """Rows of a view that are named, of those that are missing, surplus, and different; all are counted."""

@@ -32,7 +32,7 @@ from saga_es.core.facts import CallReturned, CannotGoOn, Direction, Outcome, Ret
 from saga_es.core.paths import look_up
 from saga_es.core.plan import Child, index_of, step_of
 from saga_es.core.state import SagaState, open_intents
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.runtime.children import Children
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.executor import Call, Executor

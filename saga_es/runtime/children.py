@@ -23,7 +23,7 @@ from saga_es.core.facts import (
     Unknown,
 )
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, StoreUnavailable
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import Ask, Begin, Follow, Put, Tell

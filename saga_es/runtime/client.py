@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
 from saga_es.core.state import SagaState
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.handle import SagaResult
 from saga_es.runtime.orders import Orders, as_recorded

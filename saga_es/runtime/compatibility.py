@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
 from saga_es.runtime.missing import Prospect, Verdict, prospect
 from saga_es.store.database import Database

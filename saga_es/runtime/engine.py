@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import EngineStopped, StoreUnavailable
 from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.executor import Executor

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import msgspec
 
 from saga_es.core.facts import Fact, Order
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
 from saga_es.runtime.executor import Call
 from saga_es.runtime.handle import Handle

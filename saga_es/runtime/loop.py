@@ -18,7 +18,7 @@ import structlog
 
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
 from saga_es.core.state import SagaState
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.calls import Calls
 from saga_es.runtime.clock import Clock

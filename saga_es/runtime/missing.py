@@ -15,8 +15,8 @@ import msgspec
 from saga_es.core.facts import CannotGoOn, Direction
 from saga_es.core.plan import Child, Plan, StepPlan, step_of
 from saga_es.core.state import DONE, SagaState, StepState, StepStatus
-from saga_es.definition import Saga
-from saga_es.steps import Step
+from saga_es.definition.saga import Saga
+from saga_es.definition.steps import Step
 
 
 def written(definitions: Mapping[str, Saga], plan: Plan, step: str, direction: Direction) -> Step | CannotGoOn:

@@ -17,7 +17,7 @@ from saga_es.core.decide import decide
 from saga_es.core.events import SagaStarted
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaArchived, SagaExists, StoreUnavailable
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.handle import Handle

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from saga_es.core.events import CompensationStarted, ProbeStarted, StepStarted
 from saga_es.core.facts import Direction, Outcome, Rejected, Unavailable, Unknown
-from saga_es.request import Function
+from saga_es.definition.requests import Function
 from saga_es.runtime.answers import outcome_of_error
 from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.transport import Transport

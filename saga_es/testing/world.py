@@ -18,7 +18,7 @@ from typing import Any
 from saga_es.core.events import PlanRecorded
 from saga_es.core.facts import Order, Outcome
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.definition import Saga, family
+from saga_es.definition.saga import Saga, family
 from saga_es.runtime.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import Ask, Begin, Inbox

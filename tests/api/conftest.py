@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 import services
 from saga_es import App
 from saga_es.api import create_flask_app
-from saga_es.bootstrap import Node
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store import migrate
 from tests.conftest import migrated
 from tests.databases import KINDS, fresh_database

@@ -7,7 +7,7 @@ from typing import Any
 
 from saga_es.core.events import ChildStarted
 from saga_es.core.state import SagaState
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
 from tests.conftest import Store
 from tests.contract.trips import QUICK, Diary, events_of, until

@@ -17,7 +17,7 @@ from saga_es.core.events import (
     WaitStarted,
 )
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.orders import Cancel, Pause, Resolve, Resume, Retry
 from tests.conftest import PATIENCE_S, OpenEngine, Store

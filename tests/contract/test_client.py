@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from saga_es.client import Client, open_client
 from saga_es.core.events import SagaStarted
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import (
     BadStart,
     DefinitionError,

@@ -9,9 +9,9 @@ import pytest
 
 from saga_es.core.events import PlanRecorded, SagaEvent, SagaStarted, StepCompleted, StepStarted, WaitStarted
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.requests import Participant
+from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected
-from saga_es.request import Participant
 from saga_es.runtime.compatibility import Comparison, Group, compare
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.missing import Verdict

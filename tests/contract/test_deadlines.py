@@ -11,7 +11,7 @@ import pytest
 from saga_es.core.events import SagaAborted, SagaBegan, SagaEvent, SagaStarted, SagaTakenOver, StepStarted, WaitStarted
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import StepUnavailable
 from saga_es.runtime.engine import Engine
 from saga_es.store.writer import Prepared, Receipt

@@ -23,7 +23,7 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import (
     NotFound,
     SagaExists,

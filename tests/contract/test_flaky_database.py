@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from saga_es.core.events import ChildStarted
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
 from saga_es.orders import Pause, Resume
 from saga_es.runtime import patience

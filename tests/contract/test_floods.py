@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from saga_es.core.facts import Order
 from saga_es.core.state import SagaState
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
 from saga_es.orders import Pause, Resume
 from saga_es.runtime.executor import Call, Executor, Returned

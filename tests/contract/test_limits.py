@@ -12,7 +12,7 @@ import pytest
 
 from saga_es.core.events import ChildStarted, SagaBegan, SagaStarted, SagaTakenOver, WaitStarted
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import DefinitionError, StepRejected
 from saga_es.orders import Cancel
 from saga_es.runtime.client import Client

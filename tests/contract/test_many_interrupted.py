@@ -12,7 +12,7 @@ import pytest
 
 from saga_es.core.events import SagaStarted, SagaTakenOver, StepStarted
 from saga_es.core.plan import RetryPolicy
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.runtime import executor as executor_module
 from saga_es.runtime.executor import Executor
 from saga_es.store.codec import PLAN, SAGA

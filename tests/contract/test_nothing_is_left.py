@@ -26,7 +26,7 @@ from saga_es.core.events import (
     WaitStarted,
 )
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
 from saga_es.orders import Cancel, Pause
 from saga_es.runtime.engine import Engine

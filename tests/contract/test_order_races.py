@@ -16,7 +16,7 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
 from saga_es.orders import Cancel, Give, Order, Pause, Resume, Retry
 from saga_es.runtime.clock import SystemClock

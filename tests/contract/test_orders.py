@@ -26,7 +26,7 @@ from saga_es.core.events import (
 )
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, OrderRefused, PayloadUnencodable, StepRejected, StepUnavailable
 from saga_es.orders import Cancel, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.runtime.clock import SystemClock

@@ -12,9 +12,9 @@ import pytest
 from saga_es.core.events import ProbeAnswered, ProbeStarted, StepCompleted, StepStarted
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.requests import Participant
+from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected
-from saga_es.request import Participant
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.transport import WsgiTransport
 from tests.conftest import PATIENCE_S, OpenEngine, Store

@@ -11,7 +11,7 @@ import pytest
 
 from saga_es.core.events import SignalReceived, StepCompleted, WaitStarted
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, OrderRefused, PayloadTooLarge, PayloadUnencodable
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT

@@ -9,7 +9,7 @@ import pytest
 
 from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, BadTags, DefinitionError
 from saga_es.orders import Cancel
 from tests.conftest import PATIENCE_S, OpenEngine, Store

@@ -9,7 +9,7 @@ import pytest
 
 from saga_es.core.events import SagaFailed, SagaPaused, SagaStarted, SagaTakenOver, StepCompleted, StepStarted
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.runtime import trials
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft

@@ -25,7 +25,7 @@ from saga_es.core.events import (
 )
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from saga_es.bootstrap import Node
 from saga_es.errors import StoreUnavailable
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.runtime.clock import SystemClock
-from saga_es.settings import Settings
 from saga_es.store import database as database_module
 from saga_es.store.database import Database
 from saga_es.store.views.saga_view import saga_view

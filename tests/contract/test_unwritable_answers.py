@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from saga_es.core.state import SagaStatus
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from tests.conftest import PATIENCE_S, OpenEngine
 from tests.contract.trips import ONCE, Diary, trip
 

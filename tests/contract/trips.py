@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from saga_es.core.plan import RetryPolicy
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.inbox import Chore
 from saga_es.store.log import Draft

@@ -11,7 +11,7 @@ import pytest
 
 from saga_es.cli import COMMANDS
 from saga_es.core.plan import RetryPolicy
-from saga_es.settings import Settings
+from saga_es.node.settings import Settings
 from services.create_event import CreateEventSchema
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -15,11 +15,11 @@ import pytest
 
 from saga_es import orders
 from saga_es.api import create_flask_app
-from saga_es.bootstrap import Node
 from saga_es.cli import main
 from saga_es.core.events import SagaEvent
 from saga_es.core.facts import Fact, Give, Order, Revoke
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from tests import processes
 from tests.docs.event_table import found, with_tables
 from tests.docs.pages import DOCS, MODEL, PAGES, README, Section, sections

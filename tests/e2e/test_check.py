@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from saga_es import App, Saga
-from saga_es.bootstrap import Node
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.orders import Pause
-from saga_es.settings import Settings
 from tests.e2e.conftest import run_cli
 from tests.e2e.test_cli import assert_refused, data_of
 

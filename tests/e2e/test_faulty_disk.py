@@ -12,8 +12,8 @@ import pytest
 import requests
 
 import services
-from saga_es.bootstrap import Node
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from tests.api.participants import Hangs, Participant
 from tests.e2e.conftest import PATIENCE_S, Server, StartServer
 from tests.e2e.test_server import EXECUTE, counts

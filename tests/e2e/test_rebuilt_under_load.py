@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 from saga_es import App, Saga
-from saga_es.bootstrap import Node
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from tests.contract.trips import until
 from tests.e2e.conftest import run_cli
 

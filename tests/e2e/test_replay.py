@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 import services
-from saga_es.bootstrap import Node
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.participant import RECORD_EVENTS
-from saga_es.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.log import Draft
 from tests import processes

@@ -194,8 +194,8 @@ def test_a_server_says_that_it_is_stopping_and_how_long_that_may_take(start_serv
 ASKED_WHILE_IT_LOGS = """
 import io, signal, sys
 from types import SimpleNamespace
-from saga_es.logs import configure_logs
-from saga_es.serving import logger, stop_gracefully_when_asked
+from saga_es.node.logs import configure_logs
+from saga_es.api.server import logger, stop_gracefully_when_asked
 
 class Asked(io.StringIO):
     def write(self, text):

@@ -17,13 +17,13 @@ import msgspec
 
 import services
 from saga_es.api import create_flask_app
-from saga_es.application import App
-from saga_es.bootstrap import Node
 from saga_es.core.events import SagaEvent
 from saga_es.core.state import SagaStatus
+from saga_es.node.app import App
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.orders import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.runtime.engine import Engine
-from saga_es.settings import Settings
 from saga_es.store.archive.bundle import Writing
 from saga_es.store.codec import SAGA
 from saga_es.store.reading.past import story_at

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 import services
 from saga_es import RetryPolicy, Saga, StepRejected
 from saga_es.api import create_flask_app
-from saga_es.bootstrap import Node
 from saga_es.core.facts import Direction
 from saga_es.core.state import SagaStatus
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.orders import Cancel, Give
-from saga_es.settings import Settings
 from saga_es.testing import CAREFUL, CallFault, Lab, Ledger, Outcome, Script
 from services.create_event import STEPS, CreateEventSchema, saga
 from tests.simulation.shapes import act, add, linear, undo

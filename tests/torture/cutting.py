@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from saga_es.bootstrap import Node
 from saga_es.errors import StoreUnavailable
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store.codec import Codec
 from saga_es.store.database import Database
 from saga_es.store.log import Log

@@ -14,10 +14,10 @@ from pathlib import Path
 from random import Random
 from signal import SIGCONT, SIGSTOP
 
-from saga_es.bootstrap import Node
 from saga_es.errors import OrderRefused
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.orders import Cancel
-from saga_es.settings import Settings
 from saga_es.store import migrate, workers
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view

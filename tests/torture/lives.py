@@ -17,12 +17,12 @@ import msgspec
 import sqlalchemy as sa
 
 from saga_es import App, RetryPolicy, Saga
-from saga_es.bootstrap import Node
 from saga_es.core.events import CompensationStarted, StepStarted
 from saga_es.core.state import UNFINISHED
 from saga_es.errors import OrderRefused
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.orders import Cancel
-from saga_es.settings import Settings
 from saga_es.store.database import Database
 from saga_es.store.log import Log
 from saga_es.store.views.saga_view import sagas

@@ -9,11 +9,11 @@ from random import Random
 from alembic import command
 
 from saga_es import App
-from saga_es.bootstrap import Node
 from saga_es.core.events import PlanRecorded, SagaCompleted, SagaStarted, StepCompleted, StepStarted
 from saga_es.core.plan import plan_id
-from saga_es.definition import Saga
-from saga_es.settings import Settings
+from saga_es.definition.saga import Saga
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store import migrate, revisions
 from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.log import Draft

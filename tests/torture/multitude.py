@@ -21,9 +21,9 @@ import msgspec
 import sqlalchemy as sa
 
 from saga_es import App, Saga
-from saga_es.bootstrap import Node
 from saga_es.core.events import SagaTakenOver
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store.database import Database
 from saga_es.store.views.saga_view import sagas
 from tests.simulation.every_way import quiet

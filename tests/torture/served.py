@@ -16,9 +16,9 @@ from typing import Any
 import requests
 
 import services
-from saga_es.bootstrap import Node
 from saga_es.cli import main
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from tests.torture.forks import PATIENCE_S, Fork
 from tests.torture.reckoning import Found, broken_rules, interruptions, streams_of, wrong_views
 

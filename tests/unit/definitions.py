@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from saga_es.core.plan import StepPlan
-from saga_es.definition import Saga
-from saga_es.request import Function, Participant
-from saga_es.steps import Step
+from saga_es.definition.requests import Function, Participant
+from saga_es.definition.saga import Saga
+from saga_es.definition.steps import Step
 
 DESK = Participant("desk")
 

@@ -48,8 +48,8 @@ from saga_es.core.facts import (
 from saga_es.core.orders import still_open
 from saga_es.core.plan import Child, Delay, Kind, Plan, RetryPolicy, Signal, StepPlan, Work
 from saga_es.core.state import SagaState, SagaStatus
+from saga_es.definition.steps import check_kinds
 from saga_es.errors import OrderRefused
-from saga_es.steps import check_kinds
 from tests.unit.story import NOW, Loop, action, probed, seconds, undo
 
 INPUT = {"two": [1, 2], "none": [], "many": [1, 2, 3, 4], "no_list": 7, "wait_s": 3}

@@ -15,16 +15,14 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(file for top in ("saga_es", "services") for file in (ROOT / top).rglob("*.py"))
 SERVICES = ("event", "event_details", "venue", "ticket")
 PUBLIC = ("saga_es", "saga_es.participant", "saga_es.api")
-EDGE = ("saga_es.api", "saga_es.cli", "saga_es.serving", "saga_es.working")
+EDGE = ("saga_es.api", "saga_es.cli")
 LONGEST_FILE = 400
 
 IMPURE = ("time", "random", "uuid", "logging", "threading", "os", "asyncio", "socket", "secrets", "queue", "io")
 
 MAY_KNOW = {
     "saga_es.core": ("saga_es.core", "saga_es.errors"),
-    "saga_es.request": ("saga_es.errors",),
-    "saga_es.steps": ("saga_es.core", "saga_es.errors", "saga_es.request"),
-    "saga_es.definition": ("saga_es.core", "saga_es.errors", "saga_es.request", "saga_es.steps"),
+    "saga_es.definition": ("saga_es.core", "saga_es.errors", "saga_es.definition"),
     "saga_es.errors": (),
     "saga_es.store": ("saga_es.core", "saga_es.errors", "saga_es.store"),
     "saga_es.runtime": (
@@ -32,9 +30,15 @@ MAY_KNOW = {
         "saga_es.errors",
         "saga_es.store",
         "saga_es.definition",
-        "saga_es.request",
-        "saga_es.steps",
         "saga_es.runtime",
+    ),
+    "saga_es.node": (
+        "saga_es.core",
+        "saga_es.errors",
+        "saga_es.store",
+        "saga_es.definition",
+        "saga_es.runtime",
+        "saga_es.node",
     ),
 }
 """Whom of ours a part may know. Imports point one way: do, remember, decide."""

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from saga_es.core.plan import BACKWARD, FORWARD, Plan, RetryPolicy, StepPlan, plan_id
-from saga_es.definition import Saga
+from saga_es.definition.requests import Participant, Request
+from saga_es.definition.saga import Saga
+from saga_es.definition.steps import NAME_LIMIT, Step, needs
 from saga_es.errors import DefinitionError, SagaError
-from saga_es.request import Participant, Request
-from saga_es.steps import NAME_LIMIT, Step, needs
 
 BOX_OFFICE = Participant("box_office")
 TWICE = RetryPolicy(attempts=2)

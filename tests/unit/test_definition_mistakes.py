@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from saga_es.core.plan import LONGEST_S
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
+from saga_es.definition.steps import MOST_AT_ONCE
 from saga_es.errors import DefinitionError
-from saga_es.steps import MOST_AT_ONCE
 from tests.unit.definitions import DESK, a_payment, add, asking, named, nothing, order
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
+from saga_es.definition.requests import Participant
+from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.request import Participant
 from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError
-from saga_es.steps import Callee
 
 PATIENCE_S = 5.0
 DESK = Participant("desk")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from saga_es.runtime.garbage import OBJECTS, look_less_often
+from saga_es.node.gc import OBJECTS, look_less_often
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from saga_es.application import App
-from saga_es.bootstrap import load_app
 from saga_es.errors import SettingsError
+from saga_es.node.app import App
+from saga_es.node.node import load_app
 
 APP = "from saga_es import App\napp = App(name='shop', version='1')\n"
 

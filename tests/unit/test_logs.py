@@ -13,7 +13,7 @@ from typing import TextIO
 import pytest
 import structlog
 
-from saga_es.logs import configure_logs
+from saga_es.node.logs import configure_logs
 
 
 class Writes(io.StringIO):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saga_es.errors import SettingsError
-from saga_es.settings import Settings, project_folder
+from saga_es.node.settings import Settings, project_folder
 
 BARE: dict[str, str] = {}
 

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from saga_es.core.describe import SHORT, plain, tell
 from saga_es.core.events import (
     ChildStarted,
     CompensationCompleted,
@@ -37,7 +38,6 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.telling import SHORT, plain, tell
 from tests.unit.story import NOW
 
 T = "2026-01-02 03:04:05.000Z"

@@ -13,10 +13,10 @@ from typing import Protocol, TypeVar
 
 import pytest
 
-from saga_es.bootstrap import Node
 from saga_es.client import Client
 from saga_es.core.invariants import violations
-from saga_es.settings import Settings
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
 from saga_es.store import migrate
 from saga_es.store.codec import SAGA
 from saga_es.store.log import Recorded

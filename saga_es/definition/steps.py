@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from saga_es.core.facts import Direction
 from saga_es.core.paths import PATH, root_of
 from saga_es.core.plan import LONGEST_S, Delay, Kind, Plan, RetryPolicy, StepPlan
+from saga_es.definition.requests import Function, Request, parameters
 from saga_es.errors import DefinitionError
-from saga_es.request import Function, Request, parameters
 
 NAME_LIMIT = 100
 """Characters of a saga's or a step's name."""

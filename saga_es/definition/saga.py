@@ -32,9 +32,9 @@ from saga_es.core.plan import (
     Work,
     plan_id,
 )
+from saga_es.definition.requests import Function, Request
+from saga_es.definition.steps import NAME_LIMIT, Step, Steps, check_kinds, check_seconds, name_of, names_of
 from saga_es.errors import DefinitionError
-from saga_es.request import Function, Request
-from saga_es.steps import NAME_LIMIT, Step, Steps, check_kinds, check_seconds, name_of, names_of
 
 F = TypeVar("F", bound=Function)
 

@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
-from saga_es.application import App
-from saga_es.definition import Saga, family
+from saga_es.definition.requests import Request
+from saga_es.definition.saga import Saga, family
 from saga_es.errors import SettingsError
-from saga_es.request import Request
+from saga_es.node.app import App
+from saga_es.node.gc import look_less_often
+from saga_es.node.settings import Settings, project_folder
 from saga_es.runtime.client import Client
 from saga_es.runtime.clock import SharedClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.following import Following
-from saga_es.runtime.garbage import look_less_often
 from saga_es.runtime.orders import Orders
 from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport
-from saga_es.settings import Settings, project_folder
 from saga_es.store import migrate
 from saga_es.store.bells import Bells
 from saga_es.store.codec import Codec

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from saga_es.core.describe import moment, plain, short, shown, tell
 from saga_es.core.explain import Explanation
 from saga_es.core.orders import Undoing
 from saga_es.runtime.handle import SagaResult
@@ -22,7 +23,6 @@ from saga_es.store.reading.pages import Page
 from saga_es.store.reading.past import Told
 from saga_es.store.reading.story import SagaStory, StepStory
 from saga_es.store.views.saga_view import summary
-from saga_es.telling import moment, plain, short, shown, tell
 
 _COLOURS = {
     "COMPLETED": "green",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from saga_es.core.upcasters import Upcasters
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.store.views.kinds import Projection
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from saga_es.bootstrap import Node
 from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
 from saga_es.core.state import SagaState
-from saga_es.definition import family
+from saga_es.definition.saga import family
 from saga_es.errors import NotFound
+from saga_es.node.node import Node
 from saga_es.runtime.missing import Verdict, prospect
 from saga_es.store.reading.explain import worker_of
 

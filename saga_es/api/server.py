@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Collection
-from types import FrameType
 from typing import Any
 
-import structlog
 import waitress
 from waitress.server import BaseWSGIServer
 
 from saga_es.api import create_flask_app
-from saga_es.bootstrap import Node
 from saga_es.errors import CannotServe
-
-logger = structlog.get_logger("saga_es")
+from saga_es.node.node import Node
+from saga_es.node.shutdown import stop_gracefully_when_asked
 
 HARD_LIMIT = 64 * 1_048_576
 """Bytes of a request the server reads at all; the application refuses far smaller ones, with a problem document."""
@@ -60,20 +55,3 @@ def _listen(node: Node, app: Any) -> BaseWSGIServer:
         )
     except (OSError, ValueError) as error:
         raise CannotServe(settings.host, settings.port, str(error)) from error
-
-
-def stop_gracefully_when_asked(node: Node) -> None:
-    """On SIGTERM or SIGINT: stop the engine, with its grace for the calls under way, and leave the main thread."""
-
-    def stop() -> None:
-        logger.info("stopping", grace_s=node.settings.grace_s)
-        node.engine.close(node.settings.grace_s)
-
-    def asked_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        # The engine stops first, beside us: requests that wait for a saga are answered when the grace is over, and
-        # only then can the server's threads end. Nothing is logged here: the line that is interrupted holds the log.
-        threading.Thread(target=stop, name="saga-es-stop").start()
-        raise SystemExit
-
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(asked, asked_to_stop)

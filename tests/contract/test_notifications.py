@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from saga_es.core.events import SagaFailed, SagaStarted, SagaTakenOver, WaitStarted
 from saga_es.core.facts import Give
-from saga_es.definition import Saga
+from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.orders import Cancel
 from saga_es.runtime.clock import SystemClock

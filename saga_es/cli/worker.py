@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from saga_es import terminal
-from saga_es.bootstrap import Node, load_app
+from saga_es.cli import output as terminal
 from saga_es.cli.options import FAILURE, RUNNING, as_json_option, errors, settings_options
-from saga_es.settings import Settings
+from saga_es.node.node import Node, load_app
+from saga_es.node.settings import Settings
 
 
 @click.command(short_help="Run sagas without HTTP, beside any number of other workers.")
@@ -20,7 +20,7 @@ def worker(settings: Settings) -> None:
     Any number of workers share one database; each saga is run by one of them. A participant without a base URL
     is called within this process. SIGTERM and Ctrl-C stop gracefully: what is unfinished then goes on with the others.
     """
-    from saga_es.working import work  # noqa: PLC0415 (needs Flask, for the participants in this process)
+    from saga_es.cli.work import work  # noqa: PLC0415 (needs Flask, for the participants in this process)
 
     app = load_app(settings.app)
     node = Node(settings, app)
@@ -37,7 +37,7 @@ def recover(settings: Settings, as_json: bool) -> None:
     Sagas that wait for a signal, a time or a person cannot be ended here: they are named, and left to the next worker.
     Exit 0 when all have ended, 1 when some are left.
     """
-    from saga_es.working import recover as run_to_the_end  # noqa: PLC0415 (needs Flask, as above)
+    from saga_es.cli.work import recover as run_to_the_end  # noqa: PLC0415 (needs Flask, as above)
 
     recovered = run_to_the_end(Node(settings, load_app(settings.app)))
     terminal.show_recovery(recovered.ended, recovered.left, as_json=as_json)

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from saga_es.api import create_flask_app
-from saga_es.bootstrap import Node
 from saga_es.core.state import ENDED, SagaState
-from saga_es.definition import family
-from saga_es.explaining import explained
-from saga_es.serving import stop_gracefully_when_asked
+from saga_es.definition.saga import family
+from saga_es.node.explain import explained
+from saga_es.node.node import Node
+from saga_es.node.shutdown import stop_gracefully_when_asked
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import Workers
 
