@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from saga_es.errors import BadBundle
@@ -69,6 +69,7 @@ def test_what_is_read_is_what_was_written_byte_for_byte(tmp_path: Path, pack: Ca
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, len(WHOLE) - 1), to=st.integers(0, 255))
+@example(at=len(WHOLE) - 1, to=ord("\t"))
 def test_a_byte_that_is_another_is_noticed(tmp_path: Path, at: int, to: int) -> None:
     """Wherever it stands: in an event, a place, a time, the first line or the last."""
     if WHOLE[at] != to:

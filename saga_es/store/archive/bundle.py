@@ -193,6 +193,8 @@ def _check_end(path: Path, text: bytes, file: IO[bytes], counted: Trailer) -> No
             str(path),
             f"it says that it has {said.events} events, and has {counted.events}; or what it says of them was changed",
         )
+    if text != _ENCODE(counted) + b"\n":
+        raise BadBundle(str(path), "its last line is not as it was written")
     if file.read(1):
         raise BadBundle(str(path), "something stands behind its last line")
 
