@@ -33,8 +33,8 @@ from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Begin, Inbox
 from saga_es.runtime.loop import Loop
-from saga_es.store import migrate
-from saga_es.store.bells import Bells
+from saga_es.store.admin import migrate
+from saga_es.store.notifications import Bells
 
 STORAGES = {"nothing": "nothing is stored", "sqlite": "SQLite, in memory", "postgresql": "PostgreSQL"}
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 (for a folder of our own that is deleted)

@@ -27,10 +27,10 @@ from rich.table import Table
 
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from saga_es.store.database import Database
-from saga_es.store.reading.filters import SagaFilter, sagas_where
-from saga_es.store.reading.pages import cursor_behind, page
+from saga_es.store.queries.filters import SagaFilter, sagas_where
+from saga_es.store.queries.pages import cursor_behind, page
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags
 from tests.databases import KINDS, fresh_database

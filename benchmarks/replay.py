@@ -23,8 +23,8 @@ from saga_es.core.events import SagaCompleted, SagaStarted, StepCompleted, StepS
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.participant.records import RecordRegistered
-from saga_es.store import migrate
-from saga_es.store.log import Draft
+from saga_es.store.admin import migrate
+from saga_es.store.log.log import Draft
 
 A_SECOND = 1000
 AT_ONCE = 400

@@ -4,8 +4,8 @@ from alembic import context
 from sqlalchemy.engine import Connection
 
 from saga_es.node.settings import Settings
+from saga_es.store.admin.migrate import VERSION_TABLE
 from saga_es.store.database import Database
-from saga_es.store.migrate import VERSION_TABLE
 from saga_es.store.tables import metadata
 
 

@@ -11,7 +11,7 @@ from saga_es.node.app import App
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.runtime.client import Client
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 
 __all__ = ["Client", "open_client"]
 

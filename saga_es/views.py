@@ -1,6 +1,6 @@
 """Views: tables of your own that are made from the log, and can be made from it again at any time (docs/views.md)."""
 
-from saga_es.store.log import Recorded
+from saga_es.store.log.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.kinds import Additions, Change, Tally, View
 

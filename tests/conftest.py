@@ -16,13 +16,13 @@ import pytest
 from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
-from saga_es.store import migrate
-from saga_es.store.bells import Bells
-from saga_es.store.codec import Codec
+from saga_es.store.admin import migrate
 from saga_es.store.database import Database
-from saga_es.store.log import Draft, Log
+from saga_es.store.log.codec import Codec
+from saga_es.store.log.log import Draft, Log
+from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas
-from saga_es.store.turn import turn
+from saga_es.store.schema_lock import turn
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.rebuild import Rebuilding, rebuild
 from saga_es.store.views.saga_view import saga_view

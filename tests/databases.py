@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from saga_es.store.migrate import VERSION_TABLE
+from saga_es.store.admin.migrate import VERSION_TABLE
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 

@@ -15,7 +15,7 @@ import structlog
 from alembic import op
 from sqlalchemy.engine import Connection
 
-from saga_es.store.chain import event_hash, genesis
+from saga_es.store.log.chain import event_hash, genesis
 from saga_es.store.tables import JsonText, UtcDateTime, key_text
 
 revision = "0003"

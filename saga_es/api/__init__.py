@@ -9,7 +9,7 @@ from saga_es.api.past import PositionSchema, views_as_of
 from saga_es.api.problems import Problem
 from saga_es.api.responses import PageSchema, json_response, node, page_of
 from saga_es.api.sagas import summaries
-from saga_es.store.reading.pages import page
+from saga_es.store.queries.pages import page
 
 __all__ = [
     "EXECUTION_HEADERS",

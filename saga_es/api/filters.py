@@ -8,7 +8,7 @@ from marshmallow import ValidationError, fields, validate
 
 from saga_es.api.responses import PageSchema
 from saga_es.core.state import SagaStatus
-from saga_es.store.reading.filters import LARGEST_AGE_S, MOST_TAGS, SagaFilter, tag_of
+from saga_es.store.queries.filters import LARGEST_AGE_S, MOST_TAGS, SagaFilter, tag_of
 
 
 class Tag(fields.String):

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from saga_es.api.problems import Problem
 from saga_es.api.responses import node
 from saga_es.errors import TooMuchPast
-from saga_es.store.reading.past import views_at
+from saga_es.store.queries.past import views_at
 
 MOST_FOLDED = 100_000
 """Events that are folded for one answer, at most: some four seconds of a thread that serves."""

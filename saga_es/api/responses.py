@@ -12,7 +12,7 @@ from marshmallow import Schema, fields, validate
 
 from saga_es.api.problems import Problem
 from saga_es.node.node import Node
-from saga_es.store.reading.pages import BadCursorError, Page, Selection, page
+from saga_es.store.queries.pages import BadCursorError, Page, Selection, page
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500

@@ -16,10 +16,10 @@ from saga_es.api.filters import SagaFilterSchema, asked_for
 from saga_es.api.past import VersionSchema
 from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
-from saga_es.store.codec import SAGA
-from saga_es.store.reading.filters import sagas_where
-from saga_es.store.reading.pages import page
-from saga_es.store.reading.past import story_at
+from saga_es.store.log.codec import SAGA
+from saga_es.store.queries.filters import sagas_where
+from saga_es.store.queries.pages import page
+from saga_es.store.queries.past import story_at
 from saga_es.store.views.saga_view import sagas, summary
 
 

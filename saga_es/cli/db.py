@@ -8,8 +8,8 @@ from saga_es.cli import output as terminal
 from saga_es.cli.options import as_json_option, errors, settings_options
 from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
-from saga_es.store import migrate
-from saga_es.store.grants import DEFAULT_ROLE, grants
+from saga_es.store.admin import migrate
+from saga_es.store.admin.grants import DEFAULT_ROLE, grants
 
 
 @click.group()

@@ -12,8 +12,8 @@ from saga_es.cli.options import FAILURE, NO_DATABASE, as_json_option, settings_o
 from saga_es.errors import NotMigrated
 from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
-from saga_es.store import migrate
-from saga_es.store.doctor import examine
+from saga_es.store.admin import migrate
+from saga_es.store.admin.doctor import examine
 
 
 @click.command(short_help="Whether the database lets the promises be kept, and how the workers are.")

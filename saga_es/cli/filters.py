@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 
 from saga_es.core.state import SagaStatus
-from saga_es.store.reading.filters import MOST_TAGS, age_s, tag_of
+from saga_es.store.queries.filters import MOST_TAGS, age_s, tag_of
 
 
 def _age(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

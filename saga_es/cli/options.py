@@ -26,9 +26,9 @@ from saga_es.errors import (
 from saga_es.node.logs import configure_logs
 from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from saga_es.store.database import is_denied
-from saga_es.store.reading.pages import BadCursorError
+from saga_es.store.queries.pages import BadCursorError
 from saga_es.store.views.kinds import Projection
 
 OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8

@@ -16,12 +16,12 @@ from saga_es.core.describe import moment, plain, short, shown, tell
 from saga_es.core.explain import Explanation
 from saga_es.core.orders import Undoing
 from saga_es.runtime.handle import SagaResult
-from saga_es.store.doctor import Finding
-from saga_es.store.log import Entry, Recorded, Unreadable
-from saga_es.store.reading.difference import differences
-from saga_es.store.reading.pages import Page
-from saga_es.store.reading.past import Told
-from saga_es.store.reading.story import SagaStory, StepStory
+from saga_es.store.admin.doctor import Finding
+from saga_es.store.log.log import Entry, Recorded, Unreadable
+from saga_es.store.queries.difference import differences
+from saga_es.store.queries.pages import Page
+from saga_es.store.queries.past import Told
+from saga_es.store.queries.story import SagaStory, StepStory
 from saga_es.store.views.saga_view import summary
 
 _COLOURS = {

@@ -15,10 +15,10 @@ from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading,
 from saga_es.errors import SagaArchived
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store.reading.filters import SagaFilter, sagas_where
-from saga_es.store.reading.pages import Page, page
-from saga_es.store.reading.past import story_at, views_at
-from saga_es.store.tail import follow as follow_log
+from saga_es.store.log.tail import follow as follow_log
+from saga_es.store.queries.filters import SagaFilter, sagas_where
+from saga_es.store.queries.pages import Page, page
+from saga_es.store.queries.past import story_at, views_at
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view

@@ -15,7 +15,7 @@ from saga_es.cli.progress import reaching
 from saga_es.core.describe import plain
 from saga_es.errors import ProjectionFailed
 from saga_es.node.settings import Settings
-from saga_es.store.turn import turn
+from saga_es.store.schema_lock import turn
 from saga_es.store.views.comparing import Comparison, compare
 from saga_es.store.views.rebuild import Rebuilding, build_until, rebuild
 

@@ -32,11 +32,11 @@ from saga_es.core.describe import plain
 from saga_es.errors import BadSeal
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.store.log.streams import count, heads
 from saga_es.store.proof.integrity import Broken
 from saga_es.store.proof.seal import Seal, write_seal
 from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
 from saga_es.store.proof.verify import verify_archives, verify_seal, verify_streams
-from saga_es.store.streams import count, heads
 from saga_es.store.tables import saga_archives
 from saga_es.store.views.comparing import ViewDifference, compare
 from saga_es.store.views.kinds import Projection, Tally

@@ -10,7 +10,7 @@ from saga_es.definition.saga import family
 from saga_es.errors import NotFound
 from saga_es.node.node import Node
 from saga_es.runtime.missing import Verdict, prospect
-from saga_es.store.reading.explain import worker_of
+from saga_es.store.queries.explain import worker_of
 
 DEEPEST = 3
 """Sagas within sagas that one explanation looks into."""

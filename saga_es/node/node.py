@@ -27,11 +27,11 @@ from saga_es.runtime.executor import Executor
 from saga_es.runtime.following import Following
 from saga_es.runtime.orders import Orders
 from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport
-from saga_es.store import migrate
-from saga_es.store.bells import Bells
-from saga_es.store.codec import Codec
+from saga_es.store.admin import migrate
 from saga_es.store.database import Database
-from saga_es.store.log import Log
+from saga_es.store.log.codec import Codec
+from saga_es.store.log.log import Log
+from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas
 from saga_es.store.views.following import Follower
 from saga_es.store.views.kinds import Projection, Views

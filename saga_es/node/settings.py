@@ -12,8 +12,8 @@ import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.errors import SettingsError
-from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
-from saga_es.store.url import parse_url
+from saga_es.store.drivers.url import parse_url
+from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 PREFIX = "SAGA_ES_"
 _PARTICIPANT = PREFIX + "PARTICIPANT_"

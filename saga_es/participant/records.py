@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from saga_es.errors import SagaError, VersionConflict
-from saga_es.store.log import Recorded
+from saga_es.store.log.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.kinds import Change, View
 

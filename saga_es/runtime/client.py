@@ -21,9 +21,9 @@ from saga_es.runtime.handle import SagaResult
 from saga_es.runtime.orders import Orders, as_recorded
 from saga_es.runtime.patience import COMMIT_PATIENCE_S
 from saga_es.runtime.starts import Starts
-from saga_es.store.log import check_stream_id
-from saga_es.store.reading.past import story_at
-from saga_es.store.reading.story import SagaStory
+from saga_es.store.log.log import check_stream_id
+from saga_es.store.queries.past import story_at
+from saga_es.store.queries.story import SagaStory
 from saga_es.store.sagas import Sagas
 from saga_es.store.writer import Writer
 

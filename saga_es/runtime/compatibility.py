@@ -13,8 +13,8 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
 from saga_es.runtime.missing import Prospect, Verdict, prospect
 from saga_es.store.database import Database
-from saga_es.store.reading.filters import SagaFilter, sagas_where
-from saga_es.store.reading.pages import page
+from saga_es.store.queries.filters import SagaFilter, sagas_where
+from saga_es.store.queries.pages import page
 from saga_es.store.sagas import Sagas
 
 AT_ONCE = 100

@@ -29,8 +29,8 @@ from saga_es.runtime.once import Once
 from saga_es.runtime.orders import as_recorded
 from saga_es.runtime.patience import COMMIT_PATIENCE_S, within
 from saga_es.runtime.starts import Starts
-from saga_es.store.bells import Bells
-from saga_es.store.log import Draft, Recorded, check_stream_id
+from saga_es.store.log.log import Draft, Recorded, check_stream_id
+from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer

@@ -22,7 +22,7 @@ from saga_es.errors import StepRejected
 from saga_es.runtime.answers import kinds_of, outcome_of_answer, outcome_of_error, outcome_of_probe, text
 from saga_es.runtime.pool import Pool, Work
 from saga_es.runtime.transport import NotSentError, Transport
-from saga_es.store.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
+from saga_es.store.log.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
 
 
 class Call(msgspec.Struct):

@@ -8,7 +8,7 @@ from saga_es.runtime.pace import Pace
 from saga_es.runtime.room import Room
 from saga_es.runtime.run import Run
 from saga_es.runtime.runs import Runs
-from saga_es.store.bells import Bell, Bells
+from saga_es.store.notifications import Bell, Bells
 
 
 class Hearing:

@@ -37,9 +37,9 @@ from saga_es.runtime.room import Room
 from saga_es.runtime.run import Proposal, Run, is_same_start
 from saga_es.runtime.runs import Runs
 from saga_es.runtime.timers import Timers
-from saga_es.store.bells import Bells
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
+from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Writer, Written

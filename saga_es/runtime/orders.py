@@ -16,8 +16,8 @@ from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.answers import text
 from saga_es.runtime.clock import Clock
 from saga_es.runtime.patience import patiently
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.sagas import Sagas
 from saga_es.store.writer import Conflict, Refused, Writer, Written
 

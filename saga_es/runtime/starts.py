@@ -26,8 +26,8 @@ from saga_es.runtime.inbox import Begin
 from saga_es.runtime.orders import checked_tags
 from saga_es.runtime.patience import COMMIT_PATIENCE_S, patiently
 from saga_es.runtime.run import is_same_start
-from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft, check_stream_id
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft, check_stream_id
 from saga_es.store.sagas import Sagas
 from saga_es.store.writer import Conflict, Prepared, Refused, Writer, Written
 

@@ -21,11 +21,12 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import QueuePool
 
 from saga_es.errors import NotOnStandby, RolledBack, StoreUnavailable
-from saga_es.store import silence, standby
-from saga_es.store.direct import Direct
-from saga_es.store.executing import Write
-from saga_es.store.same_file import SameFile
-from saga_es.store.url import parse_url
+from saga_es.store.drivers import keepalive as silence
+from saga_es.store.drivers import standby
+from saga_es.store.drivers.compiled import Write
+from saga_es.store.drivers.connection import Direct
+from saga_es.store.drivers.sqlite_file import SameFile
+from saga_es.store.drivers.url import parse_url
 
 LOCK_PATIENCE_S = 10
 """How long anybody waits for a lock that others hold."""

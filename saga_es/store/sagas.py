@@ -11,8 +11,8 @@ from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, plan_id
 from saga_es.core.state import SagaState
 from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, UnreadableEvent
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Log, Recorded
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Log, Recorded
 
 
 class Sagas:

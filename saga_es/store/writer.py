@@ -18,11 +18,11 @@ from sqlalchemy.exc import IntegrityError
 
 from saga_es.core.events import SagaCompensated, SagaCompleted, SagaFailed
 from saga_es.errors import RolledBack, StoreUnavailable, VersionConflict
-from saga_es.store.bells import ringing
 from saga_es.store.database import Database
-from saga_es.store.executing import Write, execute_many
-from saga_es.store.heads import Heads
-from saga_es.store.log import APPEND, Draft, Log
+from saga_es.store.drivers.compiled import Write, execute_many
+from saga_es.store.log.heads import Heads
+from saga_es.store.log.log import APPEND, Draft, Log
+from saga_es.store.notifications import ringing
 from saga_es.store.views.kinds import Views
 
 logger = structlog.get_logger("saga_es")

@@ -10,7 +10,7 @@ from saga_es.core.facts import Completed, Direction
 from saga_es.core.invariants import violations
 from saga_es.core.plan import StepPlan, step_of
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.store.codec import SAGA
+from saga_es.store.log.codec import SAGA
 from saga_es.testing.network import Ran
 from saga_es.testing.world import World
 

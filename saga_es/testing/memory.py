@@ -15,10 +15,10 @@ from sqlalchemy.engine import Connection
 
 from saga_es.core.state import ENDED, UNFINISHED
 from saga_es.errors import StoreUnavailable
-from saga_es.store.bells import Bell, Bells
-from saga_es.store.chain import Head, chain
-from saga_es.store.codec import SAGA, Codec
-from saga_es.store.log import Draft, Entry, Log, Recorded
+from saga_es.store.log.chain import Head, chain
+from saga_es.store.log.codec import SAGA, Codec
+from saga_es.store.log.log import Draft, Entry, Log, Recorded
+from saga_es.store.notifications import Bell, Bells
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written

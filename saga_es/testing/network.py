@@ -17,8 +17,8 @@ from saga_es.definition.requests import Function
 from saga_es.runtime.answers import outcome_of_error
 from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.transport import Transport
-from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
-from saga_es.store.log import Log
+from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
+from saga_es.store.log.log import Log
 from saga_es.testing.faults import CallFault, Faults
 
 ON_THE_WAY_S = 0.01

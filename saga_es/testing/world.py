@@ -24,8 +24,8 @@ from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import Ask, Begin, Inbox
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.transport import Transport
-from saga_es.store.codec import PLAN, Codec
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import PLAN, Codec
+from saga_es.store.log.log import Draft
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Process
 from saga_es.testing.clock import VirtualClock

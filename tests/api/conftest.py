@@ -17,7 +17,7 @@ from saga_es import App
 from saga_es.api import create_flask_app
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from tests.conftest import migrated
 from tests.databases import KINDS, fresh_database
 

@@ -13,8 +13,8 @@ from saga_es.core.events import SagaEvent
 from saga_es.core.state import SagaStatus
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.families import Over, families_over
-from saga_es.store.codec import SAGA, Codec
-from saga_es.store.log import Draft, Log
+from saga_es.store.log.codec import SAGA, Codec
+from saga_es.store.log.log import Draft, Log
 from saga_es.store.views.kinds import Views
 from saga_es.store.writer import Writer, Written
 from tests.api.conftest import OpenNode, Served

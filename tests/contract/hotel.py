@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.participant import Barrier, TryAgain
-from saga_es.store.url import parse_url
+from saga_es.store.drivers.url import parse_url
 from tests.conftest import PATIENCE_S
 
 AT_ONCE = 8

@@ -17,8 +17,8 @@ from saga_es.core.events import (
 from saga_es.core.plan import Child, plan_id
 from saga_es.core.state import SagaStatus
 from saga_es.store.archive.families import Over
-from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft
 from tests.conftest import AT, Store
 from tests.unit.story import ABC, a_plan, a_step
 

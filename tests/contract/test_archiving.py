@@ -15,16 +15,16 @@ import sqlalchemy as sa
 from saga_es.core.events import SagaReopened
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadBundle, ImportRefused, ProjectionFailed
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from saga_es.store.archive import archiving as archiving_module
 from saga_es.store.archive.archiving import Archiving, Progress
 from saga_es.store.archive.bundle import Writing, streams_in
 from saga_es.store.archive.exporting import export
 from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, Importing
-from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.log import Draft, Entry, Recorded
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft, Entry, Recorded
 from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
 from saga_es.store.views.kinds import Additions, View, Views

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from saga_es.errors import MigrationDenied, SettingsError, StoreUnavailable
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
+from saga_es.store.admin.grants import grants
 from saga_es.store.database import Database
-from saga_es.store.grants import grants
 from saga_es.store.tables import saga_events
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from saga_es.core.events import SagaStarted, StepCompleted, StepStarted
 from saga_es.core.plan import Plan, StepPlan, plan_id
-from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.writer import Written
 from tests.conftest import AT, Store
 

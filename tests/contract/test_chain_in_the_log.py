@@ -11,11 +11,11 @@ from sqlalchemy.engine import Connection
 
 from saga_es.core.events import SagaCompleted, SagaStarted, StepStarted
 from saga_es.errors import StoreUnavailable, VersionConflict
-from saga_es.store.chain import event_hash, genesis
-from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.executing import Write
-from saga_es.store.log import Draft
+from saga_es.store.drivers.compiled import Write
+from saga_es.store.log.chain import event_hash, genesis
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.writer import Conflict, Written
 from tests.conftest import AT, Store, note_draft
 

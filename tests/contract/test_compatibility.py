@@ -16,8 +16,8 @@ from saga_es.runtime.compatibility import Comparison, Group, compare
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.missing import Verdict
 from saga_es.runtime.transport import Answer, Transport
-from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft
 from tests.conftest import AT, OpenEngine, Store
 from tests.contract.trips import has_happened, until
 

@@ -14,8 +14,8 @@ from saga_es.node.node import open_engine
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.patience import patiently
-from saga_es.store.bells import Bells
 from saga_es.store.database import Database
+from saga_es.store.notifications import Bells
 from tests.conftest import PATIENCE_S, Store
 from tests.contract.trips import Diary, Stop, trip
 from tests.torture.servers import PostgresServer, folder_for_servers

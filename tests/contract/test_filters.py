@@ -16,15 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from saga_es.core.events import SagaAborted, SagaCompleted, SagaEvent, SagaFailed, SagaPaused, SagaStarted
-from saga_es.store import migrate
-from saga_es.store.bells import Bells
-from saga_es.store.codec import SAGA
+from saga_es.store.admin import migrate
 from saga_es.store.database import Database
-from saga_es.store.log import Draft
-from saga_es.store.reading import pages
-from saga_es.store.reading.filters import SagaFilter, sagas_where
-from saga_es.store.reading.pages import page
-from saga_es.store.turn import turn
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
+from saga_es.store.notifications import Bells
+from saga_es.store.queries import pages
+from saga_es.store.queries.filters import SagaFilter, sagas_where
+from saga_es.store.queries.pages import page
+from saga_es.store.schema_lock import turn
 from saga_es.store.views.rebuild import rebuild
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags

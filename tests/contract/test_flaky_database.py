@@ -20,9 +20,9 @@ from saga_es.orders import Pause, Resume
 from saga_es.runtime import patience
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
-from saga_es.store.bells import Bells
 from saga_es.store.database import Database
-from saga_es.store.executing import Write
+from saga_es.store.drivers.compiled import Write
+from saga_es.store.notifications import Bells
 from saga_es.store.workers import Workers
 from tests.conftest import PATIENCE_S, Store
 from tests.contract.trips import QUICK, Diary, until

@@ -23,7 +23,7 @@ from saga_es.runtime.inbox import MOST_AT_ONCE, Ask, Begin, Inbox
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.parts import LARGEST_PART
 from saga_es.runtime.starts import Starts
-from saga_es.store.bells import Bells
+from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers

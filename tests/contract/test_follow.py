@@ -11,9 +11,9 @@ from queue import SimpleQueue
 import pytest
 import sqlalchemy as sa
 
-from saga_es.store.log import Entry
+from saga_es.store.log.log import Entry
+from saga_es.store.log.tail import Tail, follow
 from saga_es.store.tables import saga_events
-from saga_es.store.tail import Tail, follow
 from tests.conftest import PATIENCE_S, Store, note_draft
 
 WITH_LATE_COMMITS = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.runtime import following as runtime_following
 from saga_es.runtime.following import Following
-from saga_es.store import migrate
-from saga_es.store.log import Recorded
+from saga_es.store.admin import migrate
+from saga_es.store.log.log import Recorded
 from saga_es.store.tables import key_text
 from saga_es.store.views import checkpoints
 from saga_es.store.views.checkpoints import Failed

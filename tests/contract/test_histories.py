@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.store.archive.importing import Importing
-from saga_es.store.reading.past import story_at, views_at
+from saga_es.store.queries.past import story_at, views_at
 from saga_es.store.views.saga_view import sagas
 from tests.conftest import Store
 from tests.histories.golden import HISTORIES, is_still_told, stories_then

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from saga_es.store.log import ROWS_AT_ONCE, Draft, Entry
+from saga_es.store.log.log import ROWS_AT_ONCE, Draft, Entry
 from saga_es.store.tables import saga_events
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.executor import Executor
-from saga_es.store.codec import SAGA
+from saga_es.store.log.codec import SAGA
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Prepared, Receipt
 from tests.conftest import PATIENCE_S, OpenEngine, Store

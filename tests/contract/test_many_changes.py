@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import pymysql
 
-from saga_es.store.executing import THIS_ROW, compiled
-from saga_es.store.one_update import MOST_ROWS
+from saga_es.store.drivers.compiled import THIS_ROW, compiled
+from saga_es.store.drivers.mysql_batch import MOST_ROWS
 from saga_es.store.views.statements import update, upsert
 from tests.conftest import AT, Store
 from tests.contract.kinds import kinds, make_kinds

@@ -11,9 +11,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import NotMigrated
-from saga_es.store import migrate, revisions
-from saga_es.store.chain import event_hash, genesis
+from saga_es.store.admin import migrate, revisions
 from saga_es.store.database import Database
+from saga_es.store.log.chain import event_hash, genesis
 from saga_es.store.tables import JsonText, UtcDateTime, key_text
 from saga_es.store.writer import Written
 from tests.conftest import AT, NOTE, Store, note_draft

@@ -17,10 +17,10 @@ from alembic.runtime.migration import MigrationContext
 
 from saga_es.core.events import SagaStarted
 from saga_es.errors import NotMigrated, StoreUnavailable
-from saga_es.store import migrate, revisions
-from saga_es.store.codec import SAGA
+from saga_es.store.admin import migrate, revisions
 from saga_es.store.database import Database
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.tables import metadata
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.writer import Written

@@ -11,10 +11,10 @@ from saga_es.core.events import SagaCompleted, SagaEvent, SagaStarted, StepCompl
 from saga_es.core.plan import plan_id
 from saga_es.core.upcasters import Upcasters
 from saga_es.errors import UnreadableEvent
-from saga_es.store.codec import PLAN, SAGA, Codec
-from saga_es.store.log import Draft, Log, Recorded, Unreadable
-from saga_es.store.reading.past import story_at, views_at
-from saga_es.store.turn import turn
+from saga_es.store.log.codec import PLAN, SAGA, Codec
+from saga_es.store.log.log import Draft, Log, Recorded, Unreadable
+from saga_es.store.queries.past import story_at, views_at
+from saga_es.store.schema_lock import turn
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.rebuild import rebuild
 from saga_es.store.writer import Writer, Written

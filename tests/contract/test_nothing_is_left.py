@@ -31,8 +31,8 @@ from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, Unre
 from saga_es.orders import Cancel, Pause
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.inbox import Chore
-from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Prepared, Receipt
 from tests.conftest import AT, NOTE, PATIENCE_S, NoteErased, NoteWritten, OpenEngine, Store

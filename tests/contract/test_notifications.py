@@ -19,10 +19,10 @@ from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
 from saga_es.runtime.orders import Orders
-from saga_es.store.bells import HEARD_AT_ONCE, Bell, Bells, ringing
-from saga_es.store.codec import SAGA
-from saga_es.store.executing import execute_many
-from saga_es.store.log import Draft
+from saga_es.store.drivers.compiled import execute_many
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
+from saga_es.store.notifications import HEARD_AT_ONCE, Bell, Bells, ringing
 from saga_es.store.tables import saga_bells
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import crash, events_of, has_happened, until, worker_of

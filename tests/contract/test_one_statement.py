@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from saga_es.store.executing import Write
-from saga_es.store.log import Draft, Recorded
-from saga_es.store.one_statement import as_one_statement
+from saga_es.store.drivers.compiled import Write
+from saga_es.store.drivers.postgresql_batch import as_one_statement
+from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.views.kinds import Additions, Views
 from saga_es.store.views.statements import deletion, update, upsert
 from saga_es.store.writer import Writer, Written

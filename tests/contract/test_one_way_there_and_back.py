@@ -15,9 +15,9 @@ from psycopg.pq import Trace
 
 from saga_es.core.events import SagaStarted, StepStarted
 from saga_es.core.plan import Plan, StepPlan, plan_id
-from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.tables import saga_bells, saga_events
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.writer import Written

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
-from saga_es.store import migrate
-from saga_es.store.log import Draft, Recorded
-from saga_es.store.turn import turn
+from saga_es.store.admin import migrate
+from saga_es.store.log.log import Draft, Recorded
+from saga_es.store.schema_lock import turn
 from saga_es.store.views import building, checkpoints, rebuild, shadows
 from saga_es.store.views.building import Builder
 from saga_es.store.views.checkpoints import Pending

@@ -14,7 +14,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, OrderRefused, PayloadTooLarge, PayloadUnencodable
 from saga_es.runtime.handle import SagaResult
-from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT
+from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 from tests.conftest import PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import Stop, crash, events_of, has_happened, until
 

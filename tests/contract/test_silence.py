@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.errors import StoreUnavailable
-from saga_es.store import silence
 from saga_es.store.database import Database
-from saga_es.store.silence import GIVEN_UP_S, QUIET_S
+from saga_es.store.drivers import keepalive as silence
+from saga_es.store.drivers.keepalive import GIVEN_UP_S, QUIET_S
 from tests.contract.pipe import listening
 from tests.databases import fresh_database
 from tests.processes import ROOT

@@ -11,8 +11,8 @@ from saga_es.core.events import SagaFailed, SagaPaused, SagaStarted, SagaTakenOv
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.runtime import trials
-from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import events_of, has_happened, until
 

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
 from saga_es.errors import BadTags
 from saga_es.runtime.orders import checked_tags
-from saga_es.store import migrate
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Draft
+from saga_es.store.admin import migrate
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.views.tags import saga_tags, tag_view
 from saga_es.store.writer import Conflict, Written
 from tests.conftest import AT, Store

@@ -29,9 +29,9 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.executor import Executor
-from saga_es.store.bells import Bells
-from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft
+from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers

@@ -16,13 +16,13 @@ from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.exporting import export
 from saga_es.store.archive.families import Over, families_over
 from saga_es.store.archive.importing import Importing
-from saga_es.store.chain import Head, chain
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.chain import Head, chain
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
+from saga_es.store.log.streams import CHUNK, count, heads
 from saga_es.store.proof.seal import Seal, write_seal
 from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
 from saga_es.store.proof.verify import verify_archives, verify_seal, verify_streams
-from saga_es.store.streams import CHUNK, count, heads
 from saga_es.store.tables import saga_archives, saga_events
 from saga_es.store.views.comparing import compare
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store, note_draft

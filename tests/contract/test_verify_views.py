@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from saga_es.store.tables import key_text, saga_archives, saga_events
 from saga_es.store.views.building import Builder
 from saga_es.store.views.comparing import compare

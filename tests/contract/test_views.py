@@ -32,9 +32,9 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.plan import Plan, StepPlan, plan_id
-from saga_es.store import migrate
-from saga_es.store.codec import PLAN, SAGA
-from saga_es.store.log import Draft, Recorded
+from saga_es.store.admin import migrate
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.views.saga_view import saga_view, sagas

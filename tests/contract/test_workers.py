@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.core.events import SagaCompensated, SagaCompleted, SagaEvent, SagaFailed, SagaStarted, SagaTakenOver
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers, database_now
 from tests.conftest import AT, PATIENCE_S, Store

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from saga_es.core.events import SagaCompleted, SagaStarted, StepStarted
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaError, StoreUnavailable
 from saga_es.runtime.ids import new_id
-from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.direct import Direct
-from saga_es.store.executing import Write
-from saga_es.store.log import Draft, Recorded
+from saga_es.store.drivers.compiled import Write
+from saga_es.store.drivers.connection import Direct
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.tables import key_text
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.views.saga_view import sagas

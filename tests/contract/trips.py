@@ -14,7 +14,7 @@ from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.inbox import Chore
-from saga_es.store.log import Draft
+from saga_es.store.log.log import Draft
 from saga_es.store.tables import saga_workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
 from tests.conftest import AT, NOTE, PATIENCE_S, NoteWritten, Store

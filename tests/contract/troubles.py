@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from saga_es.store.database import Database
-from saga_es.store.url import parse_url
+from saga_es.store.drivers.url import parse_url
 
 SAYS = {
     "postgresql": {

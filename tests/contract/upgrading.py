@@ -7,10 +7,10 @@ import time
 import warnings
 from pathlib import Path
 
-from saga_es.store import migrate
-from saga_es.store.codec import Codec
+from saga_es.store.admin import migrate
 from saga_es.store.database import Database
-from saga_es.store.log import Log
+from saga_es.store.log.codec import Codec
+from saga_es.store.log.log import Log
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.saga_view import saga_view
 

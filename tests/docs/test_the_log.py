@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from saga_es.store.chain import event_hash, genesis
+from saga_es.store.log.chain import event_hash, genesis
 from saga_es.store.tables import saga_events
 from tests.conftest import Store, note_draft
 from tests.docs.pages import DOCS

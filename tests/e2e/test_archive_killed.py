@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from saga_es.core.events import SagaCompleted, SagaStarted, StepCompleted, StepStarted
 from saga_es.core.plan import plan_id
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from saga_es.store.archive.bundle import streams_in
-from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.database import Database
-from saga_es.store.log import Draft, Entry
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Draft, Entry
 from saga_es.store.tables import saga_archives
 from tests.conftest import AT, Store
 from tests.e2e.conftest import environment, run_cli

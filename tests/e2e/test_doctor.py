@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from saga_es.core.events import SagaStarted
 from saga_es.errors import ProjectionFailed
-from saga_es.store import doctor, migrate
-from saga_es.store.codec import SAGA
+from saga_es.store.admin import doctor, migrate
+from saga_es.store.admin.doctor import Finding, examine, has_wal_reset_fault
 from saga_es.store.database import Database
-from saga_es.store.doctor import Finding, examine, has_wal_reset_fault
-from saga_es.store.log import Draft, Recorded
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.tables import key_text, saga_workers
 from saga_es.store.views.following import Follower
 from saga_es.store.views.kinds import Change, View, Views

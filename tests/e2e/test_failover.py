@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from saga_es.errors import StoreUnavailable
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from saga_es.store.database import Database
-from saga_es.store.url import parse_url
+from saga_es.store.drivers.url import parse_url
 from saga_es.store.writer import Written
 from tests.conftest import Store, note_draft
 from tests.contract.trips import until

@@ -16,8 +16,8 @@ import services
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.participant import RECORD_EVENTS
-from saga_es.store import migrate
-from saga_es.store.log import Draft
+from saga_es.store.admin import migrate
+from saga_es.store.log.log import Draft
 from tests import processes
 from tests.e2e.conftest import PATIENCE_S, Server, environment, run_cli
 from tests.processes import ROOT

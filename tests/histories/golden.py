@@ -12,9 +12,9 @@ from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan
 from saga_es.core.state import SagaState
 from saga_es.store.archive.bundle import streams_in
-from saga_es.store.codec import PLAN, SAGA, Codec
-from saga_es.store.log import Entry, Recorded
-from saga_es.store.reading.story import SagaStory, story
+from saga_es.store.log.codec import PLAN, SAGA, Codec
+from saga_es.store.log.log import Entry, Recorded
+from saga_es.store.queries.story import SagaStory, story
 from services import app
 
 HISTORIES = sorted(Path(__file__).parent.glob("schema-*.ndjson"))

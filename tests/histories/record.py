@@ -25,8 +25,8 @@ from saga_es.node.settings import Settings
 from saga_es.orders import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.runtime.engine import Engine
 from saga_es.store.archive.bundle import Writing
-from saga_es.store.codec import SAGA
-from saga_es.store.reading.past import story_at
+from saga_es.store.log.codec import SAGA
+from saga_es.store.queries.past import story_at
 from services import create_event
 from tests.histories import sagas
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-LOG = "saga_es/store/log.py"
+LOG = "saga_es/store/log/log.py"
 RECORDS = "saga_es/participant/records.py"
-TAIL = "saga_es/store/tail.py"
+TAIL = "saga_es/store/log/tail.py"
 WRITER = "saga_es/store/writer.py"
 WORKERS = "saga_es/store/workers.py"
-CHAIN = "saga_es/store/chain.py"
+CHAIN = "saga_es/store/log/chain.py"
 THIRD_MIGRATION = "migrations/versions/0003_chain.py"
 
 MUTANTS = [
@@ -208,7 +208,7 @@ MUTANTS = [
     ),
     Mutant(
         "verify looks only at the first rows of a log",
-        "saga_es/store/streams.py",
+        "saga_es/store/log/streams.py",
         'after = {"stream_id": entries[-1].stream_id, "version": entries[-1].version}',
         "return",
         ("tests/contract/test_verify.py",),
@@ -230,7 +230,7 @@ MUTANTS = [
     ),
     Mutant(
         "a batch reads all rows of the views that it changes",
-        "saga_es/store/direct.py",
+        "saga_es/store/drivers/connection.py",
         "                self._driver.execute(_BY_KEY)\n",
         "",
         ("tests/contract/test_by_key.py",),
@@ -238,7 +238,7 @@ MUTANTS = [
     ),
     Mutant(
         "of many changes at once all get the values of the first",
-        "saga_es/store/one_update.py",
+        "saga_es/store/drivers/mysql_batch.py",
         "for value in (row[self._key], row[place])]",
         "for value in (row[self._key], some[0][place])]",
         ("tests/contract/test_many_changes.py",),

@@ -12,8 +12,8 @@ from saga_es import Saga, StoreUnavailable
 from saga_es.core.events import SagaFailed, SagaReopened, SagaStarted
 from saga_es.core.facts import Completed, Direction
 from saga_es.runtime.executor import Call
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Draft
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
 from saga_es.store.writer import Written
 from saga_es.testing import CallFault, Calm, Chaos, Crash, Ledger, Script, StoreFault, World
 from saga_es.testing.clock import BEGINNING

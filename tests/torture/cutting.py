@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from saga_es.errors import StoreUnavailable
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store.codec import Codec
 from saga_es.store.database import Database
-from saga_es.store.log import Log
+from saga_es.store.log.codec import Codec
+from saga_es.store.log.log import Log
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.api.relay import Cutter

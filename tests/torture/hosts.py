@@ -18,7 +18,8 @@ from saga_es.errors import OrderRefused
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.orders import Cancel
-from saga_es.store import migrate, workers
+from saga_es.store import workers
+from saga_es.store.admin import migrate
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.simulation.every_way import quiet

@@ -24,7 +24,7 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.orders import Cancel
 from saga_es.store.database import Database
-from saga_es.store.log import Log
+from saga_es.store.log.log import Log
 from saga_es.store.views.saga_view import sagas
 from tests.simulation.every_way import quiet
 from tests.torture.ledger import BUSY, LOST, REFUSED, DurableLedger

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_es.errors import VersionConflict
-from saga_es.store.chain import Head, chain, event_hash, genesis
-from saga_es.store.heads import Heads
+from saga_es.store.log.chain import Head, chain, event_hash, genesis
+from saga_es.store.log.heads import Heads
 
 AT = datetime(2024, 2, 29, 23, 59, 58, 123457, tzinfo=UTC)
 EVENT: dict[str, Any] = {

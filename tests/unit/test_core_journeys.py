@@ -43,7 +43,7 @@ from saga_es.core.invariants import violations
 from saga_es.core.orders import preview
 from saga_es.core.state import DONE, SagaState, SagaStatus, StepStatus, open_intents
 from saga_es.errors import OrderRefused
-from saga_es.store.codec import SAGA, Codec
+from saga_es.store.log.codec import SAGA, Codec
 from tests.unit.journeys import WHO, journeys, let_it_end
 from tests.unit.story import SAGA_ID, Loop, action, direction_of, probed, undo
 

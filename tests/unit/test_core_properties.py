@@ -24,7 +24,7 @@ from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import Completed, Outcome, OwnerGone, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
-from saga_es.store.codec import SAGA, Codec
+from saga_es.store.log.codec import SAGA, Codec
 from tests.unit.story import NOW, SAGA_ID, Journey, a_plan, a_step, drive
 
 END = SagaCompleted | SagaCompensated | SagaFailed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saga_es.errors import SettingsError
-from saga_es.store.url import parse_url
+from saga_es.store.drivers.url import parse_url
 
 
 def refused(text: str) -> str:

@@ -12,7 +12,7 @@ from saga_es.core.events import StepCompleted
 from saga_es.core.facts import Completed, Direction, Outcome, Unknown
 from saga_es.errors import PayloadUnencodable, UnreadableEvent
 from saga_es.runtime.executor import Call, Executor
-from saga_es.store.codec import DEEPEST, SAGA, Codec, is_too_deep
+from saga_es.store.log.codec import DEEPEST, SAGA, Codec, is_too_deep
 
 
 def nested(depth: int) -> Any:

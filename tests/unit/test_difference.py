@@ -16,10 +16,10 @@ from saga_es.core.events import (
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan
 from saga_es.core.state import SagaState
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Recorded
-from saga_es.store.reading.difference import Change, differences
-from saga_es.store.reading.story import SagaStory, story
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Recorded
+from saga_es.store.queries.difference import Change, differences
+from saga_es.store.queries.story import SagaStory, story
 from tests.unit.story import ABC, NOW, SAGA_ID, STARTED, a_plan, a_step
 
 LISTED = a_plan("a", a_step("b", over="input[names]", at_once=2))

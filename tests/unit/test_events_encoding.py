@@ -42,7 +42,7 @@ from saga_es.core.events import (
 )
 from saga_es.core.plan import Child, Delay, Plan, RetryPolicy, Signal, StepPlan, Work
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, UnreadableEvent
-from saga_es.store.codec import DEFAULT_PAYLOAD_LIMIT, ENVELOPE, PLAN, SAGA, Codec
+from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT, ENVELOPE, PLAN, SAGA, Codec
 
 CODEC = Codec()
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_es.store.reading.filters import age_s, tag_of
+from saga_es.store.queries.filters import age_s, tag_of
 
 
 @pytest.mark.parametrize(

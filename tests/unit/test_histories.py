@@ -12,7 +12,7 @@ import pytest
 from saga_es.core.events import PlanRecorded, SagaEvent
 from saga_es.core.upcasters import UPCASTERS, present_schema
 from saga_es.store.archive.bundle import streams_in
-from saga_es.store.codec import PLAN, SAGA
+from saga_es.store.log.codec import PLAN, SAGA
 from services import app
 from tests.histories.golden import HISTORIES, decoded, is_still_told, stories_then, stories_today
 

@@ -33,9 +33,9 @@ from saga_es.core.events import (
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Child, Plan, Signal, StepPlan
 from saga_es.core.state import SagaState
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Recorded
-from saga_es.store.reading.story import Pause, SagaStory, Skip, StepStory, story
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Recorded
+from saga_es.store.queries.story import Pause, SagaStory, Skip, StepStory, story
 from tests.unit.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, done, seconds
 
 LATER = seconds(60)

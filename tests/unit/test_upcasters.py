@@ -9,7 +9,7 @@ import pytest
 
 from saga_es.core.upcasters import Upcasters, present_schema, upcast
 from saga_es.errors import DefinitionError, UnreadableEvent
-from saga_es.store.codec import SAGA, Codec
+from saga_es.store.log.codec import SAGA, Codec
 
 
 class Seated(msgspec.Struct, frozen=True):

@@ -60,8 +60,8 @@ from saga_es.core.facts import (
     Unknown,
 )
 from saga_es.core.state import SagaState
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Recorded
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Recorded
 from saga_es.store.views.kinds import Change, View
 from saga_es.store.views.saga_view import saga_view, sagas
 from saga_es.store.views.tags import tag_view

@@ -17,9 +17,9 @@ from saga_es.client import Client
 from saga_es.core.invariants import violations
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store import migrate
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Recorded
+from saga_es.store.admin import migrate
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Recorded
 from tests import processes
 from tests.databases import fresh_database
 from tests.e2e.conftest import environment

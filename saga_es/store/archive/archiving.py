@@ -24,12 +24,12 @@ from saga_es.errors import BadBundle, UnreadableEvent
 from saga_es.store.archive.archives import take_out
 from saga_es.store.archive.bundle import Writing, streams_in
 from saga_es.store.archive.families import Family, Over
-from saga_es.store.chain import Head
-from saga_es.store.codec import SAGA
 from saga_es.store.database import Database
-from saga_es.store.log import Entry
+from saga_es.store.log.chain import Head
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Entry
 from saga_es.store.sagas import Sagas
-from saga_es.store.turn import turn
+from saga_es.store.schema_lock import turn
 from saga_es.store.views import checkpoints
 from saga_es.store.views.forgetting import forget
 from saga_es.store.views.kinds import Views

@@ -8,8 +8,8 @@ from typing import IO
 
 from saga_es.core.events import ChildStarted, SagaStarted
 from saga_es.store.archive.bundle import Writing
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Log, Recorded
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Log, Recorded
 from saga_es.store.sagas import Sagas
 
 

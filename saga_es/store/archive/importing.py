@@ -17,12 +17,12 @@ from sqlalchemy.engine import Connection
 from saga_es.errors import ImportRefused, UnreadableEvent
 from saga_es.store.archive.archives import heads_in_archives, put_back
 from saga_es.store.archive.bundle import streams_in
-from saga_es.store.chain import Head
-from saga_es.store.codec import PLAN, SAGA
 from saga_es.store.database import Database
-from saga_es.store.log import Entry, Recorded
+from saga_es.store.log.chain import Head
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.log import Entry, Recorded
 from saga_es.store.sagas import Sagas
-from saga_es.store.turn import turn
+from saga_es.store.schema_lock import turn
 from saga_es.store.views.forgetting import remember
 from saga_es.store.views.kinds import Views
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from saga_es.store.chain import Head, event_hash, genesis
-from saga_es.store.log import Entry
+from saga_es.store.log.chain import Head, event_hash, genesis
+from saga_es.store.log.log import Entry
 
 
 class Broken(msgspec.Struct, frozen=True, tag="stream", tag_field="kind"):

@@ -18,7 +18,7 @@ from typing import IO, Literal
 import msgspec
 
 from saga_es.errors import BadSeal
-from saga_es.store.chain import Head
+from saga_es.store.log.chain import Head
 from saga_es.store.proof.signing import PrivateKey, PublicKey
 
 LONGEST_LINE = 4096

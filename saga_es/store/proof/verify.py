@@ -14,13 +14,13 @@ from saga_es.core.events import SagaStarted
 from saga_es.core.invariants import violations
 from saga_es.errors import BadBundle, UnreadableEvent
 from saga_es.store.archive.bundle import streams_in
-from saga_es.store.chain import Head
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Entry
+from saga_es.store.log.chain import Head
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Entry
+from saga_es.store.log.streams import archived, ends_of, hashes_at, streams
 from saga_es.store.proof.integrity import Broken, broken
 from saga_es.store.proof.seal import Seal, unlike
 from saga_es.store.sagas import Sagas
-from saga_es.store.streams import archived, ends_of, hashes_at, streams
 from saga_es.store.tables import saga_archives
 
 HEADS_AT_ONCE = 500

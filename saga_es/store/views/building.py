@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed
 from saga_es.store.database import Database, is_about_values, reason
-from saga_es.store.executing import Write, execute_many
-from saga_es.store.log import Entry, Log, Recorded, Unreadable
-from saga_es.store.tail import Tail
+from saga_es.store.drivers.compiled import Write, execute_many
+from saga_es.store.log.log import Entry, Log, Recorded, Unreadable
+from saga_es.store.log.tail import Tail
 from saga_es.store.views.kinds import Projection, sort_out
 from saga_es.store.views.shadows import clear, shadow
 

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store.database import Database
-from saga_es.store.log import Log
+from saga_es.store.log.log import Log
 from saga_es.store.tables import JsonText, KeyText, saga_archives
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Told

@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable, UnreadableEvent
 from saga_es.store.database import Database, is_about_values, reason
-from saga_es.store.executing import execute_many
-from saga_es.store.log import Entry, Log
-from saga_es.store.tail import Tail
-from saga_es.store.turn import turn
+from saga_es.store.drivers.compiled import execute_many
+from saga_es.store.log.log import Entry, Log
+from saga_es.store.log.tail import Tail
+from saga_es.store.schema_lock import turn
 from saga_es.store.views import checkpoints
 from saga_es.store.views.checkpoints import Checkpoint, Failed
 from saga_es.store.views.kinds import Projection

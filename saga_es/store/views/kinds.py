@@ -23,8 +23,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import DefinitionError, ProjectionFailed
-from saga_es.store.executing import THIS_ROW, Write, execute_many
-from saga_es.store.log import Recorded, by_stream
+from saga_es.store.drivers.compiled import THIS_ROW, Write, execute_many
+from saga_es.store.log.log import Recorded, by_stream
 from saga_es.store.views.statements import adding, deletion, update, upsert
 
 Change = Mapping[str, Any] | None

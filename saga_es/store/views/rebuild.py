@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store.database import Database
-from saga_es.store.log import Log
-from saga_es.store.tail import Tail
+from saga_es.store.log.log import Log
+from saga_es.store.log.tail import Tail
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Told
 from saga_es.store.views.holding import appends_held, be_impatient, hold_appends, is_busy, sync_later

@@ -40,8 +40,8 @@ from saga_es.core.events import (
     WaitStarted,
 )
 from saga_es.core.state import SagaStatus
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Recorded
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.kinds import View
 

@@ -7,7 +7,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from saga_es.store.executing import THIS_ROW
+from saga_es.store.drivers.compiled import THIS_ROW
 
 
 @cache

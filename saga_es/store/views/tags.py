@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from saga_es.core.events import SagaStarted
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Recorded
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.kinds import Additions
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.store.reading.story import SagaStory
+from saga_es.store.queries.story import SagaStory
 
 ALWAYS_CHANGES = frozenset({"version", "updated_at"})
 """What is another after every event, and so says nothing."""

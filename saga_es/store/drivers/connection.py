@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from saga_es.store import standby
-from saga_es.store.executing import Write, compiled, compiled_query
-from saga_es.store.one_statement import as_one_statement
+from saga_es.store.drivers import standby
+from saga_es.store.drivers.compiled import Write, compiled, compiled_query
+from saga_es.store.drivers.postgresql_batch import as_one_statement
 
 PING_AFTER_S = 5.0
 """A connection that was idle for longer is tried first: the server may have gone and come back meanwhile."""

@@ -27,7 +27,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.store.database import Database
-from saga_es.store.log import Entry, Log
+from saga_es.store.log.log import Entry, Log
 from saga_es.store.tables import saga_events
 
 FOLLOW_EVERY_S = 0.25

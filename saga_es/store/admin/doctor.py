@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.core.state import UNFINISHED
-from saga_es.store import migrate
+from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.tables import saga_events, saga_workers
 from saga_es.store.views import checkpoints

@@ -16,7 +16,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from saga_es.store.reading.pages import Condition, Selection
+from saga_es.store.queries.pages import Condition, Selection
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags
 

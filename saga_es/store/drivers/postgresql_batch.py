@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 
-from saga_es.store.executing import THIS_ROW, Rows, Write
+from saga_es.store.drivers.compiled import THIS_ROW, Rows, Write
 from saga_es.store.tables import JsonText, KeyText, UtcDateTime, saga_events
 
 _CARRIED: tuple[tuple[type[Any], tuple[type[Any], ...]], ...] = (

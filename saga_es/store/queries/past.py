@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
 from saga_es.errors import NoSuchPosition, NoSuchVersion, TooMuchPast, UnreadableEvent
-from saga_es.store.codec import SAGA
-from saga_es.store.log import Entry, Log, Recorded, Unreadable
-from saga_es.store.reading.story import SagaStory, Unread, story
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Entry, Log, Recorded, Unreadable
+from saga_es.store.queries.story import SagaStory, Unread, story
 from saga_es.store.sagas import Sagas
 from saga_es.store.views.kinds import Views
 

@@ -29,6 +29,6 @@ def upgrade(connection: Connection) -> None:
 
 
 def _location() -> Path:
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     installed = package / "_migrations"
     return installed if installed.is_dir() else package.parent / "migrations"

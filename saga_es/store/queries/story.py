@@ -24,7 +24,7 @@ from saga_es.core.events import (
 )
 from saga_es.core.plan import StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
-from saga_es.store.log import Recorded
+from saga_es.store.log.log import Recorded
 
 
 class Skip(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.store.log import check_stream_id
+from saga_es.store.log.log import check_stream_id
 
 Condition = sa.ColumnElement[bool]
 

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection
 
 from saga_es.errors import MigrationDenied, NotMigrated, StoreUnavailable
 from saga_es.store.database import Database, is_denied
-from saga_es.store.log import Log
-from saga_es.store.turn import turn
+from saga_es.store.log.log import Log
+from saga_es.store.schema_lock import turn
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 
@@ -43,7 +43,7 @@ def current(connection: Connection) -> str | None:
 
 
 def _migrate(connection: Connection) -> None:
-    from saga_es.store import revisions  # noqa: PLC0415  # Alembic is imported only where there is something to migrate
+    from saga_es.store.admin import revisions  # noqa: PLC0415  # Alembic is imported only where there is something to migrate
 
     revisions.upgrade(connection)
 

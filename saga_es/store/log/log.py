@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from saga_es.errors import BadStreamId, NothingToAppend, UnreadableEvent
-from saga_es.store.chain import Head, chain
-from saga_es.store.codec import Codec
 from saga_es.store.database import Database
-from saga_es.store.executing import execute_many
-from saga_es.store.heads import Heads
+from saga_es.store.drivers.compiled import execute_many
+from saga_es.store.log.chain import Head, chain
+from saga_es.store.log.codec import Codec
+from saga_es.store.log.heads import Heads
 from saga_es.store.tables import saga_archives, saga_events
 
 STREAM_ID_LIMIT = 64

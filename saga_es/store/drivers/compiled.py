@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
-from saga_es.store.one_update import OneUpdate
+from saga_es.store.drivers.mysql_batch import OneUpdate
 from saga_es.store.tables import UtcDateTime
 
 THIS_ROW = "this_row"

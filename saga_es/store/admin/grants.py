@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from saga_es.errors import SettingsError
+from saga_es.store.admin.migrate import VERSION_TABLE
 from saga_es.store.database import Database
-from saga_es.store.migrate import VERSION_TABLE
 from saga_es.store.tables import saga_archives, saga_bells, saga_checkpoints, saga_events, saga_workers
 from saga_es.store.views.kinds import Projection
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from saga_es.store.chain import Head
+from saga_es.store.log.chain import Head
 
 MOST_HEADS = 16_384
 """About 6 MB; a stream that is not among them costs its next batch one query."""

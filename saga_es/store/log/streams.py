@@ -8,8 +8,8 @@ from itertools import groupby
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.store.chain import Head
-from saga_es.store.log import Entry
+from saga_es.store.log.chain import Head
+from saga_es.store.log.log import Entry
 from saga_es.store.tables import saga_archives, saga_events
 
 CHUNK = 500

@@ -1,0 +1,1 @@
+"""What an administrator of the database asks for: migrations, grants, a diagnosis."""

@@ -1,0 +1,1 @@
+"""One object per database that answers every question of dialect."""
