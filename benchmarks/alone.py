@@ -27,12 +27,12 @@ from saga_es.node.app import App
 from saga_es.node.gc import look_less_often
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.clock import SharedClock
-from saga_es.runtime.executor import Call, Executor, Returned
+from saga_es.runtime.calls.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Begin, Inbox
 from saga_es.runtime.loop import Loop
+from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.store.admin import migrate
 from saga_es.store.notifications import Bells
 

@@ -10,7 +10,7 @@ from saga_es.definition.saga import Saga
 from saga_es.node.app import App
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.client import Client
+from saga_es.runtime.intake.client import Client
 from saga_es.store.admin import migrate
 
 __all__ = ["Client", "open_client"]

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from saga_es.definition.saga import Saga
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.executor import Executor
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec

@@ -12,8 +12,8 @@ from saga_es.api.responses import json_response, node
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime import patience
 from saga_es.runtime.handle import Handle, SagaResult
+from saga_es.runtime.waiting import outage as patience
 
 KEY_LIMIT = 255
 

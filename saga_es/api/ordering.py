@@ -20,7 +20,7 @@ from saga_es.core.orders import preview
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadStreamId, NotFound
 from saga_es.node.explain import explained
-from saga_es.runtime.orders import LONGEST_WORDS
+from saga_es.runtime.intake.commands import LONGEST_WORDS
 from saga_es.store.queries.past import story_at
 
 Body = dict[str, Any]

@@ -11,7 +11,7 @@ from saga_es.cli.options import MISMATCH, as_json_option, reading, settings_opti
 from saga_es.definition.saga import family
 from saga_es.node.settings import Settings
 from saga_es.runtime.compatibility import Comparison, Group, Version, compare
-from saga_es.runtime.missing import Verdict
+from saga_es.runtime.needed_code import Verdict
 
 _WORDS = {
     Verdict.GOES_ON: "go on",

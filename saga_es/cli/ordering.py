@@ -22,7 +22,7 @@ from saga_es.core.state import SagaState, SagaStatus
 from saga_es.node.explain import explained
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.orders import as_recorded
+from saga_es.runtime.intake.commands import as_recorded
 
 
 def _user() -> str:

@@ -9,7 +9,7 @@ from saga_es.core.state import SagaState
 from saga_es.definition.saga import family
 from saga_es.errors import NotFound
 from saga_es.node.node import Node
-from saga_es.runtime.missing import Verdict, prospect
+from saga_es.runtime.needed_code import Verdict, prospect
 from saga_es.store.queries.explain import worker_of
 
 DEEPEST = 3

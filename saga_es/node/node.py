@@ -20,13 +20,20 @@ from saga_es.errors import SettingsError
 from saga_es.node.app import App
 from saga_es.node.gc import look_less_often
 from saga_es.node.settings import Settings, project_folder
-from saga_es.runtime.client import Client
-from saga_es.runtime.clock import SharedClock
+from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.calls.transport import (
+    AnswerLostError,
+    HttpTransport,
+    NotSentError,
+    Transport,
+    WsgiApp,
+    WsgiTransport,
+)
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.executor import Executor
-from saga_es.runtime.following import Following
-from saga_es.runtime.orders import Orders
-from saga_es.runtime.transport import AnswerLostError, HttpTransport, NotSentError, Transport, WsgiApp, WsgiTransport
+from saga_es.runtime.intake.client import Client
+from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.projector import Following
+from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec

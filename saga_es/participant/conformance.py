@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from saga_es.participant.trial import PATIENT, CannotNameError, Reply, Step, Subject
-from saga_es.runtime.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
+from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
 AT_ONCE = 16
 ROUNDS = 6

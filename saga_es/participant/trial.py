@@ -16,9 +16,9 @@ from saga_es.core.facts import Completed, Direction, Rejected, Unavailable
 from saga_es.core.paths import NOT_THERE, PATH, look_up, root_of
 from saga_es.definition.requests import Request
 from saga_es.errors import DefinitionError, SagaError
-from saga_es.runtime.answers import outcome_of_answer
+from saga_es.runtime.calls.outcomes import outcome_of_answer
+from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError, Transport
 from saga_es.runtime.ids import idempotency_key, new_id
-from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError, Transport
 
 ATTEMPTS = 4
 PATIENT = 10

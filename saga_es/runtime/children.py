@@ -27,7 +27,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, StoreUnavailable
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import Ask, Begin, Follow, Put, Tell
-from saga_es.runtime.missing import child_written
+from saga_es.runtime.needed_code import child_written
 
 
 class Children:

@@ -11,7 +11,7 @@ import msgspec
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
-from saga_es.runtime.missing import Prospect, Verdict, prospect
+from saga_es.runtime.needed_code import Prospect, Verdict, prospect
 from saga_es.store.database import Database
 from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import page

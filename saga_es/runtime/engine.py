@@ -19,16 +19,16 @@ from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineStopped, StoreUnavailable
-from saga_es.runtime.clock import Clock, SystemClock
-from saga_es.runtime.executor import Executor
-from saga_es.runtime.gathering import Gathering
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import Append, Ask, Chore, Follow, Inbox, Item, refuse
+from saga_es.runtime.intake.commands import as_recorded
+from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.loop import Loop
-from saga_es.runtime.once import Once
-from saga_es.runtime.orders import as_recorded
-from saga_es.runtime.patience import COMMIT_PATIENCE_S, within
-from saga_es.runtime.starts import Starts
+from saga_es.runtime.waiting.batch_window import Gathering
+from saga_es.runtime.waiting.clock import Clock, SystemClock
+from saga_es.runtime.waiting.outage import COMMIT_PATIENCE_S, within
+from saga_es.runtime.waiting.promise import Once
 from saga_es.store.log.log import Draft, Recorded, check_stream_id
 from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.runtime.once import Once
+from saga_es.runtime.waiting.promise import Once
 
 
 class SagaResult(msgspec.Struct, frozen=True):

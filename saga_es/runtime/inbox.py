@@ -16,9 +16,9 @@ import msgspec
 from saga_es.core.facts import Fact, Order
 from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
-from saga_es.runtime.executor import Call
+from saga_es.runtime.calls.executor import Call
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.once import Once
+from saga_es.runtime.waiting.promise import Once
 from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
 
 

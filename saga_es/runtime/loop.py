@@ -20,23 +20,23 @@ from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
 from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, StoreUnavailable, UnreadableEvent
-from saga_es.runtime.calls import Calls
-from saga_es.runtime.clock import Clock
-from saga_es.runtime.errands import Errands
-from saga_es.runtime.executor import Executor
-from saga_es.runtime.followers import Followers
-from saga_es.runtime.hearing import Hearing
-from saga_es.runtime.heart import Heart
+from saga_es.runtime.batch import Wanted, in_parts
+from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.capacity import Room
+from saga_es.runtime.cluster.heartbeat import Heart
+from saga_es.runtime.cluster.listener import Hearing
+from saga_es.runtime.cluster.recovery import Recovery
+from saga_es.runtime.dispatch import Calls
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import MOST_AT_ONCE, Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
-from saga_es.runtime.orders import Orders
-from saga_es.runtime.parts import Wanted, in_parts
-from saga_es.runtime.patience import PutOff, until_stopped
-from saga_es.runtime.recovery import Recovery
-from saga_es.runtime.room import Room
+from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.intake.forwarding import Errands
+from saga_es.runtime.owned import Runs
+from saga_es.runtime.remote_handles import Followers
 from saga_es.runtime.run import Proposal, Run, is_same_start
-from saga_es.runtime.runs import Runs
-from saga_es.runtime.timers import Timers
+from saga_es.runtime.waiting.clock import Clock
+from saga_es.runtime.waiting.outage import PutOff, until_stopped
+from saga_es.runtime.waiting.timers import Timers
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.notifications import Bells

@@ -12,7 +12,7 @@ from saga_es.core.facts import Order
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
-from saga_es.runtime.transport import Transport, WsgiApp, WsgiTransport
+from saga_es.runtime.calls.transport import Transport, WsgiApp, WsgiTransport
 from saga_es.testing.faults import CallFault, Calm, Chaos, Faults, Script
 from saga_es.testing.judge import faults_found
 from saga_es.testing.world import World

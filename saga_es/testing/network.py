@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from saga_es.core.events import CompensationStarted, ProbeStarted, StepStarted
 from saga_es.core.facts import Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.definition.requests import Function
-from saga_es.runtime.answers import outcome_of_error
-from saga_es.runtime.executor import Call, Executor
-from saga_es.runtime.transport import Transport
+from saga_es.runtime.calls.executor import Call, Executor
+from saga_es.runtime.calls.outcomes import outcome_of_error
+from saga_es.runtime.calls.transport import Transport
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 from saga_es.store.log.log import Log
 from saga_es.testing.faults import CallFault, Faults

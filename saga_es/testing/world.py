@@ -19,11 +19,11 @@ from saga_es.core.events import PlanRecorded
 from saga_es.core.facts import Order, Outcome
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga, family
-from saga_es.runtime.executor import Call, Executor, Returned
+from saga_es.runtime.calls.executor import Call, Executor, Returned
+from saga_es.runtime.calls.transport import Transport
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import Ask, Begin, Inbox
 from saga_es.runtime.loop import Loop
-from saga_es.runtime.transport import Transport
 from saga_es.store.log.codec import PLAN, Codec
 from saga_es.store.log.log import Draft
 from saga_es.store.sagas import Sagas

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 import services
-from saga_es.runtime import engine, patience
+from saga_es.runtime import engine
+from saga_es.runtime.waiting import outage as patience
 from tests.api.clients import KINDS
 from tests.api.conftest import Served, opened
 from tests.api.relay import Relay

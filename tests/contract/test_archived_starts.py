@@ -11,8 +11,8 @@ import pytest
 from saga_es import Saga
 from saga_es.errors import SagaArchived
 from saga_es.orders import Retry
-from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
+from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.queries.past import story_at
 from tests.conftest import OpenEngine, Store
 from tests.contract.shelves import OVER

@@ -173,7 +173,7 @@ def test_a_start_whose_answer_was_lost_is_settled_by_writing_it_again(store: Sto
 
 def test_a_database_that_stays_away_is_told_with_the_id(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the start can be repeated under it."""
-    monkeypatch.setattr("saga_es.runtime.starts.COMMIT_PATIENCE_S", 0.2)
+    monkeypatch.setattr("saga_es.runtime.intake.starts.COMMIT_PATIENCE_S", 0.2)
     client = client_of(store, approval(), writer=Forgetful(store))
     with pytest.raises(StoreUnavailable, match="saga_id='s-1'"):
         client.start("approval", saga_id="s-1")

@@ -16,8 +16,8 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected
-from saga_es.runtime.executor import Executor
-from saga_es.runtime.transport import WsgiTransport
+from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.calls.transport import WsgiTransport
 from tests.conftest import PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import QUICK, Diary, Stop, crash, events_of, has_happened, raising, until
 

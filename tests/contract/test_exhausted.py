@@ -11,9 +11,9 @@ import pytest
 
 from saga_es.errors import StoreUnavailable
 from saga_es.node.node import open_engine
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.executor import Executor
-from saga_es.runtime.patience import patiently
+from saga_es.runtime.waiting.outage import patiently
 from saga_es.store.database import Database
 from saga_es.store.notifications import Bells
 from tests.conftest import PATIENCE_S, Store

@@ -17,9 +17,9 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
 from saga_es.orders import Pause, Resume
-from saga_es.runtime import patience
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.executor import Executor
+from saga_es.runtime.waiting import outage as patience
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write
 from saga_es.store.notifications import Bells

@@ -17,12 +17,12 @@ from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
 from saga_es.orders import Pause, Resume
-from saga_es.runtime.executor import Call, Executor, Returned
+from saga_es.runtime.batch import LARGEST_PART
+from saga_es.runtime.calls.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import MOST_AT_ONCE, Ask, Begin, Inbox
+from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.loop import Loop
-from saga_es.runtime.parts import LARGEST_PART
-from saga_es.runtime.starts import Starts
 from saga_es.store.notifications import Bells
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers

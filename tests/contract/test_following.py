@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from saga_es.errors import DefinitionError, ProjectionFailed
-from saga_es.runtime import following as runtime_following
-from saga_es.runtime.following import Following
+from saga_es.runtime import projector as runtime_following
+from saga_es.runtime.projector import Following
 from saga_es.store.admin import migrate
 from saga_es.store.log.log import Recorded
 from saga_es.store.tables import key_text

@@ -9,7 +9,7 @@ import pytest
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.runtime.executor import Executor
+from saga_es.runtime.calls.executor import Executor
 from tests.conftest import PATIENCE_S, OpenEngine
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

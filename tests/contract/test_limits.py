@@ -15,10 +15,10 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import DefinitionError, StepRejected
 from saga_es.orders import Cancel
-from saga_es.runtime.client import Client
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.executor import Executor
 from saga_es.runtime.handle import Handle
+from saga_es.runtime.intake.client import Client
 from saga_es.store.workers import Workers
 from tests.conftest import PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import events_of, has_happened, until, worker_of

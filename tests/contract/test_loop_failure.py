@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.executor import Executor
+from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import SAGA
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Prepared, Receipt

@@ -13,8 +13,8 @@ import pytest
 from saga_es.core.events import SagaStarted, SagaTakenOver, StepStarted
 from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
-from saga_es.runtime import executor as executor_module
-from saga_es.runtime.executor import Executor
+from saga_es.runtime.calls import executor as executor_module
+from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store

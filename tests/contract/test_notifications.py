@@ -15,10 +15,10 @@ from saga_es.core.facts import Give
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.orders import Cancel
-from saga_es.runtime.clock import SystemClock
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.executor import Executor
-from saga_es.runtime.orders import Orders
+from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft

@@ -19,9 +19,9 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
 from saga_es.orders import Cancel, Give, Order, Pause, Resume, Retry
-from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.orders import Orders
+from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.waiting.clock import SystemClock
 from tests.conftest import PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, Slow, Stop, events_of, gathered, trip, until
 

@@ -29,9 +29,9 @@ from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, OrderRefused, PayloadUnencodable, StepRejected, StepUnavailable
 from saga_es.orders import Cancel, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
-from saga_es.runtime.clock import SystemClock
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.orders import Orders
+from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.waiting.clock import SystemClock
 from tests.conftest import PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import (
     ONCE,

@@ -10,7 +10,7 @@ import pytest
 from saga_es.core.events import SagaFailed, SagaPaused, SagaStarted, SagaTakenOver, StepCompleted, StepStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.runtime import trials
+from saga_es.runtime.cluster import suspects as trials
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
 from saga_es.errors import BadTags
-from saga_es.runtime.orders import checked_tags
+from saga_es.runtime.intake.commands import checked_tags
 from saga_es.store.admin import migrate
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft

@@ -27,8 +27,8 @@ from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.executor import Executor
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.notifications import Bells

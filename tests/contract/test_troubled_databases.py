@@ -13,7 +13,7 @@ import pytest
 from saga_es.errors import StoreUnavailable
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.clock import SystemClock
+from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store import database as database_module
 from saga_es.store.database import Database
 from saga_es.store.views.saga_view import saga_view

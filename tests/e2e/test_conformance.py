@@ -17,7 +17,7 @@ from saga_es import RetryPolicy, Saga, open_engine
 from saga_es.participant import Report, Verdict, check_participant
 from saga_es.participant.conformance import UNREADABLE
 from saga_es.participant.trial import STEP, CannotNameError, Step, Subject
-from saga_es.runtime.transport import WsgiTransport
+from saga_es.runtime.calls.transport import WsgiTransport
 from tests.api.participants import Act, Call, Participant, Resets, Says, Script
 from tests.e2e.conftest import Server, StartServer, run_cli
 from tests.e2e.hotels import ACTION, BODY, COMPENSATION, PROBE, CarefulHotel, CarelessHotel, Flaw

@@ -50,7 +50,7 @@ MUTANTS = [
     ),
     Mutant(
         "thousands are taken over at once, and wait for a thread until they time out",
-        "saga_es/runtime/recovery.py",
+        "saga_es/runtime/cluster/recovery.py",
         "self._read(due[:most], wanted)",
         "self._read(due, wanted)",
         ("tests/contract/test_many_interrupted.py",),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from tests.mutants.mutant import CANCEL, CHAOS, FROZEN, SOME_WAYS, STANDBY, Mutant
 
-ANSWERS = "saga_es/runtime/answers.py"
-CALLS = "saga_es/runtime/calls.py"
+ANSWERS = "saga_es/runtime/calls/outcomes.py"
+CALLS = "saga_es/runtime/dispatch.py"
 CHILDREN = "saga_es/runtime/children.py"
-ERRANDS = "saga_es/runtime/errands.py"
+ERRANDS = "saga_es/runtime/intake/forwarding.py"
 IDS = "saga_es/runtime/ids.py"
 LOOP = "saga_es/runtime/loop.py"
-ORDERS = "saga_es/runtime/orders.py"
-PARTS = "saga_es/runtime/parts.py"
-RUNS = "saga_es/runtime/runs.py"
+ORDERS = "saga_es/runtime/intake/commands.py"
+PARTS = "saga_es/runtime/batch.py"
+RUNS = "saga_es/runtime/owned.py"
 
 MUTANTS = [
     Mutant(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from saga_es.core.facts import Completed, Rejected, Unavailable, Unknown
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.runtime.answers import (
+from saga_es.runtime.calls.outcomes import (
     ERROR_LIMIT,
     LONGEST_RETRY_AFTER_S,
     outcome_of_answer,
@@ -21,7 +21,7 @@ from saga_es.runtime.answers import (
     retry_after_s,
     text,
 )
-from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError
+from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
 
 NOT_NOW = [408, 425, 429]
 REFUSED = [status for status in range(400, 500) if status not in NOT_NOW]

@@ -22,11 +22,11 @@ from saga_es.core.events import (
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CallReturned
 from saga_es.core.state import SagaState
-from saga_es.runtime.calls import Calls
-from saga_es.runtime.clock import SystemClock
-from saga_es.runtime.executor import Executor
+from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.dispatch import Calls
 from saga_es.runtime.inbox import Begin, Item, Tell
-from saga_es.runtime.timers import Timers
+from saga_es.runtime.waiting.clock import SystemClock
+from saga_es.runtime.waiting.timers import Timers
 from tests.unit.story import SAGA_ID, started
 
 PATIENCE_S = 5.0

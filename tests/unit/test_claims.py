@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from saga_es.runtime.claims import EACH_LATER_S, LATEST, Claims
+from saga_es.runtime.cluster.claims import EACH_LATER_S, LATEST, Claims
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SAGAS = [f"saga-{n}" for n in range(1000)]

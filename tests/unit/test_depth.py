@@ -11,7 +11,7 @@ import pytest
 from saga_es.core.events import StepCompleted
 from saga_es.core.facts import Completed, Direction, Outcome, Unknown
 from saga_es.errors import PayloadUnencodable, UnreadableEvent
-from saga_es.runtime.executor import Call, Executor
+from saga_es.runtime.calls.executor import Call, Executor
 from saga_es.store.log.codec import DEEPEST, SAGA, Codec, is_too_deep
 
 

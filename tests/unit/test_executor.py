@@ -16,8 +16,8 @@ from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unavaila
 from saga_es.definition.requests import Participant
 from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.runtime.executor import Call, Executor
-from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError
+from saga_es.runtime.calls.executor import Call, Executor
+from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
 
 PATIENCE_S = 5.0
 DESK = Participant("desk")

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from saga_es.runtime.gathering import LONGEST_S, MOST_LEFT_OUT, Gathering
 from saga_es.runtime.inbox import Chore, Inbox
+from saga_es.runtime.waiting.batch_window import LONGEST_S, MOST_LEFT_OUT, Gathering
 from tests.conftest import PATIENCE_S
 
 

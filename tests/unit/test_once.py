@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from saga_es.runtime.once import Once
+from saga_es.runtime.waiting.promise import Once
 
 PATIENCE_S = 10.0
 

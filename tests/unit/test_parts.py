@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_es.runtime.parts import LARGEST_PART, Wanted, in_parts
+from saga_es.runtime.batch import LARGEST_PART, Wanted, in_parts
 from saga_es.store.writer import Receipt
 from tests.conftest import note_draft
 

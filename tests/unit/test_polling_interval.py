@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_es.runtime.pace import QUICK_S, SLOW_S, Pace
+from saga_es.runtime.waiting.polling import QUICK_S, SLOW_S, Pace
 
 PROMISED_S = 1.0
 """Within which an order from another host reaches the owner of its saga (docs/production.md)."""

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 import pytest
 from structlog.testing import capture_logs
 
-from saga_es.runtime.pool import TIMES_AS_MANY, Pool
+from saga_es.runtime.calls.pool import TIMES_AS_MANY, Pool
 
 PATIENCE_S = 10.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.patience import SAY_EVERY_S, PutOff
+from saga_es.runtime.waiting.outage import SAY_EVERY_S, PutOff
 from saga_es.testing.clock import VirtualClock
 
 AWAY = StoreUnavailable("connection refused")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_es.runtime.room import Room
+from saga_es.runtime.capacity import Room
 
 
 def test_without_limits_there_is_always_room() -> None:

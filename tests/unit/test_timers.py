@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from saga_es.runtime.timers import Timers
+from saga_es.runtime.waiting.timers import Timers
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

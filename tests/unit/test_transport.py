@@ -14,7 +14,7 @@ from typing import ClassVar
 import flask
 import pytest
 
-from saga_es.runtime.transport import (
+from saga_es.runtime.calls.transport import (
     ANSWER_LIMIT,
     Answer,
     AnswerLostError,

@@ -8,7 +8,7 @@ import pytest
 
 from saga_es.core.plan import Plan, StepPlan
 from saga_es.core.state import SagaState, StepState, StepStatus
-from saga_es.runtime.trials import TRIAL_S, Trials
+from saga_es.runtime.cluster.suspects import TRIAL_S, Trials
 from tests.conftest import AT
 
 PLAN = Plan("careful", (StepPlan(name="act", title="act"),))

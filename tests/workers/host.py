@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Self
 
 from saga_es.cli import main
-from saga_es.runtime import clock
+from saga_es.runtime.waiting import clock
 from saga_es.store import workers
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from saga_es.core.facts import Completed, Outcome, Rejected, Unavailable, Unknown
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.runtime.transport import Answer, AnswerLostError, NotSentError
+from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
 
 NOT_NOW = frozenset({408, 425, 429})
 """Request Timeout, Too Early, Too Many Requests: refused unread, so nothing was done (RFC 9110, 8470, 6585)."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
-from saga_es.runtime.clock import Clock, SystemClock
+from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.store.views.following import Follower, Step
 
 logger = structlog.get_logger("saga_es")

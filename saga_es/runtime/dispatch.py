@@ -33,14 +33,14 @@ from saga_es.core.paths import look_up
 from saga_es.core.plan import Child, index_of, step_of
 from saga_es.core.state import SagaState, open_intents
 from saga_es.definition.saga import Saga
+from saga_es.runtime.calls.executor import Call, Executor
+from saga_es.runtime.capacity import Room
 from saga_es.runtime.children import Children
-from saga_es.runtime.clock import Clock
-from saga_es.runtime.executor import Call, Executor
 from saga_es.runtime.ids import idempotency_key
 from saga_es.runtime.inbox import Item, Late, Put, Tell
-from saga_es.runtime.missing import written
-from saga_es.runtime.room import Room
-from saga_es.runtime.timers import Timers
+from saga_es.runtime.needed_code import written
+from saga_es.runtime.waiting.clock import Clock
+from saga_es.runtime.waiting.timers import Timers
 
 _Way = tuple[str, Direction]
 """A step, and which of its calls."""

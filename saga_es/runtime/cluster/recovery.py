@@ -9,10 +9,10 @@ import structlog
 
 from saga_es.core.state import SagaState
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.claims import Claims
-from saga_es.runtime.patience import PutOff
-from saga_es.runtime.room import Room
-from saga_es.runtime.trials import Trials, is_suspect
+from saga_es.runtime.capacity import Room
+from saga_es.runtime.cluster.claims import Claims
+from saga_es.runtime.cluster.suspects import Trials, is_suspect
+from saga_es.runtime.waiting.outage import PutOff
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 

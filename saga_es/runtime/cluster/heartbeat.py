@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from saga_es.runtime.clock import Clock
+from saga_es.runtime.owned import Runs
 from saga_es.runtime.run import Run
-from saga_es.runtime.runs import Runs
+from saga_es.runtime.waiting.clock import Clock
 from saga_es.store.workers import Process, Workers
 
 SEEN_AT_ONCE = 500

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from saga_es.runtime.pace import Pace
-from saga_es.runtime.room import Room
+from saga_es.runtime.capacity import Room
+from saga_es.runtime.owned import Runs
 from saga_es.runtime.run import Run
-from saga_es.runtime.runs import Runs
+from saga_es.runtime.waiting.polling import Pace
 from saga_es.store.notifications import Bell, Bells
 
 

@@ -16,11 +16,11 @@ from saga_es.core.facts import Give, Order
 from saga_es.core.orders import Undoing, preview
 from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
-from saga_es.runtime.clock import Clock, SystemClock
 from saga_es.runtime.handle import SagaResult
-from saga_es.runtime.orders import Orders, as_recorded
-from saga_es.runtime.patience import COMMIT_PATIENCE_S
-from saga_es.runtime.starts import Starts
+from saga_es.runtime.intake.commands import Orders, as_recorded
+from saga_es.runtime.intake.starts import Starts
+from saga_es.runtime.waiting.clock import Clock, SystemClock
+from saga_es.runtime.waiting.outage import COMMIT_PATIENCE_S
 from saga_es.store.log.log import check_stream_id
 from saga_es.store.queries.past import story_at
 from saga_es.store.queries.story import SagaStory

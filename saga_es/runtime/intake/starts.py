@@ -19,13 +19,13 @@ from saga_es.core.facts import Start
 from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaArchived, SagaExists, StoreUnavailable
-from saga_es.runtime.clock import Clock
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id, saga_id_for
 from saga_es.runtime.inbox import Begin
-from saga_es.runtime.orders import checked_tags
-from saga_es.runtime.patience import COMMIT_PATIENCE_S, patiently
+from saga_es.runtime.intake.commands import checked_tags
 from saga_es.runtime.run import is_same_start
+from saga_es.runtime.waiting.clock import Clock
+from saga_es.runtime.waiting.outage import COMMIT_PATIENCE_S, patiently
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft, check_stream_id
 from saga_es.store.sagas import Sagas

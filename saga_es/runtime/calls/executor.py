@@ -19,9 +19,9 @@ from saga_es.core.facts import ChildReady, Completed, Direction, Outcome, Reject
 from saga_es.definition.requests import Function, Request
 from saga_es.definition.steps import Callee, is_async, needs
 from saga_es.errors import StepRejected
-from saga_es.runtime.answers import kinds_of, outcome_of_answer, outcome_of_error, outcome_of_probe, text
-from saga_es.runtime.pool import Pool, Work
-from saga_es.runtime.transport import NotSentError, Transport
+from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_error, outcome_of_probe, text
+from saga_es.runtime.calls.pool import Pool, Work
+from saga_es.runtime.calls.transport import NotSentError, Transport
 from saga_es.store.log.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
 
 

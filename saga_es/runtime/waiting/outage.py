@@ -11,8 +11,8 @@ from typing import TypeVar
 import structlog
 
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.clock import Clock
-from saga_es.runtime.once import Once
+from saga_es.runtime.waiting.clock import Clock
+from saga_es.runtime.waiting.promise import Once
 
 logger = structlog.get_logger("saga_es")
 

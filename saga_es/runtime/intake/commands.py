@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from saga_es.core.facts import Give, Order, Revoke
 from saga_es.core.orders import record
 from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
-from saga_es.runtime.answers import text
-from saga_es.runtime.clock import Clock
-from saga_es.runtime.patience import patiently
+from saga_es.runtime.calls.outcomes import text
+from saga_es.runtime.waiting.clock import Clock
+from saga_es.runtime.waiting.outage import patiently
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.sagas import Sagas

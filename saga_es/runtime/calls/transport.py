@@ -18,7 +18,7 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
-from saga_es.runtime.connections import pool_of
+from saga_es.runtime.calls.connections import pool_of
 
 ANSWER_LIMIT = 1_048_576
 """Bytes of an answer we read; a longer one is unreadable."""

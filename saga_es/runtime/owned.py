@@ -10,12 +10,12 @@ from saga_es.core.events import SagaEvent
 from saga_es.core.facts import Woken
 from saga_es.core.state import SagaState
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
-from saga_es.runtime.calls import Calls, cannot_call
-from saga_es.runtime.followers import Followers
+from saga_es.runtime.dispatch import Calls, cannot_call
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import Begin, Put, Tell
-from saga_es.runtime.patience import PutOff
+from saga_es.runtime.remote_handles import Followers
 from saga_es.runtime.run import Run, is_same_start
+from saga_es.runtime.waiting.outage import PutOff
 
 logger = structlog.get_logger("saga_es")
 

@@ -11,10 +11,10 @@ from datetime import timedelta
 from functools import partial
 
 from saga_es.core.facts import Revoke
-from saga_es.runtime.clock import Clock
 from saga_es.runtime.inbox import Ask, Put
-from saga_es.runtime.orders import Orders
-from saga_es.runtime.patience import until_stopped
+from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.waiting.clock import Clock
+from saga_es.runtime.waiting.outage import until_stopped
 
 MOMENT_S = 0.2
 

@@ -1,0 +1,1 @@
+"""What goes out: calls of steps, over threads and sockets, and what their answers mean."""

@@ -1,0 +1,1 @@
+"""Who is at work: this worker's heartbeat, what others recorded for it, and what workers that are gone left."""

@@ -1,0 +1,1 @@
+"""What comes in: starts and commands, from this process or through the log."""
