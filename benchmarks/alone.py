@@ -34,7 +34,7 @@ from saga_es.runtime.inbox import Begin, Inbox
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.store.admin import migrate
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 
 STORAGES = {"nothing": "nothing is stored", "sqlite": "SQLite, in memory", "postgresql": "PostgreSQL"}
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 (for a folder of our own that is deleted)
@@ -62,7 +62,7 @@ class Alone:
             writer=node.writer,
             sagas=node.sagas,
             workers=node.workers,
-            bells=Bells(node.database),
+            notifications=Notifications(node.database),
             executor=AtOnce(),
             definitions=(trip,),
             clock=SharedClock(node.workers.now_s),

@@ -20,7 +20,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec
 from saga_es.store.log.log import Draft, Log
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
 from saga_es.store.schema_lock import turn
 from saga_es.store.views.kinds import Projection, Views
@@ -164,7 +164,7 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
                 writer=writer or store.writer,
                 sagas=store.sagas,
                 workers=workers or store.workers,
-                bells=Bells(store.database),
+                notifications=Notifications(store.database),
                 executor=executor or Executor(),
                 definitions=definitions,
                 recovers=recovers,

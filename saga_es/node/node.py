@@ -38,7 +38,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec
 from saga_es.store.log.log import Log
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
 from saga_es.store.views.following import Follower
 from saga_es.store.views.kinds import Projection, Views
@@ -79,7 +79,7 @@ class Node:
             sagas=self.sagas,
             workers=self.workers,
             executor=Executor(self.transports, settings.call_threads, settings.payload_limit),
-            bells=Bells(self.database),
+            notifications=Notifications(self.database),
             definitions=definitions,
             clock=clock,
             recovers=recovers,

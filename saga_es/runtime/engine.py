@@ -30,7 +30,7 @@ from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_PATIENCE_S, within
 from saga_es.runtime.waiting.promise import Once
 from saga_es.store.log.log import Draft, Recorded, check_stream_id
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
@@ -64,7 +64,7 @@ class Engine:
         writer: Writer,
         sagas: Sagas,
         workers: Workers,
-        bells: Bells,
+        notifications: Notifications,
         executor: Executor,
         definitions: Iterable[Saga] = (),
         clock: Clock | None = None,
@@ -88,7 +88,7 @@ class Engine:
             writer=writer,
             sagas=sagas,
             workers=workers,
-            bells=bells,
+            notifications=notifications,
             executor=executor,
             definitions=self._starts.definitions.values(),
             clock=self._clock,

@@ -94,7 +94,7 @@ class Chore(Enum):
 
     BEAT = auto()
     RECOVER = auto()
-    HEAR_BELLS = auto()
+    READ_NOTIFICATIONS = auto()
     LOOK_AFTER_FOLLOWED = auto()
     LOOK_AFTER_OURS = auto()
     STOP = auto()

@@ -24,7 +24,7 @@ from saga_es.runtime.batch import Wanted, in_parts
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.capacity import Room
 from saga_es.runtime.cluster.heartbeat import Heart
-from saga_es.runtime.cluster.listener import Hearing
+from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
 from saga_es.runtime.dispatch import Calls
 from saga_es.runtime.ids import new_id
@@ -39,7 +39,7 @@ from saga_es.runtime.waiting.outage import PutOff, until_stopped
 from saga_es.runtime.waiting.timers import Timers
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Writer, Written
@@ -69,7 +69,7 @@ class Loop:
         writer: Writer,
         sagas: Sagas,
         workers: Workers,
-        bells: Bells,
+        notifications: Notifications,
         executor: Executor,
         definitions: Iterable[Saga],
         clock: Clock,
@@ -99,7 +99,7 @@ class Loop:
         self._heart = Heart(workers, self._runs, clock, process)
         self._recovery = Recovery(sagas, workers, known, self._room, self._put_off)
         self._adopts = frozenset(known if recovers else ())
-        self._hearing = Hearing(bells, self._runs, self._room, self._adopts)
+        self._listener = Listener(notifications, self._runs, self._room, self._adopts)
         self.worker_id = f"worker-{new_id()}"
 
     @property
@@ -127,7 +127,7 @@ class Loop:
         """Say that this worker lives, and set the chores going."""
         self._beat()
         self._inbox.put(Chore.RECOVER)
-        self._inbox.put(Chore.HEAR_BELLS)
+        self._inbox.put(Chore.READ_NOTIFICATIONS)
 
     def stop_calling(self) -> None:
         """Perform no more intents; they stand in the log, for the next worker."""
@@ -189,8 +189,8 @@ class Loop:
                     self._look_again()
                 case Chore.RECOVER:
                     self._recover(proposals, now)
-                case Chore.HEAR_BELLS:
-                    self._hear_bells(proposals)
+                case Chore.READ_NOTIFICATIONS:
+                    self._read_notifications(proposals)
                 case Chore.BEAT:
                     self._beat()
                 case Chore.LOOK_AFTER_OURS:
@@ -261,8 +261,8 @@ class Loop:
             proposal.settle_asks()
             return None
         try:
-            rings = proposal.state.owner is None  # it waits for whoever has room
-            return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now, rings))
+            notifies = proposal.state.owner is None  # it waits for whoever has room
+            return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now, notifies))
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
             return None
@@ -371,17 +371,17 @@ class Loop:
             _proposal(proposals, self._runs.add(state)).add(OwnerGone(self.worker_id, self._most_crashes), now)
         self._later(Chore.RECOVER, every_s)
 
-    def _hear_bells(self, proposals: dict[str, Proposal]) -> None:
+    def _read_notifications(self, proposals: dict[str, Proposal]) -> None:
         """See what others appended to sagas of ours, or to sagas that nobody owns."""
         if self._calls.stopped:
             return
         try:
-            self._catch_up_all(self._hearing.listen(self.worker_id), proposals)
-            if self._hearing.answer():
+            self._catch_up_all(self._listener.listen(self.worker_id), proposals)
+            if self._listener.acknowledge():
                 self._later(Chore.RECOVER, 0.0)
         except StoreUnavailable as error:
             self._put_off("a look for orders", error)
-        self._later(Chore.HEAR_BELLS, self._hearing.pause_s(is_busy=self._calls.out > 0))
+        self._later(Chore.READ_NOTIFICATIONS, self._listener.pause_s(is_busy=self._calls.out > 0))
 
     def _later(self, chore: Chore, wait_s: float) -> None:
         self._chores.set(chore, self._clock.now() + timedelta(seconds=wait_s), chore)

@@ -1,7 +1,7 @@
-"""Bells: how a worker hears, within a moment, that somebody else appended to a saga it owns.
+"""Notifications: a worker learns within a moment that another process appended to a saga of its own.
 
-A bell is rung in the transaction that appends an order, so none is lost; the worker that owns the saga reads the
-saga again and takes the bell away. The log stays the truth: a bell only says where to look.
+A notification is written in the transaction that appends a command, so none is lost. The worker that owns the saga
+reads the saga again and acknowledges the notification. The log stays the truth: a notification only says where to look.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from saga_es.store.drivers.compiled import Write
 from saga_es.store.tables import saga_bells
 from saga_es.store.views.saga_view import sagas
 
-HEARD_AT_ONCE = 500
+READ_AT_ONCE = 500
 
 
-class Bell(msgspec.Struct, frozen=True):
+class Notification(msgspec.Struct, frozen=True):
     """Something was appended to a saga, up to this version, by somebody who does not own it.
 
     Attributes:
@@ -34,45 +34,48 @@ class Bell(msgspec.Struct, frozen=True):
     is_over: bool
 
 
-def ringing(rung: Sequence[tuple[str, int]]) -> list[Write]:
-    """What rings for sagas at versions, in the transaction that appends them."""
-    return [(_RING, [{"saga_id": saga_id, "version": version} for saga_id, version in rung])] if rung else []
+def notify(reached: Sequence[tuple[str, int]]) -> list[Write]:
+    """The writes that notify the owners of sagas, for the transaction that appends to them up to these versions."""
+    return [(_NOTIFY, [{"saga_id": saga_id, "version": version} for saga_id, version in reached])] if reached else []
 
 
-class Bells:
-    """The bells that nobody has answered yet."""
+class Notifications:
+    """The notifications that nobody has acknowledged yet."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def silent(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is none at all: so it nearly always is, and it costs next to nothing to know."""
         return not self._database.look_up(_ANY, {})[0][0]
 
-    def rung(self, worker_id: str) -> list[Bell]:
-        """Those that a worker answers: of its own sagas, and of sagas that are over."""
+    def pending(self, worker_id: str) -> list[Notification]:
+        """Those that a worker acknowledges: of its own sagas, and of sagas that are over."""
         with self._database.reading() as connection:
-            rows = connection.execute(_RUNG, {"worker_id": worker_id})
-            return [Bell(row.saga_id, row.version, row.owner, row.status in (None, *ENDED)) for row in rows]
+            rows = connection.execute(_PENDING, {"worker_id": worker_id})
+            return [Notification(row.saga_id, row.version, row.owner, row.status in (None, *ENDED)) for row in rows]
 
     def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one was rung for a saga of these definitions that nobody owns; it is kept for whoever will."""
+        """Whether one is pending for a saga of these definitions that nobody owns; it is kept for the next owner."""
         with self._database.reading() as connection:
             return connection.execute(_UNCLAIMED, {"names": sorted(names)}).first() is not None
 
-    def hush(self, bells: Sequence[Bell]) -> None:
-        """Take bells away that were answered."""
-        if bells:
+    def acknowledge(self, notifications: Sequence[Notification]) -> None:
+        """Remove notifications whose sagas were read."""
+        if notifications:
             with self._database.writing() as connection:
-                connection.execute(_HUSH, [{"id_": bell.saga_id, "at": bell.version} for bell in bells])
+                connection.execute(
+                    _ACKNOWLEDGE,
+                    [{"id_": notification.saga_id, "at": notification.version} for notification in notifications],
+                )
 
 
 _ANY = sa.select(sa.exists().select_from(saga_bells))
-_RING = sa.insert(saga_bells)
-_HUSH = sa.delete(saga_bells).where(
+_NOTIFY = sa.insert(saga_bells)
+_ACKNOWLEDGE = sa.delete(saga_bells).where(
     saga_bells.c.saga_id == sa.bindparam("id_"), saga_bells.c.version == sa.bindparam("at")
 )
-_RUNG = (
+_PENDING = (
     sa.select(saga_bells.c.saga_id, saga_bells.c.version, sagas.c.owner, sagas.c.status)
     .select_from(saga_bells.outerjoin(sagas, sagas.c.saga_id == saga_bells.c.saga_id))
     .where(
@@ -81,11 +84,11 @@ _RUNG = (
         | sagas.c.saga_id.is_(None)
     )
     .order_by(saga_bells.c.saga_id, saga_bells.c.version)
-    .limit(HEARD_AT_ONCE)
+    .limit(READ_AT_ONCE)
 )
 _UNCLAIMED = (
     sa.select(saga_bells.c.saga_id)
-    .where(  # from the few bells to their sagas: of a join, SQLite would begin with all sagas of the names
+    .where(  # from the few notifications to their sagas: of a join, SQLite would begin with all sagas of the names
         sa.exists().where(
             sagas.c.saga_id == saga_bells.c.saga_id,
             sagas.c.owner.is_(None),

@@ -22,7 +22,7 @@ from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write, execute_many
 from saga_es.store.log.heads import Heads
 from saga_es.store.log.log import APPEND, Draft, Log
-from saga_es.store.notifications import ringing
+from saga_es.store.notifications import notify
 from saga_es.store.views.kinds import Views
 
 logger = structlog.get_logger("saga_es")
@@ -147,11 +147,11 @@ class Writer:
         self._heads.learn(reached, [draft.stream_id for draft, _ in batch if isinstance(draft.events[-1], _ENDS)])
 
     def _writes(self, batch: Sequence[Prepared]) -> list[Write]:
-        """Log, views and bells: all that a batch of chained rows comes to."""
+        """Log, views and notifications: all that a batch of chained rows comes to."""
         return [
             (APPEND, [row for _, rows in batch for row in rows]),
             *self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._dialect),
-            *ringing([(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.rings]),
+            *notify([(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.notifies]),
         ]
 
 

@@ -18,7 +18,7 @@ from saga_es.errors import StoreUnavailable
 from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import SAGA, Codec
 from saga_es.store.log.log import Draft, Entry, Log, Recorded
-from saga_es.store.notifications import Bell, Bells
+from saga_es.store.notifications import Notification, Notifications
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
@@ -43,7 +43,7 @@ class MemoryStore:
         self.sagas: dict[str, dict[str, Any]] = {}
         self.living: dict[str, None] = {}
         self.dead: set[str] = set()
-        self.bells: dict[tuple[str, int], None] = {}
+        self.notifications: dict[tuple[str, int], None] = {}
         self.positions = 0
         self.trespasses: list[str] = []
 
@@ -63,11 +63,11 @@ class MemoryStore:
         if draft.category == SAGA:
             columns = self.sagas.setdefault(draft.stream_id, {})
             columns |= saga_view.fold(draft.recorded()) or {}
-            if columns["owner"] != worker_id and not draft.rings:
+            if columns["owner"] != worker_id and not draft.notifies:
                 types = ", ".join(row["type"] for row in rows)
                 self.trespasses.append(f"{worker_id} wrote {types} to {draft.stream_id} of {columns['owner']}")
-        if draft.rings:
-            self.bells[draft.stream_id, rows[-1]["version"]] = None
+        if draft.notifies:
+            self.notifications[draft.stream_id, rows[-1]["version"]] = None
         return Written()
 
     def text(self) -> str:
@@ -182,32 +182,32 @@ class MemoryWorkers(Workers):
         return row["status"] in UNFINISHED and row["owner"] not in self._store.living
 
 
-class MemoryBells(Bells):
-    """The bells of a simulated run."""
+class MemoryNotifications(Notifications):
+    """The notifications of a simulated run."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    def silent(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is none at all."""
-        return not self._store.bells
+        return not self._store.notifications
 
-    def rung(self, worker_id: str) -> list[Bell]:
+    def pending(self, worker_id: str) -> list[Notification]:
         """Those that this worker answers."""
         found = []
-        for saga_id, version in self._store.bells:
+        for saga_id, version in self._store.notifications:
             row = self._store.sagas[saga_id]
             is_over = row["status"] in ENDED
             if is_over or row["owner"] == worker_id:
-                found.append(Bell(saga_id, version, row["owner"], is_over))
+                found.append(Notification(saga_id, version, row["owner"], is_over))
         return found
 
     def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one was rung for a saga that nobody owns."""
-        rows = (self._store.sagas[saga_id] for saga_id, _ in self._store.bells)
+        """Whether one is pending for a saga that nobody owns."""
+        rows = (self._store.sagas[saga_id] for saga_id, _ in self._store.notifications)
         return any(row["owner"] is None and row["status"] not in ENDED and row["name"] in names for row in rows)
 
-    def hush(self, bells: Sequence[Bell]) -> None:
-        """Take bells away that were answered."""
-        for bell in bells:
-            self._store.bells.pop((bell.saga_id, bell.version), None)
+    def acknowledge(self, notifications: Sequence[Notification]) -> None:
+        """Take notifications away that were answered."""
+        for notification in notifications:
+            self._store.notifications.pop((notification.saga_id, notification.version), None)

@@ -30,7 +30,7 @@ from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Process
 from saga_es.testing.clock import VirtualClock
 from saga_es.testing.faults import Calm, Crash, Faults
-from saga_es.testing.memory import MemoryBells, MemoryLog, MemoryStore, MemoryWorkers, MemoryWriter
+from saga_es.testing.memory import MemoryLog, MemoryNotifications, MemoryStore, MemoryWorkers, MemoryWriter
 from saga_es.testing.network import Network
 
 RESTART_S = 1.0
@@ -204,7 +204,7 @@ class _Worker:
             writer=MemoryWriter(world.store, world.log, world.faults, worker_id),
             sagas=world.sagas,
             workers=workers,
-            bells=MemoryBells(world.store),
+            notifications=MemoryNotifications(world.store),
             executor=_OfWorker(world, self),
             definitions=world.definitions,
             clock=world.clock,

@@ -17,7 +17,15 @@ from saga_es.store.tables import saga_events
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.conftest import Store, note_draft
-from tests.contract import test_append, test_bells, test_engine, test_log, test_takeover, test_workers, test_writer
+from tests.contract import (
+    test_append,
+    test_engine,
+    test_log,
+    test_notifications,
+    test_takeover,
+    test_workers,
+    test_writer,
+)
 from tests.contract.again import once_more
 from tests.databases import fresh_database
 from tests.e2e.conftest import run_cli
@@ -39,7 +47,7 @@ ON_SQLITE = ("test_whatever_is_bad_in_a_batch_gets_its_receipt_and_the_others_ar
 globals().update(
     once_more(
         test_append,
-        test_bells,
+        test_notifications,
         test_engine,
         test_log,
         test_takeover,

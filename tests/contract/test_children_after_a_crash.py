@@ -64,7 +64,7 @@ def test_a_child_on_another_worker_is_heard_of(store: Store, open_engine: OpenEn
 
 
 def test_a_child_on_another_worker_turns_round_with_its_parent(store: Store, open_engine: OpenEngine) -> None:
-    """A cancel reaches the parent here, and by a bell the child there; both are compensated."""
+    """A cancel reaches the parent here, and by a notification the child there; both are compensated."""
     diary = Diary()
     child = payment(diary, waits=True)
     first = open_engine(order(child, diary), child)

@@ -61,7 +61,7 @@ def test_a_saga_started_by_a_client_waits_for_a_worker(store: Store, open_engine
 
 
 def test_a_worker_that_is_up_hears_of_it_within_a_moment(store: Store, open_engine: OpenEngine) -> None:
-    """Without a look at all sagas: the start rings."""
+    """Without a look at all sagas: the start notifies."""
     saga = trip(Diary())
     engine = open_engine(saga)
     until(lambda: engine.alive)

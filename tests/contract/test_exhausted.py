@@ -15,7 +15,7 @@ from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting.outage import patiently
 from saga_es.store.database import Database
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from tests.conftest import PATIENCE_S, Store
 from tests.contract.trips import Diary, Stop, trip
 from tests.torture.servers import PostgresServer, folder_for_servers
@@ -49,7 +49,7 @@ def test_a_pool_that_is_exhausted_is_waited_for(narrow: Store) -> None:
         writer=narrow.writer,
         sagas=narrow.sagas,
         workers=narrow.workers,
-        bells=Bells(narrow.database),
+        notifications=Notifications(narrow.database),
         executor=Executor(),
         definitions=[saga],
     ) as engine:

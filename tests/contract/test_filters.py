@@ -20,7 +20,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.queries import pages
 from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import page
@@ -264,8 +264,8 @@ def _a_cursor(store: Store) -> str | None:
 AGAIN_AND_AGAIN: dict[str, Callable[[Database], object]] = {
     "sagas without a worker": lambda database: Workers(database).orphans(100, ["order"]),
     "sagas that nobody here knows": lambda database: Workers(database).orphans_of_others(["order"]),
-    "bells": lambda database: Bells(database).rung("w-1"),
-    "bells of sagas without a worker": lambda database: Bells(database).unclaimed(["order"]),
+    "notifications": lambda database: Notifications(database).pending("w-1"),
+    "notifications of sagas without a worker": lambda database: Notifications(database).unclaimed(["order"]),
 }
 
 

@@ -22,7 +22,7 @@ from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting import outage as patience
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.workers import Workers
 from tests.conftest import PATIENCE_S, Store
 from tests.contract.trips import QUICK, Diary, until
@@ -149,7 +149,7 @@ def _engine(store: Store, *definitions: Saga) -> Engine:
         writer=store.writer,
         sagas=store.sagas,
         workers=Workers(store.database, 400),  # however long it takes, nobody counts as gone
-        bells=Bells(store.database),
+        notifications=Notifications(store.database),
         executor=Executor(),
         definitions=definitions,
     )

@@ -23,7 +23,7 @@ from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import MOST_AT_ONCE, Ask, Begin, Inbox
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.loop import Loop
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers
@@ -57,7 +57,7 @@ class Worker:
             writer=_Slow(store, self),
             sagas=_Slowly(store, self),
             workers=_Beating(store, self),
-            bells=Bells(store.database),
+            notifications=Notifications(store.database),
             executor=executor or Executor(),
             definitions=[saga],
             clock=self.clock,

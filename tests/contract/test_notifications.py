@@ -1,4 +1,4 @@
-"""Bells: whoever runs a saga hears within a moment what others appended to it, and no bell stays for ever."""
+"""A saga's owner learns within a moment what others appended to it, and no notification stays for ever."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
-from saga_es.store.notifications import HEARD_AT_ONCE, Bell, Bells, ringing
+from saga_es.store.notifications import READ_AT_ONCE, Notification, Notifications, notify
 from saga_es.store.tables import saga_bells
 from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
 from tests.contract.trips import crash, events_of, has_happened, until, worker_of
@@ -35,8 +35,8 @@ def waiting(name: str = "waiting", signals: int = 1) -> Saga:
     return saga
 
 
-def rung(store: Store) -> int:
-    """How many bells nobody has answered."""
+def pending(store: Store) -> int:
+    """How many notifications nobody has answered."""
     with store.database.reading() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(saga_bells)) or 0
 
@@ -61,25 +61,25 @@ def test_an_order_of_another_writer_is_followed_at_any_moment(store: Store, open
         list(threads.map(signal_all, [handle.saga_id for handle in handles]))
     for handle in handles:
         assert handle.result(PATIENCE_S).results == {f"go_{n}": n for n in range(20)}
-    until(lambda: rung(store) == 0)
+    until(lambda: pending(store) == 0)
 
 
-def test_only_a_bell_of_an_unfinished_saga_without_a_worker_calls_for_one(store: Store) -> None:
+def test_only_a_notification_of_an_unfinished_saga_without_a_worker_calls_for_one(store: Store) -> None:
     """And only those who know its definition."""
-    bells = Bells(store.database)
-    assert bells.silent()
+    notifications = Notifications(store.database)
+    assert notifications.is_empty()
     ours = SagaStarted("waiting", "plan-1", {}, "w-1")
     ended = [SagaStarted("waiting", "plan-1", {}, None), SagaFailed("nobody came")]
     for saga_id, events in (("ours", [ours]), ("ended", ended)):
-        store.write(Draft(saga_id, SAGA, 0, tuple(events), AT, rings=True))
-    assert not bells.silent()
-    assert not bells.unclaimed(["waiting"])
-    store.write(Draft("free", SAGA, 0, (SagaStarted("waiting", "plan-1", {}, None),), AT, rings=True))
-    assert bells.unclaimed(["waiting"])
-    assert not bells.unclaimed(["another"])
+        store.write(Draft(saga_id, SAGA, 0, tuple(events), AT, notifies=True))
+    assert not notifications.is_empty()
+    assert not notifications.unclaimed(["waiting"])
+    store.write(Draft("free", SAGA, 0, (SagaStarted("waiting", "plan-1", {}, None),), AT, notifies=True))
+    assert notifications.unclaimed(["waiting"])
+    assert not notifications.unclaimed(["another"])
 
 
-def test_every_bell_is_taken_away_in_the_end(store: Store, open_engine: OpenEngine) -> None:
+def test_every_notification_is_taken_away_in_the_end(store: Store, open_engine: OpenEngine) -> None:
     """Of sagas that go on, that have ended, and that never were."""
     saga = waiting(signals=2)
     engine = open_engine(saga)
@@ -88,17 +88,17 @@ def test_every_bell_is_taken_away_in_the_end(store: Store, open_engine: OpenEngi
     give(goes_on.saga_id, Give("go_0"))
     give(ends.saga_id, Cancel("Ann", "because"))
     with store.database.writing() as connection:
-        for statement, rows in ringing([("no-such-saga", 7)]):
+        for statement, rows in notify([("no-such-saga", 7)]):
             execute_many(connection, statement, rows)
     ends.result(PATIENCE_S)
-    until(lambda: rung(store) == 0)
+    until(lambda: pending(store) == 0)
     give(goes_on.saga_id, Give("go_1"))
     assert goes_on.result(PATIENCE_S).completed
-    until(lambda: rung(store) == 0)
+    until(lambda: pending(store) == 0)
 
 
-def test_a_bell_waits_for_the_next_owner(store: Store, open_engine: OpenEngine) -> None:
-    """It was rung when the owner was gone: nobody takes it away before the saga has found a home."""
+def test_a_notification_waits_for_the_next_owner(store: Store, open_engine: OpenEngine) -> None:
+    """It was written when the owner was gone: nobody takes it away before the saga has found a home."""
     saga = waiting()
     first = open_engine(saga)
     handle = first.start(saga)
@@ -106,18 +106,18 @@ def test_a_bell_waits_for_the_next_owner(store: Store, open_engine: OpenEngine) 
     crash(store, first)
     stranger = open_engine()
     giver(store)(handle.saga_id, Give("go_0", "heard"))
-    assert rung(store) == 1
+    assert pending(store) == 1
     second = open_engine(saga)
     assert second.follow(handle.saga_id).result(PATIENCE_S).results == {"go_0": "heard"}
     assert SagaTakenOver(worker_of(second), worker_of(first)) in events_of(stranger, handle.saga_id)
-    until(lambda: rung(store) == 0)
+    until(lambda: pending(store) == 0)
 
 
-def test_bells_that_wait_for_others_hide_none_of_ours(store: Store, open_engine: OpenEngine) -> None:
+def test_notifications_that_wait_for_others_hide_none_of_ours(store: Store, open_engine: OpenEngine) -> None:
     """More sagas than are heard of at once wait for a worker that knows them, and is not there."""
     starter = open_engine(waiting("others"), recovers=False)
     with store.database.writing() as connection:
-        for n in range(HEARD_AT_ONCE + 10):
+        for n in range(READ_AT_ONCE + 10):
             starter.start("others", saga_id=f"0-{n:04}", connection=connection)
     starter.close()
     saga = waiting()
@@ -126,32 +126,32 @@ def test_bells_that_wait_for_others_hide_none_of_ours(store: Store, open_engine:
     until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
     giver(store)(handle.saga_id, Give("go_0"))
     assert handle.result(PATIENCE_S).completed
-    until(lambda: rung(store) == HEARD_AT_ONCE + 10)
+    until(lambda: pending(store) == READ_AT_ONCE + 10)
 
 
-class Deaf(Bells):
-    """Bells of a database that is away now and then, before and after it did as asked."""
+class Deaf(Notifications):
+    """Notifications of a database that is away now and then, before and after it did as asked."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.database)
         self._is_away = cycle((True, False, False, True, True, False, False, False))
 
-    def rung(self, worker_id: str) -> list[Bell]:
+    def pending(self, worker_id: str) -> list[Notification]:
         """If it is there."""
         self._stumble()
-        return super().rung(worker_id)
+        return super().pending(worker_id)
 
     def unclaimed(self, names: Collection[str]) -> bool:
         """If it is there."""
         self._stumble()
         return super().unclaimed(names)
 
-    def hush(self, bells: Sequence[Bell]) -> None:
+    def acknowledge(self, notifications: Sequence[Notification]) -> None:
         """If it is there; and sometimes the answer is lost."""
-        if bells:
+        if notifications:
             self._stumble()
-        super().hush(bells)
-        if bells:
+        super().acknowledge(notifications)
+        if notifications:
             self._stumble()
 
     def _stumble(self) -> None:
@@ -160,13 +160,13 @@ class Deaf(Bells):
 
 
 def test_an_order_is_followed_though_the_database_comes_and_goes(store: Store) -> None:
-    """A look that failed is taken again, and a bell that was answered twice does no harm."""
+    """A look that failed is taken again, and a notification that was answered twice does no harm."""
     saga = waiting(signals=3)
     with Engine(
         writer=store.writer,
         sagas=store.sagas,
         workers=store.workers,
-        bells=Deaf(store),
+        notifications=Deaf(store),
         executor=Executor(),
         definitions=[saga],
     ) as engine:
@@ -174,7 +174,7 @@ def test_an_order_is_followed_though_the_database_comes_and_goes(store: Store) -
         for n in range(3):
             giver(store)(handle.saga_id, Give(f"go_{n}", n))
         assert handle.result(PATIENCE_S).results == {"go_0": 0, "go_1": 1, "go_2": 2}
-        until(lambda: rung(store) == 0)
+        until(lambda: pending(store) == 0)
 
 
 def test_who_only_follows_is_told_of_the_end_however_many_come_after(open_engine: OpenEngine) -> None:
@@ -211,4 +211,4 @@ def test_thousands_are_followed_from_afar(store: Store, open_engine: OpenEngine)
         list(threads.map(lambda handle: owner.signal(handle.saga_id, "go_0"), handles))
     assert all(handle.result(PATIENCE_S).completed for handle in followed)
     assert len(other._loop._followers) == 0
-    assert rung(store) == 0
+    assert pending(store) == 0

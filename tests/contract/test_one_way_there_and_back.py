@@ -75,12 +75,12 @@ def traced(store: Store, wire: Wire) -> Iterator[Store]:
 
 
 def start(saga_id: str) -> Draft:
-    """The log, the view of sagas, and a bell: something for each of them."""
+    """The log, the view of sagas, and a notification: something for each of them."""
     begun = (SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1"), StepStarted("car", 1))
-    return Draft(saga_id, SAGA, 0, begun, AT, rings=True)
+    return Draft(saga_id, SAGA, 0, begun, AT, notifies=True)
 
 
-def test_log_views_and_bells_are_written_in_one_way_there_and_back(traced: Store, wire: Wire) -> None:
+def test_log_views_and_notifications_are_written_in_one_way_there_and_back(traced: Store, wire: Wire) -> None:
     """With the commit, and nothing is read before: one synchronization, and the server is ready once."""
     assert traced.write(start("a"), start("b"), start("c")) == [Written()] * 3
     passed = wire.passed()

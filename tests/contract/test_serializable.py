@@ -15,10 +15,10 @@ from saga_es.store.writer import Conflict, Written
 from tests.conftest import Store, migrated, note_draft
 from tests.contract import (
     test_append,
-    test_bells,
     test_engine,
     test_limits,
     test_log,
+    test_notifications,
     test_rebuild,
     test_takeover,
     test_verify,
@@ -51,7 +51,7 @@ APART = (
 globals().update(
     once_more(
         test_append,
-        test_bells,
+        test_notifications,
         test_engine,
         test_limits,
         test_log,

@@ -277,19 +277,19 @@ def test_an_engine_that_stops_leaves_a_saga_of_an_open_transaction_to_the_next(
         second.order(handle.saga_id, Cancel("Ann", "too late"))
 
 
-def test_the_bells_of_started_sagas_are_taken_away(store: Store, open_engine: OpenEngine, shop: Shop) -> None:
-    """A start in a transaction rings, so that somebody comes soon; in the end the table of bells is empty."""
+def test_the_notifications_of_started_sagas_are_taken_away(store: Store, open_engine: OpenEngine, shop: Shop) -> None:
+    """A start in a transaction notifies, and in the end the table of notifications is empty."""
     saga = trip(Diary())
     engine = open_engine(saga)
     with shop.engine.begin() as connection:
         handles = [engine.start(saga, INPUT, connection=connection) for _ in range(5)]
     for handle in handles:
         assert handle.result(PATIENCE_S).completed
-    until(lambda: _bells(store) == 0)
+    until(lambda: _notifications(store) == 0)
     with store.database.reading() as reading:
         assert reading.scalar(sa.select(sa.func.count()).select_from(saga_events)) == 1 + 5 * 12
 
 
-def _bells(store: Store) -> int:
+def _notifications(store: Store) -> int:
     with store.database.reading() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(saga_bells)) or 0

@@ -31,7 +31,7 @@ from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
-from saga_es.store.notifications import Bells
+from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers
@@ -320,7 +320,7 @@ def an_engine(
         writer=writer or store.writer,
         sagas=sagas or store.sagas,
         workers=store.workers,
-        bells=Bells(store.database),
+        notifications=Notifications(store.database),
         executor=executor,
         definitions=[saga],
     )

@@ -87,7 +87,7 @@ MUTANTS = [
         LOOP,
         "        if self._runs.catch_up(run, state, self.worker_id):\n            self._tell_again(proposal)",
         "        self._runs.catch_up(run, state, self.worker_id)",
-        ("tests/contract/test_bells.py", "tests/contract/test_order_races.py", CHAOS),
+        ("tests/contract/test_notifications.py", "tests/contract/test_order_races.py", CHAOS),
     ),
     Mutant(
         "an interrupted saga is looked for once, at the start",
@@ -139,11 +139,11 @@ MUTANTS = [
         ("tests/contract/test_floods.py",),
     ),
     Mutant(
-        "an order that rings no bell",
+        "an order that rings no notification",
         ORDERS,
-        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now, rings=True)",
+        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now, notifies=True)",
         "draft = Draft(saga_id, SAGA, state.version, tuple(events), now)",
-        ("tests/contract/test_bells.py",),
+        ("tests/contract/test_notifications.py",),
     ),
     Mutant(
         "the child is told to turn round, and not waited for",

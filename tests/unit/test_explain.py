@@ -105,7 +105,7 @@ def test_a_worker_that_is_gone_is_named_before_all_that_its_saga_waits_for(owner
         (40, "is owned by w1, whose heartbeat is 40 s old, and waits for a worker that knows 'order'"),
     ],
 )
-def test_a_worker_that_is_silent_is_told_with_the_age_of_its_heartbeat(silent_s: float, said: str | None) -> None:
+def test_a_worker_that_is_empty_is_told_with_the_age_of_its_heartbeat(silent_s: float, said: str | None) -> None:
     """Not as long as it beats as it should; otherwise with what comes of it."""
     found = reasons(STARTED, StepStarted("a", 1), owner=Worker(silent_s, is_gone=False, lease_s=10))
     assert (found[0] if len(found) > 1 else None) == said

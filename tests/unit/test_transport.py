@@ -78,7 +78,7 @@ class Scene(BaseHTTPRequestHandler):
         while not self.closing.wait(0.02):
             self.wfile.write(b"x")
 
-    def silent(self) -> None:
+    def is_empty(self) -> None:
         """No answer, until the server closes."""
         self.closing.wait(PATIENCE_S)
         self.close_connection = True
@@ -89,7 +89,7 @@ class Scene(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "100")
         self.end_headers()
         self.wfile.write(b'{"a":')
-        self.silent()
+        self.is_empty()
 
     def reset(self) -> None:
         """The connection torn down where an answer should be."""

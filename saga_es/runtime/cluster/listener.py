@@ -1,4 +1,4 @@
-"""What a worker hears: that others appended to its sagas, or that a saga is there which nobody owns."""
+"""What a worker is notified of: others appended to its sagas, or a saga waits that nobody owns."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Collection, Sequence
 from saga_es.runtime.capacity import Room
 from saga_es.runtime.owned import Runs
 from saga_es.runtime.run import Run
-from saga_es.runtime.waiting.polling import Pace
-from saga_es.store.notifications import Bell, Bells
+from saga_es.runtime.waiting.polling import PollingInterval
+from saga_es.store.notifications import Notification, Notifications
 
 
-class Hearing:
-    """Listens for bells, in two halves: first it says which sagas are to be read, and when they were, it answers.
+class Listener:
+    """Reads notifications in two steps: it says which sagas to read, and acknowledges once they are read.
 
     Args:
         adopts: The definitions whose sagas this worker takes on.
     """
 
-    def __init__(self, bells: Bells, runs: Runs, room: Room, adopts: Collection[str]) -> None:
-        self._bells = bells
+    def __init__(self, notifications: Notifications, runs: Runs, room: Room, adopts: Collection[str]) -> None:
+        self._notifications = notifications
         self._runs = runs
         self._room = room
         self._adopts = adopts
-        self._pace = Pace()
-        self._rung: Sequence[Bell] = ()
-        self._is_silent = True
+        self._interval = PollingInterval()
+        self._pending: Sequence[Notification] = ()
+        self._is_empty = True
 
     def listen(self, worker_id: str) -> list[Run]:
         """The sagas of ours to which somebody has appended what we have not read.
@@ -33,25 +33,35 @@ class Hearing:
         Raises:
             StoreUnavailable: The database did not answer.
         """
-        self._rung = ()
-        self._is_silent = self._bells.silent()
-        if not self._is_silent:
-            self._rung = self._bells.rung(worker_id)
-        behind = {bell.saga_id for bell in self._rung if bell.version > self._runs.version(bell.saga_id)}
+        self._pending = ()
+        self._is_empty = self._notifications.is_empty()
+        if not self._is_empty:
+            self._pending = self._notifications.pending(worker_id)
+        behind = {
+            notification.saga_id
+            for notification in self._pending
+            if notification.version > self._runs.version(notification.saga_id)
+        }
         return [run for saga_id in sorted(behind) if (run := self._runs.get(saga_id))]
 
-    def answer(self) -> bool:
-        """Take away the bells that were listened to; True when one is left for a saga that we might run.
+    def acknowledge(self) -> bool:
+        """Take away the notifications that were listened to; True when one is left for a saga that we might run.
 
         Raises:
             StoreUnavailable: The database did not answer; what was not taken away is listened to once more.
         """
-        self._bells.hush([bell for bell in self._rung if bell.is_over or bell.saga_id in self._runs])
-        if self._is_silent:
+        self._notifications.acknowledge(
+            [
+                notification
+                for notification in self._pending
+                if notification.is_over or notification.saga_id in self._runs
+            ]
+        )
+        if self._is_empty:
             return False
         names = self._room.open_to(self._adopts)
-        return bool(names) and self._bells.unclaimed(names)
+        return bool(names) and self._notifications.unclaimed(names)
 
     def pause_s(self, *, is_busy: bool) -> float:
         """How long until it is time to listen again."""
-        return self._pace.next_s(is_lively=is_busy or bool(self._rung))
+        return self._interval.next_s(is_active=is_busy or bool(self._pending))

@@ -88,7 +88,7 @@ class Orders:
         self._clock = clock
 
     def give(self, saga_id: str, order: Order, patience_s: float = 0.0) -> None:
-        """Record an order, and ring for whoever owns the saga; durable when this returns.
+        """Record an order, and notify the saga's owner; durable when this returns.
 
         Args:
             saga_id: Which saga.
@@ -111,7 +111,7 @@ class Orders:
             events = record(state, order, now)
             if not events:
                 return
-            draft = Draft(saga_id, SAGA, state.version, tuple(events), now, rings=True)
+            draft = Draft(saga_id, SAGA, state.version, tuple(events), now, notifies=True)
             prepared = self._writer.prepare(draft)
             match patiently(partial(self._writer.write, [prepared]), patience_s)[0]:
                 case Written():

@@ -151,7 +151,7 @@ class Starts:
         start = Start(begin.definition.plan_id, begin.input, None, begin.tags, begin.starts_at)
         now = self._clock.now()
         events = decide(SagaState(begin.saga_id, begin.definition.plan), start, now)
-        return self._writer.prepare(Draft(begin.saga_id, SAGA, 0, tuple(events), now, rings=True))
+        return self._writer.prepare(Draft(begin.saga_id, SAGA, 0, tuple(events), now, notifies=True))
 
     def _definition(self, saga: Saga | str) -> Saga:
         name = saga if isinstance(saga, str) else saga.name

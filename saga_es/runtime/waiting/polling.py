@@ -10,17 +10,17 @@ SLOWER = 1.25
 """From the shortest wait to the longest it takes nine looks, or two and a half seconds in which nothing came."""
 
 
-class Pace:
+class PollingInterval:
     """The waits between looks."""
 
     def __init__(self) -> None:
         self._wait_s = QUICK_S
 
-    def next_s(self, *, is_lively: bool) -> float:
+    def next_s(self, *, is_active: bool) -> float:
         """How long to wait until the next look.
 
         Args:
-            is_lively: The last look found something, or there is another reason to expect more soon.
+            is_active: The last look found something, or there is another reason to expect more soon.
         """
-        self._wait_s = QUICK_S if is_lively else min(SLOW_S, self._wait_s * SLOWER)
+        self._wait_s = QUICK_S if is_active else min(SLOW_S, self._wait_s * SLOWER)
         return self._wait_s

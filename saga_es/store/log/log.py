@@ -67,7 +67,7 @@ class Draft(msgspec.Struct, frozen=True):
     the same draft, and its rows can be told from anybody else's.
 
     Attributes:
-        rings: Whoever owns the stream's saga is to look at it: the one who appends does not.
+        notifies: Whoever owns the stream's saga is to look at it: the one who appends does not.
     """
 
     stream_id: str
@@ -75,7 +75,7 @@ class Draft(msgspec.Struct, frozen=True):
     expected_version: int
     events: tuple[Any, ...]
     recorded_at: datetime
-    rings: bool = False
+    notifies: bool = False
 
     def recorded(self) -> list[Recorded]:
         """The events as they stand in the stream once appended."""
