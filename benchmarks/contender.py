@@ -9,7 +9,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 class Unable(Exception):
@@ -39,7 +39,7 @@ class Contender:
             text=True,
             process_group=0,  # Ctrl-C is for us; we end it
         )
-        said = self._read(PATIENCE_S)
+        said = self._read(TIMEOUT_S)
         if "unable" in said:
             self.close()
             raise Unable(f"{name}: {said['unable']}")
@@ -57,7 +57,7 @@ class Contender:
         """
         assert self._process.stdin is not None
         print(json.dumps({"ask": question, **about}), file=self._process.stdin, flush=True)
-        said = self._read(PATIENCE_S)
+        said = self._read(TIMEOUT_S)
         if "unable" in said:
             raise Unable(f"{self.name}: {said['unable']}")
         return said
@@ -77,13 +77,13 @@ class Contender:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close() if kind is None else self.kill()
 
-    def _read(self, patience_s: float) -> dict[str, Any]:
+    def _read(self, timeout_s: float) -> dict[str, Any]:
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            line = self._process.stdout.readline() if selector.select(patience_s) else ""
+            line = self._process.stdout.readline() if selector.select(timeout_s) else ""
         if not line:
             self.kill()
-            raise Unable(f"{self.name} did not answer within {patience_s:g} s, or ended")
+            raise Unable(f"{self.name} did not answer within {timeout_s:g} s, or ended")
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -17,7 +17,7 @@ from typing import IO
 
 from benchmarks.contender import Unable
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 PROJECT = Path(__file__).resolve().parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -35,8 +35,8 @@ class Server:
         while not self._answers():
             if process.poll() is not None:
                 raise Unable("it ended")
-            if time.monotonic() - began > PATIENCE_S:
-                raise Unable(f"it did not answer within {PATIENCE_S:g} s")
+            if time.monotonic() - began > TIMEOUT_S:
+                raise Unable(f"it did not answer within {TIMEOUT_S:g} s")
             time.sleep(0.005)
         self.answered = time.monotonic()
 

@@ -31,7 +31,7 @@ from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 from tests.databases import KINDS, fresh_database
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 """The longest any test waits for something that should happen at once."""
 
 AT = datetime(2024, 2, 29, 23, 59, 58, 123457, tzinfo=UTC)

@@ -15,7 +15,7 @@ from benchmarks.row import Row
 from saga_es.store.database import Database
 
 LOOK_EVERY_S = 0.02
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 def interrupted(effort: Effort) -> Iterator[Row]:
@@ -96,10 +96,10 @@ def _reading(url: str) -> Iterator[Database]:
 
 
 def _until(database: Database, condition: str) -> None:
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         with database.reading() as connection:
             if connection.scalar(sa.text(f"SELECT {condition}")):
                 return
         time.sleep(LOOK_EVERY_S)
-    raise TimeoutError(f"not within {PATIENCE_S:g} s: {condition}")
+    raise TimeoutError(f"not within {TIMEOUT_S:g} s: {condition}")

@@ -13,7 +13,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.handle import Handle, SagaResult
-from saga_es.runtime.waiting import outage as patience
+from saga_es.runtime.waiting import outage
 
 KEY_LIMIT = 255
 
@@ -66,7 +66,7 @@ def execute(saga: Saga, input_: dict[str, Any]) -> Response:
     timeout_s = node().settings.execute_timeout_s
     try:
         if _prefers_async():
-            handle.started(timeout=min(timeout_s, patience.COMMIT_PATIENCE_S))
+            handle.started(timeout=min(timeout_s, outage.COMMIT_TIMEOUT_S))
             return _accepted(handle.saga_id)
         return _answer(_result(handle, timeout_s), len(saga.plan.steps))
     except TimeoutError:
@@ -81,12 +81,12 @@ def _result(handle: Handle, timeout_s: float) -> SagaResult:
         TimeoutError: It has not ended yet.
         StoreUnavailable: The database is away, or does not take the start.
     """
-    while timeout_s > patience.COMMIT_PATIENCE_S:
+    while timeout_s > outage.COMMIT_TIMEOUT_S:
         try:
-            return handle.result(timeout=patience.COMMIT_PATIENCE_S)
+            return handle.result(timeout=outage.COMMIT_TIMEOUT_S)
         except TimeoutError:
             _make_sure_it_began(handle)
-        timeout_s -= patience.COMMIT_PATIENCE_S
+        timeout_s -= outage.COMMIT_TIMEOUT_S
     return handle.result(timeout=timeout_s)
 
 

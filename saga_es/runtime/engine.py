@@ -27,8 +27,8 @@ from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.waiting.batch_window import Gathering
 from saga_es.runtime.waiting.clock import Clock, SystemClock
-from saga_es.runtime.waiting.outage import COMMIT_PATIENCE_S, within
-from saga_es.runtime.waiting.promise import Once
+from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, with_timeout
+from saga_es.runtime.waiting.promise import Promise
 from saga_es.store.log.log import Draft, Recorded, check_stream_id
 from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
@@ -37,7 +37,7 @@ from saga_es.store.writer import Writer
 
 logger = structlog.get_logger("saga_es")
 
-CLOSE_PATIENCE_S = COMMIT_PATIENCE_S
+CLOSE_TIMEOUT_S = COMMIT_TIMEOUT_S
 """Beyond the grace, for the batch that is being committed; a database that is silent for longer is not waited for."""
 
 GOODBYE_S = 2.0
@@ -135,23 +135,23 @@ class Engine:
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
         """
-        patience = 0 if connection is None else LOOKS_FOR_A_COMMIT
+        lookups = 0 if connection is None else LOOKS_FOR_A_COMMIT
         begin = self._starts.begin(
-            saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, patience=patience
+            saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, lookups=lookups
         )
         handle = begin.handle
         is_chosen = saga_id is not None or key is not None
         is_there = is_chosen and self._starts.found(begin, connection)
         if not is_there and connection is not None:
             self._starts.record_within(connection, begin)
-            event.listen(connection, "rollback", lambda _connection: handle.lose_patience(), once=True)
+            event.listen(connection, "rollback", lambda _connection: handle.stop_looking(), once=True)
         if is_there or connection is not None:
             self._put(Follow(handle))
             return handle
         self._put(begin)
         if wait:
             cure = f"it may yet be: repeat it with saga_id={handle.saga_id!r}"
-            _within_patience("start", lambda: handle.started(COMMIT_PATIENCE_S), cure)
+            _with_timeout_error("start", lambda: handle.started(COMMIT_TIMEOUT_S), cure)
         return handle
 
     def follow(self, saga_id: str) -> Handle:
@@ -173,7 +173,7 @@ class Engine:
         check_stream_id(saga_id)
         ask = Ask(saga_id, as_recorded(order, self._writer), Future())
         self._put(ask)
-        _within_patience("order", lambda: ask.done.result(COMMIT_PATIENCE_S))
+        _with_timeout_error("order", lambda: ask.done.result(COMMIT_TIMEOUT_S))
 
     def preview(self, saga_id: str) -> list[Undoing]:
         """What a cancel would compensate now, in the order in which it would begin to; nothing is done.
@@ -235,9 +235,9 @@ class Engine:
             PayloadUnencodable: An event has no JSON form.
         """
         draft = Draft(stream_id, category, expected_version, tuple(events), self._clock.now())
-        append = Append(self._writer.prepare(draft), Once())
+        append = Append(self._writer.prepare(draft), Promise())
         self._put(append)
-        _within_patience("append", lambda: append.done.wait(COMMIT_PATIENCE_S))
+        _with_timeout_error("append", lambda: append.done.wait(COMMIT_TIMEOUT_S))
 
     def read(self, stream_id: str) -> list[Recorded]:
         """The events of a stream, in order; empty when it does not exist."""
@@ -273,10 +273,10 @@ class Engine:
         self._stop_at = self._clock.now() + timedelta(seconds=grace_s)
         self._clock.wake()
         self._inbox.put(Chore.STOP)
-        given_up_at = time.monotonic() + grace_s + CLOSE_PATIENCE_S
+        given_up_at = time.monotonic() + grace_s + CLOSE_TIMEOUT_S
         was_open = self._thread.ident is not None
         if was_open:
-            self._thread.join(grace_s + CLOSE_PATIENCE_S)
+            self._thread.join(grace_s + CLOSE_TIMEOUT_S)
         self._executor.close()
         stopped = EngineStopped("the engine was stopped; what is in the log goes on with the next worker")
         while items := self._inbox.take():
@@ -286,7 +286,7 @@ class Engine:
         if not was_open:
             return
         try:
-            within(max(GOODBYE_S, given_up_at - time.monotonic()), self._loop.leave)
+            with_timeout(max(GOODBYE_S, given_up_at - time.monotonic()), self._loop.leave)
         except StoreUnavailable as error:
             logger.warning("could not say goodbye, the lease will run out", reason=str(error))
 
@@ -299,7 +299,7 @@ class Engine:
     def _run(self) -> None:
         has_failed = False
         while not self._is_done():
-            items = [] if has_failed else self._inbox.take(self._patience_s())
+            items = [] if has_failed else self._inbox.take(self._idle_s())
             try:
                 if has_failed:
                     self._loop.start_over()
@@ -326,12 +326,12 @@ class Engine:
     def _is_done(self) -> bool:
         return self._stop_at is not None and (self._loop.idle or self._clock.now() >= self._stop_at)
 
-    def _patience_s(self) -> float | None:
-        patience_s = self._loop.patience_s()
+    def _idle_s(self) -> float | None:
+        idle_s = self._loop.idle_s()
         if self._stop_at is None:
-            return patience_s
+            return idle_s
         left_s = max(0.0, (self._stop_at - self._clock.now()).total_seconds())
-        return left_s if patience_s is None else min(patience_s, left_s)
+        return left_s if idle_s is None else min(idle_s, left_s)
 
     def _put(self, item: Item) -> None:
         if self._closed:
@@ -341,8 +341,8 @@ class Engine:
             refuse(item, EngineStopped("the engine was stopped; ask the next worker"))
 
 
-def _within_patience(what: str, wait: Any, cure: str = "repeat it under the same key") -> None:
+def _with_timeout_error(what: str, wait: Any, cure: str = "repeat it under the same key") -> None:
     try:
         wait()
     except TimeoutError as error:
-        raise StoreUnavailable(f"the {what} was not committed within {COMMIT_PATIENCE_S:g} s; {cure}") from error
+        raise StoreUnavailable(f"the {what} was not committed within {COMMIT_TIMEOUT_S:g} s; {cure}") from error

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.runtime.waiting.promise import Once
+from saga_es.runtime.waiting.promise import Promise
 
 
 class SagaResult(msgspec.Struct, frozen=True):
@@ -45,14 +45,14 @@ class Handle:
     """A saga that was asked for. Wait with `result()`, or `await` the handle itself.
 
     Args:
-        patience: How often it may be looked for in vain: the transaction that starts it has yet to commit.
+    lookups: How often it may be looked for in vain: the transaction that starts it has yet to commit.
     """
 
-    def __init__(self, saga_id: str, *, patience: int = 0) -> None:
+    def __init__(self, saga_id: str, *, lookups: int = 0) -> None:
         self.saga_id = saga_id
-        self.patience = patience
-        self._started: Once[None] = Once()
-        self._ended: Once[SagaResult] = Once()
+        self.lookups = lookups
+        self._started: Promise[None] = Promise()
+        self._ended: Promise[SagaResult] = Promise()
 
     def started(self, timeout: float | None = None) -> None:
         """Block until the saga's start is in the log, and so survives any crash.
@@ -83,20 +83,20 @@ class Handle:
 
     # ── The engine's side ────────────────────────────────────────────────────────────────────────────────
 
-    def lose_patience(self) -> None:
+    def stop_looking(self) -> None:
         """The saga is in the log by now, or never will be."""
-        self.patience = 0
+        self.lookups = 0
 
     def mark_started(self) -> None:
         """The start is in the log."""
-        self._started.tell(None)
+        self._started.resolve(None)
 
     def mark_ended(self, result: SagaResult) -> None:
         """The end is in the log."""
-        self._started.tell(None)
-        self._ended.tell(result)
+        self._started.resolve(None)
+        self._ended.resolve(result)
 
     def mark_failed(self, error: Exception) -> None:
         """Neither will be known here."""
-        self._started.tell(None, error)
-        self._ended.tell(None, error)
+        self._started.resolve(None, error)
+        self._ended.resolve(None, error)

@@ -18,7 +18,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
 from saga_es.runtime.calls.executor import Call
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.waiting.promise import Once
+from saga_es.runtime.waiting.promise import Promise
 from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
 
 
@@ -63,7 +63,7 @@ class Append(msgspec.Struct, frozen=True):
     """Append events that are not a saga's: a participant in this process asks."""
 
     prepared: Prepared
-    done: Once[None]
+    done: Promise[None]
 
     @property
     def stream_id(self) -> str:
@@ -74,11 +74,11 @@ class Append(msgspec.Struct, frozen=True):
         """Let the one who asked know."""
         match receipt:
             case Written():
-                self.done.tell(None)
+                self.done.resolve(None)
             case Conflict():
-                self.done.tell(None, VersionConflict(self.stream_id, self.prepared[0].expected_version))
+                self.done.resolve(None, VersionConflict(self.stream_id, self.prepared[0].expected_version))
             case Refused(reason):
-                self.done.tell(None, PayloadUnencodable(f"the database does not take this: {reason}"))
+                self.done.resolve(None, PayloadUnencodable(f"the database does not take this: {reason}"))
             case _:
                 assert_never(receipt)
 
@@ -110,7 +110,7 @@ def refuse(item: Item, error: Exception) -> None:
         case Begin(handle=handle) | Follow(handle):
             handle.mark_failed(error)
         case Append(done=done):
-            done.tell(None, error)
+            done.resolve(None, error)
         case Ask(done=done):
             _settle(done, error)
         case Tell() | Chore():
@@ -151,19 +151,19 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._items)
 
-    def take(self, patience_s: float | None = 0.0) -> list[Item]:
+    def take(self, timeout_s: float | None = 0.0) -> list[Item]:
         """The items there are, `MOST_AT_ONCE` at the most.
 
         Args:
-            patience_s: If there are none, how long to wait for the first (None: for ever).
+            timeout_s: If there are none, how long to wait for the first (None: for ever).
         """
-        if not self._items and patience_s != 0:
-            self._sleep(patience_s, 1)
+        if not self._items and timeout_s != 0:
+            self._sleep(timeout_s, 1)
         return [self._items.popleft() for _ in range(min(len(self._items), MOST_AT_ONCE))]
 
-    def wait_for(self, enough: int, patience_s: float) -> bool:
+    def wait_for(self, enough: int, timeout_s: float) -> bool:
         """Wait until so many items are there; False when they are not after so many seconds."""
-        self._sleep(patience_s, enough)
+        self._sleep(timeout_s, enough)
         return len(self._items) >= enough
 
     @property
@@ -171,10 +171,10 @@ class Inbox:
         """Whether somebody sleeps until items come."""
         return self._is_asleep
 
-    def _sleep(self, patience_s: float | None, enough: int) -> None:
+    def _sleep(self, timeout_s: float | None, enough: int) -> None:
         self._enough = enough
         self._is_asleep = True
         if len(self._items) < enough:  # the last did not come before it was known that we sleep
             with suppress(Empty):
-                self._wakes.get(timeout=patience_s)
+                self._wakes.get(timeout=timeout_s)
         self._is_asleep = False

@@ -23,19 +23,19 @@ from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, Stor
 from saga_es.runtime.batch import Wanted, in_parts
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.capacity import Room
-from saga_es.runtime.cluster.heartbeat import Heart
+from saga_es.runtime.cluster.heartbeat import Heartbeat
 from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
 from saga_es.runtime.dispatch import Calls
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import MOST_AT_ONCE, Append, Ask, Begin, Chore, Follow, Inbox, Item, Tell
 from saga_es.runtime.intake.commands import Orders
-from saga_es.runtime.intake.forwarding import Errands
+from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.owned import Runs
 from saga_es.runtime.remote_handles import Followers
 from saga_es.runtime.run import Proposal, Run, is_same_start
 from saga_es.runtime.waiting.clock import Clock
-from saga_es.runtime.waiting.outage import PutOff, until_stopped
+from saga_es.runtime.waiting.outage import OutageWarning, retry_until
 from saga_es.runtime.waiting.timers import Timers
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
@@ -93,11 +93,11 @@ class Loop:
         self._room = Room(at_once, limits) if recovers else Room()  # nobody else may be there who would claim
         self._calls = Calls(executor, self._timers, clock, known, inbox.put, self._room)
         self._followers = Followers(sagas)
-        self._errands = Errands(Orders(sagas, writer, clock), clock, lambda: self._calls.stopped)
-        self._put_off = PutOff(clock)
-        self._runs = Runs(self._calls, self._followers, inbox.put, self._put_off)
-        self._heart = Heart(workers, self._runs, clock, process)
-        self._recovery = Recovery(sagas, workers, known, self._room, self._put_off)
+        self._forwarding = Forwarding(Orders(sagas, writer, clock), clock, lambda: self._calls.stopped)
+        self._warn = OutageWarning(clock)
+        self._runs = Runs(self._calls, self._followers, inbox.put, self._warn)
+        self._heartbeat = Heartbeat(workers, self._runs, clock, process)
+        self._recovery = Recovery(sagas, workers, known, self._room, self._warn)
         self._adopts = frozenset(known if recovers else ())
         self._listener = Listener(notifications, self._runs, self._room, self._adopts)
         self.worker_id = f"worker-{new_id()}"
@@ -112,9 +112,9 @@ class Loop:
         """Whether no call is out."""
         return self._calls.out == 0
 
-    def patience_s(self) -> float | None:
+    def idle_s(self) -> float | None:
         """Seconds until there is something to do that is known of; None when there is none."""
-        if self._errands:
+        if self._forwarding:
             return 0.0
         times = [due for timers in (self._timers, self._chores) if (due := timers.next_due()) is not None]
         return max(0.0, (min(times) - self._clock.now()).total_seconds()) if times else None
@@ -156,7 +156,7 @@ class Loop:
     def abandon(self, error: Exception) -> None:
         """Tell all who wait that they wait in vain."""
         self._runs.abandon(error)
-        self._errands.abandon(error)
+        self._forwarding.abandon(error)
 
     # ── inbox -> decide ──────────────────────────────────────────────────────────────────────────────────
 
@@ -206,7 +206,7 @@ class Loop:
             self._later(Chore.RECOVER, 0.0)
         waiting = len(self._inbox)  # before they go out: they may be back sooner than we can look
         calls = self._calls.send()
-        if self._errands.run(self._runs, self._inbox.put):
+        if self._forwarding.run(self._runs, self._inbox.put):
             self._later(Chore.RECOVER, 0.0)  # a saga that had ended is nobody's now
         return min(waiting + calls, MOST_AT_ONCE) if calls else 0
 
@@ -231,7 +231,7 @@ class Loop:
         run = self._runs.get(ask.saga_id)
         try:
             if run is None:
-                self._errands.add(ask)
+                self._forwarding.add(ask)
             elif (proposal := _proposal(proposals, run)).state.status.ended:
                 self._inbox.put(ask)  # once its end is in the log it is nobody's, and then it is asked
             else:
@@ -245,7 +245,7 @@ class Loop:
         for number, part in enumerate(in_parts(self._drafts(proposals, appends, now))):
             if number:
                 self._beat()
-            receipts = self._patiently(partial(self._writer.write, [prepared for _, prepared in part]))
+            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in part]))
             for (settle, _), receipt in zip(part, receipts, strict=True):
                 settle(receipt)
 
@@ -288,7 +288,7 @@ class Loop:
     def _overtaken(self, proposal: Proposal) -> None:
         """Somebody else appended to the saga's stream: what they wrote decides whose it is now."""
         saga_id = proposal.base.saga_id
-        self._catch_up(proposal, self._patiently(lambda: self._sagas.find_many([saga_id])).get(saga_id))
+        self._catch_up(proposal, self._retry(lambda: self._sagas.find_many([saga_id])).get(saga_id))
         self._look_again()
 
     def _catch_up(self, proposal: Proposal, state: SagaState | UnreadableEvent | None) -> None:
@@ -304,7 +304,7 @@ class Loop:
         self._ask_again(proposal)
 
     def _catch_up_all(self, runs: Sequence[Run], proposals: dict[str, Proposal]) -> None:
-        found = self._patiently(lambda: self._sagas.find_many([run.state.saga_id for run in runs])) if runs else {}
+        found = self._retry(lambda: self._sagas.find_many([run.state.saga_id for run in runs])) if runs else {}
         for run in runs:
             outdated = proposals.pop(run.state.saga_id, Proposal(run))
             self._catch_up(outdated, found.get(run.state.saga_id))
@@ -324,7 +324,7 @@ class Loop:
             proposal.refuse_asks(PayloadUnencodable(f"the database does not take this order: {reason}"))
             self._tell_again(proposal)
         elif run.state.version == 0:  # nothing of it stands in the log: it never was
-            self._runs.fail(run, self._patiently(lambda: self._sagas.refused_start(saga_id, reason)))
+            self._runs.fail(run, self._retry(lambda: self._sagas.refused_start(saga_id, reason)))
             self._runs.drop(run)
         elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
             logger.error("not even the failure of a saga could be recorded", saga_id=saga_id, reason=reason)
@@ -332,24 +332,24 @@ class Loop:
         else:
             self._inbox.put(Tell(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _retry(self, ask: Callable[[], T]) -> T:
         """Ask the database until it answers: nothing can go on without it."""
-        return until_stopped(ask, self._clock, lambda: self._calls.stopped)
+        return retry_until(ask, self._clock, lambda: self._calls.stopped)
 
     # ── Chores ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _beat(self) -> None:
         try:
-            if self._heart.beat(self.worker_id):
+            if self._heartbeat.beat(self.worker_id):
                 self._later(Chore.LOOK_AFTER_OURS, LOOK_AFTER_OURS_S)
         except StoreUnavailable as error:
-            self._put_off("a heartbeat", error)
-        self._later(Chore.BEAT, self._heart.pause_s)
+            self._warn("a heartbeat", error)
+        self._later(Chore.BEAT, self._heartbeat.pause_s)
 
     def _look_after_ours(self, proposals: dict[str, Proposal]) -> None:
         """See what others did to our sagas while we counted as gone."""
-        self._catch_up_all(self._heart.unseen(), proposals)
-        if not self._heart.has_seen_all:
+        self._catch_up_all(self._heartbeat.unseen(), proposals)
+        if not self._heartbeat.has_seen_all:
             self._later(Chore.LOOK_AFTER_OURS, 0.0)
 
     def _look_after(self) -> None:
@@ -380,7 +380,7 @@ class Loop:
             if self._listener.acknowledge():
                 self._later(Chore.RECOVER, 0.0)
         except StoreUnavailable as error:
-            self._put_off("a look for orders", error)
+            self._warn("a look for orders", error)
         self._later(Chore.READ_NOTIFICATIONS, self._listener.pause_s(is_busy=self._calls.out > 0))
 
     def _later(self, chore: Chore, wait_s: float) -> None:

@@ -15,7 +15,7 @@ from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import Begin, Put, Tell
 from saga_es.runtime.remote_handles import Followers
 from saga_es.runtime.run import Run, is_same_start
-from saga_es.runtime.waiting.outage import PutOff
+from saga_es.runtime.waiting.outage import OutageWarning
 
 logger = structlog.get_logger("saga_es")
 
@@ -23,11 +23,11 @@ logger = structlog.get_logger("saga_es")
 class Runs:
     """Sagas by their ids, as of their last commit. Used by the loop's thread."""
 
-    def __init__(self, calls: Calls, followers: Followers, put: Put, put_off: PutOff) -> None:
+    def __init__(self, calls: Calls, followers: Followers, put: Put, warn: OutageWarning) -> None:
         self._calls = calls
         self._followers = followers
         self._put = put
-        self._put_off = put_off
+        self._warn = warn
         self._runs: dict[str, Run] = {}
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Runs:
         try:
             self._followers.look(saga_ids)
         except StoreUnavailable as error:
-            self._put_off("a look at other workers' sagas", error)
+            self._warn("a look at other workers' sagas", error)
 
     def advance(self, run: Run, state: SagaState, events: Iterable[SagaEvent] | None) -> None:
         """Go on to a state that is committed, and act on what led there; without events, on all that is under way."""

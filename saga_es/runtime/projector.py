@@ -25,7 +25,7 @@ RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 """A view that failed tries again after `RETRY_S`, then after twice as long, and so on up to this."""
 
-CLOSE_PATIENCE_S = 3.0
+CLOSE_TIMEOUT_S = 3.0
 """How long a step is waited for in the end: it may never hear from its database again."""
 
 
@@ -92,7 +92,7 @@ class Following:
         self._stopped.set()
         self._clock.wake()
         if self._thread.ident is not None:
-            self._thread.join(CLOSE_PATIENCE_S)
+            self._thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -61,8 +61,8 @@ class Followers:
             case SagaState():
                 handle.mark_started()
                 self.add(handle)
-            case NotFound() if handle.patience > 0:
-                handle.patience -= 1
+            case NotFound() if handle.lookups > 0:
+                handle.lookups -= 1
                 self.add(handle)
             case NotFound() | SagaArchived() | UnreadableEvent() as error:
                 handle.mark_failed(error)

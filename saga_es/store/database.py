@@ -28,10 +28,10 @@ from saga_es.store.drivers.connection import Direct
 from saga_es.store.drivers.sqlite_file import SameFile
 from saga_es.store.drivers.url import parse_url
 
-LOCK_PATIENCE_S = 10
+LOCK_TIMEOUT_S = 10
 """How long anybody waits for a lock that others hold."""
 
-CLOSE_PATIENCE_S = 1.0
+CLOSE_TIMEOUT_S = 1.0
 """How long to wait for those who use a connection, when all are closed."""
 
 
@@ -188,8 +188,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections, apart from those on which somebody waits for an answer that does not come."""
-        self._lookup.close(CLOSE_PATIENCE_S)
-        self._direct.close(CLOSE_PATIENCE_S)
+        self._lookup.close(CLOSE_TIMEOUT_S)
+        self._direct.close(CLOSE_TIMEOUT_S)
         self.engine.dispose()
 
     def _options(self, pool_size: int) -> dict[str, Any]:
@@ -200,8 +200,8 @@ class Database:
             case "postgresql":
                 return {**options, "pool_pre_ping": True, "connect_args": silence.connect_arguments(self.url)}
             case _:
-                patience = f"lock_wait_timeout = {LOCK_PATIENCE_S}, innodb_lock_wait_timeout = {LOCK_PATIENCE_S}"
-                order = f"SET time_zone = '+00:00', {patience} {silence.MARIADB_WATCHES}"
+                timeouts = f"lock_wait_timeout = {LOCK_TIMEOUT_S}, innodb_lock_wait_timeout = {LOCK_TIMEOUT_S}"
+                order = f"SET time_zone = '+00:00', {timeouts} {silence.MARIADB_WATCHES}"
                 fixed = {"charset": "utf8mb4", "init_command": order}
                 arguments = {**silence.connect_arguments(self.url), **fixed}
                 return {**options, "pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
@@ -283,7 +283,7 @@ _NO_JIT = "SELECT set_config('jit', 'off', false) WHERE EXISTS (SELECT FROM pg_s
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
     standby.listen(connection)
     with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
+        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
         cursor.execute(_NO_JIT)
         cursor.execute(silence.POSTGRESQL_WATCHES)
     connection.commit()
@@ -292,7 +292,7 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves; the driver's own would come too late to be IMMEDIATE
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_S * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_S * 1000}")
     _turn_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -301,7 +301,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _turn_to_wal(cursor: Any) -> None:
     """Turn the file to WAL; of processes that do so at once, SQLite tells some "locked" without waiting."""
-    deadline = time.monotonic() + LOCK_PATIENCE_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from saga_es.errors import StoreUnavailable
 from saga_es.store.database import Database
 
-PATIENCE_S = 600
+TIMEOUT_S = 600
 """How long to wait at a server: as long as it takes to make views anew from some ten million events."""
 
 LOCK = 5_347_261
@@ -42,18 +42,18 @@ def turn(database: Database) -> Iterator[Connection]:
                 with _locked(Path(f"{database.url.database}-turn")):
                     yield connection
             case "postgresql":
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE_S}s'")
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{TIMEOUT_S}s'")
                 connection.execute(sa.select(sa.func.pg_advisory_lock(LOCK)))
                 connection.rollback()  # the lock is the session's, and stays
                 yield connection
             case _:
                 # Such a lock is the whole server's, and has a name of at most 64 characters.
                 name = f"saga_es {sha256(str(database.url.database).encode()).hexdigest()[:32]}"
-                got = connection.scalar(sa.select(sa.func.get_lock(name, PATIENCE_S)))
+                got = connection.scalar(sa.select(sa.func.get_lock(name, TIMEOUT_S)))
                 connection.rollback()
                 if got != 1:
                     raise StoreUnavailable(
-                        f"another process has been changing the tables for {PATIENCE_S} s; try again when it is done"
+                        f"another process has been changing the tables for {TIMEOUT_S} s; try again when it is done"
                     )
                 yield connection
 

@@ -221,7 +221,7 @@ class _Worker:
     @property
     def has_work(self) -> bool:
         """Whether a turn would do anything."""
-        return len(self.inbox) > 0 or self.loop.patience_s() == 0
+        return len(self.inbox) > 0 or self.loop.idle_s() == 0
 
     def next_due(self, now: datetime, *, chores: bool) -> datetime | None:
         """When it has something to do, if nothing else happens; also if that is only a look around."""
@@ -229,8 +229,8 @@ class _Worker:
             return self.frozen_until
         if not chores:
             return self.loop.next_wait()
-        patience_s = self.loop.patience_s()
-        return None if patience_s is None else now + timedelta(seconds=patience_s)
+        idle_s = self.loop.idle_s()
+        return None if idle_s is None else now + timedelta(seconds=idle_s)
 
 
 class _OfWorker(Executor):

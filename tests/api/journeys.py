@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from saga_es import App, RetryPolicy, Saga, StepRejected, StepUnavailable
 from tests.api.conftest import Served
-from tests.api.participants import PATIENCE_S
+from tests.api.participants import TIMEOUT_S
 from tests.api.test_execute import status_of
 
 Input = dict[str, Any]
@@ -73,7 +73,7 @@ def begin(served: Served, saga: str = "journey", **input_: Any) -> str:
 
 def when(client: FlaskClient, saga_id: str, holds: Callable[[Story], bool]) -> Story:
     """The saga's status, as soon as this holds of it."""
-    deadline = monotonic() + PATIENCE_S
+    deadline = monotonic() + TIMEOUT_S
     while not holds(story := status_of(client, saga_id)):
         assert monotonic() < deadline, story
         sleep(0.01)
@@ -84,7 +84,7 @@ def child_of(client: FlaskClient, saga_id: str) -> str:
     """The id of the saga that an outing runs, as soon as that one is in the log."""
     running = when(client, saga_id, lambda story: story["steps"][1]["child"] is not None)
     child: str = running["steps"][1]["child"]
-    deadline = monotonic() + PATIENCE_S
+    deadline = monotonic() + TIMEOUT_S
     while client.get(f"/api/saga/status/{child}").status_code != HTTPStatus.OK:
         assert monotonic() < deadline, running
         sleep(0.01)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 """The longest a test waits for something that should happen at once."""
 
 
@@ -99,7 +99,7 @@ class Participant:
     def wait_for_calls(self, count: int) -> None:
         """Block until so many requests have arrived in all."""
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.calls) >= count, PATIENCE_S), f"{len(self.calls)} calls came"
+            assert self._arrived.wait_for(lambda: len(self.calls) >= count, TIMEOUT_S), f"{len(self.calls)} calls came"
 
     def decide(self, call: Call) -> Act:
         """What to answer to this call, which is remembered."""

@@ -56,9 +56,9 @@ class Relay:
         """Accept whatever comes, and pass nothing on any more: for each end, the other is there and says nothing."""
         self._flows.clear()
 
-    def has_frozen(self, patience_s: float) -> bool:
+    def has_frozen(self, timeout_s: float) -> bool:
         """Whether a question or an answer is held, or will be in time: somebody hears nothing."""
-        return self._holds.wait(patience_s)
+        return self._holds.wait(timeout_s)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 
 import services
 from saga_es.runtime import engine
-from saga_es.runtime.waiting import outage as patience
+from saga_es.runtime.waiting import outage
 from tests.api.clients import KINDS
 from tests.api.conftest import Served, opened
 from tests.api.relay import Relay
 from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
-from tests.conftest import PATIENCE_S
+from tests.conftest import TIMEOUT_S
 from tests.databases import fresh_database
 
 ANYONE = "0191f0a4-0000-7000-8000-000000000000"
@@ -50,13 +50,13 @@ BODIES: dict[str, Any] = {
 @pytest.fixture
 def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """The application, and its database behind a network that was cut after it had started."""
-    for waits in (engine, patience):  # how long they are is not what is tried here
-        monkeypatch.setattr(waits, "COMMIT_PATIENCE_S", 0.2)
+    for waits in (engine, outage):  # how long they are is not what is tried here
+        monkeypatch.setattr(waits, "COMMIT_TIMEOUT_S", 0.2)
     with fresh_database("postgresql", tmp_path) as text, ExitStack() as stack:
         url = sa.make_url(text)
         relay = stack.enter_context(Relay(url.host or "127.0.0.1", url.port or 5432))
         behind = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
-        served = opened(stack, behind, services.app, execute_timeout_s=2 * PATIENCE_S, log_level="error")
+        served = opened(stack, behind, services.app, execute_timeout_s=2 * TIMEOUT_S, log_level="error")
         relay.cut()
         yield served
         relay.mend()
@@ -83,7 +83,7 @@ def test_nobody_waits_for_a_saga_while_the_database_is_away(cut_off: Served, hea
     """However long `execute` may take: those who wait hold the threads that would tell the others 503."""
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(cut_off.client.post, EXECUTE, json=BODIES[EXECUTE], headers=headers)
-        assert_problem(asked.result(PATIENCE_S), 503)
+        assert_problem(asked.result(TIMEOUT_S), 503)
 
 
 def test_routes_that_report_on_others_say_that_all_is_not_well(cut_off: Served) -> None:

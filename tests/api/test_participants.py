@@ -14,7 +14,7 @@ import pytest
 from saga_es.runtime.handle import SagaResult
 from tests.api.conftest import OpenNode, opened
 from tests.api.participants import (
-    PATIENCE_S,
+    TIMEOUT_S,
     Act,
     Call,
     Hangs,
@@ -239,13 +239,13 @@ def test_a_participant_that_comes_up_late_is_reached_by_a_retry(agency: Agency) 
     handle = agency.served.node.engine.start(FERRY, {}, saga_id=agency.last)
     wait_for_event(agency, "StepFailed")
     with Participant(port=CLOSED_PORT) as company:
-        assert handle.result(timeout=PATIENCE_S).status is COMPLETED
+        assert handle.result(timeout=TIMEOUT_S).status is COMPLETED
         assert [call.method for call in company.calls] == ["POST"]
 
 
 def wait_for_event(agency: Agency, type_: str) -> None:
     """Ask for the saga's events until one of the type is there."""
-    deadline = datetime.now(UTC) + timedelta(seconds=PATIENCE_S)
+    deadline = datetime.now(UTC) + timedelta(seconds=TIMEOUT_S)
     while not any(event["type"] == type_ for event in agency.events):
         assert datetime.now(UTC) < deadline, f"no {type_} came"
 

@@ -13,7 +13,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.runtime.handle import SagaResult
 from tests.api.conftest import Served
 from tests.api.participants import (
-    PATIENCE_S,
+    TIMEOUT_S,
     Participant,
     Says,
     Script,
@@ -77,7 +77,7 @@ class Agency:
         scripts = {"POST": answer, "DELETE": undo or (lambda _: Says())}
         self.airline.script = lambda call: scripts[call.method](call)
         self.last = f"trip-{uuid4()}"
-        return self.served.node.engine.start(saga, {}, saga_id=self.last).result(timeout=PATIENCE_S)
+        return self.served.node.engine.start(saga, {}, saga_id=self.last).result(timeout=TIMEOUT_S)
 
     @property
     def events(self) -> list[dict[str, Any]]:

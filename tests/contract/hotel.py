@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from saga_es.participant import Barrier, TryAgain
 from saga_es.store.drivers.url import parse_url
-from tests.conftest import PATIENCE_S
+from tests.conftest import TIMEOUT_S
 
 AT_ONCE = 8
 
@@ -52,7 +52,7 @@ class Hotel:
 
     def insistently(self, call: Callable[[], Any]) -> Any:
         """Make a call again while the database has it give way, as a saga repeats one that is answered 5xx."""
-        deadline = monotonic() + PATIENCE_S
+        deadline = monotonic() + TIMEOUT_S
         while True:
             try:
                 return call()
@@ -77,7 +77,7 @@ class Hotel:
         made = connection.execute(sa.insert(self.rooms).values(guest=guest)).inserted_primary_key
         assert made is not None
         self.acted.set()
-        assert self.may_end.wait(PATIENCE_S)
+        assert self.may_end.wait(TIMEOUT_S)
         return {"room": made[0], "guest": guest}
 
     def _delete(self, connection: Connection, room: int) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from saga_es.errors import SagaError, StoreUnavailable, VersionConflict
-from tests.conftest import NOTE, PATIENCE_S, NoteWritten, OpenEngine
+from tests.conftest import NOTE, TIMEOUT_S, NoteWritten, OpenEngine
 from tests.contract.trips import events_of
 
 
@@ -29,7 +29,7 @@ def test_of_many_appends_to_one_version_exactly_one_wins(open_engine: OpenEngine
     together = threading.Barrier(8)
 
     def append(n: int) -> int | None:
-        together.wait(PATIENCE_S)
+        together.wait(TIMEOUT_S)
         try:
             engines[n % 2].append("n-1", NOTE, 0, [NoteWritten(n)])
         except VersionConflict:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from saga_es.participant import TooLate, TryAgain
 from saga_es.participant.barrier import LONGEST_KEY, BadKey
-from tests.conftest import PATIENCE_S
+from tests.conftest import TIMEOUT_S
 from tests.contract.hotel import AT_ONCE, Hotel
 
 LEVELS = ("default", "SERIALIZABLE")
@@ -36,14 +36,14 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     start = threading.Barrier(len(calls))
 
     def one(call: Callable[[], Any]) -> Any:
-        start.wait(PATIENCE_S)
+        start.wait(TIMEOUT_S)
         try:
             return call()
         except TooLate as error:
             return error
 
     with ThreadPoolExecutor(len(calls)) as threads:
-        return [future.result(PATIENCE_S) for future in [threads.submit(one, call) for call in calls]]
+        return [future.result(TIMEOUT_S) for future in [threads.submit(one, call) for call in calls]]
 
 
 # ── One after the other ──────────────────────────────────────────────────────────────────────────────────
@@ -265,13 +265,13 @@ def test_an_undo_waits_for_the_call_that_is_acting(hotel: Hotel) -> None:
     hotel.may_end.clear()
     with ThreadPoolExecutor(2) as threads:
         booking = threads.submit(hotel.book, "k")
-        assert hotel.acted.wait(PATIENCE_S)
+        assert hotel.acted.wait(TIMEOUT_S)
         undoing = threads.submit(hotel.insistently, lambda: hotel.cancel("k"))
         with pytest.raises(TimeoutError):
             undoing.result(0.2)
         hotel.may_end.set()
-        assert booking.result(PATIENCE_S)["guest"] == "Ada"
-        assert undoing.result(PATIENCE_S) is True
+        assert booking.result(TIMEOUT_S)["guest"] == "Ada"
+        assert undoing.result(TIMEOUT_S) is True
     assert hotel.guests == []
 
 
@@ -284,7 +284,7 @@ def test_undos_at_once_undo_once(hotel: Hotel) -> None:
     def slowly(booked: Any) -> None:
         undone.append(booked)
         undoing.set()
-        assert may_end.wait(PATIENCE_S)
+        assert may_end.wait(TIMEOUT_S)
 
     def undo() -> bool:
         with hotel.engine.begin() as connection:
@@ -292,12 +292,12 @@ def test_undos_at_once_undo_once(hotel: Hotel) -> None:
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(undo)
-        assert undoing.wait(PATIENCE_S)
+        assert undoing.wait(TIMEOUT_S)
         second = threads.submit(hotel.insistently, undo)
         with pytest.raises(TimeoutError):
             second.result(0.2)
         may_end.set()
-        assert (first.result(PATIENCE_S), second.result(PATIENCE_S)) == (True, False)
+        assert (first.result(TIMEOUT_S), second.result(TIMEOUT_S)) == (True, False)
     assert len(undone) == 1
 
 
@@ -314,7 +314,7 @@ def test_a_call_that_has_no_patience_left_is_to_be_repeated(hotel: Hotel) -> Non
     hotel.may_end.clear()
     with ThreadPoolExecutor(1) as threads, hotel.engine.connect() as connection:
         booking = threads.submit(hotel.book, "k")
-        assert hotel.acted.wait(PATIENCE_S)
+        assert hotel.acted.wait(TIMEOUT_S)
         connection.exec_driver_sql(PATIENCE[hotel.engine.dialect.name])
         for call in (
             lambda: hotel.barrier.act(connection, "k", lambda: hotel._insert(connection, "Eva")),
@@ -326,7 +326,7 @@ def test_a_call_that_has_no_patience_left_is_to_be_repeated(hotel: Hotel) -> Non
             connection.rollback()
             connection.exec_driver_sql(PATIENCE[hotel.engine.dialect.name])
         hotel.may_end.set()
-        booking.result(PATIENCE_S)
+        booking.result(TIMEOUT_S)
     assert hotel.guests == ["Ada"]
 
 
@@ -340,13 +340,13 @@ def test_when_the_call_that_acts_fails_one_that_waits_acts_instead(hotel: Hotel)
 
     with ThreadPoolExecutor(4) as threads:
         failing = threads.submit(fails)
-        assert hotel.acted.wait(PATIENCE_S)
+        assert hotel.acted.wait(TIMEOUT_S)
         waiting = [threads.submit(hotel.insistently, lambda: hotel.book("k")) for _ in range(3)]
         with pytest.raises(TimeoutError):
             waiting[0].result(0.2)
         hotel.may_end.set()
-        failing.result(PATIENCE_S)
-        answers = [future.result(PATIENCE_S) for future in waiting]
+        failing.result(TIMEOUT_S)
+        answers = [future.result(TIMEOUT_S) for future in waiting]
     assert answers == answers[:1] * 3
     assert hotel.guests == ["Ada"]
 

@@ -20,7 +20,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.orders import Cancel, Pause, Resolve, Resume, Retry
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.payments import INPUT, PAID, child_of, order, payment, state_of
 from tests.contract.trips import Diary, events_of, has_happened, raising, until, worker_of
 
@@ -35,14 +35,14 @@ def test_a_child_is_a_saga_of_its_own_and_its_results_are_its_steps_result(
     child = payment(diary)
     engine = open_engine(order(child, diary), child)
     handle = engine.start("order", INPUT)
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert result.results == {"reserve": "reserved", "pay": PAID, "ship": "shipped"}
     assert diary.names == ["reserve", "charge", "book", "ship"]
     child_id = child_of(engine, handle.saga_id)
     started = events_of(engine, child_id)[0]
     assert started == SagaStarted("payment", child.plan_id, INPUT, worker_of(engine), parent=handle.saga_id)
     assert state_of(store, child_id).status is SagaStatus.COMPLETED
-    assert engine.follow(child_id).result(PATIENCE_S).results == PAID
+    assert engine.follow(child_id).result(TIMEOUT_S).results == PAID
 
 
 def test_many_children_of_one_step_run_each_on_its_own(open_engine: OpenEngine) -> None:
@@ -51,7 +51,7 @@ def test_many_children_of_one_step_run_each_on_its_own(open_engine: OpenEngine) 
     child = payment(diary)
     engine = open_engine(order(child, diary, over="input[amounts]"), child)
     handle = engine.start("order", {"amounts": [3, 1, 2, 5, 4]})
-    assert [one["charge"]["charged"] for one in handle.result(PATIENCE_S).results["pay"]] == [3, 1, 2, 5, 4]
+    assert [one["charge"]["charged"] for one in handle.result(TIMEOUT_S).results["pay"]] == [3, 1, 2, 5, 4]
     children = [event for event in events_of(engine, handle.saga_id) if isinstance(event, ChildStarted)]
     assert [event.step for event in children] == [f"pay[{n}]" for n in range(5)]
     assert len({event.saga_id for event in children} | set(diary.keys("charge"))) == 10
@@ -74,8 +74,8 @@ def test_a_child_of_a_child_is_run_too(open_engine: OpenEngine) -> None:
         raise StepRejected("too much")
 
     engine = open_engine(outer, middle, inner)
-    assert engine.start(outer, INPUT).result(PATIENCE_S).results == {"middle": {"pay": PAID}}
-    assert engine.start(outer, {"n": 8}).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert engine.start(outer, INPUT).result(TIMEOUT_S).results == {"middle": {"pay": PAID}}
+    assert engine.start(outer, {"n": 8}).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["charge", "book", "charge", "book", "refund"]
 
 
@@ -87,7 +87,7 @@ def test_a_child_that_was_compensated_turns_its_parent_round(open_engine: OpenEn
     diary = Diary()
     child = payment(diary, {"book": raising(StepRejected("no funds"))})
     engine = open_engine(order(child, diary), child)
-    result = engine.start("order", INPUT).result(PATIENCE_S)
+    result = engine.start("order", INPUT).result(TIMEOUT_S)
     assert (result.status, result.failed_step, result.error) == (SagaStatus.COMPENSATED, "pay", "no funds")
     assert diary.names == ["reserve", "charge", "book", "refund", "release"]
 
@@ -100,7 +100,7 @@ def test_a_child_that_had_completed_is_compensated_when_its_parent_turns_round(
     child = payment(diary)
     engine = open_engine(order(child, diary, {"ship": raising(StepRejected("no stock"))}), child)
     handle = engine.start("order", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["reserve", "charge", "book", "ship", "refund", "release"]
     child_id = child_of(engine, handle.saga_id)
     assert state_of(store, child_id).status is SagaStatus.COMPENSATED
@@ -125,7 +125,7 @@ def test_all_children_of_a_step_are_compensated(open_engine: OpenEngine) -> None
 
     engine = open_engine(order(child, diary, over="input[amounts]"), child)
     handle = engine.start("order", {"amounts": [1, 2, 3, 4, 5]})
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "pay[2]")
     done = {name for name in diary.names if name.startswith("refund")}
     assert {"refund 1", "refund 2"} <= done <= {"refund 1", "refund 2", "refund 4"}
@@ -143,7 +143,7 @@ def test_a_cancelled_parent_has_its_child_turn_round(open_engine: OpenEngine) ->
         child_id = child_of(engine, handle.saga_id)
         until(partial(has_happened, engine, child_id, WaitStarted))
         giver.order(handle.saga_id, Cancel("Ann", "changed her mind"))
-        assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+        assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
         assert SagaCancelled(f"saga {handle.saga_id}", "cancelled by Ann: changed her mind") in events_of(
             engine, child_id
         )
@@ -157,7 +157,7 @@ def test_a_cancelled_child_turns_its_parent_round(open_engine: OpenEngine) -> No
     engine = open_engine(order(child, diary), child)
     handle = engine.start("order", INPUT)
     engine.order(child_of(engine, handle.saga_id), Cancel("Ann", "wrong card"))
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "pay")
     assert result.error == "cancelled by Ann: wrong card"
 
@@ -171,10 +171,10 @@ def test_a_paused_parent_hears_of_its_childs_end(open_engine: OpenEngine) -> Non
     child_id = child_of(engine, handle.saga_id)
     engine.order(handle.saga_id, Pause("Ann", "looks odd"))
     engine.signal(child_id, "cleared")
-    assert engine.follow(child_id).result(PATIENCE_S).completed
+    assert engine.follow(child_id).result(TIMEOUT_S).completed
     assert "ship" not in diary.names
     engine.order(handle.saga_id, Resume("Ann", "looks well"))
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert diary.names == ["reserve", "charge", "book", "ship"]
 
 
@@ -190,7 +190,7 @@ def test_a_parent_goes_on_when_its_failed_child_was_set_right_by_hand(
     child = payment(diary, {"book": raising(StepRejected("no")), "refund": raising(StepUnavailable("bank is shut"))})
     engine = open_engine(order(child, diary), child)
     handle = engine.start("order", INPUT)
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     child_id = child_of(engine, handle.saga_id)
     assert result.status is SagaStatus.FAILED
     assert child_id in str(result.error)
@@ -210,7 +210,7 @@ def test_a_parent_that_is_retried_while_its_child_is_failed_says_so_again(
     child = payment(diary, {"book": raising(StepRejected("no")), "refund": raising(StepUnavailable("bank is shut"))})
     engine = open_engine(order(child, diary), child)
     handle = engine.start("order", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     version = state_of(store, handle.saga_id).version
     engine.order(handle.saga_id, Retry("Ann", "hoping"))
     until(lambda: state_of(store, handle.saga_id).version > version + 2)
@@ -233,7 +233,7 @@ def test_a_child_that_must_succeed_is_run_anew_when_a_person_orders_it(store: St
     saga.child("pay", child, kind="retriable")
     engine = open_engine(saga, child)
     handle = engine.start(saga, INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     first = child_of(engine, handle.saga_id)
     engine.order(handle.saga_id, Retry("Ann", "there are funds now"))
     until(lambda: state_of(store, handle.saga_id).status is SagaStatus.COMPLETED)
@@ -247,7 +247,7 @@ def test_a_compensation_that_a_child_refuses_waits_for_a_person(store: Store, op
     child = payment(diary, {"refund": raising(StepUnavailable("bank is shut"), 3)})
     engine = open_engine(order(child, diary, {"ship": raising(StepRejected("no stock"))}), child)
     handle = engine.start("order", INPUT)
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert result.status is SagaStatus.FAILED
     assert "compensation of step 'pay' was given up" in str(result.error)
     child_id = child_of(engine, handle.saga_id)
@@ -264,11 +264,11 @@ def test_a_child_whose_definition_is_gone_fails_its_parent_and_is_named(open_eng
     child = payment(diary)
     engine = open_engine(order(child, diary))
     handle = engine.start("order", INPUT)
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert result.status is SagaStatus.FAILED
     assert "no saga 'payment' is defined here" in str(result.error)
     engine.close()
     second = open_engine(order(child, diary), child)
     second.order(handle.saga_id, Retry("Ann", "deployed"))
     until(lambda: "ship" in diary.names)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).completed

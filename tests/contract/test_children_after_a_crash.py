@@ -10,7 +10,7 @@ from saga_es.core.events import SagaTakenOver, WaitStarted
 from saga_es.core.state import SagaStatus
 from saga_es.errors import StepRejected
 from saga_es.orders import Cancel, Pause, Resume
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.payments import INPUT, child_of, order, payment, state_of
 from tests.contract.trips import Diary, Stop, crash, events_of, has_happened, raising, until, worker_of
 
@@ -30,13 +30,13 @@ def test_a_parent_and_its_child_outlive_a_crash(
     if at == "cleared":
         until(lambda: has_happened(first, child_of(first, handle.saga_id), WaitStarted))
     else:
-        assert stop.arrived.wait(PATIENCE_S)
+        assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first)
     child = payment(after, waits=at == "cleared")
     second = open_engine(order(child, after, turns), child)
     if at == "cleared":
         second.signal(child_of(second, handle.saga_id), "cleared")
-    result = second.follow(handle.saga_id).result(PATIENCE_S)
+    result = second.follow(handle.saga_id).result(TIMEOUT_S)
     assert result.status is (SagaStatus.COMPENSATED if turns else SagaStatus.COMPLETED)
     whole = ["reserve", "charge", "book", "ship", *(["refund", "release"] if turns else [])]
     assert before.names + after.names == whole[: len(before.names)] + whole[-len(after.names) :]
@@ -54,11 +54,11 @@ def test_a_child_on_another_worker_is_heard_of(store: Store, open_engine: OpenEn
     stop = Stop(gate)
     there = payment(diary, {"charge": stop})
     pays = open_engine(there)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     ships = open_engine(order(payment(Diary()), diary), payment(Diary()))
     until(lambda: has_happened(ships, handle.saga_id, SagaTakenOver))
     gate.set()
-    assert ships.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert ships.follow(handle.saga_id).result(TIMEOUT_S).completed
     assert diary.names == ["charge", "book", "ship"]
     assert SagaTakenOver(worker_of(pays), worker_of(first)) in events_of(ships, child_id)
 
@@ -76,7 +76,7 @@ def test_a_child_on_another_worker_turns_round_with_its_parent(store: Store, ope
     until(lambda: has_happened(pays, child_id, SagaTakenOver))
     ships = open_engine(order(child, diary), child)
     ships.order(handle.saga_id, Cancel("Ann", "changed her mind"))
-    assert ships.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert ships.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["reserve", "charge", "refund", "release"]
     assert state_of(store, child_id).owner == worker_of(pays)
 
@@ -93,9 +93,9 @@ def test_a_parent_that_is_paused_over_a_crash_stays_so(store: Store, open_engine
     crash(store, first)
     second = open_engine(saga, child)
     second.signal(child_id, "cleared")
-    assert second.follow(child_id).result(PATIENCE_S).completed
+    assert second.follow(child_id).result(TIMEOUT_S).completed
     until(lambda: has_happened(second, handle.saga_id, SagaTakenOver))
     assert "ship" not in diary.names
     second.order(handle.saga_id, Resume("Ann", "looks well"))
-    assert second.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
     assert diary.names == ["reserve", "charge", "book", "ship"]

@@ -26,7 +26,7 @@ from saga_es.errors import (
 from saga_es.orders import Cancel
 from saga_es.store.tables import saga_workers
 from saga_es.store.writer import Prepared, Receipt, Writer
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, trip, until
 
 INPUT = {"n": 7}
@@ -55,7 +55,7 @@ def test_a_saga_started_by_a_client_waits_for_a_worker(store: Store, open_engine
     with pytest.raises(TimeoutError, match="PENDING"):
         client.result(saga_id, 0.1)
     open_engine(saga)
-    result = client.result(saga_id, PATIENCE_S)
+    result = client.result(saga_id, TIMEOUT_S)
     assert (result.status, list(result.results)) == (SagaStatus.COMPLETED, list(STEPS))
     assert diary.names == list(STEPS)
 
@@ -173,7 +173,7 @@ def test_a_start_whose_answer_was_lost_is_settled_by_writing_it_again(store: Sto
 
 def test_a_database_that_stays_away_is_told_with_the_id(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the start can be repeated under it."""
-    monkeypatch.setattr("saga_es.runtime.intake.starts.COMMIT_PATIENCE_S", 0.2)
+    monkeypatch.setattr("saga_es.runtime.intake.starts.COMMIT_TIMEOUT_S", 0.2)
     client = client_of(store, approval(), writer=Forgetful(store))
     with pytest.raises(StoreUnavailable, match="saga_id='s-1'"):
         client.start("approval", saga_id="s-1")

@@ -18,7 +18,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import WsgiTransport
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import QUICK, Diary, Stop, crash, events_of, has_happened, raising, until
 
 Act = Callable[[int], Any]
@@ -81,7 +81,7 @@ class Hall:
         self.steps[key] = environ["HTTP_X_SAGA_STEP"]
         self.peak.enter()
         try:
-            self.peak.full.wait(PATIENCE_S)
+            self.peak.full.wait(TIMEOUT_S)
             status, body = "200 OK", None
             if environ["REQUEST_METHOD"] == "POST":
                 body = self.seat(guest, key)
@@ -103,7 +103,7 @@ def plainly(saga: Saga, hall: Hall, options: Options) -> None:
     def seat(item: Any, key: str) -> str:
         hall.peak.enter()
         try:
-            hall.peak.full.wait(PATIENCE_S)
+            hall.peak.full.wait(TIMEOUT_S)
             return hall.seat(item, key)
         finally:
             hall.peak.leave()
@@ -120,7 +120,7 @@ def awaited(saga: Saga, hall: Hall, options: Options) -> None:
     async def seat(item: Any, key: str) -> str:
         hall.peak.enter()
         try:
-            await asyncio.to_thread(hall.peak.full.wait, PATIENCE_S)
+            await asyncio.to_thread(hall.peak.full.wait, TIMEOUT_S)
             return hall.seat(item, key)
         finally:
             hall.peak.leave()
@@ -169,7 +169,7 @@ def test_a_step_is_done_for_each_element_so_many_at_once(open_engine: OpenEngine
     hall = Hall(at_once=3)
     engine = open_engine(party(add, hall, at_once=3), executor=hall_of(hall))
     handle = engine.start("party", {"guests": list(range(12))})
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert result.results == {"seat": [f"seat for {n}" for n in range(12)], "greet": 12}
     assert hall.peak.most == 3
     assert StepFannedOut("seat", 12) in events_of(engine, handle.saga_id)
@@ -181,7 +181,7 @@ def test_each_element_has_a_key_of_its_own(open_engine: OpenEngine, add: Add) ->
     hall = Hall()
     saga = party(add, hall, raising(StepRejected("no cake")), at_once=5)
     engine = open_engine(saga, executor=hall_of(hall))
-    result = engine.start("party", {"guests": ["a", "b", "a"]}).result(PATIENCE_S)
+    result = engine.start("party", {"guests": ["a", "b", "a"]}).result(TIMEOUT_S)
     assert result.status is SagaStatus.COMPENSATED
     keys = [key for _, key in hall.diary.calls]
     assert len({UUID(key) for key in keys}) == len(keys) == 6
@@ -194,7 +194,7 @@ def test_what_was_done_of_a_list_is_undone(open_engine: OpenEngine, add: Add) ->
     """One element is refused: those that were done are undone, with their element; those not begun never are."""
     hall = Hall(acts={"seat 2": raising(StepRejected("banned"))})
     engine = open_engine(party(add, hall, at_once=1), executor=hall_of(hall))
-    result = engine.start("party", {"guests": [0, 1, 2, 3]}).result(PATIENCE_S)
+    result = engine.start("party", {"guests": [0, 1, 2, 3]}).result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "seat[2]")
     assert hall.diary.names == ["seat 0", "seat 1", "seat 2", "unseat 1", "unseat 0"]
 
@@ -206,10 +206,10 @@ def test_a_list_outlives_a_crash(store: Store, open_engine: OpenEngine, gate: th
     before, after = Hall(acts={"seat 1": stop}), Hall()
     first = open_engine(party(add, before, at_once=1), executor=hall_of(before))
     handle = first.start("party", {"guests": [0, 1, 2]})
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first)
     second = open_engine(party(add, after, at_once=1), executor=hall_of(after))
-    assert second.follow(handle.saga_id).result(PATIENCE_S).results["greet"] == 3
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).results["greet"] == 3
     assert (before.diary.names, after.diary.names) == (["seat 0", "seat 1"], ["seat 1", "seat 2"])
     assert before.diary.keys("seat 1") == after.diary.keys("seat 1")
 
@@ -218,9 +218,9 @@ def test_a_list_of_many_is_gone_through(open_engine: OpenEngine) -> None:
     """A thousand elements; one more than that is refused, and turns the saga round."""
     hall = Hall()
     engine = open_engine(party(awaited, hall, at_once=100))
-    result = engine.start("party", {"guests": list(range(1000))}).result(PATIENCE_S)
+    result = engine.start("party", {"guests": list(range(1000))}).result(TIMEOUT_S)
     assert result.results["greet"] == 1000
-    refused = engine.start("party", {"guests": list(range(1001))}).result(PATIENCE_S)
+    refused = engine.start("party", {"guests": list(range(1001))}).result(TIMEOUT_S)
     assert (refused.status, refused.failed_step) == (SagaStatus.COMPENSATED, "seat")
     assert len(engine._loop._calls._under_way) == len(engine._loop._calls._children._followed) == 0
 
@@ -229,7 +229,7 @@ def test_a_list_of_many_is_gone_through(open_engine: OpenEngine) -> None:
 def test_what_is_no_list_turns_the_saga_round(open_engine: OpenEngine, guests: Any) -> None:
     """With a reason that says what was found there."""
     engine = open_engine(party(plainly, Hall()))
-    result = engine.start("party", {"guests": guests}).result(PATIENCE_S)
+    result = engine.start("party", {"guests": guests}).result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "seat")
     assert "input[guests]" in str(result.error)
 
@@ -237,7 +237,7 @@ def test_what_is_no_list_turns_the_saga_round(open_engine: OpenEngine, guests: A
 def test_an_empty_list_is_done_at_once(open_engine: OpenEngine) -> None:
     """The result is an empty list, and the saga goes on."""
     engine = open_engine(party(plainly, Hall()))
-    assert engine.start("party", {"guests": []}).result(PATIENCE_S).results == {"seat": [], "greet": 0}
+    assert engine.start("party", {"guests": []}).result(TIMEOUT_S).results == {"seat": [], "greet": 0}
 
 
 # ── Conditions ───────────────────────────────────────────────────────────────────────────────────────────
@@ -308,7 +308,7 @@ def test_a_step_that_is_not_wanted_is_skipped(open_engine: OpenEngine, kind: Kin
     saga = optional(kind, hall)
     engine = open_engine(saga, *saga.children, executor=hall_of(hall))
     handle = engine.start(saga, {"wanted": 0})
-    assert handle.result(PATIENCE_S).results == {"last": None}
+    assert handle.result(TIMEOUT_S).results == {"last": None}
     events = events_of(engine, handle.saga_id)
     assert StepSkipped("maybe") in events
     assert not any(isinstance(event, WaitStarted | ChildStarted) for event in events)
@@ -326,7 +326,7 @@ def test_a_step_that_is_wanted_is_done(open_engine: OpenEngine, kind: Kind) -> N
     if kind is a_signal:
         until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
         engine.signal(handle.saga_id, "maybe", "seat for x")
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     expected: dict[Kind, Any] = {a_delay: None, a_child: {"seat": "seat for x"}}
     assert result.results["last"] == expected.get(kind, "seat for x")
 
@@ -339,7 +339,7 @@ def test_a_condition_that_raises_is_tried_again_and_then_turns_the_saga_round(
     hall = Hall()
     saga = optional(kind, hall)
     engine = open_engine(saga, *saga.children, executor=hall_of(hall))
-    result = engine.start(saga, {}).result(PATIENCE_S)
+    result = engine.start(saga, {}).result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "maybe")
     assert result.error == "the condition failed: KeyError: 'wanted'"
     assert hall.diary.calls == []

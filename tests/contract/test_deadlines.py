@@ -15,7 +15,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StepUnavailable
 from saga_es.runtime.engine import Engine
 from saga_es.store.writer import Prepared, Receipt
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import Diary, Spy, Stop, crash, events_of, has_happened, until
 
 SOON_S = 1.0
@@ -61,7 +61,7 @@ def test_a_saga_turns_round_at_its_deadline_though_nothing_happens(open_engine: 
     saga = patient(0.4, diary)
     engine = open_engine(saga)
     handle = engine.start(saga)
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, None)
     late = turned_at(engine, handle.saga_id) - due_at(engine, handle.saga_id)
     assert timedelta() <= late < timedelta(seconds=SOON_S)
@@ -77,7 +77,7 @@ def test_a_deadline_outlives_a_crash(store: Store, open_engine: OpenEngine, dead
     crash(store, first)
     until(lambda: deadline_s > 0.1 or datetime.now(UTC) > due_at(first, handle.saga_id))
     second = open_engine(saga)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert turned_at(second, handle.saga_id) >= due_at(second, handle.saga_id)
 
 
@@ -102,7 +102,7 @@ def test_a_deadline_that_passes_while_the_start_is_committed_is_kept(store: Stor
     saga = Saga("patient", deadline_s=0.1)
     saga.wait_for("never", timeout_s=None)
     engine = open_engine(saga, writer=SlowAt(store, SagaStarted, 0.1))
-    assert engine.start(saga).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert engine.start(saga).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
 def test_a_deadline_that_passes_while_a_takeover_is_committed_is_kept(store: Store, open_engine: OpenEngine) -> None:
@@ -113,7 +113,7 @@ def test_a_deadline_that_passes_while_a_takeover_is_committed_is_kept(store: Sto
     until(lambda: has_happened(first, handle.saga_id, WaitStarted))
     crash(store, first)
     second = open_engine(saga, writer=SlowAt(store, SagaTakenOver, 0.8))
-    assert second.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
 def test_a_deadline_does_not_end_a_call_but_waits_for_its_answer(
@@ -137,7 +137,7 @@ def test_a_deadline_does_not_end_a_call_but_waits_for_its_answer(
     until(lambda: has_happened(engine, handle.saga_id, SagaAborted))
     assert diary.names == ["work"]
     gate.set()
-    assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["work", "undo"]
 
 
@@ -153,7 +153,7 @@ def test_a_deadline_ends_the_wait_for_a_retry(open_engine: OpenEngine) -> None:
 
     engine = open_engine(saga)
     handle = engine.start(saga)
-    assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     turned_at(engine, handle.saga_id)
     assert diary.names == ["work"]
 
@@ -169,7 +169,7 @@ def test_behind_the_pivot_there_is_no_deadline(open_engine: OpenEngine) -> None:
     saga.delay("hold", 0.6)
     engine = open_engine(saga)
     handle = engine.start(saga)
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert engine.read(handle.saga_id)[-1].recorded_at > due_at(engine, handle.saga_id)
 
 
@@ -179,7 +179,7 @@ def test_the_deadline_of_a_saga_that_starts_later_counts_from_there(open_engine:
     engine = open_engine(saga)
     at = datetime.now(UTC) + timedelta(seconds=0.5)
     handle = engine.start(saga, starts_at=at)
-    assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert due_at(engine, handle.saga_id) == at + timedelta(seconds=0.4)
     assert turned_at(engine, handle.saga_id) >= due_at(engine, handle.saga_id)
     kinds = [type(event) for event in events_of(engine, handle.saga_id)]

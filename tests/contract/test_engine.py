@@ -34,7 +34,7 @@ from saga_es.errors import (
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.store.writer import Prepared, Receipt
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import ONCE, STEPS, Diary, Spy, Stop, events_of, raising, trip
 
 INPUT = {"n": 7}
@@ -54,7 +54,7 @@ def started(engine: Engine, saga: Saga) -> SagaStarted:
 
 
 def end(handle: Handle) -> SagaResult:
-    return handle.result(PATIENCE_S)
+    return handle.result(TIMEOUT_S)
 
 
 # ── Forward and back ─────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +175,7 @@ def test_a_step_that_takes_too_long_is_unknown(open_engine: OpenEngine, gate: th
     assert diary.names == ["car", "undo car"]
     history = events_of(engine, handle.saga_id)
     gate.set()
-    assert answered.wait(PATIENCE_S)
+    assert answered.wait(TIMEOUT_S)
     assert end(engine.start(saga, INPUT)).completed
     assert events_of(engine, handle.saga_id) == history
 
@@ -279,7 +279,7 @@ def test_two_engines_that_start_the_same_id_at_once_run_one_saga(open_engine: Op
     together = threading.Barrier(2)
 
     def start(engine: Engine) -> SagaResult:
-        together.wait(PATIENCE_S)
+        together.wait(TIMEOUT_S)
         return end(engine.start(saga, INPUT, saga_id="my-trip"))
 
     with ThreadPoolExecutor(2) as threads:
@@ -295,7 +295,7 @@ def test_a_saga_of_another_engine_can_be_followed(open_engine: OpenEngine, gate:
     here, there = open_engine(saga), open_engine()
     handle = here.start(saga, INPUT)
     followed = there.follow(handle.saga_id)
-    followed.started(PATIENCE_S)
+    followed.started(TIMEOUT_S)
     with pytest.raises(TimeoutError):
         followed.result(0.05)
     gate.set()
@@ -325,7 +325,7 @@ def test_many_who_start_at_once_are_all_served(store: Store, open_engine: OpenEn
     together = threading.Barrier(64)
 
     def run(n: int) -> SagaResult:
-        together.wait(PATIENCE_S)
+        together.wait(TIMEOUT_S)
         return end(engine.start(saga, {"n": n}))
 
     with ThreadPoolExecutor(64) as threads:

@@ -13,10 +13,10 @@ from saga_es.errors import StoreUnavailable
 from saga_es.node.node import open_engine
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.waiting.outage import patiently
+from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.database import Database
 from saga_es.store.notifications import Notifications
-from tests.conftest import PATIENCE_S, Store
+from tests.conftest import TIMEOUT_S, Store
 from tests.contract.trips import Diary, Stop, trip
 from tests.torture.servers import PostgresServer, folder_for_servers
 
@@ -54,11 +54,11 @@ def test_a_pool_that_is_exhausted_is_waited_for(narrow: Store) -> None:
         definitions=[saga],
     ) as engine:
         with ExitStack() as held:
-            patiently(lambda: held.enter_context(narrow.database.reading()), PATIENCE_S)  # the engine wants it, too
+            retry_for(lambda: held.enter_context(narrow.database.reading()), TIMEOUT_S)  # the engine wants it, too
             handle = engine.start(saga, INPUT, wait=False)
             with pytest.raises(StoreUnavailable, match="QueuePool limit"), narrow.database.reading():
                 pass
-        assert handle.result(PATIENCE_S).completed
+        assert handle.result(TIMEOUT_S).completed
 
 
 @pytest.fixture
@@ -79,12 +79,12 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(server: Postgre
     saga = trip(Diary(), {"flight": stop})
     with open_engine(f"postgresql://postgres@{server.address}/postgres", saga, lease_s=400) as engine:
         under_way = engine.start(saga, INPUT)
-        assert stop.arrived.wait(PATIENCE_S)
+        assert stop.arrived.wait(TIMEOUT_S)
         server.kill()
         gate.set()
         asked = engine.start(saga, INPUT, wait=False)
         with pytest.raises(TimeoutError):
             asked.started(0.5)
         server.start()
-        assert under_way.result(PATIENCE_S).completed
-        assert asked.result(PATIENCE_S).completed
+        assert under_way.result(TIMEOUT_S).completed
+        assert asked.result(TIMEOUT_S).completed

@@ -19,17 +19,17 @@ from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
 from saga_es.orders import Pause, Resume
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.waiting import outage as patience
+from saga_es.runtime.waiting import outage
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write
 from saga_es.store.notifications import Notifications
 from saga_es.store.workers import Workers
-from tests.conftest import PATIENCE_S, Store
+from tests.conftest import TIMEOUT_S, Store
 from tests.contract.trips import QUICK, Diary, until
 
 T = TypeVar("T")
 
-LONG_S = 6 * PATIENCE_S
+LONG_S = 6 * TIMEOUT_S
 """The engine waits longer each time the database is away, and dice may have it away often."""
 
 LONGEST_WAIT_S = 0.1
@@ -122,7 +122,7 @@ def test_everything_ends_though_the_database_comes_and_goes(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Parents and children, lists, delays, signals and orders, on two engines: each call is made once, and all end."""
-    monkeypatch.setattr(patience, "LONGEST_WAIT_S", LONGEST_WAIT_S)
+    monkeypatch.setattr(outage, "LONGEST_WAIT_S", LONGEST_WAIT_S)
     diary, sagas = Diary(), 4
     flaky = [Flaky(database_url, seed), Flaky(database_url, seed + 100)]
     saga, child = parent_and_child(diary)

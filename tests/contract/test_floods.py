@@ -84,7 +84,7 @@ class Worker:
             if is_so():
                 return
             if not len(self.inbox):
-                self.clock.sleep(self.loop.patience_s() or 0.0)
+                self.clock.sleep(self.loop.idle_s() or 0.0)
             self.loop.turn(self.inbox.take())
         raise AssertionError("it does not come to an end")
 

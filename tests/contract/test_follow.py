@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from saga_es.store.log.log import Entry
 from saga_es.store.log.tail import Tail, follow
 from saga_es.store.tables import saga_events
-from tests.conftest import PATIENCE_S, Store, note_draft
+from tests.conftest import TIMEOUT_S, Store, note_draft
 
 WITH_LATE_COMMITS = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 
@@ -39,7 +39,7 @@ def streams(tail: Tail, after_position: int = 0) -> list[str]:
 
 def once(wanted: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not wanted():
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
@@ -135,9 +135,9 @@ def test_the_whole_log_is_followed(store: Store) -> None:
     """What is there, and what comes."""
     store.write(note_draft("first", "x"))
     read = followed(follow(store.database, store.log, every_s=0.01))
-    assert read.get(timeout=PATIENCE_S) == "first"
+    assert read.get(timeout=TIMEOUT_S) == "first"
     store.write(note_draft("last", "x"))
-    assert read.get(timeout=PATIENCE_S) == "last"
+    assert read.get(timeout=TIMEOUT_S) == "last"
 
 
 @WITH_LATE_COMMITS

@@ -23,7 +23,7 @@ from saga_es.store.views.comparing import compare
 from saga_es.store.views.following import Follower, Step
 from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
 from saga_es.store.writer import Writer
-from tests.conftest import NOTE, PATIENCE_S, NoteWritten, Store, note_draft
+from tests.conftest import NOTE, TIMEOUT_S, NoteWritten, Store, note_draft
 from tests.contract.trips import until
 
 OTHER = "other"
@@ -103,10 +103,10 @@ def test_many_processes_keep_one_view_and_count_each_event_once(store: Store, fo
     with ThreadPoolExecutor(6) as threads:
         followers = [threads.submit(follow, number) for number in range(4)]
         for appending in [threads.submit(append, number) for number in range(2)]:
-            appending.result(PATIENCE_S)
+            appending.result(TIMEOUT_S)
         done.set()
         for following in followers:
-            following.result(PATIENCE_S)
+            following.result(TIMEOUT_S)
     assert counted(store) == {"a": 40, "b": 40}
     assert follower.step() is Step.AT_THE_END
 
@@ -221,14 +221,14 @@ class Stuck(Follower):
 
 def test_a_step_that_does_not_end_is_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that stops has to end, whatever its database does; the next one goes on from the checkpoint."""
-    monkeypatch.setattr(runtime_following, "CLOSE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(runtime_following, "CLOSE_TIMEOUT_S", 0.1)
     stuck = Stuck(store)
     views = Following([stuck])
     views.open()
-    assert stuck.has_begun.wait(PATIENCE_S)
+    assert stuck.has_begun.wait(TIMEOUT_S)
     closing = threading.Thread(target=views.close, daemon=True)
     closing.start()
-    closing.join(PATIENCE_S)
+    closing.join(TIMEOUT_S)
     assert not closing.is_alive()
     stuck.is_over.set()
 

@@ -10,7 +10,7 @@ from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.runtime.calls.executor import Executor
-from tests.conftest import PATIENCE_S, OpenEngine
+from tests.conftest import TIMEOUT_S, OpenEngine
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -25,7 +25,7 @@ def test_sagas_go_on_when_as_many_steps_hang_as_there_are_threads(
 
     @hanging.step(retry=ONCE, timeout_s=0.2)
     def hang() -> None:
-        gate.wait(2 * PATIENCE_S)
+        gate.wait(2 * TIMEOUT_S)
 
     @hanging.compensates(hang)
     def undo() -> None:
@@ -37,8 +37,8 @@ def test_sagas_go_on_when_as_many_steps_hang_as_there_are_threads(
 
     engine = open_engine(hanging, quick, executor=Executor(threads=2))
     handles = [engine.start(hanging) for _ in range(2)]
-    assert {handle.result(PATIENCE_S).status for handle in handles} == {SagaStatus.COMPENSATED}
-    assert engine.start(quick).result(PATIENCE_S).results == {"act": "done"}
+    assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPENSATED}
+    assert engine.start(quick).result(TIMEOUT_S).results == {"act": "done"}
 
 
 def test_steps_that_wait_for_sagas_of_their_own_worker_do_not_stop_it(open_engine: OpenEngine) -> None:
@@ -51,10 +51,10 @@ def test_steps_that_wait_for_sagas_of_their_own_worker_do_not_stop_it(open_engin
 
     @outer.step(compensation=None, retry=ONCE, timeout_s=0.2)
     def wait(saga_id: str) -> None:
-        engine.start(inner, saga_id=f"{saga_id}-inner").result(2 * PATIENCE_S)
+        engine.start(inner, saga_id=f"{saga_id}-inner").result(2 * TIMEOUT_S)
 
     engine = open_engine(inner, outer, executor=Executor(threads=2))
     handles = [engine.start(outer, saga_id=f"s{number}") for number in range(2)]
-    assert {handle.result(PATIENCE_S).status for handle in handles} == {SagaStatus.COMPENSATED}
+    assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPENSATED}
     for number in range(2):
-        assert engine.follow(f"s{number}-inner").result(PATIENCE_S).completed
+        assert engine.follow(f"s{number}-inner").result(TIMEOUT_S).completed

@@ -20,7 +20,7 @@ from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.intake.client import Client
 from saga_es.store.workers import Workers
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import events_of, has_happened, until, worker_of
 
 Act = Callable[[], object]
@@ -30,7 +30,7 @@ def errand(act: Act, name: str = "errand", at_once: int | None = None) -> Saga:
     """A saga of one step."""
     saga = Saga(name, at_once=at_once)
 
-    @saga.step(compensation=None, timeout_s=PATIENCE_S)
+    @saga.step(compensation=None, timeout_s=TIMEOUT_S)
     def go() -> None:
         act()
 
@@ -53,7 +53,7 @@ class Crowd:
             self.inside += 1
             self.seen += 1
             self.most = max(self.most, self.inside)
-        self._gate.wait(PATIENCE_S)
+        self._gate.wait(TIMEOUT_S)
         with self._lock:
             self.inside -= 1
 
@@ -74,7 +74,7 @@ def test_a_full_worker_begins_no_more(store: Store, open_engine: OpenEngine, gat
     assert statuses(store, ids) == {SagaStatus.IN_PROGRESS: 2, SagaStatus.PENDING: 3}
     assert engine.active == 2
     gate.set()
-    assert all(handle.result(PATIENCE_S).completed for handle in handles)
+    assert all(handle.result(TIMEOUT_S).completed for handle in handles)
     until(lambda: statuses(store, ids) == {SagaStatus.COMPLETED: 5})
     assert (crowd.seen, crowd.most) == (5, 2)
     waited = next(id_ for id_ in ids if SagaBegan() in events_of(engine, id_))
@@ -91,7 +91,7 @@ def test_hundreds_that_wait_run_through_a_narrow_worker(store: Store, open_engin
     client = Client(store.sagas, store.writer, [saga])
     ids = [client.start(saga) for _ in range(200)]
     open_engine(saga, at_once=4)
-    assert all(client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    assert all(client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     assert (crowd.seen, crowd.most <= 4) == (200, True)
 
 
@@ -105,7 +105,7 @@ def test_a_definition_has_a_limit_of_its_own(store: Store, open_engine: OpenEngi
     until(lambda: (narrow.inside, wide.inside) == (1, 5))
     assert statuses(store, ids) == {SagaStatus.IN_PROGRESS: 1, SagaStatus.PENDING: 2}
     gate.set()
-    assert all(handle.result(PATIENCE_S).completed for handle in handles)
+    assert all(handle.result(TIMEOUT_S).completed for handle in handles)
     until(lambda: statuses(store, ids) == {SagaStatus.COMPLETED: 3})
     assert narrow.most == 1
 
@@ -128,7 +128,7 @@ def test_a_saga_that_waits_takes_no_room(open_engine: OpenEngine) -> None:
     for child in children_of(engine, handles):
         until(partial(has_happened, engine, child, WaitStarted))
         engine.signal(child, "go")
-    assert all(handle.result(PATIENCE_S).completed for handle in handles)
+    assert all(handle.result(TIMEOUT_S).completed for handle in handles)
 
 
 def children_of(engine: Engine, handles: Sequence[Handle]) -> list[str]:
@@ -146,7 +146,7 @@ def test_a_saga_that_waits_for_a_worker_can_be_cancelled(open_engine: OpenEngine
     waiting = engine.start(saga)
     engine.order(waiting.saga_id, Cancel("ann", "too late"))
     gate.set()
-    assert waiting.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert waiting.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert crowd.seen == 1
 
 
@@ -158,7 +158,7 @@ def test_a_repeated_start_finds_the_one_that_waits(open_engine: OpenEngine, gate
     engine.start(saga)
     first, second = engine.start(saga, key="k"), engine.start(saga, key="k")
     gate.set()
-    assert first.result(PATIENCE_S) == second.result(PATIENCE_S)
+    assert first.result(TIMEOUT_S) == second.result(TIMEOUT_S)
     until(lambda: crowd.seen == 2)
 
 
@@ -172,7 +172,7 @@ def test_what_waits_is_shared_by_all_workers(store: Store, open_engine: OpenEngi
     until(lambda: sum(crowd.inside for crowd in crowds) == 60)
     assert [crowd.inside for crowd in crowds] == [20, 20, 20]
     gate.set()
-    assert all(client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    assert all(client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     assert sum(crowd.seen for crowd in crowds) == 60
     assert [engine.active for engine in engines] == [0, 0, 0]
 
@@ -189,7 +189,7 @@ def test_the_share_of_a_worker_without_room_goes_to_the_others(
     open_engine(errand(free))
     client = Client(store.sagas, store.writer, [errand(free)])
     ids = [client.start("errand") for _ in range(20)]
-    assert all(client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    assert all(client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     assert (full.seen, free.seen) == (1, 20)
 
 
@@ -208,5 +208,5 @@ def test_room_is_given_back_however_a_call_ends(open_engine: OpenEngine) -> None
 
     engine = open_engine(saga, late, at_once=1, executor=Executor())
     handles = [engine.start(saga) for _ in range(5)] + [engine.start(late) for _ in range(2)]
-    assert {handle.result(PATIENCE_S).status for handle in handles} == {SagaStatus.COMPENSATED}
+    assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPENSATED}
     assert engine._loop._room.left == 1

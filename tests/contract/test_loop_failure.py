@@ -16,7 +16,7 @@ from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import SAGA
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Prepared, Receipt
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.test_takeover import INPUT, an_engine
 from tests.contract.trips import STEPS, Diary, Spy, trip
 
@@ -46,7 +46,7 @@ def test_who_waits_when_the_loop_fails_is_told(store: Store) -> None:
     with an_engine(store, trip(diary), Executor(), Stumbling(store, wrote=False)) as engine:
         with pytest.raises(StoreUnavailable, match="repeat it under the same key"):
             engine.start("trip", INPUT, key="k")
-        assert engine.start("trip", INPUT, key="k").result(PATIENCE_S).completed
+        assert engine.start("trip", INPUT, key="k").result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
 
 
@@ -56,7 +56,7 @@ def test_a_saga_that_was_in_the_log_when_the_loop_failed_goes_on(store: Store) -
     with an_engine(store, trip(diary), Executor(), Stumbling(store, wrote=True)) as engine:
         with pytest.raises(StoreUnavailable):
             engine.start("trip", INPUT, key="k")
-        assert engine.start("trip", INPUT, key="k").result(PATIENCE_S).completed
+        assert engine.start("trip", INPUT, key="k").result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
 
 
@@ -74,7 +74,7 @@ def test_a_log_that_fails_does_not_end_the_loop(store: Store) -> None:
     ):
         with pytest.raises(StoreUnavailable, match="repeat it under the same key"):
             engine.start("trip", INPUT, key="k")
-        assert engine.start("trip", INPUT, key="k").result(PATIENCE_S).completed
+        assert engine.start("trip", INPUT, key="k").result(TIMEOUT_S).completed
 
 
 class Unbeatable(Workers):
@@ -108,7 +108,7 @@ def test_an_engine_that_cannot_even_start_over_tries_again(store: Store, open_en
         engine = open_engine(trip(Diary()), writer=Stumbling(store, wrote=False), workers=workers)
         with pytest.raises(StoreUnavailable):
             engine.start("trip", INPUT, key="k")
-        assert engine.start("trip", INPUT, key="k").result(PATIENCE_S).completed
+        assert engine.start("trip", INPUT, key="k").result(TIMEOUT_S).completed
         assert workers.refusals == {"leave": 0, "beat": 0}
 
 
@@ -118,8 +118,8 @@ def test_whatever_a_callback_raises_the_loop_goes_on(open_engine: OpenEngine) ->
     handle = engine.start("trip", INPUT, key="k")
     handle.when_ended(lambda _future: sys.exit("as if the process were the callback's"))
     with suppress(StoreUnavailable):  # the engine starts over
-        handle.result(PATIENCE_S)
-    assert engine.follow(handle.saga_id).result(PATIENCE_S).completed
+        handle.result(TIMEOUT_S)
+    assert engine.follow(handle.saga_id).result(TIMEOUT_S).completed
 
 
 def test_a_callback_cannot_close_its_engine(open_engine: OpenEngine) -> None:
@@ -134,7 +134,7 @@ def test_a_callback_cannot_close_its_engine(open_engine: OpenEngine) -> None:
             told.put(str(error))
 
     engine.start("trip", INPUT).when_ended(close)
-    assert "close it on another thread" in told.get(timeout=PATIENCE_S)
-    assert engine.start("trip", INPUT).result(PATIENCE_S).completed
+    assert "close it on another thread" in told.get(timeout=TIMEOUT_S)
+    assert engine.start("trip", INPUT).result(TIMEOUT_S).completed
     engine.close()
     assert not engine.alive

@@ -17,7 +17,7 @@ from saga_es.runtime.calls import executor as executor_module
 from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
-from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
+from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import has_happened, until
 
 CALL_S = 0.05
@@ -50,7 +50,7 @@ def test_no_call_times_out_because_of_a_takeover(store: Store, open_engine: Open
     saga = a_saga(act, timeout_s=MANY * CALL_S / THREADS * 0.7)
     interrupted(store, saga)
     engine = open_engine(saga, executor=Executor(threads=THREADS))
-    assert {engine.follow(saga_id).result(PATIENCE_S).status for saga_id in IDS} == {"COMPLETED"}
+    assert {engine.follow(saga_id).result(TIMEOUT_S).status for saga_id in IDS} == {"COMPLETED"}
 
 
 def test_as_many_are_taken_over_as_threads_can_call_soon(
@@ -61,7 +61,7 @@ def test_as_many_are_taken_over_as_threads_can_call_soon(
 
     def act(saga_id: str) -> None:
         arrived.append(saga_id)
-        gate.wait(PATIENCE_S)
+        gate.wait(TIMEOUT_S)
 
     saga = a_saga(act)
     interrupted(store, saga)
@@ -72,7 +72,7 @@ def test_as_many_are_taken_over_as_threads_can_call_soon(
     assert taken == IDS[: len(taken)], "oldest first"
     assert len(taken) <= THREADS * (executor_module.WAITING_FOR_A_THREAD + 1)
     gate.set()
-    assert {engine.follow(saga_id).result(PATIENCE_S).status for saga_id in IDS} == {"COMPLETED"}
+    assert {engine.follow(saga_id).result(TIMEOUT_S).status for saga_id in IDS} == {"COMPLETED"}
 
 
 def test_coroutines_are_not_all_called_at_once_either(
@@ -93,5 +93,5 @@ def test_coroutines_are_not_all_called_at_once_either(
     saga = a_saga(act)
     interrupted(store, saga)
     engine = open_engine(saga)
-    assert {engine.follow(saga_id).result(PATIENCE_S).status for saga_id in IDS} == {"COMPLETED"}
+    assert {engine.follow(saga_id).result(TIMEOUT_S).status for saga_id in IDS} == {"COMPLETED"}
     assert most <= 5

@@ -35,7 +35,7 @@ from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Prepared, Receipt
-from tests.conftest import AT, NOTE, PATIENCE_S, NoteErased, NoteWritten, OpenEngine, Store
+from tests.conftest import AT, NOTE, TIMEOUT_S, NoteErased, NoteWritten, OpenEngine, Store
 from tests.contract.payments import INPUT, child_of, order, payment
 from tests.contract.trips import QUICK, Diary, Slow, Spy, bury, gathered, has_happened, raising, trip, until
 
@@ -78,7 +78,7 @@ def test_who_waits_for_a_commit_is_told_when_the_engine_stops(store: Store, open
     away.is_away = True
     with ThreadPoolExecutor(6) as threads:
         waiting = [threads.submit(engine.order, handle.saga_id, Pause(*ANN))]
-        assert away.tried.wait(PATIENCE_S)
+        assert away.tried.wait(TIMEOUT_S)
         waiting += [
             threads.submit(engine.order, handle.saga_id, Cancel(*ANN)),
             threads.submit(engine.append, "n-1", NOTE, 0, [NoteWritten("a")]),
@@ -143,7 +143,7 @@ def test_a_parent_and_its_child_outlive_a_loop_that_fails(
     child = payment(diary)
     acts = {"ship": raising(StepRejected("no stock"))} if end is SagaStatus.COMPENSATED else {}
     engine = open_engine(order(child, diary, acts), child, writer=Stumbling(store, kind))
-    assert engine.start("order", INPUT).result(PATIENCE_S).status is end  # to follow it now might be refused, rightly
+    assert engine.start("order", INPUT).result(TIMEOUT_S).status is end  # to follow it now might be refused, rightly
     assert engine._loop._calls._children._followed == set()
 
 
@@ -161,8 +161,8 @@ def test_two_appends_to_one_stream_are_both_answered_when_the_loop_fails(
         gathered(engine, 2)
         stumbling.may_write.set()
         assert [type(told(future)) for future in both] == [StoreUnavailable] * 2
-    holding.join(PATIENCE_S)
-    assert engine.start("trip", INPUT).result(PATIENCE_S).completed
+    holding.join(TIMEOUT_S)
+    assert engine.start("trip", INPUT).result(TIMEOUT_S).completed
     assert len(started_over) == 1
 
 
@@ -184,9 +184,9 @@ def test_a_saga_whose_events_do_not_go_together_disturbs_no_other(store: Store, 
         Draft("s-2", SAGA, 0, (begun, StepStarted("car", 1)), AT),
     )
     engine = open_engine(saga)
-    assert engine.follow("s-2").result(PATIENCE_S).completed
+    assert engine.follow("s-2").result(TIMEOUT_S).completed
     with pytest.raises(UnreadableEvent, match="do not go together"):
-        engine.follow("s-1").result(PATIENCE_S)
+        engine.follow("s-1").result(TIMEOUT_S)
 
 
 # ── The database is away ─────────────────────────────────────────────────────────────────────────────────
@@ -215,7 +215,7 @@ def test_a_parent_that_undoes_an_ended_child_waits_for_the_database(store: Store
     child = payment(diary)
     saga = order(child, diary, {"ship": raising(StepRejected("no stock"))})
     engine = open_engine(saga, child, writer=AwayFor(store, SagaReopened, 3))
-    assert engine.start("order", INPUT).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert engine.start("order", INPUT).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names[-2:] == ["refund", "release"]
 
 
@@ -236,7 +236,7 @@ def test_a_parent_that_revokes_a_child_elsewhere_waits_for_the_database(store: S
     store.write(Draft(parents.plan_id, PLAN, 0, (PlanRecorded(parents.plan),), AT), Draft("p-1", SAGA, 0, events, AT))
     second = open_engine(parents, child, writer=AwayFor(store, SagaCancelled, 5))
     first.order("p-1", Cancel(*ANN))
-    assert second.follow("p-1").result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert second.follow("p-1").result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["charge", "refund"]
 
 
@@ -269,7 +269,7 @@ def test_an_engine_that_was_buried_asleep_sees_which_sagas_it_lost(store: Store,
     until(lambda: first.active == 1)
     for handle in handles:
         second.signal(handle.saga_id, "go")
-        assert handle.result(PATIENCE_S).completed
+        assert handle.result(TIMEOUT_S).completed
     assert not has_happened(second, handles[1].saga_id, SagaTakenOver)
 
 
@@ -328,9 +328,9 @@ def test_when_all_sagas_have_ended_an_engine_holds_nothing_of_them(open_engine: 
         else:
             (engine, other)[n % 2].signal(handle.saga_id, "go", "bad" if n % 3 else "good")
             other.signal(child_of(engine, handle.saga_id), "cleared")
-    put_off = engine.start(saga, {"n": 0, "list": []}, starts_at=later)
-    engine.order(put_off.saga_id, Cancel(*ANN))
-    ends = [handle.result(PATIENCE_S).status for handle in [*handles, put_off]]
+    warn = engine.start(saga, {"n": 0, "list": []}, starts_at=later)
+    engine.order(warn.saga_id, Cancel(*ANN))
+    ends = [handle.result(TIMEOUT_S).status for handle in [*handles, warn]]
     assert set(ends) == {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
     for one in (engine, other):
         until(partial(_is_idle, one))

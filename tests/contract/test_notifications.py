@@ -24,7 +24,7 @@ from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.notifications import READ_AT_ONCE, Notification, Notifications, notify
 from saga_es.store.tables import saga_bells
-from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
+from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import crash, events_of, has_happened, until, worker_of
 
 
@@ -60,7 +60,7 @@ def test_an_order_of_another_writer_is_followed_at_any_moment(store: Store, open
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(signal_all, [handle.saga_id for handle in handles]))
     for handle in handles:
-        assert handle.result(PATIENCE_S).results == {f"go_{n}": n for n in range(20)}
+        assert handle.result(TIMEOUT_S).results == {f"go_{n}": n for n in range(20)}
     until(lambda: pending(store) == 0)
 
 
@@ -90,10 +90,10 @@ def test_every_notification_is_taken_away_in_the_end(store: Store, open_engine: 
     with store.database.writing() as connection:
         for statement, rows in notify([("no-such-saga", 7)]):
             execute_many(connection, statement, rows)
-    ends.result(PATIENCE_S)
+    ends.result(TIMEOUT_S)
     until(lambda: pending(store) == 0)
     give(goes_on.saga_id, Give("go_1"))
-    assert goes_on.result(PATIENCE_S).completed
+    assert goes_on.result(TIMEOUT_S).completed
     until(lambda: pending(store) == 0)
 
 
@@ -108,7 +108,7 @@ def test_a_notification_waits_for_the_next_owner(store: Store, open_engine: Open
     giver(store)(handle.saga_id, Give("go_0", "heard"))
     assert pending(store) == 1
     second = open_engine(saga)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).results == {"go_0": "heard"}
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).results == {"go_0": "heard"}
     assert SagaTakenOver(worker_of(second), worker_of(first)) in events_of(stranger, handle.saga_id)
     until(lambda: pending(store) == 0)
 
@@ -125,7 +125,7 @@ def test_notifications_that_wait_for_others_hide_none_of_ours(store: Store, open
     handle = engine.start(saga)
     until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
     giver(store)(handle.saga_id, Give("go_0"))
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     until(lambda: pending(store) == READ_AT_ONCE + 10)
 
 
@@ -173,7 +173,7 @@ def test_an_order_is_followed_though_the_database_comes_and_goes(store: Store) -
         handle = engine.start(saga)
         for n in range(3):
             giver(store)(handle.saga_id, Give(f"go_{n}", n))
-        assert handle.result(PATIENCE_S).results == {"go_0": 0, "go_1": 1, "go_2": 2}
+        assert handle.result(TIMEOUT_S).results == {"go_0": 0, "go_1": 1, "go_2": 2}
         until(lambda: pending(store) == 0)
 
 
@@ -196,7 +196,7 @@ def test_who_only_follows_is_told_of_the_end_however_many_come_after(open_engine
         assert followed.result(5).completed
     finally:
         is_over.set()
-        asking.join(PATIENCE_S)
+        asking.join(TIMEOUT_S)
 
 
 def test_thousands_are_followed_from_afar(store: Store, open_engine: OpenEngine) -> None:
@@ -205,10 +205,10 @@ def test_thousands_are_followed_from_afar(store: Store, open_engine: OpenEngine)
     owner, other = open_engine(saga), open_engine()
     handles = [owner.start(saga, wait=False) for _ in range(1200)]
     for handle in handles:
-        handle.started(PATIENCE_S)
+        handle.started(TIMEOUT_S)
     followed = [other.follow(handle.saga_id) for handle in handles]
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda handle: owner.signal(handle.saga_id, "go_0"), handles))
-    assert all(handle.result(PATIENCE_S).completed for handle in followed)
+    assert all(handle.result(TIMEOUT_S).completed for handle in followed)
     assert len(other._loop._followers) == 0
     assert pending(store) == 0

@@ -22,7 +22,7 @@ from saga_es.orders import Cancel, Give, Order, Pause, Resume, Retry
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.commands import Orders
 from saga_es.runtime.waiting.clock import SystemClock
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, Slow, Stop, events_of, gathered, trip, until
 
 INPUT = {"n": 7}
@@ -38,7 +38,7 @@ def give_all(givers: Sequence[Callable[[str, Order], None]], saga_id: str, order
     together = threading.Barrier(len(orders))
 
     def give(n: int) -> str:
-        together.wait(PATIENCE_S)
+        together.wait(TIMEOUT_S)
         try:
             givers[n % len(givers)](saga_id, orders[n])
         except OrderRefused:
@@ -57,11 +57,11 @@ def test_of_many_cancels_at_once_one_is_recorded(store: Store, open_engine: Open
     engine = open_engine(trip(Diary(), {"hotel": stop}))
     others = [open_engine(), open_engine()]
     handle = engine.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     givers = [engine.order, *(other.order for other in others), Orders(store.sagas, store.writer, SystemClock()).give]
     told = give_all(givers, handle.saga_id, [Cancel(f"Ann {n}", "because") for n in range(16)])
     gate.set()
-    assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert sorted(told) == ["recorded"] + ["refused"] * 15
     events = events_of(engine, handle.saga_id)
     cancels = [event for event in events if isinstance(event, SagaCancelled)]
@@ -80,7 +80,7 @@ def test_each_signal_of_many_at_once_is_recorded_once(store: Store, open_engine:
     givers = [engine.order, *(other.order for other in others), Orders(store.sagas, store.writer, SystemClock()).give]
     told = give_all(givers, handle.saga_id, [Give("second", n) for n in range(40)])
     engine.signal(handle.saga_id, "first")
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     events = events_of(engine, handle.saga_id)
     given = [event.payload for event in events if isinstance(event, SignalReceived) and event.signal == "second"]
     recorded = {n for n in range(40) if told[n] == "recorded"}
@@ -110,7 +110,7 @@ def test_pauses_and_resumes_from_everywhere_leave_a_saga_whole(open_engine: Open
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(meddle, others))
     until(lambda: _resumed(engine, handle.saga_id))
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(steps)
     events = events_of(engine, handle.saga_id)
     assert versions(engine, handle.saga_id) == list(range(1, len(events) + 1))
@@ -132,12 +132,12 @@ def test_a_resume_begins_each_call_once(open_engine: OpenEngine, gate: threading
     diary, stop = Diary(), Stop(gate)
     engine = open_engine(trip(diary, {"hotel": stop}))
     handle = engine.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     engine.order(handle.saga_id, Pause(*ANN))
     gate.set()
     until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], SagaPaused | StepStarted))
     engine.order(handle.saga_id, Resume(*ANN))
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
 
 
@@ -158,7 +158,7 @@ def test_a_cancel_at_any_moment_ends_the_saga_one_way_or_the_other(open_engine: 
             expected: object = SagaCompleted()
         else:
             expected = SagaCompensated()
-        handle.result(PATIENCE_S)
+        handle.result(TIMEOUT_S)
         assert events_of(engine, handle.saga_id)[-1] == expected
         assert versions(engine, handle.saga_id) == list(range(1, len(versions(engine, handle.saga_id)) + 1))
 
@@ -183,7 +183,7 @@ def test_a_retry_that_comes_with_the_failure_reopens_the_saga(
 
     engine = open_engine(saga, writer=slow)
     handle = engine.start(saga)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     holding = slow.hold(engine)
     gate.set()
     gathered(engine, 1)
@@ -191,9 +191,9 @@ def test_a_retry_that_comes_with_the_failure_reopens_the_saga(
         ordered = threads.submit(engine.order, handle.saga_id, Retry(*ANN))
         gathered(engine, 2)
         slow.may_write.set()
-        ordered.result(PATIENCE_S)
-    holding.join(PATIENCE_S)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+        ordered.result(TIMEOUT_S)
+    holding.join(TIMEOUT_S)
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     until(lambda: events_of(engine, handle.saga_id)[-1] == SagaCompleted())
     assert diary.names == ["ship", "ship"]
 
@@ -205,15 +205,15 @@ def test_orders_of_other_engines_that_come_in_the_middle_of_a_batch_are_followed
     diary, stop, slow = Diary(), Stop(gate), Slow(store)
     engine = open_engine(trip(diary, {"hotel": stop}), writer=slow)
     handle = engine.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     holding = slow.hold(engine)
     gate.set()
     gathered(engine, 1)
     Orders(store.sagas, store.writer, SystemClock()).give(handle.saga_id, Pause(*ANN))
     slow.may_write.set()
-    holding.join(PATIENCE_S)
+    holding.join(TIMEOUT_S)
     until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], SagaPaused | StepStarted))
     assert diary.names == ["car", "hotel"]
     engine.order(handle.saga_id, Resume(*ANN))
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)

@@ -32,7 +32,7 @@ from saga_es.orders import Cancel, Order, Pause, ReplaceInput, Resolve, Resume, 
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.commands import Orders
 from saga_es.runtime.waiting.clock import SystemClock
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import (
     ONCE,
     QUICK,
@@ -99,10 +99,10 @@ def test_a_cancelled_saga_is_compensated(open_engine: OpenEngine, gate: threadin
     diary, stop = Diary(), Stop(gate)
     engine = open_engine(trip(diary, {"flight": stop}))
     handle = engine.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     give(engine)(handle.saga_id, Cancel(*ANN))
     gate.set()
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert (result.status, result.error) == (SagaStatus.COMPENSATED, "cancelled by Ann: because")
     assert diary.names == ["car", "hotel", "flight", "undo flight", "undo hotel", "undo car"]
     assert orders_in(engine, handle.saga_id) == [SagaCancelled(*ANN)]
@@ -116,7 +116,7 @@ def test_a_paused_saga_begins_nothing_until_it_is_resumed(
     engine = open_engine(trip(diary, {"hotel": stop}))
     order = give(engine)
     handle = engine.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     order(handle.saga_id, Pause(*ANN))
     gate.set()
     until(lambda: events_of(engine, handle.saga_id)[-1] not in (SagaPaused(*ANN), StepStarted("hotel", 1)))
@@ -124,7 +124,7 @@ def test_a_paused_saga_begins_nothing_until_it_is_resumed(
         handle.result(0.3)
     assert diary.names == ["car", "hotel"]
     order(handle.saga_id, Resume(*ANN))
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
     assert orders_in(engine, handle.saga_id) == [SagaPaused(*ANN), SagaResumed(*ANN)]
 
@@ -134,7 +134,7 @@ def test_a_pause_outlives_a_crash(store: Store, open_engine: OpenEngine, gate: t
     before, after, stop = Diary(), Diary(), Stop(gate)
     first = open_engine(trip(before, {"hotel": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     give(first)(handle.saga_id, Pause(*ANN))
     crash(store, first)
     second = open_engine(trip(after))
@@ -143,7 +143,7 @@ def test_a_pause_outlives_a_crash(store: Store, open_engine: OpenEngine, gate: t
         second.follow(handle.saga_id).result(0.3)
     assert after.calls == []
     give(second)(handle.saga_id, Resume(*ANN))
-    assert second.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
     assert after.names == ["hotel", "flight", "bill"]
     assert before.keys("hotel") == after.keys("hotel")
 
@@ -159,7 +159,7 @@ def test_a_retry_that_would_come_in_an_hour_comes_now(open_engine: OpenEngine, g
     order(handle.saga_id, Retry(*ANN))
     until(lambda: type(events_of(engine, handle.saga_id)[-1]).__name__ == "CompensationFailed")
     order(handle.saga_id, Retry(*ANN))
-    assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert len(diary.keys("hotel")) == len(diary.keys("undo hotel")) == 2
 
 
@@ -170,11 +170,11 @@ def test_an_order_to_a_saga_that_nobody_runs_is_followed_by_whoever_takes_it(
     before, after, stop = Diary(), Diary(), Stop(gate)
     first = open_engine(trip(before, {"hotel": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first)
     Orders(store.sagas, store.writer, SystemClock()).give(handle.saga_id, Cancel(*ANN))
     second = open_engine(trip(after))
-    assert second.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert after.names == ["hotel", "undo hotel", "undo car"]
 
 
@@ -216,12 +216,12 @@ def test_a_compensation_that_was_given_up_is_tried_again(store: Store, open_engi
     diary = Diary()
     engine = open_engine(failed_back(diary, times=5))
     handle = engine.start("trip", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     engine.order(handle.saga_id, Retry(*ANN))
     ends(store, handle.saga_id, SagaStatus.COMPENSATED)
     assert diary.names[3:] == ["undo hotel"] * 6 + ["undo car"]
     assert len(set(diary.keys("undo hotel"))) == 1
-    assert engine.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert engine.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
 def test_a_compensation_is_skipped_with_a_note(store: Store, open_engine: OpenEngine) -> None:
@@ -229,7 +229,7 @@ def test_a_compensation_is_skipped_with_a_note(store: Store, open_engine: OpenEn
     diary = Diary()
     engine = open_engine(failed_back(diary))
     handle = engine.start("trip", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     engine.order(handle.saga_id, Skip("hotel", *ANN))
     ends(store, handle.saga_id, SagaStatus.COMPENSATED)
     assert diary.names[3:] == ["undo hotel"] * 3 + ["undo car"]
@@ -241,7 +241,7 @@ def test_a_step_behind_the_pivot_is_retried(store: Store, open_engine: OpenEngin
     diary = Diary()
     engine = open_engine(failed_forward(diary, times=1))
     handle = engine.start("shop", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     engine.order(handle.saga_id, Retry(*ANN))
     ends(store, handle.saga_id, SagaStatus.COMPLETED)
     assert diary.names == ["pay", "ship", "ship", "thank"]
@@ -252,7 +252,7 @@ def test_a_step_behind_the_pivot_is_skipped_with_a_note(store: Store, open_engin
     diary = Diary()
     engine = open_engine(failed_forward(diary))
     handle = engine.start("shop", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     engine.order(handle.saga_id, Skip("ship", *ANN))
     assert ends(store, handle.saga_id, SagaStatus.COMPLETED).results == {"pay": "paid", "thank": "thanks"}
     assert StepSkipped("ship", *ANN) in events_of(engine, handle.saga_id)
@@ -263,7 +263,7 @@ def test_a_step_gets_another_input_and_is_tried_again(store: Store, open_engine:
     diary = Diary()
     engine = open_engine(failed_forward(diary, times=1))
     handle = engine.start("shop", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     engine.order(handle.saga_id, ReplaceInput("ship", {"to": "Rue Zoë"}, *ANN))
     state = ends(store, handle.saga_id, SagaStatus.COMPLETED)
     assert (state.results["ship"], state.input) == ({"to": "Rue Zoë"}, INPUT)
@@ -281,10 +281,10 @@ def test_a_saga_is_resolved_by_hand(open_engine: OpenEngine, give: Give) -> None
     ]
     for status, end in ways:
         handle = engine.start("trip", INPUT)
-        assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+        assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
         calls = diary.names[:]
         order(handle.saga_id, Resolve(*ANN, status))
-        assert engine.follow(handle.saga_id).result(PATIENCE_S).status == end
+        assert engine.follow(handle.saga_id).result(TIMEOUT_S).status == end
         assert diary.names == calls
 
 
@@ -293,7 +293,7 @@ def test_a_failed_saga_is_taken_up_by_an_engine_that_knows_it(store: Store, open
     diary = Diary()
     first = open_engine(failed_back(diary, times=3))
     handle = first.start("trip", INPUT)
-    assert handle.result(PATIENCE_S).status is SagaStatus.FAILED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     crash(store, first)
     second = open_engine(trip(diary, steps=("car", "hotel", "flight")))
     open_engine().order(handle.saga_id, Retry(*ANN))
@@ -314,7 +314,7 @@ def test_a_saga_that_has_ended_takes_no_order(open_engine: OpenEngine, give: Giv
     engine = open_engine(trip(Diary()))
     order = give(engine)
     handle = engine.start("trip", INPUT)
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     history = events_of(engine, handle.saga_id)
     for one in ALL:
         with pytest.raises(OrderRefused, match="COMPLETED"):
@@ -332,12 +332,12 @@ def test_an_order_that_cannot_be_followed_now_is_refused_and_disturbs_nobody(
     engine = open_engine(trip(diary, {"car": stop}, retry=ONCE))
     order = give(engine)
     handle = engine.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     for one in ALL[2:]:
         with pytest.raises(OrderRefused):
             order(handle.saga_id, one)
     gate.set()
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
     assert orders_in(engine, handle.saga_id) == []
 
@@ -356,4 +356,4 @@ def test_an_order_without_a_name_or_a_reason_is_refused(open_engine: OpenEngine)
     engine.order(handle.saga_id, Pause("A\0nn", "a\0b \U0001f680"))
     assert SagaPaused("A\ufffdnn", "a\ufffdb \U0001f680") in events_of(engine, handle.saga_id)
     engine.order(handle.saga_id, Cancel(*ANN))
-    assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED

@@ -17,7 +17,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import WsgiTransport
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import ONCE, QUICK, Diary, Stop, crash, events_of
 
 INPUT = {"n": 7}
@@ -139,7 +139,7 @@ def test_what_has_happened_is_not_done_again(open_engine: OpenEngine, make: Make
     """The answer was lost, the probe brings it: one call, its result, and the log says how it is known."""
     opened = Opened(open_engine, make, Bank("answer lost"))
     handle = opened.engine.start("payment", INPUT)
-    assert handle.result(PATIENCE_S).results == {"charge": CHARGED}
+    assert handle.result(TIMEOUT_S).results == {"charge": CHARGED}
     assert opened.bank.diary.names == ["charge", "probe"]
     assert opened.bank.diary.keys("charge") == opened.bank.diary.keys("probe")
     events = events_of(opened.engine, handle.saga_id)
@@ -151,7 +151,7 @@ def test_what_has_happened_is_not_done_again(open_engine: OpenEngine, make: Make
 def test_what_has_not_happened_is_tried_again(open_engine: OpenEngine, make: Make) -> None:
     """The probe says no: the next attempt is made, with the same key."""
     opened = Opened(open_engine, make, Bank("lost"))
-    assert opened.engine.start("payment", INPUT).result(PATIENCE_S).results == {"charge": CHARGED}
+    assert opened.engine.start("payment", INPUT).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert opened.bank.diary.names == ["charge", "probe", "charge"]
     assert len(set(opened.bank.diary.keys("charge"))) == 1
 
@@ -160,7 +160,7 @@ def test_what_has_not_happened_is_tried_again(open_engine: OpenEngine, make: Mak
 def test_what_nobody_can_tell_is_tried_again(open_engine: OpenEngine, make: Make) -> None:
     """The probe fails: the key keeps the second call from acting twice."""
     opened = Opened(open_engine, make, Bank("answer lost", probe="500"))
-    assert opened.engine.start("payment", INPUT).result(PATIENCE_S).results == {"charge": CHARGED}
+    assert opened.engine.start("payment", INPUT).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert opened.bank.diary.names == ["charge", "probe", "charge"]
 
 
@@ -168,7 +168,7 @@ def test_what_nobody_can_tell_is_tried_again(open_engine: OpenEngine, make: Make
 def test_the_last_attempt_is_asked_about_too(open_engine: OpenEngine, make: Make) -> None:
     """It has happened, so nothing turns round."""
     opened = Opened(open_engine, make, Bank("answer lost"), ONCE)
-    assert opened.engine.start("payment", INPUT).result(PATIENCE_S).results == {"charge": CHARGED}
+    assert opened.engine.start("payment", INPUT).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert opened.bank.diary.names == ["charge", "probe"]
 
 
@@ -176,7 +176,7 @@ def test_the_last_attempt_is_asked_about_too(open_engine: OpenEngine, make: Make
 def test_what_surely_never_happened_is_not_compensated(open_engine: OpenEngine, make: Make) -> None:
     """The attempts have run out and the probe says no: there is nothing to undo."""
     opened = Opened(open_engine, make, Bank("lost"), ONCE)
-    assert opened.engine.start("payment", INPUT).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert opened.engine.start("payment", INPUT).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert opened.bank.diary.names == ["charge", "probe"]
 
 
@@ -185,7 +185,7 @@ def test_what_surely_never_happened_is_not_compensated(open_engine: OpenEngine, 
 def test_what_nobody_can_tell_in_the_end_is_compensated(open_engine: OpenEngine, fate: str, status: str) -> None:
     """Also when the question itself is refused: that says nothing about what happened."""
     opened = Opened(open_engine, by_request, Bank(fate, probe=status), ONCE)
-    assert opened.engine.start("payment", INPUT).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert opened.engine.start("payment", INPUT).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert opened.bank.diary.names[-1] == "refund"
     assert opened.bank.charged == {}
 
@@ -198,12 +198,12 @@ def test_after_a_crash_it_is_asked_first(
     stop = Stop(gate)
     first = Opened(open_engine, make, Bank("acts", stop=stop))
     handle = first.engine.start("payment", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first.engine)
     bank = Bank()
     bank.charged = first.bank.charged
     second = Opened(open_engine, make, bank)
-    assert second.engine.follow(handle.saga_id).result(PATIENCE_S).results == {"charge": CHARGED}
+    assert second.engine.follow(handle.saga_id).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert bank.diary.names == ["probe"]
     assert bank.diary.keys("probe") == first.bank.diary.keys("charge")
 
@@ -216,10 +216,10 @@ def test_after_a_crash_what_has_not_happened_is_done(
     stop = Stop(gate)
     first = Opened(open_engine, make, Bank("lost", stop=stop))
     handle = first.engine.start("payment", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first.engine)
     second = Opened(open_engine, make, Bank())
-    assert second.engine.follow(handle.saga_id).result(PATIENCE_S).results == {"charge": CHARGED}
+    assert second.engine.follow(handle.saga_id).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert second.bank.diary.names == ["probe", "charge"]
     events = events_of(second.engine, handle.saga_id)
     asked = events.index(ProbeStarted("charge", 1))
@@ -246,10 +246,10 @@ def test_a_probe_that_was_out_in_a_crash_is_sent_again(
     asked = threading.Event()
     first = Opened(open_engine, make, Slow("answer lost"))
     handle = first.engine.start("payment", INPUT)
-    assert asked.wait(PATIENCE_S)
+    assert asked.wait(TIMEOUT_S)
     crash(store, first.engine)
     bank = Bank()
     bank.charged = first.bank.charged
     second = Opened(open_engine, make, bank)
-    assert second.engine.follow(handle.saga_id).result(PATIENCE_S).results == {"charge": CHARGED}
+    assert second.engine.follow(handle.saga_id).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert bank.diary.names == ["probe"]

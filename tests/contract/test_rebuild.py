@@ -160,7 +160,7 @@ def test_who_keeps_the_log_in_a_transaction_for_ever_is_not_waited_for_for_ever(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The replay says what is in its way, and all is as it was."""
-    monkeypatch.setattr(rebuild, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(rebuild, "TIMEOUT_S", 0.1)
     store, before = kept.store, all_rows(kept.store)
     with store.database.writing() as slow:
         store.log.append(slow, store.log.rows(note_draft("slow", "x")))

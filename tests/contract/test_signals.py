@@ -15,7 +15,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, OrderRefused, PayloadTooLarge, PayloadUnencodable
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import Stop, crash, events_of, has_happened, until
 
 
@@ -58,7 +58,7 @@ def test_a_delay_ends_when_its_time_has_come_and_not_before(open_engine: OpenEng
     saga = nap(seconds)
     engine = open_engine(saga)
     handle = engine.start(saga, {"grace_s": 0.3})
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     (wait,) = [event for event in events_of(engine, handle.saga_id) if isinstance(event, WaitStarted)]
     assert wait.until is not None
     started_at = engine.read(handle.saga_id)[0].recorded_at
@@ -73,7 +73,7 @@ def test_a_delay_outlives_a_crash(store: Store, open_engine: OpenEngine) -> None
     handle = first.start(saga)
     crash(store, first)
     second = open_engine(saga)
-    result = second.follow(handle.saga_id).result(PATIENCE_S)
+    result = second.follow(handle.saga_id).result(TIMEOUT_S)
     waits = [event for event in events_of(second, handle.saga_id) if isinstance(event, WaitStarted)]
     assert len(waits) == 1
     assert waits[0].until is not None
@@ -87,7 +87,7 @@ def test_a_delay_that_ended_while_nobody_ran_is_over_at_once(store: Store, open_
     handle = first.start(saga)
     crash(store, first)
     until(lambda: datetime.now(UTC) > first.read(handle.saga_id)[1].event.until)
-    assert open_engine(saga).follow(handle.saga_id).result(PATIENCE_S).completed
+    assert open_engine(saga).follow(handle.saga_id).result(TIMEOUT_S).completed
 
 
 def test_a_delay_that_nobody_can_tell_turns_the_saga_round(open_engine: OpenEngine) -> None:
@@ -95,10 +95,10 @@ def test_a_delay_that_nobody_can_tell_turns_the_saga_round(open_engine: OpenEngi
     saga = nap("input[grace_s]")
     engine = open_engine(saga)
     for given in ({}, {"grace_s": "long"}, {"grace_s": 1e300}):
-        result = engine.start(saga, given).result(PATIENCE_S)
+        result = engine.start(saga, given).result(TIMEOUT_S)
         assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "sleep")
         assert "how long to wait cannot be told" in str(result.error)
-    assert engine.start(saga, {"grace_s": 0.01}).result(PATIENCE_S).completed
+    assert engine.start(saga, {"grace_s": 0.01}).result(TIMEOUT_S).completed
 
 
 # ── Signals ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,7 +111,7 @@ def test_a_signal_ends_the_wait_and_is_the_result(open_engine: OpenEngine) -> No
     for payload in (None, True, {"by": "Ann", "words": "ja ✓"}, [1, [2.5]], "yes"):
         handle = engine.start(saga)
         engine.signal(handle.saga_id, "answer", payload)
-        assert handle.result(PATIENCE_S).results == {"ask": "asked", "answer": payload, "told": payload}
+        assert handle.result(TIMEOUT_S).results == {"ask": "asked", "answer": payload, "told": payload}
 
 
 def test_a_signal_that_comes_early_is_kept(open_engine: OpenEngine, gate: threading.Event) -> None:
@@ -120,11 +120,11 @@ def test_a_signal_that_comes_early_is_kept(open_engine: OpenEngine, gate: thread
     saga = approval(act=stop)
     engine = open_engine(saga)
     handle = engine.start(saga)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     engine.signal(handle.saga_id, "answer", 1)
     engine.signal(handle.saga_id, "answer", 2)
     gate.set()
-    assert handle.result(PATIENCE_S).results["answer"] == 1
+    assert handle.result(TIMEOUT_S).results["answer"] == 1
 
 
 def test_an_early_signal_outlives_a_crash(store: Store, open_engine: OpenEngine, gate: threading.Event) -> None:
@@ -132,11 +132,11 @@ def test_an_early_signal_outlives_a_crash(store: Store, open_engine: OpenEngine,
     stop = Stop(gate)
     first = open_engine(approval(act=stop))
     handle = first.start("approval")
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     first.signal(handle.saga_id, "answer", "early")
     crash(store, first)
     second = open_engine(approval())
-    assert second.follow(handle.saga_id).result(PATIENCE_S).results["told"] == "early"
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).results["told"] == "early"
 
 
 def test_a_signal_with_a_key_is_one_signal_however_often_it_is_given(
@@ -153,11 +153,11 @@ def test_a_signal_with_a_key_is_one_signal_however_often_it_is_given(
     saga.wait_for("paid", timeout_s=None)
     engine, other = open_engine(saga), open_engine(saga)
     handle = engine.start(saga)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     for engine_, payload in ((engine, 1), (engine, 2), (other, 3)):
         engine_.signal(handle.saga_id, "paid", payload, key="invoice 7")
     gate.set()
-    assert handle.result(PATIENCE_S).results["paid"] == 1
+    assert handle.result(TIMEOUT_S).results["paid"] == 1
     for engine_ in (engine, other):
         engine_.signal(handle.saga_id, "paid", 4, key="invoice 7")
         with pytest.raises(OrderRefused, match="it has ended"):
@@ -171,7 +171,7 @@ def test_a_wait_that_is_over_turns_the_saga_round(open_engine: OpenEngine) -> No
     saga = approval(timeout_s=0.2)
     engine = open_engine(saga)
     handle = engine.start(saga)
-    result = handle.result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "answer")
     assert result.error == "the signal 'answer' did not come within 0.2 s"
     with pytest.raises(OrderRefused):
@@ -186,7 +186,7 @@ def test_the_time_of_a_wait_outlives_a_crash(store: Store, open_engine: OpenEngi
     until(lambda: has_happened(first, handle.saga_id, WaitStarted))
     crash(store, first)
     second = open_engine(saga)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     history = second.read(handle.saga_id)
     (wait,) = [recorded.event for recorded in history if isinstance(recorded.event, WaitStarted)]
     assert wait.until is not None
@@ -202,7 +202,7 @@ def test_a_signal_reaches_a_saga_that_another_engine_runs(open_engine: OpenEngin
     other.signal(handle.saga_id, "answer", "from afar")
     assert SignalReceived("answer", "from afar") in events_of(owner, handle.saga_id)
     asked = time.monotonic()
-    assert handle.result(PATIENCE_S).results["told"] == "from afar"
+    assert handle.result(TIMEOUT_S).results["told"] == "from afar"
     assert time.monotonic() - asked < 2
 
 
@@ -213,7 +213,7 @@ def test_a_signal_reaches_a_saga_that_an_engine_runs_which_takes_nothing_over(op
     handle = owner.start(saga)
     until(lambda: has_happened(owner, handle.saga_id, WaitStarted))
     other.signal(handle.saga_id, "answer", "from afar")
-    assert handle.result(PATIENCE_S).results["told"] == "from afar"
+    assert handle.result(TIMEOUT_S).results["told"] == "from afar"
 
 
 def test_a_signal_reaches_a_saga_that_nobody_runs(store: Store, open_engine: OpenEngine) -> None:
@@ -225,7 +225,7 @@ def test_a_signal_reaches_a_saga_that_nobody_runs(store: Store, open_engine: Ope
     crash(store, first)
     open_engine().signal(handle.saga_id, "answer", "meanwhile")
     second = open_engine(saga)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).results["told"] == "meanwhile"
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).results["told"] == "meanwhile"
 
 
 def test_a_signal_that_no_saga_can_take_is_refused_with_the_reason(open_engine: OpenEngine) -> None:
@@ -244,7 +244,7 @@ def test_a_signal_that_no_saga_can_take_is_refused_with_the_reason(open_engine: 
             with pytest.raises(PayloadUnencodable):
                 giver.signal(handle.saga_id, "answer", unsayable)
     engine.signal(handle.saga_id, "answer", "yes")
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
 
 
 def test_a_signal_may_hold_any_text_there_is(open_engine: OpenEngine) -> None:
@@ -255,7 +255,7 @@ def test_a_signal_may_hold_any_text_there_is(open_engine: OpenEngine) -> None:
     for giver in (engine, other):
         handle = engine.start(saga)
         giver.signal(handle.saga_id, "answer", words, key="\0")
-        assert handle.result(PATIENCE_S).results["told"] == words
+        assert handle.result(TIMEOUT_S).results["told"] == words
 
 
 # ── Many ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,19 +268,19 @@ def test_thousands_of_waiting_sagas_hold_no_thread(open_engine: OpenEngine) -> N
     saga = Saga("waiting")
     saga.wait_for("go", timeout_s=None)
     engine = open_engine(saga)
-    engine.start(saga).started(PATIENCE_S)
+    engine.start(saga).started(TIMEOUT_S)
     before = threading.active_count()
     handles = [engine.start(saga, {"n": n}, wait=False) for n in range(MANY)]
     for handle in handles:
-        handle.started(PATIENCE_S)
+        handle.started(TIMEOUT_S)
     assert engine.active == MANY + 1
     assert threading.active_count() <= before
     givers = [threading.Thread(target=_signal_all, args=(engine, handles[n::20])) for n in range(20)]
     for giver in givers:
         giver.start()
     for giver in givers:
-        giver.join(PATIENCE_S)
-    results: list[SagaResult] = [handle.result(PATIENCE_S) for handle in handles]
+        giver.join(TIMEOUT_S)
+    results: list[SagaResult] = [handle.result(TIMEOUT_S) for handle in handles]
     assert all(result.results == {"go": "now"} for result in results)
     assert engine.active == 1
     assert len(engine._loop._timers) < 10
@@ -310,8 +310,8 @@ def test_a_step_that_waits_is_done_once_though_many_signals_come(open_engine: Op
     for giver in givers:
         giver.start()
     for giver in givers:
-        giver.join(PATIENCE_S)
-    assert handle.result(PATIENCE_S).completed
+        giver.join(TIMEOUT_S)
+    assert handle.result(TIMEOUT_S).completed
     events = events_of(engine, handle.saga_id)
     signals = [event.payload for event in events if isinstance(event, SignalReceived)]
     done = [event for event in events if isinstance(event, StepCompleted) and event.step == "answer"]

@@ -12,7 +12,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, BadTags, DefinitionError
 from saga_es.orders import Cancel
-from tests.conftest import PATIENCE_S, OpenEngine, Store
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, crash, events_of, has_happened, trip
 
 INPUT = {"n": 7}
@@ -31,7 +31,7 @@ def test_tags_stand_in_the_log_and_in_the_saga(store: Store, open_engine: OpenEn
     engine = open_engine(saga)
     tags = {"customer": "Zoë \U0001f680", "order": "'; --", "empty": ""}
     handle = engine.start(saga, INPUT, key="k", tags=tags)
-    engine.start(saga, INPUT, key="k", tags={"customer": "another"}).result(PATIENCE_S)
+    engine.start(saga, INPUT, key="k", tags={"customer": "another"}).result(TIMEOUT_S)
     state = store.sagas.find(handle.saga_id)
     assert state is not None
     assert state.tags == tags
@@ -48,7 +48,7 @@ def test_tags_that_no_saga_can_be_found_by_are_refused(open_engine: OpenEngine, 
     engine = open_engine(saga)
     with pytest.raises(BadTags):
         engine.start(saga, INPUT, saga_id="s-1", tags=tags)
-    assert engine.start(saga, INPUT, saga_id="s-1").result(PATIENCE_S).completed
+    assert engine.start(saga, INPUT, saga_id="s-1").result(TIMEOUT_S).completed
 
 
 # ── Later ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -65,7 +65,7 @@ def test_a_saga_that_starts_later_waits_for_its_time(open_engine: OpenEngine) ->
         SagaStarted("trip", saga.plan_id, INPUT, engine._loop.worker_id, starts_at=at)
     ]
     assert diary.calls == []
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     (began,) = [recorded for recorded in engine.read(handle.saga_id) if recorded.event == SagaBegan()]
     assert at <= began.recorded_at
     assert diary.names == list(STEPS)
@@ -80,7 +80,7 @@ def test_a_start_that_is_put_off_outlives_a_crash(store: Store, open_engine: Ope
     handle = first.start(saga, INPUT, starts_at=at)
     crash(store, first)
     second = open_engine(saga)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
     (began,) = [recorded for recorded in second.read(handle.saga_id) if recorded.event == SagaBegan()]
     assert at <= began.recorded_at
     assert diary.names == list(STEPS)
@@ -94,7 +94,7 @@ def test_a_saga_can_be_cancelled_before_it_starts(open_engine: OpenEngine) -> No
     for giver in (engine, other):
         handle = engine.start(saga, INPUT, starts_at=in_s(0.5))
         giver.order(handle.saga_id, Cancel("Ann", "not needed"))
-        assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+        assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
         assert not has_happened(engine, handle.saga_id, StepStarted)
     assert diary.calls == []
 
@@ -104,7 +104,7 @@ def test_a_start_in_the_past_begins_at_once(open_engine: OpenEngine) -> None:
     saga = trip(Diary())
     engine = open_engine(saga)
     west = datetime.now(timezone(timedelta(hours=-5))) - timedelta(seconds=1)
-    assert engine.start(saga, INPUT, starts_at=west).result(PATIENCE_S).completed
+    assert engine.start(saga, INPUT, starts_at=west).result(TIMEOUT_S).completed
 
 
 class Nowhere(tzinfo):

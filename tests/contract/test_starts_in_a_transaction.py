@@ -18,7 +18,7 @@ from saga_es.errors import NotFound, OrderRefused, SagaExists, StepRejected
 from saga_es.orders import Cancel
 from saga_es.store.database import Database
 from saga_es.store.tables import saga_bells, saga_events
-from tests.conftest import NOTE, PATIENCE_S, NoteWritten, OpenEngine, Store
+from tests.conftest import NOTE, TIMEOUT_S, NoteWritten, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, raising, trip, until
 
 INPUT = {"n": 7}
@@ -69,7 +69,7 @@ def test_a_saga_exists_exactly_when_the_callers_transaction_commits(
         with pytest.raises(TimeoutError):
             handle.started(0.3)
     committed = time.monotonic()
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert time.monotonic() - committed < 2
     assert diary.names == list(STEPS)
     assert shop.noted() == ["a"]
@@ -91,12 +91,12 @@ def test_a_saga_does_not_exist_when_the_callers_transaction_is_rolled_back(
             shop.note(connection, "a")
         connection.rollback()
     with pytest.raises(NotFound):
-        handle.result(PATIENCE_S)
+        handle.result(TIMEOUT_S)
     assert (store.log.entries(handle.saga_id), shop.noted(), diary.calls) == ([], [], [])
     with shop.engine.begin() as connection:
         again = engine.start(saga, INPUT, key="k", connection=connection)
     assert again.saga_id == handle.saga_id
-    assert again.result(PATIENCE_S).completed
+    assert again.result(TIMEOUT_S).completed
 
 
 def test_nothing_is_looked_for_once_a_transaction_is_rolled_back(open_engine: OpenEngine, shop: Shop) -> None:
@@ -109,7 +109,7 @@ def test_nothing_is_looked_for_once_a_transaction_is_rolled_back(open_engine: Op
             handles.append(engine.start(saga, INPUT, connection=connection))  # closed without a commit
     for handle in handles:
         with pytest.raises(NotFound):
-            handle.result(PATIENCE_S)
+            handle.result(TIMEOUT_S)
     assert len(engine._loop._followers) == 0
 
 
@@ -124,7 +124,7 @@ def test_the_same_key_twice_in_one_transaction_is_one_saga(open_engine: OpenEngi
             engine.start(saga, {"n": 8}, key="k", connection=connection)
         shop.note(connection, "a")
         time.sleep(0.5)  # the engine looks meanwhile, and finds nothing yet
-    results = [handle.result(PATIENCE_S) for handle in handles]
+    results = [handle.result(TIMEOUT_S) for handle in handles]
     assert results[0] == results[1]
     assert results[0].completed
     assert diary.names == list(STEPS)
@@ -147,10 +147,10 @@ def test_the_same_key_in_two_transactions_at_once_is_one_saga(
             handle = engine.start(saga, INPUT, key="k", connection=connection)
             is_written.set()
             time.sleep(0.3)  # the second meets it uncommitted
-        return handle.result(PATIENCE_S).saga_id
+        return handle.result(TIMEOUT_S).saga_id
 
     def second() -> str:
-        assert is_written.wait(PATIENCE_S)
+        assert is_written.wait(TIMEOUT_S)
         with shop.engine.begin() as connection:
             try:
                 handle = engine.start(saga, other, key="k", connection=connection)
@@ -158,10 +158,10 @@ def test_the_same_key_in_two_transactions_at_once_is_one_saga(
                 return "refused"
             finally:
                 shop.note(connection, "second")
-        return handle.result(PATIENCE_S).saga_id
+        return handle.result(TIMEOUT_S).saga_id
 
     with ThreadPoolExecutor(2) as threads:
-        ids = [future.result(PATIENCE_S) for future in [threads.submit(first), threads.submit(second)]]
+        ids = [future.result(TIMEOUT_S) for future in [threads.submit(first), threads.submit(second)]]
     assert ids[1] == (ids[0] if other == INPUT else "refused")
     assert diary.names == list(STEPS)
     assert shop.noted() == ["first", "second"]
@@ -186,7 +186,7 @@ def test_a_saga_in_a_transaction_can_start_later_and_carry_tags(
     at = datetime.now(UTC) + timedelta(seconds=0.6)
     with shop.engine.begin() as connection:
         handle = engine.start(saga, INPUT, connection=connection, starts_at=at, tags={"a": "b"})
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     (began,) = [recorded for recorded in engine.read(handle.saga_id) if recorded.event == SagaBegan()]
     assert at <= began.recorded_at
     state = store.sagas.find(handle.saga_id)
@@ -203,7 +203,7 @@ def test_a_saga_of_a_transaction_is_begun_by_whichever_engine_knows_it(open_engi
         open_engine(saga)
     with shop.engine.begin() as connection:
         handle = starter.start(saga, INPUT, connection=connection)
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
 
 
@@ -217,7 +217,7 @@ def test_transactions_and_a_busy_engine_get_along(store: Store, open_engine: Ope
     def keep_busy() -> int:
         count = 0
         while not done.is_set():
-            assert engine.start(saga, INPUT).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+            assert engine.start(saga, INPUT).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
             count += 1
         return count
 
@@ -225,14 +225,14 @@ def test_transactions_and_a_busy_engine_get_along(store: Store, open_engine: Ope
         with shop.engine.begin() as connection:
             shop.note(connection, f"{n:02}")
             handle = engine.start(saga, {"n": n}, key=str(n), connection=connection)
-        assert handle.result(PATIENCE_S).status is SagaStatus.COMPENSATED
+        assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
         return handle.saga_id
 
     with ThreadPoolExecutor(8) as threads:
         busy = [threads.submit(keep_busy) for _ in range(4)]
         ids = list(threads.map(in_a_transaction, range(40)))
         done.set()
-        assert min(future.result(PATIENCE_S) for future in busy) > 0
+        assert min(future.result(TIMEOUT_S) for future in busy) > 0
     assert shop.noted() == [f"{n:02}" for n in range(40)]
     for entries in store.log.entries_of(ids).values():
         assert [entry.version for entry in entries] == list(range(1, len(entries) + 1))
@@ -242,7 +242,7 @@ def test_a_slow_transaction_of_the_callers_holds_sagas_up_and_fails_none(
     store: Store, open_engine: OpenEngine, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On SQLite nobody else can write meanwhile: the engine is told "locked", and waits for its turn."""
-    monkeypatch.setattr("saga_es.store.database.LOCK_PATIENCE_S", 1)
+    monkeypatch.setattr("saga_es.store.database.LOCK_TIMEOUT_S", 1)
     store.database.engine.dispose()  # what is opened from now on is as impatient
     diary = Diary()
     saga = trip(diary)
@@ -253,7 +253,7 @@ def test_a_slow_transaction_of_the_callers_holds_sagas_up_and_fails_none(
         others = [engine.start(saga, {"n": n}, wait=False) for n in range(5)]
         time.sleep(1.5)
     for handle in (started, *others):
-        assert handle.result(PATIENCE_S).completed
+        assert handle.result(TIMEOUT_S).completed
     assert len(diary.calls) == 6 * len(STEPS)
 
 
@@ -270,9 +270,9 @@ def test_an_engine_that_stops_leaves_a_saga_of_an_open_transaction_to_the_next(
         while first.alive:
             closing.join(0.01)
         connection.commit()
-        closing.join(PATIENCE_S)
+        closing.join(TIMEOUT_S)
     second = open_engine(saga)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
     with pytest.raises(OrderRefused):
         second.order(handle.saga_id, Cancel("Ann", "too late"))
 
@@ -284,7 +284,7 @@ def test_the_notifications_of_started_sagas_are_taken_away(store: Store, open_en
     with shop.engine.begin() as connection:
         handles = [engine.start(saga, INPUT, connection=connection) for _ in range(5)]
     for handle in handles:
-        assert handle.result(PATIENCE_S).completed
+        assert handle.result(TIMEOUT_S).completed
     until(lambda: _notifications(store) == 0)
     with store.database.reading() as reading:
         assert reading.scalar(sa.select(sa.func.count()).select_from(saga_events)) == 1 + 5 * 12

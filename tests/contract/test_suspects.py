@@ -13,7 +13,7 @@ from saga_es.definition.saga import Saga
 from saga_es.runtime.cluster import suspects as trials
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
-from tests.conftest import AT, PATIENCE_S, OpenEngine, Store
+from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import events_of, has_happened, until
 
 SUSPECTS = ("s1", "s2", "s3")
@@ -25,7 +25,7 @@ def a_saga(arrived: list[str], gate: threading.Event) -> Saga:
     @saga.step(compensation=None)
     def act(saga_id: str) -> None:
         arrived.append(saga_id)
-        gate.wait(PATIENCE_S)
+        gate.wait(TIMEOUT_S)
 
     return saga
 
@@ -54,9 +54,9 @@ def test_suspects_are_tried_one_after_the_other(store: Store, open_engine: OpenE
     taken = [saga_id for saga_id in SUSPECTS if len(events_of(engine, saga_id)) > 4]
     assert taken == [saga_id for saga_id in arrived if saga_id != "fresh"]
     gate.set()
-    assert fresh.result(PATIENCE_S).completed
+    assert fresh.result(TIMEOUT_S).completed
     for saga_id in SUSPECTS:
-        assert engine.follow(saga_id).result(PATIENCE_S).status is SagaStatus.COMPLETED
+        assert engine.follow(saga_id).result(TIMEOUT_S).status is SagaStatus.COMPLETED
         assert StepCompleted("act") in events_of(engine, saga_id)
 
 
@@ -74,7 +74,7 @@ def test_the_one_that_kills_again_is_failed_and_the_next_is_tried(
     until(lambda: has_happened(engine, "s1", SagaFailed))
     assert events_of(engine, "s1")[-1] == SagaFailed("5 workers went while step 'act' was under way")
     for saga_id in SUSPECTS[1:]:
-        assert engine.follow(saga_id).result(PATIENCE_S).completed
+        assert engine.follow(saga_id).result(TIMEOUT_S).completed
     assert "s1" not in arrived
 
 
@@ -86,7 +86,7 @@ def test_a_suspect_that_is_paused_holds_nobody_up(store: Store, open_engine: Ope
     store.write(Draft("s1", SAGA, 4, (SagaPaused("ann", "wait"),), AT))
     gate.set()
     engine = open_engine(saga)
-    assert engine.follow("s2").result(PATIENCE_S).completed
+    assert engine.follow("s2").result(TIMEOUT_S).completed
     assert len(events_of(engine, "s1")) == 6, "it was taken over, too"
     assert arrived == ["s2"]
 

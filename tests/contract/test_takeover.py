@@ -36,7 +36,7 @@ from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Conflict, Prepared, Receipt
-from tests.conftest import AT, NOTE, PATIENCE_S, NoteWritten, OpenEngine, Store
+from tests.conftest import AT, NOTE, TIMEOUT_S, NoteWritten, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, Spy, Stop, bury, events_of, raising, trip, until, worker_of
 
 INPUT = {"n": 7}
@@ -57,14 +57,14 @@ def test_a_saga_stopped_half_way_is_finished_by_the_next_engine(open_engine: Ope
     stop = Stop(gate)
     first = open_engine(trip(before, {"flight": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     first.close(SOON_S)
     with pytest.raises(StoreUnavailable):
-        handle.result(PATIENCE_S)
+        handle.result(TIMEOUT_S)
 
     saga = trip(after)
     second = open_engine(saga)
-    result = second.follow(handle.saga_id).result(PATIENCE_S)
+    result = second.follow(handle.saga_id).result(TIMEOUT_S)
     assert (result.completed, list(result.results)) == (True, list(STEPS))
     assert (before.names, after.names) == (["car", "hotel", "flight"], ["flight", "bill"])
     assert before.keys("flight") == after.keys("flight")
@@ -84,10 +84,10 @@ def test_a_call_that_was_out_in_a_crash_is_compensated_though_its_repeat_is_refu
     stop = Stop(gate)
     first = open_engine(trip(before, {"flight": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     first.close(SOON_S)
     second = open_engine(trip(after, {"flight": raising(StepRejected("no"))}))
-    assert second.follow(handle.saga_id).result(PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert after.names == ["flight", "undo flight", "undo hotel", "undo car"]
 
 
@@ -99,10 +99,10 @@ def test_a_compensation_stopped_half_way_is_finished_by_the_next_engine(
     stop, refuse = Stop(gate), raising(StepRejected("no"))
     first = open_engine(trip(before, {"flight": refuse, "undo hotel": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     first.close(SOON_S)
     second = open_engine(trip(after, {"flight": refuse}))
-    result = second.follow(handle.saga_id).result(PATIENCE_S)
+    result = second.follow(handle.saga_id).result(TIMEOUT_S)
     assert (result.status, result.failed_step, result.error) == (SagaStatus.COMPENSATED, "flight", "no")
     assert after.names == ["undo hotel", "undo car"]
     assert before.keys("undo hotel") == after.keys("undo hotel")
@@ -137,10 +137,10 @@ def test_a_back_off_outlives_its_engine(store: Store, open_engine: OpenEngine) -
     spy = FailureSeen(store)
     first = open_engine(saga, writer=spy)
     handle = first.start(saga, INPUT)
-    assert spy.seen.wait(PATIENCE_S)
+    assert spy.seen.wait(TIMEOUT_S)
     first.close()
     second = open_engine(saga)
-    assert second.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
     history = second.read(handle.saga_id)
     assert len(diary.keys("car")) == 2
     assert len(set(diary.keys("car"))) == 1
@@ -155,11 +155,11 @@ def test_a_step_whose_code_is_gone_fails_the_saga_and_is_named(open_engine: Open
     stop = Stop(gate)
     first = open_engine(trip(Diary(), {"flight": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     first.close(SOON_S)
     diary = Diary()
     second = open_engine(trip(diary, steps=("car", "hotel", "bill")))
-    result = second.follow(handle.saga_id).result(PATIENCE_S)
+    result = second.follow(handle.saga_id).result(TIMEOUT_S)
     assert result.status is SagaStatus.FAILED
     assert "'flight'" in str(result.error)
     assert events_of(second, handle.saga_id)[-1] == SagaFailed(str(result.error))
@@ -171,11 +171,11 @@ def test_a_running_saga_keeps_the_plan_it_started_with(open_engine: OpenEngine, 
     stop = Stop(gate)
     first = open_engine(trip(Diary(), {"car": stop}, steps=("car", "bill")))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     first.close(SOON_S)
     second = open_engine(trip(Diary()))
-    assert list(second.follow(handle.saga_id).result(PATIENCE_S).results) == ["car", "bill"]
-    assert list(second.start("trip", INPUT).result(PATIENCE_S).results) == list(STEPS)
+    assert list(second.follow(handle.saga_id).result(TIMEOUT_S).results) == ["car", "bill"]
+    assert list(second.start("trip", INPUT).result(TIMEOUT_S).results) == list(STEPS)
 
 
 def test_many_sagas_are_taken_over_by_one_of_several_engines(
@@ -190,7 +190,7 @@ def test_many_sagas_are_taken_over_by_one_of_several_engines(
     with ThreadPoolExecutor(2) as threads:
         engines = list(threads.map(lambda _: open_engine(saga), range(2)))
     for handle in handles:
-        assert engines[0].follow(handle.saga_id).result(PATIENCE_S).completed
+        assert engines[0].follow(handle.saga_id).result(TIMEOUT_S).completed
         entries = store.log.entries(handle.saga_id)
         assert [entry.version for entry in entries] == list(range(1, 12))
         assert [entry.type for entry in entries].count("SagaTakenOver") == 1
@@ -220,17 +220,17 @@ def test_of_an_engine_that_was_buried_alive_no_append_is_accepted(
     first = open_engine(trip(zombie, {"hotel": hangs}), writer=spy, workers=Workers(store.database, 400))
     try:
         handle = first.start("trip", INPUT)
-        assert hangs.arrived.wait(PATIENCE_S)
+        assert hangs.arrived.wait(TIMEOUT_S)
         before = spy.appends(handle.saga_id)
         bury(store, first)
         second = open_engine(trip(heir, {"flight": is_under_way}))
-        assert is_under_way.arrived.wait(PATIENCE_S)
+        assert is_under_way.arrived.wait(TIMEOUT_S)
         gate.set()
-        assert spy.conflict.wait(PATIENCE_S)
+        assert spy.conflict.wait(TIMEOUT_S)
     finally:
         second_gate.set()
-    result = handle.result(PATIENCE_S)
-    assert result == second.follow(handle.saga_id).result(PATIENCE_S)
+    result = handle.result(TIMEOUT_S)
+    assert result == second.follow(handle.saga_id).result(TIMEOUT_S)
     assert result.completed
     assert spy.appends(handle.saga_id) == before
     assert {receipt for _, receipt in spy.settled[-1:]} == {Conflict()}
@@ -246,12 +246,12 @@ def test_an_engine_leaves_the_sagas_of_a_living_one_alone(open_engine: OpenEngin
     stop = Stop(gate)
     first = open_engine(trip(here, {"car": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     second = open_engine(trip(there))
-    assert second.start("trip", INPUT).result(PATIENCE_S).completed  # it has looked for orphans by now
+    assert second.start("trip", INPUT).result(TIMEOUT_S).completed  # it has looked for orphans by now
     assert there.names == list(STEPS)
     gate.set()
-    assert handle.result(PATIENCE_S).completed
+    assert handle.result(TIMEOUT_S).completed
     assert here.names == list(STEPS)
 
 
@@ -260,14 +260,14 @@ def test_an_engine_that_does_not_recover_takes_nothing_over(open_engine: OpenEng
     stop = Stop(gate)
     first = open_engine(trip(Diary(), {"car": stop}))
     handle = first.start("trip", INPUT)
-    assert stop.arrived.wait(PATIENCE_S)
+    assert stop.arrived.wait(TIMEOUT_S)
     first.close(SOON_S)
     diary = Diary()
     bystander = open_engine(trip(diary), recovers=False)
-    assert bystander.start("trip", INPUT).result(PATIENCE_S).completed
+    assert bystander.start("trip", INPUT).result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
     worker = open_engine(trip(Diary()))
-    assert worker.follow(handle.saga_id).result(PATIENCE_S).completed
+    assert worker.follow(handle.saga_id).result(TIMEOUT_S).completed
     assert SagaTakenOver(worker_of(worker), worker_of(first)) in events_of(worker, handle.saga_id)
 
 
@@ -330,7 +330,7 @@ def test_a_closed_engine_has_said_goodbye_and_left_nothing_open(store: Store) ->
     """No row among the workers, no thread of the loop, and the event loop of its coroutines is closed."""
     executor = Executor()
     with an_engine(store, trip(Diary()), executor) as engine:
-        assert engine.start("trip", INPUT).result(PATIENCE_S).completed
+        assert engine.start("trip", INPUT).result(TIMEOUT_S).completed
     with store.database.reading() as connection:
         assert connection.execute(sa.select(saga_workers)).all() == []
     assert not engine.alive
@@ -351,7 +351,7 @@ class Held(Spy):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, as soon as it may."""
         self.arrived.set()
-        assert self.release.wait(PATIENCE_S)
+        assert self.release.wait(TIMEOUT_S)
         return super().write(batch)
 
 
@@ -362,14 +362,14 @@ def test_nobody_is_left_waiting_on_a_closed_engine(store: Store) -> None:
     held.arrived.clear()
     held.release.clear()
     first = engine.start("trip", INPUT, wait=False)
-    assert held.arrived.wait(PATIENCE_S)
+    assert held.arrived.wait(TIMEOUT_S)
     second = engine.start("trip", INPUT, wait=False)  # comes too late for the batch that is being committed
     closing = threading.Thread(target=engine.close)
     closing.start()
     while not engine._closed:
         closing.join(0.01)
     held.release.set()
-    closing.join(PATIENCE_S)
+    closing.join(TIMEOUT_S)
     for handle in (first, second):
         with pytest.raises(StoreUnavailable):
             handle.result(2)

@@ -18,7 +18,7 @@ from saga_es.store import database as database_module
 from saga_es.store.database import Database
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
-from tests.conftest import PATIENCE_S
+from tests.conftest import TIMEOUT_S
 from tests.contract.trips import until
 from tests.contract.troubles import SAYS, full, locked, moved_away, read_only, replaced, says
 from tests.torture.cutting import COMPLETES, TURNS_ROUND
@@ -42,7 +42,7 @@ class Held(DurableLedger):
         answer = super().act(saga_id, step, key, mishap)
         if (saga_id, step) == ("under-way", "seat"):
             self.arrived.set()
-            assert self.may_answer.wait(PATIENCE_S)
+            assert self.may_answer.wait(TIMEOUT_S)
             answer["papers"] = "x" * 50_000  # so much that a file without room has none for it
         return answer
 
@@ -67,9 +67,9 @@ class Troubled:
     def lives_through(self, trouble: AbstractContextManager[None], waits: Waits) -> None:
         """Both sagas end when it is over; as long as it lasts, nothing is called."""
         engine = self.node.engine
-        engine.start("journey", COMPLETES, saga_id="before").result(PATIENCE_S)
+        engine.start("journey", COMPLETES, saga_id="before").result(TIMEOUT_S)
         under_way = engine.start("journey", TURNS_ROUND, saga_id="under-way")
-        assert self._ledger.arrived.wait(PATIENCE_S)
+        assert self._ledger.arrived.wait(TIMEOUT_S)
         with trouble:
             calls = self._calls()
             self._ledger.may_answer.set()
@@ -78,9 +78,9 @@ class Troubled:
             started.start()
             waits.has_waited()
             assert self._calls() == calls, "nothing is called whose intent cannot be committed"
-        started.join(PATIENCE_S)
-        assert under_way.result(PATIENCE_S).status == "COMPENSATED"
-        assert engine.follow("meanwhile").result(PATIENCE_S).status == "COMPLETED"
+        started.join(TIMEOUT_S)
+        assert under_way.result(TIMEOUT_S).status == "COMPENSATED"
+        assert engine.follow("meanwhile").result(TIMEOUT_S).status == "COMPLETED"
         found = reckon(
             self.node.log, (saga_view, tag_view), self._file, dict.fromkeys(("before", "under-way", "meanwhile"), False)
         )
@@ -122,7 +122,7 @@ class Waits:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """Counts them; and nobody waits for a lock for longer than a second."""
-    monkeypatch.setattr(database_module, "LOCK_PATIENCE_S", 1)
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_S", 1)
     return Waits(monkeypatch)
 
 
@@ -147,7 +147,7 @@ def test_who_waits_for_an_answer_keeps_no_database_from_being_closed(database: D
     closing = threading.Thread(target=database.close, daemon=True)
     with getattr(database, connection)._turn:  # as whoever waits has it
         closing.start()
-        closing.join(PATIENCE_S)
+        closing.join(TIMEOUT_S)
         assert not closing.is_alive()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from tests.conftest import PATIENCE_S, OpenEngine
+from tests.conftest import TIMEOUT_S, OpenEngine
 from tests.contract.trips import ONCE, Diary, trip
 
 
@@ -47,8 +47,8 @@ def test_an_answer_that_cannot_be_written_turns_its_saga_round(
 
     other = trip(Diary())
     engine = open_engine(saga, other)
-    ended = engine.start(saga, {}).result(PATIENCE_S)
+    ended = engine.start(saga, {}).result(TIMEOUT_S)
     assert (ended.status, ended.failed_step) == (SagaStatus.COMPENSATED, "act")
     assert ended.error
     assert len(undone) == 1
-    assert engine.start(other, {"n": 1}).result(PATIENCE_S).completed
+    assert engine.start(other, {"n": 1}).result(TIMEOUT_S).completed

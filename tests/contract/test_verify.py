@@ -25,7 +25,7 @@ from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
 from saga_es.store.proof.verify import verify_archives, verify_seal, verify_streams
 from saga_es.store.tables import saga_archives, saga_events
 from saga_es.store.views.comparing import compare
-from tests.conftest import AT, PATIENCE_S, OpenEngine, Store, note_draft
+from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store, note_draft
 
 order = Saga("order")
 
@@ -72,7 +72,7 @@ def whole(store: Store, open_engine: OpenEngine) -> Store:
     """A log with sagas that completed and sagas that turned round, and long streams beside."""
     engine = open_engine(order)
     handles = [engine.start(order, {"amount": amount}, saga_id=f"s-{amount}") for amount in (1, 20, 500)]
-    assert [handle.result(PATIENCE_S).status for handle in handles] == ["COMPLETED", "COMPLETED", "COMPENSATED"]
+    assert [handle.result(TIMEOUT_S).status for handle in handles] == ["COMPLETED", "COMPLETED", "COMPENSATED"]
     store.write(note_draft("long", *range(CHUNK * 2 + 7)), note_draft("short", "☃"), note_draft("Short", "a"))
     return store
 
@@ -141,7 +141,7 @@ def test_it_holds_while_a_load_runs(whole: Store, open_engine: OpenEngine) -> No
         number = 1000
         while not over.is_set():
             number += 1
-            engine.start(order, {"amount": number % 150}, saga_id=f"s-{number}").result(PATIENCE_S)
+            engine.start(order, {"amount": number % 150}, saga_id=f"s-{number}").result(TIMEOUT_S)
 
     loading = threading.Thread(target=load)
     loading.start()

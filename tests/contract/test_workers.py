@@ -16,7 +16,7 @@ from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers, database_now
-from tests.conftest import AT, PATIENCE_S, Store
+from tests.conftest import AT, TIMEOUT_S, Store
 
 ELSEWHERE = Process(host="another-machine", pid=1, pid_started="1")
 
@@ -79,7 +79,7 @@ def test_a_beat_is_by_the_clock_of_the_database(store: Store) -> None:
         after = connection.scalar(sa.select(database_now()))
     assert before is not None
     assert after is not None
-    assert before <= heartbeat(store, "w-1") <= after < before + PATIENCE_S
+    assert before <= heartbeat(store, "w-1") <= after < before + TIMEOUT_S
 
 
 def test_each_beat_moves_the_heartbeat_and_adds_no_row(store: Store) -> None:
@@ -112,7 +112,7 @@ def test_a_worker_whose_lease_ran_out_is_buried(store: Store) -> None:
     Below by as much as a busy machine may take for what is done here.
     """
     workers = Workers(store.database, lease_s=100)
-    for worker_id, seconds in (("late", 100.5), ("slow", 100 - PATIENCE_S), ("fresh", 0.0)):
+    for worker_id, seconds in (("late", 100.5), ("slow", 100 - TIMEOUT_S), ("fresh", 0.0)):
         workers.beat(worker_id, ELSEWHERE)
         age(store, worker_id, seconds)
     assert workers.bury() == ["late"]
@@ -137,7 +137,7 @@ def test_a_killed_process_on_this_host_is_buried_at_once(
     store.workers.beat("w-2", Process.this())
     assert store.workers.bury() == []
     running.kill()
-    running.wait(PATIENCE_S)
+    running.wait(TIMEOUT_S)
     assert store.workers.bury() == ["w-1"]
     assert there(store) == {"w-2"}
 
@@ -215,5 +215,5 @@ def test_all_sagas_of_the_buried_are_orphans_at_once(
     saga(store, "s-1", "w-1")
     assert (store.workers.bury(), store.workers.orphans(10, ["trip"])) == ([], {})
     running.kill()
-    running.wait(PATIENCE_S)
+    running.wait(TIMEOUT_S)
     assert (store.workers.bury(), list(store.workers.orphans(10, ["trip"]))) == (["w-1"], ["s-1"])

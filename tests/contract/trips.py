@@ -17,7 +17,7 @@ from saga_es.runtime.inbox import Chore
 from saga_es.store.log.log import Draft
 from saga_es.store.tables import saga_workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
-from tests.conftest import AT, NOTE, PATIENCE_S, NoteWritten, Store
+from tests.conftest import AT, NOTE, TIMEOUT_S, NoteWritten, Store
 
 T = TypeVar("T")
 
@@ -124,11 +124,11 @@ def has_happened(engine: Engine, stream_id: str, kind: type) -> bool:
     return any(isinstance(event, kind) for event in events_of(engine, stream_id))
 
 
-def until(look: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+def until(look: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T:
     """What a look finds, as soon as it finds something; nothing tells when, so it is looked often."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {patience_s:g} s"
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
         time.sleep(0.01)
     return found
 
@@ -149,7 +149,7 @@ def crash(store: Store, engine: Engine) -> None:
     """End an engine from one moment to the next: it says no goodbye, and hears no answer any more."""
     engine._stop_at = AT  # long ago
     engine._inbox.put(Chore.BEAT)
-    engine._thread.join(PATIENCE_S)
+    engine._thread.join(TIMEOUT_S)
     assert not engine.alive
     bury(store, engine)
 
@@ -187,7 +187,7 @@ class Slow(Spy):
         """Write, as soon as it may."""
         if not self.may_write.is_set():
             self.is_held.set()
-            assert self.may_write.wait(PATIENCE_S)
+            assert self.may_write.wait(TIMEOUT_S)
         return super().write(batch)
 
     def hold(self, engine: Engine) -> threading.Thread:
@@ -195,7 +195,7 @@ class Slow(Spy):
         self.may_write.clear()
         writing = threading.Thread(target=engine.append, args=("n-1", NOTE, 0, [NoteWritten("slow")]))
         writing.start()
-        assert self.is_held.wait(PATIENCE_S)
+        assert self.is_held.wait(TIMEOUT_S)
         return writing
 
 

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 import urllib3
 
 from tests import processes
-from tests.e2e.conftest import PATIENCE_S, Server, environment
+from tests.e2e.conftest import TIMEOUT_S, Server, environment
 
 BETWEEN_LOOKS_S = 0.1
 LOOKING = {"show", "list", "explain", "events"}
@@ -70,7 +70,7 @@ class Prompt:
             self._server.close()
 
     def _see(self, words: list[str], shown: str) -> None:
-        deadline = monotonic() + PATIENCE_S
+        deadline = monotonic() + TIMEOUT_S
         said = self._answer(words)
         while not matches(shown, said) and _only_looks(words) and monotonic() < deadline:
             sleep(BETWEEN_LOOKS_S)
@@ -92,7 +92,7 @@ class Prompt:
 
     def _run(self, arguments: list[str]) -> str:
         env = environment(**self._settings)
-        done = processes.run(*arguments, cwd=self._folder, env=env, timeout=PATIENCE_S, together=True)
+        done = processes.run(*arguments, cwd=self._folder, env=env, timeout=TIMEOUT_S, together=True)
         self._exit_code = done.returncode
         return done.stdout
 

@@ -19,7 +19,7 @@ import requests
 from tests import processes
 from tests.processes import ROOT
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 """The longest a test waits for a process to say or do something."""
 
 
@@ -33,7 +33,7 @@ def run_cli(
     *arguments: str, cwd: Path = ROOT, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return processes.run("saga_es", *arguments, cwd=cwd, env=environment(**(settings or {})), timeout=PATIENCE_S)
+    return processes.run("saga_es", *arguments, cwd=cwd, env=environment(**(settings or {})), timeout=TIMEOUT_S)
 
 
 class Server:
@@ -58,25 +58,25 @@ class Server:
     def wait_for_line(self, wanted: Callable[[str], bool]) -> str:
         """Block until it has said such a line on stderr; that line."""
         with self._heard:
-            self._heard.wait_for(lambda: any(map(wanted, self.said)) or self._process.poll() is not None, PATIENCE_S)
+            self._heard.wait_for(lambda: any(map(wanted, self.said)) or self._process.poll() is not None, TIMEOUT_S)
             found = next(filter(wanted, self.said), None)
             assert found is not None, "".join(self.said)
             return found
 
     def get(self, path: str) -> Any:
         """The JSON at a path, which is there."""
-        response = self._session.get(self.url + path, timeout=PATIENCE_S)
+        response = self._session.get(self.url + path, timeout=TIMEOUT_S)
         assert response.status_code == 200, response.text
         return response.json()
 
     def post(self, path: str, body: Any = None, **headers: str) -> requests.Response:
         """Post JSON."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._session.post(self.url + path, json=body, headers=named, timeout=PATIENCE_S)
+        return self._session.post(self.url + path, json=body, headers=named, timeout=TIMEOUT_S)
 
     def wait_for_end(self, transaction_id: str) -> dict[str, Any]:
         """Ask for a saga's status until it has ended; its last status."""
-        deadline = monotonic() + PATIENCE_S
+        deadline = monotonic() + TIMEOUT_S
         while True:
             found: dict[str, Any] = self.get(f"/api/saga/status/{transaction_id}")
             if found["status"] in {"COMPLETED", "COMPENSATED", "FAILED"}:
@@ -86,7 +86,7 @@ class Server:
     def wait_until_refused(self) -> None:
         """Try to connect until nobody listens any more."""
         host, port = self.url.removeprefix("http://").split(":")
-        deadline = monotonic() + PATIENCE_S
+        deadline = monotonic() + TIMEOUT_S
         while monotonic() < deadline:
             try:
                 socket.create_connection((host, int(port)), timeout=1).close()
@@ -97,13 +97,13 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut would."""
         self._process.kill()
-        self._process.wait(PATIENCE_S)
+        self._process.wait(TIMEOUT_S)
 
     def ask_to_stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal."""
         self._process.send_signal(how)
 
-    def exit_code(self, within_s: float = PATIENCE_S) -> int:
+    def exit_code(self, within_s: float = TIMEOUT_S) -> int:
         """Its exit code; it must end within so many seconds."""
         return self._process.wait(within_s)
 

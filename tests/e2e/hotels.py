@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from saga_es.participant import Barrier, call_key, takes_part
 
-PATIENCE_S = 0.1
+TIMEOUT_S = 0.1
 """How long a careless hotel waits for the call that it is to undo; so which comes first is not up to chance."""
 
 ACTION = "POST /rooms"
@@ -128,7 +128,7 @@ class CarelessHotel:
         """Undo a booking."""
         with self._changed:
             early = self.flaw is Flaw.LOOKS_TOO_EARLY
-            self._changed.wait_for(lambda: key in (self._acting if early else self._answers), PATIENCE_S)
+            self._changed.wait_for(lambda: key in (self._acting if early else self._answers), TIMEOUT_S)
             wrong = {
                 Flaw.CANNOT_UNDO: 500,
                 Flaw.KNOWS_ONLY_WHAT_IT_HAS: 404 if key not in self._answers else None,
@@ -154,7 +154,7 @@ class CarelessHotel:
         if self.flaw in slow:
             self._acting.add(key)
             self._changed.notify_all()
-            self._changed.wait_for(slow[self.flaw], PATIENCE_S)
+            self._changed.wait_for(slow[self.flaw], TIMEOUT_S)
             self._acting.discard(key)
         self._changed.notify_all()
 

@@ -17,7 +17,7 @@ import pytest
 import services
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
-from tests.e2e.conftest import PATIENCE_S, environment, run_cli
+from tests.e2e.conftest import TIMEOUT_S, environment, run_cli
 from tests.processes import ROOT
 
 UNKNOWN = "5f2a3f0e-93a1-4d0c-8f0d-2c5e7d0f1a11"
@@ -265,7 +265,7 @@ def test_events_can_be_followed_until_interrupted(tmp_path: Path) -> None:
             seen.append(json.loads(following.stdout.readline()))
         assert [event["version"] for event in seen if event["stream_id"] == started] == list(range(1, 11))
         following.send_signal(signal.SIGINT)
-        _, said = following.communicate(timeout=PATIENCE_S)
+        _, said = following.communicate(timeout=TIMEOUT_S)
         assert following.returncode == 0
         assert said == ""
 

@@ -15,7 +15,7 @@ import services
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from tests.api.participants import Hangs, Participant
-from tests.e2e.conftest import PATIENCE_S, Server, StartServer
+from tests.e2e.conftest import TIMEOUT_S, Server, StartServer
 from tests.e2e.test_server import EXECUTE, counts
 from tests.torture.reckoning import broken_rules, streams_of, wrong_views
 
@@ -42,7 +42,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def look(server: Server, path: str) -> requests.Response:
-    return requests.get(server.url + path, timeout=PATIENCE_S)
+    return requests.get(server.url + path, timeout=TIMEOUT_S)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests import processes
-from tests.e2e.conftest import PATIENCE_S, environment
+from tests.e2e.conftest import TIMEOUT_S, environment
 
 PROGRAM = """
 import os, sys
@@ -34,6 +34,6 @@ with open_engine(url, saga, grace_s=1) as engine:
 
 def test_a_child_that_leaves_takes_nothing_from_its_parent(database_url: str, tmp_path: Path) -> None:
     """The parent is still among the workers, its connections answer, and it has nothing to complain about."""
-    done = processes.run("-c", PROGRAM, database_url, cwd=tmp_path, env=environment(), timeout=PATIENCE_S)
+    done = processes.run("-c", PROGRAM, database_url, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["COMPLETED", "child ended: 0", "at work: True", "COMPLETED"]

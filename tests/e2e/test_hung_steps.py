@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from saga_es import Saga, open_engine
-from tests.e2e.conftest import PATIENCE_S
+from tests.e2e.conftest import TIMEOUT_S
 
 PROGRAM = """
 import signal, sys, threading
@@ -47,12 +47,12 @@ def test_a_def_step_that_hangs_does_not_keep_a_process_from_stopping(sqlite_url:
         assert process.stdout is not None
         assert process.stdout.readline() == "it hangs\n"
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=PATIENCE_S)
+        said, _ = process.communicate(timeout=TIMEOUT_S)
         assert (process.returncode, said) == (0, "")
 
     called: list[str] = []
     with open_engine(sqlite_url, _the_same(called)) as engine:
-        assert engine.follow("s-1").result(PATIENCE_S).completed
+        assert engine.follow("s-1").result(TIMEOUT_S).completed
     assert called == ["hang", "never"], "what was done is not done again"
 
 

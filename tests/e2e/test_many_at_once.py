@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 
 from tests.api.participants import free_port
-from tests.e2e.conftest import PATIENCE_S, Server, StartServer
+from tests.e2e.conftest import TIMEOUT_S, Server, StartServer
 from tests.e2e.test_server import EXECUTE, counts
 
 AT_ONCE = 48
@@ -25,7 +25,7 @@ def assert_all_complete(server: Server) -> None:
 
     def ask(number: int) -> requests.Response:
         body = {"name": f"Concert {number}"}
-        return requests.post(server.url + EXECUTE, json=body, timeout=2 * PATIENCE_S)
+        return requests.post(server.url + EXECUTE, json=body, timeout=2 * TIMEOUT_S)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(ask, range(AT_ONCE)))

@@ -12,7 +12,7 @@ import pytest
 import services
 from tests.api.conftest import opened
 from tests.api.test_execute import EXECUTE, body_of
-from tests.e2e.conftest import PATIENCE_S, environment, run_cli
+from tests.e2e.conftest import TIMEOUT_S, environment, run_cli
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "nobody"), ("list", "--status", "LOST"), ("--help",)])
@@ -28,7 +28,7 @@ def test_a_command_that_starts_cold_does_the_same(tmp_path: Path, arguments: tup
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     forked = run_cli(*command, cwd=tmp_path)

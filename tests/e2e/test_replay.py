@@ -19,7 +19,7 @@ from saga_es.participant import RECORD_EVENTS
 from saga_es.store.admin import migrate
 from saga_es.store.log.log import Draft
 from tests import processes
-from tests.e2e.conftest import PATIENCE_S, Server, environment, run_cli
+from tests.e2e.conftest import TIMEOUT_S, Server, environment, run_cli
 from tests.processes import ROOT
 
 VENUES = 3000
@@ -63,7 +63,7 @@ def busy_server(settings: Mapping[str, str]) -> Iterator[list[int]]:
 
 
 def wait_until(wanted: object) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not wanted():  # type: ignore[operator]  # it is a function
         assert time.monotonic() < deadline
         time.sleep(0.002)

@@ -13,7 +13,7 @@ import requests
 
 from tests import processes
 from tests.api.participants import Act, Call, Hangs, Participant, Says
-from tests.e2e.conftest import PATIENCE_S, Server, StartServer, environment
+from tests.e2e.conftest import TIMEOUT_S, Server, StartServer, environment
 
 EXECUTE = "/api/saga/execute"
 LISTS = {"events": "event", "event_details": "event-details", "venues": "venue", "tickets": "ticket"}
@@ -56,10 +56,10 @@ def test_errors_of_a_real_server_are_problems_too(start_server: StartServer) -> 
     with requests.Session() as session:
         json = {"Content-Type": "application/json"}
         answers = [
-            session.get(server.url + "/nowhere", timeout=PATIENCE_S),
-            session.post(server.url + EXECUTE, data=b"{", headers=json, timeout=PATIENCE_S),
-            session.post(server.url + EXECUTE, data=b"x" * 5000, headers=json, timeout=PATIENCE_S),
-            session.post(server.url + EXECUTE, data=iter([b"name=x"]), timeout=PATIENCE_S),
+            session.get(server.url + "/nowhere", timeout=TIMEOUT_S),
+            session.post(server.url + EXECUTE, data=b"{", headers=json, timeout=TIMEOUT_S),
+            session.post(server.url + EXECUTE, data=b"x" * 5000, headers=json, timeout=TIMEOUT_S),
+            session.post(server.url + EXECUTE, data=iter([b"name=x"]), timeout=TIMEOUT_S),
         ]
     assert [answer.status_code for answer in answers] == [404, 400, 413, 415]
     assert {answer.headers["Content-Type"] for answer in answers} == {"application/problem+json"}
@@ -72,7 +72,7 @@ def test_serving_only_some_parts_serves_just_those(start_server: StartServer) ->
     assert server.get("/api/venue/list")["venues"] == []
     assert server.get("/")["status"]
     for path in ("/api/event/list", "/api/saga/list", "/demo/"):
-        assert requests.get(server.url + path, timeout=PATIENCE_S).status_code == 404
+        assert requests.get(server.url + path, timeout=TIMEOUT_S).status_code == 404
 
 
 # ── Killed ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,7 +114,7 @@ class Gate:
         wanted = {"idempotency-key", "x-saga-id", "x-saga-step", "content-type"}
         headers = {name: value for name, value in call.headers.items() if name in wanted}
         answer = requests.request(
-            call.method, self._service.url + call.path, data=call.body, headers=headers, timeout=PATIENCE_S
+            call.method, self._service.url + call.path, data=call.body, headers=headers, timeout=TIMEOUT_S
         )
         if call.method == self._method and not self.held.is_set():
             self.held.set()
@@ -138,7 +138,7 @@ def test_a_saga_killed_in_the_middle_goes_on_after_a_restart(
         server = start_server(settings=settings)
         body = {"name": "Concert", "fail_at_step": fail_at_step}
         transaction_id = server.post(EXECUTE, body, Prefer="respond-async").json()["transaction_id"]
-        assert gate.held.wait(PATIENCE_S)
+        assert gate.held.wait(TIMEOUT_S)
         server.kill()
 
         server = start_server(settings=settings)
@@ -213,7 +213,7 @@ logger.info("a line")
 
 def test_a_process_that_is_asked_to_stop_while_it_writes_a_log_line_stops(tmp_path: Path) -> None:
     """The line that says so has to wait for the other to be done, and so must not be the handler's."""
-    done = processes.run("-c", ASKED_WHILE_IT_LOGS, cwd=tmp_path, env=environment(), timeout=PATIENCE_S)
+    done = processes.run("-c", ASKED_WHILE_IT_LOGS, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
     assert (done.returncode, done.stderr) == (0, "")
     said, closed = done.stdout.splitlines()
     assert "event=stopping grace_s=3" in said
@@ -269,7 +269,7 @@ def test_a_call_that_ends_within_the_grace_time_is_recorded(start_server: StartS
 
 def _ask_and_expect_little(url: str) -> None:
     try:
-        requests.post(url + EXECUTE, json={"name": "Concert"}, timeout=PATIENCE_S)
+        requests.post(url + EXECUTE, json={"name": "Concert"}, timeout=TIMEOUT_S)
     except requests.RequestException:
         return  # the server went away, as it should
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from saga_es import Saga, open_engine
-from tests.e2e.conftest import PATIENCE_S, environment, run_cli
+from tests.e2e.conftest import TIMEOUT_S, environment, run_cli
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def test_what_is_found_goes_where_stdout_goes_also_beside_a_bar(shop: Sealed) ->
             stdout=subprocess.PIPE,
             stderr=its_end,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
         shown = os.read(screen, 1 << 16).decode()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PATIENCE_S, environment
+from tests.e2e.conftest import TIMEOUT_S, environment
 from tests.processes import ROOT
 
 BUILD_PATIENCE_S = 180.0
@@ -72,7 +72,7 @@ def test_an_installed_wheel_migrates_a_database_from_an_empty_folder(installed: 
         env=where,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

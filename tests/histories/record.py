@@ -1,4 +1,4 @@
-"""Record the history of the present schema: `python -m tests.histories.record`. Once, when it is released.
+"""Record the history of the present schema: `python -m tests.histories.record`. Promise, when it is released.
 
 Every kind of event is in it, from sagas that were really run. It refuses to write over a history that is there.
 """

@@ -30,7 +30,7 @@ from tests.mutants.mutant import Mutant
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = [*of_the_core.MUTANTS, *of_the_shell.MUTANTS, *of_the_store.MUTANTS, *of_real_faults.MUTANTS]
 COPIED = ("saga_es", "services", "migrations", "tests", "pyproject.toml", "alembic.ini")
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 """A bug that makes the tests hang is found, too; after so long."""
 
 COULD_RUN = (0, 1)
@@ -85,10 +85,10 @@ def _run(mutant: Mutant, tree: Path) -> tuple[str | None, str]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
-        return f"the tests do not come to an end within {PATIENCE_S:g} s", str(error.stdout)
+        return f"the tests do not come to an end within {TIMEOUT_S:g} s", str(error.stdout)
     if done.returncode not in COULD_RUN:
         raise RuntimeError(f"mutant {mutant.name!r}: {done.stdout}{done.stderr}")
     red = re.search(r"^(?:FAILED|ERROR) (\S.*?)(?: - |$)", done.stdout, flags=re.MULTILINE)

@@ -24,7 +24,7 @@ MUTANTS = [
     Mutant(
         "a lock is waited for without end",
         DATABASE,
-        "SET lock_timeout = '{LOCK_PATIENCE_S}s'",
+        "SET lock_timeout = '{LOCK_TIMEOUT_S}s'",
         "SET lock_timeout = '0'",
         ("tests/contract/test_troubled_databases.py::test_a_database_that_somebody_else_has_locked",),
         databases="postgresql",

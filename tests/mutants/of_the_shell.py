@@ -46,11 +46,11 @@ MUTANTS = [
     Mutant(
         "the call is made before its intent is committed",
         LOOP,
-        "            receipts = self._patiently(partial(self._writer.write, [prepared for _, prepared in part]))",
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in part]))",
         "            for proposal in proposals:\n"
         "                self._calls.perform(proposal.state, proposal.events)\n"
         "            self._calls.send()\n"
-        "            receipts = self._patiently(partial(self._writer.write, [prepared for _, prepared in part]))",
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in part]))",
         (SOME_WAYS,),
     ),
     Mutant(
@@ -134,7 +134,7 @@ MUTANTS = [
     Mutant(
         "who had counted as gone sees some of its sagas again, and not the others",
         LOOP,
-        "        if not self._heart.has_seen_all:\n            self._later(Chore.LOOK_AFTER_OURS, 0.0)\n",
+        "        if not self._heartbeat.has_seen_all:\n            self._later(Chore.LOOK_AFTER_OURS, 0.0)\n",
         "",
         ("tests/contract/test_floods.py",),
     ),

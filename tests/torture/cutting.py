@@ -18,7 +18,7 @@ from saga_es.store.log.log import Log
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.api.relay import Cutter
-from tests.torture.forks import PATIENCE_S
+from tests.torture.forks import TIMEOUT_S
 from tests.torture.ledger import REFUSED, DurableLedger, made
 from tests.torture.lives import ORDER, is_intended, journey_app
 from tests.torture.reckoning import Found, reckon
@@ -71,7 +71,7 @@ def _one_saga_for_each(
             lambda id_=saga_id, given=TURNS_ROUND if turns_round else COMPLETES: node.engine.start(  # type: ignore[misc]  # bound here
                 "journey", given, saga_id=id_
             )
-        ).result(PATIENCE_S)
+        ).result(TIMEOUT_S)
         started.append(saga_id)
         if cutter.has_cut:
             was_cut()

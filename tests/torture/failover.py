@@ -18,7 +18,7 @@ from saga_es.store.views.tags import tag_view
 from tests.torture.ledger import DurableLedger, made
 from tests.torture.lives import SETTINGS, is_intended, journey_app, some_input, unfinished
 from tests.torture.reckoning import Found, reckon
-from tests.torture.servers import PATIENCE_S, Pair
+from tests.torture.servers import TIMEOUT_S, Pair
 
 WORKERS = 2
 AT_ONCE = 6
@@ -39,7 +39,7 @@ class Traveller:
     def stop(self) -> None:
         """Start no more."""
         self._enough.set()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(TIMEOUT_S)
 
     def _travel(self) -> None:
         number = 0
@@ -94,7 +94,7 @@ def _worker(url: str, file: Path) -> Node:
 
 
 def _wait_for_the_end(node: Node) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         with suppress(StoreUnavailable):
             left = unfinished(node.database)

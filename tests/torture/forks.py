@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from signal import SIGKILL
 from typing import Any
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 """The longest that anything may need to come to its end, once nobody is killed any more."""
 
 _CONTEXT = get_context("forkserver")
@@ -39,7 +39,7 @@ class Fork:
         """Whether it ends by itself in that time, and well; it is killed if it does not."""
         self._process.join(seconds)
         self._process.kill()
-        self._process.join(PATIENCE_S)
+        self._process.join(TIMEOUT_S)
         assert self._process.exitcode in (0, -SIGKILL), f"it failed: {self._process.exitcode}"
         return self._process.exitcode == 0
 

@@ -23,7 +23,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.simulation.every_way import quiet
-from tests.torture.forks import PATIENCE_S, Fork, pipe
+from tests.torture.forks import TIMEOUT_S, Fork, pipe
 from tests.torture.ledger import DurableLedger, made
 from tests.torture.lives import SETTINGS, Life, Opened, is_intended, journey_app, some_input, unfinished
 from tests.torture.reckoning import Found, reckon
@@ -59,7 +59,7 @@ class Host:
 
     def wait_until_open(self) -> None:
         """Block until it works."""
-        assert self._pipe.poll(PATIENCE_S), "the worker does not open"
+        assert self._pipe.poll(TIMEOUT_S), "the worker does not open"
         assert self._pipe.recv() == Opened()
 
     @property
@@ -157,7 +157,7 @@ class HostsCampaign:
             self._acknowledged[saga_id] = True
 
     def _wait_for_the_end(self, hosts: list[Host]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while left := unfinished(self._node.database):
             assert time.monotonic() < deadline, f"{len(hosts)} hosts are up, and do not end {left}"
             time.sleep(0.05)

@@ -11,7 +11,7 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
-from tests.torture.forks import PATIENCE_S, Fork, pipe
+from tests.torture.forks import TIMEOUT_S, Fork, pipe
 from tests.torture.ledger import DurableLedger, made
 from tests.torture.lives import Acknowledged, Life, Opened, Word, journey_app, live
 from tests.torture.reckoning import Found, reckon
@@ -32,7 +32,7 @@ class Victim:
     def wait_until_open(self) -> None:
         """Block until its engine runs."""
         if not self._is_open:
-            assert self._pipe.poll(PATIENCE_S), "the engine does not open"
+            assert self._pipe.poll(TIMEOUT_S), "the engine does not open"
             assert self._pipe.recv() == Opened()
             self._is_open = True
 
@@ -43,7 +43,7 @@ class Victim:
 
     def wait(self) -> None:
         """Wait until it ends by itself."""
-        assert self._fork.ends_within(PATIENCE_S), "the sagas do not come to their ends"
+        assert self._fork.ends_within(TIMEOUT_S), "the sagas do not come to their ends"
         self._said()
 
     def _said(self) -> list[Word]:

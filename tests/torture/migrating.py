@@ -21,7 +21,7 @@ from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.conftest import AT
 from tests.simulation.every_way import quiet
-from tests.torture.forks import PATIENCE_S, Fork
+from tests.torture.forks import TIMEOUT_S, Fork
 from tests.torture.reckoning import wrong_views
 
 OLD_SAGAS = 400
@@ -58,7 +58,7 @@ def started_cold(url: str, processes: int) -> list[str]:
     """So many workers start on an empty database at the same moment; what is wrong then."""
     start_at = time.monotonic() + 2.0
     forks = [Fork(_work, url, start_at) for _ in range(processes)]
-    failed = sum(not fork.ends_within(PATIENCE_S) for fork in forks)
+    failed = sum(not fork.ends_within(TIMEOUT_S) for fork in forks)
     node = _node(url)
     try:
         migrate.check(node.database)

@@ -19,7 +19,7 @@ import services
 from saga_es.cli import main
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from tests.torture.forks import PATIENCE_S, Fork
+from tests.torture.forks import TIMEOUT_S, Fork
 from tests.torture.reckoning import Found, broken_rules, interruptions, streams_of, wrong_views
 
 STEPS = ("event", "event_details", "venue", "ticket")
@@ -66,7 +66,7 @@ class ServedCampaign:
             finally:
                 self._enough.set()
             try:
-                answers = {key: answer for client in clients for key, answer in client.result(PATIENCE_S).items()}
+                answers = {key: answer for client in clients for key, answer in client.result(TIMEOUT_S).items()}
                 faults = self._faults_over_http(answers)
             finally:
                 server.kill()
@@ -84,7 +84,7 @@ class ServedCampaign:
         return server
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while _asked("GET", self._base + "/api/saga/health") is None:
             assert time.monotonic() < deadline, "the server does not come up"
             time.sleep(0.01)
@@ -109,7 +109,7 @@ class ServedCampaign:
                 return answer
             if not self._enough.is_set():  # as long as servers are killed, nobody is promised an answer
                 since = time.monotonic()
-            assert time.monotonic() - since < PATIENCE_S, f"{key} is not answered: {answer and answer.text}"
+            assert time.monotonic() - since < TIMEOUT_S, f"{key} is not answered: {answer and answer.text}"
             time.sleep(0.02)
 
     # ── The reckoning ────────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +121,7 @@ class ServedCampaign:
             if answer.status_code != wanted:
                 faults.append(f"{key} was answered {answer.status_code}, not {wanted}: {answer.text}")
                 continue
-            status = requests.get(f"{self._base}/api/saga/status/{answer.json()['transaction_id']}", timeout=PATIENCE_S)
+            status = requests.get(f"{self._base}/api/saga/status/{answer.json()['transaction_id']}", timeout=TIMEOUT_S)
             if status.json()["status"] != ANSWERED[wanted]:
                 faults.append(f"{key} was answered {answer.json()['status']}, and is {status.text}")
             if self._insist(key, body).content != answer.content:
@@ -141,7 +141,7 @@ class ServedCampaign:
     def _count(self, path: str, plural: str) -> int:
         found, cursor = 0, None
         while True:
-            page = requests.get(self._base + path, {"limit": 500, "cursor": cursor}, timeout=PATIENCE_S).json()
+            page = requests.get(self._base + path, {"limit": 500, "cursor": cursor}, timeout=TIMEOUT_S).json()
             found, cursor = found + len(page[plural]), page["next_cursor"]
             if cursor is None:
                 return found
@@ -163,6 +163,6 @@ class ServedCampaign:
 def _asked(method: str, url: str, **options: Any) -> requests.Response | None:
     """The answer; None when none came."""
     try:
-        return requests.request(method, url, timeout=PATIENCE_S, **options)
+        return requests.request(method, url, timeout=TIMEOUT_S, **options)
     except requests.RequestException:
         return None

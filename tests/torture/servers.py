@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 DATABASE = "shop"
 
 
@@ -82,7 +82,7 @@ class PostgresServer:
                 start_new_session=True,
                 user=_user(),
             )
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not self._answers():
             assert self._postmaster.poll() is None, (self.folder / "server.log").read_text()[-2000:]
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()[-2000:]
@@ -119,7 +119,7 @@ class PostgresServer:
         if self._postmaster is not None and self._postmaster.poll() is None:
             self.pause()  # so that none sees the others go
             self._signal_all(signal.SIGKILL)
-            self._postmaster.wait(PATIENCE_S)
+            self._postmaster.wait(TIMEOUT_S)
 
     def _signal_all(self, how: signal.Signals) -> None:
         if self._postmaster is not None:
@@ -157,7 +157,7 @@ class Pair:
         self.primary.kill()
         self.primary.start(waits=True)
         self.standby.start()
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not self.primary.follows_in_step():
             assert time.monotonic() < deadline, "the standby does not follow"
             time.sleep(0.05)
@@ -190,7 +190,7 @@ def _run(program: str, *arguments: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         user=_user(),
     )
     assert done.returncode == 0, f"{program}: {done.stderr}"

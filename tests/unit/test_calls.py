@@ -29,7 +29,7 @@ from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.runtime.waiting.timers import Timers
 from tests.unit.story import SAGA_ID, started
 
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 WHO = ("Ann", "because")
 
 child = Saga("child")
@@ -73,7 +73,7 @@ class Shell:
 
     def answers(self, count: int) -> list[tuple[str, int]]:
         """The calls that come back next."""
-        told = [self.inbox.get(timeout=PATIENCE_S) for _ in range(count)]
+        told = [self.inbox.get(timeout=TIMEOUT_S) for _ in range(count)]
         facts = [item.fact for item in told if isinstance(item, Tell)]
         return [(fact.step, fact.attempt) for fact in facts if isinstance(fact, CallReturned)]
 
@@ -129,7 +129,7 @@ def test_a_saga_that_is_ready_in_a_pause_is_started_after_it(shell: Shell) -> No
     shell.commit(ChildStarted("nap", "child", "saga-2", {}))
     assert shell.inbox.empty()
     shell.commit(SagaResumed(*WHO))
-    begin = shell.inbox.get(timeout=PATIENCE_S)
+    begin = shell.inbox.get(timeout=TIMEOUT_S)
     assert isinstance(begin, Begin)
     assert (begin.saga_id, begin.parent) == ("saga-2", SAGA_ID)
 
@@ -142,7 +142,7 @@ def test_calls_of_a_saga_that_is_no_longer_ours_hold_up_no_others(gate: threadin
     @hanging.step(after=[], compensation=None)
     def book() -> None:
         begun.put("book")
-        gate.wait(PATIENCE_S)
+        gate.wait(TIMEOUT_S)
 
     @hanging.step(after=[], compensation=None)
     def pay() -> None:
@@ -151,7 +151,7 @@ def test_calls_of_a_saga_that_is_no_longer_ours_hold_up_no_others(gate: threadin
     executor = Executor(threads=1)
     shell = Shell(executor, hanging)
     shell.commit(started({}), StepStarted("book", 1), StepStarted("pay", 1))
-    assert begun.get(timeout=PATIENCE_S) == "book"
+    assert begun.get(timeout=TIMEOUT_S) == "book"
     shell.calls.forget(shell.state)
     assert shell.answers(1) == [("pay", 1)]
     assert begun.empty()

@@ -19,7 +19,7 @@ from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.runtime.calls.executor import Call, Executor
 from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
 
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 DESK = Participant("desk")
 
 
@@ -58,14 +58,14 @@ def close(executor: Executor) -> None:
     if loop is not None:
         for thread in threading.enumerate():
             if thread.name == "saga-es-asyncio":
-                thread.join(PATIENCE_S)
+                thread.join(TIMEOUT_S)
         loop.close()
 
 
 GIVEN: dict[str, Any] = {"input": {"n": 1}, "key": "k-1", "saga_id": "saga-1"}
 
 
-def a_call(callee: Callee, given: Mapping[str, Any] | None = None, timeout_s: float = PATIENCE_S) -> Call:
+def a_call(callee: Callee, given: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S) -> Call:
     return Call("saga-1", "seat", Direction.ACTION, 1, callee, "k-1", {**GIVEN, **(given or {})}, timeout_s)
 
 
@@ -73,7 +73,7 @@ def outcome_of(executor: Executor, callee: Callee, given: Mapping[str, Any] | No
     returned: SimpleQueue[tuple[Call, Outcome]] = SimpleQueue()
     call = a_call(callee, given, **more)
     executor.perform([call], lambda call, outcome: returned.put((call, outcome)))
-    told, outcome = returned.get(timeout=PATIENCE_S)
+    told, outcome = returned.get(timeout=TIMEOUT_S)
     assert told is call
     with pytest.raises(Empty):
         returned.get_nowait()
@@ -105,12 +105,12 @@ def test_a_call_that_was_given_up_while_it_waited_for_a_thread_is_never_made(exe
     returned: SimpleQueue[Outcome] = SimpleQueue()
     made: list[str] = []
     for _ in range(2):  # both threads are taken
-        executor.perform([a_call(lambda: gate.wait(PATIENCE_S))], lambda _call, _outcome: None)
+        executor.perform([a_call(lambda: gate.wait(TIMEOUT_S))], lambda _call, _outcome: None)
     late = a_call(lambda: made.append("late"), timeout_s=0.01)
     executor.perform([late], lambda _call, outcome: returned.put(outcome))
     assert not gate.wait(0.05)
     gate.set()
-    assert returned.get(timeout=PATIENCE_S) == Unavailable("no thread was free within 0.01 s")
+    assert returned.get(timeout=TIMEOUT_S) == Unavailable("no thread was free within 0.01 s")
     assert made == []
 
 
@@ -120,7 +120,7 @@ def test_a_call_that_is_given_up_before_its_time_is_over_is_never_made_if_it_wai
     returned: SimpleQueue[Outcome] = SimpleQueue()
     made: list[str] = []
     for _ in range(2):
-        executor.perform([a_call(lambda: gate.wait(PATIENCE_S))], lambda _call, _outcome: None)
+        executor.perform([a_call(lambda: gate.wait(TIMEOUT_S))], lambda _call, _outcome: None)
 
     async def awaited() -> None:
         made.append("awaited")
@@ -130,7 +130,7 @@ def test_a_call_that_is_given_up_before_its_time_is_over_is_never_made_if_it_wai
         executor.give_up(late)
         executor.perform([late], lambda _call, outcome: returned.put(outcome))
     gate.set()
-    assert all(isinstance(returned.get(timeout=PATIENCE_S), Unavailable) for _ in range(2))
+    assert all(isinstance(returned.get(timeout=TIMEOUT_S), Unavailable) for _ in range(2))
     assert made == []
 
 
@@ -141,12 +141,12 @@ def test_calls_that_hang_and_were_given_up_hold_up_no_other(executor: Executor) 
 
     def hang() -> None:
         begun.put(None)
-        gate.wait(PATIENCE_S)
+        gate.wait(TIMEOUT_S)
 
     calls = [a_call(hang) for _ in range(2)]
     executor.perform(calls, lambda _call, _outcome: None)
     for call in calls:
-        begun.get(timeout=PATIENCE_S)
+        begun.get(timeout=TIMEOUT_S)
         executor.give_up(call)
     assert outcome_of(executor, lambda: "quick") == Completed("quick")
     gate.set()
@@ -312,16 +312,16 @@ def test_an_async_step_is_stopped_when_its_time_is_over(executor: Executor) -> N
 
     late = Unknown("TimeoutError: ", ("TimeoutError", "OSError", "Exception"))
     assert outcome_of(executor, step, timeout_s=0.05) == late
-    assert ended.wait(PATIENCE_S)
+    assert ended.wait(TIMEOUT_S)
 
 
 def test_calls_run_beside_each_other(executor: Executor) -> None:
     """Two threads, two calls: each waits for the other."""
-    together = threading.Barrier(2, timeout=PATIENCE_S)
+    together = threading.Barrier(2, timeout=TIMEOUT_S)
     returned: SimpleQueue[Outcome] = SimpleQueue()
     for _ in range(2):
         executor.perform([a_call(lambda: together.wait() * 0)], lambda _, outcome: returned.put(outcome))
-    assert [returned.get(timeout=PATIENCE_S) for _ in range(2)] == [Completed(0), Completed(0)]
+    assert [returned.get(timeout=TIMEOUT_S) for _ in range(2)] == [Completed(0), Completed(0)]
 
 
 def test_a_closed_executor_leaves_no_event_loop_open(desk: Desk) -> None:
@@ -337,7 +337,7 @@ def test_a_closed_executor_leaves_no_event_loop_open(desk: Desk) -> None:
     executor.close()
     for thread in threading.enumerate():
         if thread.name == "saga-es-asyncio":
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
     closed = loop.is_closed()
     loop.close()
     assert closed
@@ -437,6 +437,6 @@ def test_a_question_that_cannot_be_asked_is_not_answered(executor: Executor, des
 
 def probed(executor: Executor, path: str) -> Outcome:
     returned: SimpleQueue[Outcome] = SimpleQueue()
-    call = Call("saga-1", "seat", Direction.PROBE, 1, DESK.get(path), "k-1", GIVEN, PATIENCE_S)
+    call = Call("saga-1", "seat", Direction.PROBE, 1, DESK.get(path), "k-1", GIVEN, TIMEOUT_S)
     executor.perform([call], lambda _call, outcome: returned.put(outcome))
-    return returned.get(timeout=PATIENCE_S)
+    return returned.get(timeout=TIMEOUT_S)

@@ -9,7 +9,7 @@ import pytest
 
 from saga_es.runtime.inbox import Chore, Inbox
 from saga_es.runtime.waiting.batch_window import LONGEST_S, MOST_LEFT_OUT, Gathering
-from tests.conftest import PATIENCE_S
+from tests.conftest import TIMEOUT_S
 
 
 class Waits:
@@ -67,14 +67,14 @@ def test_an_inbox_tells_when_as_many_items_have_come() -> None:
     assert inbox.wait_for(1, 0.0)
     assert not inbox.wait_for(2, 0.0)
     with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(inbox.wait_for, 4, PATIENCE_S)
+        waiting = threads.submit(inbox.wait_for, 4, TIMEOUT_S)
         while not inbox.is_waited_for:
             pass
         for _ in range(2):
             inbox.put(Chore.BEAT)
             assert inbox.is_waited_for, "nobody is woken before it is worth it"
         inbox.put(Chore.BEAT)
-        assert waiting.result(PATIENCE_S)
+        assert waiting.result(TIMEOUT_S)
     assert inbox.take() == [Chore.BEAT] * 4
 
 
@@ -83,8 +83,8 @@ def test_one_item_wakes_who_waits_for_any() -> None:
     inbox = Inbox()
     assert not inbox.wait_for(2, 0.0)
     with ThreadPoolExecutor() as threads:
-        taking = threads.submit(inbox.take, PATIENCE_S)
+        taking = threads.submit(inbox.take, TIMEOUT_S)
         while not inbox.is_waited_for:
             pass
         inbox.put(Chore.STOP)
-        assert taking.result(PATIENCE_S) == [Chore.STOP]
+        assert taking.result(TIMEOUT_S) == [Chore.STOP]

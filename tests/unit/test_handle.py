@@ -13,7 +13,7 @@ from saga_es.errors import NotFound, SagaExists
 from saga_es.runtime.handle import Handle, SagaResult
 from tests.unit.story import ABC, SAGA_ID, STARTED, done, drive, failing, given
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 RESULT = SagaResult(SAGA_ID, "order", SagaStatus.COMPLETED, {"a": 1})
 
 
@@ -48,7 +48,7 @@ def test_a_handle_can_be_awaited() -> None:
         asyncio.get_running_loop().call_soon(handle.mark_ended, RESULT)
         return await handle
 
-    assert asyncio.run(asyncio.wait_for(wait(), PATIENCE_S)) is RESULT
+    assert asyncio.run(asyncio.wait_for(wait(), TIMEOUT_S)) is RESULT
 
 
 def test_a_started_saga_has_not_ended() -> None:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from saga_es.runtime.calls.pool import TIMES_AS_MANY, Pool
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 def test_work_is_started_in_the_order_of_submission() -> None:
@@ -20,7 +20,7 @@ def test_work_is_started_in_the_order_of_submission() -> None:
     pool = Pool(1)
     for number in range(50):
         pool.submit(lambda number=number: told.put(number))  # type: ignore[misc]
-    assert [told.get(timeout=PATIENCE_S) for _ in range(50)] == list(range(50))
+    assert [told.get(timeout=TIMEOUT_S) for _ in range(50)] == list(range(50))
     pool.close()
 
 
@@ -30,7 +30,7 @@ def test_there_are_never_more_threads_than_allowed() -> None:
     pool = Pool(3)
     for _ in range(100):
         pool.submit(lambda: told.put(threading.current_thread()))
-    assert len({told.get(timeout=PATIENCE_S) for _ in range(100)}) <= 3
+    assert len({told.get(timeout=TIMEOUT_S) for _ in range(100)}) <= 3
     pool.close()
 
 
@@ -39,10 +39,10 @@ def test_all_threads_that_are_allowed_work_at_once() -> None:
     told: SimpleQueue[int] = SimpleQueue()
     pool = Pool(3)
     for _ in range(2):
-        together = threading.Barrier(3, timeout=PATIENCE_S)
+        together = threading.Barrier(3, timeout=TIMEOUT_S)
         for _ in range(3):
             pool.submit(lambda together=together: told.put(together.wait()))  # type: ignore[misc]
-        assert {told.get(timeout=PATIENCE_S) for _ in range(3)} == {0, 1, 2}
+        assert {told.get(timeout=TIMEOUT_S) for _ in range(3)} == {0, 1, 2}
     pool.close()
 
 
@@ -52,9 +52,9 @@ def test_a_closed_pool_lets_its_threads_end() -> None:
     pool = Pool(2)
     pool.submit(lambda: told.put(threading.current_thread()))
     pool.close()
-    thread = told.get(timeout=PATIENCE_S)
+    thread = told.get(timeout=TIMEOUT_S)
     assert thread.daemon
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     assert not thread.is_alive()
 
 
@@ -63,10 +63,10 @@ def test_a_piece_that_takes_its_time_holds_up_no_other() -> None:
     told: SimpleQueue[int] = SimpleQueue()
     pool = Pool(2)
     gate = threading.Event()
-    pool.submit(lambda: told.put(gate.wait(PATIENCE_S)), *(lambda n=n: told.put(n) for n in range(2, 50)))
-    assert [told.get(timeout=PATIENCE_S) for _ in range(2, 50)] == list(range(2, 50))
+    pool.submit(lambda: told.put(gate.wait(TIMEOUT_S)), *(lambda n=n: told.put(n) for n in range(2, 50)))
+    assert [told.get(timeout=TIMEOUT_S) for _ in range(2, 50)] == list(range(2, 50))
     gate.set()
-    assert told.get(timeout=PATIENCE_S) is True
+    assert told.get(timeout=TIMEOUT_S) is True
     pool.close()
 
 
@@ -82,7 +82,7 @@ def test_no_work_is_lost_between_threads_that_come_and_go() -> None:
     threads = [threading.Thread(target=submit) for _ in range(6)]
     for thread in threads:
         thread.start()
-    assert sum(told.get(timeout=PATIENCE_S) for _ in range(3000)) == 3000
+    assert sum(told.get(timeout=TIMEOUT_S) for _ in range(3000)) == 3000
     pool.close()
 
 
@@ -99,7 +99,7 @@ def test_a_thread_outlives_whatever_its_work_raises(error: BaseException) -> Non
     with capture_logs() as logs:
         pool.submit(fail, fail)
         pool.submit(lambda: told.put(threading.current_thread()))
-        assert len({told.get(timeout=PATIENCE_S) for _ in range(3)}) == 1
+        assert len({told.get(timeout=TIMEOUT_S) for _ in range(3)}) == 1
     assert [log["log_level"] for log in logs] == ["error"] * 2
     assert threads_of(pool, 1)
     pool.close()
@@ -111,7 +111,7 @@ def test_where_no_more_threads_can_be_started_those_there_are_do_the_work(monkey
     told: SimpleQueue[int] = SimpleQueue()
     pool = Pool(3)
     pool.submit(lambda: told.put(-1))
-    assert told.get(timeout=PATIENCE_S) == -1
+    assert told.get(timeout=TIMEOUT_S) == -1
 
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -119,7 +119,7 @@ def test_where_no_more_threads_can_be_started_those_there_are_do_the_work(monkey
     monkeypatch.setattr(threading.Thread, "start", start)
     for _ in range(3):
         pool.submit(*(partial(told.put, number) for number in range(20)))
-        assert [told.get(timeout=PATIENCE_S) for _ in range(20)] == list(range(20))
+        assert [told.get(timeout=TIMEOUT_S) for _ in range(20)] == list(range(20))
     assert threads_of(pool, 1)
     with pytest.raises(RuntimeError):
         Pool(3).submit(lambda: None)
@@ -141,12 +141,12 @@ class Hanging:
 
     def _hang(self, gate: threading.Event) -> None:
         self._told.put(None)
-        gate.wait(PATIENCE_S)
+        gate.wait(TIMEOUT_S)
 
     def begun(self, count: int) -> None:
         """Wait until so many more hang."""
         for _ in range(count):
-            self._told.get(timeout=PATIENCE_S)
+            self._told.get(timeout=TIMEOUT_S)
 
     def give_up(self, *numbers: int) -> None:
         """Nobody waits for these any more."""
@@ -161,7 +161,7 @@ class Hanging:
 
 def threads_of(pool: Pool, count: int) -> bool:
     """Whether it comes to have so many."""
-    for _ in range(int(PATIENCE_S / 0.01)):
+    for _ in range(int(TIMEOUT_S / 0.01)):
         if len(pool._seats) == count:
             return True
         threading.Event().wait(0.01)
@@ -176,10 +176,10 @@ def test_work_that_was_given_up_and_hangs_holds_up_no_other() -> None:
     hanging.begun(2)
     pool.submit(lambda: told.put(1))
     hanging.give_up(0, 1)
-    assert told.get(timeout=PATIENCE_S) == 1
-    together = threading.Barrier(2, timeout=PATIENCE_S)
+    assert told.get(timeout=TIMEOUT_S) == 1
+    together = threading.Barrier(2, timeout=TIMEOUT_S)
     pool.submit(*(lambda: told.put(together.wait()) for _ in range(2)))
-    assert {told.get(timeout=PATIENCE_S) for _ in range(2)} == {0, 1}
+    assert {told.get(timeout=TIMEOUT_S) for _ in range(2)} == {0, 1}
     hanging.let_go()
     pool.close()
 
@@ -198,9 +198,9 @@ def test_threads_that_hung_and_were_replaced_end_when_they_come_back() -> None:
     assert threads_of(pool, 2)
     second.let_go()
     for _ in range(2):
-        together = threading.Barrier(2, timeout=PATIENCE_S)
+        together = threading.Barrier(2, timeout=TIMEOUT_S)
         pool.submit(*(lambda together=together: told.put(together.wait()) for _ in range(2)))
-        assert {told.get(timeout=PATIENCE_S) for _ in range(2)} == {0, 1}
+        assert {told.get(timeout=TIMEOUT_S) for _ in range(2)} == {0, 1}
     assert threads_of(pool, 2)
     pool.close()
     assert threads_of(pool, 0)
@@ -216,7 +216,7 @@ def test_a_thread_that_hung_and_was_not_replaced_goes_on() -> None:
     hanging.let_go()
     for _ in range(20):
         pool.submit(lambda: told.put(threading.current_thread()))
-    assert len({told.get(timeout=PATIENCE_S) for _ in range(20)}) <= 2, "it may not have been back for the first"
+    assert len({told.get(timeout=TIMEOUT_S) for _ in range(20)}) <= 2, "it may not have been back for the first"
     assert threads_of(pool, 1)
     pool.close()
 
@@ -240,7 +240,7 @@ def test_no_more_than_so_many_hang_and_a_warning_says_so_once() -> None:
     assert len(pool._seats) == TIMES_AS_MANY
     assert told.empty()
     hanging.let_go()
-    assert told.get(timeout=PATIENCE_S) == 1
+    assert told.get(timeout=TIMEOUT_S) == 1
     assert threads_of(pool, 1)
     pool.close()
 
@@ -254,11 +254,11 @@ def test_no_thread_is_lost_or_won_between_work_that_comes_back_and_work_that_is_
         pool.submit(*pieces)
         for piece in pieces:
             pool.give_up(lambda work, piece=piece: work is piece)  # type: ignore[misc]
-    assert len([told.get(timeout=PATIENCE_S) for _ in range(1800)]) == 1800
+    assert len([told.get(timeout=TIMEOUT_S) for _ in range(1800)]) == 1800
     for _ in range(3):
-        together = threading.Barrier(3, timeout=PATIENCE_S)
+        together = threading.Barrier(3, timeout=TIMEOUT_S)
         pool.submit(*(lambda together=together: told.put(together.wait()) for _ in range(3)))
-        assert {told.get(timeout=PATIENCE_S) for _ in range(3)} == {0, 1, 2}
+        assert {told.get(timeout=TIMEOUT_S) for _ in range(3)} == {0, 1, 2}
     assert threads_of(pool, 3)
     assert pool._hanging == 0
     pool.close()

@@ -24,7 +24,7 @@ from saga_es.runtime.calls.transport import (
     WsgiTransport,
 )
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 """More than any answer of these tests takes; a time-out that is meant is short."""
 
 
@@ -80,7 +80,7 @@ class Scene(BaseHTTPRequestHandler):
 
     def is_empty(self) -> None:
         """No answer, until the server closes."""
-        self.closing.wait(PATIENCE_S)
+        self.closing.wait(TIMEOUT_S)
         self.close_connection = True
 
     def hesitant(self) -> None:
@@ -169,7 +169,7 @@ def http(server: tuple[str, list[str]]) -> Iterator[HttpTransport]:
     transport._pool.close()
 
 
-def get(transport: Transport, path: str, timeout_s: float = PATIENCE_S) -> Answer:
+def get(transport: Transport, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
     return transport.send("GET", path, {}, None, timeout_s)
 
 
@@ -179,14 +179,14 @@ def get(transport: Transport, path: str, timeout_s: float = PATIENCE_S) -> Answe
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_a_request_arrives_as_it_was_sent(http: HttpTransport, method: str) -> None:
     """Method, path as quoted, headers and body."""
-    answer = http.send(method, "/echo/a%2Fb", {"X-Key": "k"}, b'{"n": 1}', PATIENCE_S)
+    answer = http.send(method, "/echo/a%2Fb", {"X-Key": "k"}, b'{"n": 1}', TIMEOUT_S)
     assert answer.status == 201
     assert json.loads(answer.body) == {"method": method, "path": "/echo/a%2Fb", "key": "k", "body": '{"n": 1}'}
 
 
 def test_header_names_of_an_answer_are_in_lower_case(http: HttpTransport) -> None:
     """So that nobody has to guess how a server writes them."""
-    assert http.send("POST", "/echo", {"X-Key": "k"}, None, PATIENCE_S).headers["x-answered"] == "Yes"
+    assert http.send("POST", "/echo", {"X-Key": "k"}, None, TIMEOUT_S).headers["x-answered"] == "Yes"
     assert get(http, "/busy").headers["retry-after"] == "7"
 
 
@@ -207,7 +207,7 @@ def test_a_base_url_may_have_a_path(server: tuple[str, list[str]]) -> None:
     """With or without a slash at its end."""
     for base in (server[0] + "/echo", server[0] + "/echo/"):
         transport = HttpTransport(base)
-        assert json.loads(transport.send("POST", "/x", {"X-Key": ""}, None, PATIENCE_S).body)["path"] == "/echo/x"
+        assert json.loads(transport.send("POST", "/x", {"X-Key": ""}, None, TIMEOUT_S).body)["path"] == "/echo/x"
         transport._pool.close()
 
 
@@ -232,7 +232,7 @@ def test_a_request_leaves_in_one_piece() -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         transport = HttpTransport(f"http://127.0.0.1:{listening.getsockname()[1]}/base")
-        assert transport.send("POST", "/x", {"X-Key": "k"}, b'{"n": 1}', PATIENCE_S).status == 200
+        assert transport.send("POST", "/x", {"X-Key": "k"}, b'{"n": 1}', TIMEOUT_S).status == 200
         thread.join()
         transport._pool.close()
     assert pieces[0].startswith(b"POST /base/x HTTP/1.1\r\n")

@@ -28,7 +28,7 @@ from tests.workers.app import LEDGER, Noted, app, noted
 
 T = TypeVar("T")
 
-PATIENCE_S = 40.0
+TIMEOUT_S = 40.0
 LEASE_S = 2.0
 
 
@@ -62,7 +62,7 @@ class Host:
     def hears(self, wanted: Callable[[str], bool]) -> str:
         """Block until it has said such a line; that line."""
         with self._heard:
-            self._heard.wait_for(lambda: any(map(wanted, self.said)) or self._process.poll() is not None, PATIENCE_S)
+            self._heard.wait_for(lambda: any(map(wanted, self.said)) or self._process.poll() is not None, TIMEOUT_S)
             found = next(filter(wanted, self.said), None)
         assert found is not None, "".join(self.said)
         return found
@@ -70,7 +70,7 @@ class Host:
     def kill(self) -> None:
         """End it as a power cut would."""
         self._process.kill()
-        self._process.wait(PATIENCE_S)
+        self._process.wait(TIMEOUT_S)
 
     def freeze(self) -> None:
         """Stop it where it stands."""
@@ -87,7 +87,7 @@ class Host:
 
     def exit_code(self) -> int:
         """Block until it has ended."""
-        return self._process.wait(PATIENCE_S)
+        return self._process.wait(TIMEOUT_S)
 
     def close(self) -> None:
         """Make sure that it is gone."""
@@ -102,7 +102,7 @@ class Host:
                 self._heard.notify_all()
         with self._heard:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE_S)
+                self._process.wait(TIMEOUT_S)
             self._heard.notify_all()
 
 
@@ -190,10 +190,10 @@ def start_host(site: Site) -> Iterator[StartHost]:
         yield start
 
 
-def until(look: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
+def until(look: Callable[[], T | None], timeout_s: float = TIMEOUT_S) -> T:
     """Look again and again until there is something."""
-    deadline = monotonic() + patience_s
+    deadline = monotonic() + timeout_s
     while not (found := look()):
-        assert monotonic() < deadline, f"nothing was seen within {patience_s:g} s"
+        assert monotonic() < deadline, f"nothing was seen within {timeout_s:g} s"
         sleep(0.02)
     return found

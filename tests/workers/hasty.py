@@ -9,7 +9,7 @@ from saga_es.runtime import engine
 from tests.workers.host import become
 
 if __name__ == "__main__":
-    engine.CLOSE_PATIENCE_S = engine.GOODBYE_S = 0.5
+    engine.CLOSE_TIMEOUT_S = engine.GOODBYE_S = 0.5
     host, seconds, *arguments = sys.argv[1:]
     become(host, float(seconds))
     main(arguments, prog_name="saga-es")

@@ -12,7 +12,7 @@ import pytest
 from saga_es.core.state import SagaStatus
 from tests.e2e.conftest import run_cli
 from tests.workers.app import LEDGER
-from tests.workers.conftest import PATIENCE_S, Site, StartHost, until
+from tests.workers.conftest import TIMEOUT_S, Site, StartHost, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,7 +36,7 @@ def test_a_saga_is_started_on_the_command_line_and_run_by_a_worker(run: Run, sit
     story = site.client.status(saga_id)
     assert (story.status, story.tags) == (SagaStatus.PENDING, {"customer": "7"})
     start_host("a")
-    assert site.client.result(saga_id, PATIENCE_S).completed
+    assert site.client.result(saga_id, TIMEOUT_S).completed
     again = run("start", "order", '{"n": 1}', "--key", "k", "--wait", "--json")
     assert (again.returncode, json.loads(again.stdout)["transaction_id"]) == (0, saga_id)
     failed = run("start", "order", '{"fails_at": "letter"}', "--wait", "--timeout-s", "20")
@@ -77,7 +77,7 @@ def test_a_worker_that_is_asked_to_stop_leaves_at_once(site: Site, start_host: S
     site.called(saga_id, "payment")
     assert first.stop() == 0
     start_host("b", "--lease-s", "60")
-    assert site.client.result(saga_id, PATIENCE_S).completed
+    assert site.client.result(saga_id, TIMEOUT_S).completed
     assert site.violations() == []
 
 

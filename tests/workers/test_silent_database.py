@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.api.relay import Relay
 from tests.torture.cutting import PORTS
-from tests.workers.conftest import PATIENCE_S, Host, Site
+from tests.workers.conftest import TIMEOUT_S, Host, Site
 
 
 def test_a_worker_whose_database_is_empty_stops_when_asked(site: Site) -> None:
@@ -20,7 +20,7 @@ def test_a_worker_whose_database_is_empty_stops_when_asked(site: Site) -> None:
         with closing(Host("a", far, site.ledger, *arguments, module="tests.workers.hasty")) as host:
             assert host.worker_id
             relay.freeze()
-            assert relay.has_frozen(PATIENCE_S)
+            assert relay.has_frozen(TIMEOUT_S)
             assert host.stop() == 0
             host.hears(lambda line: "could not say goodbye, the lease will run out" in line)
             assert [line for line in host.said if "level=" in line and "level=info" not in line][1:] == []

@@ -13,7 +13,7 @@ import pytest
 from saga_es.core.events import SagaCancelled, SagaTakenOver, SignalReceived, StepCompleted, WaitStarted
 from saga_es.core.state import SagaStatus
 from saga_es.orders import Cancel
-from tests.workers.conftest import LEASE_S, PATIENCE_S, Host, Site, StartHost, until
+from tests.workers.conftest import LEASE_S, TIMEOUT_S, Host, Site, StartHost, until
 
 HOUR_S = 3600.0
 SLACK_S = 3.0
@@ -47,7 +47,7 @@ def test_when_a_host_dies_its_sagas_move_again_within_its_lease_and_three_second
     names = {other.worker_id for other in others}
     until(lambda: all(site.owner(saga_id) in names or _ended(site, saga_id) for saga_id in left))
     assert time.monotonic() - died < LEASE_S + SLACK_S + BUSY_S
-    assert all(site.client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    assert all(site.client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     assert site.violations() == []
 
 
@@ -64,11 +64,11 @@ def test_a_frozen_worker_that_wakes_up_appends_nothing(site: Site, start_host: S
         site.called(saga_id, "payment")
     frozen.freeze()
     other = start_host("b")
-    assert all(site.client.result(saga_id, PATIENCE_S).completed for saga_id in ids)
+    assert all(site.client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     before = {saga_id: site.history(saga_id) for saga_id in ids}
     frozen.wake()
     later = [site.client.start("order", {"n": n}) for n in range(12)]
-    assert all(site.client.result(saga_id, PATIENCE_S).completed for saga_id in later)
+    assert all(site.client.result(saga_id, TIMEOUT_S).completed for saga_id in later)
     time.sleep(1.0)  # for the answers that it waited for when it froze
     assert {saga_id: site.history(saga_id) for saga_id in ids} == before
     for saga_id in ids:
@@ -89,7 +89,7 @@ def test_a_woken_worker_takes_part_again(site: Site, start_host: StartHost) -> N
 
     def both_have_run_one() -> bool:  # of many that came at once, the first that hears of them may take all
         saga_id = site.client.start("order", {"n": len(owners)})
-        assert site.client.result(saga_id, PATIENCE_S).completed
+        assert site.client.result(saga_id, TIMEOUT_S).completed
         owners.add(site.owner(saga_id))
         return owners == {frozen.worker_id, other.worker_id}
 
@@ -106,11 +106,11 @@ def test_a_clock_that_is_an_hour_off_changes_nothing(site: Site, start_host: Sta
     right = start_host("right")
     time.sleep(LEASE_S)  # nobody counts the other as gone
     assert set(site.node.workers.heartbeats()) == {wrong.worker_id, right.worker_id}
-    assert site.client.result(resting, PATIENCE_S).completed
+    assert site.client.result(resting, TIMEOUT_S).completed
     failing = site.client.start("order", {"takes_s": 0.3, "fails_at": "letter"})
     site.called(failing, "payment")
     wrong.kill()
-    assert site.client.result(failing, PATIENCE_S).status is SagaStatus.COMPENSATED
+    assert site.client.result(failing, TIMEOUT_S).status is SagaStatus.COMPENSATED
     now = datetime.now(UTC)
     stamps = [recorded.recorded_at for id_ in (resting, failing) for recorded in site.history(id_)]
     assert all(abs(now - stamp) < timedelta(minutes=10) for stamp in stamps)
@@ -130,7 +130,7 @@ def test_orders_reach_the_owner_on_another_host_within_a_second(site: Site, star
     for number, saga_id in enumerate(ids):
         if number % 2:
             site.client.order(saga_id, Cancel("ann", "too late"))
-            site.client.result(saga_id, PATIENCE_S)
+            site.client.result(saga_id, TIMEOUT_S)
         else:
             site.client.signal(saga_id, "answer")
             until(partial(site.has, saga_id, StepCompleted))
@@ -160,7 +160,7 @@ def test_a_rolling_restart_under_load_loses_and_stalls_nothing(site: Site, start
         hosts.append(start_host(f"new-{number}", "--grace-s", "0.2"))
         longest_s = max(longest_s, time.monotonic() - begun)
     ids += [site.client.start("order", {"fails_at": "letter", "n": n}) for n in range(10)]
-    ends = [site.client.result(saga_id, PATIENCE_S).status for saga_id in ids]
+    ends = [site.client.result(saga_id, TIMEOUT_S).status for saga_id in ids]
     assert ends == [SagaStatus.COMPLETED] * 90 + [SagaStatus.COMPENSATED] * 10
     assert max(stalled_s(site, saga_id) for saga_id in ids) < longest_s + LOOK_S
     assert site.violations() == []

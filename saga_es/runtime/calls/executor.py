@@ -50,7 +50,7 @@ class Call(msgspec.Struct):
     is_given_up: bool = False
 
 
-CLOSE_PATIENCE_S = 2.0
+CLOSE_TIMEOUT_S = 2.0
 
 WAITING_FOR_A_THREAD = 8
 """Calls for each thread that may wait for it when sagas are taken over: calls of 3 s still begin within their 30 s."""
@@ -130,7 +130,7 @@ class Executor:
         self._pool.close()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop_thread.join(CLOSE_PATIENCE_S)
+            self._loop_thread.join(CLOSE_TIMEOUT_S)
             if not self._loop_thread.is_alive():
                 self._loop.close()
 

@@ -11,7 +11,7 @@ SEEN_AT_ONCE = 500
 """Sagas that are read before the heart beats again: who reads thousands in one go counts as gone once more."""
 
 
-class Heart:
+class Heartbeat:
     """Says that this worker lives. Used by the loop's thread.
 
     Args:

@@ -12,7 +12,7 @@ from saga_es.errors import StoreUnavailable
 from saga_es.runtime.capacity import Room
 from saga_es.runtime.cluster.claims import Claims
 from saga_es.runtime.cluster.suspects import Trials, is_suspect
-from saga_es.runtime.waiting.outage import PutOff
+from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
 
@@ -44,7 +44,7 @@ class Recovery:
     """
 
     def __init__(
-        self, sagas: Sagas, workers: Workers, definitions: Collection[str], room: Room, put_off: PutOff
+        self, sagas: Sagas, workers: Workers, definitions: Collection[str], room: Room, warn: OutageWarning
     ) -> None:
         self._sagas = sagas
         self._workers = workers
@@ -53,7 +53,7 @@ class Recovery:
         self._trials = Trials()
         self._claims = Claims()
         self._room = room
-        self._put_off = put_off
+        self._warn = warn
 
     def interrupted(
         self, worker_id: str, here: Callable[[str], SagaState | None], most: int, now: datetime
@@ -83,7 +83,7 @@ class Recovery:
             states += self._read(self._trials.next(lambda id_: _may_kill(here(id_)), now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
-            self._put_off("recovery", error)
+            self._warn("recovery", error)
             return [], RECOVER_EVERY_S
         if gone:
             logger.info("workers are gone, taking over what they left", sagas=len(states), workers_gone=len(gone))

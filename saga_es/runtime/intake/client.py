@@ -20,7 +20,7 @@ from saga_es.runtime.handle import SagaResult
 from saga_es.runtime.intake.commands import Orders, as_recorded
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.waiting.clock import Clock, SystemClock
-from saga_es.runtime.waiting.outage import COMMIT_PATIENCE_S
+from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
 from saga_es.store.log.log import check_stream_id
 from saga_es.store.queries.past import story_at
 from saga_es.store.queries.story import SagaStory
@@ -107,7 +107,7 @@ class Client:
             PayloadTooLarge: What it carries is larger than the limit.
         """
         check_stream_id(saga_id)
-        self._orders.give(saga_id, as_recorded(order, self._writer), COMMIT_PATIENCE_S)
+        self._orders.give(saga_id, as_recorded(order, self._writer), COMMIT_TIMEOUT_S)
 
     def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
         """Give a signal to a saga: what its step of this name waits for, or will; returns when it is in the log.

@@ -15,7 +15,7 @@ from saga_es.core.orders import record
 from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.waiting.clock import Clock
-from saga_es.runtime.waiting.outage import patiently
+from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.sagas import Sagas
@@ -87,13 +87,13 @@ class Orders:
         self._writer = writer
         self._clock = clock
 
-    def give(self, saga_id: str, order: Order, patience_s: float = 0.0) -> None:
+    def give(self, saga_id: str, order: Order, timeout_s: float = 0.0) -> None:
         """Record an order, and notify the saga's owner; durable when this returns.
 
         Args:
             saga_id: Which saga.
             order: The order.
-            patience_s: Seconds for which the very same write is tried again while the database is away; it is found
+            timeout_s: Seconds for which the very same write is tried again while the database is away; it is found
                 where its first commit took place.
 
         Raises:
@@ -113,7 +113,7 @@ class Orders:
                 return
             draft = Draft(saga_id, SAGA, state.version, tuple(events), now, notifies=True)
             prepared = self._writer.prepare(draft)
-            match patiently(partial(self._writer.write, [prepared]), patience_s)[0]:
+            match retry_for(partial(self._writer.write, [prepared]), timeout_s)[0]:
                 case Written():
                     return
                 case Refused(reason):

@@ -14,12 +14,12 @@ from saga_es.core.facts import Revoke
 from saga_es.runtime.inbox import Ask, Put
 from saga_es.runtime.intake.commands import Orders
 from saga_es.runtime.waiting.clock import Clock
-from saga_es.runtime.waiting.outage import until_stopped
+from saga_es.runtime.waiting.outage import retry_until
 
 MOMENT_S = 0.2
 
 
-class Errands:
+class Forwarding:
     """Those that wait, in the order in which they came. Used by the loop's thread.
 
     Args:
@@ -70,7 +70,7 @@ class Errands:
         give = partial(self._orders.give, ask.saga_id, ask.order)
         try:
             if isinstance(ask.order, Revoke):  # another saga of ours waits for it, and would wait for ever
-                until_stopped(give, self._clock, self._is_stopped)
+                retry_until(give, self._clock, self._is_stopped)
             else:
                 give()
         except Exception as error:  # noqa: BLE001 (whatever is wrong with an order, only its giver is told)

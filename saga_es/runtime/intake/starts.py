@@ -25,7 +25,7 @@ from saga_es.runtime.inbox import Begin
 from saga_es.runtime.intake.commands import checked_tags
 from saga_es.runtime.run import is_same_start
 from saga_es.runtime.waiting.clock import Clock
-from saga_es.runtime.waiting.outage import COMMIT_PATIENCE_S, patiently
+from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, retry_for
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft, check_stream_id
 from saga_es.store.sagas import Sagas
@@ -57,7 +57,7 @@ class Starts:
         key: str | None,
         tags: dict[str, str] | None,
         starts_at: datetime | None,
-        patience: int = 0,
+        lookups: int = 0,
     ) -> Begin:
         """The start that is asked for, checked; under an id of its own if none was chosen.
 
@@ -76,7 +76,7 @@ class Starts:
         if chosen is not None:
             check_stream_id(chosen)
         due = None if starts_at is None else _in_utc(starts_at)
-        handle = Handle(chosen or new_id(), patience=patience)
+        handle = Handle(chosen or new_id(), lookups=lookups)
         recorded = self._as_recorded(definition, input_ or {})
         return Begin(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
 
@@ -106,7 +106,7 @@ class Starts:
     def record(self, begin: Begin) -> None:
         """Record a start in a transaction of its own, unless it stands there already; durable when this returns.
 
-        While the database is away it is tried again, for `COMMIT_PATIENCE_S` seconds. To write the same start again
+        While the database is away it is tried again, for `COMMIT_TIMEOUT_S` seconds. To write the same start again
         is safe: it is found where its first commit took place.
 
         Raises:
@@ -115,7 +115,7 @@ class Starts:
         """
         prepared = self._without_worker(begin)
         try:
-            patiently(lambda: self._record(begin, prepared), COMMIT_PATIENCE_S)
+            retry_for(lambda: self._record(begin, prepared), COMMIT_TIMEOUT_S)
         except StoreUnavailable as error:
             cure = f"repeat it with saga_id={begin.saga_id!r}"
             raise StoreUnavailable(f"{error}; whether the start is in the log is not known: {cure}") from error

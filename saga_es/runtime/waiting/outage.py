@@ -12,13 +12,13 @@ import structlog
 
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.waiting.clock import Clock
-from saga_es.runtime.waiting.promise import Once
+from saga_es.runtime.waiting.promise import Promise
 
 logger = structlog.get_logger("saga_es")
 
 T = TypeVar("T")
 
-COMMIT_PATIENCE_S = 10.0
+COMMIT_TIMEOUT_S = 10.0
 """How long a caller waits for its commit before it is told that the database is away."""
 
 FIRST_WAIT_S = 0.05
@@ -28,26 +28,26 @@ SAY_EVERY_S = 10.0
 """How often it is said again that the same is put off: an outage may be long, and the looks are many."""
 
 
-def patiently(ask: Callable[[], T], patience_s: float) -> T:
-    """Ask the database until it answers, or `patience_s` seconds are over; what is asked must be safe to repeat.
+def retry_for(ask: Callable[[], T], timeout_s: float) -> T:
+    """Ask the database until it answers, or `timeout_s` seconds are over; what is asked must be safe to repeat.
 
     Raises:
         StoreUnavailable: It did not answer in time.
     """
-    deadline = time.monotonic() + patience_s
-    return _again_and_again(ask, lambda wait_s: time.monotonic() + wait_s <= deadline, time.sleep)
+    deadline = time.monotonic() + timeout_s
+    return _retry(ask, lambda wait_s: time.monotonic() + wait_s <= deadline, time.sleep)
 
 
-def until_stopped(ask: Callable[[], T], clock: Clock, is_stopped: Callable[[], bool]) -> T:
+def retry_until(ask: Callable[[], T], clock: Clock, is_stopped: Callable[[], bool]) -> T:
     """Ask the database until it answers, or whoever asks is stopped; what is asked must be safe to repeat.
 
     Raises:
         StoreUnavailable: It did not answer, and we are stopped.
     """
-    return _again_and_again(ask, lambda _wait_s: not is_stopped(), clock.sleep)
+    return _retry(ask, lambda _wait_s: not is_stopped(), clock.sleep)
 
 
-def _again_and_again(ask: Callable[[], T], may_wait: Callable[[float], bool], sleep: Callable[[float], None]) -> T:
+def _retry(ask: Callable[[], T], may_wait: Callable[[float], bool], sleep: Callable[[float], None]) -> T:
     wait_s = FIRST_WAIT_S
     while True:
         try:
@@ -60,30 +60,30 @@ def _again_and_again(ask: Callable[[], T], may_wait: Callable[[float], bool], sl
         wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
 
-def within(patience_s: float, act: Callable[[], None]) -> None:
+def with_timeout(timeout_s: float, act: Callable[[], None]) -> None:
     """Do what would never come to its end if the database accepted connections and did not answer any more.
 
     Raises:
         StoreUnavailable: It is not done yet; it is left to itself, on a thread that keeps no process from ending.
     """
-    done: Once[None] = Once()
+    done: Promise[None] = Promise()
 
     def run() -> None:
         try:
             act()
         except Exception as error:  # noqa: BLE001 (it is raised where it is waited for)
-            done.tell(None, error)
+            done.resolve(None, error)
         else:
-            done.tell(None)
+            done.resolve(None)
 
     threading.Thread(target=run, name="saga-es-within", daemon=True).start()
     try:
-        done.wait(patience_s)
+        done.wait(timeout_s)
     except TimeoutError as error:
-        raise StoreUnavailable(f"the database did not answer within {patience_s:.1f} s") from error
+        raise StoreUnavailable(f"the database did not answer within {timeout_s:.1f} s") from error
 
 
-class PutOff:
+class OutageWarning:
     """Says what is put off because the database is away: at once, and again every `SAY_EVERY_S` while it goes on."""
 
     def __init__(self, clock: Clock) -> None:

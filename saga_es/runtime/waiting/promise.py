@@ -16,7 +16,7 @@ _SETTLING = Lock()
 """Held for a moment, so that what is known first stays; one for all, for none is held while anything else is done."""
 
 
-class Once(Generic[T]):
+class Promise(Generic[T]):
     """A value, or an error, that is told once; who is first counts."""
 
     __slots__ = ("_error", "_future", "_gate", "_is_known", "_value")
@@ -29,7 +29,7 @@ class Once(Generic[T]):
         self._error: Exception | None = None
         self._future: Future[T] | None = None
 
-    def tell(self, value: T | None, error: Exception | None = None) -> None:
+    def resolve(self, value: T | None, error: Exception | None = None) -> None:
         """Let all who wait, and will wait, know; nothing happens if they do already."""
         with _SETTLING:
             if self._is_known:

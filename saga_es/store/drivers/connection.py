@@ -85,9 +85,9 @@ class Direct:
             self._used_at = time.monotonic()
         return form.rows(found)
 
-    def close(self, patience_s: float = -1) -> None:
+    def close(self, timeout_s: float = -1) -> None:
         """Give the connection up, unless somebody still waits for an answer on it after that (-1: wait for ever)."""
-        if self._turn.acquire(timeout=patience_s):
+        if self._turn.acquire(timeout=timeout_s):
             try:
                 self._drop()
             finally:

@@ -27,7 +27,7 @@ from saga_es.store.views.holding import appends_held, be_impatient, hold_appends
 from saga_es.store.views.kinds import Projection
 from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swap, swapping
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 """How long to wait for those who keep the log or a view in a transaction of theirs."""
 
 PAUSE_S = 0.5
@@ -121,7 +121,7 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
     """Fill the tables to the end of the log, and swap them; how many seconds nobody could append at the end."""
     be_impatient(connection)
     tail = Tail(database, log)
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while True:
         builder.fill(tail)
         if not builder.views:
@@ -135,7 +135,7 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
                 raise
             if time.monotonic() > give_up_at:
                 raise StoreUnavailable(
-                    f"somebody has kept the log or a view in a transaction for {PATIENCE_S:g} s, and the new views "
+                    f"somebody has kept the log or a view in a transaction for {TIMEOUT_S:g} s, and the new views "
                     "could not take their places; end that transaction, and repeat it"
                 ) from error
             time.sleep(PAUSE_S)

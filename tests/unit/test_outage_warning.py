@@ -5,7 +5,7 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.waiting.outage import SAY_EVERY_S, PutOff
+from saga_es.runtime.waiting.outage import SAY_EVERY_S, OutageWarning
 from saga_es.testing.clock import VirtualClock
 
 AWAY = StoreUnavailable("connection refused")
@@ -14,10 +14,10 @@ AWAY = StoreUnavailable("connection refused")
 def test_what_is_put_off_is_said_at_once_and_then_now_and_then() -> None:
     """Looks are many and an outage may take hours: its log lines must not bury the others."""
     clock = VirtualClock()
-    put_off = PutOff(clock)
+    warn = OutageWarning(clock)
     with capture_logs() as logs:
         for _ in range(300):  # half a minute of looks
-            put_off("recovery", AWAY)
+            warn("recovery", AWAY)
             clock.sleep(SAY_EVERY_S / 100)
     assert [log["what"] for log in logs] == ["recovery"] * 3
     assert {log["reason"] for log in logs} == {str(AWAY)}
@@ -25,8 +25,8 @@ def test_what_is_put_off_is_said_at_once_and_then_now_and_then() -> None:
 
 def test_each_thing_that_is_put_off_is_said() -> None:
     """One does not hide the other."""
-    put_off = PutOff(VirtualClock())
+    warn = OutageWarning(VirtualClock())
     with capture_logs() as logs:
-        put_off("recovery", AWAY)
-        put_off("a heartbeat", AWAY)
+        warn("recovery", AWAY)
+        warn("a heartbeat", AWAY)
     assert [log["what"] for log in logs] == ["recovery", "a heartbeat"]
