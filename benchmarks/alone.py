@@ -80,9 +80,9 @@ class Alone:
                 handle = Handle(new_id())
                 self._inbox.put(Begin(handle.saga_id, trip, INPUT, handle))
                 began += 1
-            self._loop.turn(self._inbox.take(0))
+            self._loop.iterate(self._inbox.take(0))
         while self._loop.active:
-            self._loop.turn(self._inbox.take(0))
+            self._loop.iterate(self._inbox.take(0))
         return (time.thread_time() - cpu) / began * 1e6
 
 

@@ -144,5 +144,5 @@ def _answer(result: SagaResult, steps: int) -> Response:
 
 def _why_undone(result: SagaResult) -> str:
     if result.failed_step is None:  # somebody cancelled it, or its deadline passed
-        return f"The saga turned round ({result.error}); what was done is undone."
+        return f"The saga aborted ({result.error}); what was done is undone."
     return f"Step {result.failed_step!r} failed; what was done before is undone."

@@ -55,7 +55,7 @@ class ResolveSchema(OrderSchema):
         load_default=None,
         allow_none=True,
         validate=validate.OneOf([SagaStatus.COMPLETED, SagaStatus.COMPENSATED]),
-        metadata={"description": "Left out: COMPENSATED when it had turned round, otherwise COMPLETED."},
+        metadata={"description": "Left out: COMPENSATED when it had aborted, otherwise COMPLETED."},
     )
 
 
@@ -128,7 +128,7 @@ def _give(transaction_id: str, order: Order) -> None:
 
 @_order("cancel")
 def cancel(body: Body) -> Order:
-    """Have a saga turn round: what was done is compensated, last first."""
+    """Abort a saga: what was done is compensated, last first."""
     return Cancel(**body)
 
 

@@ -15,7 +15,7 @@ from saga_es.runtime.needed_code import Verdict
 
 _WORDS = {
     Verdict.GOES_ON: "go on",
-    Verdict.MAY_FAIL: "go on, but end FAILED if they turn round or an answer is lost",
+    Verdict.MAY_FAIL: "go on, but end FAILED if they abort or an answer is lost",
     Verdict.FAILS: "would end FAILED",
     Verdict.WAITS: "would wait for a worker that knows them",
     Verdict.UNREADABLE: "cannot be read",
@@ -29,7 +29,7 @@ def check(settings: Settings, as_json: bool) -> None:
 
     Run it with the new code before that is rolled out. A saga goes on under the plan it started with, and needs the
     code of the steps that it has not passed, and of the compensations of those that it has. Exit 0 when all go on;
-    7 when some would end FAILED, or would if they turned round, or would wait for ever, or cannot be read.
+    7 when some would end FAILED, or would if they aborted, or would wait for ever, or cannot be read.
     """
     with reading(settings) as node:
         definitions = {saga.name: saga for saga in family(node.app.sagas)}

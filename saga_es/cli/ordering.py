@@ -58,7 +58,7 @@ def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key
     _give(settings, saga_id, give, f"the signal {name}")
 
 
-@click.command(short_help="Have a saga turn round, and undo what was done.")
+@click.command(short_help="Abort a saga, and undo what was done.")
 @settings_options(
     _ID,
     click.option("--preview", "is_preview", is_flag=True, help="Only print what would be compensated, in order."),
@@ -67,7 +67,7 @@ def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key
     as_json_option,
 )
 def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | None, actor: str, as_json: bool) -> None:
-    """Have a saga turn round: what was done is compensated, last first."""
+    """Abort a saga: what was done is compensated, last first."""
     if is_preview:
         with reading(settings) as node:
             terminal.show_preview(saga_id, preview(_found(node, saga_id)), as_json=as_json)
@@ -120,7 +120,7 @@ def replace_input(settings: Settings, saga_id: str, step: str, input_: str, reas
     click.option(
         "--status",
         type=click.Choice([SagaStatus.COMPLETED, SagaStatus.COMPENSATED], case_sensitive=False),
-        help="How it ended.  [default: COMPENSATED when it had turned round, otherwise COMPLETED]",
+        help="How it ended.  [default: COMPENSATED when it had aborted, otherwise COMPLETED]",
     )
 )
 def resolve(

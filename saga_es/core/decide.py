@@ -148,7 +148,7 @@ def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetim
     match outcome:
         case Completed(result) if state.plan.step(name).work is None:
             return [StepCompleted(name, result)]
-        case Completed() if not state.turned:  # its condition holds
+        case Completed() if not state.aborted:  # its condition holds
             return start_waiting(state, name, now)
         case Completed() | Skipped():
             return [StepSkipped(name)]
@@ -160,18 +160,18 @@ def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetim
 
 def _action_failed(state: SagaState, name: str, outcome: Failed, now: datetime) -> list[SagaEvent]:
     planned, attempt = state.plan.step(name), state.step(name).attempts
-    due = None if state.turned else retry_at(state, name, Direction.ACTION, outcome, now)
+    due = None if state.aborted else retry_at(state, name, Direction.ACTION, outcome, now)
     failed = StepFailed(name, attempt, failure_of(outcome), outcome.error, due)
     if due:
         return [failed]
-    if planned.probe and not state.turned and evolve(state, failed).step(name).in_doubt:
+    if planned.probe and not state.aborted and evolve(state, failed).step(name).in_doubt:
         asked_at = now + planned.retry.delay_after(attempt, f"{state.saga_id}/{name}/{Direction.PROBE}")
         return [replace(failed, retry_at=asked_at, last=True)]
     return _give_up(state, failed)
 
 
 def _give_up(state: SagaState, failed: StepFailed) -> list[SagaEvent]:
-    if state.turned or _is_past_return(evolve(state, failed), state.plan.step(failed.step)):
+    if state.aborted or _is_past_return(evolve(state, failed), state.plan.step(failed.step)):
         return [failed]
     return [failed, SagaAborted(failed.step, failed.error)]
 
@@ -207,7 +207,7 @@ def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[SagaE
             assert_never(outcome)
     step, state = state.step(name), evolve(state, answered)
     is_last = isinstance(step.waiting, StepFailed) and step.waiting.last
-    if answered.happened or step.status is not StepStatus.IN_PROGRESS or not (state.turned or is_last):
+    if answered.happened or step.status is not StepStatus.IN_PROGRESS or not (state.aborted or is_last):
         return [answered]
     failure: Failure = "unknown" if answered.happened is None else "unavailable"
     error = step.error or answered.error or "nobody knows whether it happened"
@@ -218,7 +218,7 @@ def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[SagaE
 
 
 def _child_ready(state: SagaState, name: str, ready: ChildReady) -> ChildStarted | StepSkipped:
-    if state.turned:
+    if state.aborted:
         return StepSkipped(name)
     work = state.plan.step(name).work
     assert isinstance(work, Child), "only a step that runs a saga has one ready"

@@ -81,9 +81,9 @@ def tell(event: SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one
         case ProbeAnswered():
             return _answered(event)
         case SagaAborted(None, error):
-            return f"The saga turns round, because {error}; what was done is undone, last first."
+            return f"The saga aborts, because {error}; what was done is undone, last first."
         case SagaAborted(step):
-            return f"The saga turns round because of step {step}: what was done is undone, last first."
+            return f"The saga aborts because of step {step}: what was done is undone, last first."
         case SagaCancelled(actor, reason):
             return f"The saga is cancelled by {actor}: {reason}. What was done is undone, last first."
         case CompensationStarted(step, 1):

@@ -135,7 +135,7 @@ class ProbeAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SagaAborted(msgspec.Struct, frozen=True):
-    """The saga turned round: nothing more goes forward, what happened or may have is compensated.
+    """The saga aborted: nothing more goes forward, what happened or may have is compensated.
 
     The step is the one that failed; None when it was the deadline that passed.
     """
@@ -145,7 +145,7 @@ class SagaAborted(msgspec.Struct, frozen=True):
 
 
 class SagaCancelled(msgspec.Struct, frozen=True):
-    """Somebody had the saga turn round."""
+    """Somebody aborted the saga."""
 
     actor: str
     reason: str
@@ -216,7 +216,7 @@ class InputReplaced(msgspec.Struct, frozen=True):
 class SagaReopened(msgspec.Struct, frozen=True, omit_defaults=True):
     """A saga that had ended goes on, with any worker; what was given up is tried again at `at`.
 
-    The error is why it turned round; None when it goes forward.
+    The error is why it aborted; None when it goes forward.
     """
 
     status: Literal["IN_PROGRESS", "COMPENSATING"]

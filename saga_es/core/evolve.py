@@ -97,9 +97,9 @@ def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0
         case SagaBegan():
             return replace(state, version=version, status=SagaStatus.IN_PROGRESS)
         case SagaAborted(step, error):
-            return _turned_round(state, step, error)
+            return _aborted(state, step, error)
         case SagaCancelled(actor, reason):
-            return replace(_turned_round(state, None, f"cancelled by {actor}: {reason}"), paused=None)
+            return replace(_aborted(state, None, f"cancelled by {actor}: {reason}"), paused=None)
         case SagaPaused():
             return replace(state, version=version, paused=event)
         case SagaResumed():
@@ -225,7 +225,7 @@ def _interrupted(planned: StepPlan, step: StepState, *, blamed: bool) -> StepSta
     return replace(step, in_doubt=True, interrupted=True, crashes=crashes)
 
 
-def _turned_round(state: SagaState, step: str | None, error: str) -> SagaState:
+def _aborted(state: SagaState, step: str | None, error: str) -> SagaState:
     """Steps that wait, for what is to come or to be tried again, never will be; those in doubt may have happened."""
     steps = dict(state.steps)
     doubtful = []
@@ -238,7 +238,7 @@ def _turned_round(state: SagaState, step: str | None, error: str) -> SagaState:
         state,
         version=state.version + 1,
         status=SagaStatus.COMPENSATING,
-        turned=True,
+        aborted=True,
         failed_step=step,
         cause=error,
         error=error,
@@ -248,8 +248,8 @@ def _turned_round(state: SagaState, step: str | None, error: str) -> SagaState:
 
 
 def _reopened(state: SagaState, reopened: SagaReopened) -> SagaState:
-    if reopened.status == "COMPENSATING" and not state.turned:
-        return replace(_turned_round(state, None, reopened.reason), owner=None, paused=None)
+    if reopened.status == "COMPENSATING" and not state.aborted:
+        return replace(_aborted(state, None, reopened.reason), owner=None, paused=None)
     return replace(
         state,
         version=state.version + 1,
@@ -269,7 +269,7 @@ def _given_another_chance(state: SagaState, name: str, step: StepState, at: date
     if step.stuck:
         undoing = CompensationFailed(name, step.compensation_attempts, failure, error, at)
         return replace(step, stuck=False, waiting=undoing, forgiven=step.compensation_attempts)
-    if step.status is not StepStatus.FAILED or state.turned:
+    if step.status is not StepStatus.FAILED or state.aborted:
         return _due(step, at)
     if not step.attempts:  # it never came to a call: its list could not be read
         return replace(step, status=StepStatus.PENDING)

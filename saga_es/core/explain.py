@@ -93,8 +93,8 @@ def _ended(state: SagaState, past: Past) -> str:
             return f"was set right by hand and is {status} since {_at(at)}, by {actor}: {reason}"
         case SagaFailed(reason):
             return f"is FAILED since {_at(at)} and needs a person: {reason}; what can help: {_orders(state)}"
-        case _ if state.turned:
-            return f"has ended {state.status} at {_at(at)}: {_why_turned(state)}; what was done is undone"
+        case _ if state.aborted:
+            return f"has ended {state.status} at {_at(at)}: {_why_aborted(state)}; what was done is undone"
         case _:
             return f"has ended {state.status} at {_at(at)}: every step is done"
 
@@ -109,7 +109,7 @@ def _orders(state: SagaState) -> str:
     return ", ".join([f"retry{repaired}", *steps, "resolve"])
 
 
-def _why_turned(state: SagaState) -> str:
+def _why_aborted(state: SagaState) -> str:
     return f"step {state.failed_step!r} failed: {state.error}" if state.failed_step else str(state.error)
 
 
@@ -121,10 +121,10 @@ def _going_on(state: SagaState, past: Past, known: Known, now: datetime) -> Iter
     reasons += [f"cannot go on to its end: {what}" for what in known.missing]
     reasons += [*_not_begun(state, now), *_steps(state, past, known, now)]
     yield from reasons or [f"goes on at once, on {state.owner}: nothing stands in its way"]
-    if state.turned:
-        yield f"goes back, because {_why_turned(state)}"
+    if state.aborted:
+        yield f"goes back, because {_why_aborted(state)}"
     elif state.deadline_at is not None and not state.beyond_return and not state.paused:
-        yield f"turns round at {_at(state.deadline_at)}, its deadline"
+        yield f"aborts at {_at(state.deadline_at)}, its deadline"
 
 
 def _paused(state: SagaState, past: Past) -> Iterator[str]:
@@ -162,7 +162,7 @@ def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[st
     for name, step in state.steps.items():
         if step.waiting is not None and not step.probing:
             found.append((_TRIED_AGAIN, _retried(state, name, step, step.waiting)))
-        elif step.stuck or (step.status is StepStatus.FAILED and not state.turned):
+        elif step.stuck or (step.status is StepStatus.FAILED and not state.aborted):
             found.append((_GIVEN_UP, _given_up(name, step)))
         elif step.wait is not None:
             found.append((_WAITING, _waited(state, name, step.wait, now)))

@@ -134,7 +134,7 @@ class CannotGoOn(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Turn round: compensate what was done."""
+    """Abort: compensate what was done."""
 
     actor: str
     reason: str
@@ -195,7 +195,7 @@ class Give(msgspec.Struct, frozen=True):
 
 
 class Revoke(msgspec.Struct, frozen=True):
-    """The saga this one is a part of turns round: compensate everything, also after the end."""
+    """The saga this one is a part of aborts: compensate everything, also after the end."""
 
     actor: str
     reason: str

@@ -81,7 +81,7 @@ def _forward(state: SagaState, now: datetime) -> list[SagaEvent]:
 
 
 def deadline_passed(state: SagaState, now: datetime) -> list[SagaEvent]:
-    """The saga turns round when its time is over, if it still can."""
+    """The saga aborts when its time is over, if it still can."""
     if state.deadline_at is None or state.deadline_at > now or state.beyond_return:
         return []
     return [SagaAborted(None, f"the deadline passed: {state.plan.deadline_s:g} s after the start")]

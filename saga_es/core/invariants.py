@@ -99,7 +99,7 @@ class _Books:
         self.plan = plan
         self.version = 0
         self.owner: str | None = None
-        self.turned = False
+        self.aborted = False
         self.paused = False
         self.began = False
         self.ended: str | None = None
@@ -213,8 +213,8 @@ class _Books:
         broken = self._why_no_part(name)
         if not self.began:
             broken.append(f"step {name!r} goes forward before the saga began")
-        if self.turned:
-            broken.append(f"step {name!r} goes forward after the saga turned round")
+        if self.aborted:
+            broken.append(f"step {name!r} goes forward after the saga aborted")
         if step.done or (step.out and not step.restart):
             broken.append(f"step {name!r} begins, but is {'done' if step.done else 'under way'}")
         early = [other for other in self.plan.after(step_of(name)) if not self._is_done(other)]
@@ -259,7 +259,7 @@ class _Books:
 
     def _may_undo(self, name: str, step: _Step) -> list[str]:
         broken = []
-        if not self.turned:
+        if not self.aborted:
             broken.append(f"step {name!r} is undone, but the saga goes forward")
         if self.plan.step(name).compensation is None:
             broken.append(f"step {name!r} is undone, but has no compensation")
@@ -281,7 +281,7 @@ class _Books:
         broken = [] if step.probing else [f"a probe of step {event.step!r} is answered that nobody sent"]
         step.probing = False
         if event.happened:
-            step.done = step.done or not self.turned or step.out or step.waits
+            step.done = step.done or not self.aborted or step.out or step.waits
             step.out, step.waits, step.doubt, step.effect = False, False, False, True
         elif event.happened is False:
             step.doubt = step.effect = False
@@ -307,10 +307,10 @@ class _Books:
                 self._interrupt()
                 return [f"it is taken from {previous}, but belongs to {was}"] if previous != was else []
             case SagaAborted():
-                return self._turn()
+                return self._abort()
             case SagaCancelled():
                 self.paused = False
-                return self._turn()
+                return self._abort()
             case StepFannedOut(name, size):
                 broken = [f"step {name!r} is fanned out twice"] if name in self.parts else []
                 self.parts[name] = size
@@ -323,7 +323,7 @@ class _Books:
                 self.ended, self.owner, self.paused, self.began = None, None, False, True
                 for step in self.steps.values():
                     step.restart = True
-                return self._turn() if status == "COMPENSATING" and not self.turned else []
+                return self._abort() if status == "COMPENSATING" and not self.aborted else []
             case SagaCompleted():
                 return self._end("COMPLETED", self._why_not_complete())
             case SagaCompensated():
@@ -341,12 +341,12 @@ class _Books:
             if step.out and self.plan.step(name).work is None:
                 step.doubt = step.restart = True
 
-    def _turn(self) -> list[str]:
-        broken = ["the saga turns round twice"] if self.turned else []
+    def _abort(self) -> list[str]:
+        broken = ["the saga aborts twice"] if self.aborted else []
         pivots = [step.name for step in self.plan.steps if step.kind == "pivot"]
         called = [name for name in pivots if self._step(name).out or self._is_done(name)]
-        broken += [f"the saga turns round after its pivot {name!r} was called" for name in called]
-        self.turned = True
+        broken += [f"the saga aborts after its pivot {name!r} was called" for name in called]
+        self.aborted = True
         for step in self.steps.values():
             if not step.probing:  # what is being asked about is answered first
                 step.effect = step.effect or (step.waits and step.doubt)
@@ -360,14 +360,14 @@ class _Books:
     def _why_not_complete(self) -> list[str]:
         missing = [step.name for step in self.plan.steps if not self._is_done(step.name)]
         broken = [f"COMPLETED without {', '.join(missing)}"] if missing else []
-        return [*broken, "COMPLETED after the saga turned round"] if self.turned else broken
+        return [*broken, "COMPLETED after the saga aborted"] if self.aborted else broken
 
     def _why_not_compensated(self) -> list[str]:
         standing = self._standing()
         broken = [f"COMPENSATED, but {', '.join(standing)} stands"] if standing else []
         out = [name for name, step in self.steps.items() if step.out or step.undoing or step.probing]
         broken += [f"COMPENSATED while {', '.join(out)} is out"] if out else []
-        return broken if self.turned else [*broken, "COMPENSATED, but the saga never turned round"]
+        return broken if self.aborted else [*broken, "COMPENSATED, but the saga never aborted"]
 
     # ── Looking things up ────────────────────────────────────────────────────────────────────────────────
 

@@ -80,7 +80,7 @@ def record(state: SagaState, order: Order, now: datetime) -> list[SagaEvent]:  #
             return [InputReplaced(step, input_, actor, reason), _reopened(state, actor, reason, now)]
         case Resolve(actor, reason, status):
             _refuse_if(state, _why_not_failed(state))
-            return [SagaResolved(status or ("COMPENSATED" if state.turned else "COMPLETED"), actor, reason)]
+            return [SagaResolved(status or ("COMPENSATED" if state.aborted else "COMPLETED"), actor, reason)]
         case Give():
             return _signal(state, order)
         case Revoke(actor, reason):
@@ -89,8 +89,8 @@ def record(state: SagaState, order: Order, now: datetime) -> list[SagaEvent]:  #
 
 def still_open(state: SagaState) -> list[str]:
     """The steps and parts of a FAILED saga that stand in its way: those a person can skip, or give another input."""
-    turned = {StepStatus.IN_PROGRESS, StepStatus.COMPENSATING}
-    open_ = turned if state.turned else {StepStatus.IN_PROGRESS, StepStatus.FAILED}
+    aborted = {StepStatus.IN_PROGRESS, StepStatus.COMPENSATING}
+    open_ = aborted if state.aborted else {StepStatus.IN_PROGRESS, StepStatus.FAILED}
     return [name for name, step in state.steps.items() if step.status in open_ or step.probing]
 
 
@@ -109,7 +109,7 @@ def _signal(state: SagaState, give: Give) -> list[SagaEvent]:
         raise OrderRefused(state.saga_id, f"it has no signal {give.signal!r}; there is {there}")
     if give.key is not None and (give.signal, give.key) in state.signal_keys:
         return []
-    _refuse_if(state, _has_ended(state) or ("it has turned round" if state.turned else None))
+    _refuse_if(state, _has_ended(state) or ("it has aborted" if state.aborted else None))
     if state.step(give.signal).status not in {StepStatus.PENDING, StepStatus.IN_PROGRESS}:
         raise OrderRefused(state.saga_id, f"step {give.signal!r} is {state.step(give.signal).status} already")
     if len(state.signals.get(give.signal, ())) >= MOST_SIGNALS:
@@ -118,14 +118,14 @@ def _signal(state: SagaState, give: Give) -> list[SagaEvent]:
 
 
 def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[SagaEvent]:
-    """A saga whose parent turns round does so too; what cannot is left as it is, for its parent to tell."""
+    """A saga whose parent aborts does so too; what cannot is left as it is, for its parent to tell."""
     if state.status is SagaStatus.COMPLETED and not state.beyond_return:
         return [SagaReopened("COMPENSATING", actor, reason, now, error=reason)]
     return [SagaCancelled(actor, reason)] if _why_not_cancel(state) is None else []
 
 
 def _reopened(state: SagaState, actor: str, reason: str, now: datetime) -> SagaReopened:
-    return SagaReopened("COMPENSATING" if state.turned else "IN_PROGRESS", actor, reason, now, error=state.cause)
+    return SagaReopened("COMPENSATING" if state.aborted else "IN_PROGRESS", actor, reason, now, error=state.cause)
 
 
 # ── Why an order cannot be followed ──────────────────────────────────────────────────────────────────────
@@ -145,8 +145,8 @@ def _is_paused(state: SagaState) -> str | None:
 
 
 def _why_not_cancel(state: SagaState) -> str | None:
-    if state.status.ended or state.turned:
-        return _has_ended(state) or "it has turned round already"
+    if state.status.ended or state.aborted:
+        return _has_ended(state) or "it has aborted already"
     return "its pivot was called: it can only go forward" if state.beyond_return else None
 
 
@@ -195,8 +195,8 @@ def preview(state: SagaState) -> list[Undoing]:
     out = [name for name, step in state.steps.items() if step.is_out and _may_have_effect(state, name)]
     doubtful = [name for name, step in state.steps.items() if step.waiting and step.in_doubt]
     why = dict.fromkeys(state.effects, "done") | dict.fromkeys(doubtful, "in doubt") | dict.fromkeys(out, "out")
-    turned = fold(state, [SagaCancelled("", ""), *(StepCompleted(name) for name in out)])
-    return [Undoing(name, state.plan.step(name).title, why[name]) for name in _order_of_undoing(turned)]
+    aborted = fold(state, [SagaCancelled("", ""), *(StepCompleted(name) for name in out)])
+    return [Undoing(name, state.plan.step(name).title, why[name]) for name in _order_of_undoing(aborted)]
 
 
 def _may_have_effect(state: SagaState, name: str) -> bool:

@@ -149,7 +149,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     Every decision asks it for steps and what they wait for, so both are looked up in tables that are made once.
 
     Attributes:
-        deadline_s: Seconds after its start at which a saga that can still go back turns round.
+        deadline_s: Seconds after its start at which a saga that can still go back aborts.
     """
 
     saga: str

@@ -115,10 +115,10 @@ class SagaState(msgspec.Struct, frozen=True):
         effects: Steps and parts that happened or may have, and are not compensated: in order of completion.
         signals: What was given and is not used yet, by signal, first come first.
         signal_keys: The signals that came with a key, and the key.
-        turned: Whether the saga has turned round.
-        failed_step: The step whose failure turned it round.
-        cause: Why it turned round: what its compensations are told.
-        error: Why it is FAILED; if it is not, why it turned round.
+        aborted: Whether the saga has aborted.
+        failed_step: The step whose failure aborted it.
+        cause: Why it aborted: what its compensations are told.
+        error: Why it is FAILED; if it is not, why it aborted.
     """
 
     saga_id: str
@@ -138,7 +138,7 @@ class SagaState(msgspec.Struct, frozen=True):
     signals: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=dict)
     signal_keys: frozenset[tuple[str, str]] = frozenset()
     paused: SagaPaused | None = None
-    turned: bool = False
+    aborted: bool = False
     failed_step: str | None = None
     cause: str | None = None
     error: str | None = None

@@ -6,7 +6,7 @@ A step is a function, or a request to a participant. Both say what they need by 
 - the name of an earlier step: what that step answered (for a compensation: None where the answer was lost);
 - `key`: the idempotency key of this call, a UUID, the same on every attempt and after every crash;
 - `action_key`: in a compensation, the key the action's call had;
-- `error`: in a compensation, why the saga turned round;
+- `error`: in a compensation, why the saga aborted;
 - `item`, `index`: in a step that is done over a list, the element and its place, from 0;
 - `saga_id`: the saga's id.
 
@@ -49,7 +49,7 @@ class Saga:
 
     Args:
         name: The definition's name, as it stands in the log and in lists.
-        deadline_s: Seconds after its start at which a saga turns round, if it has not called its pivot.
+        deadline_s: Seconds after its start at which a saga aborts, if it has not called its pivot.
         at_once: How many of these sagas one worker runs together, counted while a call of theirs is out; further ones
             stay PENDING. Without it, the worker's own limit is the only one.
     """
@@ -257,7 +257,7 @@ class Saga:
 
         Args:
             name: The step's key, and the signal's name.
-            timeout_s: Seconds after which the step fails, and the saga turns round; None: it waits for ever.
+            timeout_s: Seconds after which the step fails, and the saga aborts; None: it waits for ever.
             title: What people read.
             after: As for `step`, and so is `when`.
             when: A condition.

@@ -249,7 +249,7 @@ _CHECKS = (
     _Check(
         "answers are JSON",
         "JSON, or nothing, in the body of every 2xx",
-        "An answer that cannot be read says nothing: the saga repeats the call, and turns round in the end.",
+        "An answer that cannot be read says nothing: the saga repeats the call, and aborts in the end.",
         _answers_json,
     ),
     _Check(

@@ -48,14 +48,14 @@ class Room:
             self._busy[self._names.pop(saga_id)] -= 1
 
     def reserve(self, name: str) -> bool:
-        """Keep room for a saga whose first call goes out in this turn; False when there is none."""
+        """Keep room for a saga whose first call goes out in this batch; False when there is none."""
         if not self.left_of(name):
             self._want(name)
             return False
         self._coming[name] += 1
         return True
 
-    def end_turn(self) -> bool:
+    def end_batch(self) -> bool:
         """What was reserved is in use, or given up; True when there is room again for those who found none."""
         self._coming.clear()
         if any(self._is_wide_again(name) for name in self._wanting):

@@ -53,7 +53,7 @@ class Children:
         self._put(Begin(child.saga_id, saga, child.input, handle, parent=state.saga_id))
 
     def revoke(self, state: SagaState) -> None:
-        """Have the sagas that are under way turn round, like their parent."""
+        """Have the sagas that are under way abort, like their parent."""
         for step in state.steps.values():
             if step.child is not None and step.status is StepStatus.IN_PROGRESS:
                 self._put(Ask(step.child.saga_id, _revoke(state), Future()))
@@ -114,7 +114,7 @@ class Children:
 
 
 def _revoke(state: SagaState) -> Revoke:
-    return Revoke(f"saga {state.saga_id}", state.error or "it turned round")
+    return Revoke(f"saga {state.saga_id}", state.error or "it aborted")
 
 
 def _outcome(result: SagaResult) -> Outcome:

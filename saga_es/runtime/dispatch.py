@@ -141,7 +141,7 @@ class Calls:
             if not self._is_out(state.saga_id, (intent.step, _direction(intent))):
                 self._intent(state, intent)
         self._set_alarms(state)
-        if state.turned:
+        if state.aborted:
             self._children.revoke(state)
 
     def forget(self, state: SagaState) -> None:

@@ -303,7 +303,7 @@ class Engine:
             try:
                 if has_failed:
                     self._loop.start_over()
-                self._gathering.gather(self._loop.turn(items))
+                self._gathering.gather(self._loop.iterate(items))
                 has_failed = False
             except StoreUnavailable as error:  # stopped while the database is away: the rest is for the next worker
                 for item in items:

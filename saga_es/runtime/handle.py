@@ -19,8 +19,8 @@ class SagaResult(msgspec.Struct, frozen=True):
     Attributes:
         status: COMPLETED, COMPENSATED or FAILED.
         results: What the completed steps answered, by step.
-        failed_step: The step whose failure turned the saga round; None when none did.
-        error: Why it turned round, or why it is FAILED.
+        failed_step: The step whose failure aborted the saga; None when none did.
+        error: Why it aborted, or why it is FAILED.
     """
 
     saga_id: str

@@ -54,7 +54,7 @@ LOOK_AFTER_OURS_S = 1.0
 
 
 class Loop:
-    """The loop, without a thread: whoever calls `turn` is its thread.
+    """The loop, without a thread: whoever calls `iterate` is its thread.
 
     Args:
         recovers: Whether to take over sagas whose worker is gone; a process that only serves participants
@@ -160,7 +160,7 @@ class Loop:
 
     # ── inbox -> decide ──────────────────────────────────────────────────────────────────────────────────
 
-    def turn(self, items: Iterable[Item]) -> int:  # noqa: C901, PLR0912 (a table: one case an item)
+    def iterate(self, items: Iterable[Item]) -> int:  # noqa: C901, PLR0912 (a table: one case an item)
         """One round: everything that came in and the timers that are due, as one batch.
 
         Returns:
@@ -202,7 +202,7 @@ class Loop:
                 case _:
                     assert_never(item)
         self._commit(list(proposals.values()), list(appends.values()), now)
-        if self._room.end_turn():
+        if self._room.end_batch():
             self._later(Chore.RECOVER, 0.0)
         waiting = len(self._inbox)  # before they go out: they may be back sooner than we can look
         calls = self._calls.send()

@@ -50,7 +50,7 @@ class Verdict(StrEnum):
 
     GOES_ON = "goes_on"
     MAY_FAIL = "may_fail"
-    """It ends FAILED if it turns round, or if an answer is lost."""
+    """It ends FAILED if it aborts, or if an answer is lost."""
     FAILS = "fails"
     WAITS = "waits"
     """No worker with this code takes it over: it waits for one that knows its definition."""
@@ -98,15 +98,15 @@ def needed(state: SagaState) -> Iterator[Need]:
         is_whole = planned.over is None or planned.name not in state.fan_outs
         for part in [planned.name] if is_whole else state.parts(planned.name):
             step = state.step(part)
-            if state.turned:
+            if state.aborted:
                 yield from _to_be_undone(planned, step, has_effect=part in state.effects)
             else:
                 yield from _to_be_done(planned, step)
-                yield from _in_case(planned, step, can_turn=not _is_past_pivot(state))
+                yield from _in_case(planned, step, can_abort=not _is_past_pivot(state))
 
 
 def _to_be_done(planned: StepPlan, step: StepState) -> Iterator[Need]:
-    """The calls of a step on the way forward, and of one that was out when the saga turned round."""
+    """The calls of a step on the way forward, and of one that was out when the saga aborted."""
     name, is_child = planned.name, isinstance(planned.work, Child)
     if step.status in DONE or step.wait is not None:
         return
@@ -121,11 +121,11 @@ def _to_be_done(planned: StepPlan, step: StepState) -> Iterator[Need]:
     yield Need(name, Direction.ACTION, is_sure=not asks)
 
 
-def _in_case(planned: StepPlan, step: StepState, *, can_turn: bool) -> Iterator[Need]:
-    """What is needed if a call's answer is lost, or the saga turns round."""
+def _in_case(planned: StepPlan, step: StepState, *, can_abort: bool) -> Iterator[Need]:
+    """What is needed if a call's answer is lost, or the saga aborts."""
     if planned.probe and step.status not in DONE:
         yield Need(planned.name, Direction.PROBE, is_sure=False)
-    if can_turn and planned.compensation is not None and step.status is not StepStatus.SKIPPED:
+    if can_abort and planned.compensation is not None and step.status is not StepStatus.SKIPPED:
         yield _undoing(planned, is_sure=False)
 
 

@@ -29,7 +29,7 @@ CLOSE_TIMEOUT_S = 3.0
 """How long a step is waited for in the end: it may never hear from its database again."""
 
 
-class _Turns:
+class _Schedule:
     """When a view is to go on, and how often it has failed."""
 
     def __init__(self, follower: Follower, now: datetime) -> None:
@@ -78,13 +78,13 @@ class Following:
 
     def __init__(self, followers: Iterable[Follower], clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._turns = [_Turns(follower, self._clock.now()) for follower in followers]
+        self._schedules = [_Schedule(follower, self._clock.now()) for follower in followers]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="saga-es-following", daemon=True)
 
     def open(self) -> None:
         """Begin; without views there is nothing to begin."""
-        if self._turns:
+        if self._schedules:
             self._thread.start()
 
     def close(self) -> None:
@@ -97,8 +97,8 @@ class Following:
     def _run(self) -> None:
         while not self._stopped.is_set():
             now = self._clock.now()
-            for turns in self._turns:
-                if turns.due_at <= now and not self._stopped.is_set():
-                    turns.take(self._clock)
-            next_at = min(turns.due_at for turns in self._turns)
+            for schedule in self._schedules:
+                if schedule.due_at <= now and not self._stopped.is_set():
+                    schedule.take(self._clock)
+            next_at = min(schedule.due_at for schedule in self._schedules)
             self._clock.sleep(max(0.0, (next_at - self._clock.now()).total_seconds()))

@@ -68,13 +68,13 @@ class Calm:
 
     Attributes:
         points: Places where the worker could have died.
-        turns: Places where it could have stood still.
+        iterations: Places where it could have stood still.
         calls: Calls that could have been lost.
     """
 
     def __init__(self) -> None:
         self.points = 0
-        self.turns = 0
+        self.iterations = 0
         self.calls = 0
 
     def crashes(self) -> bool:
@@ -84,7 +84,7 @@ class Calm:
 
     def freezes(self) -> bool:
         """Never."""
-        self.turns += 1
+        self.iterations += 1
         return False
 
     def commit(self) -> StoreFault:
@@ -103,7 +103,7 @@ class Script(Calm):
 
     Args:
         kill_at: The points, counted from 0, at which the worker dies.
-        freeze_at: The turns, counted from 0, before which the worker stands still.
+        freeze_at: The iterations, counted from 0, before which the worker stands still.
         lose_reply: The call, counted from 0, whose answer is lost.
         calls: What becomes of the first, second ... call of a step in a direction; what is not listed is answered.
         commits: What becomes of the first, second ... commit.
@@ -130,9 +130,9 @@ class Script(Calm):
         return self.points - 1 in self._kill_at
 
     def freezes(self) -> bool:
-        """Whether this turn is one of those told."""
+        """Whether this iteration is one of those told."""
         super().freezes()
-        return self.turns - 1 in self._freeze_at
+        return self.iterations - 1 in self._freeze_at
 
     def commit(self) -> StoreFault:
         """As told."""

@@ -98,14 +98,14 @@ class Lab:
         points = range(self._calm().points)
         return [self._run(Script(kill_at=[point]), f"killed at point {point}") for point in points]
 
-    def freeze_at_every_turn(self) -> list[Outcome]:
+    def freeze_at_every_iteration(self) -> list[Outcome]:
         """Run the saga once for each moment at which its process can stand still until others think it dead.
 
         Raises:
             AssertionError: In one of the runs a promise was broken.
         """
-        turns = range(self._calm().turns)
-        return [self._run(Script(freeze_at=[turn]), f"frozen at turn {turn}") for turn in turns]
+        iterations = range(self._calm().iterations)
+        return [self._run(Script(freeze_at=[turn]), f"frozen at turn {turn}") for turn in iterations]
 
     def lose_every_reply_once(self) -> list[Outcome]:
         """Run the saga once for each of its calls, and lose the answer to that call.

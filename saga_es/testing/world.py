@@ -39,7 +39,7 @@ RESTART_S = 1.0
 LULL = 100
 """Turns without anything new after which chores are passed over: by then they would have found what there is."""
 
-MOST_TURNS = 5_000
+MAX_ITERATIONS = 5_000
 """More than any saga needs that comes to an end."""
 
 NOWHERE = Process("a simulated host", 0, "")
@@ -109,10 +109,10 @@ class World:
         Raises:
             AssertionError: It does not come to an end.
         """
-        for _ in range(MOST_TURNS):
+        for _ in range(MAX_ITERATIONS):
             if not self._happens():
                 return
-        raise AssertionError(f"after {MOST_TURNS} turns: {self.describe()}")
+        raise AssertionError(f"after {MAX_ITERATIONS} turns: {self.describe()}")
 
     @property
     def worker(self) -> _Worker:
@@ -143,7 +143,7 @@ class World:
         now = self.clock.now()
         for worker in self.workers:
             if worker.is_up(now) and worker.has_work:
-                self._turn(worker)
+                self._iterate(worker)
                 return True
         if self.all_ended and not self._agenda:
             return False
@@ -160,7 +160,7 @@ class World:
             heapq.heappop(self._agenda)[2]()
         return True
 
-    def _turn(self, worker: _Worker) -> None:
+    def _iterate(self, worker: _Worker) -> None:
         if self.faults.freezes():
             worker.frozen_until = self.clock.now() + timedelta(seconds=3 * worker.lease_s)
             self._bury(worker)
@@ -169,7 +169,7 @@ class World:
         self._idle = self._idle + 1 if seen == self._seen else 0
         self._seen = seen
         try:
-            worker.loop.turn(worker.inbox.take())
+            worker.loop.iterate(worker.inbox.take())
         except Crash:
             worker.is_alive = False
             self._bury(worker)
@@ -215,12 +215,12 @@ class _Worker:
         self.loop.begin_work()
 
     def is_up(self, now: datetime) -> bool:
-        """Whether it takes turns."""
+        """Whether it iterates."""
         return self.is_alive and (self.frozen_until is None or self.frozen_until <= now)
 
     @property
     def has_work(self) -> bool:
-        """Whether a turn would do anything."""
+        """Whether an iteration would do anything."""
         return len(self.inbox) > 0 or self.loop.idle_s() == 0
 
     def next_due(self, now: datetime, *, chores: bool) -> datetime | None:

@@ -209,7 +209,7 @@ def test_an_order_that_there_is_not_is_a_404(served: Served) -> None:
     assert_problem(served.client.get(f"/api/saga/{saga_id}/orders/pause"), 405)
 
 
-# ── What execute answers of a saga that turned round although no step failed ─────────────────────────────
+# ── What execute answers of a saga that aborted although no step failed ─────────────────────────────
 
 
 def test_execute_tells_that_the_saga_was_cancelled(open_node: OpenNode) -> None:
@@ -226,7 +226,7 @@ def test_execute_tells_that_the_saga_was_cancelled(open_node: OpenNode) -> None:
         body = body_of(served.client.post(EXECUTE, json={"name": "A"}, headers=headers), 409)
     assert (body["success"], body["failed_step"], body["rollback_completed"]) == (False, None, True)
     assert body["error"] == "cancelled by ann: she says so"
-    assert body["message"] == "The saga turned round (cancelled by ann: she says so); what was done is undone."
+    assert body["message"] == "The saga aborted (cancelled by ann: she says so); what was done is undone."
 
 
 def test_execute_tells_that_the_deadline_passed(open_node: OpenNode) -> None:
@@ -238,5 +238,5 @@ def test_execute_tells_that_the_deadline_passed(open_node: OpenNode) -> None:
     body = body_of(served.client.post("/hurry"), 409)
     assert body["failed_step"] is None
     assert body["message"] == (
-        "The saga turned round (the deadline passed: 0.1 s after the start); what was done is undone."
+        "The saga aborted (the deadline passed: 0.1 s after the start); what was done is undone."
     )

@@ -26,7 +26,7 @@ def events_of(client: FlaskClient, saga_id: str) -> list[dict[str, Any]]:
 
 
 def test_a_saga_is_told_as_it_was_at_each_version(kept_client: FlaskClient) -> None:
-    """It goes forward, turns round, and ends compensated; each version's time is that of its event."""
+    """It goes forward, aborts, and ends compensated; each version's time is that of its event."""
     saga_id = body_of(kept_client.post(EXECUTE, json=BACK), 409)["transaction_id"]
     events = events_of(kept_client, saga_id)
     told = [story_of(kept_client, saga_id, version) for version in range(1, len(events) + 1)]
@@ -34,9 +34,9 @@ def test_a_saga_is_told_as_it_was_at_each_version(kept_client: FlaskClient) -> N
     assert [story["version"] for story in told] == [event["version"] for event in events]
     assert [story["updated_at"] for story in told] == [event["recorded_at"] for event in events]
     ways = [story["status"] for story in told]
-    turned = next(event["version"] for event in events if event["type"] == "SagaAborted")
-    assert ways[: turned - 1] == ["IN_PROGRESS"] * (turned - 1)
-    assert set(ways[turned - 1 : -1]) == {"COMPENSATING"}
+    aborted = next(event["version"] for event in events if event["type"] == "SagaAborted")
+    assert ways[: aborted - 1] == ["IN_PROGRESS"] * (aborted - 1)
+    assert set(ways[aborted - 1 : -1]) == {"COMPENSATING"}
     assert told[-1] == body_of(kept_client.get(f"/api/saga/status/{saga_id}"), 200)
 
 

@@ -92,7 +92,7 @@ def test_a_child_that_was_compensated_turns_its_parent_round(open_engine: OpenEn
     assert diary.names == ["reserve", "charge", "book", "refund", "release"]
 
 
-def test_a_child_that_had_completed_is_compensated_when_its_parent_turns_round(
+def test_a_child_that_had_completed_is_compensated_when_its_parent_aborts(
     store: Store, open_engine: OpenEngine
 ) -> None:
     """Long after its end it goes back, whole, before what came earlier; and ends COMPENSATED."""
@@ -133,7 +133,7 @@ def test_all_children_of_a_step_are_compensated(open_engine: OpenEngine) -> None
     assert diary.names[-1] == "release"
 
 
-def test_a_cancelled_parent_has_its_child_turn_round(open_engine: OpenEngine) -> None:
+def test_a_cancelled_parent_has_its_child_abort(open_engine: OpenEngine) -> None:
     """The child waits for a signal that will not come any more: it is compensated, and then its parent is."""
     diary = Diary()
     child = payment(diary, waits=True)

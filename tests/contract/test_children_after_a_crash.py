@@ -63,7 +63,7 @@ def test_a_child_on_another_worker_is_heard_of(store: Store, open_engine: OpenEn
     assert SagaTakenOver(worker_of(pays), worker_of(first)) in events_of(ships, child_id)
 
 
-def test_a_child_on_another_worker_turns_round_with_its_parent(store: Store, open_engine: OpenEngine) -> None:
+def test_a_child_on_another_worker_aborts_with_its_parent(store: Store, open_engine: OpenEngine) -> None:
     """A cancel reaches the parent here, and by a notification the child there; both are compensated."""
     diary = Diary()
     child = payment(diary, waits=True)

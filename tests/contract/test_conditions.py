@@ -215,7 +215,7 @@ def test_a_list_outlives_a_crash(store: Store, open_engine: OpenEngine, gate: th
 
 
 def test_a_list_of_many_is_gone_through(open_engine: OpenEngine) -> None:
-    """A thousand elements; one more than that is refused, and turns the saga round."""
+    """A thousand elements; one more than that is refused, and aborts the saga."""
     hall = Hall()
     engine = open_engine(party(awaited, hall, at_once=100))
     result = engine.start("party", {"guests": list(range(1000))}).result(TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Deadlines: a saga that takes too long turns round in time, whoever runs it, and whatever it waits for."""
+"""Deadlines: a saga that takes too long aborts in time, whoever runs it, and whatever it waits for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import Diary, Spy, Stop, crash, events_of, has_happened, until
 
 SOON_S = 1.0
-"""How much later than its deadline a saga may turn round, on a machine that does much else."""
+"""How much later than its deadline a saga may abort, on a machine that does much else."""
 
 
 def patient(deadline_s: float, diary: Diary | None = None) -> Saga:
@@ -41,11 +41,11 @@ def patient(deadline_s: float, diary: Diary | None = None) -> Saga:
 
 
 def turned_at(engine: Engine, saga_id: str) -> datetime:
-    """When the saga turned round, which it did because of its deadline."""
-    (turned,) = [recorded for recorded in engine.read(saga_id) if isinstance(recorded.event, SagaAborted)]
-    assert turned.event.step is None
-    assert "deadline" in turned.event.error
-    return turned.recorded_at
+    """When the saga aborted, which it did because of its deadline."""
+    (aborted,) = [recorded for recorded in engine.read(saga_id) if isinstance(recorded.event, SagaAborted)]
+    assert aborted.event.step is None
+    assert "deadline" in aborted.event.error
+    return aborted.recorded_at
 
 
 def due_at(engine: Engine, saga_id: str) -> datetime:
@@ -55,7 +55,7 @@ def due_at(engine: Engine, saga_id: str) -> datetime:
     return started.deadline_at
 
 
-def test_a_saga_turns_round_at_its_deadline_though_nothing_happens(open_engine: OpenEngine) -> None:
+def test_a_saga_aborts_at_its_deadline_though_nothing_happens(open_engine: OpenEngine) -> None:
     """Not before, and not much later; what was done is undone, and the reason is the deadline, not a step."""
     diary = Diary()
     saga = patient(0.4, diary)
@@ -119,7 +119,7 @@ def test_a_deadline_that_passes_while_a_takeover_is_committed_is_kept(store: Sto
 def test_a_deadline_does_not_end_a_call_but_waits_for_its_answer(
     open_engine: OpenEngine, gate: threading.Event
 ) -> None:
-    """The saga has turned round; what was out is awaited, and then undone."""
+    """The saga has aborted; what was out is awaited, and then undone."""
     diary, stop = Diary(), Stop(gate)
     saga = Saga("slow", deadline_s=0.3)
 

@@ -85,7 +85,7 @@ class Worker:
                 return
             if not len(self.inbox):
                 self.clock.sleep(self.loop.idle_s() or 0.0)
-            self.loop.turn(self.inbox.take())
+            self.loop.iterate(self.inbox.take())
         raise AssertionError("it does not come to an end")
 
     def pass_on(self, many: int) -> None:
@@ -210,7 +210,7 @@ def test_hundreds_of_orders_for_sagas_of_another_worker_hold_up_neither_the_hear
     worker.each_s = 0.03
     orders: list[Order] = [Pause(actor="ann", reason="lunch"), Resume(actor="ann", reason="back")]
     given = [worker.ask(f"saga-{number}", order) for order in orders for number in range(200)]
-    worker.loop.turn(worker.inbox.take())
+    worker.loop.iterate(worker.inbox.take())
     mine = Handle("mine")
     worker.inbox.put(Begin("mine", napping(), {}, mine))
     worker.turn_until(lambda: worker.loop.active > 0)
@@ -232,5 +232,5 @@ def test_answers_are_not_waited_for_while_a_whole_batch_waits(store: Store) -> N
 
     worker = Worker(store, saga, _Silent())
     worker.begin(MANY)
-    assert worker.loop.turn(worker.inbox.take()) == MOST_AT_ONCE
+    assert worker.loop.iterate(worker.inbox.take()) == MOST_AT_ONCE
     assert len(worker.inbox) > MOST_AT_ONCE

@@ -42,7 +42,7 @@ def interrupted(store: Store, saga: Saga) -> None:
 
 
 def test_no_call_times_out_because_of_a_takeover(store: Store, open_engine: OpenEngine) -> None:
-    """All at once they would wait for a thread for longer than they may, and turn round, though all is well."""
+    """All at once they would wait for a thread for longer than they may, and abort, though all is well."""
 
     def act() -> None:
         time.sleep(CALL_S)
@@ -67,7 +67,7 @@ def test_as_many_are_taken_over_as_threads_can_call_soon(
     interrupted(store, saga)
     engine = open_engine(saga, executor=Executor(threads=THREADS))
     until(lambda: len(arrived) == THREADS)
-    engine.start(saga, {}, saga_id="fresh")  # and so the loop has turned since
+    engine.start(saga, {}, saga_id="fresh")  # and so the loop has aborted since
     taken = [saga_id for saga_id in IDS if has_happened(engine, saga_id, SagaTakenOver)]
     assert taken == IDS[: len(taken)], "oldest first"
     assert len(taken) <= THREADS * (executor_module.WAITING_FOR_A_THREAD + 1)

@@ -314,7 +314,7 @@ def _is_idle(engine: Engine) -> bool:
 
 
 def test_when_all_sagas_have_ended_an_engine_holds_nothing_of_them(open_engine: OpenEngine) -> None:
-    """No timer, no call, no follower, no child: after sagas that completed, turned round, and were cancelled."""
+    """No timer, no call, no follower, no child: after sagas that completed, aborted, and were cancelled."""
     diary = Diary()
     saga, child = mixed(diary)
     engine, other = open_engine(saga, child), open_engine()

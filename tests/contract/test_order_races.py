@@ -52,7 +52,7 @@ def give_all(givers: Sequence[Callable[[str, Order], None]], saga_id: str, order
 
 
 def test_of_many_cancels_at_once_one_is_recorded(store: Store, open_engine: OpenEngine, gate: threading.Event) -> None:
-    """From three engines and a command line: one turns the saga round, the others are told that it has."""
+    """From three engines and a command line: one aborts the saga, the others are told that it has."""
     stop = Stop(gate)
     engine = open_engine(trip(Diary(), {"hotel": stop}))
     others = [open_engine(), open_engine()]

@@ -182,7 +182,7 @@ def test_an_order_to_a_saga_that_nobody_runs_is_followed_by_whoever_takes_it(
 
 
 def failed_back(diary: Diary, times: int | None = None) -> Saga:
-    """A trip that turns round at its third step, and whose hotel cannot be undone so many times."""
+    """A trip that aborts at its third step, and whose hotel cannot be undone so many times."""
     acts = {"flight": raising(StepRejected("no")), "undo hotel": raising(StepUnavailable("shut"), times)}
     return trip(diary, acts, steps=("car", "hotel", "flight"))
 

@@ -166,7 +166,7 @@ def test_what_nobody_can_tell_is_tried_again(open_engine: OpenEngine, make: Make
 
 @both
 def test_the_last_attempt_is_asked_about_too(open_engine: OpenEngine, make: Make) -> None:
-    """It has happened, so nothing turns round."""
+    """It has happened, so nothing aborts."""
     opened = Opened(open_engine, make, Bank("answer lost"), ONCE)
     assert opened.engine.start("payment", INPUT).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert opened.bank.diary.names == ["charge", "probe"]

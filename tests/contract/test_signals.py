@@ -179,7 +179,7 @@ def test_a_wait_that_is_over_turns_the_saga_round(open_engine: OpenEngine) -> No
 
 
 def test_the_time_of_a_wait_outlives_a_crash(store: Store, open_engine: OpenEngine) -> None:
-    """The next engine turns the saga round when the time is over that the log names."""
+    """The next engine aborts the saga when the time is over that the log names."""
     saga = approval(timeout_s=0.7)
     first = open_engine(saga)
     handle = first.start(saga)

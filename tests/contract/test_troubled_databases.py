@@ -21,7 +21,7 @@ from saga_es.store.views.tags import tag_view
 from tests.conftest import TIMEOUT_S
 from tests.contract.trips import until
 from tests.contract.troubles import SAYS, full, locked, moved_away, read_only, replaced, says
-from tests.torture.cutting import COMPLETES, TURNS_ROUND
+from tests.torture.cutting import ABORTS, COMPLETES
 from tests.torture.ledger import DurableLedger, made, opened
 from tests.torture.lives import is_intended, journey_app
 from tests.torture.reckoning import reckon
@@ -68,7 +68,7 @@ class Troubled:
         """Both sagas end when it is over; as long as it lasts, nothing is called."""
         engine = self.node.engine
         engine.start("journey", COMPLETES, saga_id="before").result(TIMEOUT_S)
-        under_way = engine.start("journey", TURNS_ROUND, saga_id="under-way")
+        under_way = engine.start("journey", ABORTS, saga_id="under-way")
         assert self._ledger.arrived.wait(TIMEOUT_S)
         with trouble:
             calls = self._calls()

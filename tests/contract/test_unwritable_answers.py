@@ -1,4 +1,4 @@
-"""A step whose answer cannot be written down: its saga turns round with the reason, and the process lives."""
+"""A step whose answer cannot be written down: its saga aborts with the reason, and the process lives."""
 
 from __future__ import annotations
 

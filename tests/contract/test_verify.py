@@ -69,7 +69,7 @@ def tamper(store: Store, *statements: sa.Executable) -> None:
 
 @pytest.fixture
 def whole(store: Store, open_engine: OpenEngine) -> Store:
-    """A log with sagas that completed and sagas that turned round, and long streams beside."""
+    """A log with sagas that completed and sagas that aborted, and long streams beside."""
     engine = open_engine(order)
     handles = [engine.start(order, {"amount": amount}, saga_id=f"s-{amount}") for amount in (1, 20, 500)]
     assert [handle.result(TIMEOUT_S).status for handle in handles] == ["COMPLETED", "COMPLETED", "COMPENSATED"]

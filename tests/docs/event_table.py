@@ -170,7 +170,7 @@ def _shape(state: SagaState) -> tuple[Any, ...]:
     return (
         bool(state.version),
         state.status,
-        state.turned,
+        state.aborted,
         state.paused is None,
         state.owner is None,
         state.effects,

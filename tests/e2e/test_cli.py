@@ -122,7 +122,7 @@ def test_show_tells_the_story_of_a_failed_saga_in_sentences_and_in_order(shelf: 
         "Step event_details is done: ",
         "Step venue is called.",
         "Step venue failed for good at attempt 1 (rejected): HTTP 409: Venue was asked to fail",
-        "The saga turns round because of step venue: what was done is undone, last first.",
+        "The saga aborts because of step venue: what was done is undone, last first.",
         "Step event_details is being undone.",
         "Step event_details is undone.",
         "Step event is being undone.",

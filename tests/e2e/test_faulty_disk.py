@@ -1,4 +1,4 @@
-"""The disk below SQLite is full, broken, or turned read-only while a real server is at work: it waits, and goes on."""
+"""The disk below SQLite is full, broken, or aborted read-only while a real server is at work: it waits, and goes on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAULTS = {
     "writing fails": (EIO, "write"),
     "syncing fails": (EIO, "sync"),
     "everything fails": (EIO, "write sync read"),
-    "it was turned read-only": (EROFS, "write sync"),
+    "it was aborted read-only": (EROFS, "write sync"),
 }
 
 SHIM = Path(__file__).with_name("faulty_disk.c")

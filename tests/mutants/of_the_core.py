@@ -90,7 +90,7 @@ MUTANTS = [
         ("tests/unit/test_core_retries.py", "tests/unit/test_core_compensation.py", CHAOS),
     ),
     Mutant(
-        "turning round forgets a step in doubt",
+        "aborting forgets a step in doubt",
         EVOLVE,
         "doubtful += [name] if waiting.in_doubt else []",
         "doubtful += []",
@@ -140,7 +140,7 @@ MUTANTS = [
         ("tests/unit/test_core_waits.py",),
     ),
     Mutant(
-        "the deadline turns a saga round behind its pivot",
+        "the deadline aborts a saga behind its pivot",
         GOING_ON,
         "state.deadline_at > now or state.beyond_return:",
         "state.deadline_at > now:",
@@ -196,7 +196,7 @@ MUTANTS = [
         (SOME_WAYS,),
     ),
     Mutant(
-        "a step that must succeed turns the saga round",
+        "a step that must succeed aborts the saga",
         DECIDE,
         'return step.kind == "retriable" or may_be_done',
         "return may_be_done",

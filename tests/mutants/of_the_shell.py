@@ -146,20 +146,18 @@ MUTANTS = [
         ("tests/contract/test_notifications.py",),
     ),
     Mutant(
-        "the child is told to turn round, and not waited for",
+        "the child is told to abort, and not waited for",
         CHILDREN,
         "        asked.add_done_callback(lambda done: self._follow(handle, done))",
         "        asked.add_done_callback(lambda _: self._put(_returned(state.saga_id, step, attempt, Completed())))",
         (SOME_WAYS, CANCEL),
     ),
     Mutant(
-        "the child is waited for, and not told to turn round",
+        "the child is waited for, and not told to abort",
         CHILDREN,
         "        self._put(Ask(child.saga_id, _revoke(state), asked))",
         "        asked.set_result(None)",
-        (
-            "tests/contract/test_children.py::test_a_child_that_had_completed_is_compensated_when_its_parent_turns_round",
-        ),
+        ("tests/contract/test_children.py::test_a_child_that_had_completed_is_compensated_when_its_parent_aborts",),
     ),
     Mutant(
         "a server error taken for a refusal",

@@ -57,7 +57,7 @@ def test_a_frozen_worker_that_wakes_up_has_no_say_any_more(shape: Shape, given: 
     """It stands still before each turn once; another takes its sagas, and not one of its appends is accepted."""
     calm = Calm()
     run(shape, calm, **given)
-    for turn in range(calm.turns):
+    for turn in range(calm.iterations):
         world, wrong = run(shape, Script(freeze_at=[turn]), **given)
         assert wrong == [], f"frozen before turn {turn}"
         assert len(world.workers) == 2

@@ -88,7 +88,7 @@ def test_a_saga_keeps_its_promises_wherever_it_is_killed(saga_lab: type[Lab], am
             assert (shop.takings, len(shop.parcels)) == ((amount, 1) if done else (0, 0))
 
     lab = saga_lab(order(shop), {"amount": amount}, fresh=shop.clear, check=check)
-    runs = [*lab.kill_at_every_event(), *lab.freeze_at_every_turn(), *lab.lose_every_reply_once()]
+    runs = [*lab.kill_at_every_event(), *lab.freeze_at_every_iteration(), *lab.lose_every_reply_once()]
     assert {outcome.status for outcome in runs} == {status}
     assert len(ends) == lab.runs > len(runs) > 10
     assert SagaStatus.COMPENSATED in {outcome.status for outcome in lab.chaos(range(50))}

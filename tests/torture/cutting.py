@@ -26,7 +26,7 @@ from tests.torture.reckoning import Found, reckon
 T = TypeVar("T")
 
 COMPLETES: dict[str, Any] = {"mishaps": dict.fromkeys(ORDER), "undoing": dict.fromkeys(ORDER)}
-TURNS_ROUND = {**COMPLETES, "mishaps": {**dict.fromkeys(ORDER), "bill": REFUSED}}
+ABORTS = {**COMPLETES, "mishaps": {**dict.fromkeys(ORDER), "bill": REFUSED}}
 PORTS = {"postgresql": 5432, "mysql": 3306}
 
 
@@ -65,17 +65,17 @@ def _one_saga_for_each(
 ) -> list[str]:
     started: list[str] = []
     for number in count():
-        saga_id, turns_round = f"cut-{number}", number % 2 == 1
+        saga_id, aborts = f"cut-{number}", number % 2 == 1
         cutter.cut_at(1 + number * stride, loses_answer=loses_answer)
         _insisting(
-            lambda id_=saga_id, given=TURNS_ROUND if turns_round else COMPLETES: node.engine.start(  # type: ignore[misc]  # bound here
+            lambda id_=saga_id, given=ABORTS if aborts else COMPLETES: node.engine.start(  # type: ignore[misc]  # bound here
                 "journey", given, saga_id=id_
             )
         ).result(TIMEOUT_S)
         started.append(saga_id)
         if cutter.has_cut:
             was_cut()
-        elif turns_round:  # the longer way has no more messages
+        elif aborts:  # the longer way has no more messages
             return started
     raise AssertionError("count() does not end")
 

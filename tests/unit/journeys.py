@@ -231,7 +231,7 @@ def answer_well(loop: Loop, intent: Intent) -> None:
         case ProbeStarted(step, attempt):
             loop.tell(probed(step, Completed(), attempt))
         case ChildStarted(step):
-            loop.tell(ChildEnded(step, "COMPENSATED" if loop.state.turned else "COMPLETED"))
+            loop.tell(ChildEnded(step, "COMPENSATED" if loop.state.aborted else "COMPLETED"))
         case WaitStarted(step, None):
             loop.tell(Give(step))
         case StepFailed() | CompensationFailed() | WaitStarted():

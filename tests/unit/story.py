@@ -54,7 +54,7 @@ Past = list[SagaEvent]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SAGA_ID = "saga-1"
 MANY = 200
-"""More turns than any saga of these tests can take."""
+"""More moments than any saga of these tests can take."""
 
 ONCE = RetryPolicy(attempts=1, jitter=0)
 THRICE = RetryPolicy(attempts=3, first_delay_s=1, factor=2, cap_s=30, jitter=0)
@@ -134,7 +134,7 @@ def given(*events: SagaEvent, plan: Plan = ABC) -> Story:
 
 
 class Decided(msgspec.Struct):
-    """One turn of the loop: the state before, the fact, and the events."""
+    """One moment of the loop: the state before, the fact, and the events."""
 
     before: SagaState
     fact: Fact
@@ -152,24 +152,24 @@ class Loop:
     def __init__(self, plan: Plan) -> None:
         self.state = SagaState(SAGA_ID, plan)
         self.now = NOW
-        self.turns: list[Decided] = []
+        self.moments: list[Decided] = []
         self.under_way: dict[tuple[str, Direction], Intent] = {}
 
     @property
     def log(self) -> list[SagaEvent]:
         """All events, in order."""
-        return [event for turn in self.turns for event in turn.events]
+        return [event for moment in self.moments for event in moment.events]
 
     def tell(self, fact: Fact) -> list[SagaEvent]:
-        """One turn: what is decided is the saga's past now, and is acted on."""
-        turn = Decided(self.state, fact, self.now, decide(self.state, fact, self.now))
-        self.turns.append(turn)
-        self.state = fold(self.state, turn.events)
-        for event in turn.events:
+        """One moment: what is decided is the saga's past now, and is acted on."""
+        moment = Decided(self.state, fact, self.now, decide(self.state, fact, self.now))
+        self.moments.append(moment)
+        self.state = fold(self.state, moment.events)
+        for event in moment.events:
             self._perform(event)
         if self.state.status.ended:
             self.under_way.clear()
-        return turn.events
+        return moment.events
 
     def rings(self, intent: StepFailed | CompensationFailed | WaitStarted) -> list[SagaEvent]:
         """The time that is waited for has come."""
@@ -240,13 +240,13 @@ Answer = Callable[[StepStarted | CompensationStarted], Outcome]
 class Journey(msgspec.Struct):
     """Everything that happened to one saga that was left to itself."""
 
-    turns: list[Decided]
+    moments: list[Decided]
     state: SagaState
 
     @property
     def log(self) -> list[SagaEvent]:
         """All events, in order."""
-        return [event for turn in self.turns for event in turn.events]
+        return [event for moment in self.moments for event in moment.events]
 
 
 def all_well(intent: StepStarted | CompensationStarted) -> Outcome:
@@ -263,7 +263,7 @@ def drive(plan: Plan, answer: Answer = all_well) -> Journey:
     loop = Loop(plan)
     loop.tell(START)
     while loop.under_way:
-        assert len(loop.turns) < MANY, "this saga does not end"
+        assert len(loop.moments) < MANY, "this saga does not end"
         assert list(loop.under_way.values()) == open_intents(loop.state), (
             "the log says the same about what is under way"
         )
@@ -276,4 +276,4 @@ def drive(plan: Plan, answer: Answer = all_well) -> Journey:
                 loop.rings(intent)
             case intent:
                 raise AssertionError(f"{intent} needs more than an answer")
-    return Journey(loop.turns, loop.state)
+    return Journey(loop.moments, loop.state)

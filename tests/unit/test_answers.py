@@ -202,7 +202,7 @@ def test_a_retry_after_is_seconds_within_a_day_or_nothing(header: str | None, se
 
 @pytest.mark.parametrize("zone", ["GMT", "-0000"])
 def test_a_retry_after_may_be_a_date(zone: str) -> None:
-    """It is turned into seconds from now, also when its zone is not told."""
+    """It is aborted into seconds from now, also when its zone is not told."""
     header = format_datetime(datetime.now(UTC) + timedelta(seconds=60)).replace("+0000", zone)
     found = retry_after_s(header)
     assert found is not None

@@ -181,7 +181,7 @@ def test_a_saga_whose_compensation_needs_a_person_is_asked_again() -> None:
 
 
 def test_a_saga_that_is_under_way_at_the_turn_is_awaited() -> None:
-    """It is told to turn round, and until it has, nothing is undone."""
+    """It is told to abort, and until it has, nothing is undone."""
     story = given(*TURNED, plan=BESIDE).when(action("book", Rejected("no"))).then(*REFUSED)
     story.when(ChildEnded("pay", "COMPENSATED", error="told to"))
     story.then(StepFailed("pay", 1, "rejected", "told to"), SagaCompensated())
@@ -229,8 +229,8 @@ def test_a_step_whose_saga_needs_a_person_can_be_skipped() -> None:
     story = given(*STUCK, plan=ORDER).when(Skip("pay", *WHO))
     story.then(StepSkipped("pay", *WHO), SagaReopened("IN_PROGRESS", *WHO, NOW)).when(OwnerGone("w2"))
     story.then(SagaTakenOver("w2"), StepStarted("ship", 1))
-    turned = given(*TURNED, *REFUSED, SagaFailed("its saga is FAILED"), plan=BESIDE).when(Skip("pay", *WHO))
-    turned.when(OwnerGone("w2")).then(SagaTakenOver("w2"), SagaCompensated())
+    aborted = given(*TURNED, *REFUSED, SagaFailed("its saga is FAILED"), plan=BESIDE).when(Skip("pay", *WHO))
+    aborted.when(OwnerGone("w2")).then(SagaTakenOver("w2"), SagaCompensated())
 
 
 PAID = a_plan(

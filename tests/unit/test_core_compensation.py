@@ -128,7 +128,7 @@ def test_a_step_in_doubt_without_a_compensation_is_passed_over() -> None:
     )
 
 
-def test_a_saga_with_nothing_to_undo_ends_where_it_turns_round() -> None:
+def test_a_saga_with_nothing_to_undo_ends_where_it_aborts() -> None:
     """The refusal, the turn and the end are one append."""
     plan = a_plan(a_step("a", compensation=None), "b")
     given(STARTED, *done("a"), StepStarted("b", 1), plan=plan).when(action("b", Rejected("no"))).then(
@@ -175,8 +175,8 @@ def test_the_two_directions_of_a_step_do_not_share_their_jitter() -> None:
     spread = RetryPolicy(attempts=2, first_delay_s=10, jitter=1)
     plan = a_plan(a_step("a", retry=spread, compensation=spread), a_step("b", retry=ONCE))
     forward = given(STARTED, StepStarted("a", 1), plan=plan).when(action("a", Unavailable("x"))).decided[0]
-    turned = given(STARTED, *done("a"), StepStarted("b", 1), plan=plan).when(action("b", Rejected("no")))
-    backward = turned.when(undo("a", Unavailable("x"))).decided[0]
+    aborted = given(STARTED, *done("a"), StepStarted("b", 1), plan=plan).when(action("b", Rejected("no")))
+    backward = aborted.when(undo("a", Unavailable("x"))).decided[0]
     assert isinstance(forward, StepFailed)
     assert isinstance(backward, CompensationFailed)
     assert forward.retry_at != backward.retry_at

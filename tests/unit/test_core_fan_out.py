@@ -249,7 +249,7 @@ def turned_at(part: str, *out: str, plan: Plan | None = None) -> Story:
 
 
 def test_a_part_that_fails_has_the_others_awaited() -> None:
-    """The part is named as what turned the saga round; those that were done are undone."""
+    """The part is named as what aborted the saga; those that were done are undone."""
     story = turned_at("ticket[1]", *ALL)
     story.then(StepFailed("ticket[1]", 1, "rejected", "no"), SagaAborted("ticket[1]", "no"))
     assert (story.state.failed_step, story.state.current_step_index) == ("ticket[1]", 0)

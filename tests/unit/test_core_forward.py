@@ -94,21 +94,21 @@ def test_a_step_may_answer_nothing() -> None:
 def test_a_saga_of_four_steps_is_five_decisions_and_ten_events() -> None:
     """Nothing cheaper is safe, and nothing more is written."""
     journey = drive(a_plan("a", "b", "c", "d"))
-    assert [len(turn.events) for turn in journey.turns] == [2] * 5
+    assert [len(moment.events) for moment in journey.moments] == [2] * 5
     assert journey.log == [STARTED, *done("a", "b", "c", "d"), SagaCompleted()]
 
 
 def test_its_failing_twin_is_eight_appends() -> None:
-    """Refused at the fourth step: four going forward, the turn with the first undo, and one for each of three undos."""
+    """A step that is refused is itself not undone; each compensation is one moment."""
     journey = drive(a_plan("a", "b", "c", "d"), failing("d", Rejected("no")))
-    assert [bool(turn.events) for turn in journey.turns] == [True] * 8
+    assert [bool(moment.events) for moment in journey.moments] == [True] * 8
     assert journey.state.status is SagaStatus.COMPENSATED
 
 
-def test_its_failing_twin_turns_round_where_it_fails() -> None:
+def test_its_failing_twin_aborts_where_it_fails() -> None:
     """Rejected in the third of four steps: two compensations, the later one first, and nothing of the fourth."""
     journey = drive(a_plan("a", "b", "c", "d"), failing("c", Rejected("sold out")))
-    assert len(journey.turns) == 6
+    assert len(journey.moments) == 6
     assert journey.log == [
         STARTED,
         *done("a", "b"),
@@ -267,7 +267,7 @@ def test_a_waiting_saga_taken_over_keeps_its_timer() -> None:
 
 
 def test_a_compensating_saga_taken_over_keeps_compensating() -> None:
-    """A takeover never turns a saga forward again."""
+    """A takeover never moments a saga forward again."""
     story = given(*COMPENSATING).when(OwnerGone("w2")).then(SagaTakenOver("w2", "w1"))
     assert story.state.status is SagaStatus.COMPENSATING
     assert open_intents(story.state) == [CompensationStarted("a", 1)]

@@ -84,7 +84,7 @@ def test_completed_means_all_of_it(loop: Loop) -> None:
     for state, event in states_of(let_it_end(loop)):
         if isinstance(event, SagaCompleted):
             assert all(state.is_done(step.name) for step in state.plan.steps)
-            assert not state.turned
+            assert not state.aborted
             assert not state.is_out
 
 
@@ -100,10 +100,10 @@ def test_compensated_means_that_no_effect_is_left(loop: Loop) -> None:
 @for_all(journeys())
 def test_a_failed_saga_has_no_call_out_that_it_gave_up_for(loop: Loop) -> None:
     """What was given up is given up when all that was out has answered; the reason names the step."""
-    for turn in loop.turns:
-        if isinstance(turn.fact, CallReturned) and turn.events and isinstance(turn.events[-1], SagaFailed):
-            assert not fold(turn.before, turn.events[:-1]).is_out
-            assert "step '" in turn.events[-1].reason
+    for moment in loop.moments:
+        if isinstance(moment.fact, CallReturned) and moment.events and isinstance(moment.events[-1], SagaFailed):
+            assert not fold(moment.before, moment.events[:-1]).is_out
+            assert "step '" in moment.events[-1].reason
 
 
 # ── The order ────────────────────────────────────────────────────────────────────────────────────────────
@@ -117,7 +117,7 @@ def test_a_judge_who_keeps_books_of_his_own_finds_nothing(loop: Loop) -> None:
 
 @for_all(journeys())
 def test_nothing_begins_too_early(loop: Loop) -> None:
-    """A step starts when all it waits for is done, never after the turn, never while the saga is paused."""
+    """A step starts when all it waits for is done, never after the moment, never while the saga is paused."""
     for state, event in states_of(let_it_end(loop)):
         if isinstance(event, StepStarted):
             whole = state.plan.step(event.step)
@@ -154,10 +154,10 @@ def test_no_more_parts_are_under_way_together_than_may_be(loop: Loop) -> None:
 
 @for_all(journeys())
 def test_after_the_pivot_the_saga_only_goes_forward(loop: Loop) -> None:
-    """Once its pivot is done, nothing turns it round."""
+    """Once its pivot is done, nothing aborts it."""
     for state, _ in states_of(let_it_end(loop)):
         pivots = [step.name for step in state.plan.steps if step.kind == "pivot"]
-        assert not (state.turned and any(state.step(name).status in DONE for name in pivots))
+        assert not (state.aborted and any(state.step(name).status in DONE for name in pivots))
 
 
 # ── The loop ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,7 +172,7 @@ def test_what_the_log_says_is_open_is_what_is_under_way(loop: Loop) -> None:
 
 @for_all(journeys())
 def test_the_fold_of_the_stored_log_is_the_state(loop: Loop) -> None:
-    """What was reached turn by turn is what anyone reads from the text in the database."""
+    """What was reached moment by moment is what anyone reads from the text in the database."""
     codec = Codec()
     stored = [codec.decode(SAGA, type(event).__name__, codec.encode(event)) for event in loop.log]
     assert stored == loop.log
@@ -182,18 +182,18 @@ def test_the_fold_of_the_stored_log_is_the_state(loop: Loop) -> None:
 @for_all(journeys())
 def test_deciding_is_pure(loop: Loop) -> None:
     """The same state, fact and time give the same events, and leave the state as it was."""
-    for turn in loop.turns:
-        before = msgspec.json.encode(turn.before)
-        assert decide(turn.before, turn.fact, turn.at) == turn.events
-        assert msgspec.json.encode(turn.before) == before
+    for moment in loop.moments:
+        before = msgspec.json.encode(moment.before)
+        assert decide(moment.before, moment.fact, moment.at) == moment.events
+        assert msgspec.json.encode(moment.before) == before
 
 
 @for_all(journeys())
 def test_a_fact_that_is_in_the_log_is_no_news(loop: Loop) -> None:
     """The same answer or timer told again at once changes nothing."""
-    for turn in loop.turns:
-        if isinstance(turn.fact, OF_A_SHELL):
-            assert decide(fold(turn.before, turn.events), turn.fact, turn.at) == []
+    for moment in loop.moments:
+        if isinstance(moment.fact, OF_A_SHELL):
+            assert decide(fold(moment.before, moment.events), moment.fact, moment.at) == []
 
 
 @for_all(journeys())
@@ -201,7 +201,7 @@ def test_a_fact_that_comes_late_is_no_news(loop: Loop) -> None:
     """An answer or a timer that nobody waits for any more changes nothing, however much later it comes."""
     if loop.state.owner is None or loop.state.paused:
         return  # nobody here waits for anything
-    for fact in [turn.fact for turn in loop.turns]:
+    for fact in [moment.fact for moment in loop.moments]:
         if isinstance(fact, CallReturned | RetryDue | ChildEnded) and not is_awaited(loop, fact):
             assert decide(loop.state, fact, loop.now) == []
 
@@ -218,9 +218,9 @@ def is_awaited(loop: Loop, fact: CallReturned | RetryDue | ChildEnded) -> bool:
 
 @for_all(journeys())
 def test_going_on_is_done_at_once(loop: Loop) -> None:
-    """After any turn there is nothing left that follows by itself: no saga waits for being looked at."""
-    for turn in loop.turns:
-        assert decide(fold(turn.before, turn.events), Woken(), turn.at) == []
+    """After any moment there is nothing left that follows by itself: no saga waits for being looked at."""
+    for moment in loop.moments:
+        assert decide(fold(moment.before, moment.events), Woken(), moment.at) == []
 
 
 # ── The preview ──────────────────────────────────────────────────────────────────────────────────────────

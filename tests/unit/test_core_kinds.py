@@ -33,7 +33,7 @@ SHIPPING = [*PAYING, StepCompleted("pay", 0), StepStarted("ship", 1)]
 
 
 def test_before_the_pivot_is_done_the_saga_can_go_back() -> None:
-    """A refused pivot turns the saga round like any other step."""
+    """A refused pivot aborts the saga like any other step."""
     story = given(*PAYING, plan=ORDER).when(action("pay", Rejected("no")))
     story.then(StepFailed("pay", 1, "rejected", "no"), SagaAborted("pay", "no"), CompensationStarted("book", 1))
 

@@ -70,7 +70,7 @@ def test_a_saga_that_has_ended_refuses_orders(past: Past, why: str, order: Order
 # ── Cancel ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_cancelled_saga_turns_round() -> None:
+def test_a_cancelled_saga_aborts() -> None:
     """Whoever ordered it, and why, stands in the log, and is what the compensations are told."""
     past: Past = [STARTED, *done("a"), StepStarted("b", 1), StepFailed("b", 1, "unavailable", "x", seconds(9))]
     story = given(*past).when(Cancel(*WHO)).then(SagaCancelled(*WHO), CompensationStarted("a", 1))
@@ -116,10 +116,10 @@ def test_a_cancel_that_another_process_recorded_is_acted_on() -> None:
     given(*WAITING, SagaCancelled(*WHO)).when(Woken()).then(CompensationStarted("a", 1))
 
 
-def test_a_saga_that_turned_round_cannot_be_cancelled() -> None:
+def test_a_saga_that_aborted_cannot_be_cancelled() -> None:
     """It goes back already."""
-    given(*TURNED).refuses(Cancel(*WHO), "it has turned round already")
-    given(*OUT, SagaCancelled(*WHO)).refuses(Cancel(*WHO), "it has turned round already")
+    given(*TURNED).refuses(Cancel(*WHO), "it has aborted already")
+    given(*OUT, SagaCancelled(*WHO)).refuses(Cancel(*WHO), "it has aborted already")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_retry_that_is_due_in_a_pause_is_made_after_it() -> None:
 
 
 def test_a_failure_that_is_heard_in_a_pause_waits_for_its_end() -> None:
-    """The saga turns round, and undoes nothing before it is resumed."""
+    """The saga aborts, and undoes nothing before it is resumed."""
     story = given(*OUT, PAUSED).when(action("b", Rejected("no")))
     story.then(StepFailed("b", 1, "rejected", "no"), SagaAborted("b", "no"))
     assert story.state.paused == PAUSED
@@ -276,7 +276,7 @@ def test_a_preview_goes_by_what_depends_on_what() -> None:
     assert [step for step, _ in foreseen(STARTED, *done("x", "a", "b"), plan=plan)] == ["b", "x", "a"]
 
 
-@pytest.mark.parametrize(("past", "why"), [*ENDED, (TURNED, "it has turned round already")])
+@pytest.mark.parametrize(("past", "why"), [*ENDED, (TURNED, "it has aborted already")])
 def test_there_is_no_preview_of_what_cannot_be_cancelled(past: Past, why: str) -> None:
     """For the same reason."""
     with pytest.raises(OrderRefused) as caught:
@@ -287,7 +287,7 @@ def test_there_is_no_preview_of_what_cannot_be_cancelled(past: Past, why: str) -
 # ── Revoke: the parent's order ───────────────────────────────────────────────────────────────────────────
 
 
-def test_a_saga_whose_parent_turns_round_does_so_too() -> None:
+def test_a_saga_whose_parent_aborts_does_so_too() -> None:
     """As if a person had cancelled it."""
     story = (
         given(*WAITING)

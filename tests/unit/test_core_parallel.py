@@ -72,7 +72,7 @@ def test_a_step_does_not_wait_for_one_that_it_does_not_come_after() -> None:
 
 
 def test_a_failure_waits_for_the_others_that_are_out() -> None:
-    """B is refused while c is out: the saga turns round at once, and undoes nothing before c has answered."""
+    """B is refused while c is out: the saga aborts at once, and undoes nothing before c has answered."""
     story = given(*BOTH_OUT, plan=DIAMOND).when(action("b", NO))
     story.then(StepFailed("b", 1, "rejected", "no"), SagaAborted("b", "no"))
     story.when(action("c", Completed(3))).then(StepCompleted("c", 3), CompensationStarted("c", 1))
@@ -121,9 +121,9 @@ def test_what_ran_at_the_same_time_is_undone_at_the_same_time() -> None:
 def test_a_compensation_that_is_given_up_waits_for_the_others_that_are_out() -> None:
     """The saga fails when nothing is out any more, with the reason of the one that was given up."""
     past: list[SagaEvent] = [*BOTH_OUT, StepCompleted("b", 2), StepCompleted("c", 3), StepStarted("d", 1)]
-    turned: list[SagaEvent] = [StepFailed("d", 1, "rejected", "no"), SagaAborted("d", "no")]
+    aborted: list[SagaEvent] = [StepFailed("d", 1, "rejected", "no"), SagaAborted("d", "no")]
     undoing: list[SagaEvent] = [CompensationStarted("c", 1), CompensationStarted("b", 1)]
-    story = given(*past, *turned, *undoing, plan=DIAMOND).when(undo("c", NO))
+    story = given(*past, *aborted, *undoing, plan=DIAMOND).when(undo("c", NO))
     story.then(CompensationFailed("c", 1, "rejected", "no"))
     assert open_intents(story.state) == [CompensationStarted("b", 1)]
     reason = "the compensation of step 'c' was given up after attempt 1 of 3: no"

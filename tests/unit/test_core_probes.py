@@ -239,18 +239,18 @@ def test_a_compensation_that_is_given_up_waits_for_what_is_being_asked() -> None
 def test_what_is_being_asked_at_the_turn_is_awaited() -> None:
     """It may be there or not: nothing is undone before that is known."""
     past: Past = [STARTED, StepStarted("book", 1), StepStarted("pay", 1), LOST[-1], ProbeStarted("pay", 1)]
-    turned = given(*past, plan=BESIDE).when(action("book", Rejected("no")))
-    turned.then(StepFailed("book", 1, "rejected", "no"), SagaAborted("book", "no"))
-    turned.when(probed("pay", Completed(1)))
-    turned.then(ProbeAnswered("pay", happened=True, result=1), CompensationStarted("pay", 1))
+    aborted = given(*past, plan=BESIDE).when(action("book", Rejected("no")))
+    aborted.then(StepFailed("book", 1, "rejected", "no"), SagaAborted("book", "no"))
+    aborted.when(probed("pay", Completed(1)))
+    aborted.then(ProbeAnswered("pay", happened=True, result=1), CompensationStarted("pay", 1))
 
 
 @pytest.mark.parametrize(("outcome", "failure"), [(Rejected("404"), "unavailable"), (Unknown("?"), "unknown")])
 def test_what_was_being_asked_at_the_turn_is_not_tried_again(outcome: Outcome, failure: Failure) -> None:
     """It is given up; what may have happened is undone."""
     past: Past = [STARTED, StepStarted("book", 1), StepStarted("pay", 1), LOST[-1], ProbeStarted("pay", 1)]
-    turned: Past = [*past, StepFailed("book", 1, "rejected", "no"), SagaAborted("book", "no")]
-    story = given(*turned, plan=BESIDE).when(probed("pay", outcome))
+    aborted: Past = [*past, StepFailed("book", 1, "rejected", "no"), SagaAborted("book", "no")]
+    story = given(*aborted, plan=BESIDE).when(probed("pay", outcome))
     end = CompensationStarted("pay", 1) if failure == "unknown" else SagaCompensated()
     assert story.decided[1:] == [StepFailed("pay", 1, failure, "lost"), end]
 
@@ -285,7 +285,7 @@ def test_a_probe_that_was_out_when_the_worker_went_is_asked_again() -> None:
     assert open_intents(story.state) == [ProbeStarted("pay", 1)]
 
 
-def test_a_saga_that_turned_round_is_asked_about_what_was_out() -> None:
+def test_a_saga_that_aborted_is_asked_about_what_was_out() -> None:
     """Instead of calling once more what is to be undone."""
     past: Past = [STARTED, StepStarted("book", 1), StepStarted("pay", 1), StepFailed("book", 1, "rejected", "no")]
     story = given(*past, SagaAborted("book", "no"), plan=BESIDE).when(OwnerGone("w2"))

@@ -100,8 +100,8 @@ def test_versions_count_the_events(journey: Journey) -> None:
 @for_all(journeys())
 def test_one_call_or_timer_is_open_until_the_end(journey: Journey) -> None:
     """After each append exactly one thing is under way: two calls of one saga are never out together."""
-    for turn in journey.turns[:-1]:
-        assert len(open_intents(fold(turn.before, turn.events))) == 1
+    for moment in journey.moments[:-1]:
+        assert len(open_intents(fold(moment.before, moment.events))) == 1
 
 
 @for_all(journeys())
@@ -171,10 +171,10 @@ def test_attempts_count_up_from_one_and_stay_within_the_policy(journey: Journey)
 @for_all(journeys())
 def test_an_attempt_is_never_made_before_its_time(journey: Journey) -> None:
     """The recorded time of the next attempt is not before the failure it follows."""
-    for turn in journey.turns:
-        for event in turn.events:
+    for moment in journey.moments:
+        for event in moment.events:
             if isinstance(event, StepFailed | CompensationFailed) and event.retry_at is not None:
-                assert event.retry_at >= turn.at
+                assert event.retry_at >= moment.at
 
 
 @for_all(journeys())
@@ -189,22 +189,22 @@ def test_the_fold_of_the_log_is_the_state(journey: Journey) -> None:
 @for_all(journeys())
 def test_deciding_again_decides_the_same(journey: Journey) -> None:
     """No clock, no dice: the same state, fact and time always give the same events."""
-    for turn in journey.turns:
-        assert decide(turn.before, turn.fact, turn.at) == turn.events
+    for moment in journey.moments:
+        assert decide(moment.before, moment.fact, moment.at) == moment.events
 
 
 @for_all(journeys())
 def test_a_fact_told_twice_is_told_once(journey: Journey) -> None:
     """Once it is in the log, the same fact changes nothing more."""
-    for turn in journey.turns:
-        assert decide(fold(turn.before, turn.events), turn.fact, turn.at) == []
+    for moment in journey.moments:
+        assert decide(fold(moment.before, moment.events), moment.fact, moment.at) == []
 
 
 @for_all(journeys())
 def test_a_takeover_at_any_append_changes_the_owner_and_puts_in_doubt_what_is_out(journey: Journey) -> None:
     """What is open stays open; an action that was out may have happened, for whoever would have heard is gone."""
-    for turn in journey.turns[:-1]:
-        state = fold(turn.before, turn.events)
+    for moment in journey.moments[:-1]:
+        state = fold(moment.before, moment.events)
         taken = fold(state, decide(state, OwnerGone("w2"), NOW))
         assert open_intents(taken) == open_intents(state)
         steps = {}

@@ -197,7 +197,7 @@ def test_forgiven_attempts_of_a_step_are_not_forgiven_to_its_compensation() -> N
 
 
 def test_the_compensations_are_told_the_same_reason_after_a_reopening() -> None:
-    """Why the saga turned round, not why it got stuck."""
+    """Why the saga aborted, not why it got stuck."""
     story = given(*STUCK)
     assert (story.state.error, story.state.cause) == ("why", "no")
     story.when(Retry(*WHO))
@@ -347,7 +347,7 @@ COMPLETED: Past = [STARTED, *done("a", "b", "c"), SagaCompleted()]
 REVOKED = SagaReopened("COMPENSATING", "saga saga-0", "no", NOW, "no")
 
 
-def test_a_saga_that_completed_is_undone_when_its_parent_turns_round() -> None:
+def test_a_saga_that_completed_is_undone_when_its_parent_aborts() -> None:
     """All of it, last first, by whoever takes it."""
     story = given(*COMPLETED).when(Revoke("saga saga-0", "no")).then(REVOKED)
     story.when(Revoke("saga saga-0", "no")).then()
@@ -357,7 +357,7 @@ def test_a_saga_that_completed_is_undone_when_its_parent_turns_round() -> None:
 
 def test_a_saga_that_is_being_undone_after_its_end_cannot_be_cancelled() -> None:
     """It goes back already."""
-    given(*COMPLETED, REVOKED).refuses(Cancel(*WHO), "it has turned round already")
+    given(*COMPLETED, REVOKED).refuses(Cancel(*WHO), "it has aborted already")
 
 
 @pytest.mark.parametrize(

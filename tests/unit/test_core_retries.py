@@ -50,7 +50,7 @@ def test_a_due_timer_is_the_next_intent() -> None:
 
 
 def test_a_step_can_succeed_on_its_last_attempt() -> None:
-    """Two failures of three attempts are no reason to turn round."""
+    """Two failures of three attempts are no reason to abort."""
 
     def answer(intent: object) -> Outcome:
         assert isinstance(intent, StepStarted)
@@ -61,7 +61,7 @@ def test_a_step_can_succeed_on_its_last_attempt() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Unavailable("busy", 60), Unknown("lost")])
-def test_when_the_attempts_run_out_the_saga_turns_round(outcome: Unavailable | Unknown) -> None:
+def test_when_the_attempts_run_out_the_saga_aborts(outcome: Unavailable | Unknown) -> None:
     """The last attempt sets no timer, whatever the participant asks for."""
     story = given(STARTED, StepStarted("a", 1))
     for attempt in (1, 2):
@@ -241,8 +241,8 @@ def test_what_was_not_available_and_is_given_up_on_leaves_nothing_to_undo() -> N
 
 def test_a_compensation_gives_up_on_errors_of_its_own() -> None:
     """Then a person is needed, after one attempt."""
-    turned: list[SagaEvent] = [STARTED, StepStarted("a", 1), StepFailed("a", 1, "unknown", "x"), SagaAborted("a", "x")]
-    story = given(*turned, CompensationStarted("a", 1), plan=A).when(undo("a", Unknown("gone", ("HTTP 501",))))
+    aborted: list[SagaEvent] = [STARTED, StepStarted("a", 1), StepFailed("a", 1, "unknown", "x"), SagaAborted("a", "x")]
+    story = given(*aborted, CompensationStarted("a", 1), plan=A).when(undo("a", Unknown("gone", ("HTTP 501",))))
     reason = "the compensation of step 'a' was given up after attempt 1 of 3: gone"
     story.then(CompensationFailed("a", 1, "unknown", "gone"), SagaFailed(reason))
 

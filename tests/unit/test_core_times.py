@@ -1,4 +1,4 @@
-"""Times of the whole saga: when it begins, and the deadline by which it turns round."""
+"""Times of the whole saga: when it begins, and the deadline by which it aborts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_saga_that_is_in_time_does_not_notice() -> None:
     given(*OUT, plan=PLAN).when(action("b", Completed()), now=seconds(59.9)).then(StepCompleted("b"), SagaCompleted())
 
 
-def test_a_saga_whose_deadline_passes_turns_round() -> None:
+def test_a_saga_whose_deadline_passes_aborts() -> None:
     """No step is to blame; the call that is out is awaited, and then undone with the rest."""
     story = given(*OUT, plan=PLAN).when(Woken(), now=seconds(60)).then(LATE)
     assert (story.state.failed_step, story.state.status) == (None, SagaStatus.COMPENSATING)
@@ -96,7 +96,7 @@ def test_a_retry_that_is_due_after_the_deadline_is_not_made() -> None:
 
 
 def test_a_refusal_in_the_moment_of_the_deadline_is_the_reason() -> None:
-    """A saga turns round once."""
+    """A saga aborts once."""
     story = given(*OUT, plan=PLAN).when(action("b", Rejected("no")), now=seconds(60))
     story.then(StepFailed("b", 1, "rejected", "no"), SagaAborted("b", "no"), CompensationStarted("a", 1))
 

@@ -233,10 +233,10 @@ def test_a_signal_that_comes_late_is_refused() -> None:
     given(*past, plan=approval()).refuses(Give("ok"), "step 'ok' is COMPLETED already")
 
 
-def test_a_signal_for_a_saga_that_turned_round_is_refused() -> None:
+def test_a_signal_for_a_saga_that_aborted_is_refused() -> None:
     """Nobody waits for it any more."""
-    turned: Past = [STARTED, StepStarted("book", 1), StepFailed("book", 1, "unknown", "x"), SagaAborted("book", "x")]
-    given(*turned, CompensationStarted("book", 1), plan=approval()).refuses(Give("ok"), "it has turned round")
+    aborted: Past = [STARTED, StepStarted("book", 1), StepFailed("book", 1, "unknown", "x"), SagaAborted("book", "x")]
+    given(*aborted, CompensationStarted("book", 1), plan=approval()).refuses(Give("ok"), "it has aborted")
 
 
 def test_a_signal_for_a_saga_that_has_ended_is_refused() -> None:

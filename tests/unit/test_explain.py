@@ -264,7 +264,7 @@ def test_what_waits_is_not_told_of_a_saga_that_is_paused() -> None:
 def test_the_deadline_is_told_as_long_as_it_can_turn_the_saga_round() -> None:
     """It comes last: it is no obstacle."""
     started = SagaStarted("order", "plan-1", {}, "w1", deadline_at=LATER)
-    assert reasons(started, *done("a"))[-1] == f"turns round at {T60}, its deadline"
+    assert reasons(started, *done("a"))[-1] == f"aborts at {T60}, its deadline"
     pivot = a_plan(StepPlan(name="a", title="a", kind="pivot", retry=THRICE, compensation=None), a_step("b"))
     assert len(reasons(started, *done("a"), plan=pivot)) == 1
 

@@ -117,7 +117,7 @@ BROKEN: list[tuple[str, Plan, list[SagaEvent]]] = [
     ("step 'a' begins, but is under way", ABC, [STARTED, StepStarted("a", 1), StepStarted("a", 2)]),
     ("step 'a' begins, but is done", ABC, [STARTED, *done("a"), StepStarted("a", 2)]),
     ("step 'b' begins before a", ABC, [STARTED, StepStarted("b", 1)]),
-    ("step 'c' goes forward after the saga turned round", TOGETHER, [*B_REFUSED, StepStarted("c", 1)]),
+    ("step 'c' goes forward after the saga aborted", TOGETHER, [*B_REFUSED, StepStarted("c", 1)]),
     ("step 'a' is done without an intent", ABC, [STARTED, StepCompleted("a")]),
     ("step 'a' is done without an intent", ABC, [STARTED, *done("a"), StepCompleted("a")]),
     (
@@ -200,18 +200,18 @@ BROKEN: list[tuple[str, Plan, list[SagaEvent]]] = [
         [*B_REFUSED, CompensationFailed("a", 1, "rejected", "no")],
     ),
     ("it is taken from w7, but belongs to w1", ABC, [STARTED, SagaTakenOver("w2", "w7")]),
-    ("the saga turns round twice", ABC, [*B_REFUSED, SagaCancelled(*WHO)]),
-    ("the saga turns round after its pivot 'b' was called", PIVOT, [STARTED, *done("a", "b"), SagaCancelled(*WHO)]),
+    ("the saga aborts twice", ABC, [*B_REFUSED, SagaCancelled(*WHO)]),
+    ("the saga aborts after its pivot 'b' was called", PIVOT, [STARTED, *done("a", "b"), SagaCancelled(*WHO)]),
     ("COMPLETED without b, c", ABC, [STARTED, *done("a"), SagaCompleted()]),
     (
         "COMPLETED without b",
         LISTED,
         [*FANNED, StepStarted("b[0]", 1), StepCompleted("b[0]"), SagaCompleted()],
     ),
-    ("COMPLETED after the saga turned round", ABC, [STARTED, *done(*"abc"), SagaCancelled(*WHO), SagaCompleted()]),
+    ("COMPLETED after the saga aborted", ABC, [STARTED, *done(*"abc"), SagaCancelled(*WHO), SagaCompleted()]),
     ("COMPENSATED, but a stands", ABC, [*B_REFUSED, SagaCompensated()]),
     ("COMPENSATED while a is out", PROBED, [*DOUBT, ProbeStarted("a", 1), SagaCancelled(*WHO), SagaCompensated()]),
-    ("COMPENSATED, but the saga never turned round", ABC, [STARTED, SagaCompensated()]),
+    ("COMPENSATED, but the saga never aborted", ABC, [STARTED, SagaCompensated()]),
 ]
 
 

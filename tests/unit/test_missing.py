@@ -82,8 +82,8 @@ NO_UNDO_B = "'b' is gone: saga 'order' has no compensation for it"
 @pytest.mark.parametrize("outcome", [Completed(), Rejected("no"), Unavailable("busy"), Unknown("lost")])
 def test_with_the_code_it_started_with_a_saga_goes_on(outcome: Completed) -> None:
     """At every moment of its life."""
-    for turn in drive(OLD.plan, failing("c", outcome)).turns[1:]:
-        assert prospect(turn.before, {"order": OLD}) == GOES_ON
+    for moment in drive(OLD.plan, failing("c", outcome)).moments[1:]:
+        assert prospect(moment.before, {"order": OLD}) == GOES_ON
 
 
 def test_new_steps_and_another_order_trouble_no_saga() -> None:
@@ -113,7 +113,7 @@ def test_a_step_that_is_out_is_missed() -> None:
     assert fares([*done("a"), StepStarted("b", 1), waits], WITHOUT_B) == fails(NO_ACTION_B)
 
 
-def test_a_step_that_is_done_is_missed_only_if_the_saga_turns_round() -> None:
+def test_a_step_that_is_done_is_missed_only_if_the_saga_aborts() -> None:
     """Its compensation is gone with it."""
     assert fares(done("a", "b"), WITHOUT_B) == may_fail(NO_UNDO_B)
 
@@ -140,14 +140,14 @@ TURNED: list[SagaEvent] = [*done("a", "b"), StepStarted("c", 1), StepFailed("c",
 TURNED += [SagaAborted("c", "no"), CompensationStarted("b", 1)]
 
 
-def test_a_compensation_that_is_gone_is_missed_only_if_the_saga_turns_round() -> None:
+def test_a_compensation_that_is_gone_is_missed_only_if_the_saga_aborts() -> None:
     """Before the step as well as after it."""
     for events in ([], done("a"), done("a", "b")):
         assert fares(events, WITHOUT_UNDOING_B) == may_fail(NO_UNDO_B)
 
 
 def test_a_compensation_that_the_saga_is_coming_to_is_missed() -> None:
-    """It has turned round already."""
+    """It has aborted already."""
     assert fares(TURNED, WITHOUT_UNDOING_B) == fails(NO_UNDO_B)
     assert fares(TURNED[:-1], WITHOUT_B) == fails(NO_UNDO_B)
 
@@ -166,7 +166,7 @@ def test_a_call_that_is_out_is_made_again_before_it_is_undone() -> None:
 
 
 def test_once_the_pivot_is_done_nothing_is_undone() -> None:
-    """Until then it may be refused, and the saga turns round."""
+    """Until then it may be refused, and the saga aborts."""
     old = an_order(a=PLAIN, p={"kind": "pivot", "compensation": None}, r={"kind": "retriable", "compensation": None})
     code = an_order(p={"kind": "pivot", "compensation": None}, r={"kind": "retriable", "compensation": None})
     no_undo_a = NO_UNDO_B.replace("'b'", "'a'")
@@ -314,24 +314,24 @@ def called(events: Iterable[object], state: SagaState) -> set[tuple[str, Directi
 def test_a_saga_never_calls_what_it_was_not_seen_to_need(loop: Loop) -> None:
     """From any moment until its end, whatever is answered and ordered: so a saga that goes on misses nothing."""
     later: set[tuple[str, Direction | None]] = set()
-    for turn in reversed(loop.turns):
-        if turn.before.status.ended:
+    for moment in reversed(loop.moments):
+        if moment.before.status.ended:
             later = set()
             continue
-        later |= called(turn.events, turn.before)
-        if turn.before.version:
-            assert later <= {(need.step, need.direction) for need in needed(turn.before)}
+        later |= called(moment.events, moment.before)
+        if moment.before.version:
+            assert later <= {(need.step, need.direction) for need in needed(moment.before)}
 
 
 @for_all(journeys())
 def test_a_saga_that_meets_no_trouble_calls_all_that_it_surely_needs(loop: Loop) -> None:
     """From any moment, taken over by another worker and answered well: so a saga that is said to fail does."""
-    for turn in loop.turns[1:]:
-        before = turn.before
+    for moment in loop.moments[1:]:
+        before = moment.before
         if before.status.ended:
             continue
         other = Loop(before.plan)
-        other.state, other.now = before, turn.at
+        other.state, other.now = before, moment.at
         if before.paused:
             other.tell(Resume(*WHO))
         other.tell(OwnerGone("w-next"))
@@ -344,7 +344,7 @@ def test_a_saga_that_meets_no_trouble_calls_all_that_it_surely_needs(loop: Loop)
 
 def meets_trouble(before: SagaState, loop: Loop) -> bool:
     """A deadline passes, a list or a delay cannot be read or is of nothing; or it had failed before."""
-    turns_round = loop.state.turned is not before.turned
+    aborts = loop.state.aborted is not before.aborted
     ends_failed = any(isinstance(event, SagaFailed) for event in loop.log)
     over_nothing = any(isinstance(event, StepFannedOut) and event.size == 0 for event in loop.log)
-    return turns_round or ends_failed or over_nothing
+    return aborts or ends_failed or over_nothing

@@ -10,7 +10,7 @@ def test_without_limits_there_is_always_room() -> None:
     room = Room()
     assert all(room.reserve("trip") for _ in range(10_000))
     assert room.open_to(["trip", "order"]) == ["trip", "order"]
-    assert not room.end_turn()
+    assert not room.end_batch()
 
 
 def test_a_saga_takes_one_place_however_many_calls_it_has_out() -> None:
@@ -29,7 +29,7 @@ def test_what_is_reserved_counts_until_the_turn_ends() -> None:
     room = Room(2)
     assert [room.reserve("trip") for _ in range(3)] == [True, True, False]
     room.enter("s-1", "trip")
-    room.end_turn()
+    room.end_batch()
     assert room.left == 1
 
 
@@ -40,7 +40,7 @@ def test_a_definition_has_a_limit_of_its_own_within_the_workers() -> None:
         *(True, False, True),
         *(True, False),
     ]
-    room.end_turn()
+    room.end_batch()
     room.enter("s-1", "trip")
     assert room.open_to(["trip", "order"]) == ["order"]
     assert (room.left_of("trip"), room.left_of("order")) == (0, 2)
@@ -51,12 +51,12 @@ def test_those_who_found_no_room_are_called_when_a_quarter_is_free() -> None:
     room = Room(8)
     for n in range(8):
         room.enter(f"s-{n}", "trip")
-    assert not room.end_turn()
+    assert not room.end_batch()
     assert not room.reserve("trip")
     called = []
     for n in range(8):
         room.leave(f"s-{n}")
-        called.append(room.end_turn())
+        called.append(room.end_batch())
     assert called == [False, False, True, False, False, False, False, False]
 
 
@@ -65,9 +65,9 @@ def test_a_limit_of_one_calls_at_once() -> None:
     room = Room(1)
     room.enter("s-1", "trip")
     assert room.open_to(["trip"]) == []
-    assert not room.end_turn()
+    assert not room.end_batch()
     room.leave("s-1")
-    assert room.end_turn()
+    assert room.end_batch()
 
 
 def test_a_definition_that_was_full_calls_when_it_has_room() -> None:
@@ -76,6 +76,6 @@ def test_a_definition_that_was_full_calls_when_it_has_room() -> None:
     for n in range(2):
         room.enter(f"s-{n}", "trip")
     assert room.open_to(["trip", "order"]) == ["order"]
-    assert not room.end_turn()
+    assert not room.end_batch()
     room.leave("s-0")
-    assert room.end_turn()
+    assert room.end_batch()

@@ -285,7 +285,7 @@ ORDERED: dict[str, list[Fact]] = {
     "its compensation was stuck": [action("b", Rejected("full")), STUCK, Retry(*BY_ADA), OwnerGone("w2")],
     "set right by hand": [action("b", Rejected("full")), STUCK, Resolve(*BY_ADA)],
     "done, and undone with its parent": [
-        *(action("b", Completed()), action("c", Completed()), Revoke("saga-0", "it turned round"), OwnerGone("w2")),
+        *(action("b", Completed()), action("c", Completed()), Revoke("saga-0", "it aborted"), OwnerGone("w2")),
         *(undo(step, Completed()) for step in "cba"),
     ],
 }

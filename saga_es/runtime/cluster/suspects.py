@@ -78,7 +78,7 @@ class Trials:
             return []
         if self._tried:  # they were answered, or have not killed us
             self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
-        self._tried = self._turn()
+        self._tried = self._next_suspects()
         for saga_id in self._tried:
             del self._waiting[saga_id]
         if self._tried:
@@ -86,7 +86,7 @@ class Trials:
             logger.warning("sagas whose workers went again and again", tried=len(self._tried), waiting=len(self))
         return self._tried
 
-    def _turn(self) -> list[str]:
+    def _next_suspects(self) -> list[str]:
         if not self._waiting:
             return []
         latest_first = sorted(self._waiting, key=lambda saga_id: self._waiting[saga_id].moved_at, reverse=True)

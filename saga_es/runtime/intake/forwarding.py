@@ -1,6 +1,7 @@
 """Orders for sagas that other workers run, or nobody: each is a read and a commit of its own, on the loop's thread.
 
-So a turn spends but a moment on them. Hundreds in one go, on a database that is far away, would outlast the lease.
+So an iteration spends but a moment on them. Hundreds in one go, on a database that is far away, would outlast the
+lease.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Forwarding:
         self._waiting.append(ask)
 
     def run(self, ours: Container[str], put: Put) -> bool:
-        """Record orders, one at least, and as many as a moment is enough for; the rest is for the next turn.
+        """Record orders, one at least, and as many as a moment is enough for; the rest is for the next iteration.
 
         Args:
             ours: The sagas that run here by now: what is for one of them is put back.

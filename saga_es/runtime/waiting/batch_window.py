@@ -1,9 +1,9 @@
 """Whether the loop waits a moment for the answers to the calls it has just made, so that they come as one batch.
 
 While one half of the sagas is being committed, the other half is being called, and comes back for a batch of its own:
-two half batches for ever, and a turn of the loop costs about as much for one saga as for ten. Steps that return at once
-take the interpreter for that moment anyway: to wait for them costs nothing, and the halves meet. Steps that take their
-time are not waited for: who waited in vain tries less and less often.
+two half batches for ever, and an iteration of the loop costs about as much for one saga as for ten. Steps that return
+at once take the interpreter for that moment anyway: to wait for them costs nothing, and the halves meet. Steps that
+take their time are not waited for: who waited in vain tries less and less often.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ MOMENT_OF_EACH_S = 0.000_1
 
 LONGEST_S = 0.01
 MOST_LEFT_OUT = 256
-"""Calls that take their time hold up the others by one moment in so many turns."""
+"""Calls that take their time hold up the others by one moment in so many iterations."""
 
 
 class Gathering:
-    """Decides for each turn; used by the loop's thread.
+    """Decides for each iteration; used by the loop's thread.
 
     Args:
         wait: Waits until so many items are there, but no longer than so many seconds; says whether they are.
