@@ -44,7 +44,7 @@ def start(
     """Start the saga NAME; print its id when its start is in the log.
 
     INPUT-JSON is an object; `-` reads it from stdin, and without it the input is empty. No engine runs here: the
-    saga is PENDING until a `saga-es worker` or `serve` that knows it has room for it.
+    saga is PENDING until a `saga-es worker` or `serve` that knows it has capacity for it.
     """
     given = _object(sys.stdin.read() if input_ == "-" else input_)
     with reading(settings) as node:

@@ -1,7 +1,7 @@
 """How much a worker takes on: the sagas that have a call out here, and how many more there may be.
 
-A saga that waits (for a signal, a time, another saga, its next attempt) takes no room: what it waits for may need it.
-When it goes on it does so at once, also where there is no room left; nothing new is begun then.
+A saga that waits (for a signal, a time, another saga, its next attempt) takes no capacity: what it waits for may need
+it. When it goes on it does so at once, also where there is no capacity left; nothing new is begun then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 NO_LIMIT = 1_000_000_000
 
 
-class Room:
+class Capacity:
     """Sagas with calls out, against the limits of this worker. Used by the loop's thread.
 
     Args:
@@ -31,7 +31,7 @@ class Room:
 
     # ── Calls go out and come back ───────────────────────────────────────────────────────────────────────
 
-    def enter(self, saga_id: str, name: str) -> None:
+    def acquire(self, saga_id: str, name: str) -> None:
         """A call of a saga of this definition goes out."""
         out = self._calls.get(saga_id, 0)
         if not out:
@@ -39,7 +39,7 @@ class Room:
             self._busy[name] += 1
         self._calls[saga_id] = out + 1
 
-    def leave(self, saga_id: str) -> None:
+    def release(self, saga_id: str) -> None:
         """A call of the saga is out no more."""
         out = self._calls.pop(saga_id) - 1
         if out:
@@ -48,7 +48,7 @@ class Room:
             self._busy[self._names.pop(saga_id)] -= 1
 
     def reserve(self, name: str) -> bool:
-        """Keep room for a saga whose first call goes out in this batch; False when there is none."""
+        """Keep capacity for a saga whose first call goes out in this batch; False when there is none."""
         if not self.left_of(name):
             self._want(name)
             return False
@@ -56,7 +56,7 @@ class Room:
         return True
 
     def end_batch(self) -> bool:
-        """What was reserved is in use, or given up; True when there is room again for those who found none."""
+        """What was reserved is in use, or given up; True when there is capacity again for those who found none."""
         self._coming.clear()
         if any(self._is_wide_again(name) for name in self._wanting):
             self._wanting.clear()
@@ -76,7 +76,7 @@ class Room:
         return max(0, min(self.left, limit - self._busy[name] - self._coming[name]))
 
     def open_to(self, names: Collection[str]) -> list[str]:
-        """Those of the definitions that there is room for; the others are waited for."""
+        """Those of the definitions that there is capacity for; the others are waited for."""
         there = [name for name in names if self.left_of(name)]
         for name in names if len(there) < len(names) else ():
             if name not in there:

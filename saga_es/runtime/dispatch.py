@@ -34,7 +34,7 @@ from saga_es.core.plan import Child, index_of, step_of
 from saga_es.core.state import SagaState, open_intents
 from saga_es.definition.saga import Saga
 from saga_es.runtime.calls.executor import Call, Executor
-from saga_es.runtime.capacity import Room
+from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
 from saga_es.runtime.ids import idempotency_key
 from saga_es.runtime.inbox import Item, Late, Put, Tell
@@ -65,14 +65,14 @@ class Calls:
         clock: Clock,
         definitions: Mapping[str, Saga],
         put: Put,
-        room: Room | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
         self._executor = executor
         self._timers = timers
         self._clock = clock
         self._definitions = definitions
         self._put = put
-        self._room = room or Room()
+        self._capacity = capacity or Capacity()
         self._children = Children(definitions, put)
         self._under_way: dict[
             str, dict[_Way, bool]
@@ -82,9 +82,9 @@ class Calls:
         self.stopped = False
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more sagas may be taken over now."""
-        return self._executor.room
+        return self._executor.capacity
 
     def perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
         """Act on events that are committed: end the call whose outcome they tell, make the next, set timers."""
@@ -149,7 +149,7 @@ class Calls:
         for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
             timer = self._timers.cancel((state.saga_id, step, direction))
             if is_call:
-                self._left(state.saga_id)
+                self._released(state.saga_id)
             if isinstance(timer, Late):
                 self._executor.give_up(timer.call)
         self._timers.cancel((state.saga_id, "starts_at"))
@@ -205,7 +205,7 @@ class Calls:
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True
         self.out += 1
-        self._room.enter(state.saga_id, state.plan.saga)
+        self._capacity.acquire(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, Late(state.saga_id, late, call))
         self._made.append(call)
@@ -216,13 +216,13 @@ class Calls:
     def _ended(self, saga_id: str, step: str, direction: Direction) -> None:
         was_call = self._under_way.get(saga_id, _NOTHING).pop((step, direction), None)
         if was_call:
-            self._left(saga_id)
+            self._released(saga_id)
         if was_call is not None:
             self._timers.cancel((saga_id, step, direction))
 
-    def _left(self, saga_id: str) -> None:
+    def _released(self, saga_id: str) -> None:
         self.out -= 1
-        self._room.leave(saga_id)
+        self._capacity.release(saga_id)
 
     def _tell(self, call: Call, outcome: Outcome) -> None:
         self._put(Tell(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))

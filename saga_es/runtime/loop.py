@@ -22,7 +22,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.batch import Wanted, in_parts
 from saga_es.runtime.calls.executor import Executor
-from saga_es.runtime.capacity import Room
+from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.cluster.heartbeat import Heartbeat
 from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
@@ -90,16 +90,18 @@ class Loop:
         self._chores: Timers[Item] = Timers()  # apart: they do not wait for thousands that wait for one moment
         known = {saga.name: saga for saga in definitions}
         limits = {name: saga.at_once for name, saga in known.items() if saga.at_once is not None}
-        self._room = Room(at_once, limits) if recovers else Room()  # nobody else may be there who would claim
-        self._calls = Calls(executor, self._timers, clock, known, inbox.put, self._room)
+        self._capacity = (
+            Capacity(at_once, limits) if recovers else Capacity()
+        )  # nobody else may be there who would claim
+        self._calls = Calls(executor, self._timers, clock, known, inbox.put, self._capacity)
         self._followers = Followers(sagas)
         self._forwarding = Forwarding(Orders(sagas, writer, clock), clock, lambda: self._calls.stopped)
         self._warn = OutageWarning(clock)
         self._runs = Runs(self._calls, self._followers, inbox.put, self._warn)
         self._heartbeat = Heartbeat(workers, self._runs, clock, process)
-        self._recovery = Recovery(sagas, workers, known, self._room, self._warn)
+        self._recovery = Recovery(sagas, workers, known, self._capacity, self._warn)
         self._adopts = frozenset(known if recovers else ())
-        self._listener = Listener(notifications, self._runs, self._room, self._adopts)
+        self._listener = Listener(notifications, self._runs, self._capacity, self._adopts)
         self.worker_id = f"worker-{new_id()}"
 
     @property
@@ -202,7 +204,7 @@ class Loop:
                 case _:
                     assert_never(item)
         self._commit(list(proposals.values()), list(appends.values()), now)
-        if self._room.end_batch():
+        if self._capacity.end_batch():
             self._later(Chore.RECOVER, 0.0)
         waiting = len(self._inbox)  # before they go out: they may be back sooner than we can look
         calls = self._calls.send()
@@ -222,7 +224,7 @@ class Loop:
             return
         run = self._runs.add(SagaState(begin.saga_id, begin.definition.plan), begin.handle)
         name = begin.definition.name
-        waits = begin.starts_at is None and name in self._adopts and not self._room.reserve(name)
+        waits = begin.starts_at is None and name in self._adopts and not self._capacity.reserve(name)
         worker = None if waits else self.worker_id
         start = Start(begin.definition.plan_id, begin.input, worker, begin.tags, begin.starts_at, begin.parent)
         _proposal(proposals, run).add(start, now)
@@ -261,7 +263,7 @@ class Loop:
             proposal.settle_asks()
             return None
         try:
-            notifies = proposal.state.owner is None  # it waits for whoever has room
+            notifies = proposal.state.owner is None  # it waits for whoever has capacity
             return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now, notifies))
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
@@ -364,7 +366,7 @@ class Loop:
         """Propose to take over what has no living owner; the log decides whether we are the one who does."""
         if not self._recovers or self._calls.stopped:
             return
-        states, every_s = self._recovery.interrupted(self.worker_id, self._runs.state, self._calls.room, now)
+        states, every_s = self._recovery.interrupted(self.worker_id, self._runs.state, self._calls.capacity, now)
         for state in states:
             if outdated := proposals.pop(state.saga_id, None):  # decided for a saga that is not ours any more
                 self._ask_again(outdated)

@@ -118,7 +118,7 @@ class Runs:
         run.handles.clear()
 
     def release(self, run: Run) -> None:
-        """The saga's start is in the log, and waits for a worker that has room; its end is followed from afar."""
+        """The saga's start is in the log, and waits for a worker that has capacity; its end is followed from afar."""
         for handle in run.handles:
             handle.mark_started()
         self._drop(run)

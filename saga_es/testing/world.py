@@ -241,7 +241,7 @@ class _OfWorker(Executor):
         self._worker = worker
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Always enough: in virtual time no call waits for a thread."""
         return 1000
 

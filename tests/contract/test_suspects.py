@@ -10,7 +10,7 @@ import pytest
 from saga_es.core.events import SagaFailed, SagaPaused, SagaStarted, SagaTakenOver, StepCompleted, StepStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.runtime.cluster import suspects as trials
+from saga_es.runtime.cluster import suspects
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
 from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
@@ -95,7 +95,7 @@ def test_a_suspect_that_does_not_answer_holds_the_others_up_for_a_while_only(
     store: Store, open_engine: OpenEngine, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that lives through a trial is not killed by it, however long the call may take."""
-    monkeypatch.setattr(trials, "TRIAL_S", 0.5)
+    monkeypatch.setattr(suspects, "TRIAL_S", 0.5)
     arrived: list[str] = []
     saga = a_saga(arrived, gate)
     twice_interrupted(store, saga, *SUSPECTS)

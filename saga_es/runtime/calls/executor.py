@@ -85,7 +85,7 @@ class Executor:
         self._loop_thread: threading.Thread
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more sagas may be taken over now; 0 until it is worth the look.
 
         A call that waits for a thread for longer than its time-out counts as not made: what was interrupted can wait

@@ -2,7 +2,7 @@
 
 Each saga has an order of its own in which the living workers may claim it (rendezvous hashing): the first at once, the
 others a moment later each, should it still be there. So the load is spread evenly, nobody has to agree on anything, and
-the share of a worker that has no room, or does not know the definition, goes to the next. The log decides, as ever.
+the share of a worker that has no capacity, or does not know the definition, goes to the next. The log decides, as ever.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from saga_es.runtime.capacity import Room
+from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.owned import Runs
 from saga_es.runtime.run import Run
 from saga_es.runtime.waiting.polling import PollingInterval
@@ -18,10 +18,10 @@ class Listener:
         adopts: The definitions whose sagas this worker takes on.
     """
 
-    def __init__(self, notifications: Notifications, runs: Runs, room: Room, adopts: Collection[str]) -> None:
+    def __init__(self, notifications: Notifications, runs: Runs, capacity: Capacity, adopts: Collection[str]) -> None:
         self._notifications = notifications
         self._runs = runs
-        self._room = room
+        self._capacity = capacity
         self._adopts = adopts
         self._interval = PollingInterval()
         self._pending: Sequence[Notification] = ()
@@ -59,7 +59,7 @@ class Listener:
         )
         if self._is_empty:
             return False
-        names = self._room.open_to(self._adopts)
+        names = self._capacity.open_to(self._adopts)
         return bool(names) and self._notifications.unclaimed(names)
 
     def pause_s(self, *, is_busy: bool) -> float:

@@ -9,9 +9,9 @@ import structlog
 
 from saga_es.core.state import SagaState
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.capacity import Room
+from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.cluster.claims import Claims
-from saga_es.runtime.cluster.suspects import Trials, is_suspect
+from saga_es.runtime.cluster.suspects import Suspects, is_suspect
 from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.store.sagas import Sagas
 from saga_es.store.workers import Workers
@@ -23,10 +23,10 @@ RECOVER_AT_ONCE = 500
 """Sagas taken over in one batch; more follow in the next, so that memory and participants are not flooded."""
 
 LOOK_AGAIN_S = 0.05
-"""How soon the next suspects' turn is looked for, while any wait; and whether there is room for more."""
+"""How soon the next suspects' turn is looked for, while any wait; and whether there is capacity for more."""
 
 OTHERS_MAY_LOOK_S = 0.25
-"""How soon we look whether others took what they may claim first, or whether there is room for more."""
+"""How soon we look whether others took what they may claim first, or whether there is capacity for more."""
 
 SHARES = 4
 """How many times what may be taken is looked at: some of it is for other workers to claim first."""
@@ -40,25 +40,25 @@ class Recovery:
     Args:
         definitions: The sagas known here. Those of other definitions are left to workers that know them: a
             process that knows half of the sagas must not fail the other half.
-        room: What there is room for; the rest is left where it is, to others or until there is.
+        capacity: What there is capacity for; the rest is left where it is, to others or until there is.
     """
 
     def __init__(
-        self, sagas: Sagas, workers: Workers, definitions: Collection[str], room: Room, warn: OutageWarning
+        self, sagas: Sagas, workers: Workers, definitions: Collection[str], capacity: Capacity, warn: OutageWarning
     ) -> None:
         self._sagas = sagas
         self._workers = workers
         self._definitions = definitions
         self._left_alone: set[str] = set()
-        self._trials = Trials()
+        self._suspects = Suspects()
         self._claims = Claims()
-        self._room = room
+        self._capacity = capacity
         self._warn = warn
 
     def interrupted(
         self, worker_id: str, here: Callable[[str], SagaState | None], most: int, now: datetime
     ) -> Interrupted:
-        """Sagas to take over, oldest first, as many as there is room for; and the seconds after which to look again.
+        """Sagas to take over, oldest first, within the capacity; and the seconds after which to look again.
 
         Args:
             worker_id: Who would take them over.
@@ -68,19 +68,19 @@ class Recovery:
 
         Never raises `StoreUnavailable`: a database that is away is looked at again later.
         """
-        names = self._room.open_to(self._definitions)
+        names = self._capacity.open_to(self._definitions)
         if not most or (self._definitions and not names):
             return [], LOOK_AGAIN_S if not most else OTHERS_MAY_LOOK_S
         try:
             gone = self._workers.bury()
-            limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._trials)
+            limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._suspects)
             orphans = self._workers.orphans(limit, names, apart_from=self._left_alone)
-            self._trials.forget_all_but(orphans)
+            self._suspects.forget_all_but(orphans)
             wanted = {id_: owner for id_, owner in orphans.items() if not _is_run(here(id_), owner)}
-            free = [id_ for id_ in wanted if id_ not in self._trials]
+            free = [id_ for id_ in wanted if id_ not in self._suspects]
             due = self._due(free, worker_id, now)
             states = self._admitted(self._innocent(self._read(due[:most], wanted)))
-            states += self._read(self._trials.next(lambda id_: _may_kill(here(id_)), now), wanted)
+            states += self._read(self._suspects.next(lambda id_: _may_kill(here(id_)), now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
             self._warn("recovery", error)
@@ -91,22 +91,22 @@ class Recovery:
             logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
         if states and len(orphans) == limit:
             return states, 0.0
-        if self._trials or len(due) > most:
+        if self._suspects or len(due) > most:
             return states, LOOK_AGAIN_S
         return states, OTHERS_MAY_LOOK_S if len(free) > len(states) else RECOVER_EVERY_S
 
     def _due(self, saga_ids: Sequence[str], worker_id: str, now: datetime) -> list[str]:
-        """Those whose turn it is for us to claim; one more than there is room for, so that it is known to be short."""
+        """Those that this worker may claim now; one more than there is capacity for, to show a shortage."""
         living = self._workers.heartbeats() if saga_ids else ()
-        return self._claims.due(saga_ids, worker_id, living, now)[: self._room.left + 1]
+        return self._claims.due(saga_ids, worker_id, living, now)[: self._capacity.left + 1]
 
     def _innocent(self, states: Sequence[SagaState]) -> list[SagaState]:
         suspects = [state.saga_id for state in states if is_suspect(state)]
-        return self._trials.hold_back(states, self._workers.moved_at(suspects) if suspects else {})
+        return self._suspects.hold_back(states, self._workers.moved_at(suspects) if suspects else {})
 
     def _admitted(self, states: Sequence[SagaState]) -> list[SagaState]:
-        """Those that there is room for."""
-        return [state for state in states if self._room.reserve(state.plan.saga)]
+        """Those that there is capacity for."""
+        return [state for state in states if self._capacity.reserve(state.plan.saga)]
 
     def _read(self, saga_ids: Sequence[str], owners: Mapping[str, str | None]) -> list[SagaState]:
         """The sagas, but for those that found a home, or their end, between the two looks."""

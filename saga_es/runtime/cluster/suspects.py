@@ -33,7 +33,7 @@ MOST_AT_ONCE = 512
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Trials:
+class Suspects:
     """The suspects that wait for their turn, and those whose turn it is. Used by the loop's thread."""
 
     def __init__(self) -> None:

@@ -61,7 +61,7 @@ class Client:
     ) -> str:
         """Start a saga, or find the one that was started before under the same id or key; durable when this returns.
 
-        It is PENDING until a worker that knows the definition has room for it.
+        It is PENDING until a worker that knows the definition has capacity for it.
 
         Args:
             saga: The definition, or its name.

@@ -1,4 +1,4 @@
-"""Trials: whose turn it is among sagas that may take their process along."""
+"""Suspects: whose turn it is among sagas that may take their process along."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from saga_es.core.plan import Plan, StepPlan
 from saga_es.core.state import SagaState, StepState, StepStatus
-from saga_es.runtime.cluster.suspects import TRIAL_S, Trials
+from saga_es.runtime.cluster.suspects import TRIAL_S, Suspects
 from tests.conftest import AT
 
 PLAN = Plan("careful", (StepPlan(name="act", title="act"),))
@@ -21,15 +21,15 @@ def a_saga(saga_id: str, crashes: int) -> SagaState:
     return SagaState(saga_id, PLAN, steps={"act": step})
 
 
-def suspects(count: int, crashes: int = 2) -> Trials:
-    trials = Trials()
+def suspects(count: int, crashes: int = 2) -> Suspects:
+    trials = Suspects()
     trials.hold_back((a_saga(f"s{i}", crashes) for i in range(count)), {})
     return trials
 
 
 def test_only_suspects_are_held_back() -> None:
     """One worker that went says nothing about the call that was out."""
-    trials = Trials()
+    trials = Suspects()
     innocent = a_saga("a", 1)
     assert trials.hold_back([innocent, a_saga("b", 2)], {}) == [innocent]
     assert "b" in trials
@@ -76,7 +76,7 @@ def test_what_others_took_over_is_not_waited_for() -> None:
 
 def test_the_last_that_was_taken_over_is_tried_first() -> None:
     """The others were out when it killed, and lived through their own trials: they are kept away from it."""
-    trials = Trials()
+    trials = Suspects()
     tried = {"s0": AT, "s1": AT + timedelta(seconds=10), "killer": AT + timedelta(seconds=20), "s2": AT}
     trials.hold_back([a_saga(saga_id, 4 if saga_id != "s2" else 3) for saga_id in tried], tried)
     assert [trials.next(nobody, AT) for _ in range(4)] == [["killer"], ["s2"], ["s1"], ["s0"]]
@@ -91,7 +91,7 @@ def test_only_those_that_kill_are_counted_out(killers: set[int]) -> None:
     for _ in range(100):  # processes, each until somebody kills it
         for saga_id in out:
             calls[saga_id] += 1
-        trials, out = Trials(), set()
+        trials, out = Suspects(), set()
         waiting = [a_saga(saga_id, crashes) for saga_id, crashes in calls.items() if crashes < MOST_CRASHES]
         out |= {saga.saga_id for saga in trials.hold_back(waiting, moved_at)}
         while not out & deadly and (tried := trials.next(out.__contains__, now)):
