@@ -30,11 +30,10 @@ from saga_es.node.settings import Settings
 from saga_es.runtime.calls.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id
-from saga_es.runtime.inbox import Begin, Inbox
-from saga_es.runtime.loop import Loop
+from saga_es.runtime.inbox import StartRequest
 from saga_es.runtime.waiting.clock import SharedClock
+from saga_es.runtime.worker import Worker
 from saga_es.store.admin import migrate
-from saga_es.store.notifications import Notifications
 
 STORAGES = {"nothing": "nothing is stored", "sqlite": "SQLite, in memory", "postgresql": "PostgreSQL"}
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 (for a folder of our own that is deleted)
@@ -56,18 +55,9 @@ class Alone:
 
     def __init__(self, url: str, *, stores: bool) -> None:
         node = Node(Settings.load({"database_url": url}), App(name="alone", version="0", sagas=(trip,)))
-        migrate.upgrade(node.database, node.log, node.views)
-        self._inbox = Inbox()
-        self._loop = Loop(
-            writer=node.writer,
-            sagas=node.sagas,
-            workers=node.workers,
-            notifications=Notifications(node.database),
-            executor=AtOnce(),
-            definitions=(trip,),
-            clock=SharedClock(node.workers.now_s),
-            inbox=self._inbox,
-        )
+        migrate.upgrade(node.database, node.store.log, node.views)
+        self._loop = Worker(node.store, AtOnce(), SharedClock(node.store.workers.now_s), (trip,))
+        self._inbox = self._loop.inbox
         self._loop.begin_work()
         if not stores:
             node.database.transact = _store_nothing  # type: ignore[method-assign, assignment]  # all that comes before is done
@@ -78,7 +68,7 @@ class Alone:
         while time.monotonic() < until:
             for _ in range(under_way - self._loop.active):
                 handle = Handle(new_id())
-                self._inbox.put(Begin(handle.saga_id, trip, INPUT, handle))
+                self._inbox.put(StartRequest(handle.saga_id, trip, INPUT, handle))
                 began += 1
             self._loop.iterate(self._inbox.take(0))
         while self._loop.active:

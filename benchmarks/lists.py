@@ -167,7 +167,7 @@ def main(kinds: tuple[str, ...], many: int) -> None:
         table.add_column(f"{kind}: rows, best, median (ms)", justify="right")
         with tempfile.TemporaryDirectory() as folder, fresh_database(kind, Path(folder)) as url:
             node = Node(Settings.load({"database_url": url}, environ={}))
-            migrate.upgrade(node.database, node.log, node.views)
+            migrate.upgrade(node.database, node.store.log, node.views)
             fill(node.database, many)
             for wanted in FILTERS:
                 found, best_ms, median_ms = measure(node.database, wanted, many)

@@ -57,9 +57,9 @@ def fill(node: Node, many: int) -> None:
     """Append so many events, past the views: the replay makes them."""
     made = 0
     while made < many:
-        rows = [row for _ in range(AT_ONCE) for draft in saga() for row in node.log.rows(draft)]
+        rows = [row for _ in range(AT_ONCE) for draft in saga() for row in node.store.log.rows(draft)]
         with node.database.writing() as connection:
-            node.log.append(connection, rows)
+            node.store.log.append(connection, rows)
         made += len(rows)
 
 
@@ -72,7 +72,7 @@ def load(node: Node, done: threading.Event, took_s: list[float]) -> None:
         drafts = [Draft(str(uuid4()), "venue", 0, (registered,), datetime.now(UTC)) for _ in range(due)]
         if drafts:
             start = time.perf_counter()
-            node.writer.write([node.writer.prepare(draft) for draft in drafts])
+            node.store.writer.write([node.store.writer.prepare(draft) for draft in drafts])
             took_s.append(time.perf_counter() - start)
             made += due
 
@@ -80,7 +80,7 @@ def load(node: Node, done: threading.Event, took_s: list[float]) -> None:
 def main(url: str, many: int) -> None:
     """Fill, load, replay, and say what it took."""
     node = Node(Settings(database_url=url), services.app)
-    migrate.upgrade(node.database, node.log, node.views)
+    migrate.upgrade(node.database, node.store.log, node.views)
     fill(node, many)
     done = threading.Event()
     took_s: list[float] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +16,12 @@ import pytest
 from saga_es.definition.saga import Saga
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
+from saga_es.runtime.limits import Limits
+from saga_es.store import store as of_workers
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec
-from saga_es.store.log.log import Draft, Log
-from saga_es.store.notifications import Notifications
-from saga_es.store.sagas import Sagas
+from saga_es.store.log.log import Draft
 from saga_es.store.schema_lock import turn
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.rebuild import Rebuilding, rebuild
@@ -68,24 +68,19 @@ def note_draft(stream_id: str, *texts: Any, expected_version: int = 0) -> Draft:
 
 
 @dataclass(frozen=True)
-class Store:
-    """Everything that remembers, wired for one database."""
+class Store(of_workers.Store):
+    """The store of a worker, and what it stands on."""
 
     database: Database
     codec: Codec
-    log: Log
     views: Views
-    writer: Writer
-    workers: Workers
-    sagas: Sagas
 
     @classmethod
-    def on(cls, database: Database) -> Store:
+    def at(cls, database: Database) -> Store:
         """The store on a database, as the application wires it."""
-        codec = Codec(NOTE_EVENTS)
-        log = Log(database, codec)
-        views = Views([saga_view, tag_view])
-        return cls(database, codec, log, views, Writer(database, log, views), Workers(database), Sagas(log))
+        codec, views = Codec(NOTE_EVENTS), Views([saga_view, tag_view])
+        wired = of_workers.Store.on(database, codec, views)
+        return cls(wired.log, wired.sagas, wired.writer, wired.workers, wired.notifications, database, codec, views)
 
     def make(self, *views: Projection) -> Rebuilding:
         """Make views of the log as it is."""
@@ -100,7 +95,7 @@ class Store:
 def migrated(url: str) -> None:
     """Migrate what is at a URL for a store."""
     database = Database(url)
-    store = Store.on(database)
+    store = Store.at(database)
     migrate.upgrade(store.database, store.log, store.views)
     database.close()
 
@@ -123,7 +118,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def store(database: Database) -> Store:
     """A migrated database, and all that reads and writes it."""
-    made = Store.on(database)
+    made = Store.at(database)
     migrate.upgrade(made.database, made.log, made.views)
     return made
 
@@ -160,16 +155,9 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
             recovers: bool = True,
             at_once: int | None = None,
         ) -> Engine:
-            engine = Engine(
-                writer=writer or store.writer,
-                sagas=store.sagas,
-                workers=workers or store.workers,
-                notifications=Notifications(store.database),
-                executor=executor or Executor(),
-                definitions=definitions,
-                recovers=recovers,
-                at_once=at_once,
-            )
+            of_engine = replace(store, writer=writer or store.writer, workers=workers or store.workers)
+            limits = Limits(at_once, takes_over=recovers)
+            engine = Engine(of_engine, executor or Executor(), definitions, limits=limits)
             opened.callback(engine.close, grace_s=1.0)
             return engine.open()
 

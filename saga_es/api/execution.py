@@ -91,7 +91,7 @@ def _result(handle: Handle, timeout_s: float) -> SagaResult:
 
 
 def _make_sure_it_began(handle: Handle) -> None:
-    if node().sagas.find(handle.saga_id) is None:
+    if node().store.sagas.find(handle.saga_id) is None:
         raise StoreUnavailable("the saga's start was not committed in time")
 
 
@@ -114,7 +114,7 @@ def _prefers_async() -> bool:
 
 
 def _accepted(saga_id: str) -> Response:
-    state = node().sagas.find(saga_id)
+    state = node().store.sagas.find(saga_id)
     status = state.status if state else SagaStatus.PENDING
     headers = {"Location": f"/api/saga/status/{saga_id}"}
     return json_response({"transaction_id": saga_id, "status": status}, 202, headers)

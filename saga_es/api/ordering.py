@@ -112,7 +112,7 @@ def _order(name: str, schema: type[Schema] = OrderSchema) -> Callable[[Callable[
         @wraps(made_of)
         def route(body: Body, transaction_id: str) -> Response:
             _give(transaction_id, made_of(body))
-            return json_response(story_at(node().sagas, transaction_id)[0])
+            return json_response(story_at(node().store.sagas, transaction_id)[0])
 
         return route
 
@@ -175,9 +175,9 @@ def resolve(body: Body) -> Order:
 @blueprint.alt_response(409, "CONFLICT")
 def preview_cancel(transaction_id: str) -> Response:
     """What a cancel would compensate, in order; nothing is changed by asking."""
-    state = node().sagas.find(transaction_id)
+    state = node().store.sagas.find(transaction_id)
     if state is None:
-        raise node().sagas.absent(transaction_id)
+        raise node().store.sagas.absent(transaction_id)
     return json_response({"transaction_id": transaction_id, "would_compensate": preview(state)})
 
 
@@ -208,7 +208,7 @@ _SIGNAL: Body = {
 def give_signal(transaction_id: str, signal: str) -> Response:
     """Give a saga the signal that its step of this name waits for, or will; one that comes early is kept."""
     _give(transaction_id, Give(signal, _payload(), given_key()))
-    story = story_at(node().sagas, transaction_id)[0]
+    story = story_at(node().store.sagas, transaction_id)[0]
     about = {"transaction_id": transaction_id, "signal": signal, "status": story.status, "version": story.version}
     return json_response(about, 202)
 

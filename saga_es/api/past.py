@@ -54,7 +54,7 @@ def views_as_of(position: int | None) -> Iterator[Connection]:
             yield connection
         return
     try:
-        with views_at(here.log, here.views, position, MOST_FOLDED) as connection:
+        with views_at(here.store.log, here.views, position, MOST_FOLDED) as connection:
             yield connection
     except TooMuchPast as error:
         raise Problem(422, str(error), {"at_position": [str(error)]}) from error

@@ -160,7 +160,7 @@ blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sag
 @blueprint.alt_response(410, "GONE")
 def status(query: dict[str, int | None], transaction_id: str) -> Response:
     """One saga with its steps, as of now or of a version; exact at every moment: it folds the log."""
-    return json_response(story_at(node().sagas, transaction_id, query["at_version"])[0])
+    return json_response(story_at(node().store.sagas, transaction_id, query["at_version"])[0])
 
 
 @blueprint.get("/list")
@@ -181,9 +181,9 @@ def list_sagas(query: dict[str, Any]) -> Response:
 @blueprint.alt_response(410, "GONE")
 def events(transaction_id: str) -> Response:
     """One saga's part of the log, in order."""
-    entries = node().log.entries(stream_id=transaction_id)
+    entries = node().store.log.entries(stream_id=transaction_id)
     if not entries or entries[0].category != SAGA:
-        raise node().sagas.absent(transaction_id)
+        raise node().store.sagas.absent(transaction_id)
     return json_response(
         {
             "events": [

@@ -33,7 +33,7 @@ def check(settings: Settings, as_json: bool) -> None:
     """
     with reading(settings) as node:
         definitions = {saga.name: saga for saga in family(node.app.sagas)}
-        compared = compare(node.database, node.sagas, definitions)
+        compared = compare(node.database, node.store.sagas, definitions)
     click.echo(msgspec.json.encode(compared) if as_json else "\n".join(_lines(compared)))
     if not compared.goes_on:
         sys.exit(MISMATCH)

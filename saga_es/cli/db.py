@@ -23,7 +23,7 @@ def upgrade(settings: Settings) -> None:
     """Bring the database to this version."""
     node = Node(settings, load_app(settings.app))
     try:
-        made = migrate.upgrade(node.database, node.log, node.views)
+        made = migrate.upgrade(node.database, node.store.log, node.views)
     finally:
         node.database.close()
     views = f"; made the views {', '.join(made)}" if made else ""

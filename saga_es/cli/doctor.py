@@ -28,7 +28,7 @@ def doctor(settings: Settings, as_json: bool) -> None:
     try:
         if migrate.found(node.database) is None and node.database.kind == "sqlite":
             raise NotMigrated(None, migrate.head())  # a look makes no file
-        findings = examine(node.database, node.workers, time.time())
+        findings = examine(node.database, node.store.workers, time.time())
     finally:
         node.database.close()
     terminal.show_findings(findings, as_json=as_json)

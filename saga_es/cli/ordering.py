@@ -136,16 +136,16 @@ def resolve(
 def _give(settings: Settings, saga_id: str, order: Order, what: str) -> None:
     with reading(settings) as node:
         state = _found(node, saga_id)
-        node.orders.give(saga_id, as_recorded(order, node.writer))
+        node.orders.give(saga_id, as_recorded(order, node.store.writer))
         is_repeated = isinstance(order, Give) and (order.signal, order.key) in state.signal_keys
         recorded = f"Recorded {what} before." if is_repeated else f"Recorded {what}."
         click.echo(plain(f"{recorded} {explained(node, saga_id).sentence}"))
 
 
 def _found(node: Node, saga_id: str) -> SagaState:
-    state = node.sagas.find(saga_id)
+    state = node.store.sagas.find(saga_id)
     if state is None:
-        raise node.sagas.absent(saga_id)
+        raise node.store.sagas.absent(saga_id)
     return state
 
 

@@ -50,7 +50,7 @@ def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as
 def _views(node: Node, at: int | None) -> AbstractContextManager[Connection]:
     if at is None:
         return node.database.reading()
-    return views_at(node.log, Views([saga_view, tag_view]), at)
+    return views_at(node.store.log, Views([saga_view, tag_view]), at)
 
 
 @click.command()
@@ -62,7 +62,7 @@ def _views(node: Node, at: int | None) -> AbstractContextManager[Connection]:
 def show(settings: Settings, saga_id: str, at: int | None, as_json: bool) -> None:
     """Tell the story of one saga."""
     with reading(settings) as node:
-        story, history = story_at(node.sagas, saga_id, at)
+        story, history = story_at(node.store.sagas, saga_id, at)
     terminal.show_story(story, history, as_json=as_json)
 
 
@@ -81,8 +81,8 @@ def diff(settings: Settings, saga_id: str, first: int, second: int, as_json: boo
     if first > second:
         fail(f"{first} {second}: the earlier version comes first", USAGE)
     with reading(settings) as node:
-        after, history = story_at(node.sagas, saga_id, second)
-        before, _ = story_at(node.sagas, saga_id, first)
+        after, history = story_at(node.store.sagas, saga_id, second)
+        before, _ = story_at(node.store.sagas, saga_id, first)
     terminal.show_difference(before, after, history[first:], as_json=as_json)
 
 
@@ -95,13 +95,13 @@ def diff(settings: Settings, saga_id: str, first: int, second: int, as_json: boo
 def events(settings: Settings, saga_id: str | None, follow: bool, as_json: bool) -> None:
     """Print the log: of one saga or record, or all of it."""
     with reading(settings) as node:
-        if saga_id is not None and not follow and not node.log.entries(saga_id, limit=1):
-            absent = node.sagas.absent(saga_id)
+        if saga_id is not None and not follow and not node.store.log.entries(saga_id, limit=1):
+            absent = node.store.sagas.absent(saga_id)
             if isinstance(absent, SagaArchived):
                 raise absent
             fail(f"the log holds nothing under the id {saga_id!r}", NOT_FOUND)
         try:
-            for entry in follow_log(node.database, node.log, saga_id) if follow else node.log.walk(saga_id):
+            for entry in follow_log(node.database, node.store.log, saga_id) if follow else node.store.log.walk(saga_id):
                 terminal.show_entry(entry, as_json=as_json)
         except KeyboardInterrupt:
             return

@@ -49,20 +49,20 @@ def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run:
     gc.set_threshold(GARBAGE)
     with reading(settings) as node:
         views = chosen(node, names)
-        last = node.log.last_position()
+        last = node.store.log.last_position()
         if until is not None and until > last:
             fail(f"--until {until}: the log ends at position {last}", USAGE)
         if dry_run:
             with reaching("Replaying") as told:
-                compared = compare(node.database, node.log, views, told, until)
+                compared = compare(node.database, node.store.log, views, told, until)
             _show_comparisons(compared, as_json=as_json)
             is_failed = any(comparison.failed for comparison in compared)
         else:
             with turn(node.database) as connection, reaching("Replaying") as told:
                 if until is None:
-                    rebuilding = rebuild(connection, node.database, node.log, views, told)
+                    rebuilding = rebuild(connection, node.database, node.store.log, views, told)
                 else:
-                    rebuilding = build_until(connection, node.database, node.log, views, until, told)
+                    rebuilding = build_until(connection, node.database, node.store.log, views, until, told)
             _show_rebuilding(rebuilding, as_json=as_json)
             is_failed = any(rebuilt.failed for rebuilt in rebuilding.views)
     if is_failed:

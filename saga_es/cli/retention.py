@@ -70,7 +70,7 @@ def archive(
         if dry_run:
             terminal.show_retention({"would_archive": many}, as_json=as_json)
             return
-        archiving = Archiving(node.database, node.sagas, node.views, over, folder, keep_in_views=keep_in_views)
+        archiving = Archiving(node.database, node.store.sagas, node.views, over, folder, keep_in_views=keep_in_views)
         archived = Archived()
         with advancing("Archiving", "sagas", many) as told:
             so_far = 0
@@ -101,7 +101,7 @@ def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_js
     with reading(settings) as node, advancing("Importing", "streams", whole.streams) as told:
         brought = Brought()
         so_far = 0
-        for brought in Importing(node.database, node.sagas, node.views, unfinished=unfinished).bring(file):
+        for brought in Importing(node.database, node.store.sagas, node.views, unfinished=unfinished).bring(file):
             told(brought.streams - so_far)
             so_far = brought.streams
     terminal.show_retention(msgspec.structs.asdict(brought), as_json=as_json)
@@ -122,4 +122,4 @@ def export(settings: Settings, saga_id: str) -> None:
     if sys.stdout.isatty():
         fail("this is for a file: saga-es export ID > FILE", USAGE)
     with reading(settings) as node:
-        write_bundle(node.sagas, saga_id, sys.stdout.buffer, datetime.now(UTC))
+        write_bundle(node.store.sagas, saga_id, sys.stdout.buffer, datetime.now(UTC))

@@ -149,7 +149,7 @@ def _of_the_log(node: Node, verified: Verified, asked: Wanted) -> Iterator[Broke
         if asked.stream_id is not None and not verified.events:
             fail(f"the log holds nothing under the id {asked.stream_id!r}", NOT_FOUND)
         with advancing("Verifying the log", "events", verified.events) as told:
-            yield from verify_streams(connection, node.sagas, told, asked.stream_id)
+            yield from verify_streams(connection, node.store.sagas, told, asked.stream_id)
         if asked.against is not None and asked.public_key is not None:
             yield from _of_the_seal(connection, verified, asked.against, PublicKey(asked.public_key))
         if asked.archives is not None:
@@ -174,7 +174,7 @@ def _of_the_views(node: Node, verified: Verified, views: Sequence[Projection]) -
         verified.uncompared = tallies
     compared = [view for view in views if view.name not in verified.uncompared]
     with reaching("Comparing the views") as told:
-        comparisons = compare(node.database, node.log, compared, told, named=MOST_ROWS)
+        comparisons = compare(node.database, node.store.log, compared, told, named=MOST_ROWS)
     if tallies and _any_archived(node):  # since, perhaps
         verified.uncompared = tallies
     for comparison in comparisons:

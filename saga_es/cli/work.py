@@ -55,7 +55,7 @@ def recover(node: Node) -> Recovered:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     try:
         node.open()
-        workers = node.workers
+        workers = node.store.workers
         before = workers.heartbeats()
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("taking over", total=None)
@@ -78,7 +78,7 @@ def _goes_on(node: Node, workers: Workers) -> bool:
     """Whether something is still to be taken over, or moves by itself."""
     names = [saga.name for saga in family(node.app.sagas)]
     orphans = workers.orphans(LOOKED_AT, names)
-    found = node.sagas.find_many([*orphans, *_unfinished(node)])
+    found = node.store.sagas.find_many([*orphans, *_unfinished(node)])
     readable = [state for state in found.values() if isinstance(state, SagaState)]  # nobody takes over the others
     return any(state.saga_id in orphans or moves_by_itself(state) for state in readable)
 

@@ -236,3 +236,12 @@ def _open_intent(state: SagaState, name: str, step: StepState) -> Intent | None:
             return CompensationStarted(name, step.compensation_attempts)
         case _:
             return None
+
+
+def is_same_start(state: SagaState, saga: str, input_: object) -> bool:
+    """Whether a saga that exists is the one a start asks for. Inputs are compared as JSON: `true` is not 1."""
+    return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)
+
+
+def _canonical(value: object) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")

@@ -24,10 +24,10 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
         UnreadableEvent: One of its events cannot be decoded.
         StoreUnavailable: The database did not answer.
     """
-    history = node.log.read(saga_id)
-    state = node.sagas.folded(history)
+    history = node.store.log.read(saga_id)
+    state = node.store.sagas.folded(history)
     if state is None:
-        raise node.sagas.absent(saga_id)
+        raise node.store.sagas.absent(saga_id)
     known = Known(_owner(node, state), _missing(node, state), _children(node, state, depth))
     past = [(recorded.recorded_at, recorded.event) for recorded in history]
     return explain(state, past, known, datetime.now(UTC))

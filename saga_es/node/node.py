@@ -32,20 +32,17 @@ from saga_es.runtime.calls.transport import (
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.client import Client
 from saga_es.runtime.intake.commands import Orders
-from saga_es.runtime.projector import Following
+from saga_es.runtime.limits import Limits
+from saga_es.runtime.projector import Projector
 from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec
-from saga_es.store.log.log import Log
-from saga_es.store.notifications import Notifications
-from saga_es.store.sagas import Sagas
-from saga_es.store.views.following import Follower
+from saga_es.store.store import Store
+from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
-from saga_es.store.workers import Workers
-from saga_es.store.writer import Writer
 
 logger = structlog.get_logger("saga_es")
 
@@ -63,30 +60,19 @@ class Node:
         self.settings = settings
         self.app = app
         self.database = Database(settings.database_url)
-        self.log = Log(self.database, Codec(app.events, settings.payload_limit, app.upcasters))
         self.views = Views([saga_view, tag_view, *app.views])
-        self.sagas = Sagas(self.log)
-        self.writer = Writer(self.database, self.log, self.views)
-        self.workers = Workers(self.database, settings.lease_s)
-        clock = SharedClock(self.workers.now_s)
-        self.orders = Orders(self.sagas, self.writer, clock)
+        codec = Codec(app.events, settings.payload_limit, app.upcasters)
+        self.store = Store.on(self.database, codec, self.views, settings.lease_s)
+        clock = SharedClock(self.store.workers.now_s)
+        self.orders = Orders(self.store, clock)
         definitions = family(app.sagas)
-        self.client = Client(self.sagas, self.writer, definitions, clock)
+        self.client = Client(self.store, definitions, clock)
         self.transports = _transports(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
-        self.engine = Engine(
-            writer=self.writer,
-            sagas=self.sagas,
-            workers=self.workers,
-            executor=Executor(self.transports, settings.call_threads, settings.payload_limit),
-            notifications=Notifications(self.database),
-            definitions=definitions,
-            clock=clock,
-            recovers=recovers,
-            most_crashes=settings.most_crashes,
-            at_once=settings.sagas_at_once,
-        )
-        self.following = Following(Follower(self.database, self.log, view) for view in self.views if view.follows)
+        executor = Executor(self.transports, settings.call_threads, settings.payload_limit)
+        limits = Limits(settings.sagas_at_once, settings.most_crashes, takes_over=recovers)
+        self.engine = Engine(self.store, executor, definitions, clock, limits)
+        self.projector = Projector(CatchUp(self.database, self.store.log, view) for view in self.views if view.follows)
 
     def answer_calls_with(self, application: WsgiApp) -> None:
         """Send the calls to participants that live in this process through this application."""
@@ -113,15 +99,15 @@ class Node:
     def open(self) -> None:
         """Migrate, then run the engine, which first takes over what was interrupted, and the views that follow."""
         look_less_often()
-        migrate.upgrade(self.database, self.log, self.views)
+        migrate.upgrade(self.database, self.store.log, self.views)
         self.engine.open()
-        self.following.open()
+        self.projector.open()
 
     def close(self) -> None:
         """Stop the engine and the views that follow, give up the connections; in a fork of their process, nothing."""
         if self.engine.is_inherited:
             return
-        self.following.close()
+        self.projector.close()
         self.engine.close(self.settings.grace_s)
         self.database.close()
 

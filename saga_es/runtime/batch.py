@@ -1,30 +1,264 @@
-"""A batch in parts: a thousand drafts may be a gigabyte, and that is more than one transaction should be."""
+"""A batch: what one iteration of the loop proposes to append, and what becomes of it once it is committed or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import assert_never
 
-from saga_es.store.writer import Prepared, Receipt
+import structlog
+
+from saga_es.core.decide import advance
+from saga_es.core.events import SagaEvent
+from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
+from saga_es.core.state import SagaState, is_same_start
+from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
+from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put
+from saga_es.runtime.owned import OwnedSaga, OwnedSagas
+from saga_es.runtime.waiting.outage import Retry
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.log import Draft
+from saga_es.store.store import Store
+from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
+
+logger = structlog.get_logger("saga_es")
+
+
+class Proposal:
+    """What one batch wants to append to one saga: the facts so far, their events, and the state they lead to.
+
+    Attributes:
+        base: The state it was decided on; what it appends comes right after.
+        commands: The commands among the facts, whose callers wait.
+    """
+
+    __slots__ = ("base", "commands", "events", "facts", "saga", "state")
+
+    def __init__(self, saga: OwnedSaga) -> None:
+        self.saga = saga
+        self.base = self.state = saga.state
+        self.facts: list[Fact] = []
+        self.commands: list[CommandRequest] = []
+        self.events: list[SagaEvent] = []
+
+    @property
+    def first(self) -> Fact | None:
+        """The fact that came first, apart from commands."""
+        return self.facts[0] if self.facts else None
+
+    def add(self, fact: Fact, now: datetime) -> None:
+        """Decide on one more fact, in the light of those before it; what cannot be decided is this saga's end alone."""
+        try:
+            events, state = advance(self.state, fact, now)
+        except Exception as error:
+            logger.exception("deciding failed", saga_id=self.state.saga_id, fact=repr(fact))
+            cannot = CannotGoOn(f"deciding failed: {type(error).__name__}: {error}")
+            events, state = advance(self.state, cannot, now)
+        self.state = state
+        self.facts.append(fact)
+        self.events += events
+
+    def follow(self, request: CommandRequest, now: datetime) -> None:
+        """Decide on a command.
+
+        Raises:
+            OrderRefused: The saga cannot follow it; nothing was decided.
+        """
+        events, self.state = advance(self.state, request.order, now)
+        self.commands.append(request)
+        self.events += events
+
+    def settle_commands(self, error: Exception | None = None) -> None:
+        """Tell the callers that their commands are in the log, or why they are not."""
+        for request in self.commands:
+            request.settle(error)
+
+
+class Batch:
+    """What one iteration proposes, for each saga at most one proposal, and for each other stream one append.
+
+    Attributes:
+        now: The time at which all of it is decided.
+    """
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self._proposals: dict[str, Proposal] = {}
+        self._appends: dict[str, AppendRequest] = {}
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        """One for each saga, in the order in which they began."""
+        return list(self._proposals.values())
+
+    @property
+    def appends(self) -> list[AppendRequest]:
+        """One for each stream, in the order in which they came."""
+        return list(self._appends.values())
+
+    def proposal(self, saga: OwnedSaga) -> Proposal:
+        """What the batch proposes for a saga, begun if need be."""
+        saga_id = saga.state.saga_id
+        if saga_id not in self._proposals:
+            self._proposals[saga_id] = Proposal(saga)
+        return self._proposals[saga_id]
+
+    def withdraw(self, saga_id: str) -> Proposal | None:
+        """Take back what was proposed for a saga; None if nothing was."""
+        return self._proposals.pop(saga_id, None)
+
+    def append(self, request: AppendRequest) -> bool:
+        """Take in an append; False when the batch has one for that stream already: the next batch takes it."""
+        return self._appends.setdefault(request.stream_id, request) is request
+
+
+class Committer:
+    """Appends batches, and settles each proposal by its receipt: go on, catch up, or tell who waits.
+
+    Args:
+        owned: The sagas of this worker.
+        put: Where facts and commands go that have to be decided again.
+        retry: Asks the database until it answers: nothing can go on without it.
+        keep_alive: Beats between the parts of a large batch, each of which may take as long as a lease.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owned: OwnedSagas,
+        put: Put,
+        retry: Retry,
+        keep_alive: Callable[[], None],
+    ) -> None:
+        self._writer = store.writer
+        self._sagas = store.sagas
+        self._owned = owned
+        self._put = put
+        self._retry = retry
+        self._keep_alive = keep_alive
+
+    def commit(self, batch: Batch) -> None:
+        """Append the batch, in one transaction unless it is too large for one, and settle all of it.
+
+        Raises:
+            StoreUnavailable: The database is away, and the worker was asked to stop.
+        """
+        for number, chunk in enumerate(split(self._drafts(batch))):
+            if number:
+                self._keep_alive()
+            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))
+            for (settle, _), receipt in zip(chunk, receipts, strict=True):
+                settle(receipt)
+
+    def catch_up(self, sagas: Sequence[OwnedSaga], batch: Batch) -> None:
+        """Go on with sagas from what others appended to them; what the batch proposed for them is decided again."""
+        found = self._retry(lambda: self._sagas.find_many([saga.state.saga_id for saga in sagas])) if sagas else {}
+        for saga in sagas:
+            outdated = batch.withdraw(saga.state.saga_id) or Proposal(saga)
+            self._decide_again(outdated, found.get(saga.state.saga_id))
+
+    def put_back(self, proposal: Proposal) -> None:
+        """Have the commands of a proposal looked at again, by whoever owns the saga now."""
+        for request in proposal.commands:
+            self._put(request)
+
+    # ── Before the append ────────────────────────────────────────────────────────────────────────────────
+
+    def _drafts(self, batch: Batch) -> Iterable[Wanted]:
+        for proposal in batch.proposals:
+            if prepared := self._prepared(proposal, batch.now):
+                yield partial(self._settle, proposal), prepared
+        yield from ((request.settle, request.prepared) for request in batch.appends)
+
+    def _prepared(self, proposal: Proposal, now: datetime) -> Prepared | None:
+        base = proposal.base
+        if not proposal.events:
+            proposal.settle_commands()
+            return None
+        try:
+            notifies = proposal.state.owner is None  # it waits for a worker that has capacity
+            return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now, notifies))
+        except (PayloadTooLarge, PayloadUnencodable) as error:
+            self._refused(proposal, str(error))
+            return None
+
+    # ── After it ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _settle(self, proposal: Proposal, receipt: Receipt) -> None:
+        match receipt:
+            case Written() if proposal.state.owner is None:
+                self._owned.release(proposal.saga)
+                proposal.settle_commands()
+            case Written():
+                # Of a saga taken over, all that is open has to be done again, not just what was decided now.
+                taken_over = isinstance(proposal.first, OwnerGone)
+                self._owned.advance(proposal.saga, proposal.state, None if taken_over else proposal.events)
+                proposal.settle_commands()
+            case Conflict():
+                self._overtaken(proposal)
+            case Refused(reason):
+                self._refused(proposal, reason)
+            case _:
+                assert_never(receipt)
+
+    def _overtaken(self, proposal: Proposal) -> None:
+        """Somebody else appended to the saga's stream: what they wrote decides whose it is now."""
+        saga_id = proposal.base.saga_id
+        self._decide_again(proposal, self._retry(lambda: self._sagas.find_many([saga_id])).get(saga_id))
+
+    def _decide_again(self, proposal: Proposal, state: SagaState | UnreadableEvent | None) -> None:
+        """Decide again what was proposed, on what stands in the log; or leave it, if the saga is not ours any more."""
+        saga, saga_id = proposal.saga, proposal.base.saga_id
+        match proposal.first, state:
+            case Start(input=input_), SagaState() if not is_same_start(state, saga.state.plan.saga, input_):
+                self._owned.fail(saga, SagaExists(saga_id))
+            case _:
+                pass
+        if self._owned.catch_up(saga, state):
+            self._tell_again(proposal)
+        self.put_back(proposal)
+
+    def _tell_again(self, proposal: Proposal) -> None:
+        for fact in proposal.facts:
+            self._put(FactArrived(proposal.base.saga_id, fact))
+
+    def _refused(self, proposal: Proposal, reason: str) -> None:
+        saga, saga_id = proposal.saga, proposal.base.saga_id
+        if proposal.commands:  # what somebody sent must not be the end of the saga: the rest is tried without it
+            proposal.settle_commands(PayloadUnencodable(f"the database does not take this order: {reason}"))
+            self._tell_again(proposal)
+        elif saga.state.version == 0:  # nothing of it stands in the log: it never was
+            self._owned.fail(saga, self._retry(lambda: self._sagas.refused_start(saga_id, reason)))
+            self._owned.drop(saga)
+        elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
+            logger.error("not even the failure of a saga could be recorded", saga_id=saga_id, reason=reason)
+            self._owned.drop(saga)
+        else:
+            self._put(FactArrived(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
+
+
+# ── A batch in several transactions ──────────────────────────────────────────────────────────────────────
 
 Wanted = tuple[Callable[[Receipt], None], Prepared]
 """A draft, and who is to know what became of it."""
 
-LARGEST_PART = 16_777_216
+MAX_TRANSACTION_SIZE = 16_777_216
 """Characters of encoded events in one transaction, beside a draft that is larger. PostgreSQL takes no parameter above
-1 GB, in which every quote is escaped again; and what is written for as long as a lease keeps the heart from beating."""
+1 GB, in which every quote is escaped again; and no heartbeat is sent while one transaction is written."""
 
 
-def in_parts(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
     """The drafts in their order, as many together as one transaction takes; one that is larger by itself."""
-    part: list[Wanted] = []
+    chunk: list[Wanted] = []
     size = 0
     for draft in drafts:
         _, (_, rows) = draft
         more = sum(len(row["data"]) for row in rows)
-        if part and size + more > LARGEST_PART:
-            yield part
-            part, size = [], 0
-        part.append(draft)
+        if chunk and size + more > MAX_TRANSACTION_SIZE:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(draft)
         size += more
-    if part:
-        yield part
+    if chunk:
+        yield chunk

@@ -26,7 +26,7 @@ from saga_es.core.state import SagaState, SagaStatus, StepStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, StoreUnavailable
 from saga_es.runtime.handle import Handle, SagaResult
-from saga_es.runtime.inbox import Ask, Begin, Follow, Put, Tell
+from saga_es.runtime.inbox import CommandRequest, FactArrived, FollowRequest, Put, StartRequest
 from saga_es.runtime.needed_code import child_written
 
 
@@ -45,18 +45,18 @@ class Children:
             return
         saga = child_written(self._definitions, child.step, child.saga)
         if isinstance(saga, CannotGoOn):
-            self._put(Tell(state.saga_id, saga))
+            self._put(FactArrived(state.saga_id, saga))
             return
         self._followed.add(followed)
         handle = Handle(child.saga_id)
         handle.when_ended(partial(self._ended, state.saga_id, child.step))
-        self._put(Begin(child.saga_id, saga, child.input, handle, parent=state.saga_id))
+        self._put(StartRequest(child.saga_id, saga, child.input, handle, parent=state.saga_id))
 
     def revoke(self, state: SagaState) -> None:
         """Have the sagas that are under way abort, like their parent."""
         for step in state.steps.values():
             if step.child is not None and step.status is StepStatus.IN_PROGRESS:
-                self._put(Ask(step.child.saga_id, _revoke(state), Future()))
+                self._put(CommandRequest(step.child.saga_id, _revoke(state), Future()))
 
     def undo(self, state: SagaState, step: str, attempt: int) -> None:
         """Have the saga of a step compensated, also after its end, and tell the parent when it is."""
@@ -72,7 +72,7 @@ class Children:
         handle.when_ended(returned)
         asked: Future[None] = Future()
         asked.add_done_callback(lambda done: self._follow(handle, done))
-        self._put(Ask(child.saga_id, _revoke(state), asked))
+        self._put(CommandRequest(child.saga_id, _revoke(state), asked))
 
     def forget(self, state: SagaState) -> None:
         """The parent has ended, or is no longer ours."""
@@ -83,7 +83,7 @@ class Children:
     def _follow(self, handle: Handle, asked: Future[None]) -> None:
         error = asked.exception()
         if error is None:
-            self._put(Follow(handle))
+            self._put(FollowRequest(handle))
         elif isinstance(error, Exception):
             handle.mark_failed(error)
 
@@ -94,11 +94,11 @@ class Children:
                 result = ended.result()
                 status = result.status.value
                 assert status in {"COMPLETED", "COMPENSATED", "FAILED"}, "it has ended"
-                self._put(Tell(parent, ChildEnded(step, status, result.results, result.error)))  # type: ignore[arg-type]  # asserted
+                self._put(FactArrived(parent, ChildEnded(step, status, result.results, result.error)))  # type: ignore[arg-type]  # asserted
             case StoreUnavailable():
                 pass  # this process stops: the next worker finds the intent
             case error:
-                self._put(Tell(parent, CannotGoOn(f"step {step!r} cannot follow its saga: {error}")))
+                self._put(FactArrived(parent, CannotGoOn(f"step {step!r} cannot follow its saga: {error}")))
 
     def _undone(self, parent: str, step: str, attempt: int, ended: Future[SagaResult]) -> None:
         self._followed.discard((parent, step, Direction.COMPENSATION))
@@ -127,5 +127,5 @@ def _outcome(result: SagaResult) -> Outcome:
             return Unknown(f"saga {result.saga_id} is {result.status} and needs a person: {result.error}")
 
 
-def _returned(parent: str, step: str, attempt: int, outcome: Outcome) -> Tell:
-    return Tell(parent, CallReturned(step, Direction.COMPENSATION, attempt, outcome))
+def _returned(parent: str, step: str, attempt: int, outcome: Outcome) -> FactArrived:
+    return FactArrived(parent, CallReturned(step, Direction.COMPENSATION, attempt, outcome))

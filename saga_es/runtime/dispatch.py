@@ -37,7 +37,7 @@ from saga_es.runtime.calls.executor import Call, Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
 from saga_es.runtime.ids import idempotency_key
-from saga_es.runtime.inbox import Item, Late, Put, Tell
+from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put
 from saga_es.runtime.needed_code import written
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
@@ -111,6 +111,14 @@ class Calls:
                 case _:
                     pass
 
+    def reserve(self, name: str) -> bool:
+        """Keep capacity for a saga of this definition whose first call is made in this batch; False if none is left."""
+        return self._capacity.reserve(name)
+
+    def has_capacity_again(self) -> bool:
+        """Whether sagas that found no capacity would find some; what was reserved is in use by then, or given up."""
+        return self._capacity.end_batch()
+
     def send(self) -> int:
         """Have the calls made that were asked for since the last time: all those of a batch together.
 
@@ -120,14 +128,14 @@ class Calls:
         made, self._made = self._made, []
         if made:
             for call, error in self._executor.perform(made, self._tell):
-                self._put(Tell(call.saga_id, cannot_call(error)))
+                self._put(FactArrived(call.saga_id, cannot_call(error)))
         return len(made)
 
     def due(self, now: datetime, most: int) -> list[Item]:
         """What sagas are to be told whose times have come, so many at the most; calls that are late are given up."""
         items = self._timers.due(now, most)
         for item in items:
-            if isinstance(item, Late):
+            if isinstance(item, CallTimedOut):
                 self._executor.give_up(item.call)
         return items
 
@@ -150,7 +158,7 @@ class Calls:
             timer = self._timers.cancel((state.saga_id, step, direction))
             if is_call:
                 self._released(state.saga_id)
-            if isinstance(timer, Late):
+            if isinstance(timer, CallTimedOut):
                 self._executor.give_up(timer.call)
         self._timers.cancel((state.saga_id, "starts_at"))
         self._timers.cancel((state.saga_id, "deadline_at"))
@@ -184,7 +192,7 @@ class Calls:
             return  # the intent stands in the log: the next worker performs it; or it was performed after a pause
         found = written(self._definitions, state.plan, step, direction)
         if isinstance(found, CannotGoOn):
-            self._put(Tell(state.saga_id, found))
+            self._put(FactArrived(state.saga_id, found))
             return
         planned = state.plan.step(step)
         is_action = direction is Direction.ACTION
@@ -207,7 +215,7 @@ class Calls:
         self.out += 1
         self._capacity.acquire(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
-        self._timers.set((state.saga_id, step, direction), due, Late(state.saga_id, late, call))
+        self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
         self._made.append(call)
 
     def _is_out(self, saga_id: str, way: _Way) -> bool:
@@ -225,7 +233,7 @@ class Calls:
         self._capacity.release(saga_id)
 
     def _tell(self, call: Call, outcome: Outcome) -> None:
-        self._put(Tell(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))
+        self._put(FactArrived(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))
 
     # ── Times ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,12 +242,12 @@ class Calls:
         self._ended(saga_id, step, direction)  # the timer takes the place of the call's time-out
         if due is not None:
             self._under_way.setdefault(saga_id, {})[step, direction] = False
-            self._timers.set((saga_id, step, direction), due, Tell(saga_id, fact))
+            self._timers.set((saga_id, step, direction), due, FactArrived(saga_id, fact))
 
     def _set_alarms(self, state: SagaState) -> None:
         for name in ("starts_at", "deadline_at"):
             if (due := getattr(state, name)) is not None:  # also one that passed while we committed
-                self._timers.set((state.saga_id, name), due, Tell(state.saga_id, Woken()))
+                self._timers.set((state.saga_id, name), due, FactArrived(state.saga_id, Woken()))
 
 
 def cannot_call(error: Exception) -> CannotGoOn:

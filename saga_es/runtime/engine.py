@@ -21,19 +21,17 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import EngineStopped, StoreUnavailable
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.inbox import Append, Ask, Chore, Follow, Inbox, Item, refuse
+from saga_es.runtime.inbox import AppendRequest, CommandRequest, FollowRequest, Item, StopRequest, refuse
 from saga_es.runtime.intake.commands import as_recorded
 from saga_es.runtime.intake.starts import Starts
-from saga_es.runtime.loop import Loop
-from saga_es.runtime.waiting.batch_window import Gathering
+from saga_es.runtime.limits import Limits
+from saga_es.runtime.waiting.batch_window import BatchWindow
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, with_timeout
 from saga_es.runtime.waiting.promise import Promise
+from saga_es.runtime.worker import Worker
 from saga_es.store.log.log import Draft, Recorded, check_stream_id
-from saga_es.store.notifications import Notifications
-from saga_es.store.sagas import Sagas
-from saga_es.store.workers import Workers
-from saga_es.store.writer import Writer
+from saga_es.store.store import Store
 
 logger = structlog.get_logger("saga_es")
 
@@ -52,51 +50,28 @@ class Engine:
 
     Args:
         definitions: The sagas; a running saga whose code is missing ends FAILED with a reason.
-        recovers: Whether to take over sagas whose worker is gone; a process that only serves participants
-            does not.
-        most_crashes: Workers that may go while one and the same call is out; then its saga is FAILED.
-        at_once: Sagas with a call out, from which on it begins no more: they stay PENDING; None: any number.
     """
 
-    def __init__(  # noqa: PLR0913 (its parts, each by name)
+    def __init__(
         self,
-        *,
-        writer: Writer,
-        sagas: Sagas,
-        workers: Workers,
-        notifications: Notifications,
+        store: Store,
         executor: Executor,
         definitions: Iterable[Saga] = (),
         clock: Clock | None = None,
-        recovers: bool = True,
-        most_crashes: int = 5,
-        at_once: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self._writer = writer
-        self._sagas = sagas
+        self._store = store
         self._executor = executor
         self._clock = clock or SystemClock()
-        self._starts = Starts(sagas, writer, definitions, self._clock)
-        self._inbox = Inbox()
-        self._gathering = Gathering(self._inbox.wait_for)
+        self._starts = Starts(store, definitions, self._clock)
+        self._worker = Worker(store, executor, self._clock, self._starts.definitions.values(), limits)
+        self._inbox = self._worker.inbox
+        self._batch_window = BatchWindow(self._inbox.wait_for)
         self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
         self._stop_at: datetime | None = None
         self._closed = False
         self._opened_in: int | None = None
         self._closing = threading.Lock()
-        self._loop = Loop(
-            writer=writer,
-            sagas=sagas,
-            workers=workers,
-            notifications=notifications,
-            executor=executor,
-            definitions=self._starts.definitions.values(),
-            clock=self._clock,
-            inbox=self._inbox,
-            recovers=recovers,
-            most_crashes=most_crashes,
-            at_once=at_once,
-        )
 
     # ── Starting sagas, and waiting for them ─────────────────────────────────────────────────────────────
 
@@ -146,7 +121,7 @@ class Engine:
             self._starts.record_within(connection, begin)
             event.listen(connection, "rollback", lambda _connection: handle.stop_looking(), once=True)
         if is_there or connection is not None:
-            self._put(Follow(handle))
+            self._put(FollowRequest(handle))
             return handle
         self._put(begin)
         if wait:
@@ -157,7 +132,7 @@ class Engine:
     def follow(self, saga_id: str) -> Handle:
         """A handle on a saga that was started before, here or in any other process."""
         handle = Handle(saga_id)
-        self._put(Follow(handle))
+        self._put(FollowRequest(handle))
         return handle
 
     def order(self, saga_id: str, order: Order) -> None:
@@ -171,7 +146,7 @@ class Engine:
             PayloadTooLarge: What it carries is larger than the limit.
         """
         check_stream_id(saga_id)
-        ask = Ask(saga_id, as_recorded(order, self._writer), Future())
+        ask = CommandRequest(saga_id, as_recorded(order, self._store.writer), Future())
         self._put(ask)
         _with_timeout_error("order", lambda: ask.done.result(COMMIT_TIMEOUT_S))
 
@@ -183,9 +158,9 @@ class Engine:
             OrderRefused: It cannot be cancelled now.
             StoreUnavailable: The database did not answer.
         """
-        state = self._sagas.find(saga_id)
+        state = self._store.sagas.find(saga_id)
         if state is None:
-            raise self._sagas.absent(saga_id)
+            raise self._store.sagas.absent(saga_id)
         return preview(state)
 
     def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
@@ -206,7 +181,7 @@ class Engine:
     @property
     def worker_id(self) -> str:
         """Who this engine is, in the log and among the workers."""
-        return self._loop.worker_id
+        return self._worker.worker_id
 
     @property
     def is_inherited(self) -> bool:
@@ -216,7 +191,7 @@ class Engine:
     @property
     def active(self) -> int:
         """How many sagas this engine is running."""
-        return self._loop.active
+        return self._worker.active
 
     @property
     def alive(self) -> bool:
@@ -235,13 +210,13 @@ class Engine:
             PayloadUnencodable: An event has no JSON form.
         """
         draft = Draft(stream_id, category, expected_version, tuple(events), self._clock.now())
-        append = Append(self._writer.prepare(draft), Promise())
+        append = AppendRequest(self._store.writer.prepare(draft), Promise())
         self._put(append)
         _with_timeout_error("append", lambda: append.done.wait(COMMIT_TIMEOUT_S))
 
     def read(self, stream_id: str) -> list[Recorded]:
         """The events of a stream, in order; empty when it does not exist."""
-        return self._sagas.log.read(stream_id)
+        return self._store.log.read(stream_id)
 
     # ── Life ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -249,12 +224,12 @@ class Engine:
         """Record the plans, then run the loop, which first takes over what was interrupted."""
         self._opened_in = os.getpid()
         self._starts.record_plans()
-        self._loop.begin_work()
+        self._worker.begin_work()
         self._thread.start()
         return self
 
     def close(self, grace_s: float = 5.0) -> None:
-        """Stop: no new calls, `grace_s` seconds for those that are out; the rest is for the next worker.
+        """StopRequest: no new calls, `grace_s` seconds for those that are out; the rest is for the next worker.
 
         Raises:
             RuntimeError: It was called on the engine's own thread, by a callback; nothing is stopped.
@@ -269,10 +244,10 @@ class Engine:
 
     def _close(self, grace_s: float) -> None:
         self._closed = True
-        self._loop.stop_calling()
+        self._worker.stop_calling()
         self._stop_at = self._clock.now() + timedelta(seconds=grace_s)
         self._clock.wake()
-        self._inbox.put(Chore.STOP)
+        self._inbox.put(StopRequest())
         given_up_at = time.monotonic() + grace_s + CLOSE_TIMEOUT_S
         was_open = self._thread.ident is not None
         if was_open:
@@ -282,11 +257,11 @@ class Engine:
         while items := self._inbox.take():
             for item in items:
                 refuse(item, stopped)
-        self._loop.abandon(stopped)
+        self._worker.abandon(stopped)
         if not was_open:
             return
         try:
-            with_timeout(max(GOODBYE_S, given_up_at - time.monotonic()), self._loop.leave)
+            with_timeout(max(GOODBYE_S, given_up_at - time.monotonic()), self._worker.leave)
         except StoreUnavailable as error:
             logger.warning("could not say goodbye, the lease will run out", reason=str(error))
 
@@ -302,8 +277,8 @@ class Engine:
             items = [] if has_failed else self._inbox.take(self._idle_s())
             try:
                 if has_failed:
-                    self._loop.start_over()
-                self._gathering.gather(self._loop.iterate(items))
+                    self._worker.start_over()
+                self._batch_window.wait_for_answers(self._worker.iterate(items))
                 has_failed = False
             except StoreUnavailable as error:  # stopped while the database is away: the rest is for the next worker
                 for item in items:
@@ -324,10 +299,10 @@ class Engine:
         self._clock.sleep(1.0)
 
     def _is_done(self) -> bool:
-        return self._stop_at is not None and (self._loop.idle or self._clock.now() >= self._stop_at)
+        return self._stop_at is not None and (self._worker.idle or self._clock.now() >= self._stop_at)
 
     def _idle_s(self) -> float | None:
-        idle_s = self._loop.idle_s()
+        idle_s = self._worker.idle_s()
         if self._stop_at is None:
             return idle_s
         left_s = max(0.0, (self._stop_at - self._clock.now()).total_seconds())

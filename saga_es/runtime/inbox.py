@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
-from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import Any, assert_never
 
@@ -22,7 +21,7 @@ from saga_es.runtime.waiting.promise import Promise
 from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
 
 
-class Begin(msgspec.Struct, frozen=True):
+class StartRequest(msgspec.Struct, frozen=True):
     """Start this saga; the input is as it will be read back from the log."""
 
     saga_id: str
@@ -34,7 +33,7 @@ class Begin(msgspec.Struct, frozen=True):
     parent: str | None = None
 
 
-class Ask(msgspec.Struct, frozen=True):
+class CommandRequest(msgspec.Struct, frozen=True):
     """Give an order to a saga, wherever it runs; done when it is in the log."""
 
     saga_id: str
@@ -46,20 +45,20 @@ class Ask(msgspec.Struct, frozen=True):
         _settle(self.done, error)
 
 
-class Tell(msgspec.Struct, frozen=True):
+class FactArrived(msgspec.Struct, frozen=True):
     """Tell a running saga a fact."""
 
     saga_id: str
     fact: Fact
 
 
-class Late(Tell, frozen=True):
+class CallTimedOut(FactArrived, frozen=True):
     """Tell it that a call has not answered in time."""
 
     call: Call
 
 
-class Append(msgspec.Struct, frozen=True):
+class AppendRequest(msgspec.Struct, frozen=True):
     """Append events that are not a saga's: a participant in this process asks."""
 
     prepared: Prepared
@@ -83,37 +82,30 @@ class Append(msgspec.Struct, frozen=True):
                 assert_never(receipt)
 
 
-class Follow(msgspec.Struct, frozen=True):
+class FollowRequest(msgspec.Struct, frozen=True):
     """Resolve the handle when its saga ends, wherever it runs."""
 
     handle: Handle
 
 
-class Chore(Enum):
-    """What the loop does on its own, now and then."""
-
-    BEAT = auto()
-    RECOVER = auto()
-    READ_NOTIFICATIONS = auto()
-    LOOK_AFTER_FOLLOWED = auto()
-    LOOK_AFTER_OURS = auto()
-    STOP = auto()
+class StopRequest(msgspec.Struct, frozen=True):
+    """Make no more calls: the process is to end."""
 
 
-Item = Begin | Tell | Ask | Append | Follow | Chore
+Item = StartRequest | FactArrived | CommandRequest | AppendRequest | FollowRequest | StopRequest
 Put = Callable[[Item], None]
 
 
 def refuse(item: Item, error: Exception) -> None:
     """Tell whoever waits for an item that it will not be looked at."""
     match item:
-        case Begin(handle=handle) | Follow(handle):
+        case StartRequest(handle=handle) | FollowRequest(handle):
             handle.mark_failed(error)
-        case Append(done=done):
+        case AppendRequest(done=done):
             done.resolve(None, error)
-        case Ask(done=done):
+        case CommandRequest(done=done):
             _settle(done, error)
-        case Tell() | Chore():
+        case FactArrived() | StopRequest():
             pass
         case _:
             assert_never(item)

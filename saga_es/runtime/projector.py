@@ -11,7 +11,7 @@ import structlog
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.runtime.waiting.clock import Clock, SystemClock
-from saga_es.store.views.following import Follower, Step
+from saga_es.store.views.catch_up import CatchUp, Step
 
 logger = structlog.get_logger("saga_es")
 
@@ -32,8 +32,8 @@ CLOSE_TIMEOUT_S = 3.0
 class _Schedule:
     """When a view is to go on, and how often it has failed."""
 
-    def __init__(self, follower: Follower, now: datetime) -> None:
-        self.follower = follower
+    def __init__(self, catch_up: CatchUp, now: datetime) -> None:
+        self.catch_up = catch_up
         self.due_at = now
         self._failures = 0
 
@@ -45,11 +45,11 @@ class _Schedule:
 
     def _step(self) -> float:
         try:
-            step = self.follower.step()
+            step = self.catch_up.step()
         except (ProjectionFailed, StoreUnavailable) as error:
             return self._fail(error)
         except Exception:
-            logger.exception("a view that follows the log failed", view=self.follower.view.name)
+            logger.exception("a view that follows the log failed", view=self.catch_up.view.name)
             return LONGEST_RETRY_S
         self._failures = 0
         match step:
@@ -63,22 +63,22 @@ class _Schedule:
     def _fail(self, error: ProjectionFailed | StoreUnavailable) -> float:
         retry_s: float = min(LONGEST_RETRY_S, RETRY_S * 2**self._failures)
         self._failures += 1
-        name = self.follower.view.name
+        name = self.catch_up.view.name
         logger.error("a view that follows the log stands still", view=name, reason=str(error), next_try_in_s=retry_s)
         return retry_s
 
 
-class Following:
+class Projector:
     """Keeps the following views of a process, each on its own: one that fails stops no other.
 
     Args:
-        followers: One for each view.
+        catch_ups: One for each view.
         clock: Tells when they are due.
     """
 
-    def __init__(self, followers: Iterable[Follower], clock: Clock | None = None) -> None:
+    def __init__(self, catch_ups: Iterable[CatchUp], clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._schedules = [_Schedule(follower, self._clock.now()) for follower in followers]
+        self._schedules = [_Schedule(catch_up, self._clock.now()) for catch_up in catch_ups]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="saga-es-following", daemon=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from saga_es.core.state import SagaState
@@ -15,11 +15,16 @@ LOOK_AT_ONCE = 500
 """Sagas looked at together; of more, the next look takes the next."""
 
 
-class Followers:
-    """Who waits for the end of a saga that this process does not run."""
+class RemoteHandles:
+    """Who waits for the end of a saga that this process does not run.
 
-    def __init__(self, sagas: Sagas) -> None:
+    Args:
+        look_soon: Has `look` called within a moment; called whenever there is one more to look for.
+    """
+
+    def __init__(self, sagas: Sagas, look_soon: Callable[[], None]) -> None:
         self._sagas = sagas
+        self._look_soon = look_soon
         self._handles: dict[str, list[Handle]] = defaultdict(list)
 
     def __len__(self) -> int:
@@ -29,6 +34,7 @@ class Followers:
         """Follow from now on."""
         for handle in handles:
             self._handles[handle.saga_id].append(handle)
+            self._look_soon()
 
     def take(self, saga_id: str) -> list[Handle]:
         """The handles of a saga that is run here from now on."""

@@ -22,11 +22,12 @@ from saga_es.definition.saga import Saga, family
 from saga_es.runtime.calls.executor import Call, Executor, Returned
 from saga_es.runtime.calls.transport import Transport
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.inbox import Ask, Begin, Inbox
-from saga_es.runtime.loop import Loop
+from saga_es.runtime.inbox import CommandRequest, StartRequest
+from saga_es.runtime.worker import Worker
 from saga_es.store.log.codec import PLAN, Codec
 from saga_es.store.log.log import Draft
 from saga_es.store.sagas import Sagas
+from saga_es.store.store import Store
 from saga_es.store.workers import Process
 from saga_es.testing.clock import VirtualClock
 from saga_es.testing.faults import Calm, Crash, Faults
@@ -72,7 +73,7 @@ class World:
         self.sagas = Sagas(self.log)
         self.network = Network(self.log, self.faults, self.at, transports or {})
         self.workers: list[_Worker] = []
-        self._asked: list[Begin] = []
+        self._asked: list[StartRequest] = []
         self._agenda: list[tuple[datetime, int, Callable[[], object]]] = []
         self._serial = count()
         self._seen = 0
@@ -85,7 +86,7 @@ class World:
 
     def start(self, saga: Saga, input_: dict[str, Any], saga_id: str, *, starts_at: datetime | None = None) -> None:
         """Have a saga started; asked for again after each death of a worker, as a caller with a key would."""
-        begin = Begin(saga_id, saga, input_, Handle(saga_id), starts_at=starts_at)
+        begin = StartRequest(saga_id, saga, input_, Handle(saga_id), starts_at=starts_at)
         self._asked.append(begin)
         self.worker.inbox.put(begin)
 
@@ -94,7 +95,7 @@ class World:
 
         def give() -> None:
             done: Future[None] = Future()
-            self.worker.inbox.put(Ask(saga_id, order, done))
+            self.worker.inbox.put(CommandRequest(saga_id, order, done))
             self.at(RESTART_S * 2, lambda: None if done.done() else give())
 
         self.at(after_s, give)
@@ -193,24 +194,21 @@ class _Worker:
     """One process: a loop, its inbox, its timers."""
 
     def __init__(self, world: World, number: int) -> None:
-        self.inbox = Inbox()
         self.is_alive = True
-        worker_id = f"worker-{number}"
         self.frozen_until: datetime | None = None
+        worker_id = f"worker-{number}"
         workers = MemoryWorkers(world.store)
         self.lease_s = workers.lease_s
         self._clock = world.clock
-        self.loop = Loop(
-            writer=MemoryWriter(world.store, world.log, world.faults, worker_id),
-            sagas=world.sagas,
-            workers=workers,
-            notifications=MemoryNotifications(world.store),
-            executor=_OfWorker(world, self),
-            definitions=world.definitions,
-            clock=world.clock,
-            inbox=self.inbox,
-            process=NOWHERE,
+        store = Store(
+            world.log,
+            world.sagas,
+            MemoryWriter(world.store, world.log, world.faults, worker_id),
+            workers,
+            MemoryNotifications(world.store),
         )
+        self.loop = Worker(store, _OfWorker(world, self), world.clock, world.definitions, process=NOWHERE)
+        self.inbox = self.loop.inbox
         self.loop.worker_id = worker_id
         self.loop.begin_work()
 

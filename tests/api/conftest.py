@@ -53,7 +53,7 @@ def opened(stack: ExitStack, database_url: str, app: App, **settings: Any) -> Se
 def migrated_for_the_demo(url: str) -> None:
     """Migrate what is at a URL for the demo application."""
     node = Node(Settings.load({"database_url": url}, environ={}), services.app)
-    migrate.upgrade(node.database, node.log, node.views)
+    migrate.upgrade(node.database, node.store.log, node.views)
     node.database.close()
 
 

@@ -31,7 +31,7 @@ def archived(open_node: OpenNode, tmp_path: Path) -> tuple[Served, str]:
     saga_id = body_of(served.client.post(EXECUTE, json=CONCERT, headers=KEY), 200)["transaction_id"]
     over = Over(datetime.now(UTC) + timedelta(minutes=1), (SagaStatus.COMPLETED,))
     node = served.node
-    archiving = Archiving(node.database, node.sagas, node.views, over, tmp_path)
+    archiving = Archiving(node.database, node.store.sagas, node.views, over, tmp_path)
     assert [*archiving.archive(families_over(node.database, over), datetime.now(UTC))][-1].sagas == 1
     return served, saga_id
 

@@ -86,7 +86,7 @@ def test_a_saga_whose_code_is_gone_says_which(served: Served, open_node: OpenNod
     changed = Saga("journey")
     changed.wait_for("approval", timeout_s=None)
     heir = open_node(app_of(changed))
-    when(heir.client, saga_id, lambda story: story["owner"] == heir.node.engine._loop.worker_id)
+    when(heir.client, saga_id, lambda story: story["owner"] == heir.node.engine._worker.worker_id)
     reasons = explanation(heir, saga_id)["reasons"]
     gone = "the code of step 'letter' is gone: saga 'journey' has no action for it"
     assert reasons[0] == f"cannot go on to its end: {gone}"

@@ -117,7 +117,7 @@ def test_an_order_reaches_the_worker_that_runs_the_saga(served: Served, open_nod
     saga_id = begun(served)
     stranger = open_node(app_of())
     order(stranger, saga_id, "cancel")
-    assert when(stranger.client, saga_id, is_now("COMPENSATED"))["owner"] == served.node.engine._loop.worker_id
+    assert when(stranger.client, saga_id, is_now("COMPENSATED"))["owner"] == served.node.engine._worker.worker_id
 
 
 # ── The preview of a cancel ──────────────────────────────────────────────────────────────────────────────

@@ -54,7 +54,7 @@ def test_an_append_that_makes_no_sense_disturbs_nobody(
 ) -> None:
     """It is refused, or does nothing, to the one who asked; the engine goes on as the same worker."""
     engine = open_engine()
-    worker = engine._loop.worker_id
+    worker = engine._worker.worker_id
     answers: list[object] = []
 
     def ask() -> None:
@@ -69,4 +69,4 @@ def test_an_append_that_makes_no_sense_disturbs_nobody(
     assert not asking.is_alive(), "the one who asked is left waiting"
     assert not any(isinstance(answer, StoreUnavailable) for answer in answers)
     engine.append("n-2", NOTE, 0, [NoteWritten("b")])
-    assert engine._loop.worker_id == worker
+    assert engine._worker.worker_id == worker

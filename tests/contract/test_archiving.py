@@ -262,7 +262,7 @@ def test_what_was_archived_comes_back_as_if_nothing_had_been(shelf: Store, tmp_p
 @pytest.fixture
 def other(tmp_path: Path) -> Store:
     """Another installation, with something of its own in the log."""
-    made = Store.on(Database(f"sqlite:///{tmp_path / 'other.sqlite'}"))
+    made = Store.at(Database(f"sqlite:///{tmp_path / 'other.sqlite'}"))
     migrate.upgrade(made.database, made.log, made.views)
     fill(made)
     return made

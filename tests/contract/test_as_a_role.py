@@ -80,7 +80,7 @@ def owner_url(tmp_path: Path) -> Iterator[str]:
 def database_url(owner_url: str) -> str:
     """The same, migrated by its owner, as the role sees it that it granted what is needed."""
     owner = Database(owner_url)
-    migrated = Store.on(owner)
+    migrated = Store.at(owner)
     migrate.upgrade(owner, migrated.log, migrated.views)
     statements = grants(owner, [saga_view, tag_view], ROLE)
     owner.close()
@@ -134,7 +134,7 @@ def test_a_replay_says_who_may(database_url: str) -> None:
 def test_the_role_needs_what_it_is_granted(owner_url: str) -> None:
     """Without the grants it can do nothing at all."""
     owner = Database(owner_url)
-    migrated = Store.on(owner)
+    migrated = Store.at(owner)
     migrate.upgrade(owner, migrated.log, migrated.views)
     url = sa.make_url(owner_url).set(username=ROLE, password="no secret")
     stranger = Database(url.render_as_string(hide_password=False))
@@ -157,7 +157,7 @@ def test_mariadb_has_grants_and_sqlite_has_none(tmp_path: Path) -> None:
     """There the account has a host; an SQLite file is whoever's who may write it."""
     with fresh_database("mariadb", tmp_path) as url:
         database = Database(url)
-        store = Store.on(database)
+        store = Store.at(database)
         migrate.upgrade(database, store.log, store.views)
         statements = grants(database, [saga_view, tag_view], "saga_es_app@10.%")
         made = [f"CREATE USER {statements[0].rpartition(' TO ')[2]}", *statements]

@@ -32,7 +32,7 @@ def next_step(saga_id: str) -> Draft:
 def test_a_batch_reads_no_saga_that_it_is_not_about(store: Store) -> None:
     """A plan that is kept from when there were few sagas, or made from old numbers, would read them all each time."""
     database = Database(store.database.url.render_as_string(hide_password=False))
-    writer = Store.on(database)
+    writer = Store.at(database)
     ids = [f"saga-{number}" for number in range(400)]
     for place in range(0, len(ids), 20):
         assert writer.write(*map(start, ids[place : place + 20])) == [Written()] * 20

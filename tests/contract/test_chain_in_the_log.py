@@ -72,7 +72,7 @@ def test_batches_over_many_streams_are_chained(store: Store) -> None:
     """Streams that begin, streams that go on, by this writer and by another that knows nothing: one chain each."""
     store.write(note_draft("n-1", "a", "b"), note_draft("n-2", "c"), note_draft("n-3", "☃", {"x": [1.5, None]}))
     store.write(note_draft("n-2", "d", "e", expected_version=1), note_draft("n-4", "f"))
-    another = Store.on(store.database)
+    another = Store.at(store.database)
     another.write(note_draft("n-1", "g", expected_version=2), note_draft("n-2", "h", expected_version=3))
     store.write(note_draft("n-1", "i", expected_version=3), note_draft("n-3", "j", expected_version=1))
     assert len(store.log.entries()) == 11
@@ -90,7 +90,7 @@ def test_a_running_saga_costs_no_question(store: Store) -> None:
             )
     assert asked_for_heads(sent) == 0
     with statements(store.database) as sent:
-        Store.on(store.database).write(
+        Store.at(store.database).write(
             *(note_draft(f"n-{n}", "z", expected_version=v) for n, v in ((1, 4), (2, 1), (3, 1)))
         )
     assert asked_for_heads(sent) == 1
@@ -110,7 +110,7 @@ def test_of_a_saga_that_has_ended_nothing_is_remembered(store: Store) -> None:
 def test_conflicts_leave_the_others_chained(store: Store) -> None:
     """Each draft that is isolated from a batch with a conflict is chained to what really stands before it."""
     store.write(note_draft("n-1", "a"), note_draft("n-2", "a"), note_draft("n-3", "a"))
-    Store.on(store.database).write(note_draft("n-2", "by another", expected_version=1))
+    Store.at(store.database).write(note_draft("n-2", "by another", expected_version=1))
     batch = [note_draft(f"n-{n}", "b", "c", expected_version=1) for n in (1, 2, 3)]
     assert store.write(*batch) == [Written(), Conflict(), Written()]
     assert store.write(note_draft("n-2", "d", expected_version=2), note_draft("n-3", "d", expected_version=3)) == [
@@ -178,7 +178,7 @@ class UnluckyDatabase(Database):
 def test_a_batch_that_is_written_again_is_chained_once(store: Store, database_url: str, fails: str) -> None:
     """Whether its commit was lost or only the answer: the second time finds its own rows, or writes the very same."""
     unlucky = UnluckyDatabase(database_url)
-    writing = Store.on(unlucky)
+    writing = Store.at(unlucky)
     writing.write(note_draft("n-1", "a"))
     batch = [writing.writer.prepare(d) for d in (note_draft("n-1", "b", expected_version=1), note_draft("n-2", "c"))]
     unlucky.fails = fails

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,7 +34,7 @@ INPUT = {"n": 7}
 
 
 def client_of(store: Store, *sagas: Saga, writer: Writer | None = None) -> Client:
-    return Client(store.sagas, writer or store.writer, sagas)
+    return Client(replace(store, writer=writer or store.writer), sagas)
 
 
 def approval() -> Saga:

@@ -50,7 +50,7 @@ def backward(*steps: str) -> list[object]:
 
 
 def started(engine: Engine, saga: Saga) -> SagaStarted:
-    return SagaStarted("trip", saga.plan_id, INPUT, engine._loop.worker_id)
+    return SagaStarted("trip", saga.plan_id, INPUT, engine._worker.worker_id)
 
 
 def end(handle: Handle) -> SagaResult:

@@ -15,7 +15,6 @@ from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.database import Database
-from saga_es.store.notifications import Notifications
 from tests.conftest import TIMEOUT_S, Store
 from tests.contract.trips import Diary, Stop, trip
 from tests.torture.servers import PostgresServer, folder_for_servers
@@ -37,7 +36,7 @@ def narrow(store: Store, database_url: str) -> Iterator[Store]:
     """The test's store, through one connection."""
     del store  # asked for because it migrates
     database = Narrow(database_url)
-    yield Store.on(database)
+    yield Store.at(database)
     database.close()
 
 
@@ -45,14 +44,7 @@ def test_a_pool_that_is_exhausted_is_waited_for(narrow: Store) -> None:
     """The loop puts off what it needs a connection for, or asks again; a caller who asks meanwhile is told why."""
     diary = Diary()
     saga = trip(diary)
-    with Engine(
-        writer=narrow.writer,
-        sagas=narrow.sagas,
-        workers=narrow.workers,
-        notifications=Notifications(narrow.database),
-        executor=Executor(),
-        definitions=[saga],
-    ) as engine:
+    with Engine(narrow, Executor(), [saga]) as engine:
         with ExitStack() as held:
             retry_for(lambda: held.enter_context(narrow.database.reading()), TIMEOUT_S)  # the engine wants it, too
             handle = engine.start(saga, INPUT, wait=False)

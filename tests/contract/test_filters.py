@@ -222,7 +222,7 @@ def test_a_list_loads_no_payload(shelf: Store) -> None:
 @pytest.fixture
 def on_sqlite(tmp_path: Path) -> Iterator[Store]:
     """Servers plan by their statistics, and may rather sort a few rows."""
-    made = Store.on(Database(f"sqlite:///{tmp_path / 'saga.sqlite'}"))
+    made = Store.at(Database(f"sqlite:///{tmp_path / 'saga.sqlite'}"))
     migrate.upgrade(made.database, made.log, made.views)
     yield made
     made.database.close()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -22,7 +23,6 @@ from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting import outage
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write
-from saga_es.store.notifications import Notifications
 from saga_es.store.workers import Workers
 from tests.conftest import TIMEOUT_S, Store
 from tests.contract.trips import QUICK, Diary, until
@@ -126,7 +126,7 @@ def test_everything_ends_though_the_database_comes_and_goes(
     diary, sagas = Diary(), 4
     flaky = [Flaky(database_url, seed), Flaky(database_url, seed + 100)]
     saga, child = parent_and_child(diary)
-    engines = [_engine(Store.on(database), saga, child).open() for database in flaky]
+    engines = [_engine(Store.at(database), saga, child).open() for database in flaky]
     try:
         for database in flaky:
             database.is_flaky = True
@@ -145,14 +145,8 @@ def test_everything_ends_though_the_database_comes_and_goes(
 
 
 def _engine(store: Store, *definitions: Saga) -> Engine:
-    return Engine(
-        writer=store.writer,
-        sagas=store.sagas,
-        workers=Workers(store.database, 400),  # however long it takes, nobody counts as gone
-        notifications=Notifications(store.database),
-        executor=Executor(),
-        definitions=definitions,
-    )
+    patient = replace(store, workers=Workers(store.database, 400))  # however long it takes, nobody counts as gone
+    return Engine(patient, Executor(), definitions)
 
 
 def _one(store: Store, engines: list[Engine], n: int) -> SagaStatus:

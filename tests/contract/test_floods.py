@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -17,13 +18,12 @@ from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
 from saga_es.orders import Pause, Resume
-from saga_es.runtime.batch import LARGEST_PART
+from saga_es.runtime.batch import MAX_TRANSACTION_SIZE
 from saga_es.runtime.calls.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.inbox import MOST_AT_ONCE, Ask, Begin, Inbox
+from saga_es.runtime.inbox import MOST_AT_ONCE, CommandRequest, StartRequest
 from saga_es.runtime.intake.starts import Starts
-from saga_es.runtime.loop import Loop
-from saga_es.store.notifications import Notifications
+from saga_es.runtime.worker import Worker
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers
@@ -41,7 +41,7 @@ LEASE_S = 10.0
 NAP_S = 3600.0
 
 
-class Worker:
+class SlowWorker:
     """A loop that takes its turns when it is told to, on a clock by which writing and reading sagas take their time."""
 
     def __init__(self, store: Store, saga: Saga, executor: Executor | None = None) -> None:
@@ -51,31 +51,23 @@ class Worker:
         self.sizes: list[int] = []
         self.each_s = EACH_S
         self.seen: set[str] = set()
-        self.inbox = Inbox()
         self._saga = saga
-        self.loop = Loop(
-            writer=_Slow(store, self),
-            sagas=_Slowly(store, self),
-            workers=_Beating(store, self),
-            notifications=Notifications(store.database),
-            executor=executor or Executor(),
-            definitions=[saga],
-            clock=self.clock,
-            inbox=self.inbox,
-        )
-        Starts(store.sagas, store.writer, [saga], self.clock).record_plans()
+        slow = replace(store, writer=_Slow(store, self), sagas=_Slowly(store, self), workers=_Beating(store, self))
+        self.loop = Worker(slow, executor or Executor(), self.clock, [saga])
+        self.inbox = self.loop.inbox
+        Starts(store, [saga], self.clock).record_plans()
         self.loop.begin_work()
 
     def begin(self, many: int, **input_: Any) -> None:
         """Have so many sagas asked for at once."""
         for number in range(many):
             handle = Handle(f"saga-{number}")
-            self.inbox.put(Begin(handle.saga_id, self._saga, input_, handle))
+            self.inbox.put(StartRequest(handle.saga_id, self._saga, input_, handle))
 
     def ask(self, saga_id: str, order: Order) -> Future[None]:
         """Have an order given."""
         done: Future[None] = Future()
-        self.inbox.put(Ask(saga_id, order, done))
+        self.inbox.put(CommandRequest(saga_id, order, done))
         return done
 
     def turn_until(self, is_so: Callable[[], bool]) -> None:
@@ -99,7 +91,7 @@ class Worker:
 
 
 class _Slow(Writer):
-    def __init__(self, store: Store, worker: Worker) -> None:
+    def __init__(self, store: Store, worker: SlowWorker) -> None:
         super().__init__(store.database, store.log, store.views)
         self._worker = worker
 
@@ -111,7 +103,7 @@ class _Slow(Writer):
 
 
 class _Slowly(Sagas):
-    def __init__(self, store: Store, worker: Worker) -> None:
+    def __init__(self, store: Store, worker: SlowWorker) -> None:
         super().__init__(store.log)
         self._worker = worker
 
@@ -126,7 +118,7 @@ class _Slowly(Sagas):
 
 
 class _Beating(Workers):
-    def __init__(self, store: Store, worker: Worker) -> None:
+    def __init__(self, store: Store, worker: SlowWorker) -> None:
         super().__init__(store.database, LEASE_S)
         self._worker = worker
 
@@ -148,15 +140,15 @@ def napping() -> Saga:
 
 
 @pytest.fixture
-def busy(store: Store) -> Worker:
+def busy(store: Store) -> SlowWorker:
     """A worker that thousands have just been asked of; it has written them all."""
-    worker = Worker(store, napping())
+    worker = SlowWorker(store, napping())
     worker.begin(MANY)
     worker.turn_until(lambda: len(worker.inbox) == 0)
     return worker
 
 
-def test_thousands_of_starts_are_written_in_batches_between_which_the_heart_beats(busy: Worker) -> None:
+def test_thousands_of_starts_are_written_in_batches_between_which_the_heart_beats(busy: SlowWorker) -> None:
     """None is the larger for all those that wait for the next."""
     assert sum(busy.batches) == MANY
     assert max(busy.batches) == MOST_AT_ONCE
@@ -165,17 +157,17 @@ def test_thousands_of_starts_are_written_in_batches_between_which_the_heart_beat
 
 def test_a_batch_of_many_bytes_is_written_in_parts_between_which_the_heart_beats(store: Store) -> None:
     """However large its drafts, a transaction is none that a database refuses, or that takes as long as a lease."""
-    worker = Worker(store, napping())
+    worker = SlowWorker(store, napping())
     worker.each_s = 0.5
     worker.begin(40, text="x" * 1_000_000)
     worker.turn_until(lambda: len(worker.inbox) == 0)
     assert worker.loop.active == sum(worker.batches) == 40
-    assert max(worker.sizes) <= LARGEST_PART < sum(worker.sizes)
+    assert max(worker.sizes) <= MAX_TRANSACTION_SIZE < sum(worker.sizes)
     assert worker.longest_silence_s < LEASE_S
     assert len(store.log.entries()) == 1 + 2 * 40
 
 
-def test_the_heart_beats_while_thousands_wake_up_at_the_same_time(busy: Worker) -> None:
+def test_the_heart_beats_while_thousands_wake_up_at_the_same_time(busy: SlowWorker) -> None:
     """What is to be done now and then does not wait until all are done that were due before it."""
     busy.clock.move_to(busy.beats[0] + timedelta(seconds=2 * NAP_S))
     busy.beats[:] = [busy.clock.now()]
@@ -187,7 +179,7 @@ def test_the_heart_beats_while_thousands_wake_up_at_the_same_time(busy: Worker) 
 
 
 def test_the_heart_beats_while_thousands_are_seen_again_by_a_worker_that_had_counted_as_gone(
-    busy: Worker, store: Store
+    busy: SlowWorker, store: Store
 ) -> None:
     """Or it would count as gone once more before it has seen them all, and begin again for ever."""
     with store.database.writing() as connection:
@@ -203,16 +195,16 @@ def test_hundreds_of_orders_for_sagas_of_another_worker_hold_up_neither_the_hear
     store: Store,
 ) -> None:
     """Each is a read and a commit: a turn gives but some of them, and in the end all were given, in their order."""
-    other = Worker(store, napping())
+    other = SlowWorker(store, napping())
     other.begin(200)
     other.turn_until(lambda: other.loop.active == 200)
-    worker = Worker(store, napping())
+    worker = SlowWorker(store, napping())
     worker.each_s = 0.03
     orders: list[Order] = [Pause(actor="ann", reason="lunch"), Resume(actor="ann", reason="back")]
     given = [worker.ask(f"saga-{number}", order) for order in orders for number in range(200)]
     worker.loop.iterate(worker.inbox.take())
     mine = Handle("mine")
-    worker.inbox.put(Begin("mine", napping(), {}, mine))
+    worker.inbox.put(StartRequest("mine", napping(), {}, mine))
     worker.turn_until(lambda: worker.loop.active > 0)
     so_far = [done.done() for done in given]
     assert so_far == sorted(so_far, reverse=True)
@@ -230,7 +222,7 @@ def test_answers_are_not_waited_for_while_a_whole_batch_waits(store: Store) -> N
     def call() -> None:
         """Never."""
 
-    worker = Worker(store, saga, _Silent())
+    worker = SlowWorker(store, saga, _Silent())
     worker.begin(MANY)
     assert worker.loop.iterate(worker.inbox.take()) == MOST_AT_ONCE
     assert len(worker.inbox) > MOST_AT_ONCE

@@ -12,15 +12,15 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from saga_es.errors import DefinitionError, ProjectionFailed
-from saga_es.runtime import projector as runtime_following
-from saga_es.runtime.projector import Following
+from saga_es.runtime import projector
+from saga_es.runtime.projector import Projector
 from saga_es.store.admin import migrate
 from saga_es.store.log.log import Recorded
 from saga_es.store.tables import key_text
 from saga_es.store.views import checkpoints
+from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.checkpoints import Failed
 from saga_es.store.views.comparing import compare
-from saga_es.store.views.following import Follower, Step
 from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
 from saga_es.store.writer import Writer
 from tests.conftest import NOTE, TIMEOUT_S, NoteWritten, Store, note_draft
@@ -44,10 +44,10 @@ VIEW = Tally(LETTERS, NOTE, letters, follows=True)
 
 
 @pytest.fixture
-def follower(store: Store) -> Follower:
+def follower(store: Store) -> CatchUp:
     """One process that keeps the view."""
     assert migrate.upgrade(store.database, store.log, Views([VIEW])) == ["letters"]
-    return Follower(store.database, store.log, VIEW)
+    return CatchUp(store.database, store.log, VIEW)
 
 
 def counted(store: Store) -> dict[str, int]:
@@ -60,12 +60,12 @@ def checkpoint(store: Store) -> checkpoints.Checkpoint:
         return checkpoints.read(connection)["letters"]
 
 
-def to_the_end(follower: Follower) -> None:
+def to_the_end(follower: CatchUp) -> None:
     while follower.step() is Step.ADVANCED:
         pass
 
 
-def test_a_view_follows_the_log(store: Store, follower: Follower) -> None:
+def test_a_view_follows_the_log(store: Store, follower: CatchUp) -> None:
     """What is appended is not in it, until it goes on; then once, and its checkpoint says how far it is."""
     assert follower.step() is Step.AT_THE_END
     store.write(note_draft("n-1", "ab", "b"), note_draft("n-2", "c"))
@@ -75,7 +75,7 @@ def test_a_view_follows_the_log(store: Store, follower: Follower) -> None:
     assert checkpoint(store).position == store.log.last_position()
 
 
-def test_an_append_does_not_know_views_that_follow(store: Store, follower: Follower) -> None:
+def test_an_append_does_not_know_views_that_follow(store: Store, follower: CatchUp) -> None:
     """A process that knows the view appends without it, and without waiting for it."""
     writer = Writer(store.database, store.log, Views([VIEW]))
     writer.write([writer.prepare(note_draft("n-1", "a"))])
@@ -84,12 +84,12 @@ def test_an_append_does_not_know_views_that_follow(store: Store, follower: Follo
     assert counted(store) == {"a": 1}
 
 
-def test_many_processes_keep_one_view_and_count_each_event_once(store: Store, follower: Follower) -> None:
+def test_many_processes_keep_one_view_and_count_each_event_once(store: Store, follower: CatchUp) -> None:
     """Four of them go on at once, in small steps, while two others append."""
     done = threading.Event()
 
     def follow(_: int) -> set[Step]:
-        own = Follower(store.database, store.log, VIEW)
+        own = CatchUp(store.database, store.log, VIEW)
         seen: set[Step] = set()
         while not done.is_set() or Step.AT_THE_END not in seen:
             step = own.step(3)
@@ -111,10 +111,10 @@ def test_many_processes_keep_one_view_and_count_each_event_once(store: Store, fo
     assert follower.step() is Step.AT_THE_END
 
 
-def test_who_comes_second_changes_nothing(store: Store, follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_second_changes_nothing(store: Store, follower: CatchUp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process went on between our reading of the checkpoint and our writing."""
     store.write(note_draft("n-1", "a"))
-    other, take_up = Follower(store.database, store.log, VIEW), follower._take_up
+    other, take_up = CatchUp(store.database, store.log, VIEW), follower._take_up
 
     def late(*arguments: Any) -> Step:
         assert other.step() is Step.ADVANCED
@@ -126,7 +126,7 @@ def test_who_comes_second_changes_nothing(store: Store, follower: Follower, monk
 
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
-def test_a_position_that_commits_late_is_taken_up(store: Store, follower: Follower) -> None:
+def test_a_position_that_commits_late_is_taken_up(store: Store, follower: CatchUp) -> None:
     """A slow transaction commits behind a position that can be read already."""
     with store.database.writing() as slow:
         store.log.append(slow, store.log.rows(note_draft("late", "a")))
@@ -139,7 +139,7 @@ def test_a_position_that_commits_late_is_taken_up(store: Store, follower: Follow
 # ── An event that it fails on ────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_view_stops_at_an_event_that_it_fails_on(store: Store, follower: Follower) -> None:
+def test_a_view_stops_at_an_event_that_it_fails_on(store: Store, follower: CatchUp) -> None:
     """All before it is taken up; what is written beside the checkpoint names it; a better function goes on."""
     texts = ["a"] * 20 + [7] + ["b"] * 20
     store.write(note_draft("n-1", *texts))
@@ -154,7 +154,7 @@ def test_a_view_stops_at_an_event_that_it_fails_on(store: Store, follower: Follo
     assert stands.pending.failed == Failed(at_fault.position, "NoteWritten", "n-1", why)
 
     better = Tally(LETTERS, NOTE, lambda r: letters(r) if isinstance(r.event.text, str) else [], follows=True)
-    assert Follower(store.database, store.log, better).step() is Step.ADVANCED
+    assert CatchUp(store.database, store.log, better).step() is Step.ADVANCED
     assert counted(store) == {"a": 20, "b": 20}
     assert checkpoint(store).pending.failed is None
 
@@ -164,7 +164,7 @@ def test_what_the_database_does_not_take_stops_it_too(store: Store) -> None:
     """A key that is missing is no key."""
     store.write(note_draft("n-1", "a", "b"))
     bad = Tally(LETTERS, NOTE, lambda r: [{"letter": None if r.version == 2 else "a", "times": 1}], follows=True)
-    failing = Follower(store.database, store.log, bad)
+    failing = CatchUp(store.database, store.log, bad)
     with pytest.raises(ProjectionFailed, match="n-1@2"):
         to_the_end(failing)
     assert counted(store) == {"a": 1}
@@ -175,7 +175,7 @@ def test_one_that_fails_stops_no_other(store: Store) -> None:
     broken = Tally(_table("broken"), NOTE, lambda r: [{"letter": r.event.nothing}], follows=True)
     views = Views([broken, VIEW])
     migrate.upgrade(store.database, store.log, views)
-    following = Following(Follower(store.database, store.log, view) for view in views)
+    following = Projector(CatchUp(store.database, store.log, view) for view in views)
     following.open()
     store.write(note_draft("n-1", "abc"))
     until(lambda: counted(store))
@@ -196,7 +196,7 @@ def test_one_whose_failure_cannot_be_logged_stops_no_other(store: Store) -> None
     migrate.upgrade(store.database, store.log, Views([broken, VIEW]))
     store.write(note_draft("n-1", "a"))
     with capture_logs(processors=[spoilt]):
-        following = Following(Follower(store.database, store.log, view) for view in (broken, VIEW))
+        following = Projector(CatchUp(store.database, store.log, view) for view in (broken, VIEW))
         following.open()
         until(lambda: failure_of(store, "broken"))
         store.write(note_draft("n-2", "b"))
@@ -204,7 +204,7 @@ def test_one_whose_failure_cannot_be_logged_stops_no_other(store: Store) -> None
         following.close()
 
 
-class Stuck(Follower):
+class Stuck(CatchUp):
     """Whose step hears nothing from its database, until the test is over."""
 
     def __init__(self, store: Store) -> None:
@@ -221,9 +221,9 @@ class Stuck(Follower):
 
 def test_a_step_that_does_not_end_is_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that stops has to end, whatever its database does; the next one goes on from the checkpoint."""
-    monkeypatch.setattr(runtime_following, "CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(projector, "CLOSE_TIMEOUT_S", 0.1)
     stuck = Stuck(store)
-    views = Following([stuck])
+    views = Projector([stuck])
     views.open()
     assert stuck.has_begun.wait(TIMEOUT_S)
     closing = threading.Thread(target=views.close, daemon=True)
@@ -250,7 +250,7 @@ def _table(name: str, *more: sa.Column[Any]) -> sa.Table:
 # ── Replay ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_replay_takes_the_checkpoint_with_it(store: Store, follower: Follower) -> None:
+def test_a_replay_takes_the_checkpoint_with_it(store: Store, follower: CatchUp) -> None:
     """The view is as far as the log then, and goes on from there; it may be compared at any time before and after."""
     store.write(note_draft("n-1", "ab"))
     follower.step()

@@ -69,7 +69,7 @@ def test_a_full_worker_begins_no_more(store: Store, open_engine: OpenEngine, gat
     saga = errand(crowd)
     engine = open_engine(saga, at_once=2)
     handles = [engine.start(saga) for _ in range(4)]
-    ids = [handle.saga_id for handle in handles] + [Client(store.sagas, store.writer, [saga]).start(saga)]
+    ids = [handle.saga_id for handle in handles] + [Client(store, [saga]).start(saga)]
     until(lambda: crowd.inside == 2)
     assert statuses(store, ids) == {SagaStatus.IN_PROGRESS: 2, SagaStatus.PENDING: 3}
     assert engine.active == 2
@@ -88,7 +88,7 @@ def test_hundreds_that_wait_run_through_a_narrow_worker(store: Store, open_engin
     crowd = Crowd(gate := threading.Event())
     gate.set()
     saga = errand(crowd)
-    client = Client(store.sagas, store.writer, [saga])
+    client = Client(store, [saga])
     ids = [client.start(saga) for _ in range(200)]
     open_engine(saga, at_once=4)
     assert all(client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
@@ -165,7 +165,7 @@ def test_a_repeated_start_finds_the_one_that_waits(open_engine: OpenEngine, gate
 def test_what_waits_is_shared_by_all_workers(store: Store, open_engine: OpenEngine, gate: threading.Event) -> None:
     """Each takes what is its to take and what it has room for; not all go to the first who looks."""
     crowds = [Crowd(gate) for _ in range(3)]
-    client = Client(store.sagas, store.writer, [errand(crowds[0])])
+    client = Client(store, [errand(crowds[0])])
     engines = [open_engine(errand(crowd), at_once=20) for crowd in crowds]
     until(lambda: len(Workers(store.database).heartbeats()) == 3)
     ids = [client.start("errand") for _ in range(60)]
@@ -187,7 +187,7 @@ def test_the_share_of_a_worker_without_room_goes_to_the_others(
     first.start("errand")
     until(lambda: full.inside == 1)
     open_engine(errand(free))
-    client = Client(store.sagas, store.writer, [errand(free)])
+    client = Client(store, [errand(free)])
     ids = [client.start("errand") for _ in range(20)]
     assert all(client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     assert (full.seen, free.seen) == (1, 20)
@@ -209,4 +209,4 @@ def test_room_is_given_back_however_a_call_ends(open_engine: OpenEngine) -> None
     engine = open_engine(saga, late, at_once=1, executor=Executor())
     handles = [engine.start(saga) for _ in range(5)] + [engine.start(late) for _ in range(2)]
     assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPENSATED}
-    assert engine._loop._capacity.left == 1
+    assert engine._worker._calls._capacity.left == 1

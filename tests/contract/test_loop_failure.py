@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -18,7 +19,7 @@ from saga_es.store.workers import Process, Workers
 from saga_es.store.writer import Prepared, Receipt
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.test_takeover import INPUT, an_engine
-from tests.contract.trips import STEPS, Diary, Spy, trip
+from tests.contract.trips import STEPS, Diary, Spy, Stop, trip
 
 
 class Stumbling(Spy):
@@ -112,11 +113,12 @@ def test_an_engine_that_cannot_even_start_over_tries_again(store: Store, open_en
         assert workers.refusals == {"leave": 0, "beat": 0}
 
 
-def test_whatever_a_callback_raises_the_loop_goes_on(open_engine: OpenEngine) -> None:
+def test_whatever_a_callback_raises_the_loop_goes_on(open_engine: OpenEngine, gate: threading.Event) -> None:
     """Also what would end a thread without a word."""
-    engine = open_engine(trip(Diary()))
+    engine = open_engine(trip(Diary(), {STEPS[0]: Stop(gate)}))
     handle = engine.start("trip", INPUT, key="k")
     handle.when_ended(lambda _future: sys.exit("as if the process were the callback's"))
+    gate.set()  # it ends after the callback is there, so that the loop's thread calls it
     with suppress(StoreUnavailable):  # the engine starts over
         handle.result(TIMEOUT_S)
     assert engine.follow(handle.saga_id).result(TIMEOUT_S).completed

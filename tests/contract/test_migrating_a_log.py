@@ -39,7 +39,7 @@ def to_revision(database: Database, revision: str) -> None:
 
 
 def upgrade(database: Database) -> None:
-    store = Store.on(database)
+    store = Store.at(database)
     migrate.upgrade(database, store.log, store.views)
 
 
@@ -98,7 +98,7 @@ def test_every_event_of_an_older_log_gets_its_hash(older: Database) -> None:
     with older.reading() as connection:
         positions = connection.execute(sa.select(before.c.position, before.c.stream_id, before.c.version)).all()
     upgrade(older)
-    store = Store.on(older)
+    store = Store.at(older)
     entries = store.log.entries()
     assert [(e.position, e.stream_id, e.version) for e in entries] == sorted(tuple(row) for row in positions)
     rows = rows_of(STREAMS, EVENTS)
@@ -119,12 +119,12 @@ def test_no_event_can_be_without_a_hash(older: Database) -> None:
 def test_an_older_log_goes_down_again_and_up(older: Database) -> None:
     """To the migration before and back: the same hashes."""
     upgrade(older)
-    first = Store.on(older).log.entries()
+    first = Store.at(older).log.entries()
     with older.writing() as connection:
         command.downgrade(revisions.config(connection), "0002")
     assert is_guarded(older)
     upgrade(older)
-    assert Store.on(older).log.entries() == first
+    assert Store.at(older).log.entries() == first
 
 
 class KilledError(BaseException):
@@ -148,7 +148,7 @@ def test_a_migration_that_dies_at_any_statement_is_finished_by_the_next(database
             migrate.check(database)
     assert deaths > 15
     migrate.check(database)
-    assert {(e.stream_id, e.version): e.hash for e in Store.on(database).log.entries()} == hashes_of(rows)
+    assert {(e.stream_id, e.version): e.hash for e in Store.at(database).log.entries()} == hashes_of(rows)
     with database.reading() as connection:
         triggers = {"sqlite": "sqlite_master WHERE type = 'trigger'", "postgresql": "pg_trigger WHERE NOT tgisinternal"}
         there = triggers.get(database.kind, "information_schema.triggers WHERE trigger_schema = database()")
@@ -163,7 +163,7 @@ def test_the_first_migration_that_dies_at_any_statement_is_finished_by_the_next(
     assert deaths > 20
     upgrade(database)
     migrate.check(database)
-    assert Store.on(database).write(note_draft("n-1", "a")) == [Written()]
+    assert Store.at(database).write(note_draft("n-1", "a")) == [Written()]
 
 
 def dies_at(database: Database, statement: int) -> bool:

@@ -45,7 +45,7 @@ def tables(database: Database) -> set[str]:
 
 
 def upgrade(database: Database) -> list[str]:
-    store = Store.on(database)
+    store = Store.at(database)
     return migrate.upgrade(database, store.log, store.views)
 
 
@@ -85,14 +85,14 @@ def test_upgrade_makes_everything_and_says_which_views(database: Database) -> No
 def test_up_down_and_up_again(database: Database) -> None:
     """Down removes the log and the workers, and up makes a log that works as the first did."""
     upgrade(database)
-    assert Store.on(database).write(note_draft("n-1", "a")) == [Written()]
+    assert Store.at(database).write(note_draft("n-1", "a")) == [Written()]
     downgrade(database)
     assert {"saga_events", "saga_workers", "saga_bells"}.isdisjoint(tables(database))
     with pytest.raises(NotMigrated):
         migrate.check(database)
     upgrade(database)
     migrate.check(database)
-    store = Store.on(database)
+    store = Store.at(database)
     assert store.log.entries() == []
     assert store.write(note_draft("n-1", "b")) == [Written()]
 
@@ -100,7 +100,7 @@ def test_up_down_and_up_again(database: Database) -> None:
 def test_a_log_made_anew_has_no_ghosts_in_its_views(database: Database) -> None:
     """Views are folds of the log: when the log went with a downgrade, the next upgrade leaves none of its rows."""
     upgrade(database)
-    Store.on(database).write(Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-1"),), AT))
+    Store.at(database).write(Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-1"),), AT))
     downgrade(database)
     upgrade(database)
     with database.reading() as connection:
@@ -164,7 +164,7 @@ def replaced(
 def test_a_view_without_a_column_of_this_version_is_made_anew(database: Database) -> None:
     """From the log, and the upgrade says so; a view that is as it should be is left alone."""
     upgrade(database)
-    assert Store.on(database).write(STARTED) == [Written()]
+    assert Store.at(database).write(STARTED) == [Written()]
     before = rows(database, sagas)
     replaced(database, sagas, without_columns=("paused", "parent"))
     assert upgrade(database) == ["sagas"]
@@ -184,7 +184,7 @@ def test_a_view_with_a_column_that_this_version_has_not_is_made_anew(database: D
 def test_a_view_without_an_index_of_this_version_is_made_anew(database: Database) -> None:
     """Lists would be right without it, and slow."""
     upgrade(database)
-    assert Store.on(database).write(STARTED) == [Written()]
+    assert Store.at(database).write(STARTED) == [Written()]
     replaced(database, sagas, indexes=False)
     assert upgrade(database) == ["sagas"]
     assert [row["saga_id"] for row in rows(database, sagas)] == ["s-1"]
@@ -210,7 +210,7 @@ def test_processes_that_upgrade_at_once_all_succeed(database_url: str, tmp_path:
 def test_one_of_them_makes_an_older_view_anew(database_url: str, database: Database, tmp_path: Path) -> None:
     """The others wait for it, and find it made."""
     upgrade(database)
-    Store.on(database).write(STARTED)
+    Store.at(database).write(STARTED)
     replaced(database, sagas, without_columns=("paused",))
     assert sorted(upgraded_at_once(database_url, tmp_path)) == ["['sagas']"] + ["[]"] * 5
     assert [row["paused"] for row in rows(database, sagas)] == [False]

@@ -30,7 +30,6 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
 from saga_es.orders import Cancel, Pause
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.inbox import Chore
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.workers import Process, Workers
@@ -144,7 +143,7 @@ def test_a_parent_and_its_child_outlive_a_loop_that_fails(
     acts = {"ship": raising(StepRejected("no stock"))} if end is SagaStatus.COMPENSATED else {}
     engine = open_engine(order(child, diary, acts), child, writer=Stumbling(store, kind))
     assert engine.start("order", INPUT).result(TIMEOUT_S).status is end  # to follow it now might be refused, rightly
-    assert engine._loop._calls._children._followed == set()
+    assert engine._worker._calls._children._followed == set()
 
 
 def test_two_appends_to_one_stream_are_both_answered_when_the_loop_fails(
@@ -154,7 +153,7 @@ def test_two_appends_to_one_stream_are_both_answered_when_the_loop_fails(
     stumbling = Stumbling(store, NoteErased)
     engine = open_engine(trip(Diary()), writer=stumbling)
     started_over: list[int] = []
-    monkeypatch.setattr(engine._loop, "start_over", _counted(engine._loop.start_over, started_over))
+    monkeypatch.setattr(engine._worker, "start_over", _counted(engine._worker.start_over, started_over))
     holding = stumbling.hold(engine)
     with ThreadPoolExecutor(2) as threads:
         both = [threads.submit(engine.append, "n-2", NOTE, 0, [NoteErased()]) for _ in range(2)]
@@ -334,7 +333,7 @@ def test_when_all_sagas_have_ended_an_engine_holds_nothing_of_them(open_engine: 
     assert set(ends) == {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
     for one in (engine, other):
         until(partial(_is_idle, one))
-        loop = one._loop
-        assert set(loop._timers._items) <= set(Chore)
+        loop = one._worker
+        assert len(loop._timers) == 0
         assert len(loop._calls._under_way) == len(loop._calls._children._followed) == 0
-        assert len(loop._followers) == 0
+        assert len(loop._remote) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
@@ -43,7 +44,7 @@ def pending(store: Store) -> int:
 
 def giver(store: Store) -> Callable[[str, Any], None]:
     """Whoever gives orders without an engine, and so is nobody's owner."""
-    return Orders(store.sagas, store.writer, SystemClock()).give
+    return Orders(store, SystemClock()).give
 
 
 def test_an_order_of_another_writer_is_followed_at_any_moment(store: Store, open_engine: OpenEngine) -> None:
@@ -162,14 +163,7 @@ class Deaf(Notifications):
 def test_an_order_is_followed_though_the_database_comes_and_goes(store: Store) -> None:
     """A look that failed is taken again, and a notification that was answered twice does no harm."""
     saga = waiting(signals=3)
-    with Engine(
-        writer=store.writer,
-        sagas=store.sagas,
-        workers=store.workers,
-        notifications=Deaf(store),
-        executor=Executor(),
-        definitions=[saga],
-    ) as engine:
+    with Engine(replace(store, notifications=Deaf(store)), Executor(), [saga]) as engine:
         handle = engine.start(saga)
         for n in range(3):
             giver(store)(handle.saga_id, Give(f"go_{n}", n))
@@ -210,5 +204,5 @@ def test_thousands_are_followed_from_afar(store: Store, open_engine: OpenEngine)
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda handle: owner.signal(handle.saga_id, "go_0"), handles))
     assert all(handle.result(TIMEOUT_S).completed for handle in followed)
-    assert len(other._loop._followers) == 0
+    assert len(other._worker._remote) == 0
     assert pending(store) == 0

@@ -67,7 +67,7 @@ def traced(store: Store, wire: Wire) -> Iterator[Store]:
     """A store on the migrated database, whose writer is connected; all that it sends is traced."""
     database = Database(store.database.url.render_as_string(hide_password=False))
     sa.event.listen(database.engine, "connect", wire.trace)
-    made = Store.on(database)
+    made = Store.at(database)
     made.write(start("the first"))
     wire.passed()
     yield made

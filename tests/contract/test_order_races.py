@@ -58,7 +58,7 @@ def test_of_many_cancels_at_once_one_is_recorded(store: Store, open_engine: Open
     others = [open_engine(), open_engine()]
     handle = engine.start("trip", INPUT)
     assert stop.arrived.wait(TIMEOUT_S)
-    givers = [engine.order, *(other.order for other in others), Orders(store.sagas, store.writer, SystemClock()).give]
+    givers = [engine.order, *(other.order for other in others), Orders(store, SystemClock()).give]
     told = give_all(givers, handle.saga_id, [Cancel(f"Ann {n}", "because") for n in range(16)])
     gate.set()
     assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
@@ -77,7 +77,7 @@ def test_each_signal_of_many_at_once_is_recorded_once(store: Store, open_engine:
     engine = open_engine(saga)
     others = [open_engine(saga), open_engine()]
     handle = engine.start(saga)
-    givers = [engine.order, *(other.order for other in others), Orders(store.sagas, store.writer, SystemClock()).give]
+    givers = [engine.order, *(other.order for other in others), Orders(store, SystemClock()).give]
     told = give_all(givers, handle.saga_id, [Give("second", n) for n in range(40)])
     engine.signal(handle.saga_id, "first")
     result = handle.result(TIMEOUT_S)
@@ -209,7 +209,7 @@ def test_orders_of_other_engines_that_come_in_the_middle_of_a_batch_are_followed
     holding = slow.hold(engine)
     gate.set()
     gathered(engine, 1)
-    Orders(store.sagas, store.writer, SystemClock()).give(handle.saga_id, Pause(*ANN))
+    Orders(store, SystemClock()).give(handle.saga_id, Pause(*ANN))
     slow.may_write.set()
     holding.join(TIMEOUT_S)
     until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], SagaPaused | StepStarted))

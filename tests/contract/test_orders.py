@@ -66,7 +66,7 @@ def give(request: pytest.FixtureRequest, store: Store, open_engine: OpenEngine) 
             case "elsewhere":
                 return open_engine().order
             case _:
-                return Orders(store.sagas, store.writer, SystemClock()).give
+                return Orders(store, SystemClock()).give
 
     return of
 
@@ -172,7 +172,7 @@ def test_an_order_to_a_saga_that_nobody_runs_is_followed_by_whoever_takes_it(
     handle = first.start("trip", INPUT)
     assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first)
-    Orders(store.sagas, store.writer, SystemClock()).give(handle.saga_id, Cancel(*ANN))
+    Orders(store, SystemClock()).give(handle.saga_id, Cancel(*ANN))
     second = open_engine(trip(after))
     assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert after.names == ["hotel", "undo hotel", "undo car"]

@@ -16,8 +16,8 @@ from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.schema_lock import turn
 from saga_es.store.views import building, checkpoints, rebuild, shadows
 from saga_es.store.views.building import Builder
+from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.checkpoints import Pending
-from saga_es.store.views.following import Follower, Step
 from saga_es.store.views.kinds import Additions, Tally, View, Views
 from saga_es.store.views.rebuild import build_until, not_as_written, settle_swaps
 from tests.conftest import AT, NOTE, NoteErased, Store, note_draft
@@ -282,7 +282,7 @@ def test_a_swap_and_the_checkpoint_are_one_also_when_interrupted(
         pending = checkpoints.read(connection)["letters"].pending
     swapped = store.database.kind == "mysql" and after
     assert (pending.swap is not None) == swapped
-    assert Follower(store.database, store.log, FOLLOWING).step() == (Step.AT_THE_END if swapped else Step.ADVANCED)
+    assert CatchUp(store.database, store.log, FOLLOWING).step() == (Step.AT_THE_END if swapped else Step.ADVANCED)
     with turn(store.database) as connection, connection.begin():
         settle_swaps(connection)
     with store.database.reading() as connection:
@@ -304,7 +304,7 @@ def test_a_swap_that_was_announced_and_did_not_take_place_is_taken_back(
         checkpoints.mark_swap(connection, "letters", 30)
     with killed_at(monkeypatch, Builder, "make_tables"):
         store.make(FOLLOWING)
-    follower = Follower(store.database, store.log, FOLLOWING)
+    follower = CatchUp(store.database, store.log, FOLLOWING)
     assert [follower.step(), follower.step()] == [Step.ADVANCED, Step.AT_THE_END]
     assert [row[1] for row in rows(store, LETTERS.table)] == [30] * 3
 

@@ -97,7 +97,7 @@ def test_the_transactions_are_serializable(database: Database) -> None:
 
 def test_writers_who_meet_all_come_to_an_end(store: Store) -> None:
     """Of many who append to the same streams at once one wins each version; the database is away for none of them."""
-    writers = [Store.on(store.database) for _ in range(8)]
+    writers = [Store.at(store.database) for _ in range(8)]
 
     def append(number: int) -> list[Any]:
         return [

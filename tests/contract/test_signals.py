@@ -283,7 +283,7 @@ def test_thousands_of_waiting_sagas_hold_no_thread(open_engine: OpenEngine) -> N
     results: list[SagaResult] = [handle.result(TIMEOUT_S) for handle in handles]
     assert all(result.results == {"go": "now"} for result in results)
     assert engine.active == 1
-    assert len(engine._loop._timers) < 10
+    assert len(engine._worker._timers) < 10
 
 
 def _signal_all(engine: Any, handles: list[Any]) -> None:

@@ -62,7 +62,7 @@ def test_a_saga_that_starts_later_waits_for_its_time(open_engine: OpenEngine) ->
     at = in_s(0.4)
     handle = engine.start(saga, INPUT, starts_at=at)
     assert events_of(engine, handle.saga_id) == [
-        SagaStarted("trip", saga.plan_id, INPUT, engine._loop.worker_id, starts_at=at)
+        SagaStarted("trip", saga.plan_id, INPUT, engine._worker.worker_id, starts_at=at)
     ]
     assert diary.calls == []
     assert handle.result(TIMEOUT_S).completed

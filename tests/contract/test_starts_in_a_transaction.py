@@ -110,7 +110,7 @@ def test_nothing_is_looked_for_once_a_transaction_is_rolled_back(open_engine: Op
     for handle in handles:
         with pytest.raises(NotFound):
             handle.result(TIMEOUT_S)
-    assert len(engine._loop._followers) == 0
+    assert len(engine._worker._remote) == 0
 
 
 def test_the_same_key_twice_in_one_transaction_is_one_saga(open_engine: OpenEngine, shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -31,7 +32,6 @@ from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
-from saga_es.store.notifications import Notifications
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Process, Workers
@@ -316,14 +316,8 @@ def test_an_orphan_that_found_a_home_meanwhile_is_left_there(
 def an_engine(
     store: Store, saga: Saga, executor: Executor, writer: Spy | None = None, sagas: Sagas | None = None
 ) -> Engine:
-    return Engine(
-        writer=writer or store.writer,
-        sagas=sagas or store.sagas,
-        workers=store.workers,
-        notifications=Notifications(store.database),
-        executor=executor,
-        definitions=[saga],
-    )
+    spied = replace(store, writer=writer or store.writer, sagas=sagas or store.sagas)
+    return Engine(spied, executor, [saga])
 
 
 def test_a_closed_engine_has_said_goodbye_and_left_nothing_open(store: Store) -> None:

@@ -34,7 +34,7 @@ class Held(DurableLedger):
     """Participants of which one holds its answer back."""
 
     def __init__(self, path: Path, node: Callable[[], Node]) -> None:
-        super().__init__(path, lambda *intent: is_intended(node().log, *intent), pace_s=0)
+        super().__init__(path, lambda *intent: is_intended(node().store.log, *intent), pace_s=0)
         self.arrived, self.may_answer = threading.Event(), threading.Event()
 
     def act(self, saga_id: str, step: str, key: str, mishap: str | None) -> dict[str, Any]:
@@ -82,7 +82,10 @@ class Troubled:
         assert under_way.result(TIMEOUT_S).status == "COMPENSATED"
         assert engine.follow("meanwhile").result(TIMEOUT_S).status == "COMPLETED"
         found = reckon(
-            self.node.log, (saga_view, tag_view), self._file, dict.fromkeys(("before", "under-way", "meanwhile"), False)
+            self.node.store.log,
+            (saga_view, tag_view),
+            self._file,
+            dict.fromkeys(("before", "under-way", "meanwhile"), False),
         )
         assert found.faults == []
 

@@ -101,7 +101,7 @@ def forgetful(store: Store, database_url: str) -> Iterator[ForgetfulDatabase]:
 
 def test_a_draft_written_again_after_a_lost_answer_is_written_once(forgetful: ForgetfulDatabase) -> None:
     """The commit took place, its answer was lost: writing the same batch again says Written and adds nothing."""
-    store = Store.on(forgetful)
+    store = Store.at(forgetful)
     batch = [store.writer.prepare(d) for d in (note_draft("n-1", "a", "b"), Draft("s-1", SAGA, 0, STARTED, AT))]
     forgetful.losses = 1
     with pytest.raises(StoreUnavailable):
@@ -113,7 +113,7 @@ def test_a_draft_written_again_after_a_lost_answer_is_written_once(forgetful: Fo
 
 def test_the_answer_may_be_lost_again_and_again(forgetful: ForgetfulDatabase) -> None:
     """A batch whose drafts are settled one by one, each with a lost answer, still is written once."""
-    store = Store.on(forgetful)
+    store = Store.at(forgetful)
     store.write(note_draft("n-2", "taken"))
     batch = [store.writer.prepare(note_draft(name, "mine")) for name in ("n-1", "n-2", "n-3")]
     forgetful.losses = 2
@@ -126,7 +126,7 @@ def test_the_answer_may_be_lost_again_and_again(forgetful: ForgetfulDatabase) ->
 
 def test_a_draft_is_known_as_ours_after_others_went_on(forgetful: ForgetfulDatabase) -> None:
     """Between the lost answer and the second writing somebody appended: ours is Written all the same."""
-    store = Store.on(forgetful)
+    store = Store.at(forgetful)
     batch = [store.writer.prepare(note_draft("n-1", "a"))]
     forgetful.losses = 1
     with pytest.raises(StoreUnavailable):
@@ -226,7 +226,7 @@ def test_what_cannot_be_encoded_fails_before_any_batch(store: Store) -> None:
 
 def test_one_bad_draft_costs_few_transactions(forgetful: ForgetfulDatabase) -> None:
     """A batch that fails is halved until the bad draft is alone: who wrote each by itself would be busy for a lease."""
-    store = Store.on(forgetful)
+    store = Store.at(forgetful)
     store.write(note_draft("n-77", "taken"))
     forgetful.transactions = 0
     receipts = store.write(*(note_draft(f"n-{n}", "mine") for n in range(256)))
@@ -237,7 +237,7 @@ def test_one_bad_draft_costs_few_transactions(forgetful: ForgetfulDatabase) -> N
 
 def test_a_batch_whose_answer_was_lost_is_found_as_a_whole(forgetful: ForgetfulDatabase) -> None:
     """Each of its drafts stands there, and none is written again, or looked for, by itself."""
-    store = Store.on(forgetful)
+    store = Store.at(forgetful)
     batch = [store.writer.prepare(note_draft(f"n-{n}", "a", "b")) for n in range(256)]
     forgetful.losses = 1
     with pytest.raises(StoreUnavailable):
@@ -327,7 +327,7 @@ class _Breaking(Direct):
 def test_a_database_that_breaks_in_mid_transaction_leaves_nothing(store: Store, database_url: str) -> None:
     """The rows and the views were sent but not committed: StoreUnavailable, and no trace; later, all is written."""
     database = BreakingDatabase(database_url)
-    broken = Store.on(database)
+    broken = Store.at(database)
     large = [note_draft(f"n-{n}", "x" * 20_000) for n in range(50)]
     batch = [store.writer.prepare(draft) for draft in (Draft("s-1", SAGA, 0, STARTED, AT), *large)]
     try:

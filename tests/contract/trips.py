@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.inbox import Chore
+from saga_es.runtime.inbox import StopRequest
 from saga_es.store.log.log import Draft
 from saga_es.store.tables import saga_workers
 from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
@@ -135,7 +135,7 @@ def until(look: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T:
 
 def worker_of(engine: Engine) -> str:
     """By which name the log knows an engine."""
-    return engine._loop.worker_id
+    return engine._worker.worker_id
 
 
 def bury(store: Store, engine: Engine) -> None:
@@ -148,7 +148,7 @@ def bury(store: Store, engine: Engine) -> None:
 def crash(store: Store, engine: Engine) -> None:
     """End an engine from one moment to the next: it says no goodbye, and hears no answer any more."""
     engine._stop_at = AT  # long ago
-    engine._inbox.put(Chore.BEAT)
+    engine._inbox.put(StopRequest())
     engine._thread.join(TIMEOUT_S)
     assert not engine.alive
     bury(store, engine)

@@ -29,7 +29,7 @@ SAGAS = 1500
 
 def filled(url: str) -> Store:
     """A log of finished sagas."""
-    store = Store.on(Database(url))
+    store = Store.at(Database(url))
     migrate.upgrade(store.database, store.log, store.views)
     store.write(*(Draft(id_, PLAN, 0, (plan,), AT) for id_, plan in store.sagas.unrecorded([ABC])))
     started = SagaStarted("order", plan_id(ABC), {"name": "Show"}, "w1")

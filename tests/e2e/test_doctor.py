@@ -22,7 +22,7 @@ from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.tables import key_text, saga_workers
-from saga_es.store.views.following import Follower
+from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Change, View, Views
 from saga_es.store.workers import Process, database_now
 from tests.conftest import NOTE, Store, note_draft
@@ -112,7 +112,7 @@ def test_a_view_that_stands_still_is_a_warning(store: Store) -> None:
     assert "following views" not in findings_of(store)
     migrate.upgrade(store.database, store.log, Views([SHOUTS]))
     store.write(note_draft("n-1", "a", "b"))
-    follower = Follower(store.database, store.log, SHOUTS)
+    follower = CatchUp(store.database, store.log, SHOUTS)
     (behind,) = findings_of(store)["following views"]
     assert (behind.verdict, behind.found) == ("ok", "'shouts' is 2 positions behind the log")
     follower.step()
@@ -229,7 +229,7 @@ def test_the_wal_reset_fault_is_a_fault_when_more_than_one_process_writes(
 def test_a_fault_is_exit_1(tmp_path: Path) -> None:
     """And printed like everything else, to stdout: two workers on one SQLite file of a version that has the fault."""
     url = f"sqlite:///{tmp_path / 'saga.sqlite'}"
-    store = Store.on(Database(url))
+    store = Store.at(Database(url))
     migrate.upgrade(store.database, store.log, store.views)
     for name in ("w-1", "w-2"):
         store.workers.beat(name, Process.this())

@@ -41,7 +41,7 @@ def pair() -> Iterator[Pair]:
 def store(pair: Pair) -> Iterator[Store]:
     """A store on it."""
     database = Database(pair.url)
-    store = Store.on(database)
+    store = Store.at(database)
     migrate.upgrade(database, store.log, store.views)
     yield store
     database.close()

@@ -86,7 +86,7 @@ def assert_whole(url: str) -> None:
     """Every stream keeps the rules, and every view is what the log tells."""
     node = Node(Settings.load({"database_url": url}, environ={}), services.app)
     try:
-        assert [fault for state, history in streams_of(node.log) for fault in broken_rules(state, history)] == []
-        assert wrong_views(node.log, services.app.views) == []
+        assert [fault for state, history in streams_of(node.store.log) for fault in broken_rules(state, history)] == []
+        assert wrong_views(node.store.log, services.app.views) == []
     finally:
         node.close()

@@ -30,10 +30,10 @@ FIELDS = {"name": "Hall", "address": "1 Market Square", "capacity": 9, "faciliti
 def settings(database_url: str) -> Mapping[str, str]:
     """A database with a log that is long enough to be in the middle of."""
     node = Node(Settings(database_url=database_url), services.app)
-    migrate.upgrade(node.database, node.log, node.views)
+    migrate.upgrade(node.database, node.store.log, node.views)
     registered = RECORD_EVENTS[0](FIELDS)
     drafts = [Draft(f"v-{n}", "venue", 0, (registered,), datetime.now(UTC)) for n in range(VENUES)]
-    node.writer.write([node.writer.prepare(draft) for draft in drafts])
+    node.store.writer.write([node.store.writer.prepare(draft) for draft in drafts])
     node.database.close()
     return {"SAGA_ES_DATABASE_URL": database_url, "SAGA_ES_PORT": "0"}
 

@@ -93,25 +93,25 @@ def second(engine: Engine) -> None:
 
 
 def _write(node: Node) -> None:
-    schema = node.log._codec.schema(SAGA)
+    schema = node.store.log._codec.schema(SAGA)
     bundle = FOLDER / f"schema-{schema}.ndjson"
-    entries = node.log.entries()
+    entries = node.store.log.entries()
     missing = {kind.__name__ for kind in get_args(SagaEvent)} - {entry.type for entry in entries}
     if missing:
         raise click.ClickException(f"no saga met {', '.join(sorted(missing))}")
     with bundle.open("xb") as file:
         writing = Writing(file, datetime.now(UTC))
         for stream_id in dict.fromkeys(entry.stream_id for entry in entries):
-            writing.add(node.log.entries(stream_id))
+            writing.add(node.store.log.entries(stream_id))
         writing.end()
     saga_ids = dict.fromkeys(entry.stream_id for entry in entries if entry.category == SAGA)
-    stories = [story_at(node.sagas, saga_id)[0] for saga_id in saga_ids]
+    stories = [story_at(node.store.sagas, saga_id)[0] for saga_id in saga_ids]
     text = msgspec.json.format(msgspec.json.encode(stories), indent=1)
     bundle.with_suffix(".stories.json").write_bytes(text + b"\n")
 
 
 def _status(engine: Engine, saga_id: str, step: str) -> Any:
-    state = engine._sagas.find(saga_id)
+    state = engine._store.sagas.find(saga_id)
     return state and state.step(step).status
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from tests.mutants.mutant import CANCEL, CHAOS, FROZEN, SOME_WAYS, STANDBY, Mutant
 
 ANSWERS = "saga_es/runtime/calls/outcomes.py"
+BATCH = "saga_es/runtime/batch.py"
 CALLS = "saga_es/runtime/dispatch.py"
+CHORES = "saga_es/runtime/chores.py"
 CHILDREN = "saga_es/runtime/children.py"
 ERRANDS = "saga_es/runtime/intake/forwarding.py"
 IDS = "saga_es/runtime/ids.py"
 LOOP = "saga_es/runtime/loop.py"
 ORDERS = "saga_es/runtime/intake/commands.py"
-PARTS = "saga_es/runtime/batch.py"
-RUNS = "saga_es/runtime/owned.py"
+OWNED = "saga_es/runtime/owned.py"
 
 MUTANTS = [
     Mutant(
@@ -45,55 +46,55 @@ MUTANTS = [
     ),
     Mutant(
         "the call is made before its intent is committed",
-        LOOP,
-        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in part]))",
-        "            for proposal in proposals:\n"
-        "                self._calls.perform(proposal.state, proposal.events)\n"
-        "            self._calls.send()\n"
-        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in part]))",
+        BATCH,
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
+        "            for proposal in batch.proposals:\n"
+        "                self._owned._calls.perform(proposal.state, proposal.events)\n"
+        "            self._owned._calls.send()\n"
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
         (SOME_WAYS,),
     ),
     Mutant(
         "a takeover that the log does not tell",
-        LOOP,
-        "_proposal(proposals, self._runs.add(state)).add(OwnerGone(self.worker_id, self._most_crashes), now)",
-        "self._runs.advance(self._runs.add(state), state, None)",
+        CHORES,
+        "batch.proposal(self._owned.add(state)).add(takeover, batch.now)",
+        "self._owned.advance(self._owned.add(state), state, None)",
         (FROZEN, SOME_WAYS),
     ),
     Mutant(
         "a zombie's refused append is taken for written",
-        LOOP,
+        BATCH,
         "            case Conflict():\n                self._overtaken(proposal)",
         "            case Conflict():\n"
-        "                self._runs.advance(proposal.run, proposal.state, proposal.events)",
+        "                self._owned.advance(proposal.saga, proposal.state, proposal.events)",
         (FROZEN, CHAOS),
     ),
     Mutant(
         "a zombie goes on with a saga that others took",
-        RUNS,
-        "if not isinstance(state, SagaState) or state.owner != worker_id or state.status.ended:",
+        OWNED,
+        "if not isinstance(state, SagaState) or state.owner != self.worker_id or state.status.ended:",
         "if not isinstance(state, SagaState) or state.status.ended:",
         (FROZEN, CHAOS),
     ),
     Mutant(
         "what was under way is not done again after a takeover",
-        LOOP,
-        "self._runs.advance(proposal.run, proposal.state, None if taken_over else proposal.events)",
-        "self._runs.advance(proposal.run, proposal.state, proposal.events)",
+        BATCH,
+        "self._owned.advance(proposal.saga, proposal.state, None if taken_over else proposal.events)",
+        "self._owned.advance(proposal.saga, proposal.state, proposal.events)",
         (SOME_WAYS,),
     ),
     Mutant(
         "what somebody else's event interrupted is told to nobody",
-        LOOP,
-        "        if self._runs.catch_up(run, state, self.worker_id):\n            self._tell_again(proposal)",
-        "        self._runs.catch_up(run, state, self.worker_id)",
+        BATCH,
+        "        if self._owned.catch_up(saga, state):\n            self._tell_again(proposal)",
+        "        self._owned.catch_up(saga, state)",
         ("tests/contract/test_notifications.py", "tests/contract/test_order_races.py", CHAOS),
     ),
     Mutant(
         "an interrupted saga is looked for once, at the start",
-        LOOP,
-        "        self._later(Chore.RECOVER, every_s)",
-        "        del every_s",
+        CHORES,
+        "        return again_s",
+        "        return None",
         (STANDBY,),
     ),
     Mutant(
@@ -106,15 +107,15 @@ MUTANTS = [
     Mutant(
         "the heart waits for thousands that wait for the same time",
         LOOP,
-        "self._calls.due(now, MOST_AT_ONCE)",
-        "self._calls.due(now, 1_000_000)",
+        "self._calls.due(batch.now, MOST_AT_ONCE)",
+        "self._calls.due(batch.now, 1_000_000)",
         ("tests/contract/test_floods.py",),
     ),
     Mutant(
         "a batch is one transaction, however large",
-        PARTS,
-        "if part and size + more > LARGEST_PART:",
-        "if part and not size:",
+        BATCH,
+        "if chunk and size + more > MAX_TRANSACTION_SIZE:",
+        "if chunk and not size:",
         ("tests/contract/test_floods.py",),
     ),
     Mutant(
@@ -133,9 +134,9 @@ MUTANTS = [
     ),
     Mutant(
         "who had counted as gone sees some of its sagas again, and not the others",
-        LOOP,
-        "        if not self._heartbeat.has_seen_all:\n            self._later(Chore.LOOK_AFTER_OURS, 0.0)\n",
-        "",
+        CHORES,
+        "return None if self._heartbeat.has_seen_all else 0.0",
+        "return None",
         ("tests/contract/test_floods.py",),
     ),
     Mutant(
@@ -155,7 +156,7 @@ MUTANTS = [
     Mutant(
         "the child is waited for, and not told to abort",
         CHILDREN,
-        "        self._put(Ask(child.saga_id, _revoke(state), asked))",
+        "        self._put(CommandRequest(child.saga_id, _revoke(state), asked))",
         "        asked.set_result(None)",
         ("tests/contract/test_children.py::test_a_child_that_had_completed_is_compensated_when_its_parent_aborts",),
     ),
@@ -176,13 +177,13 @@ MUTANTS = [
     Mutant(
         "a call without a time-out",
         CALLS,
-        "        self._timers.set((state.saga_id, step, direction), due, Late(state.saga_id, late, call))\n",
+        "        self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))\n",
         "        del due, late\n",
         (CHAOS, "tests/contract/test_engine.py"),
     ),
     Mutant(
         "the same id with another input is the same saga",
-        "saga_es/runtime/run.py",
+        "saga_es/core/state.py",
         "return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)",
         "return state.plan.saga == saga",
         ("tests/contract/test_engine.py",),

@@ -79,7 +79,7 @@ def failed_over(folder: Path, seed: int, killed: Callable[[], object] = lambda: 
             traveller.stop()
         _wait_for_the_end(nodes[0])
         acknowledged = {id_: cancel for traveller in travellers for id_, cancel in traveller.acknowledged.items()}
-        return reckon(nodes[0].log, (saga_view, tag_view), file, acknowledged)
+        return reckon(nodes[0].store.log, (saga_view, tag_view), file, acknowledged)
     finally:
         for node in nodes:
             node.close()
@@ -87,7 +87,7 @@ def failed_over(folder: Path, seed: int, killed: Callable[[], object] = lambda: 
 
 
 def _worker(url: str, file: Path) -> Node:
-    ledger = DurableLedger(file, lambda *intent: is_intended(node.log, *intent))
+    ledger = DurableLedger(file, lambda *intent: is_intended(node.store.log, *intent))
     node = Node(Settings.load({"database_url": url, **SETTINGS}, environ={}), journey_app(ledger))
     node.open()
     return node

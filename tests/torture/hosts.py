@@ -40,7 +40,7 @@ def work(life: Life, pipe: Connection) -> None:
     workers._host = lambda: life.name
     limits = {"lease_s": LEASE_S, "sagas_at_once": 20}
     settings = Settings.load({"database_url": life.url, **SETTINGS, **limits}, environ={})
-    ledger = DurableLedger(Path(life.ledger), lambda *intent: is_intended(node.log, *intent))
+    ledger = DurableLedger(Path(life.ledger), lambda *intent: is_intended(node.store.log, *intent))
     node = Node(settings, journey_app(ledger))
     node.open()
     pipe.send(Opened())
@@ -106,7 +106,7 @@ class HostsCampaign:
 
     def run(self, mishaps: int, killed: Callable[[], object] = lambda: None) -> Found:
         """Kill and freeze so many times in all, let everything come to its end, and look at everything."""
-        migrate.upgrade(self._node.database, self._node.log, self._node.views)
+        migrate.upgrade(self._node.database, self._node.store.log, self._node.views)
         hosts = [self._born() for _ in range(HOSTS)]
         try:
             for host in hosts:
@@ -118,7 +118,7 @@ class HostsCampaign:
             for host in hosts:
                 host.wake_when_due(now=True)
             self._wait_for_the_end(hosts)
-            return reckon(self._node.log, (saga_view, tag_view), self._ledger, self._acknowledged)
+            return reckon(self._node.store.log, (saga_view, tag_view), self._ledger, self._acknowledged)
         finally:
             for host in hosts:
                 host.wake_when_due(now=True)

@@ -88,7 +88,7 @@ class Campaign:
         settings = Settings.load({"database_url": self._url}, environ={})
         node = Node(settings, journey_app(DurableLedger(self._ledger, lambda *_: True)))
         try:
-            return reckon(node.log, (saga_view, tag_view), self._ledger, self._acknowledged)
+            return reckon(node.store.log, (saga_view, tag_view), self._ledger, self._acknowledged)
         finally:
             node.close()
 

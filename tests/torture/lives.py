@@ -78,7 +78,7 @@ def live(life: Life, pipe: Connection) -> None:
     """Run an engine, start sagas and cancel some, until a kill comes; a life that tidies ends by itself."""
     quiet()
     settings = Settings.load({"database_url": life.url, **SETTINGS}, environ={})
-    ledger = DurableLedger(Path(life.ledger), lambda *intent: is_intended(node.log, *intent))
+    ledger = DurableLedger(Path(life.ledger), lambda *intent: is_intended(node.store.log, *intent))
     node = Node(settings, journey_app(ledger))
     node.open()
     pipe.send(Opened())

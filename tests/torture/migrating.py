@@ -47,9 +47,9 @@ def killed_migrations(
     node = _node(url)
     try:
         migrate.check(node.database)
-        kept = [entry.text for entry in node.log.entries()]
+        kept = [entry.text for entry in node.store.log.entries()]
         lost = [] if kept == before else [f"the log had {len(before)} events, and has {len(kept)} others now"]
-        return lost + wrong_views(node.log, (saga_view, tag_view))
+        return lost + wrong_views(node.store.log, (saga_view, tag_view))
     finally:
         node.close()
 
@@ -62,7 +62,7 @@ def started_cold(url: str, processes: int) -> list[str]:
     node = _node(url)
     try:
         migrate.check(node.database)
-        streams = [entry.version for entry in node.log.entries()]
+        streams = [entry.version for entry in node.store.log.entries()]
         return ([f"{failed} did not come up"] if failed else []) + (
             [] if set(streams) <= {1} else [f"plans were recorded twice: {streams}"]
         )
@@ -81,7 +81,7 @@ def _work(url: str, start_at: float) -> None:
 def _migrate(url: str) -> None:
     quiet()
     node = _node(url)
-    migrate.upgrade(node.database, node.log, node.views)
+    migrate.upgrade(node.database, node.store.log, node.views)
     node.close()
 
 
@@ -94,15 +94,15 @@ def _an_older_version(url: str) -> list[str]:
     saga = Saga("trip")
     saga.step(compensation=None)(visit)
     node = _node(url)
-    migrate.upgrade(node.database, node.log, node.views)
+    migrate.upgrade(node.database, node.store.log, node.views)
     id_ = plan_id(saga.plan)
     steps = (StepStarted("visit", 1), StepCompleted("visit", 1), SagaCompleted())
     drafts = [Draft(id_, PLAN, 0, (PlanRecorded(saga.plan),), AT)]
     for number in range(OLD_SAGAS):
         started = SagaStarted("trip", id_, {"number": number}, "worker-1", {"number": str(number)})
         drafts.append(Draft(f"s-{number}", SAGA, 0, (started, *steps), AT))
-    node.writer.write([node.writer.prepare(draft) for draft in drafts])
-    texts = [entry.text for entry in node.log.entries()]
+    node.store.writer.write([node.store.writer.prepare(draft) for draft in drafts])
+    texts = [entry.text for entry in node.store.log.entries()]
     with node.database.writing() as connection:
         command.downgrade(revisions.config(connection), "0001")
         connection.exec_driver_sql("ALTER TABLE saga_tags ADD COLUMN colour INTEGER")

@@ -107,10 +107,10 @@ def taken_over(url: str, call_s: float, call_threads: int) -> Measured:
     node.open()
     count = _wait_for_the_end(node.database)
     ended = time.time()
-    entries = [entry for entry in node.log.walk() if entry.type == SagaTakenOver.__name__]
+    entries = [entry for entry in node.store.log.walk() if entry.type == SagaTakenOver.__name__]
     at = [entry.recorded_at.timestamp() - began for entry in entries]
     peak = _rss_mb("VmHWM")
-    faults = [fault for state, history in streams_of(node.log) for fault in broken_rules(state, history)]
+    faults = [fault for state, history in streams_of(node.store.log) for fault in broken_rules(state, history)]
     assert not faults, faults[:3]
     node.close()
     return Measured(len(at), min(at), max(at), ended - began, before, peak, crowd.most, count)

@@ -150,11 +150,11 @@ class ServedCampaign:
         node = Node(Settings.load({"database_url": self._url}, environ={}), services.app)
         try:
             found = Found(faults=faults)
-            for state, history in streams_of(node.log):
+            for state, history in streams_of(node.store.log):
                 found.ends[state.status] += 1
                 found.interrupted.update(interruptions(history))
                 found.faults += broken_rules(state, history)
-            found.faults += wrong_views(node.log, services.app.views)
+            found.faults += wrong_views(node.store.log, services.app.views)
             return found
         finally:
             node.close()

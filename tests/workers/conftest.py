@@ -121,7 +121,7 @@ class Site:
         self.url = url
         self.ledger = ledger
         self.node = Node(Settings.load({"database_url": url}), app)
-        migrate.upgrade(self.node.database, self.node.log, self.node.views)
+        migrate.upgrade(self.node.database, self.node.store.log, self.node.views)
 
     @property
     def client(self) -> Client:
@@ -138,7 +138,7 @@ class Site:
 
     def history(self, saga_id: str) -> list[Recorded]:
         """What stands in the log."""
-        return self.node.log.read(saga_id)
+        return self.node.store.log.read(saga_id)
 
     def has(self, saga_id: str, kind: type) -> bool:
         """Whether such an event stands there."""
@@ -146,7 +146,7 @@ class Site:
 
     def owner(self, saga_id: str) -> str | None:
         """Who runs a saga now."""
-        state = self.node.sagas.find(saga_id)
+        state = self.node.store.sagas.find(saga_id)
         assert state is not None
         return state.owner
 
@@ -155,9 +155,9 @@ class Site:
         return [*self._wrong_streams(), *self._wrong_keys()]
 
     def _wrong_streams(self) -> Iterator[str]:
-        for saga_id in sorted({entry.stream_id for entry in self.node.log.walk() if entry.category == SAGA}):
+        for saga_id in sorted({entry.stream_id for entry in self.node.store.log.walk() if entry.category == SAGA}):
             history = self.history(saga_id)
-            plan = self.node.sagas.plan(history[0].event.plan_id)
+            plan = self.node.store.sagas.plan(history[0].event.plan_id)
             yield from map(str, violations(saga_id, plan, [(event.version, event.event) for event in history]))
 
     def _wrong_keys(self) -> Iterator[str]:

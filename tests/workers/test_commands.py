@@ -14,11 +14,11 @@ from tests.e2e.conftest import run_cli
 from tests.workers.app import LEDGER
 from tests.workers.conftest import TIMEOUT_S, Site, StartHost, until
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+OwnedSaga = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(site: Site) -> Run:
+def run(site: Site) -> OwnedSaga:
     """Runs a command on the site."""
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +28,9 @@ def run(site: Site) -> Run:
     return command
 
 
-def test_a_saga_is_started_on_the_command_line_and_run_by_a_worker(run: Run, site: Site, start_host: StartHost) -> None:
+def test_a_saga_is_started_on_the_command_line_and_run_by_a_worker(
+    run: OwnedSaga, site: Site, start_host: StartHost
+) -> None:
     """It is PENDING until a worker is up; `--wait` says how it ended."""
     done = run("start", "order", '{"n": 1}', "--tag", "customer:7", "--key", "k")
     saga_id = done.stdout.strip()
@@ -50,7 +52,7 @@ def test_a_worker_says_in_one_line_that_it_works(start_host: StartHost) -> None:
     assert said.endswith(" (Ctrl-C stops)\n")
 
 
-def test_what_cannot_be_started_is_a_mistake_of_usage(run: Run, site: Site) -> None:
+def test_what_cannot_be_started_is_a_mistake_of_usage(run: OwnedSaga, site: Site) -> None:
     """And says what is wrong; another input under a key is a failure."""
     run("start", "order", "--key", "k")
     for arguments, said, code in (
@@ -91,7 +93,9 @@ def test_a_worker_stops_also_when_the_signal_reaches_a_thread_that_runs_a_step(
     assert site.called(saga_id, "payment").host == "a"
 
 
-def test_recover_runs_what_was_interrupted_to_its_end_and_exits(run: Run, site: Site, start_host: StartHost) -> None:
+def test_recover_runs_what_was_interrupted_to_its_end_and_exits(
+    run: OwnedSaga, site: Site, start_host: StartHost
+) -> None:
     """It names the sagas that only others can move on, and says so by its exit code."""
     host = start_host("a", "--lease-s", "1")
     under_way = [site.client.start("order", {"takes_s": 1.0, "n": n}) for n in range(4)]

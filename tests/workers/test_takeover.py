@@ -52,7 +52,7 @@ def test_when_a_host_dies_its_sagas_move_again_within_its_lease_and_three_second
 
 
 def _ended(site: Site, saga_id: str) -> bool:
-    state = site.node.sagas.find(saga_id)
+    state = site.node.store.sagas.find(saga_id)
     return state is not None and state.status.ended
 
 
@@ -82,9 +82,9 @@ def test_a_woken_worker_takes_part_again(site: Site, start_host: StartHost) -> N
     """Its row is made anew, and it claims its share; what it lost it never touches."""
     frozen, other = start_host("a"), start_host("b")
     frozen.freeze()
-    until(lambda: frozen.worker_id not in site.node.workers.heartbeats())
+    until(lambda: frozen.worker_id not in site.node.store.workers.heartbeats())
     frozen.wake()
-    until(lambda: frozen.worker_id in site.node.workers.heartbeats())
+    until(lambda: frozen.worker_id in site.node.store.workers.heartbeats())
     owners: set[str | None] = set()
 
     def both_have_run_one() -> bool:  # of many that came at once, the first that hears of them may take all
@@ -105,7 +105,7 @@ def test_a_clock_that_is_an_hour_off_changes_nothing(site: Site, start_host: Sta
     until(partial(site.has, resting, WaitStarted))
     right = start_host("right")
     time.sleep(LEASE_S)  # nobody counts the other as gone
-    assert set(site.node.workers.heartbeats()) == {wrong.worker_id, right.worker_id}
+    assert set(site.node.store.workers.heartbeats()) == {wrong.worker_id, right.worker_id}
     assert site.client.result(resting, TIMEOUT_S).completed
     failing = site.client.start("order", {"takes_s": 0.3, "fails_at": "letter"})
     site.called(failing, "payment")

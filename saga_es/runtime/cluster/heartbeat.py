@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from saga_es.runtime.owned import Runs
-from saga_es.runtime.run import Run
+from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.store.workers import Process, Workers
 
@@ -18,9 +17,9 @@ class Heartbeat:
         process: Where the workers' table says it runs; in this process if left out.
     """
 
-    def __init__(self, workers: Workers, runs: Runs, clock: Clock, process: Process | None = None) -> None:
+    def __init__(self, workers: Workers, owned: OwnedSagas, clock: Clock, process: Process | None = None) -> None:
         self._workers = workers
-        self._runs = runs
+        self._owned = owned
         self._clock = clock
         self._process = process or Process.this()
         self._unseen: list[str] = []
@@ -39,13 +38,13 @@ class Heartbeat:
         self._clock.set_right()
         if not self._workers.beat(worker_id, self._process):
             return False
-        self._unseen = self._runs.ids
+        self._unseen = self._owned.ids
         return bool(self._unseen)
 
-    def unseen(self) -> list[Run]:
+    def unseen(self) -> list[OwnedSaga]:
         """Some of the sagas that others may have taken, and that were not asked for yet."""
         some, self._unseen = self._unseen[:SEEN_AT_ONCE], self._unseen[SEEN_AT_ONCE:]
-        return [run for saga_id in some if (run := self._runs.get(saga_id)) and run.state.version]
+        return [saga for saga_id in some if (saga := self._owned.get(saga_id)) and saga.state.version]
 
     @property
     def has_seen_all(self) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from saga_es.runtime.capacity import Capacity
-from saga_es.runtime.owned import Runs
-from saga_es.runtime.run import Run
+from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.polling import PollingInterval
 from saga_es.store.notifications import Notification, Notifications
 
@@ -18,16 +17,18 @@ class Listener:
         adopts: The definitions whose sagas this worker takes on.
     """
 
-    def __init__(self, notifications: Notifications, runs: Runs, capacity: Capacity, adopts: Collection[str]) -> None:
+    def __init__(
+        self, notifications: Notifications, owned: OwnedSagas, capacity: Capacity, adopts: Collection[str]
+    ) -> None:
         self._notifications = notifications
-        self._runs = runs
+        self._owned = owned
         self._capacity = capacity
         self._adopts = adopts
         self._interval = PollingInterval()
         self._pending: Sequence[Notification] = ()
         self._is_empty = True
 
-    def listen(self, worker_id: str) -> list[Run]:
+    def listen(self, worker_id: str) -> list[OwnedSaga]:
         """The sagas of ours to which somebody has appended what we have not read.
 
         Raises:
@@ -40,9 +41,9 @@ class Listener:
         behind = {
             notification.saga_id
             for notification in self._pending
-            if notification.version > self._runs.version(notification.saga_id)
+            if notification.version > self._owned.version(notification.saga_id)
         }
-        return [run for saga_id in sorted(behind) if (run := self._runs.get(saga_id))]
+        return [saga for saga_id in sorted(behind) if (saga := self._owned.get(saga_id))]
 
     def acknowledge(self) -> bool:
         """Take away the notifications that were listened to; True when one is left for a saga that we might run.
@@ -54,7 +55,7 @@ class Listener:
             [
                 notification
                 for notification in self._pending
-                if notification.is_over or notification.saga_id in self._runs
+                if notification.is_over or notification.saga_id in self._owned
             ]
         )
         if self._is_empty:

@@ -24,8 +24,7 @@ from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
 from saga_es.store.log.log import check_stream_id
 from saga_es.store.queries.past import story_at
 from saga_es.store.queries.story import SagaStory
-from saga_es.store.sagas import Sagas
-from saga_es.store.writer import Writer
+from saga_es.store.store import Store
 
 FIRST_LOOK_S = 0.05
 LONGEST_LOOK_S = 1.0
@@ -38,14 +37,12 @@ class Client:
         definitions: The sagas that it can start. The other calls need no definition.
     """
 
-    def __init__(
-        self, sagas: Sagas, writer: Writer, definitions: Iterable[Saga] = (), clock: Clock | None = None
-    ) -> None:
+    def __init__(self, store: Store, definitions: Iterable[Saga] = (), clock: Clock | None = None) -> None:
         clock = clock or SystemClock()
-        self._sagas = sagas
-        self._writer = writer
-        self._starts = Starts(sagas, writer, definitions, clock)
-        self._orders = Orders(sagas, writer, clock)
+        self._sagas = store.sagas
+        self._writer = store.writer
+        self._starts = Starts(store, definitions, clock)
+        self._orders = Orders(store, clock)
         self._are_plans_recorded = False
 
     def start(

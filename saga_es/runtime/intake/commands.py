@@ -18,7 +18,7 @@ from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
-from saga_es.store.sagas import Sagas
+from saga_es.store.store import Store
 from saga_es.store.writer import Conflict, Refused, Writer, Written
 
 ATTEMPTS = 20
@@ -82,9 +82,9 @@ def _words(what: str, words: str) -> str:
 class Orders:
     """Records orders in the streams of sagas; the version decides, as for everything."""
 
-    def __init__(self, sagas: Sagas, writer: Writer, clock: Clock) -> None:
-        self._sagas = sagas
-        self._writer = writer
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._sagas = store.sagas
+        self._writer = store.writer
         self._clock = clock
 
     def give(self, saga_id: str, order: Order, timeout_s: float = 0.0) -> None:

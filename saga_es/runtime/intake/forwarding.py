@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 
 from saga_es.core.facts import Revoke
-from saga_es.runtime.inbox import Ask, Put
+from saga_es.runtime.inbox import CommandRequest, Put
 from saga_es.runtime.intake.commands import Orders
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import retry_until
@@ -31,12 +31,12 @@ class Forwarding:
         self._orders = orders
         self._clock = clock
         self._is_stopped = is_stopped
-        self._waiting: deque[Ask] = deque()
+        self._waiting: deque[CommandRequest] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, ask: Ask) -> None:
+    def add(self, ask: CommandRequest) -> None:
         """Have an order recorded once those before it are."""
         self._waiting.append(ask)
 
@@ -67,7 +67,7 @@ class Forwarding:
         for ask in list(self._waiting):
             ask.settle(error)
 
-    def _give(self, ask: Ask) -> bool:
+    def _give(self, ask: CommandRequest) -> bool:
         give = partial(self._orders.give, ask.saga_id, ask.order)
         try:
             if isinstance(ask.order, Revoke):  # another saga of ours waits for it, and would wait for ever

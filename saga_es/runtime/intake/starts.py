@@ -16,20 +16,19 @@ from sqlalchemy.exc import IntegrityError
 from saga_es.core.decide import decide
 from saga_es.core.events import SagaStarted
 from saga_es.core.facts import Start
-from saga_es.core.state import SagaState
+from saga_es.core.state import SagaState, is_same_start
 from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaArchived, SagaExists, StoreUnavailable
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id, saga_id_for
-from saga_es.runtime.inbox import Begin
+from saga_es.runtime.inbox import StartRequest
 from saga_es.runtime.intake.commands import checked_tags
-from saga_es.runtime.run import is_same_start
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, retry_for
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft, check_stream_id
-from saga_es.store.sagas import Sagas
-from saga_es.store.writer import Conflict, Prepared, Refused, Writer, Written
+from saga_es.store.store import Store
+from saga_es.store.writer import Conflict, Prepared, Refused, Written
 
 LONGEST_WORKER_ID = "worker-" + "0" * 57
 """What stands for the worker when it is tried whether a start fits into the log."""
@@ -42,10 +41,10 @@ class Starts:
         definitions: The sagas that can be started.
     """
 
-    def __init__(self, sagas: Sagas, writer: Writer, definitions: Iterable[Saga], clock: Clock) -> None:
+    def __init__(self, store: Store, definitions: Iterable[Saga], clock: Clock) -> None:
         self.definitions: Mapping[str, Saga] = {saga.name: saga for saga in definitions}
-        self._sagas = sagas
-        self._writer = writer
+        self._sagas = store.sagas
+        self._writer = store.writer
         self._clock = clock
 
     def begin(
@@ -58,7 +57,7 @@ class Starts:
         tags: dict[str, str] | None,
         starts_at: datetime | None,
         lookups: int = 0,
-    ) -> Begin:
+    ) -> StartRequest:
         """The start that is asked for, checked; under an id of its own if none was chosen.
 
         Raises:
@@ -78,9 +77,9 @@ class Starts:
         due = None if starts_at is None else _in_utc(starts_at)
         handle = Handle(chosen or new_id(), lookups=lookups)
         recorded = self._as_recorded(definition, input_ or {})
-        return Begin(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
+        return StartRequest(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
 
-    def found(self, begin: Begin, connection: Connection | None = None) -> bool:
+    def found(self, begin: StartRequest, connection: Connection | None = None) -> bool:
         """Whether the saga was started before.
 
         Raises:
@@ -91,7 +90,7 @@ class Starts:
             raise SagaExists(begin.saga_id)
         return existing is not None
 
-    def record_within(self, connection: Connection, begin: Begin) -> None:
+    def record_within(self, connection: Connection, begin: StartRequest) -> None:
         """Record a start in the caller's transaction, unless somebody else's recorded the same while ours waited.
 
         Raises:
@@ -103,7 +102,7 @@ class Starts:
             if not self.found(begin):
                 raise self._absent_or_other(begin.saga_id) from error
 
-    def record(self, begin: Begin) -> None:
+    def record(self, begin: StartRequest) -> None:
         """Record a start in a transaction of its own, unless it stands there already; durable when this returns.
 
         While the database is away it is tried again, for `COMMIT_TIMEOUT_S` seconds. To write the same start again
@@ -132,7 +131,7 @@ class Starts:
         if drafts:
             self._writer.write(drafts)  # a conflict means that another process just recorded the same plan
 
-    def _record(self, begin: Begin, prepared: Prepared) -> None:
+    def _record(self, begin: StartRequest, prepared: Prepared) -> None:
         match self._writer.write([prepared])[0]:
             case Written():
                 return
@@ -147,7 +146,7 @@ class Starts:
         absent = self._sagas.absent(saga_id)
         return absent if isinstance(absent, SagaArchived) else SagaExists(saga_id)
 
-    def _without_worker(self, begin: Begin) -> Prepared:
+    def _without_worker(self, begin: StartRequest) -> Prepared:
         start = Start(begin.definition.plan_id, begin.input, None, begin.tags, begin.starts_at)
         now = self._clock.now()
         events = decide(SagaState(begin.saga_id, begin.definition.plan), start, now)

@@ -19,7 +19,7 @@ MOST_LEFT_OUT = 256
 """Calls that take their time hold up the others by one moment in so many iterations."""
 
 
-class Gathering:
+class BatchWindow:
     """Decides for each iteration; used by the loop's thread.
 
     Args:
@@ -31,7 +31,7 @@ class Gathering:
         self._left_out = 0
         self._leave_out_next = 1
 
-    def gather(self, enough: int) -> None:
+    def wait_for_answers(self, enough: int) -> None:
         """Wait until so many items are there, if lately that took but a moment.
 
         Args:

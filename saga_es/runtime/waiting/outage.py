@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -26,6 +26,14 @@ LONGEST_WAIT_S = 2.0
 
 SAY_EVERY_S = 10.0
 """How often it is said again that the same is put off: an outage may be long, and the looks are many."""
+
+
+class Retry(Protocol):
+    """Asks the database until it answers; what is asked must be safe to repeat."""
+
+    def __call__(self, ask: Callable[[], T]) -> T:
+        """The answer."""
+        ...
 
 
 def retry_for(ask: Callable[[], T], timeout_s: float) -> T:

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from saga_es.runtime.inbox import Chore, Inbox
-from saga_es.runtime.waiting.batch_window import LONGEST_S, MOST_LEFT_OUT, Gathering
+from saga_es.runtime.inbox import Inbox, StopRequest
+from saga_es.runtime.waiting.batch_window import LONGEST_S, MOST_LEFT_OUT, BatchWindow
 from tests.conftest import TIMEOUT_S
 
 
 class Waits:
-    """What `Gathering` waited for, and whether it came."""
+    """What `BatchWindow` waited for, and whether it came."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -34,36 +34,36 @@ def waits() -> Waits:
 
 def test_answers_are_waited_for_as_long_as_they_come(waits: Waits) -> None:
     """After each turn that made calls, and after no other."""
-    gathering = Gathering(waits)
+    gathering = BatchWindow(waits)
     for enough in (8, 0, 3, 100_000):
-        gathering.gather(enough)
+        gathering.wait_for_answers(enough)
     assert waits.asked == [8, 3, 100_000]
 
 
 def test_who_waited_in_vain_waits_less_and_less_often(waits: Waits) -> None:
     """The turns between two tries double; when the answers come again, each turn waits again."""
-    gathering = Gathering(waits)
+    gathering = BatchWindow(waits)
     waits.comes = False
     tries = []
     for turn in range(2000):
         before = len(waits.asked)
-        gathering.gather(1)
+        gathering.wait_for_answers(1)
         tries += [turn] * (len(waits.asked) - before)
     between = [after - before - 1 for before, after in pairwise(tries)]
     assert between == [1, 2, 4, 8, 16, 32, 64, 128, *[MOST_LEFT_OUT] * (len(between) - 8)]
     waits.comes = True
     for _ in range(MOST_LEFT_OUT + 1):
-        gathering.gather(1)
+        gathering.wait_for_answers(1)
     asked = len(waits.asked)
-    gathering.gather(1)
-    gathering.gather(1)
+    gathering.wait_for_answers(1)
+    gathering.wait_for_answers(1)
     assert len(waits.asked) == asked + 2
 
 
 def test_an_inbox_tells_when_as_many_items_have_come() -> None:
     """What lies in it already counts."""
     inbox = Inbox()
-    inbox.put(Chore.BEAT)
+    inbox.put(StopRequest())
     assert inbox.wait_for(1, 0.0)
     assert not inbox.wait_for(2, 0.0)
     with ThreadPoolExecutor() as threads:
@@ -71,11 +71,11 @@ def test_an_inbox_tells_when_as_many_items_have_come() -> None:
         while not inbox.is_waited_for:
             pass
         for _ in range(2):
-            inbox.put(Chore.BEAT)
+            inbox.put(StopRequest())
             assert inbox.is_waited_for, "nobody is woken before it is worth it"
-        inbox.put(Chore.BEAT)
+        inbox.put(StopRequest())
         assert waiting.result(TIMEOUT_S)
-    assert inbox.take() == [Chore.BEAT] * 4
+    assert inbox.take() == [StopRequest()] * 4
 
 
 def test_one_item_wakes_who_waits_for_any() -> None:
@@ -86,5 +86,5 @@ def test_one_item_wakes_who_waits_for_any() -> None:
         taking = threads.submit(inbox.take, TIMEOUT_S)
         while not inbox.is_waited_for:
             pass
-        inbox.put(Chore.STOP)
-        assert taking.result(TIMEOUT_S) == [Chore.STOP]
+        inbox.put(StopRequest())
+        assert taking.result(TIMEOUT_S) == [StopRequest()]

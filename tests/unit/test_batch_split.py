@@ -7,11 +7,11 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_es.runtime.batch import LARGEST_PART, Wanted, in_parts
+from saga_es.runtime.batch import MAX_TRANSACTION_SIZE, Wanted, split
 from saga_es.store.writer import Receipt
 from tests.conftest import note_draft
 
-EIGHTH = "x" * (LARGEST_PART // 8)
+EIGHTH = "x" * (MAX_TRANSACTION_SIZE // 8)
 
 
 def wanted(eighths: list[int]) -> Wanted:
@@ -28,7 +28,7 @@ def eighths_of(part: list[Wanted]) -> int:
 def test_no_part_is_too_large_and_none_smaller_than_need_be(sizes: list[list[int]]) -> None:
     """All drafts are there in their order; what is larger than a part is one by itself."""
     drafts = [wanted(eighths) for eighths in sizes]
-    parts = list(in_parts(drafts))
+    parts = list(split(drafts))
     assert [draft for part in parts for draft in part] == drafts
     assert all(parts)
     assert all(len(part) == 1 or eighths_of(part) <= 8 for part in parts)

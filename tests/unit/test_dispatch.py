@@ -24,7 +24,7 @@ from saga_es.core.facts import CallReturned
 from saga_es.core.state import SagaState
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.dispatch import Calls
-from saga_es.runtime.inbox import Begin, Item, Tell
+from saga_es.runtime.inbox import FactArrived, Item, StartRequest
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.runtime.waiting.timers import Timers
 from tests.unit.story import SAGA_ID, started
@@ -74,7 +74,7 @@ class Shell:
     def answers(self, count: int) -> list[tuple[str, int]]:
         """The calls that come back next."""
         told = [self.inbox.get(timeout=TIMEOUT_S) for _ in range(count)]
-        facts = [item.fact for item in told if isinstance(item, Tell)]
+        facts = [item.fact for item in told if isinstance(item, FactArrived)]
         return [(fact.step, fact.attempt) for fact in facts if isinstance(fact, CallReturned)]
 
 
@@ -130,7 +130,7 @@ def test_a_saga_that_is_ready_in_a_pause_is_started_after_it(shell: Shell) -> No
     assert shell.inbox.empty()
     shell.commit(SagaResumed(*WHO))
     begin = shell.inbox.get(timeout=TIMEOUT_S)
-    assert isinstance(begin, Begin)
+    assert isinstance(begin, StartRequest)
     assert (begin.saga_id, begin.parent) == ("saga-2", SAGA_ID)
 
 

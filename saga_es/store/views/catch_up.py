@@ -38,7 +38,7 @@ class Step(Enum):
     OVERTAKEN = "another process has gone on meanwhile"
 
 
-class Follower:
+class CatchUp:
     """Keeps one following view, beside any number of other processes that do the same.
 
     Args:

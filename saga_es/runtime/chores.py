@@ -1,0 +1,193 @@
+"""Chores: what a worker does now and then, whatever its sagas do. Each says when it is to run again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from saga_es.core.facts import OwnerGone
+from saga_es.errors import StoreUnavailable
+from saga_es.runtime.batch import Batch, Committer
+from saga_es.runtime.cluster.heartbeat import Heartbeat
+from saga_es.runtime.cluster.listener import Listener
+from saga_es.runtime.cluster.recovery import Recovery
+from saga_es.runtime.dispatch import Calls
+from saga_es.runtime.inbox import Put
+from saga_es.runtime.intake.forwarding import Forwarding
+from saga_es.runtime.limits import Limits
+from saga_es.runtime.owned import OwnedSagas
+from saga_es.runtime.waiting.clock import Clock
+from saga_es.runtime.waiting.outage import OutageWarning
+from saga_es.runtime.waiting.timers import Timers
+
+LOOK_EVERY_S = 0.2
+"""How often sagas of other workers are looked at while somebody here waits for their end."""
+
+LOOK_AGAIN_AFTER_S = 1.0
+"""How long after this worker counted as gone it looks which sagas others took over: by then they have."""
+
+
+class Chore(Protocol):
+    """Periodic work. It may propose events in the batch of the iteration in which it runs."""
+
+    def run(self, batch: Batch) -> float | None:
+        """Do it; returns the seconds until it is to run again, None: not before it is scheduled."""
+        ...
+
+
+class Chores:
+    """The chores of a worker, each with the time of its next run. They do not wait behind thousands of timers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._all: dict[type[Chore], Chore] = {}
+        self._timers: Timers[Chore] = Timers()
+
+    def add(self, *chores: Chore) -> None:
+        """Take in chores, one of a kind; each runs once it is scheduled."""
+        self._all |= {type(chore): chore for chore in chores}
+
+    def schedule(self, kind: type[Chore], after_s: float = 0.0) -> None:
+        """Have a chore run after so many seconds, instead of when it was to run before."""
+        self._timers.set(kind, self._clock.now() + timedelta(seconds=after_s), self._all[kind])
+
+    def schedule_if_idle(self, kind: type[Chore], after_s: float = 0.0) -> None:
+        """Have a chore run, unless it is to run anyway: a later request does not put it off."""
+        if kind not in self._timers:
+            self.schedule(kind, after_s)
+
+    def now(self) -> datetime:
+        """The time by which they run."""
+        return self._clock.now()
+
+    def run(self, batch: Batch) -> None:
+        """Run those that are due."""
+        for chore in self._timers.due(batch.now):
+            after_s = chore.run(batch)
+            if after_s is not None:
+                self.schedule(type(chore), after_s)
+
+    def next_due(self) -> datetime | None:
+        """When the next one is due; None when none is scheduled."""
+        return self._timers.next_due()
+
+
+class Beat:
+    """Says that this worker lives. If it had counted as gone, it has its sagas looked at again."""
+
+    def __init__(self, heartbeat: Heartbeat, owned: OwnedSagas, warn: OutageWarning, chores: Chores) -> None:
+        self._heartbeat = heartbeat
+        self._owned = owned
+        self._warn = warn
+        self._chores = chores
+
+    def run(self, batch: Batch | None = None) -> float:
+        """Beat; the seconds until the next beat."""
+        del batch
+        try:
+            if self._heartbeat.beat(self._owned.worker_id):
+                self._chores.schedule(LookAgain, LOOK_AGAIN_AFTER_S)
+        except StoreUnavailable as error:
+            self._warn("a heartbeat", error)
+        return self._heartbeat.pause_s
+
+
+class LookAgain:
+    """Reads what others did to sagas of this worker while it counted as gone, some at a time."""
+
+    def __init__(self, heartbeat: Heartbeat, committer: Committer) -> None:
+        self._heartbeat = heartbeat
+        self._committer = committer
+
+    def run(self, batch: Batch) -> float | None:
+        """Look at some; at once again while there are more."""
+        self._committer.catch_up(self._heartbeat.unseen(), batch)
+        return None if self._heartbeat.has_seen_all else 0.0
+
+
+class TakeOver:
+    """Proposes to take over what has no living owner. The log decides whether this worker is the one that does."""
+
+    def __init__(
+        self, recovery: Recovery, owned: OwnedSagas, calls: Calls, committer: Committer, limits: Limits
+    ) -> None:
+        self._recovery = recovery
+        self._owned = owned
+        self._calls = calls
+        self._committer = committer
+        self._limits = limits
+
+    def run(self, batch: Batch) -> float | None:
+        """Propose it for as many as there is capacity for."""
+        if not self._limits.takes_over or self._calls.stopped:
+            return None
+        worker_id = self._owned.worker_id
+        states, again_s = self._recovery.interrupted(worker_id, self._owned.state, self._calls.capacity, batch.now)
+        for state in states:
+            if outdated := batch.withdraw(state.saga_id):  # decided for a saga that is not ours any more
+                self._committer.put_back(outdated)
+            takeover = OwnerGone(worker_id, self._limits.most_crashes)
+            batch.proposal(self._owned.add(state)).add(takeover, batch.now)
+        return again_s
+
+
+class ReadNotifications:
+    """Reads what others appended to sagas of this worker, and sees whether sagas wait that nobody owns."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        owned: OwnedSagas,
+        calls: Calls,
+        committer: Committer,
+        warn: OutageWarning,
+        chores: Chores,
+    ) -> None:
+        self._listener = listener
+        self._owned = owned
+        self._calls = calls
+        self._committer = committer
+        self._warn = warn
+        self._chores = chores
+
+    def run(self, batch: Batch) -> float | None:
+        """Read, catch up, and acknowledge what was read."""
+        if self._calls.stopped:
+            return None
+        try:
+            self._committer.catch_up(self._listener.listen(self._owned.worker_id), batch)
+            if self._listener.acknowledge():
+                self._chores.schedule(TakeOver)
+        except StoreUnavailable as error:
+            self._warn("a look for commands", error)
+        return self._listener.pause_s(is_busy=self._calls.out > 0)
+
+
+class ForwardCommands:
+    """Records commands for sagas that other workers own, or nobody."""
+
+    def __init__(self, forwarding: Forwarding, owned: OwnedSagas, put: Put, chores: Chores) -> None:
+        self._forwarding = forwarding
+        self._owned = owned
+        self._put = put
+        self._chores = chores
+
+    def run(self, batch: Batch) -> float | None:
+        """Record some; at once again while there are more."""
+        del batch
+        if self._forwarding.run(self._owned, self._put):
+            self._chores.schedule(TakeOver)  # a saga that had ended is nobody's now
+        return 0.0 if self._forwarding else None
+
+
+class LookAtRemote:
+    """Looks whether sagas of other workers have ended whose end somebody here waits for."""
+
+    def __init__(self, owned: OwnedSagas) -> None:
+        self._owned = owned
+
+    def run(self, batch: Batch) -> float | None:
+        """Look at them; again after a while if anybody still waits."""
+        del batch
+        self._owned.look_after()
+        return LOOK_EVERY_S if self._owned.follows_remote else None
