@@ -143,7 +143,7 @@ class SagaExists(SagaError):
         self.saga_id = saga_id
 
 
-class OrderRefused(SagaError):
+class CommandRefused(SagaError):
     """The saga cannot do what was asked of it, as it is now; nothing was recorded."""
 
     def __init__(self, saga_id: str, why: str) -> None:

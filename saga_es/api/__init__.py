@@ -2,9 +2,9 @@
 
 from saga_es.api.application import create_flask_app
 from saga_es.api.blueprint import Blueprint
+from saga_es.api.commands import saga_blueprint
 from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
 from saga_es.api.fields import Day, Id, Number, Text, Truth
-from saga_es.api.ordering import saga_blueprint
 from saga_es.api.past import PositionSchema, views_as_of
 from saga_es.api.problems import Problem
 from saga_es.api.responses import PageSchema, json_response, node, page_of

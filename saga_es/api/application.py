@@ -11,7 +11,7 @@ from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from saga_es.api.blueprint import JSON
-from saga_es.api.ordering import saga_blueprint
+from saga_es.api.commands import saga_blueprint
 from saga_es.api.problems import Problem, ProblemSchema, register_problem_handlers
 from saga_es.node.node import Node
 

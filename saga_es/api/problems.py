@@ -16,11 +16,11 @@ from saga_es.errors import (
     BadStart,
     BadStreamId,
     BadTags,
+    CommandRefused,
     EngineStopped,
     NoSuchPosition,
     NoSuchVersion,
     NotFound,
-    OrderRefused,
     PayloadTooLarge,
     PayloadUnencodable,
     SagaArchived,
@@ -131,7 +131,7 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}; it takes a version that knows it")
         case PayloadTooLarge():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
-        case OrderRefused():
+        case CommandRefused():
             return Problem(HTTPStatus.CONFLICT, str(error))
         case PayloadUnencodable() | BadTags() | BadStart() | BadStreamId():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from saga_es.core.describe import moment, plain, short, shown, tell
 from saga_es.core.explain import Explanation
-from saga_es.core.orders import Undoing
+from saga_es.core.operate import Undoing
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.admin.doctor import Finding
 from saga_es.store.log.log import Entry, Recorded, Unreadable

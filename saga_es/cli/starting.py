@@ -49,7 +49,7 @@ def start(
     given = _object(sys.stdin.read() if input_ == "-" else input_)
     with reading(settings) as node:
         try:
-            saga_id = node.client.start(name, given, **{**how, "tags": dict(how["tags"])})
+            saga_id = node.client.start(name, given, **{**how, "tags": dict(how["tags"])}).saga_id
         except (DefinitionError, BadStart, BadStreamId, BadTags) as error:
             fail(str(error), USAGE)
         if not wait:

@@ -30,29 +30,22 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import (
-    CallReturned,
-    CannotGoOn,
-    ChildEnded,
+from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
+from saga_es.core.operate import record
+from saga_es.core.outcomes import (
     ChildReady,
     Completed,
     Direction,
-    Fact,
     Failed,
     Outcome,
-    OwnerGone,
     Rejected,
-    RetryDue,
     Skipped,
-    Start,
     Unavailable,
     Unknown,
-    Woken,
 )
-from saga_es.core.going_on import deadline_passed, next_events, start_waiting
-from saga_es.core.orders import record
 from saga_es.core.plan import Child, StepPlan
-from saga_es.core.retrying import failure_of, retry_at
+from saga_es.core.proceed import deadline_passed, next_events, start_waiting
+from saga_es.core.retry import failure_of, retry_at
 from saga_es.core.state import SagaState, StepStatus
 
 
@@ -60,7 +53,7 @@ def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:
     """The events that follow from a fact; empty when it changes nothing.
 
     Raises:
-        OrderRefused: The fact is an order that this saga cannot follow now.
+        CommandRefused: The fact is an order that this saga cannot follow now.
     """
     return advance(state, fact, now)[0]
 
@@ -69,7 +62,7 @@ def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[SagaEvent
     """What `decide` says, and the state it leads to, which is known by then: who needs both folds once.
 
     Raises:
-        OrderRefused: The fact is an order that this saga cannot follow now.
+        CommandRefused: The fact is an order that this saga cannot follow now.
     """
     decided = _hear(state, fact, now)
     if not decided and not isinstance(fact, Woken):
@@ -102,8 +95,8 @@ def _hear(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # no
             return _owner_gone(state, fact)
         case CannotGoOn(reason):
             return [SagaFailed(reason)]
-        case order:
-            return record(state, order, now)
+        case command:
+            return record(state, command, now)
 
 
 def _owner_gone(state: SagaState, gone: OwnerGone) -> list[SagaEvent]:

@@ -25,7 +25,7 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.orders import still_open
+from saga_es.core.operate import still_open
 from saga_es.core.plan import Delay
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 
@@ -92,19 +92,21 @@ def _ended(state: SagaState, past: Past) -> str:
         case SagaResolved(status, actor, reason):
             return f"was set right by hand and is {status} since {_at(at)}, by {actor}: {reason}"
         case SagaFailed(reason):
-            return f"is FAILED since {_at(at)} and needs a person: {reason}; what can help: {_orders(state)}"
+            return f"is FAILED since {_at(at)} and needs a person: {reason}; what can help: {_commands(state)}"
         case _ if state.aborted:
             return f"has ended {state.status} at {_at(at)}: {_why_aborted(state)}; what was done is undone"
         case _:
             return f"has ended {state.status} at {_at(at)}: every step is done"
 
 
-def _orders(state: SagaState) -> str:
+def _commands(state: SagaState) -> str:
     names = still_open(state)[:MOST_STEPS]
     children = {name: child.saga_id for name in names if (child := state.step(name).child) is not None}
     repaired = f" once saga {' and '.join(children.values())} is set right" if children else ""
     steps = [
-        f"{order} {name}" for name in names for order in (("skip",) if name in children else ("skip", "replace-input"))
+        f"{command} {name}"
+        for name in names
+        for command in (("skip",) if name in children else ("skip", "replace-input"))
     ]
     return ", ".join([f"retry{repaired}", *steps, "resolve"])
 

@@ -10,7 +10,7 @@ from typing import Any, assert_never, get_args
 import msgspec
 from msgspec.structs import replace
 
-from saga_es.core.facts import Direction
+from saga_es.core.outcomes import Direction
 from saga_es.core.paths import PATH, root_of
 from saga_es.core.plan import LONGEST_S, Delay, Kind, Plan, RetryPolicy, StepPlan
 from saga_es.definition.requests import Function, Request, parameters

@@ -31,7 +31,7 @@ from saga_es.runtime.calls.transport import (
 )
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.client import Client
-from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.projector import Projector
 from saga_es.runtime.waiting.clock import SharedClock
@@ -64,7 +64,7 @@ class Node:
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
         self.store = Store.on(self.database, codec, self.views, settings.lease_s)
         clock = SharedClock(self.store.workers.now_s)
-        self.orders = Orders(self.store, clock)
+        self.commands = Commands(self.store, clock)
         definitions = family(app.sagas)
         self.client = Client(self.store, definitions, clock)
         self.transports = _transports(settings, definitions, self._call_application)

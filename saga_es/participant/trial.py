@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
-from saga_es.core.facts import Completed, Direction, Rejected, Unavailable
+from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable
 from saga_es.core.paths import NOT_THERE, PATH, look_up, root_of
 from saga_es.definition.requests import Request
 from saga_es.errors import DefinitionError, SagaError

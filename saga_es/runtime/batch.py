@@ -63,9 +63,9 @@ class Proposal:
         """Decide on a command.
 
         Raises:
-            OrderRefused: The saga cannot follow it; nothing was decided.
+            CommandRefused: The saga cannot follow it; nothing was decided.
         """
-        events, self.state = advance(self.state, request.order, now)
+        events, self.state = advance(self.state, request.command, now)
         self.commands.append(request)
         self.events += events
 

@@ -10,18 +10,10 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 
+from saga_es.core.commands import Revoke
 from saga_es.core.events import ChildStarted
-from saga_es.core.facts import (
-    CallReturned,
-    CannotGoOn,
-    ChildEnded,
-    Completed,
-    Direction,
-    Outcome,
-    Rejected,
-    Revoke,
-    Unknown,
-)
+from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded
+from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unknown
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, StoreUnavailable

@@ -121,5 +121,5 @@ def _is_present(definitions: Mapping[str, Saga], name: str, plan_id: str) -> boo
 
 
 def _sorted(groups: Mapping[Prospect, Group]) -> list[Group]:
-    order = list(Verdict)
-    return sorted(groups.values(), key=lambda group: (order.index(group.verdict), -group.sagas))
+    command = list(Verdict)
+    return sorted(groups.values(), key=lambda group: (command.index(group.verdict), -group.sagas))

@@ -28,7 +28,8 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import CallReturned, CannotGoOn, Direction, Outcome, RetryDue, Unknown, Woken
+from saga_es.core.facts import CallReturned, CannotGoOn, RetryDue, Woken
+from saga_es.core.outcomes import Direction, Outcome, Unknown
 from saga_es.core.paths import look_up
 from saga_es.core.plan import Child, index_of, step_of
 from saga_es.core.state import SagaState, open_intents

@@ -15,11 +15,11 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
-from saga_es.core.facts import Give, Order
-from saga_es.core.orders import Undoing, preview
+from saga_es.core.commands import Command
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineStopped, StoreUnavailable
 from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FollowRequest, Item, StopRequest, refuse
 from saga_es.runtime.intake.commands import as_recorded
@@ -45,7 +45,7 @@ LOOKS_FOR_A_COMMIT = 3000
 """How often a saga is looked for that the caller's transaction starts: that is ten minutes."""
 
 
-class Engine:
+class Engine(Control):
     """Runs sagas in this process; safe to use from any thread. Made by `saga_es.open_engine`.
 
     Args:
@@ -60,7 +60,7 @@ class Engine:
         clock: Clock | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._store = store
+        super().__init__(store)
         self._executor = executor
         self._clock = clock or SystemClock()
         self._starts = Starts(store, definitions, self._clock)
@@ -115,6 +115,7 @@ class Engine:
             saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, lookups=lookups
         )
         handle = begin.handle
+        handle.control = self
         is_chosen = saga_id is not None or key is not None
         is_there = is_chosen and self._starts.found(begin, connection)
         if not is_there and connection is not None:
@@ -131,52 +132,16 @@ class Engine:
 
     def follow(self, saga_id: str) -> Handle:
         """A handle on a saga that was started before, here or in any other process."""
-        handle = Handle(saga_id)
+        handle = Handle(saga_id, control=self)
         self._put(FollowRequest(handle))
         return handle
 
-    def order(self, saga_id: str, order: Order) -> None:
-        """Give an order (see `saga_es.orders`) to a saga, whichever worker runs it; returns when it is in the log.
-
-        Raises:
-            NotFound: There is no such saga.
-            OrderRefused: The saga cannot follow it, as it is now; nothing was recorded.
-            StoreUnavailable: The database does not take it; when it is back, it may yet.
-            PayloadUnencodable: What it carries has no JSON form.
-            PayloadTooLarge: What it carries is larger than the limit.
-        """
+    def submit(self, saga_id: str, command: Command) -> None:
+        """Give a command as a value, whichever worker runs the saga; returns when it is in the log."""
         check_stream_id(saga_id)
-        ask = CommandRequest(saga_id, as_recorded(order, self._store.writer), Future())
-        self._put(ask)
-        _with_timeout_error("order", lambda: ask.done.result(COMMIT_TIMEOUT_S))
-
-    def preview(self, saga_id: str) -> list[Undoing]:
-        """What a cancel would compensate now, in the order in which it would begin to; nothing is done.
-
-        Raises:
-            NotFound: There is no such saga.
-            OrderRefused: It cannot be cancelled now.
-            StoreUnavailable: The database did not answer.
-        """
-        state = self._store.sagas.find(saga_id)
-        if state is None:
-            raise self._store.sagas.absent(saga_id)
-        return preview(state)
-
-    def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
-        """Give a signal to a saga: what its step of this name waits for, or will; returns when it is in the log.
-
-        Args:
-            saga_id: Which saga.
-            name: The name of the step.
-            payload: The result of the step.
-            key: Any text of the caller's choice; the same key twice is one signal.
-
-        Raises:
-            NotFound: There is no such saga.
-            OrderRefused: It has no such step, or its step is done; the same for all that `order` raises.
-        """
-        self.order(saga_id, Give(name, payload, key))
+        request = CommandRequest(saga_id, as_recorded(command, self._store.writer), Future())
+        self._put(request)
+        _with_timeout_error("command", lambda: request.done.result(COMMIT_TIMEOUT_S))
 
     @property
     def worker_id(self) -> str:

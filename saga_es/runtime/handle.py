@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar, cast, get_type_hints
 
 import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
+from saga_es.runtime.control import Control
 from saga_es.runtime.waiting.promise import Promise
+from saga_es.store.queries.story import SagaStory
+
+T = TypeVar("T")
 
 
 class SagaResult(msgspec.Struct, frozen=True):
@@ -35,8 +39,22 @@ class SagaResult(msgspec.Struct, frozen=True):
         """Whether every step was done."""
         return self.status is SagaStatus.COMPLETED
 
+    def of(self, step: Callable[..., T]) -> T:
+        """What a step returned, as the type that its function says: a dataclass, a struct, a dict.
+
+        Args:
+            step: The function of the step.
+
+        Raises:
+            KeyError: The step is not done.
+            msgspec.ValidationError: What it returned is not of that type.
+        """
+        returned = self.results[step.__name__]
+        returns = get_type_hints(step).get("return", Any)
+        return cast("T", msgspec.convert(returned, returns, strict=False))
+
     @classmethod
-    def of(cls, state: SagaState) -> SagaResult:
+    def from_state(cls, state: SagaState) -> SagaResult:
         """The result of a saga that has ended."""
         return cls(state.saga_id, state.plan.saga, state.status, state.results, state.failed_step, state.error)
 
@@ -45,12 +63,14 @@ class Handle:
     """A saga that was asked for. Wait with `result()`, or `await` the handle itself.
 
     Args:
-    lookups: How often it may be looked for in vain: the transaction that starts it has yet to commit.
+        lookups: How often it may be looked for in vain: the transaction that starts it has yet to commit.
+        control: What commands go through: the engine or client that made the handle.
     """
 
-    def __init__(self, saga_id: str, *, lookups: int = 0) -> None:
+    def __init__(self, saga_id: str, *, lookups: int = 0, control: Control | None = None) -> None:
         self.saga_id = saga_id
         self.lookups = lookups
+        self.control = control
         self._started: Promise[None] = Promise()
         self._ended: Promise[SagaResult] = Promise()
 
@@ -72,6 +92,27 @@ class Handle:
             NotFound: There is no such saga.
         """
         return self._ended.wait(timeout)
+
+    def status(self) -> SagaStory:
+        """How the saga is, and each of its steps; exact at the moment of reading.
+
+        Raises:
+            NotFound: There is no such saga.
+            StoreUnavailable: The database did not answer.
+        """
+        return self._controlled().status(self.saga_id)
+
+    def cancel(self, *, reason: str, actor: str) -> None:
+        """Abort the saga; see `Control.cancel`."""
+        self._controlled().cancel(self.saga_id, reason=reason, actor=actor)
+
+    def signal(self, name: str, payload: Any = None, *, key: str | None = None) -> None:
+        """Send the saga a signal; see `Control.signal`."""
+        self._controlled().signal(self.saga_id, name, payload, key=key)
+
+    def _controlled(self) -> Control:
+        assert self.control is not None, "a handle that is given out has one"
+        return self.control
 
     def __await__(self) -> Generator[Any, None, SagaResult]:
         # Shielded: one who stops waiting must not take the result from the others.

@@ -7,7 +7,7 @@ import time
 from hashlib import sha1
 from uuid import UUID
 
-from saga_es.core.facts import Direction
+from saga_es.core.outcomes import Direction
 
 _NAMESPACE_BYTES = UUID("7d0b1c9e-5b0a-5c58-9d3e-3d5f0a6f2c11").bytes
 

@@ -12,7 +12,8 @@ from typing import Any, assert_never
 
 import msgspec
 
-from saga_es.core.facts import Fact, Order
+from saga_es.core.commands import Command
+from saga_es.core.facts import Fact
 from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
 from saga_es.runtime.calls.executor import Call
@@ -37,7 +38,7 @@ class CommandRequest(msgspec.Struct, frozen=True):
     """Give an order to a saga, wherever it runs; done when it is in the log."""
 
     saga_id: str
-    order: Order
+    command: Command
     done: Future[None]
 
     def settle(self, error: Exception | None = None) -> None:

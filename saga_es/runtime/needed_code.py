@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from saga_es.core.facts import CannotGoOn, Direction
+from saga_es.core.facts import CannotGoOn
+from saga_es.core.outcomes import Direction
 from saga_es.core.plan import Child, Plan, StepPlan, step_of
 from saga_es.core.state import DONE, SagaState, StepState, StepStatus
 from saga_es.definition.saga import Saga

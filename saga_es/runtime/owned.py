@@ -115,7 +115,7 @@ class OwnedSagas:
             del self._by_id[state.saga_id]
             self._calls.forget(state)
             for handle in saga.handles:
-                handle.mark_ended(SagaResult.of(state))
+                handle.mark_ended(SagaResult.from_state(state))
 
     def catch_up(self, saga: OwnedSaga, state: SagaState | UnreadableEvent | None) -> bool:
         """Go on from what others appended to a saga; False, and dropped, when it is not ours any more."""

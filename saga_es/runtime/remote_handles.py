@@ -63,7 +63,7 @@ class RemoteHandles:
     def _tell(self, handle: Handle, found: SagaState | UnreadableEvent | NotFound | SagaArchived) -> None:
         match found:
             case SagaState(status=status) as state if status.ended:
-                handle.mark_ended(SagaResult.of(state))
+                handle.mark_ended(SagaResult.from_state(state))
             case SagaState():
                 handle.mark_started()
                 self.add(handle)

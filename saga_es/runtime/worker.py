@@ -29,7 +29,7 @@ from saga_es.runtime.cluster.recovery import Recovery
 from saga_es.runtime.dispatch import Calls
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Inbox, Item
-from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.loop import Loop
@@ -77,7 +77,7 @@ class Worker:
         self._calls = Calls(executor, self._timers, clock, known, self.inbox.put, capacity)
         self._remote = RemoteHandles(store.sagas, self._look_soon)
         self._owned = OwnedSagas(self._calls, self._remote, self.inbox.put, self._warn)
-        self._forwarding = Forwarding(Orders(store, clock), clock, lambda: self._calls.stopped)
+        self._forwarding = Forwarding(Commands(store, clock), clock, lambda: self._calls.stopped)
         committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat)
         self._chores = Chores(clock)
         self._loop = Loop(self.inbox, self._owned, self._calls, committer, self._forwarding, self._chores)

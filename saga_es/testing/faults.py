@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
-from saga_es.core.facts import Direction
+from saga_es.core.outcomes import Direction
 
 
 class Crash(BaseException):

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from saga_es.core.events import ChildStarted, CompensationCompleted, StepCompleted, StepSkipped
-from saga_es.core.facts import Completed, Direction
 from saga_es.core.invariants import violations
+from saga_es.core.outcomes import Completed, Direction
 from saga_es.core.plan import StepPlan, step_of
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.store.log.codec import SAGA

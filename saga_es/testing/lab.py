@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from saga_es.core.facts import Order
+from saga_es.core.commands import Command
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
@@ -53,7 +53,7 @@ class Lab:
         input: What each run starts with.
         app: A WSGI application that answers the requests of steps, such as a Flask application.
         transports: How participants are reached, by name, where it is not by `app`.
-        orders: Orders and signals that are given in each run, each so many seconds after the start.
+        commands: Orders and signals that are given in each run, each so many seconds after the start.
         fresh: Called before each run, to make what the steps touch as it was.
         check: Called after each run with how it ended, to assert what must hold of what the steps touched.
     """
@@ -65,7 +65,7 @@ class Lab:
         *,
         app: WsgiApp | None = None,
         transports: Mapping[str, Transport] | None = None,
-        orders: Iterable[tuple[float, Order]] = (),
+        commands: Iterable[tuple[float, Command]] = (),
         fresh: Callable[[], object] = lambda: None,
         check: Callable[[Outcome], object] = lambda _: None,
     ) -> None:
@@ -73,7 +73,7 @@ class Lab:
         self._input = input or {}
         called = {} if app is None else dict.fromkeys(_participants(saga), WsgiTransport(app))
         self._transports = {**called, **(transports or {})}
-        self._orders = tuple(orders)
+        self._commands = tuple(commands)
         self._fresh = fresh
         self._check = check
         self.runs = 0
@@ -144,8 +144,8 @@ class Lab:
         with structlog.testing.capture_logs():
             world = World([self._saga], faults, self._transports)
             world.start(self._saga, self._input, saga_id)
-            for after_s, order in self._orders:
-                world.ask(saga_id, order, after_s)
+            for after_s, command in self._commands:
+                world.ask(saga_id, command, after_s)
             world.run()
         broken = faults_found(world)
         if broken:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from saga_es.core.events import CompensationStarted, ProbeStarted, StepStarted
-from saga_es.core.facts import Direction, Outcome, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.definition.requests import Function
 from saga_es.runtime.calls.executor import Call, Executor
 from saga_es.runtime.calls.outcomes import outcome_of_error

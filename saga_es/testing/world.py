@@ -15,8 +15,9 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from saga_es.core.commands import Command
 from saga_es.core.events import PlanRecorded
-from saga_es.core.facts import Order, Outcome
+from saga_es.core.outcomes import Outcome
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga, family
 from saga_es.runtime.calls.executor import Call, Executor, Returned
@@ -90,12 +91,12 @@ class World:
         self._asked.append(begin)
         self.worker.inbox.put(begin)
 
-    def ask(self, saga_id: str, order: Order, after_s: float = 0.0) -> None:
+    def ask(self, saga_id: str, command: Command, after_s: float = 0.0) -> None:
         """Have somebody give an order, so many seconds from now; asked again until a worker has recorded it."""
 
         def give() -> None:
             done: Future[None] = Future()
-            self.worker.inbox.put(CommandRequest(saga_id, order, done))
+            self.worker.inbox.put(CommandRequest(saga_id, command, done))
             self.at(RESTART_S * 2, lambda: None if done.done() else give())
 
         self.at(after_s, give)

@@ -54,7 +54,7 @@ def test_a_saga_that_is_paused_says_by_whom(served: Served) -> None:
     assert re.fullmatch(r"is paused by ann since \S+ \S+Z: she says so", reason)
 
 
-def test_a_saga_that_needs_a_person_says_which_orders_can_help(served: Served) -> None:
+def test_a_saga_that_needs_a_person_says_which_commands_can_help(served: Served) -> None:
     """Ready to be given."""
     (reason,) = explanation(served, stuck(served))["reasons"]
     assert reason.endswith("; what can help: retry, skip seat, replace-input seat, resolve")

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from saga_es import Saga, StepRejected
-from saga_es.orders import Pause
+from saga_es.commands import Pause
 from tests.api.conftest import Served, opened
 from tests.api.journeys import app_of
 from tests.api.test_execute import body_of
@@ -69,7 +69,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
         }
         ids = {name: handle.result(10).saga_id for name, handle in started.items()}
         ids["paused"] = engine.start(waiting, tags={"customer": "8"}).saga_id
-        engine.order(ids["paused"], Pause("ada", "lunch"))
+        engine.submit(ids["paused"], Pause("ada", "lunch"))
         (child,) = body_of(served.client.get(f"/api/saga/list?parent={ids['parent']}"), 200)["transactions"]
         yield Shelf(served, {**ids, "child": child["transaction_id"]})
 

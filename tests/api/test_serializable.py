@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from saga_es.store.database import Database
-from tests.api import test_execute, test_orders, test_services
+from tests.api import test_commands, test_execute, test_services
 from tests.contract.again import once_more
 from tests.databases import fresh_database
 
-globals().update(once_more(test_execute, test_orders, test_services))
+globals().update(once_more(test_execute, test_commands, test_services))
 
 
 @contextmanager

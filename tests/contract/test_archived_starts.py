@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from saga_es import Saga
+from saga_es.commands import Retry
 from saga_es.errors import SagaArchived
-from saga_es.orders import Retry
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.queries.past import story_at
@@ -45,7 +45,7 @@ ASKED: list[Callable[[Engine], object]] = [
     lambda engine: engine.start(once, {"other": 1}, saga_id="by-id"),
     lambda engine: engine.start(once, {}, key="by-key"),
     lambda engine: engine.follow("by-id").result(20),
-    lambda engine: engine.order("by-id", Retry("ada", "again")),
+    lambda engine: engine.submit("by-id", Retry("ada", "again")),
     lambda engine: engine.preview("by-id"),
 ]
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from saga_es.commands import Cancel, Pause, Resolve, Resume, Retry
 from saga_es.core.events import (
     ChildStarted,
     SagaCancelled,
@@ -19,7 +20,6 @@ from saga_es.core.events import (
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.orders import Cancel, Pause, Resolve, Resume, Retry
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.payments import INPUT, PAID, child_of, order, payment, state_of
 from tests.contract.trips import Diary, events_of, has_happened, raising, until, worker_of
@@ -142,7 +142,7 @@ def test_a_cancelled_parent_has_its_child_abort(open_engine: OpenEngine) -> None
         handle = engine.start("order", INPUT)
         child_id = child_of(engine, handle.saga_id)
         until(partial(has_happened, engine, child_id, WaitStarted))
-        giver.order(handle.saga_id, Cancel("Ann", "changed her mind"))
+        giver.submit(handle.saga_id, Cancel("Ann", "changed her mind"))
         assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
         assert SagaCancelled(f"saga {handle.saga_id}", "cancelled by Ann: changed her mind") in events_of(
             engine, child_id
@@ -156,7 +156,7 @@ def test_a_cancelled_child_turns_its_parent_round(open_engine: OpenEngine) -> No
     child = payment(diary, waits=True)
     engine = open_engine(order(child, diary), child)
     handle = engine.start("order", INPUT)
-    engine.order(child_of(engine, handle.saga_id), Cancel("Ann", "wrong card"))
+    engine.submit(child_of(engine, handle.saga_id), Cancel("Ann", "wrong card"))
     result = handle.result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "pay")
     assert result.error == "cancelled by Ann: wrong card"
@@ -169,11 +169,11 @@ def test_a_paused_parent_hears_of_its_childs_end(open_engine: OpenEngine) -> Non
     engine = open_engine(order(child, diary), child)
     handle = engine.start("order", INPUT)
     child_id = child_of(engine, handle.saga_id)
-    engine.order(handle.saga_id, Pause("Ann", "looks odd"))
+    engine.submit(handle.saga_id, Pause("Ann", "looks odd"))
     engine.signal(child_id, "cleared")
     assert engine.follow(child_id).result(TIMEOUT_S).completed
     assert "ship" not in diary.names
-    engine.order(handle.saga_id, Resume("Ann", "looks well"))
+    engine.submit(handle.saga_id, Resume("Ann", "looks well"))
     assert handle.result(TIMEOUT_S).completed
     assert diary.names == ["reserve", "charge", "book", "ship"]
 
@@ -195,8 +195,8 @@ def test_a_parent_goes_on_when_its_failed_child_was_set_right_by_hand(
     assert result.status is SagaStatus.FAILED
     assert child_id in str(result.error)
     assert state_of(store, child_id).status is SagaStatus.FAILED
-    engine.order(child_id, Resolve("Ann", "called the bank", status))
-    engine.order(handle.saga_id, Retry("Ann", "the payment is settled"))
+    engine.submit(child_id, Resolve("Ann", "called the bank", status))
+    engine.submit(handle.saga_id, Retry("Ann", "the payment is settled"))
     until(lambda: state_of(store, handle.saga_id).status in {SagaStatus.COMPENSATED, SagaStatus.COMPLETED})
     assert state_of(store, handle.saga_id).status == status
     assert diary.names[-1] == ("release" if status == "COMPENSATED" else "ship")
@@ -212,7 +212,7 @@ def test_a_parent_that_is_retried_while_its_child_is_failed_says_so_again(
     handle = engine.start("order", INPUT)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     version = state_of(store, handle.saga_id).version
-    engine.order(handle.saga_id, Retry("Ann", "hoping"))
+    engine.submit(handle.saga_id, Retry("Ann", "hoping"))
     until(lambda: state_of(store, handle.saga_id).version > version + 2)
     assert state_of(store, handle.saga_id).status is SagaStatus.FAILED
     assert [type(event) for event in events_of(engine, handle.saga_id)[version:]] == [
@@ -220,7 +220,7 @@ def test_a_parent_that_is_retried_while_its_child_is_failed_says_so_again(
     ]
 
 
-def test_a_child_that_must_succeed_is_run_anew_when_a_person_orders_it(store: Store, open_engine: OpenEngine) -> None:
+def test_a_child_that_must_succeed_is_run_anew_when_a_person_commands_it(store: Store, open_engine: OpenEngine) -> None:
     """It was compensated, and the pivot is behind: the parent is FAILED. Retried, another saga is run in its place."""
     diary = Diary()
     child = payment(diary, {"book": raising(StepRejected("no"), 1)})
@@ -235,7 +235,7 @@ def test_a_child_that_must_succeed_is_run_anew_when_a_person_orders_it(store: St
     handle = engine.start(saga, INPUT)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     first = child_of(engine, handle.saga_id)
-    engine.order(handle.saga_id, Retry("Ann", "there are funds now"))
+    engine.submit(handle.saga_id, Retry("Ann", "there are funds now"))
     until(lambda: state_of(store, handle.saga_id).status is SagaStatus.COMPLETED)
     assert child_of(engine, handle.saga_id) != first
     assert diary.names == ["charge", "book", "refund", "charge", "book"]
@@ -251,9 +251,9 @@ def test_a_compensation_that_a_child_refuses_waits_for_a_person(store: Store, op
     assert result.status is SagaStatus.FAILED
     assert "compensation of step 'pay' was given up" in str(result.error)
     child_id = child_of(engine, handle.saga_id)
-    engine.order(child_id, Retry("Ann", "the bank is open"))
+    engine.submit(child_id, Retry("Ann", "the bank is open"))
     until(lambda: state_of(store, child_id).status is SagaStatus.COMPENSATED)
-    engine.order(handle.saga_id, Retry("Ann", "the payment is undone"))
+    engine.submit(handle.saga_id, Retry("Ann", "the payment is undone"))
     until(lambda: state_of(store, handle.saga_id).status is SagaStatus.COMPENSATED)
     assert diary.names[-2:] == ["refund", "release"]
 
@@ -269,6 +269,6 @@ def test_a_child_whose_definition_is_gone_fails_its_parent_and_is_named(open_eng
     assert "no saga 'payment' is defined here" in str(result.error)
     engine.close()
     second = open_engine(order(child, diary), child)
-    second.order(handle.saga_id, Retry("Ann", "deployed"))
+    second.submit(handle.saga_id, Retry("Ann", "deployed"))
     until(lambda: "ship" in diary.names)
     assert second.follow(handle.saga_id).result(TIMEOUT_S).completed

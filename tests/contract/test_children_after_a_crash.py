@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
+from saga_es.commands import Cancel, Pause, Resume
 from saga_es.core.events import SagaTakenOver, WaitStarted
 from saga_es.core.state import SagaStatus
 from saga_es.errors import StepRejected
-from saga_es.orders import Cancel, Pause, Resume
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.payments import INPUT, child_of, order, payment, state_of
 from tests.contract.trips import Diary, Stop, crash, events_of, has_happened, raising, until, worker_of
@@ -75,7 +75,7 @@ def test_a_child_on_another_worker_aborts_with_its_parent(store: Store, open_eng
     pays = open_engine(child)
     until(lambda: has_happened(pays, child_id, SagaTakenOver))
     ships = open_engine(order(child, diary), child)
-    ships.order(handle.saga_id, Cancel("Ann", "changed her mind"))
+    ships.submit(handle.saga_id, Cancel("Ann", "changed her mind"))
     assert ships.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["reserve", "charge", "refund", "release"]
     assert state_of(store, child_id).owner == worker_of(pays)
@@ -89,13 +89,13 @@ def test_a_parent_that_is_paused_over_a_crash_stays_so(store: Store, open_engine
     first = open_engine(saga, child)
     handle = first.start("order", INPUT)
     child_id = child_of(first, handle.saga_id)
-    first.order(handle.saga_id, Pause("Ann", "looks odd"))
+    first.submit(handle.saga_id, Pause("Ann", "looks odd"))
     crash(store, first)
     second = open_engine(saga, child)
     second.signal(child_id, "cleared")
     assert second.follow(child_id).result(TIMEOUT_S).completed
     until(lambda: has_happened(second, handle.saga_id, SagaTakenOver))
     assert "ship" not in diary.names
-    second.order(handle.saga_id, Resume("Ann", "looks well"))
+    second.submit(handle.saga_id, Resume("Ann", "looks well"))
     assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
     assert diary.names == ["reserve", "charge", "book", "ship"]

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy.engine import Connection
 
+from saga_es.commands import Pause, Resume
 from saga_es.core.events import ChildStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
-from saga_es.orders import Pause, Resume
+from saga_es.errors import CommandRefused, StepRejected, StoreUnavailable
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting import outage
@@ -158,8 +158,8 @@ def _one(store: Store, engines: list[Engine], n: int) -> SagaStatus:
     for order in (Pause("Ann", "why"), Resume("Ann", "why")):
         for giver in (other, owner):
             try:
-                insisting(lambda giver=giver, order=order: giver.order(saga_id, order))  # type: ignore[misc]  # bound here
-            except OrderRefused:
+                insisting(lambda giver=giver, order=order: giver.submit(saga_id, order))  # type: ignore[misc]  # bound here
+            except CommandRefused:
                 continue
     child_id = until(lambda: _child_in(store, saga_id), LONG_S)
     assert child_id is not None

@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.core.facts import Order
+from saga_es.commands import Pause, Resume
+from saga_es.core.commands import Command
 from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
-from saga_es.orders import Pause, Resume
 from saga_es.runtime.batch import MAX_TRANSACTION_SIZE
 from saga_es.runtime.calls.executor import Call, Executor, Returned
 from saga_es.runtime.handle import Handle
@@ -64,7 +64,7 @@ class SlowWorker:
             handle = Handle(f"saga-{number}")
             self.inbox.put(StartRequest(handle.saga_id, self._saga, input_, handle))
 
-    def ask(self, saga_id: str, order: Order) -> Future[None]:
+    def ask(self, saga_id: str, order: Command) -> Future[None]:
         """Have an order given."""
         done: Future[None] = Future()
         self.inbox.put(CommandRequest(saga_id, order, done))
@@ -191,7 +191,7 @@ def test_the_heart_beats_while_thousands_are_seen_again_by_a_worker_that_had_cou
     assert busy.longest_silence_s < LEASE_S
 
 
-def test_hundreds_of_orders_for_sagas_of_another_worker_hold_up_neither_the_heart_nor_ones_own_sagas(
+def test_hundreds_of_commands_for_sagas_of_another_worker_hold_up_neither_the_heart_nor_ones_own_sagas(
     store: Store,
 ) -> None:
     """Each is a read and a commit: a turn gives but some of them, and in the end all were given, in their order."""
@@ -200,7 +200,7 @@ def test_hundreds_of_orders_for_sagas_of_another_worker_hold_up_neither_the_hear
     other.turn_until(lambda: other.loop.active == 200)
     worker = SlowWorker(store, napping())
     worker.each_s = 0.03
-    orders: list[Order] = [Pause(actor="ann", reason="lunch"), Resume(actor="ann", reason="back")]
+    orders: list[Command] = [Pause(actor="ann", reason="lunch"), Resume(actor="ann", reason="back")]
     given = [worker.ask(f"saga-{number}", order) for order in orders for number in range(200)]
     worker.loop.iterate(worker.inbox.take())
     mine = Handle("mine")

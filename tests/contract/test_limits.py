@@ -10,11 +10,11 @@ from functools import partial
 
 import pytest
 
+from saga_es.commands import Cancel
 from saga_es.core.events import ChildStarted, SagaBegan, SagaStarted, SagaTakenOver, WaitStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import DefinitionError, StepRejected
-from saga_es.orders import Cancel
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle
@@ -69,7 +69,7 @@ def test_a_full_worker_begins_no_more(store: Store, open_engine: OpenEngine, gat
     saga = errand(crowd)
     engine = open_engine(saga, at_once=2)
     handles = [engine.start(saga) for _ in range(4)]
-    ids = [handle.saga_id for handle in handles] + [Client(store, [saga]).start(saga)]
+    ids = [handle.saga_id for handle in handles] + [Client(store, [saga]).start(saga).saga_id]
     until(lambda: crowd.inside == 2)
     assert statuses(store, ids) == {SagaStatus.IN_PROGRESS: 2, SagaStatus.PENDING: 3}
     assert engine.active == 2
@@ -89,7 +89,7 @@ def test_hundreds_that_wait_run_through_a_narrow_worker(store: Store, open_engin
     gate.set()
     saga = errand(crowd)
     client = Client(store, [saga])
-    ids = [client.start(saga) for _ in range(200)]
+    ids = [client.start(saga).saga_id for _ in range(200)]
     open_engine(saga, at_once=4)
     assert all(client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     assert (crowd.seen, crowd.most <= 4) == (200, True)
@@ -144,7 +144,7 @@ def test_a_saga_that_waits_for_a_worker_can_be_cancelled(open_engine: OpenEngine
     engine.start(saga)
     until(lambda: crowd.inside == 1)
     waiting = engine.start(saga)
-    engine.order(waiting.saga_id, Cancel("ann", "too late"))
+    engine.submit(waiting.saga_id, Cancel("ann", "too late"))
     gate.set()
     assert waiting.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert crowd.seen == 1
@@ -168,7 +168,7 @@ def test_what_waits_is_shared_by_all_workers(store: Store, open_engine: OpenEngi
     client = Client(store, [errand(crowds[0])])
     engines = [open_engine(errand(crowd), at_once=20) for crowd in crowds]
     until(lambda: len(Workers(store.database).heartbeats()) == 3)
-    ids = [client.start("errand") for _ in range(60)]
+    ids = [client.start("errand").saga_id for _ in range(60)]
     until(lambda: sum(crowd.inside for crowd in crowds) == 60)
     assert [crowd.inside for crowd in crowds] == [20, 20, 20]
     gate.set()
@@ -188,7 +188,7 @@ def test_the_share_of_a_worker_without_room_goes_to_the_others(
     until(lambda: full.inside == 1)
     open_engine(errand(free))
     client = Client(store, [errand(free)])
-    ids = [client.start("errand") for _ in range(20)]
+    ids = [client.start("errand").saga_id for _ in range(20)]
     assert all(client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     assert (full.seen, free.seen) == (1, 20)
 

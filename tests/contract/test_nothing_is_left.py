@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from saga_es.commands import Cancel, Pause
 from saga_es.core.events import (
     ChildStarted,
     CompensationStarted,
@@ -28,7 +29,6 @@ from saga_es.core.events import (
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
-from saga_es.orders import Cancel, Pause
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft
@@ -76,10 +76,10 @@ def test_who_waits_for_a_commit_is_told_when_the_engine_stops(store: Store, open
     until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
     away.is_away = True
     with ThreadPoolExecutor(6) as threads:
-        waiting = [threads.submit(engine.order, handle.saga_id, Pause(*ANN))]
+        waiting = [threads.submit(engine.submit, handle.saga_id, Pause(*ANN))]
         assert away.tried.wait(TIMEOUT_S)
         waiting += [
-            threads.submit(engine.order, handle.saga_id, Cancel(*ANN)),
+            threads.submit(engine.submit, handle.saga_id, Cancel(*ANN)),
             threads.submit(engine.append, "n-1", NOTE, 0, [NoteWritten("a")]),
             threads.submit(lambda: engine.start(saga).started()),
         ]
@@ -234,7 +234,7 @@ def test_a_parent_that_revokes_a_child_elsewhere_waits_for_the_database(store: S
     )
     store.write(Draft(parents.plan_id, PLAN, 0, (PlanRecorded(parents.plan),), AT), Draft("p-1", SAGA, 0, events, AT))
     second = open_engine(parents, child, writer=AwayFor(store, SagaCancelled, 5))
-    first.order("p-1", Cancel(*ANN))
+    first.submit("p-1", Cancel(*ANN))
     assert second.follow("p-1").result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["charge", "refund"]
 
@@ -323,12 +323,12 @@ def test_when_all_sagas_have_ended_an_engine_holds_nothing_of_them(open_engine: 
         handle = engine.start(saga, {"n": n, "list": list(range(5))})
         handles += [handle, other.follow(handle.saga_id)]
         if n % 3 == 2:
-            (engine, other)[n % 2].order(handle.saga_id, Cancel(*ANN))
+            (engine, other)[n % 2].submit(handle.saga_id, Cancel(*ANN))
         else:
             (engine, other)[n % 2].signal(handle.saga_id, "go", "bad" if n % 3 else "good")
             other.signal(child_of(engine, handle.saga_id), "cleared")
     warn = engine.start(saga, {"n": 0, "list": []}, starts_at=later)
-    engine.order(warn.saga_id, Cancel(*ANN))
+    engine.submit(warn.saga_id, Cancel(*ANN))
     ends = [handle.result(TIMEOUT_S).status for handle in [*handles, warn]]
     assert set(ends) == {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
     for one in (engine, other):

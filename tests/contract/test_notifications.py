@@ -11,14 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from saga_es.commands import Cancel
+from saga_es.core.commands import SendSignal
 from saga_es.core.events import SagaFailed, SagaStarted, SagaTakenOver, WaitStarted
-from saga_es.core.facts import Give
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
-from saga_es.orders import Cancel
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.log.codec import SAGA
@@ -44,10 +44,10 @@ def pending(store: Store) -> int:
 
 def giver(store: Store) -> Callable[[str, Any], None]:
     """Whoever gives orders without an engine, and so is nobody's owner."""
-    return Orders(store, SystemClock()).give
+    return Commands(store, SystemClock()).record
 
 
-def test_an_order_of_another_writer_is_followed_at_any_moment(store: Store, open_engine: OpenEngine) -> None:
+def test_a_command_of_another_writer_is_followed_at_any_moment(store: Store, open_engine: OpenEngine) -> None:
     """Sixteen sagas wait for twenty signals each, given while they go from wait to wait: every one is followed."""
     saga = waiting(signals=20)
     engines = [open_engine(saga) for _ in range(2)]
@@ -56,7 +56,7 @@ def test_an_order_of_another_writer_is_followed_at_any_moment(store: Store, open
 
     def signal_all(saga_id: str) -> None:
         for n in range(20):
-            give(saga_id, Give(f"go_{n}", n))
+            give(saga_id, SendSignal(f"go_{n}", n))
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(signal_all, [handle.saga_id for handle in handles]))
@@ -86,14 +86,14 @@ def test_every_notification_is_taken_away_in_the_end(store: Store, open_engine: 
     engine = open_engine(saga)
     give = giver(store)
     goes_on, ends = engine.start(saga), engine.start(saga)
-    give(goes_on.saga_id, Give("go_0"))
+    give(goes_on.saga_id, SendSignal("go_0"))
     give(ends.saga_id, Cancel("Ann", "because"))
     with store.database.writing() as connection:
         for statement, rows in notify([("no-such-saga", 7)]):
             execute_many(connection, statement, rows)
     ends.result(TIMEOUT_S)
     until(lambda: pending(store) == 0)
-    give(goes_on.saga_id, Give("go_1"))
+    give(goes_on.saga_id, SendSignal("go_1"))
     assert goes_on.result(TIMEOUT_S).completed
     until(lambda: pending(store) == 0)
 
@@ -106,7 +106,7 @@ def test_a_notification_waits_for_the_next_owner(store: Store, open_engine: Open
     until(lambda: has_happened(first, handle.saga_id, WaitStarted))
     crash(store, first)
     stranger = open_engine()
-    giver(store)(handle.saga_id, Give("go_0", "heard"))
+    giver(store)(handle.saga_id, SendSignal("go_0", "heard"))
     assert pending(store) == 1
     second = open_engine(saga)
     assert second.follow(handle.saga_id).result(TIMEOUT_S).results == {"go_0": "heard"}
@@ -125,7 +125,7 @@ def test_notifications_that_wait_for_others_hide_none_of_ours(store: Store, open
     engine = open_engine(saga)
     handle = engine.start(saga)
     until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
-    giver(store)(handle.saga_id, Give("go_0"))
+    giver(store)(handle.saga_id, SendSignal("go_0"))
     assert handle.result(TIMEOUT_S).completed
     until(lambda: pending(store) == READ_AT_ONCE + 10)
 
@@ -160,13 +160,13 @@ class Deaf(Notifications):
             raise StoreUnavailable("the database is away")
 
 
-def test_an_order_is_followed_though_the_database_comes_and_goes(store: Store) -> None:
+def test_a_command_is_followed_though_the_database_comes_and_goes(store: Store) -> None:
     """A look that failed is taken again, and a notification that was answered twice does no harm."""
     saga = waiting(signals=3)
     with Engine(replace(store, notifications=Deaf(store)), Executor(), [saga]) as engine:
         handle = engine.start(saga)
         for n in range(3):
-            giver(store)(handle.saga_id, Give(f"go_{n}", n))
+            giver(store)(handle.saga_id, SendSignal(f"go_{n}", n))
         assert handle.result(TIMEOUT_S).results == {"go_0": 0, "go_1": 1, "go_2": 2}
         until(lambda: pending(store) == 0)
 

@@ -12,7 +12,7 @@ import pytest
 from saga_es.core.events import SignalReceived, StepCompleted, WaitStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.errors import NotFound, OrderRefused, PayloadTooLarge, PayloadUnencodable
+from saga_es.errors import CommandRefused, NotFound, PayloadTooLarge, PayloadUnencodable
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
@@ -160,7 +160,7 @@ def test_a_signal_with_a_key_is_one_signal_however_often_it_is_given(
     assert handle.result(TIMEOUT_S).results["paid"] == 1
     for engine_ in (engine, other):
         engine_.signal(handle.saga_id, "paid", 4, key="invoice 7")
-        with pytest.raises(OrderRefused, match="it has ended"):
+        with pytest.raises(CommandRefused, match="it has ended"):
             engine_.signal(handle.saga_id, "paid", 5, key="invoice 8")
     given = [event for event in events_of(engine, handle.saga_id) if isinstance(event, SignalReceived)]
     assert given == [SignalReceived("paid", 1, "invoice 7")]
@@ -174,7 +174,7 @@ def test_a_wait_that_is_over_turns_the_saga_round(open_engine: OpenEngine) -> No
     result = handle.result(TIMEOUT_S)
     assert (result.status, result.failed_step) == (SagaStatus.COMPENSATED, "answer")
     assert result.error == "the signal 'answer' did not come within 0.2 s"
-    with pytest.raises(OrderRefused):
+    with pytest.raises(CommandRefused):
         engine.signal(handle.saga_id, "answer", "late")
 
 
@@ -236,7 +236,7 @@ def test_a_signal_that_no_saga_can_take_is_refused_with_the_reason(open_engine: 
     for giver in (engine, other):
         with pytest.raises(NotFound):
             giver.signal("no-such-saga", "answer")
-        with pytest.raises(OrderRefused, match="no signal 'ask'; there is answer"):
+        with pytest.raises(CommandRefused, match="no signal 'ask'; there is answer"):
             giver.signal(handle.saga_id, "ask")
         with pytest.raises(PayloadTooLarge):
             giver.signal(handle.saga_id, "answer", "x" * 2 * DEFAULT_PAYLOAD_LIMIT)
@@ -301,7 +301,7 @@ def test_a_step_that_waits_is_done_once_though_many_signals_come(open_engine: Op
     def give(giver: Any, n: int) -> None:
         try:
             giver.signal(handle.saga_id, "answer", n)
-        except OrderRefused:
+        except CommandRefused:
             outcomes.append("refused")
         else:
             outcomes.append("recorded")

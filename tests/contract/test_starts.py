@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from saga_es.commands import Cancel
 from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, BadTags, DefinitionError
-from saga_es.orders import Cancel
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, crash, events_of, has_happened, trip
 
@@ -93,7 +93,7 @@ def test_a_saga_can_be_cancelled_before_it_starts(open_engine: OpenEngine) -> No
     engine, other = open_engine(saga), open_engine()
     for giver in (engine, other):
         handle = engine.start(saga, INPUT, starts_at=in_s(0.5))
-        giver.order(handle.saga_id, Cancel("Ann", "not needed"))
+        giver.submit(handle.saga_id, Cancel("Ann", "not needed"))
         assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
         assert not has_happened(engine, handle.saga_id, StepStarted)
     assert diary.calls == []

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from saga_es.commands import Cancel
 from saga_es.core.events import SagaBegan
 from saga_es.core.state import SagaStatus
-from saga_es.errors import NotFound, OrderRefused, SagaExists, StepRejected
-from saga_es.orders import Cancel
+from saga_es.errors import CommandRefused, NotFound, SagaExists, StepRejected
 from saga_es.store.database import Database
 from saga_es.store.tables import saga_bells, saga_events
 from tests.conftest import NOTE, TIMEOUT_S, NoteWritten, OpenEngine, Store
@@ -273,8 +273,8 @@ def test_an_engine_that_stops_leaves_a_saga_of_an_open_transaction_to_the_next(
         closing.join(TIMEOUT_S)
     second = open_engine(saga)
     assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
-    with pytest.raises(OrderRefused):
-        second.order(handle.saga_id, Cancel("Ann", "too late"))
+    with pytest.raises(CommandRefused):
+        second.submit(handle.saga_id, Cancel("Ann", "too late"))
 
 
 def test_the_notifications_of_started_sagas_are_taken_away(store: Store, open_engine: OpenEngine, shop: Shop) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, assert_never, get_args
 
 from msgspec.structs import replace
 
+from saga_es.core.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
 from saga_es.core.decide import decide
 from saga_es.core.events import (
     ChildStarted,
@@ -28,37 +29,12 @@ from saga_es.core.events import (
     WaitStarted,
 )
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import (
-    CallReturned,
-    Cancel,
-    CannotGoOn,
-    ChildEnded,
-    ChildReady,
-    Completed,
-    Direction,
-    Fact,
-    Give,
-    Outcome,
-    OwnerGone,
-    Pause,
-    Rejected,
-    ReplaceInput,
-    Resolve,
-    Resume,
-    Retry,
-    RetryDue,
-    Revoke,
-    Skip,
-    Skipped,
-    Start,
-    Unavailable,
-    Unknown,
-    Woken,
-)
-from saga_es.core.orders import still_open
+from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
+from saga_es.core.operate import still_open
+from saga_es.core.outcomes import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Child, Delay, Plan, RetryPolicy, Signal, StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, open_intents
-from saga_es.errors import OrderRefused
+from saga_es.errors import CommandRefused
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "saga-model.md"
 BEGIN, END = "<!-- made by `make docs`: begin -->", "<!-- made by `make docs`: end -->"
@@ -141,7 +117,7 @@ def _explored(plan: Plan) -> Iterator[tuple[SagaState, Fact, datetime, list[Saga
         for fact, now in _moments(state):
             try:
                 events = decide(state, fact, now)
-            except OrderRefused:
+            except CommandRefused:
                 continue
             yield state, fact, now, events
             after = fold(state, events)
@@ -242,7 +218,7 @@ def _outcomes(step: StepPlan) -> Iterator[Outcome]:
 
 def _orders(state: SagaState) -> Iterator[Fact]:
     yield from (order("me", "why") for order in (Cancel, Pause, Resume, Retry, Resolve, Revoke))
-    yield from (Give(step.name) for step in state.plan.steps if isinstance(step.work, Signal))
+    yield from (SendSignal(step.name) for step in state.plan.steps if isinstance(step.work, Signal))
     for step in still_open(state):
         yield Skip(step, "me", "why")
         yield ReplaceInput(step, A_LIST, "me", "why")

@@ -13,13 +13,14 @@ from typing import get_args
 import click
 import pytest
 
-from saga_es import orders
 from saga_es.api import create_flask_app
 from saga_es.cli import main
+from saga_es.core.commands import Command
 from saga_es.core.events import SagaEvent
-from saga_es.core.facts import Fact, Give, Order, Revoke
+from saga_es.core.facts import Fact
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.runtime.control import Control
 from tests import processes
 from tests.docs.event_table import found, with_tables
 from tests.docs.pages import DOCS, MODEL, PAGES, README, Section, sections
@@ -64,24 +65,25 @@ def test_what_is_typed_answers_what_is_shown(page: Path, prompt: Prompt, tmp_pat
                 prompt.type(typed, answer)
 
 
-def test_each_order_is_there_in_all_three_ways(tmp_path: Path) -> None:
-    """As the table of orders writes them: the class and its arguments, the route, the command and its options."""
+def test_each_command_is_there_in_all_three_ways(tmp_path: Path) -> None:
+    """As the table of commands writes them: the method and its arguments, the route, the command and its options."""
     node = Node(Settings(database_url=f"sqlite:///{tmp_path}/empty.db"))
     routes = {(m, rule.rule) for rule in create_flask_app(node).url_map.iter_rules() for m in rule.methods or ()}
     page = (DOCS / "saga-model" / "operating.md").read_text()
     rows = re.findall(r"^\| [^|]+ \| (.*) \| (`GET` of )?`(\S+)` \| `saga-es ([^`]+)` \|$", page, re.MULTILINE)
     shown = set()
     for python, is_get, path, command in rows:
-        assert ("GET" if is_get else "POST", f"/api/saga/<string:transaction_id>/orders/{path}") in routes, path
+        assert ("GET" if is_get else "POST", f"/api/saga/<string:transaction_id>/{path}") in routes, path
         first, *rest = shlex.split(command)
         order = main.get_command(click.Context(main), first)
         assert order is not None, command
         assert order.make_context(first, rest).params["saga_id"] == "ID", command
         if not is_get:
-            name, arguments = re.fullmatch(r"`(\w+)\((.*)\)`", python).groups()  # type: ignore[union-attr]  # or it fails
-            assert tuple(inspect.signature(getattr(orders, name)).parameters) == tuple(arguments.split(", ")), name
-            shown.add(getattr(orders, name))
-    assert shown == {*get_args(Order)} - {Give, Revoke}
+            name, arguments = re.fullmatch(r"`engine\.(\w+)\((.*)\)`", python).groups()  # type: ignore[union-attr]  # or it fails
+            asked = ["self", *arguments.replace("=", "").split(", ")]
+            assert list(inspect.signature(getattr(Control, name)).parameters) == asked, name
+            shown.add(name.title().replace("_", ""))
+    assert shown == {command.__name__ for command in get_args(Command)} - {"SendSignal", "Revoke"}
 
 
 def test_what_is_shown_differs_from_what_is_said_when_a_word_does() -> None:

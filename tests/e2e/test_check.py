@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from saga_es import App, Saga
+from saga_es.commands import Pause
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.orders import Pause
 from tests.e2e.conftest import run_cli
 from tests.e2e.test_cli import assert_refused, data_of
 
@@ -71,7 +71,7 @@ def shop(tmp_path: Path) -> Shop:
     try:
         first = node.engine.start("order", tags={"customer": "7"}).saga_id
         second = node.engine.start("order", tags={"customer": "8"}).saga_id
-        node.engine.order(second, Pause("ada", "lunch"))
+        node.engine.submit(second, Pause("ada", "lunch"))
     finally:
         node.close()
     return Shop(url, tmp_path, (first, second))

@@ -17,12 +17,12 @@ import msgspec
 
 import services
 from saga_es.api import create_flask_app
+from saga_es.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.core.events import SagaEvent
 from saga_es.core.state import SagaStatus
 from saga_es.node.app import App
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.orders import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.runtime.engine import Engine
 from saga_es.store.archive.bundle import Writing
 from saga_es.store.log.codec import SAGA
@@ -64,28 +64,28 @@ def first(engine: Engine) -> None:
 def second(engine: Engine) -> None:
     """Another takes them over; all the rest."""
     engine.signal("outing", "approval", {"by": WHO}, key="once")
-    engine.order("taken-over", Retry(WHO, "I cannot wait"))
+    engine.submit("taken-over", Retry(WHO, "I cannot wait"))
     for key, body in (("done", {"name": "Concert"}), ("back", {"name": "Concert", "fail_at_step": "ticket"})):
         engine.start(create_event.saga, create_event.CreateEventSchema().load(body), saga_id=key)
     engine.start("trip", {}, saga_id="trip")
     engine.start("letter", {"to": "Eva"}, saga_id="later", starts_at=datetime.now(UTC) + timedelta(seconds=0.2))
     engine.start("outing", {"wanted": True, "guests": []}, saga_id="cancelled")
-    engine.order("cancelled", Pause(WHO, "lunch"))
-    engine.order("cancelled", Resume(WHO, "back"))
+    engine.submit("cancelled", Pause(WHO, "lunch"))
+    engine.submit("cancelled", Resume(WHO, "back"))
     _until(lambda: _status(engine, "cancelled", "approval") == "IN_PROGRESS")
-    engine.order("cancelled", Cancel(WHO, "it rains"))
+    engine.submit("cancelled", Cancel(WHO, "it rains"))
     for saga_id in ("skipped", "resolved", "reopened"):
         engine.start("stuck", {}, saga_id=saga_id)
         _ended(engine, saga_id, SagaStatus.FAILED)
-    engine.order("skipped", Skip("deposit", WHO, "paid back in cash"))
-    engine.order("resolved", Resolve(WHO, "all is well", "COMPENSATED"))
-    engine.order("reopened", Retry(WHO, "once more"))
+    engine.submit("skipped", Skip("deposit", WHO, "paid back in cash"))
+    engine.submit("resolved", Resolve(WHO, "all is well", "COMPENSATED"))
+    engine.submit("reopened", Retry(WHO, "once more"))
     engine.start("pivoted", {"n": 1}, saga_id="replaced")
     engine.start("pivoted", {"n": 1}, saga_id="left out")
     for saga_id in ("replaced", "left out"):
         _ended(engine, saga_id, SagaStatus.FAILED)
-    engine.order("replaced", ReplaceInput("tell", {"name": "Eva"}, WHO, "a name was missing"))
-    engine.order("left out", Skip("tell", WHO, "she knows"))
+    engine.submit("replaced", ReplaceInput("tell", {"name": "Eva"}, WHO, "a name was missing"))
+    engine.submit("left out", Skip("tell", WHO, "she knows"))
     for saga_id in ("outing", "taken-over", "done", "back", "trip", "later", "cancelled", "skipped", "replaced"):
         _ended(engine, saga_id)
     _until(lambda: len(engine.read("reopened")) > len(engine.read("resolved")))

@@ -6,9 +6,9 @@ from tests.mutants.mutant import CANCEL, CANCEL_ANYWHERE, CHAOS, PAUSE, SOME_WAY
 
 DECIDE = "saga_es/core/decide.py"
 EVOLVE = "saga_es/core/evolve.py"
-GOING_ON = "saga_es/core/going_on.py"
-ORDERS = "saga_es/core/orders.py"
-RETRYING = "saga_es/core/retrying.py"
+GOING_ON = "saga_es/core/proceed.py"
+ORDERS = "saga_es/core/operate.py"
+RETRYING = "saga_es/core/retry.py"
 STATE = "saga_es/core/state.py"
 
 MUTANTS = [
@@ -130,7 +130,7 @@ MUTANTS = [
         EVOLVE,
         "keys = state.signal_keys | ({(signal, key)} if key is not None else set())",
         "keys = state.signal_keys",
-        ("tests/unit/test_core_waits.py", "tests/unit/test_core_orders.py"),
+        ("tests/unit/test_core_waits.py", "tests/unit/test_core_commands.py"),
     ),
     Mutant(
         "a signal is used and stays there",
@@ -151,21 +151,21 @@ MUTANTS = [
         ORDERS,
         'return "its pivot was called: it can only go forward" if state.beyond_return else None',
         "return None",
-        ("tests/unit/test_core_orders.py", CANCEL),
+        ("tests/unit/test_core_commands.py", CANCEL),
     ),
     Mutant(
         "a pause that retries ignore",
         DECIDE,
         "if state.paused or step.probing:",
         "if step.probing:",
-        ("tests/unit/test_core_orders.py", PAUSE),
+        ("tests/unit/test_core_commands.py", PAUSE),
     ),
     Mutant(
         "a pause that the next step ignores",
         GOING_ON,
         "if state.paused or state.status.ended or state.owner is None:",
         "if state.status.ended or state.owner is None:",
-        ("tests/unit/test_core_orders.py", PAUSE),
+        ("tests/unit/test_core_commands.py", PAUSE),
     ),
     Mutant(
         "a retry that was waited for is forgotten at takeover",

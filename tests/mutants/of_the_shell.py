@@ -88,7 +88,7 @@ MUTANTS = [
         BATCH,
         "        if self._owned.catch_up(saga, state):\n            self._tell_again(proposal)",
         "        self._owned.catch_up(saga, state)",
-        ("tests/contract/test_notifications.py", "tests/contract/test_order_races.py", CHAOS),
+        ("tests/contract/test_notifications.py", "tests/contract/test_command_races.py", CHAOS),
     ),
     Mutant(
         "an interrupted saga is looked for once, at the start",

@@ -13,7 +13,8 @@ from typing import Any
 import structlog
 
 from saga_es import Saga
-from saga_es.core.facts import Direction, Order
+from saga_es.core.commands import Command
+from saga_es.core.outcomes import Direction
 from saga_es.core.state import SagaStatus, StepStatus
 from saga_es.runtime.ids import idempotency_key
 from saga_es.testing import CallFault, Calm, Ledger, World
@@ -174,7 +175,7 @@ def run(
     shape: Shape,
     path: Calm,
     input_: dict[str, Any] | None = None,
-    orders: Iterable[tuple[float, Order]] = (),
+    orders: Iterable[tuple[float, Command]] = (),
     workers: int = 1,
 ) -> tuple[World, list[str]]:
     """One run, and what was wrong with it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from saga_es import RetryPolicy, Saga, StepRejected
-from saga_es.orders import Give
+from saga_es.commands import SendSignal
 from saga_es.testing import Ledger
 
 TWICE = RetryPolicy(attempts=2, first_delay_s=0.1, jitter=0)
@@ -125,7 +125,7 @@ OTHERS: dict[Callable[[Ledger], Saga], dict[str, Any]] = {
     pivot: {},
     probed: {},
     fanned: {"input_": {"items": ["a", "none", "b"]}},
-    waiting: {"orders": [(0.1, Give("word", key="k"))]},
+    waiting: {"orders": [(0.1, SendSignal("word", key="k"))]},
     nested: {},
 }
 """The shapes that are not linear, and what their runs are given."""

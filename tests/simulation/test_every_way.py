@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from saga_es.orders import Cancel, Pause, Resume
+from saga_es.commands import Cancel, Pause, Resume
 from saga_es.testing import CAREFUL, Calm, Chaos, Script
 from tests.simulation.every_way import SAGA_ID, Shape, quiet, run, try_every_way, try_some_ways, ways
 from tests.simulation.shapes import OTHERS, linear, linear_of, pivot

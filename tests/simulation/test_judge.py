@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from saga_es import Saga, StoreUnavailable
 from saga_es.core.events import SagaFailed, SagaReopened, SagaStarted
-from saga_es.core.facts import Completed, Direction
+from saga_es.core.outcomes import Completed, Direction
 from saga_es.runtime.calls.executor import Call
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 import services
 from saga_es import RetryPolicy, Saga, StepRejected
 from saga_es.api import create_flask_app
-from saga_es.core.facts import Direction
+from saga_es.commands import Cancel, SendSignal
+from saga_es.core.outcomes import Direction
 from saga_es.core.state import SagaStatus
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.orders import Cancel, Give
 from saga_es.testing import CAREFUL, CallFault, Lab, Ledger, Outcome, Script
 from services.create_event import STEPS, CreateEventSchema, saga
 from tests.simulation.shapes import act, add, linear, undo
@@ -141,9 +141,9 @@ def test_steps_of_every_kind_can_be_tried() -> None:
     made.child("nested", child)
     made.delay("nap", 7 * 86_400)
     made.wait_for("word", timeout_s=None)
-    lab = Lab(made, {"list": [1, 2]}, orders=[(1.0, Give("word", "go", key="k"))], fresh=ledger.clear)
+    lab = Lab(made, {"list": [1, 2]}, commands=[(1.0, SendSignal("word", "go", key="k"))], fresh=ledger.clear)
     assert {outcome.status for outcome in lab.kill_at_every_event()} == {SagaStatus.COMPLETED}
-    cancelled = Lab(made, {"list": [1, 2]}, orders=[(60.0, Cancel("ann", "no more"))], fresh=ledger.clear)
+    cancelled = Lab(made, {"list": [1, 2]}, commands=[(60.0, Cancel("ann", "no more"))], fresh=ledger.clear)
     assert {outcome.status for outcome in cancelled.kill_at_every_event()} == {SagaStatus.COMPENSATED}
 
 

@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from saga_es.errors import OrderRefused, StoreUnavailable
+from saga_es.commands import Cancel
+from saga_es.errors import CommandRefused, StoreUnavailable
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.orders import Cancel
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.torture.ledger import DurableLedger, made
@@ -57,8 +57,8 @@ class Traveller:
                 self.acknowledged[saga_id] = False
                 break
         if saga_id in self.acknowledged and self._dice.random() < 0.15:
-            with suppress(StoreUnavailable, OrderRefused):
-                self._node.engine.order(saga_id, Cancel("a traveller", "changed plans"))
+            with suppress(StoreUnavailable, CommandRefused):
+                self._node.engine.submit(saga_id, Cancel("a traveller", "changed plans"))
                 self.acknowledged[saga_id] = True
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from random import Random
 from signal import SIGCONT, SIGSTOP
 
-from saga_es.errors import OrderRefused
+from saga_es.commands import Cancel
+from saga_es.errors import CommandRefused
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.orders import Cancel
 from saga_es.store import workers
 from saga_es.store.admin import migrate
 from saga_es.store.views.saga_view import saga_view
@@ -147,12 +147,12 @@ class HostsCampaign:
 
     def _start(self) -> None:
         self._started += 1
-        saga_id = self._node.client.start("journey", some_input(self._dice), saga_id=f"saga-{self._started}")
+        saga_id = self._node.client.start("journey", some_input(self._dice), saga_id=f"saga-{self._started}").saga_id
         self._acknowledged[saga_id] = False
         if self._dice.random() < 0.1:
             try:
-                self._node.client.order(saga_id, Cancel("a traveller", "changed plans"))
-            except OrderRefused:
+                self._node.client.submit(saga_id, Cancel("a traveller", "changed plans"))
+            except CommandRefused:
                 return
             self._acknowledged[saga_id] = True
 

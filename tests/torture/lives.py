@@ -17,12 +17,12 @@ import msgspec
 import sqlalchemy as sa
 
 from saga_es import App, RetryPolicy, Saga
+from saga_es.commands import Cancel
 from saga_es.core.events import CompensationStarted, StepStarted
 from saga_es.core.state import UNFINISHED
-from saga_es.errors import OrderRefused
+from saga_es.errors import CommandRefused
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.orders import Cancel
 from saga_es.store.database import Database
 from saga_es.store.log.log import Log
 from saga_es.store.views.saga_view import sagas
@@ -99,8 +99,8 @@ def _start_sagas(life: Life, node: Node, pipe: Connection) -> None:
         if dice.random() < 0.15:
             time.sleep(dice.uniform(0, 0.05))
             try:
-                node.engine.order(saga_id, Cancel("a traveller", "changed plans"))
-            except OrderRefused:
+                node.engine.submit(saga_id, Cancel("a traveller", "changed plans"))
+            except CommandRefused:
                 continue
             pipe.send(Acknowledged(saga_id, is_cancel=True))
 

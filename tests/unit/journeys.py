@@ -11,6 +11,7 @@ from typing import Literal
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from saga_es.core.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
 from saga_es.core.events import (
     ChildStarted,
     CompensationFailed,
@@ -21,35 +22,13 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import (
-    Cancel,
-    CannotGoOn,
-    ChildEnded,
-    ChildReady,
-    Completed,
-    Fact,
-    Give,
-    Outcome,
-    OwnerGone,
-    Pause,
-    Rejected,
-    ReplaceInput,
-    Resolve,
-    Resume,
-    Retry,
-    Revoke,
-    Skip,
-    Skipped,
-    Start,
-    Unavailable,
-    Unknown,
-    Woken,
-)
-from saga_es.core.orders import still_open
+from saga_es.core.facts import CannotGoOn, ChildEnded, Fact, OwnerGone, Start, Woken
+from saga_es.core.operate import still_open
+from saga_es.core.outcomes import ChildReady, Completed, Outcome, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Child, Delay, Kind, Plan, RetryPolicy, Signal, StepPlan, Work
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.steps import check_kinds
-from saga_es.errors import OrderRefused
+from saga_es.errors import CommandRefused
 from tests.unit.story import NOW, Loop, action, probed, seconds, undo
 
 INPUT = {"two": [1, 2], "none": [], "many": [1, 2, 3, 4], "no_list": 7, "wait_s": 3}
@@ -140,7 +119,7 @@ def happen(dice: Random, loop: Loop, workers: count[int]) -> None:
     fact = dice.choice(interferences(loop.state, workers))
     if isinstance(fact, Woken):
         loop.now += timedelta(seconds=dice.randint(0, 10))
-    with suppress(OrderRefused):
+    with suppress(CommandRefused):
         loop.tell(fact)
 
 
@@ -186,7 +165,7 @@ def interferences(state: SagaState, workers: count[int]) -> list[Fact]:
 
 def signals_of(state: SagaState) -> list[Fact]:
     names = [step.name for step in state.plan.steps if isinstance(step.work, Signal)]
-    return [Give(name, 1, key) for name in names for key in (None, "k")]
+    return [SendSignal(name, 1, key) for name in names for key in (None, "k")]
 
 
 def ways_out(state: SagaState) -> list[Fact]:
@@ -233,6 +212,6 @@ def answer_well(loop: Loop, intent: Intent) -> None:
         case ChildStarted(step):
             loop.tell(ChildEnded(step, "COMPENSATED" if loop.state.aborted else "COMPLETED"))
         case WaitStarted(step, None):
-            loop.tell(Give(step))
+            loop.tell(SendSignal(step))
         case StepFailed() | CompensationFailed() | WaitStarted():
             loop.rings(intent)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from saga_es.core.commands import Command
 from saga_es.core.decide import decide
 from saga_es.core.events import (
     ChildStarted,
@@ -33,20 +34,11 @@ from saga_es.core.events import (
     WaitStarted,
 )
 from saga_es.core.evolve import fold
-from saga_es.core.facts import (
-    CallReturned,
-    Completed,
-    Direction,
-    Fact,
-    Order,
-    Outcome,
-    RetryDue,
-    Start,
-    Woken,
-)
+from saga_es.core.facts import CallReturned, Fact, RetryDue, Start, Woken
+from saga_es.core.outcomes import Completed, Direction, Outcome
 from saga_es.core.plan import Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaState, open_intents
-from saga_es.errors import OrderRefused
+from saga_es.errors import CommandRefused
 
 Past = list[SagaEvent]
 """What has happened to a saga."""
@@ -119,9 +111,9 @@ class Story:
         assert self.decided == list(events)
         return self
 
-    def refuses(self, order: Order, why: str) -> None:
+    def refuses(self, order: Command, why: str) -> None:
         """The order is refused, with this reason, and nothing is decided."""
-        with pytest.raises(OrderRefused) as caught:
+        with pytest.raises(CommandRefused) as caught:
             decide(self.state, order, NOW)
         assert (caught.value.saga_id, caught.value.why) == (SAGA_ID, why)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from saga_es.core.facts import Completed, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Completed, Rejected, Unavailable, Unknown
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.runtime.calls.outcomes import (
     ERROR_LIMIT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from saga_es.core.commands import ReplaceInput, Retry, Skip
 from saga_es.core.events import (
     ChildStarted,
     CompensationCompleted,
@@ -22,21 +23,8 @@ from saga_es.core.events import (
     StepSkipped,
     StepStarted,
 )
-from saga_es.core.facts import (
-    ChildEnded,
-    ChildReady,
-    Completed,
-    Direction,
-    OwnerGone,
-    Rejected,
-    ReplaceInput,
-    Retry,
-    RetryDue,
-    Skip,
-    Start,
-    Unavailable,
-    Unknown,
-)
+from saga_es.core.facts import ChildEnded, OwnerGone, RetryDue, Start
+from saga_es.core.outcomes import ChildReady, Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Child, StepPlan
 from saga_es.core.state import SagaStatus, StepStatus, open_intents
 from tests.unit.story import (

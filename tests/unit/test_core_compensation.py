@@ -16,7 +16,8 @@ from saga_es.core.events import (
     StepFailed,
     StepStarted,
 )
-from saga_es.core.facts import Completed, Direction, Outcome, Rejected, RetryDue, Unavailable, Unknown
+from saga_es.core.facts import RetryDue
+from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus, StepStatus
 from tests.unit.story import (

@@ -13,7 +13,8 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import Completed, Direction, Rejected, RetryDue, Skipped, Unavailable
+from saga_es.core.facts import RetryDue
+from saga_es.core.outcomes import Completed, Direction, Rejected, Skipped, Unavailable
 from saga_es.core.plan import Delay, Signal
 from saga_es.core.state import StepStatus
 from tests.unit.story import START, STARTED, Past, a_plan, a_step, action, done, given, seconds

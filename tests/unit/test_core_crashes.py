@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from saga_es.core.commands import Resume, Retry
 from saga_es.core.events import (
     ChildStarted,
     CompensationStarted,
@@ -18,7 +19,8 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import Completed, OwnerGone, Rejected, Resume, Retry
+from saga_es.core.facts import OwnerGone
+from saga_es.core.outcomes import Completed, Rejected
 from saga_es.core.plan import Child, Delay, Signal, StepPlan, Work
 from tests.unit.story import STARTED, Story, a_plan, action, done, given, seconds, undo
 

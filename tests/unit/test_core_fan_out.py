@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from saga_es.core.commands import ReplaceInput, Skip
 from saga_es.core.events import (
     CompensationCompleted,
     CompensationFailed,
@@ -22,21 +23,10 @@ from saga_es.core.events import (
     StepSkipped,
     StepStarted,
 )
-from saga_es.core.facts import (
-    Completed,
-    Direction,
-    OwnerGone,
-    Rejected,
-    ReplaceInput,
-    RetryDue,
-    Skip,
-    Skipped,
-    Start,
-    Unavailable,
-    Unknown,
-)
-from saga_es.core.going_on import LARGEST_FAN_OUT
+from saga_es.core.facts import OwnerGone, RetryDue, Start
+from saga_es.core.outcomes import Completed, Direction, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Plan, index_of, part_of, step_of
+from saga_es.core.proceed import LARGEST_FAN_OUT
 from saga_es.core.state import SagaState, StepStatus, open_intents
 from tests.unit.story import (
     NOW,

@@ -7,6 +7,7 @@ from collections import deque
 import msgspec
 from hypothesis import given as for_all
 
+from saga_es.core.commands import Cancel
 from saga_es.core.decide import decide
 from saga_es.core.events import (
     ChildStarted,
@@ -26,23 +27,12 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import (
-    CallReturned,
-    Cancel,
-    CannotGoOn,
-    ChildEnded,
-    Completed,
-    Direction,
-    OwnerGone,
-    RetryDue,
-    Start,
-    Unknown,
-    Woken,
-)
+from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, OwnerGone, RetryDue, Start, Woken
 from saga_es.core.invariants import violations
-from saga_es.core.orders import preview
+from saga_es.core.operate import preview
+from saga_es.core.outcomes import Completed, Direction, Unknown
 from saga_es.core.state import DONE, SagaState, SagaStatus, StepStatus, open_intents
-from saga_es.errors import OrderRefused
+from saga_es.errors import CommandRefused
 from saga_es.store.log.codec import SAGA, Codec
 from tests.unit.journeys import WHO, journeys, let_it_end
 from tests.unit.story import SAGA_ID, Loop, action, direction_of, probed, undo
@@ -231,7 +221,7 @@ def test_a_preview_is_what_a_cancel_does(loop: Loop) -> None:
     """It names what is undone, in the order in which that begins, when what is out completes and all goes well."""
     try:
         foreseen = [undoing.step for undoing in preview(loop.state)]
-    except OrderRefused:
+    except CommandRefused:
         return
     before = len(loop.log)
     out = [name for name, step in loop.state.steps.items() if step.status is StepStatus.IN_PROGRESS and step.is_out]

@@ -17,7 +17,8 @@ from saga_es.core.events import (
     StepFailed,
     StepStarted,
 )
-from saga_es.core.facts import Completed, Direction, Rejected, RetryDue, Unavailable, Unknown
+from saga_es.core.facts import RetryDue
+from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import StepPlan
 from saga_es.errors import DefinitionError
 from tests.unit.story import ONCE, STARTED, THRICE, a_plan, a_step, action, done, given, seconds

@@ -22,7 +22,8 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import Completed, Direction, Fact, Outcome, Rejected, RetryDue, Unavailable, Unknown
+from saga_es.core.facts import Fact, RetryDue
+from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
 from tests.unit.story import NOW, ONCE, SAGA_ID, START, STARTED, THRICE, a_plan, action, given, undo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from saga_es.core.commands import Cancel, Resume, Retry, Skip
 from saga_es.core.events import (
     CompensationCompleted,
     CompensationFailed,
@@ -24,21 +25,8 @@ from saga_es.core.events import (
     StepSkipped,
     StepStarted,
 )
-from saga_es.core.facts import (
-    Cancel,
-    CannotGoOn,
-    Completed,
-    Direction,
-    Outcome,
-    OwnerGone,
-    Rejected,
-    Resume,
-    Retry,
-    RetryDue,
-    Skip,
-    Unavailable,
-    Unknown,
-)
+from saga_es.core.facts import CannotGoOn, OwnerGone, RetryDue
+from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import StepStatus, open_intents
 from tests.unit.story import NOW, STARTED, Past, a_plan, a_step, action, done, given, probed, seconds, undo
@@ -188,7 +176,7 @@ def test_a_pivot_that_may_have_happened_is_asked_about_before_a_person_is() -> N
     assert story.decided[2:] == [SagaFailed("step 'pay' cannot be undone, and may have happened: lost")]
 
 
-def test_a_person_who_orders_a_retry_has_it_asked_again() -> None:
+def test_a_person_who_commands_a_retry_has_it_asked_again() -> None:
     """Whoever could not tell then may know now."""
     pivot = a_step("pay", retry=TWICE, probe=True, kind="pivot", compensation=None)
     past: Past = [STARTED, StepStarted("pay", 2), LAST, ProbeStarted("pay", 2)]

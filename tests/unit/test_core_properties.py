@@ -21,7 +21,8 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import Completed, Outcome, OwnerGone, Rejected, Unavailable, Unknown
+from saga_es.core.facts import OwnerGone
+from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
 from saga_es.store.log.codec import SAGA, Codec

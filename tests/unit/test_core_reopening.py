@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from saga_es.core.commands import Cancel, Command, ReplaceInput, Resolve, Retry, Revoke, Skip
 from saga_es.core.events import (
     CompensationCompleted,
     CompensationFailed,
@@ -25,25 +26,9 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import (
-    Cancel,
-    CannotGoOn,
-    Completed,
-    Direction,
-    Order,
-    OwnerGone,
-    Rejected,
-    ReplaceInput,
-    Resolve,
-    Retry,
-    RetryDue,
-    Revoke,
-    Skip,
-    Unavailable,
-    Unknown,
-    Woken,
-)
-from saga_es.core.orders import still_open
+from saga_es.core.facts import CannotGoOn, OwnerGone, RetryDue, Woken
+from saga_es.core.operate import still_open
+from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Delay, Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaStatus, StepStatus, open_intents
 from tests.unit.story import (
@@ -84,7 +69,7 @@ def reopened(status: str) -> SagaReopened:
 
 # ── Which orders, when ───────────────────────────────────────────────────────────────────────────────────
 
-FOR_FAILED: list[Order] = [Skip("a", *WHO), ReplaceInput("a", {}, *WHO), Resolve(*WHO)]
+FOR_FAILED: list[Command] = [Skip("a", *WHO), ReplaceInput("a", {}, *WHO), Resolve(*WHO)]
 
 
 @pytest.mark.parametrize("order", FOR_FAILED)
@@ -97,13 +82,13 @@ FOR_FAILED: list[Order] = [Skip("a", *WHO), ReplaceInput("a", {}, *WHO), Resolve
         ([*UNDOING, CompensationCompleted("b"), SagaCompensated()], "COMPENSATED"),
     ],
 )
-def test_some_orders_are_only_for_a_saga_that_is_failed(past: Past, status: str, order: Order) -> None:
+def test_some_commands_are_only_for_a_saga_that_is_failed(past: Past, status: str, order: Command) -> None:
     """A saga that helps itself is not to be helped."""
     given(*past).refuses(order, f"it is {status}; this is for a saga that is FAILED")
 
 
 @pytest.mark.parametrize("order", [Skip("a", *WHO), ReplaceInput("a", {}, *WHO)])
-def test_only_what_stands_in_the_way_can_be_skipped_or_replaced(order: Order) -> None:
+def test_only_what_stands_in_the_way_can_be_skipped_or_replaced(order: Command) -> None:
     """The reason names what does."""
     given(*STUCK).refuses(order, "step 'a' does not stand in its way; in its way: b")
 
@@ -121,7 +106,7 @@ def test_a_failed_saga_that_nothing_stands_in_the_way_of_says_so() -> None:
 
 
 @pytest.mark.parametrize("order", [Retry(*WHO), Skip("b", *WHO), ReplaceInput("b", {}, *WHO)])
-def test_a_saga_that_is_opened_again_is_nobodys_until_somebody_takes_it(order: Order) -> None:
+def test_a_saga_that_is_opened_again_is_nobodys_until_somebody_takes_it(order: Command) -> None:
     """Any process may record the order; it calls nobody."""
     story = given(*STUCK).when(order)
     assert (story.state.status, story.state.owner) == (SagaStatus.COMPENSATING, None)

@@ -20,7 +20,8 @@ from saga_es.core.events import (
     StepStarted,
 )
 from saga_es.core.evolve import fold
-from saga_es.core.facts import Completed, Direction, Outcome, RetryDue, Unavailable, Unknown
+from saga_es.core.facts import RetryDue
+from saga_es.core.outcomes import Completed, Direction, Outcome, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, open_intents
 from tests.unit.story import NOW, STARTED, a_plan, a_step, action, done, drive, given, seconds, undo

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from saga_es.core.commands import Cancel, Resume
 from saga_es.core.events import (
     CompensationCompleted,
     CompensationStarted,
@@ -23,19 +24,8 @@ from saga_es.core.events import (
     StepFailed,
     StepStarted,
 )
-from saga_es.core.facts import (
-    Cancel,
-    Completed,
-    Direction,
-    OwnerGone,
-    Rejected,
-    Resume,
-    RetryDue,
-    Start,
-    Unavailable,
-    Unknown,
-    Woken,
-)
+from saga_es.core.facts import OwnerGone, RetryDue, Start, Woken
+from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy
 from saga_es.core.state import SagaStatus, open_intents
 from tests.unit.story import NOW, START, Past, a_plan, a_step, action, done, given, seconds, undo

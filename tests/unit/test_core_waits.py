@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from saga_es.core.commands import Resume, Retry, SendSignal
 from saga_es.core.events import (
     CompensationStarted,
     SagaAborted,
@@ -22,8 +23,9 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import Completed, Give, OwnerGone, Rejected, Resume, Retry, Start, Woken
-from saga_es.core.orders import MOST_SIGNALS
+from saga_es.core.facts import OwnerGone, Start, Woken
+from saga_es.core.operate import MOST_SIGNALS
+from saga_es.core.outcomes import Completed, Rejected
 from saga_es.core.plan import Delay, Plan, Signal
 from saga_es.core.state import StepStatus, open_intents
 from tests.unit.story import NOW, START, STARTED, Past, a_plan, a_step, action, done, given, seconds, started
@@ -133,20 +135,22 @@ def test_a_step_waits_for_ever_for_a_signal_without_a_time_out() -> None:
 
 def test_a_signal_completes_the_step_that_waits_for_it() -> None:
     """What it carries is the step's result; all in one append."""
-    story = given(*ASKED, plan=approval()).when(Give("ok", {"by": "Ann"}))
+    story = given(*ASKED, plan=approval()).when(SendSignal("ok", {"by": "Ann"}))
     story.then(SignalReceived("ok", {"by": "Ann"}), StepCompleted("ok", {"by": "Ann"}), StepStarted("ship", 1))
 
 
 def test_a_signal_may_carry_nothing() -> None:
     """That it came is what counts."""
-    given(*ASKED, plan=approval()).when(Give("ok")).then(
+    given(*ASKED, plan=approval()).when(SendSignal("ok")).then(
         SignalReceived("ok"), StepCompleted("ok"), StepStarted("ship", 1)
     )
 
 
 def test_a_signal_that_comes_early_is_kept() -> None:
     """The step takes it the moment it starts to wait."""
-    story = given(STARTED, StepStarted("book", 1), plan=approval()).when(Give("ok", 1)).then(SignalReceived("ok", 1))
+    story = (
+        given(STARTED, StepStarted("book", 1), plan=approval()).when(SendSignal("ok", 1)).then(SignalReceived("ok", 1))
+    )
     story.when(action("book", Completed()))
     story.then(StepCompleted("book"), WaitStarted("ok"), StepCompleted("ok", 1), StepStarted("ship", 1))
     assert story.state.signals == {"ok": ()}
@@ -154,7 +158,11 @@ def test_a_signal_that_comes_early_is_kept() -> None:
 
 def test_of_several_signals_the_first_counts() -> None:
     """First come, first heard; the rest is not lost from the log."""
-    story = given(STARTED, StepStarted("book", 1), plan=approval()).when(Give("ok", "first")).when(Give("ok", "second"))
+    story = (
+        given(STARTED, StepStarted("book", 1), plan=approval())
+        .when(SendSignal("ok", "first"))
+        .when(SendSignal("ok", "second"))
+    )
     story.when(action("book", Completed()))
     assert story.state.step("ok").result == "first"
     assert story.state.signals == {"ok": ("second",)}
@@ -162,24 +170,24 @@ def test_of_several_signals_the_first_counts() -> None:
 
 def test_a_signal_that_comes_before_a_saga_has_begun_is_kept() -> None:
     """It may even wait for a worker."""
-    given(SagaStarted("order", "plan-1", {}), plan=approval()).when(Give("ok", 1)).then(SignalReceived("ok", 1))
+    given(SagaStarted("order", "plan-1", {}), plan=approval()).when(SendSignal("ok", 1)).then(SignalReceived("ok", 1))
 
 
 def test_the_same_key_twice_is_one_signal() -> None:
     """A webhook that is delivered again changes nothing, also when the step is long done."""
-    story = given(STARTED, StepStarted("book", 1), plan=approval()).when(Give("ok", 1, "k"))
-    story.when(Give("ok", 1, "k")).then()
-    story.when(action("book", Completed())).when(Give("ok", 1, "k")).then()
+    story = given(STARTED, StepStarted("book", 1), plan=approval()).when(SendSignal("ok", 1, "k"))
+    story.when(SendSignal("ok", 1, "k")).then()
+    story.when(action("book", Completed())).when(SendSignal("ok", 1, "k")).then()
     story.when(action("ship", Completed())).then(StepCompleted("ship"), SagaCompleted())
-    story.when(Give("ok", 1, "k")).then()
+    story.when(SendSignal("ok", 1, "k")).then()
 
 
 def test_one_key_may_come_with_two_signals() -> None:
     """An order's number may stand on its payment and on its delivery: neither is lost."""
     plan = a_plan(*(a_step(name, after=(), work=Signal(None), compensation=None) for name in ("paid", "sent")))
     story = given(STARTED, WaitStarted("paid"), WaitStarted("sent"), plan=plan)
-    story.when(Give("paid", 1, "order-7")).then(SignalReceived("paid", 1, "order-7"), StepCompleted("paid", 1))
-    story.when(Give("sent", 2, "order-7"))
+    story.when(SendSignal("paid", 1, "order-7")).then(SignalReceived("paid", 1, "order-7"), StepCompleted("paid", 1))
+    story.when(SendSignal("sent", 2, "order-7"))
     story.then(SignalReceived("sent", 2, "order-7"), StepCompleted("sent", 2), SagaCompleted())
 
 
@@ -205,7 +213,11 @@ def test_a_signal_that_another_process_recorded_is_found() -> None:
 
 def test_a_signal_given_while_the_saga_is_paused_is_kept() -> None:
     """It counts when the saga is resumed."""
-    story = given(*ASKED, SagaPaused("Ann", "look"), plan=approval()).when(Give("ok", 1)).then(SignalReceived("ok", 1))
+    story = (
+        given(*ASKED, SagaPaused("Ann", "look"), plan=approval())
+        .when(SendSignal("ok", 1))
+        .then(SignalReceived("ok", 1))
+    )
     story.when(Resume("Ann", "seen"))
     story.then(SagaResumed("Ann", "seen"), StepCompleted("ok", 1), StepStarted("ship", 1))
 
@@ -223,30 +235,30 @@ def test_a_time_out_that_passes_while_the_saga_is_paused_counts_when_it_is_resum
 
 def test_a_signal_that_the_saga_has_not_is_refused() -> None:
     """The reason names those that it has."""
-    given(*ASKED, plan=approval()).refuses(Give("okay"), "it has no signal 'okay'; there is ok")
-    given(STARTED).refuses(Give("a"), "it has no signal 'a'; there is none")
+    given(*ASKED, plan=approval()).refuses(SendSignal("okay"), "it has no signal 'okay'; there is ok")
+    given(STARTED).refuses(SendSignal("a"), "it has no signal 'a'; there is none")
 
 
 def test_a_signal_that_comes_late_is_refused() -> None:
     """Its step has one already."""
     past: Past = [*ASKED, SignalReceived("ok"), StepCompleted("ok"), StepStarted("ship", 1)]
-    given(*past, plan=approval()).refuses(Give("ok"), "step 'ok' is COMPLETED already")
+    given(*past, plan=approval()).refuses(SendSignal("ok"), "step 'ok' is COMPLETED already")
 
 
 def test_a_signal_for_a_saga_that_aborted_is_refused() -> None:
     """Nobody waits for it any more."""
     aborted: Past = [STARTED, StepStarted("book", 1), StepFailed("book", 1, "unknown", "x"), SagaAborted("book", "x")]
-    given(*aborted, CompensationStarted("book", 1), plan=approval()).refuses(Give("ok"), "it has aborted")
+    given(*aborted, CompensationStarted("book", 1), plan=approval()).refuses(SendSignal("ok"), "it has aborted")
 
 
 def test_a_signal_for_a_saga_that_has_ended_is_refused() -> None:
     """Also one that never came to wait for it."""
-    given(*ASKED, SagaFailed("why"), plan=approval()).refuses(Give("ok"), "it has ended: FAILED")
+    given(*ASKED, SagaFailed("why"), plan=approval()).refuses(SendSignal("ok"), "it has ended: FAILED")
 
 
 def test_only_so_many_signals_are_kept() -> None:
     """Nobody fills the log by ringing for ever."""
     kept = [SignalReceived("ok", number) for number in range(MOST_SIGNALS)]
-    story = given(STARTED, StepStarted("book", 1), *kept[1:], plan=approval()).when(Give("ok", 1))
+    story = given(STARTED, StepStarted("book", 1), *kept[1:], plan=approval()).when(SendSignal("ok", 1))
     story.then(SignalReceived("ok", 1))
-    story.refuses(Give("ok"), "100 signals 'ok' wait already, which is the limit")
+    story.refuses(SendSignal("ok"), "100 signals 'ok' wait already, which is the limit")

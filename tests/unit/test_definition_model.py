@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_es.core.facts import Direction
+from saga_es.core.outcomes import Direction
 from saga_es.core.plan import Child, Delay, RetryPolicy, Signal
 from saga_es.definition.requests import Function
 from saga_es.definition.saga import Saga, family

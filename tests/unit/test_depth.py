@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from saga_es.core.events import StepCompleted
-from saga_es.core.facts import Completed, Direction, Outcome, Unknown
+from saga_es.core.outcomes import Completed, Direction, Outcome, Unknown
 from saga_es.errors import PayloadUnencodable, UnreadableEvent
 from saga_es.runtime.calls.executor import Call, Executor
 from saga_es.store.log.codec import DEEPEST, SAGA, Codec, is_too_deep

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from saga_es.core.facts import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.definition.requests import Participant
 from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable

@@ -155,7 +155,7 @@ def test_a_retry_is_told_with_its_number_its_time_and_the_error() -> None:
     ]
 
 
-def test_a_retry_after_an_order_counts_from_there() -> None:
+def test_a_retry_after_a_command_counts_from_there() -> None:
     """The attempts before it are forgiven, as they are in the policy."""
     again: Events = [SagaReopened("IN_PROGRESS", "ann", "fixed", NOW), SagaTakenOver("w1"), StepStarted("a", 4)]
     plan = a_plan(StepPlan(name="a", title="a", kind="retriable", retry=THRICE, compensation=None))
@@ -272,7 +272,7 @@ def test_the_deadline_is_told_as_long_as_it_can_turn_the_saga_round() -> None:
 # ── How it ended ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_saga_that_needs_a_person_is_told_with_the_orders_that_can_help() -> None:
+def test_a_saga_that_needs_a_person_is_told_with_the_commands_that_can_help() -> None:
     """Those that name a step name the one that stands in the way."""
     past: Events = [STARTED, *done("a"), SagaCancelled("ann", "no"), CompensationStarted("a", 1)]
     (said,) = reasons(*past, CompensationFailed("a", 1, "rejected", "gone"), SagaFailed("it was given up"))

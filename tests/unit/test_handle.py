@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import assert_type
 
+import msgspec
 import pytest
 
 from saga_es.core.events import SagaCompleted
-from saga_es.core.facts import Rejected
+from saga_es.core.outcomes import Rejected
 from saga_es.core.state import SagaStatus
 from saga_es.errors import NotFound, SagaExists
 from saga_es.runtime.handle import Handle, SagaResult
@@ -20,14 +24,14 @@ RESULT = SagaResult(SAGA_ID, "order", SagaStatus.COMPLETED, {"a": 1})
 def test_a_result_is_read_from_the_state() -> None:
     """A completed saga shows what its steps answered."""
     state = given(STARTED, *done("a", "b", "c"), SagaCompleted()).state
-    result = SagaResult.of(state)
+    result = SagaResult.from_state(state)
     assert result == SagaResult(SAGA_ID, "order", SagaStatus.COMPLETED, {"a": "a!", "b": "b!", "c": "c!"})
     assert result.completed
 
 
 def test_the_result_of_a_compensated_saga_says_what_failed() -> None:
     """The step and the words of the participant."""
-    result = SagaResult.of(drive(ABC, failing("b", Rejected("sold out"))).state)
+    result = SagaResult.from_state(drive(ABC, failing("b", Rejected("sold out"))).state)
     assert result == SagaResult(SAGA_ID, "order", SagaStatus.COMPENSATED, {}, "b", "sold out")
     assert not result.completed
 
@@ -93,3 +97,37 @@ def test_who_stops_waiting_does_not_take_the_result_from_others() -> None:
         asyncio.run(wait_a_little())
     handle.mark_ended(RESULT)
     assert handle.result(0) is RESULT
+
+
+# ── Results as the types that steps say ──────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a payment returns."""
+
+    charge_id: str
+    amount: Decimal
+
+
+def payment() -> Charge:
+    """A step that returns a dataclass."""
+    raise NotImplementedError
+
+
+def test_a_result_is_of_the_type_that_its_step_says() -> None:
+    """What the log holds is JSON; the annotation of the step says what it was."""
+    results = {"payment": {"charge_id": "c-1", "amount": "20.10"}}
+    result = SagaResult("s-1", "order", SagaStatus.COMPLETED, results)
+    charge = result.of(payment)
+    assert_type(charge, Charge)
+    assert charge == Charge("c-1", Decimal("20.10"))
+
+
+def test_a_result_that_is_not_of_that_type_is_told() -> None:
+    """The log may hold what an older version returned."""
+    result = SagaResult("s-1", "order", SagaStatus.COMPLETED, {"payment": {"charge_id": "c-1"}})
+    with pytest.raises(msgspec.ValidationError, match="amount"):
+        result.of(payment)
+    with pytest.raises(KeyError):
+        SagaResult("s-1", "order", SagaStatus.COMPENSATED, {}).of(payment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import RFC_4122, UUID
 
-from saga_es.core.facts import Direction
+from saga_es.core.outcomes import Direction
 from saga_es.runtime.ids import idempotency_key, new_id, saga_id_for
 
 SAGA_ID = "018f0000-0000-7000-8000-000000000001"

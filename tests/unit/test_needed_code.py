@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given as for_all
 
+from saga_es.core.commands import Resume
 from saga_es.core.events import (
     ChildStarted,
     CompensationStarted,
@@ -26,7 +27,8 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import Completed, Direction, OwnerGone, Rejected, Resume, Unavailable, Unknown
+from saga_es.core.facts import OwnerGone
+from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Child, step_of
 from saga_es.core.state import SagaState
 from saga_es.definition.requests import Participant

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from saga_es.core.commands import Cancel, Pause, Resolve, Resume, Retry, Revoke
 from saga_es.core.events import (
     ChildStarted,
     CompensationCompleted,
@@ -43,22 +44,8 @@ from saga_es.core.events import (
     WaitStarted,
 )
 from saga_es.core.evolve import fold
-from saga_es.core.facts import (
-    Cancel,
-    CannotGoOn,
-    Completed,
-    Fact,
-    Outcome,
-    OwnerGone,
-    Pause,
-    Rejected,
-    Resolve,
-    Resume,
-    Retry,
-    Revoke,
-    Unavailable,
-    Unknown,
-)
+from saga_es.core.facts import CannotGoOn, Fact, OwnerGone
+from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.state import SagaState
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Recorded

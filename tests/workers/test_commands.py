@@ -75,7 +75,7 @@ def test_what_cannot_be_started_is_a_mistake_of_usage(run: OwnedSaga, site: Site
 def test_a_worker_that_is_asked_to_stop_leaves_at_once(site: Site, start_host: StartHost) -> None:
     """Exit 0; what it had under way goes on with the next worker, without a wait for the lease."""
     first = start_host("a", "--lease-s", "60", "--grace-s", "0")
-    saga_id = site.client.start("order", {"takes_s": 0.5})
+    saga_id = site.client.start("order", {"takes_s": 0.5}).saga_id
     site.called(saga_id, "payment")
     assert first.stop() == 0
     start_host("b", "--lease-s", "60")
@@ -88,7 +88,7 @@ def test_a_worker_stops_also_when_the_signal_reaches_a_thread_that_runs_a_step(
 ) -> None:
     """The kernel chooses whose it is: now and then it is that of a thread which just starts another."""
     host = start_host("a", "--grace-s", "0.2")
-    saga_id = site.client.start("order", {"stops_at": "payment"})
+    saga_id = site.client.start("order", {"stops_at": "payment"}).saga_id
     assert host.exit_code() == 0
     assert site.called(saga_id, "payment").host == "a"
 
@@ -98,15 +98,15 @@ def test_recover_runs_what_was_interrupted_to_its_end_and_exits(
 ) -> None:
     """It names the sagas that only others can move on, and says so by its exit code."""
     host = start_host("a", "--lease-s", "1")
-    under_way = [site.client.start("order", {"takes_s": 1.0, "n": n}) for n in range(4)]
-    refused = site.client.start("order", {"takes_s": 1.0, "fails_at": "parcel"})
+    under_way = [site.client.start("order", {"takes_s": 1.0, "n": n}).saga_id for n in range(4)]
+    refused = site.client.start("order", {"takes_s": 1.0, "fails_at": "parcel"}).saga_id
     for saga_id in (*under_way, refused):
         site.called(saga_id, "payment")
     host.kill()
     until(lambda: all(site.history(saga_id) for saga_id in under_way))
     done = run("recover", "--lease-s", "1", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"ended": {"COMPENSATED": 1, "COMPLETED": 4}, "left": {}})
-    waiting = site.client.start("approval")
+    waiting = site.client.start("approval").saga_id
     done = run("recover", "--lease-s", "1")
     assert done.returncode == 1
     assert done.stdout.startswith("Ended: none. Left: 1.\n")

@@ -10,9 +10,9 @@ from statistics import median
 
 import pytest
 
+from saga_es.commands import Cancel
 from saga_es.core.events import SagaCancelled, SagaTakenOver, SignalReceived, StepCompleted, WaitStarted
 from saga_es.core.state import SagaStatus
-from saga_es.orders import Cancel
 from tests.workers.conftest import LEASE_S, TIMEOUT_S, Host, Site, StartHost, until
 
 HOUR_S = 3600.0
@@ -37,7 +37,7 @@ def test_when_a_host_dies_its_sagas_move_again_within_its_lease_and_three_second
 ) -> None:
     """On all others that are left, with the same keys; nothing is called that was answered."""
     dying = start_host("a", "--call-threads", "20")
-    ids = [site.client.start("order", {"takes_s": 0.5, "n": n}) for n in range(12)]
+    ids = [site.client.start("order", {"takes_s": 0.5, "n": n}).saga_id for n in range(12)]
     for saga_id in ids:
         site.called(saga_id, "payment")
     others = [start_host(name) for name in ("b", "c")]
@@ -59,7 +59,7 @@ def _ended(site: Site, saga_id: str) -> bool:
 def test_a_frozen_worker_that_wakes_up_appends_nothing(site: Site, start_host: StartHost) -> None:
     """What it had is done elsewhere, under the same keys; the answer that it then hears comes too late for the log."""
     frozen = start_host("a")
-    ids = [site.client.start("order", {"takes_s": 1.0, "n": n}) for n in range(6)]
+    ids = [site.client.start("order", {"takes_s": 1.0, "n": n}).saga_id for n in range(6)]
     for saga_id in ids:
         site.called(saga_id, "payment")
     frozen.freeze()
@@ -67,7 +67,7 @@ def test_a_frozen_worker_that_wakes_up_appends_nothing(site: Site, start_host: S
     assert all(site.client.result(saga_id, TIMEOUT_S).completed for saga_id in ids)
     before = {saga_id: site.history(saga_id) for saga_id in ids}
     frozen.wake()
-    later = [site.client.start("order", {"n": n}) for n in range(12)]
+    later = [site.client.start("order", {"n": n}).saga_id for n in range(12)]
     assert all(site.client.result(saga_id, TIMEOUT_S).completed for saga_id in later)
     time.sleep(1.0)  # for the answers that it waited for when it froze
     assert {saga_id: site.history(saga_id) for saga_id in ids} == before
@@ -88,7 +88,7 @@ def test_a_woken_worker_takes_part_again(site: Site, start_host: StartHost) -> N
     owners: set[str | None] = set()
 
     def both_have_run_one() -> bool:  # of many that came at once, the first that hears of them may take all
-        saga_id = site.client.start("order", {"n": len(owners)})
+        saga_id = site.client.start("order", {"n": len(owners)}).saga_id
         assert site.client.result(saga_id, TIMEOUT_S).completed
         owners.add(site.owner(saga_id))
         return owners == {frozen.worker_id, other.worker_id}
@@ -101,13 +101,13 @@ def test_a_woken_worker_takes_part_again(site: Site, start_host: StartHost) -> N
 def test_a_clock_that_is_an_hour_off_changes_nothing(site: Site, start_host: StartHost, hours: float) -> None:
     """Neither who lives, nor when an attempt is made again or a wait is over, nor what is written as the time."""
     wrong = start_host("wrong", fast_s=hours * HOUR_S)
-    resting = site.client.start("pause")
+    resting = site.client.start("pause").saga_id
     until(partial(site.has, resting, WaitStarted))
     right = start_host("right")
     time.sleep(LEASE_S)  # nobody counts the other as gone
     assert set(site.node.store.workers.heartbeats()) == {wrong.worker_id, right.worker_id}
     assert site.client.result(resting, TIMEOUT_S).completed
-    failing = site.client.start("order", {"takes_s": 0.3, "fails_at": "letter"})
+    failing = site.client.start("order", {"takes_s": 0.3, "fails_at": "letter"}).saga_id
     site.called(failing, "payment")
     wrong.kill()
     assert site.client.result(failing, TIMEOUT_S).status is SagaStatus.COMPENSATED
@@ -120,16 +120,16 @@ def test_a_clock_that_is_an_hour_off_changes_nothing(site: Site, start_host: Sta
     assert site.violations() == []
 
 
-def test_orders_reach_the_owner_on_another_host_within_a_second(site: Site, start_host: StartHost) -> None:
+def test_commands_reach_the_owner_on_another_host_within_a_second(site: Site, start_host: StartHost) -> None:
     """A signal and a cancel, given by a process that runs nothing."""
     hosts = [start_host(name) for name in ("a", "b")]
-    ids = [site.client.start("approval") for _ in range(10)]
+    ids = [site.client.start("approval").saga_id for _ in range(10)]
     for saga_id in ids:
         until(partial(site.has, saga_id, WaitStarted))
     assert {site.owner(saga_id) for saga_id in ids} <= {host.worker_id for host in hosts}
     for number, saga_id in enumerate(ids):
         if number % 2:
-            site.client.order(saga_id, Cancel("ann", "too late"))
+            site.client.submit(saga_id, Cancel("ann", "too late"))
             site.client.result(saga_id, TIMEOUT_S)
         else:
             site.client.signal(saga_id, "answer")
@@ -154,12 +154,12 @@ def test_a_rolling_restart_under_load_loses_and_stalls_nothing(site: Site, start
     ids: list[str] = []
     longest_s = 0.0
     for number in range(3):
-        ids += [site.client.start("order", {"takes_s": 0.05, "n": n}) for n in range(30)]
+        ids += [site.client.start("order", {"takes_s": 0.05, "n": n}).saga_id for n in range(30)]
         begun = time.monotonic()
         assert hosts[number].stop() == 0
         hosts.append(start_host(f"new-{number}", "--grace-s", "0.2"))
         longest_s = max(longest_s, time.monotonic() - begun)
-    ids += [site.client.start("order", {"fails_at": "letter", "n": n}) for n in range(10)]
+    ids += [site.client.start("order", {"fails_at": "letter", "n": n}).saga_id for n in range(10)]
     ends = [site.client.result(saga_id, TIMEOUT_S).status for saga_id in ids]
     assert ends == [SagaStatus.COMPLETED] * 90 + [SagaStatus.COMPENSATED] * 10
     assert max(stalled_s(site, saga_id) for saga_id in ids) < longest_s + LOOK_S

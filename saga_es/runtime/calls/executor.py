@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.facts import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
+from saga_es.core.outcomes import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
 from saga_es.definition.requests import Function, Request
 from saga_es.definition.steps import Callee, is_async, needs
 from saga_es.errors import StepRejected

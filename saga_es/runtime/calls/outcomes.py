@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from saga_es.core.facts import Completed, Outcome, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
 

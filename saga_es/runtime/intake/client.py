@@ -5,32 +5,32 @@ It starts no thread and keeps no worker's row. What it records waits in the log,
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from saga_es.core.facts import Give, Order
-from saga_es.core.orders import Undoing, preview
+from saga_es.core.commands import Command
 from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
-from saga_es.runtime.handle import SagaResult
-from saga_es.runtime.intake.commands import Orders, as_recorded
+from saga_es.runtime.control import Control
+from saga_es.runtime.handle import Handle, SagaResult
+from saga_es.runtime.intake.commands import Commands, as_recorded
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
 from saga_es.store.log.log import check_stream_id
-from saga_es.store.queries.past import story_at
-from saga_es.store.queries.story import SagaStory
 from saga_es.store.store import Store
 
 FIRST_LOOK_S = 0.05
 LONGEST_LOOK_S = 1.0
 
 
-class Client:
+class Client(Control):
     """Starts sagas, gives them orders and signals, and reads them; safe to use from any thread.
 
     Args:
@@ -39,10 +39,9 @@ class Client:
 
     def __init__(self, store: Store, definitions: Iterable[Saga] = (), clock: Clock | None = None) -> None:
         clock = clock or SystemClock()
-        self._sagas = store.sagas
-        self._writer = store.writer
+        super().__init__(store)
         self._starts = Starts(store, definitions, clock)
-        self._orders = Orders(store, clock)
+        self._commands = Commands(store, clock)
         self._are_plans_recorded = False
 
     def start(
@@ -55,7 +54,7 @@ class Client:
         tags: dict[str, str] | None = None,
         starts_at: datetime | None = None,
         connection: Connection | None = None,
-    ) -> str:
+    ) -> Handle:
         """Start a saga, or find the one that was started before under the same id or key; durable when this returns.
 
         It is PENDING until a worker that knows the definition has capacity for it.
@@ -69,9 +68,6 @@ class Client:
             starts_at: The saga waits until then; aware of its time zone.
             connection: Start the saga in a transaction of the caller's, on the same database: it exists exactly when
                 that commits.
-
-        Returns:
-            The saga's id.
 
         Raises:
             DefinitionError: The saga is none of the client's.
@@ -91,54 +87,16 @@ class Client:
             self._starts.record(begin)
         elif not self._starts.found(begin, connection):
             self._starts.record_within(connection, begin)
-        return begin.saga_id
+        return ClientHandle(begin.saga_id, self)
 
-    def order(self, saga_id: str, order: Order) -> None:
-        """Give an order (see `saga_es.orders`) to a saga, whichever worker runs it; returns when it is in the log.
+    def follow(self, saga_id: str) -> Handle:
+        """A handle on a saga that was started before, by any process."""
+        return ClientHandle(saga_id, self)
 
-        Raises:
-            NotFound: There is no such saga.
-            OrderRefused: The saga cannot follow it, as it is now; nothing was recorded.
-            StoreUnavailable: The database does not take it; whether it yet will is not known.
-            PayloadUnencodable: What it carries has no JSON form.
-            PayloadTooLarge: What it carries is larger than the limit.
-        """
+    def submit(self, saga_id: str, command: Command) -> None:
+        """Give a command as a value, whichever worker runs the saga; returns when it is in the log."""
         check_stream_id(saga_id)
-        self._orders.give(saga_id, as_recorded(order, self._writer), COMMIT_TIMEOUT_S)
-
-    def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
-        """Give a signal to a saga: what its step of this name waits for, or will; returns when it is in the log.
-
-        Args:
-            saga_id: Which saga.
-            name: The name of the step.
-            payload: The result of the step.
-            key: Any text of the caller's choice; the same key twice is one signal.
-
-        Raises:
-            NotFound: There is no such saga.
-            OrderRefused: It has no such step, or its step is done; the same for all that `order` raises.
-        """
-        self.order(saga_id, Give(name, payload, key))
-
-    def preview(self, saga_id: str) -> list[Undoing]:
-        """What a cancel would compensate now, in the order in which it would begin to; nothing is done.
-
-        Raises:
-            NotFound: There is no such saga.
-            OrderRefused: It cannot be cancelled now.
-            StoreUnavailable: The database did not answer.
-        """
-        return preview(self._found(saga_id))
-
-    def status(self, saga_id: str) -> SagaStory:
-        """How a saga is, and each of its steps; exact at the moment of reading: it folds the log.
-
-        Raises:
-            NotFound: There is no such saga.
-            StoreUnavailable: The database did not answer.
-        """
-        return story_at(self._sagas, saga_id)[0]
+        self._commands.record(saga_id, as_recorded(command, self._store.writer), COMMIT_TIMEOUT_S)
 
     def result(self, saga_id: str, timeout: float | None = None) -> SagaResult:
         """Block until the saga has ended, on whichever worker; it is looked at ever less often, at least once a second.
@@ -156,10 +114,45 @@ class Client:
                 raise TimeoutError(f"saga {saga_id} is {state.status} after {timeout:g} s; it goes on")
             time.sleep(min(wait_s, left_s))
             wait_s = min(wait_s * 1.5, LONGEST_LOOK_S)
-        return SagaResult.of(state)
+        return SagaResult.from_state(state)
 
     def _found(self, saga_id: str) -> SagaState:
-        state = self._sagas.find(saga_id)
+        state = self._store.sagas.find(saga_id)
         if state is None:
-            raise self._sagas.absent(saga_id)
+            raise self._store.sagas.absent(saga_id)
         return state
+
+
+class ClientHandle(Handle):
+    """A handle that looks at the log: no engine of this process tells it of the end."""
+
+    def __init__(self, saga_id: str, client: Client) -> None:
+        super().__init__(saga_id, control=client)
+        self._client = client
+        self._watching = threading.Lock()
+        self.mark_started()  # a client returns when the start is in the log
+
+    def result(self, timeout: float | None = None) -> SagaResult:
+        """Block until the saga has ended, on whichever worker; see `Client.result`."""
+        return self._client.result(self.saga_id, timeout)
+
+    def __await__(self) -> Generator[Any, None, SagaResult]:
+        self._watch()
+        return super().__await__()
+
+    def when_ended(self, callback: Callable[[Future[SagaResult]], None]) -> None:
+        """Have it called when the end is known, or that it never will be, on a thread of its own."""
+        super().when_ended(callback)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._watching.acquire(blocking=False):  # once, and never given back
+            threading.Thread(target=self._wait, name="saga-es-watch", daemon=True).start()
+
+    def _wait(self) -> None:
+        try:
+            result = self._client.result(self.saga_id)
+        except Exception as error:  # noqa: BLE001 (it is raised where it is waited for)
+            self.mark_failed(error)
+        else:
+            self.mark_ended(result)

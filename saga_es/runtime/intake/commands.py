@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from saga_es.core.facts import Give, Order, Revoke
-from saga_es.core.orders import record
+from saga_es.core.commands import Command, Revoke, SendSignal
+from saga_es.core.operate import record
 from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.waiting.clock import Clock
@@ -54,7 +54,7 @@ def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
     return dict(tags)
 
 
-def as_recorded(order: Order, writer: Writer) -> Order:
+def as_recorded(command: Command, writer: Writer) -> Command:
     """The order as it will be read back from the log, refused here if it cannot be written there.
 
     Raises:
@@ -62,12 +62,12 @@ def as_recorded(order: Order, writer: Writer) -> Order:
         PayloadTooLarge: It is larger than the limit.
     """
     try:
-        recorded: Order = msgspec.json.decode(msgspec.json.encode(order), type=type(order))
+        recorded: Command = msgspec.json.decode(msgspec.json.encode(command), type=type(command))
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise PayloadUnencodable(f"the order has no JSON form: {error}") from error
     writer.prepare(Draft("order", SAGA, 0, (recorded,), datetime.min.replace(tzinfo=UTC)))
     match recorded:
-        case Give() | Revoke():
+        case SendSignal() | Revoke():
             return recorded
         case _:
             return replace(recorded, actor=_words("actor", recorded.actor), reason=_words("reason", recorded.reason))
@@ -79,7 +79,7 @@ def _words(what: str, words: str) -> str:
     return text(words)
 
 
-class Orders:
+class Commands:
     """Records orders in the streams of sagas; the version decides, as for everything."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -87,18 +87,18 @@ class Orders:
         self._writer = store.writer
         self._clock = clock
 
-    def give(self, saga_id: str, order: Order, timeout_s: float = 0.0) -> None:
+    def record(self, saga_id: str, command: Command, timeout_s: float = 0.0) -> None:
         """Record an order, and notify the saga's owner; durable when this returns.
 
         Args:
             saga_id: Which saga.
-            order: The order.
+            command: The order.
             timeout_s: Seconds for which the very same write is tried again while the database is away; it is found
                 where its first commit took place.
 
         Raises:
             NotFound: There is no such saga.
-            OrderRefused: The saga cannot follow it, as it is now.
+            CommandRefused: The saga cannot follow it, as it is now.
             PayloadTooLarge: What it carries is larger than the limit.
             PayloadUnencodable: What it carries cannot be stored.
             StoreUnavailable: The database did not take it; whether it yet will is not known.
@@ -108,7 +108,7 @@ class Orders:
             if state is None:
                 raise self._sagas.absent(saga_id)
             now = self._clock.now()
-            events = record(state, order, now)
+            events = record(state, command, now)
             if not events:
                 return
             draft = Draft(saga_id, SAGA, state.version, tuple(events), now, notifies=True)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Container
 from datetime import timedelta
 from functools import partial
 
-from saga_es.core.facts import Revoke
+from saga_es.core.commands import Revoke
 from saga_es.runtime.inbox import CommandRequest, Put
-from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import retry_until
 
@@ -27,8 +27,8 @@ class Forwarding:
         is_stopped: Whether the worker is to end, and asks a database that is away no more.
     """
 
-    def __init__(self, orders: Orders, clock: Clock, is_stopped: Callable[[], bool]) -> None:
-        self._orders = orders
+    def __init__(self, commands: Commands, clock: Clock, is_stopped: Callable[[], bool]) -> None:
+        self._commands = commands
         self._clock = clock
         self._is_stopped = is_stopped
         self._waiting: deque[CommandRequest] = deque()
@@ -56,7 +56,7 @@ class Forwarding:
             ask = self._waiting.popleft()
             if ask.saga_id in ours:
                 put(ask)
-            elif self._give(ask):
+            elif self._record(ask):
                 is_recorded = True
             if self._clock.now() >= until:
                 break
@@ -67,13 +67,13 @@ class Forwarding:
         for ask in list(self._waiting):
             ask.settle(error)
 
-    def _give(self, ask: CommandRequest) -> bool:
-        give = partial(self._orders.give, ask.saga_id, ask.order)
+    def _record(self, ask: CommandRequest) -> bool:
+        record = partial(self._commands.record, ask.saga_id, ask.command)
         try:
-            if isinstance(ask.order, Revoke):  # another saga of ours waits for it, and would wait for ever
-                retry_until(give, self._clock, self._is_stopped)
+            if isinstance(ask.command, Revoke):  # another saga of ours waits for it, and would wait for ever
+                retry_until(record, self._clock, self._is_stopped)
             else:
-                give()
+                record()
         except Exception as error:  # noqa: BLE001 (whatever is wrong with an order, only its giver is told)
             ask.settle(error)
             return False

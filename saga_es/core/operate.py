@@ -12,6 +12,7 @@ from datetime import datetime
 
 import msgspec
 
+from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
 from saga_es.core.events import (
     CompensationCompleted,
     CompensationSkipped,
@@ -31,32 +32,20 @@ from saga_es.core.events import (
     StepSkipped,
 )
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import (
-    Cancel,
-    Give,
-    Order,
-    Pause,
-    ReplaceInput,
-    Resolve,
-    Resume,
-    Retry,
-    Revoke,
-    Skip,
-)
-from saga_es.core.going_on import back
 from saga_es.core.plan import Signal, step_of
+from saga_es.core.proceed import back
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
-from saga_es.errors import OrderRefused
+from saga_es.errors import CommandRefused
 
 MOST_SIGNALS = 100
 """Signals of one name that are kept until a step waits for them."""
 
 
-def record(state: SagaState, order: Order, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one case an order)
+def record(state: SagaState, order: Command, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one case an order)
     """The events that record the order; none when it changes nothing.
 
     Raises:
-        OrderRefused: The saga cannot follow it, as it is now.
+        CommandRefused: The saga cannot follow it, as it is now.
     """
     match order:
         case Cancel(actor, reason):
@@ -81,7 +70,7 @@ def record(state: SagaState, order: Order, now: datetime) -> list[SagaEvent]:  #
         case Resolve(actor, reason, status):
             _refuse_if(state, _why_not_failed(state))
             return [SagaResolved(status or ("COMPENSATED" if state.aborted else "COMPLETED"), actor, reason)]
-        case Give():
+        case SendSignal():
             return _signal(state, order)
         case Revoke(actor, reason):
             return _revoke(state, actor, reason, now)
@@ -102,18 +91,18 @@ def _retry(state: SagaState, actor: str, reason: str, now: datetime) -> list[Sag
     return [RetryOrdered(actor, reason, now)]
 
 
-def _signal(state: SagaState, give: Give) -> list[SagaEvent]:
+def _signal(state: SagaState, give: SendSignal) -> list[SagaEvent]:
     names = [step.name for step in state.plan.steps if isinstance(step.work, Signal)]
     if give.signal not in names:
         there = ", ".join(names) or "none"
-        raise OrderRefused(state.saga_id, f"it has no signal {give.signal!r}; there is {there}")
+        raise CommandRefused(state.saga_id, f"it has no signal {give.signal!r}; there is {there}")
     if give.key is not None and (give.signal, give.key) in state.signal_keys:
         return []
     _refuse_if(state, _has_ended(state) or ("it has aborted" if state.aborted else None))
     if state.step(give.signal).status not in {StepStatus.PENDING, StepStatus.IN_PROGRESS}:
-        raise OrderRefused(state.saga_id, f"step {give.signal!r} is {state.step(give.signal).status} already")
+        raise CommandRefused(state.saga_id, f"step {give.signal!r} is {state.step(give.signal).status} already")
     if len(state.signals.get(give.signal, ())) >= MOST_SIGNALS:
-        raise OrderRefused(state.saga_id, f"{MOST_SIGNALS} signals {give.signal!r} wait already, which is the limit")
+        raise CommandRefused(state.saga_id, f"{MOST_SIGNALS} signals {give.signal!r} wait already, which is the limit")
     return [SignalReceived(give.signal, give.payload, give.key)]
 
 
@@ -133,7 +122,7 @@ def _reopened(state: SagaState, actor: str, reason: str, now: datetime) -> SagaR
 
 def _refuse_if(state: SagaState, why: str | None) -> None:
     if why:
-        raise OrderRefused(state.saga_id, why)
+        raise CommandRefused(state.saga_id, why)
 
 
 def _has_ended(state: SagaState) -> str | None:
@@ -189,7 +178,7 @@ def preview(state: SagaState) -> list[Undoing]:
     """What a cancel would compensate, in the order in which it would begin to.
 
     Raises:
-        OrderRefused: The saga cannot be cancelled now.
+        CommandRefused: The saga cannot be cancelled now.
     """
     _refuse_if(state, _why_not_cancel(state))
     out = [name for name, step in state.steps.items() if step.is_out and _may_have_effect(state, name)]

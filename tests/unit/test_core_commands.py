@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from saga_es.core.commands import Cancel, Command, Pause, Resume, Retry, Revoke
 from saga_es.core.events import (
     CompensationCompleted,
     CompensationFailed,
@@ -23,26 +24,12 @@ from saga_es.core.events import (
     StepStarted,
     WaitStarted,
 )
-from saga_es.core.facts import (
-    Cancel,
-    Completed,
-    Direction,
-    Order,
-    OwnerGone,
-    Pause,
-    Rejected,
-    Resume,
-    Retry,
-    RetryDue,
-    Revoke,
-    Unavailable,
-    Unknown,
-    Woken,
-)
-from saga_es.core.orders import Undoing, preview
+from saga_es.core.facts import OwnerGone, RetryDue, Woken
+from saga_es.core.operate import Undoing, preview
+from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Child, Delay, Plan
 from saga_es.core.state import SagaStatus, open_intents
-from saga_es.errors import OrderRefused
+from saga_es.errors import CommandRefused
 from tests.unit.story import ABC, NOW, STARTED, Past, a_plan, a_step, action, done, given, seconds, undo
 
 WHO = ("Ann", "because")
@@ -62,7 +49,7 @@ ENDED: list[tuple[Past, str]] = [
 
 @pytest.mark.parametrize(("past", "why"), ENDED)
 @pytest.mark.parametrize("order", [Cancel(*WHO), Pause(*WHO), Resume(*WHO)])
-def test_a_saga_that_has_ended_refuses_orders(past: Past, why: str, order: Order) -> None:
+def test_a_saga_that_has_ended_refuses_orders(past: Past, why: str, order: Command) -> None:
     """The reason says how it ended."""
     given(*past).refuses(order, why)
 
@@ -279,7 +266,7 @@ def test_a_preview_goes_by_what_depends_on_what() -> None:
 @pytest.mark.parametrize(("past", "why"), [*ENDED, (TURNED, "it has aborted already")])
 def test_there_is_no_preview_of_what_cannot_be_cancelled(past: Past, why: str) -> None:
     """For the same reason."""
-    with pytest.raises(OrderRefused) as caught:
+    with pytest.raises(CommandRefused) as caught:
         preview(given(*past).state)
     assert caught.value.why == why
 

@@ -15,8 +15,8 @@ from saga_es.api.fields import Text
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
 from saga_es.api.sagas import SagaSchema, blueprint
-from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
-from saga_es.core.orders import preview
+from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.operate import preview
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadStreamId, NotFound
 from saga_es.node.explain import explained
@@ -29,26 +29,26 @@ saga_blueprint = blueprint
 """Everything about sagas: reading them, and what is added here."""
 
 
-class OrderSchema(Schema):
-    """Who gives an order, and why: both stand in the log for ever."""
+class CommandSchema(Schema):
+    """Who gives a command, and why: both stand in the log for ever."""
 
-    actor = Text(required=True)
+    actor = Text(load_default="anonymous", metadata={"description": "Who gives the command."})
     reason = Text(LONGEST_WORDS, required=True)
 
 
-class StepOrderSchema(OrderSchema):
+class StepCommandSchema(CommandSchema):
     """An order about one step."""
 
     step = Text(required=True, metadata={"description": "The step's key; of a part `key[index]`."})
 
 
-class InputOrderSchema(StepOrderSchema):
+class InputCommandSchema(StepCommandSchema):
     """Another input for a step."""
 
     input = fields.Dict(required=True, keys=fields.String(), values=fields.Raw(allow_none=True))
 
 
-class ResolveSchema(OrderSchema):
+class ResolveSchema(CommandSchema):
     """How a saga has ended by hand."""
 
     status = fields.String(
@@ -99,11 +99,12 @@ class ExplanationSchema(Schema):
 # ── Orders ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _order(name: str, schema: type[Schema] = OrderSchema) -> Callable[[Callable[[Body], Order]], Any]:
+def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Callable[[Body], Command]], Any]:
     """Make a route that gives the order which the decorated function makes of a body."""
 
-    def decorate(made_of: Callable[[Body], Order]) -> Any:
-        @blueprint.post(f"/<string:transaction_id>/orders/{name}")
+    def decorate(made_of: Callable[[Body], Command]) -> Any:
+        @blueprint.post(f"/<string:transaction_id>/orders/{name}", endpoint=f"orders-{name}")
+        @blueprint.post(f"/<string:transaction_id>/{name}")
         @blueprint.arguments(schema)
         @blueprint.response(200, SagaSchema)
         @blueprint.alt_response(404, "NOT_FOUND")
@@ -111,7 +112,7 @@ def _order(name: str, schema: type[Schema] = OrderSchema) -> Callable[[Callable[
         @blueprint.alt_response(409, "CONFLICT")
         @wraps(made_of)
         def route(body: Body, transaction_id: str) -> Response:
-            _give(transaction_id, made_of(body))
+            _submit(transaction_id, made_of(body))
             return json_response(story_at(node().store.sagas, transaction_id)[0])
 
         return route
@@ -119,56 +120,57 @@ def _order(name: str, schema: type[Schema] = OrderSchema) -> Callable[[Callable[
     return decorate
 
 
-def _give(transaction_id: str, order: Order) -> None:
+def _submit(transaction_id: str, order: Command) -> None:
     try:
-        node().engine.order(transaction_id, order)
+        node().engine.submit(transaction_id, order)
     except BadStreamId as error:  # an id that the log does not take is no saga's
         raise NotFound(transaction_id) from error
 
 
-@_order("cancel")
-def cancel(body: Body) -> Order:
+@_command("cancel")
+def cancel(body: Body) -> Command:
     """Abort a saga: what was done is compensated, last first."""
     return Cancel(**body)
 
 
-@_order("pause")
-def pause(body: Body) -> Order:
+@_command("pause")
+def pause(body: Body) -> Command:
     """Have a saga begin nothing more until it is resumed; what is under way is heard."""
     return Pause(**body)
 
 
-@_order("resume")
-def resume(body: Body) -> Order:
+@_command("resume")
+def resume(body: Body) -> Command:
     """Have a saga go on after a pause."""
     return Resume(**body)
 
 
-@_order("retry")
-def retry(body: Body) -> Order:
+@_command("retry")
+def retry(body: Body) -> Command:
     """Have tried at once what waits to be tried again; of a FAILED saga, what was given up."""
     return Retry(**body)
 
 
-@_order("skip", StepOrderSchema)
-def skip(body: Body) -> Order:
+@_command("skip", StepCommandSchema)
+def skip(body: Body) -> Command:
     """Of a FAILED saga: take a step that stands in its way, or its compensation, for done, and go on."""
     return Skip(**body)
 
 
-@_order("replace-input", InputOrderSchema)
-def replace_input(body: Body) -> Order:
+@_command("replace-input", InputCommandSchema)
+def replace_input(body: Body) -> Command:
     """Of a FAILED saga: give a step that stands in its way another input, and try it again."""
     return ReplaceInput(**body)
 
 
-@_order("resolve", ResolveSchema)
-def resolve(body: Body) -> Order:
+@_command("resolve", ResolveSchema)
+def resolve(body: Body) -> Command:
     """Of a FAILED saga: say that it was set right by hand, and how it ended."""
     return Resolve(**body)
 
 
-@blueprint.get("/<string:transaction_id>/orders/cancel")
+@blueprint.get("/<string:transaction_id>/orders/cancel", endpoint="orders-preview-cancel")
+@blueprint.get("/<string:transaction_id>/cancel")
 @blueprint.response(200, PreviewSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
@@ -207,7 +209,7 @@ _SIGNAL: Body = {
 @blueprint.alt_response(409, "CONFLICT")
 def give_signal(transaction_id: str, signal: str) -> Response:
     """Give a saga the signal that its step of this name waits for, or will; one that comes early is kept."""
-    _give(transaction_id, Give(signal, _payload(), given_key()))
+    _submit(transaction_id, SendSignal(signal, _payload(), given_key()))
     story = story_at(node().store.sagas, transaction_id)[0]
     about = {"transaction_id": transaction_id, "signal": signal, "status": story.status, "version": story.version}
     return json_response(about, 202)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from saga_es.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.core.events import (
     CompensationSkipped,
     InputReplaced,
@@ -27,10 +28,9 @@ from saga_es.core.events import (
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.errors import NotFound, OrderRefused, PayloadUnencodable, StepRejected, StepUnavailable
-from saga_es.orders import Cancel, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
+from saga_es.errors import CommandRefused, NotFound, PayloadUnencodable, StepRejected, StepUnavailable
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.waiting.clock import SystemClock
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import (
@@ -52,7 +52,7 @@ INPUT = {"n": 7}
 ANN = ("Ann", "because")
 LATER = RetryPolicy(attempts=3, first_delay_s=3600, jitter=0)
 
-Giver = Callable[[str, Order], None]
+Giver = Callable[[str, Command], None]
 
 
 @pytest.fixture(params=["here", "elsewhere", "without an engine"])
@@ -62,16 +62,16 @@ def give(request: pytest.FixtureRequest, store: Store, open_engine: OpenEngine) 
     def of(owner: Engine) -> Giver:
         match request.param:
             case "here":
-                return owner.order
+                return owner.submit
             case "elsewhere":
-                return open_engine().order
+                return open_engine().submit
             case _:
-                return Orders(store, SystemClock()).give
+                return Commands(store, SystemClock()).record
 
     return of
 
 
-Give = Callable[[Engine], Giver]
+SendSignal = Callable[[Engine], Giver]
 
 
 def state_of(store: Store, saga_id: str) -> SagaState:
@@ -94,7 +94,7 @@ def ends(store: Store, saga_id: str, status: SagaStatus) -> SagaState:
 # ── Of a saga that runs ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_cancelled_saga_is_compensated(open_engine: OpenEngine, gate: threading.Event, give: Give) -> None:
+def test_a_cancelled_saga_is_compensated(open_engine: OpenEngine, gate: threading.Event, give: SendSignal) -> None:
     """The call that is out is awaited, and compensated with the others; the log says who wanted it, and why."""
     diary, stop = Diary(), Stop(gate)
     engine = open_engine(trip(diary, {"flight": stop}))
@@ -109,7 +109,7 @@ def test_a_cancelled_saga_is_compensated(open_engine: OpenEngine, gate: threadin
 
 
 def test_a_paused_saga_begins_nothing_until_it_is_resumed(
-    open_engine: OpenEngine, gate: threading.Event, give: Give
+    open_engine: OpenEngine, gate: threading.Event, give: SendSignal
 ) -> None:
     """The answer of the call that is out is heard, and nothing follows from it; then everything does, once."""
     diary, stop = Diary(), Stop(gate)
@@ -129,7 +129,9 @@ def test_a_paused_saga_begins_nothing_until_it_is_resumed(
     assert orders_in(engine, handle.saga_id) == [SagaPaused(*ANN), SagaResumed(*ANN)]
 
 
-def test_a_pause_outlives_a_crash(store: Store, open_engine: OpenEngine, gate: threading.Event, give: Give) -> None:
+def test_a_pause_outlives_a_crash(
+    store: Store, open_engine: OpenEngine, gate: threading.Event, give: SendSignal
+) -> None:
     """The next engine takes the saga over and makes not even the call that was out, until somebody resumes it."""
     before, after, stop = Diary(), Diary(), Stop(gate)
     first = open_engine(trip(before, {"hotel": stop}))
@@ -148,7 +150,7 @@ def test_a_pause_outlives_a_crash(store: Store, open_engine: OpenEngine, gate: t
     assert before.keys("hotel") == after.keys("hotel")
 
 
-def test_a_retry_that_would_come_in_an_hour_comes_now(open_engine: OpenEngine, give: Give) -> None:
+def test_a_retry_that_would_come_in_an_hour_comes_now(open_engine: OpenEngine, give: SendSignal) -> None:
     """Forward and back: whoever waits for a retry need not, when a person says so."""
     diary, busy = Diary(), StepUnavailable("busy")
     acts = {"hotel": raising(busy, 1), "bill": raising(StepRejected("no")), "undo hotel": raising(busy, 1)}
@@ -163,7 +165,7 @@ def test_a_retry_that_would_come_in_an_hour_comes_now(open_engine: OpenEngine, g
     assert len(diary.keys("hotel")) == len(diary.keys("undo hotel")) == 2
 
 
-def test_an_order_to_a_saga_that_nobody_runs_is_followed_by_whoever_takes_it(
+def test_a_command_to_a_saga_that_nobody_runs_is_followed_by_whoever_takes_it(
     store: Store, open_engine: OpenEngine, gate: threading.Event
 ) -> None:
     """It is recorded while no engine is there at all."""
@@ -172,7 +174,7 @@ def test_an_order_to_a_saga_that_nobody_runs_is_followed_by_whoever_takes_it(
     handle = first.start("trip", INPUT)
     assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first)
-    Orders(store, SystemClock()).give(handle.saga_id, Cancel(*ANN))
+    Commands(store, SystemClock()).record(handle.saga_id, Cancel(*ANN))
     second = open_engine(trip(after))
     assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert after.names == ["hotel", "undo hotel", "undo car"]
@@ -217,7 +219,7 @@ def test_a_compensation_that_was_given_up_is_tried_again(store: Store, open_engi
     engine = open_engine(failed_back(diary, times=5))
     handle = engine.start("trip", INPUT)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
-    engine.order(handle.saga_id, Retry(*ANN))
+    engine.submit(handle.saga_id, Retry(*ANN))
     ends(store, handle.saga_id, SagaStatus.COMPENSATED)
     assert diary.names[3:] == ["undo hotel"] * 6 + ["undo car"]
     assert len(set(diary.keys("undo hotel"))) == 1
@@ -230,7 +232,7 @@ def test_a_compensation_is_skipped_with_a_note(store: Store, open_engine: OpenEn
     engine = open_engine(failed_back(diary))
     handle = engine.start("trip", INPUT)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
-    engine.order(handle.saga_id, Skip("hotel", *ANN))
+    engine.submit(handle.saga_id, Skip("hotel", *ANN))
     ends(store, handle.saga_id, SagaStatus.COMPENSATED)
     assert diary.names[3:] == ["undo hotel"] * 3 + ["undo car"]
     assert CompensationSkipped("hotel", *ANN) in events_of(engine, handle.saga_id)
@@ -242,7 +244,7 @@ def test_a_step_behind_the_pivot_is_retried(store: Store, open_engine: OpenEngin
     engine = open_engine(failed_forward(diary, times=1))
     handle = engine.start("shop", INPUT)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
-    engine.order(handle.saga_id, Retry(*ANN))
+    engine.submit(handle.saga_id, Retry(*ANN))
     ends(store, handle.saga_id, SagaStatus.COMPLETED)
     assert diary.names == ["pay", "ship", "ship", "thank"]
 
@@ -253,7 +255,7 @@ def test_a_step_behind_the_pivot_is_skipped_with_a_note(store: Store, open_engin
     engine = open_engine(failed_forward(diary))
     handle = engine.start("shop", INPUT)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
-    engine.order(handle.saga_id, Skip("ship", *ANN))
+    engine.submit(handle.saga_id, Skip("ship", *ANN))
     assert ends(store, handle.saga_id, SagaStatus.COMPLETED).results == {"pay": "paid", "thank": "thanks"}
     assert StepSkipped("ship", *ANN) in events_of(engine, handle.saga_id)
 
@@ -264,12 +266,12 @@ def test_a_step_gets_another_input_and_is_tried_again(store: Store, open_engine:
     engine = open_engine(failed_forward(diary, times=1))
     handle = engine.start("shop", INPUT)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
-    engine.order(handle.saga_id, ReplaceInput("ship", {"to": "Rue Zoë"}, *ANN))
+    engine.submit(handle.saga_id, ReplaceInput("ship", {"to": "Rue Zoë"}, *ANN))
     state = ends(store, handle.saga_id, SagaStatus.COMPLETED)
     assert (state.results["ship"], state.input) == ({"to": "Rue Zoë"}, INPUT)
 
 
-def test_a_saga_is_resolved_by_hand(open_engine: OpenEngine, give: Give) -> None:
+def test_a_saga_is_resolved_by_hand(open_engine: OpenEngine, give: SendSignal) -> None:
     """Nothing is called; the end is what the person says, by default what the saga was going for."""
     diary = Diary()
     engine = open_engine(failed_back(diary))
@@ -296,7 +298,7 @@ def test_a_failed_saga_is_taken_up_by_an_engine_that_knows_it(store: Store, open
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     crash(store, first)
     second = open_engine(trip(diary, steps=("car", "hotel", "flight")))
-    open_engine().order(handle.saga_id, Retry(*ANN))
+    open_engine().submit(handle.saga_id, Retry(*ANN))
     ends(store, handle.saga_id, SagaStatus.COMPENSATED)
     assert SagaTakenOver(worker_of(second), None) in events_of(second, handle.saga_id)
 
@@ -309,7 +311,7 @@ ALL = (
 )
 
 
-def test_a_saga_that_has_ended_takes_no_order(open_engine: OpenEngine, give: Give) -> None:
+def test_a_saga_that_has_ended_takes_no_order(open_engine: OpenEngine, give: SendSignal) -> None:
     """Each is refused with the reason, and nothing is recorded."""
     engine = open_engine(trip(Diary()))
     order = give(engine)
@@ -317,15 +319,15 @@ def test_a_saga_that_has_ended_takes_no_order(open_engine: OpenEngine, give: Giv
     assert handle.result(TIMEOUT_S).completed
     history = events_of(engine, handle.saga_id)
     for one in ALL:
-        with pytest.raises(OrderRefused, match="COMPLETED"):
+        with pytest.raises(CommandRefused, match="COMPLETED"):
             order(handle.saga_id, one)
         with pytest.raises(NotFound):
             order("no-such-saga", one)
     assert events_of(engine, handle.saga_id) == history
 
 
-def test_an_order_that_cannot_be_followed_now_is_refused_and_disturbs_nobody(
-    open_engine: OpenEngine, gate: threading.Event, give: Give
+def test_a_command_that_cannot_be_followed_now_is_refused_and_disturbs_nobody(
+    open_engine: OpenEngine, gate: threading.Event, give: SendSignal
 ) -> None:
     """The saga is in its first call: there is nothing to resume, to retry, to skip, to replace or to resolve."""
     diary, stop = Diary(), Stop(gate)
@@ -334,7 +336,7 @@ def test_an_order_that_cannot_be_followed_now_is_refused_and_disturbs_nobody(
     handle = engine.start("trip", INPUT)
     assert stop.arrived.wait(TIMEOUT_S)
     for one in ALL[2:]:
-        with pytest.raises(OrderRefused):
+        with pytest.raises(CommandRefused):
             order(handle.saga_id, one)
     gate.set()
     assert handle.result(TIMEOUT_S).completed
@@ -342,7 +344,7 @@ def test_an_order_that_cannot_be_followed_now_is_refused_and_disturbs_nobody(
     assert orders_in(engine, handle.saga_id) == []
 
 
-def test_an_order_without_a_name_or_a_reason_is_refused(open_engine: OpenEngine) -> None:
+def test_a_command_without_a_name_or_a_reason_is_refused(open_engine: OpenEngine) -> None:
     """Each order says who gave it and why, in words that every database stores."""
     saga = Saga("waiting")
     saga.wait_for("go", timeout_s=None)
@@ -352,8 +354,8 @@ def test_an_order_without_a_name_or_a_reason_is_refused(open_engine: OpenEngine)
     bad: tuple[Any, ...] = (Pause("", "why"), Pause("Ann", " "), Pause("Ann", "x" * 2001), Pause(5, "why"))  # type: ignore[arg-type]  # on purpose
     for order in (*bad, Pause("\ud800", "why"), ReplaceInput("go", {"a": object()}, *ANN)):
         with pytest.raises(PayloadUnencodable):
-            engine.order(handle.saga_id, order)
-    engine.order(handle.saga_id, Pause("A\0nn", "a\0b \U0001f680"))
+            engine.submit(handle.saga_id, order)
+    engine.submit(handle.saga_id, Pause("A\0nn", "a\0b \U0001f680"))
     assert SagaPaused("A\ufffdnn", "a\ufffdb \U0001f680") in events_of(engine, handle.saga_id)
-    engine.order(handle.saga_id, Cancel(*ANN))
+    engine.submit(handle.saga_id, Cancel(*ANN))
     assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED

@@ -16,7 +16,7 @@ from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
 from tests.api.test_saga_reading import UNKNOWN
 
-ORDERS: dict[str, dict[str, Any]] = {
+COMMANDS: dict[str, dict[str, Any]] = {
     "cancel": {},
     "pause": {},
     "resume": {},
@@ -35,7 +35,7 @@ def served(open_node: OpenNode) -> Served:
 
 def order(served: Served, saga_id: str, name: str, **about: Any) -> dict[str, Any]:
     """The saga's status after an order that it follows."""
-    return body_of(served.client.post(f"/api/saga/{saga_id}/orders/{name}", json={**BY_ANN, **about}), 200)
+    return body_of(served.client.post(f"/api/saga/{saga_id}/{name}", json={**BY_ANN, **about}), 200)
 
 
 def events_of(served: Served, saga_id: str) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_failed_saga_is_resolved_by_hand(served: Served, status: str | None, e
     assert events_of(served, saga_id)[-1] == "SagaResolved"
 
 
-def test_an_order_reaches_the_worker_that_runs_the_saga(served: Served, open_node: OpenNode) -> None:
+def test_a_command_reaches_the_worker_that_runs_the_saga(served: Served, open_node: OpenNode) -> None:
     """It may be given to any process on the same database, also to one that does not know the saga."""
     saga_id = begun(served)
     stranger = open_node(app_of())
@@ -127,7 +127,7 @@ def test_a_preview_tells_what_a_cancel_would_compensate_and_changes_nothing(serv
     """Only the seat: nothing else was done, and a signal cannot be undone."""
     saga_id = begun(served)
     before = events_of(served, saga_id)
-    body = body_of(served.client.get(f"/api/saga/{saga_id}/orders/cancel"), 200)
+    body = body_of(served.client.get(f"/api/saga/{saga_id}/cancel"), 200)
     assert body == {
         "transaction_id": saga_id,
         "would_compensate": [{"step": "seat", "title": "The seat", "why": "done"}],
@@ -138,7 +138,7 @@ def test_a_preview_tells_what_a_cancel_would_compensate_and_changes_nothing(serv
 def test_there_is_no_preview_of_a_cancel_that_would_be_refused(served: Served) -> None:
     """The answer says why, as that of the cancel would."""
     saga_id = stuck(served)
-    response = served.client.get(f"/api/saga/{saga_id}/orders/cancel")
+    response = served.client.get(f"/api/saga/{saga_id}/cancel")
     assert_problem(response, 409)
     assert "it has ended: FAILED" in response.get_json()["detail"]
 
@@ -156,11 +156,11 @@ def test_there_is_no_preview_of_a_cancel_that_would_be_refused(served: Served) -
         ("resolve", "this is for a saga that is FAILED"),
     ],
 )
-def test_an_order_that_a_saga_cannot_follow_is_a_409_that_says_why(served: Served, name: str, why: str) -> None:
+def test_a_command_that_a_saga_cannot_follow_is_a_409_that_says_why(served: Served, name: str, why: str) -> None:
     """Nothing of it is recorded."""
     saga_id = begun(served)
     before = events_of(served, saga_id)
-    response = served.client.post(f"/api/saga/{saga_id}/orders/{name}", json={**BY_ANN, **ORDERS[name]})
+    response = served.client.post(f"/api/saga/{saga_id}/{name}", json={**BY_ANN, **COMMANDS[name]})
     assert_problem(response, 409)
     assert why in response.get_json()["detail"]
     assert events_of(served, saga_id) == before
@@ -170,43 +170,53 @@ def test_a_step_that_does_not_stand_in_the_way_cannot_be_skipped(served: Served)
     """The answer names the one that does."""
     saga_id = stuck(served)
     for step in ("letter", "hotel", "seat[0]", "["):
-        response = served.client.post(f"/api/saga/{saga_id}/orders/skip", json={**BY_ANN, "step": step})
+        response = served.client.post(f"/api/saga/{saga_id}/skip", json={**BY_ANN, "step": step})
         assert_problem(response, 409)
         assert "in its way: seat" in response.get_json()["detail"]
 
 
-@pytest.mark.parametrize("name", ORDERS)
-def test_an_order_names_who_gives_it_and_why(served: Served, name: str) -> None:
-    """Neither may be missing, empty, blank, too long, no text, or hold what no database stores."""
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_names_who_gives_it_and_why(served: Served, name: str) -> None:
+    """Neither may be empty, blank, too long, no text, or hold what no database stores; only who may be left out."""
     saga_id = begun(served)
-    about = {**BY_ANN, **ORDERS[name]}
-    for member in about:
+    about = {**BY_ANN, **COMMANDS[name]}
+    for member in about.keys() - {"actor"}:
         response = served.client.post(
-            f"/api/saga/{saga_id}/orders/{name}", json={key: value for key, value in about.items() if key != member}
+            f"/api/saga/{saga_id}/{name}", json={key: value for key, value in about.items() if key != member}
         )
         assert list(body_of(response, 422)["errors"]) == [member]
     for member in ("actor", "reason"):
         for bad in ("", " \t", "x" * 2001, "a\0b", 7, None, ["ann"]):
-            response = served.client.post(f"/api/saga/{saga_id}/orders/{name}", json={**about, member: bad})
+            response = served.client.post(f"/api/saga/{saga_id}/{name}", json={**about, member: bad})
             assert_problem(response, 422)
-    response = served.client.post(f"/api/saga/{saga_id}/orders/{name}", json={**about, "urgent": True})
+    response = served.client.post(f"/api/saga/{saga_id}/{name}", json={**about, "urgent": True})
     assert list(body_of(response, 422)["errors"]) == ["urgent"]
     assert len(events_of(served, saga_id)) == 4, "nothing was recorded"
+
+
+def test_the_longer_paths_stay_and_who_is_not_named_is_anonymous(served: Served) -> None:
+    """`/orders/` is an alias; the log says that nobody was named."""
+    saga_id = begun(served)
+    body_of(served.client.post(f"/api/saga/{saga_id}/orders/pause", json={"reason": "stocktaking"}), 200)
+    events = body_of(served.client.get(f"/api/saga/{saga_id}/events"), 200)["events"]
+    assert events[-1]["data"] == {"actor": "anonymous", "reason": "stocktaking"}
+    preview = body_of(served.client.get(f"/api/saga/{saga_id}/cancel"), 200)
+    assert preview == body_of(served.client.get(f"/api/saga/{saga_id}/orders/cancel"), 200)
 
 
 @pytest.mark.parametrize("id_", [UNKNOWN, "x" * 65, "%00", "%F0%9F%8E%BB"])
 def test_a_saga_that_there_is_not_is_a_404(served: Served, id_: str) -> None:
     """For every order, for the preview, and for any id."""
-    for name, about in ORDERS.items():
-        assert_problem(served.client.post(f"/api/saga/{id_}/orders/{name}", json={**BY_ANN, **about}), 404)
-    assert_problem(served.client.get(f"/api/saga/{id_}/orders/cancel"), 404)
+    for name, about in COMMANDS.items():
+        assert_problem(served.client.post(f"/api/saga/{id_}/{name}", json={**BY_ANN, **about}), 404)
+    assert_problem(served.client.get(f"/api/saga/{id_}/cancel"), 404)
 
 
-def test_an_order_that_there_is_not_is_a_404(served: Served) -> None:
+def test_a_command_that_there_is_not_is_a_404(served: Served) -> None:
     """And only a cancel has a preview."""
     saga_id = begun(served)
-    assert_problem(served.client.post(f"/api/saga/{saga_id}/orders/dance", json=BY_ANN), 404)
-    assert_problem(served.client.get(f"/api/saga/{saga_id}/orders/pause"), 405)
+    assert_problem(served.client.post(f"/api/saga/{saga_id}/dance", json=BY_ANN), 404)
+    assert_problem(served.client.get(f"/api/saga/{saga_id}/pause"), 405)
 
 
 # ── What execute answers of a saga that aborted although no step failed ─────────────────────────────

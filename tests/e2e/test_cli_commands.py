@@ -129,7 +129,7 @@ def test_explain_prints_one_sentence_and_as_json_what_the_api_answers(journeys: 
     assert as_json["sentence"] == sentence
 
 
-def test_show_tells_of_orders_parts_and_parents(journeys: Journeys) -> None:
+def test_show_tells_of_commands_parts_and_parents(journeys: Journeys) -> None:
     """Above the steps what holds of the saga, below each step its elements, then the sentences."""
     saga_id = begin(journeys.served, "outing", guests=["Ann", "Bob"])
     child = child_of(journeys.served.client, saga_id)
@@ -173,7 +173,7 @@ def test_an_unknown_id_is_exit_code_3(journeys: Journeys, command: tuple[str, ..
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_order_that_the_saga_cannot_follow_is_exit_code_1(journeys: Journeys) -> None:
+def test_a_command_that_the_saga_cannot_follow_is_exit_code_1(journeys: Journeys) -> None:
     """One line says why."""
     saga_id = begun(journeys.served)
     for command, why in {
@@ -217,7 +217,7 @@ def test_a_database_that_is_not_migrated_is_exit_code_8(command: tuple[str, ...]
 # ── Without a server ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_order_is_recorded_while_nobody_runs_and_followed_by_the_next_worker(sqlite_url: str) -> None:
+def test_a_command_is_recorded_while_nobody_runs_and_followed_by_the_next_worker(sqlite_url: str) -> None:
     """The line says what the saga waits for then: a worker."""
     with ExitStack() as stack:
         saga_id = begun(opened(stack, sqlite_url, app_of(journey())))

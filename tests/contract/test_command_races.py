@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from saga_es.commands import Cancel, Command, Pause, Resume, Retry, SendSignal
 from saga_es.core.events import (
     SagaCancelled,
     SagaCompensated,
@@ -17,10 +18,9 @@ from saga_es.core.events import (
 )
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.errors import OrderRefused, StepRejected, StoreUnavailable
-from saga_es.orders import Cancel, Give, Order, Pause, Resume, Retry
+from saga_es.errors import CommandRefused, StepRejected, StoreUnavailable
 from saga_es.runtime.engine import Engine
-from saga_es.runtime.intake.commands import Orders
+from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.waiting.clock import SystemClock
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.trips import STEPS, Diary, Slow, Stop, events_of, gathered, trip, until
@@ -33,7 +33,7 @@ def versions(engine: Engine, saga_id: str) -> list[int]:
     return [recorded.version for recorded in engine.read(saga_id)]
 
 
-def give_all(givers: Sequence[Callable[[str, Order], None]], saga_id: str, orders: Sequence[Order]) -> list[str]:
+def give_all(givers: Sequence[Callable[[str, Command], None]], saga_id: str, orders: Sequence[Command]) -> list[str]:
     """Give the orders all at once, by the givers in turn; what each of them was told."""
     together = threading.Barrier(len(orders))
 
@@ -41,7 +41,7 @@ def give_all(givers: Sequence[Callable[[str, Order], None]], saga_id: str, order
         together.wait(TIMEOUT_S)
         try:
             givers[n % len(givers)](saga_id, orders[n])
-        except OrderRefused:
+        except CommandRefused:
             return "refused"
         except StoreUnavailable:
             return "not known"
@@ -58,7 +58,7 @@ def test_of_many_cancels_at_once_one_is_recorded(store: Store, open_engine: Open
     others = [open_engine(), open_engine()]
     handle = engine.start("trip", INPUT)
     assert stop.arrived.wait(TIMEOUT_S)
-    givers = [engine.order, *(other.order for other in others), Orders(store, SystemClock()).give]
+    givers = [engine.submit, *(other.submit for other in others), Commands(store, SystemClock()).record]
     told = give_all(givers, handle.saga_id, [Cancel(f"Ann {n}", "because") for n in range(16)])
     gate.set()
     assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
@@ -77,8 +77,8 @@ def test_each_signal_of_many_at_once_is_recorded_once(store: Store, open_engine:
     engine = open_engine(saga)
     others = [open_engine(saga), open_engine()]
     handle = engine.start(saga)
-    givers = [engine.order, *(other.order for other in others), Orders(store, SystemClock()).give]
-    told = give_all(givers, handle.saga_id, [Give("second", n) for n in range(40)])
+    givers = [engine.submit, *(other.submit for other in others), Commands(store, SystemClock()).record]
+    told = give_all(givers, handle.saga_id, [SendSignal("second", n) for n in range(40)])
     engine.signal(handle.saga_id, "first")
     result = handle.result(TIMEOUT_S)
     events = events_of(engine, handle.saga_id)
@@ -103,8 +103,8 @@ def test_pauses_and_resumes_from_everywhere_leave_a_saga_whole(open_engine: Open
     def meddle(other: Engine) -> None:
         for n in range(10):
             try:
-                other.order(handle.saga_id, Pause(*ANN) if n % 2 else Resume(*ANN))
-            except OrderRefused:
+                other.submit(handle.saga_id, Pause(*ANN) if n % 2 else Resume(*ANN))
+            except CommandRefused:
                 continue
 
     with ThreadPoolExecutor(3) as threads:
@@ -121,8 +121,8 @@ def test_pauses_and_resumes_from_everywhere_leave_a_saga_whole(open_engine: Open
 def _resumed(engine: Engine, saga_id: str) -> bool:
     """Whether nothing holds the saga up any more; it is resumed if need be."""
     try:
-        engine.order(saga_id, Resume(*ANN))
-    except OrderRefused:
+        engine.submit(saga_id, Resume(*ANN))
+    except CommandRefused:
         return True
     return False
 
@@ -133,10 +133,10 @@ def test_a_resume_begins_each_call_once(open_engine: OpenEngine, gate: threading
     engine = open_engine(trip(diary, {"hotel": stop}))
     handle = engine.start("trip", INPUT)
     assert stop.arrived.wait(TIMEOUT_S)
-    engine.order(handle.saga_id, Pause(*ANN))
+    engine.submit(handle.saga_id, Pause(*ANN))
     gate.set()
     until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], SagaPaused | StepStarted))
-    engine.order(handle.saga_id, Resume(*ANN))
+    engine.submit(handle.saga_id, Resume(*ANN))
     assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
 
@@ -153,8 +153,8 @@ def test_a_cancel_at_any_moment_ends_the_saga_one_way_or_the_other(open_engine: 
         handle = engine.start(saga, {"n": n})
         threading.Event().wait(n / 2000)
         try:
-            (engine, other)[n % 2].order(handle.saga_id, Cancel(*ANN))
-        except OrderRefused:
+            (engine, other)[n % 2].submit(handle.saga_id, Cancel(*ANN))
+        except CommandRefused:
             expected: object = SagaCompleted()
         else:
             expected = SagaCompensated()
@@ -188,7 +188,7 @@ def test_a_retry_that_comes_with_the_failure_reopens_the_saga(
     gate.set()
     gathered(engine, 1)
     with ThreadPoolExecutor(1) as threads:
-        ordered = threads.submit(engine.order, handle.saga_id, Retry(*ANN))
+        ordered = threads.submit(engine.submit, handle.saga_id, Retry(*ANN))
         gathered(engine, 2)
         slow.may_write.set()
         ordered.result(TIMEOUT_S)
@@ -198,7 +198,7 @@ def test_a_retry_that_comes_with_the_failure_reopens_the_saga(
     assert diary.names == ["ship", "ship"]
 
 
-def test_orders_of_other_engines_that_come_in_the_middle_of_a_batch_are_followed(
+def test_commands_of_other_engines_that_come_in_the_middle_of_a_batch_are_followed(
     store: Store, open_engine: OpenEngine, gate: threading.Event
 ) -> None:
     """The answer of a call is lost to nobody: it is decided on again, after what the other engine recorded."""
@@ -209,11 +209,11 @@ def test_orders_of_other_engines_that_come_in_the_middle_of_a_batch_are_followed
     holding = slow.hold(engine)
     gate.set()
     gathered(engine, 1)
-    Orders(store, SystemClock()).give(handle.saga_id, Pause(*ANN))
+    Commands(store, SystemClock()).record(handle.saga_id, Pause(*ANN))
     slow.may_write.set()
     holding.join(TIMEOUT_S)
     until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], SagaPaused | StepStarted))
     assert diary.names == ["car", "hotel"]
-    engine.order(handle.saga_id, Resume(*ANN))
+    engine.submit(handle.saga_id, Resume(*ANN))
     assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from saga_es.core.events import Failure
-from saga_es.core.facts import Direction, Failed, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Direction, Failed, Rejected, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState
 

@@ -15,9 +15,9 @@ import msgspec
 
 from saga_es.cli import output as terminal
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.describe import plain
-from saga_es.core.facts import Cancel, Give, Order, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
-from saga_es.core.orders import preview
+from saga_es.core.operate import preview
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.node.explain import explained
 from saga_es.node.node import Node
@@ -54,8 +54,8 @@ def _ordering(*more: Callable[[Any], Any]) -> Decorator:
 )
 def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key: str | None) -> None:
     """Give a saga the signal that its step NAME waits for, or will."""
-    give = Give(name, None if payload is None else _json("--payload", payload), key)
-    _give(settings, saga_id, give, f"the signal {name}")
+    give = SendSignal(name, None if payload is None else _json("--payload", payload), key)
+    _record(settings, saga_id, give, f"the signal {name}")
 
 
 @click.command(short_help="Abort a saga, and undo what was done.")
@@ -74,35 +74,35 @@ def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | Non
         return
     if reason is None:
         raise click.UsageError("Missing option '--reason'.")
-    _give(settings, saga_id, Cancel(actor, reason), "the cancellation")
+    _record(settings, saga_id, Cancel(actor, reason), "the cancellation")
 
 
 @click.command(short_help="Begin nothing more until resumed.")
 @_ordering()
 def pause(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
     """Have a saga begin nothing more until it is resumed."""
-    _give(settings, saga_id, Pause(actor, reason), "the pause")
+    _record(settings, saga_id, Pause(actor, reason), "the pause")
 
 
 @click.command(short_help="Go on after a pause.")
 @_ordering()
 def resume(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
     """Have a saga go on after a pause."""
-    _give(settings, saga_id, Resume(actor, reason), "the end of the pause")
+    _record(settings, saga_id, Resume(actor, reason), "the end of the pause")
 
 
 @click.command(short_help="Try again at once.")
 @_ordering()
 def retry(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
     """Try at once what waits to be tried again; of a FAILED saga, what was given up."""
-    _give(settings, saga_id, Retry(actor, reason), "the retry")
+    _record(settings, saga_id, Retry(actor, reason), "the retry")
 
 
 @click.command(short_help="FAILED: leave a step out, and go on.")
 @_ordering(_STEP)
 def skip(settings: Settings, saga_id: str, step: str, reason: str, actor: str) -> None:
     """Of a FAILED saga: take STEP, or its compensation, for done, and go on."""
-    _give(settings, saga_id, Skip(step, actor, reason), f"that step {step} is skipped")
+    _record(settings, saga_id, Skip(step, actor, reason), f"that step {step} is skipped")
 
 
 @click.command("replace-input", short_help="FAILED: give a step another input, and try it again.")
@@ -112,7 +112,7 @@ def replace_input(settings: Settings, saga_id: str, step: str, input_: str, reas
     given = _json("--input", input_)
     if not isinstance(given, dict):
         _unusable("--input", "it is no JSON object")
-    _give(settings, saga_id, ReplaceInput(step, given, actor, reason), f"the new input of step {step}")
+    _record(settings, saga_id, ReplaceInput(step, given, actor, reason), f"the new input of step {step}")
 
 
 @click.command(short_help="FAILED: say that it was set right by hand.")
@@ -127,17 +127,17 @@ def resolve(
     settings: Settings, saga_id: str, status: Literal["COMPLETED", "COMPENSATED"] | None, reason: str, actor: str
 ) -> None:
     """Of a FAILED saga: say that it was set right by hand."""
-    _give(settings, saga_id, Resolve(actor, reason, status), "the end by hand")
+    _record(settings, saga_id, Resolve(actor, reason, status), "the end by hand")
 
 
 # ── What they have in common ─────────────────────────────────────────────────────────────────────────────
 
 
-def _give(settings: Settings, saga_id: str, order: Order, what: str) -> None:
+def _record(settings: Settings, saga_id: str, command: Command, what: str) -> None:
     with reading(settings) as node:
         state = _found(node, saga_id)
-        node.orders.give(saga_id, as_recorded(order, node.store.writer))
-        is_repeated = isinstance(order, Give) and (order.signal, order.key) in state.signal_keys
+        node.commands.record(saga_id, as_recorded(command, node.store.writer))
+        is_repeated = isinstance(command, SendSignal) and (command.signal, command.key) in state.signal_keys
         recorded = f"Recorded {what} before." if is_repeated else f"Recorded {what}."
         click.echo(plain(f"{recorded} {explained(node, saga_id).sentence}"))
 

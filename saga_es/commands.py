@@ -1,0 +1,17 @@
+"""Orders, as values: what may be asked of a saga that exists. Give them with `engine.submit(saga_id, ...)`."""
+
+from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.operate import Undoing
+
+__all__ = [
+    "Cancel",
+    "Command",
+    "Pause",
+    "ReplaceInput",
+    "Resolve",
+    "Resume",
+    "Retry",
+    "SendSignal",
+    "Skip",
+    "Undoing",
+]
