@@ -19,7 +19,7 @@ from uuid import uuid4
 import msgspec
 
 import services
-from saga_es.core.events import SagaCompleted, SagaStarted, StepCompleted, StepStarted
+from saga_es.core import events as e
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.participant.records import RecordRegistered
@@ -41,16 +41,16 @@ def saga() -> list[Draft]:
     """A completed saga of ten events, and the four records that it registered."""
     at = datetime.now(UTC)
     ids = {step: str(uuid4()) for step in FIELDS}
-    events: list[Any] = [SagaStarted("create-event", services.create_event.saga.plan_id, {"name": "Concert"}, "w-1")]
+    events: list[Any] = [e.SagaStarted("create-event", services.create_event.saga.plan_id, {"name": "Concert"}, "w-1")]
     for step, record_id in ids.items():
-        events += [StepStarted(step, 1), StepCompleted(step, {"success": True, f"{step}_id": record_id})]
+        events += [e.StepStarted(step, 1), e.StepCompleted(step, {"success": True, f"{step}_id": record_id})]
     links = {"event_id": ids["event"], "venue_id": ids["venue"]}
     own = {"event_details": {"event_id": ids["event"]}, "ticket": links}
     records = [
         Draft(ids[step], step, 0, (RecordRegistered({**fields, **own.get(step, {})}),), at)
         for step, fields in FIELDS.items()
     ]
-    return [Draft(str(uuid4()), "saga", 0, (*events, SagaCompleted()), at), *records]
+    return [Draft(str(uuid4()), "saga", 0, (*events, e.SagaCompleted()), at), *records]
 
 
 def fill(node: Node, many: int) -> None:

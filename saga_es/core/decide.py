@@ -11,24 +11,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationStarted,
-    Failure,
-    ProbeAnswered,
-    ProbeStarted,
-    SagaAborted,
-    SagaEvent,
-    SagaFailed,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepSkipped,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
 from saga_es.core.operate import record
@@ -49,7 +32,7 @@ from saga_es.core.retry import failure_of, retry_at
 from saga_es.core.state import SagaState, StepStatus
 
 
-def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:
+def decide(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:
     """The events that follow from a fact; empty when it changes nothing.
 
     Raises:
@@ -58,7 +41,7 @@ def decide(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:
     return advance(state, fact, now)[0]
 
 
-def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[SagaEvent], SagaState]:
+def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[e.SagaEvent], SagaState]:
     """What `decide` says, and the state it leads to, which is known by then: who needs both folds once.
 
     Raises:
@@ -74,7 +57,7 @@ def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[SagaEvent
     return decided, state
 
 
-def _hear(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
+def _hear(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
     """What the fact itself comes to, before the saga goes on from there."""
     if (state.version == 0) is not isinstance(fact, Start):
         return []
@@ -94,23 +77,23 @@ def _hear(state: SagaState, fact: Fact, now: datetime) -> list[SagaEvent]:  # no
         case OwnerGone():
             return _owner_gone(state, fact)
         case CannotGoOn(reason):
-            return [SagaFailed(reason)]
+            return [e.SagaFailed(reason)]
         case command:
             return record(state, command, now)
 
 
-def _owner_gone(state: SagaState, gone: OwnerGone) -> list[SagaEvent]:
-    taken = SagaTakenOver(gone.worker, state.owner)
+def _owner_gone(state: SagaState, gone: OwnerGone) -> list[e.SagaEvent]:
+    taken = e.SagaTakenOver(gone.worker, state.owner)
     for name, step in evolve(state, taken).steps.items():
         if step.crashes >= gone.most_crashes:  # it takes its process along, and the other sagas must live
-            return [taken, SagaFailed(f"{step.crashes} workers went while step {name!r} was under way")]
+            return [taken, e.SagaFailed(f"{step.crashes} workers went while step {name!r} was under way")]
     return [taken]
 
 
-def _started(state: SagaState, start: Start, now: datetime) -> SagaStarted:
+def _started(state: SagaState, start: Start, now: datetime) -> e.SagaStarted:
     deadline_s = state.plan.deadline_s
     deadline_at = None if deadline_s is None else (start.starts_at or now) + timedelta(seconds=deadline_s)
-    return SagaStarted(
+    return e.SagaStarted(
         state.plan.saga,
         start.plan_id,
         start.input,
@@ -125,7 +108,7 @@ def _started(state: SagaState, start: Start, now: datetime) -> SagaStarted:
 # ── An answer came ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _call_returned(state: SagaState, fact: CallReturned, now: datetime) -> list[SagaEvent]:
+def _call_returned(state: SagaState, fact: CallReturned, now: datetime) -> list[e.SagaEvent]:
     match fact.direction:
         case Direction.ACTION:
             return _action_returned(state, fact.step, fact.outcome, now)
@@ -137,24 +120,24 @@ def _call_returned(state: SagaState, fact: CallReturned, now: datetime) -> list[
             assert_never(fact.direction)
 
 
-def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
+def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[e.SagaEvent]:
     match outcome:
         case Completed(result) if state.plan.step(name).work is None:
-            return [StepCompleted(name, result)]
+            return [e.StepCompleted(name, result)]
         case Completed() if not state.aborted:  # its condition holds
             return start_waiting(state, name, now)
         case Completed() | Skipped():
-            return [StepSkipped(name)]
+            return [e.StepSkipped(name)]
         case ChildReady():
             return [_child_ready(state, name, outcome)]
         case _:
             return _action_failed(state, name, outcome, now)
 
 
-def _action_failed(state: SagaState, name: str, outcome: Failed, now: datetime) -> list[SagaEvent]:
+def _action_failed(state: SagaState, name: str, outcome: Failed, now: datetime) -> list[e.SagaEvent]:
     planned, attempt = state.plan.step(name), state.step(name).attempts
     due = None if state.aborted else retry_at(state, name, Direction.ACTION, outcome, now)
-    failed = StepFailed(name, attempt, failure_of(outcome), outcome.error, due)
+    failed = e.StepFailed(name, attempt, failure_of(outcome), outcome.error, due)
     if due:
         return [failed]
     if planned.probe and not state.aborted and evolve(state, failed).step(name).in_doubt:
@@ -163,10 +146,10 @@ def _action_failed(state: SagaState, name: str, outcome: Failed, now: datetime) 
     return _give_up(state, failed)
 
 
-def _give_up(state: SagaState, failed: StepFailed) -> list[SagaEvent]:
+def _give_up(state: SagaState, failed: e.StepFailed) -> list[e.SagaEvent]:
     if state.aborted or _is_past_return(evolve(state, failed), state.plan.step(failed.step)):
         return [failed]
-    return [failed, SagaAborted(failed.step, failed.error)]
+    return [failed, e.SagaAborted(failed.step, failed.error)]
 
 
 def _is_past_return(state: SagaState, step: StepPlan) -> bool:
@@ -175,61 +158,61 @@ def _is_past_return(state: SagaState, step: StepPlan) -> bool:
     return step.kind == "retriable" or may_be_done
 
 
-def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[SagaEvent]:
+def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: datetime) -> list[e.SagaEvent]:
     match outcome:
         case Rejected() | Unavailable() | Unknown():
             due = retry_at(state, name, Direction.COMPENSATION, outcome, now)
             attempt = state.step(name).compensation_attempts
-            return [CompensationFailed(name, attempt, failure_of(outcome), outcome.error, due)]
+            return [e.CompensationFailed(name, attempt, failure_of(outcome), outcome.error, due)]
         case _:
-            return [CompensationCompleted(name)]
+            return [e.CompensationCompleted(name)]
 
 
-def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[SagaEvent]:
+def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[e.SagaEvent]:
     """It has happened: the step is done. It has not, or that cannot be told: it is tried again, or given up."""
     match outcome:
         case Rejected(error):
-            answered = ProbeAnswered(name, happened=False, error=error)
+            answered = e.ProbeAnswered(name, happened=False, error=error)
         case Unavailable(error) | Unknown(error):
-            answered = ProbeAnswered(name, error=error)
+            answered = e.ProbeAnswered(name, error=error)
         case Completed(result):
-            answered = ProbeAnswered(name, happened=True, result=result)
+            answered = e.ProbeAnswered(name, happened=True, result=result)
         case Skipped() | ChildReady():
             raise AssertionError("a probe is a call, and nothing else")
         case _:
             assert_never(outcome)
     step, state = state.step(name), evolve(state, answered)
-    is_last = isinstance(step.waiting, StepFailed) and step.waiting.last
+    is_last = isinstance(step.waiting, e.StepFailed) and step.waiting.last
     if answered.happened or step.status is not StepStatus.IN_PROGRESS or not (state.aborted or is_last):
         return [answered]
-    failure: Failure = "unknown" if answered.happened is None else "unavailable"
+    failure: e.Failure = "unknown" if answered.happened is None else "unavailable"
     error = step.error or answered.error or "nobody knows whether it happened"
-    return [answered, *_give_up(state, StepFailed(name, step.attempts, failure, error))]
+    return [answered, *_give_up(state, e.StepFailed(name, step.attempts, failure, error))]
 
 
 # ── A saga that a step runs ──────────────────────────────────────────────────────────────────────────────
 
 
-def _child_ready(state: SagaState, name: str, ready: ChildReady) -> ChildStarted | StepSkipped:
+def _child_ready(state: SagaState, name: str, ready: ChildReady) -> e.ChildStarted | e.StepSkipped:
     if state.aborted:
-        return StepSkipped(name)
+        return e.StepSkipped(name)
     work = state.plan.step(name).work
     assert isinstance(work, Child), "only a step that runs a saga has one ready"
-    return ChildStarted(name, work.saga, ready.saga_id, ready.input)
+    return e.ChildStarted(name, work.saga, ready.saga_id, ready.input)
 
 
-def _child_ended(state: SagaState, fact: ChildEnded) -> list[SagaEvent]:
+def _child_ended(state: SagaState, fact: ChildEnded) -> list[e.SagaEvent]:
     step = state.step(fact.step)
     if step.child is None or step.status is not StepStatus.IN_PROGRESS:
         return []
     match fact.status:
         case "COMPLETED":
-            return [StepCompleted(fact.step, fact.result)]
+            return [e.StepCompleted(fact.step, fact.result)]
         case "COMPENSATED":
             error = fact.error or f"the saga {step.child.saga_id} was compensated"
-            return _give_up(state, StepFailed(fact.step, step.attempts, "rejected", error))
+            return _give_up(state, e.StepFailed(fact.step, step.attempts, "rejected", error))
         case "FAILED":
-            return [SagaFailed(f"step {fact.step!r} runs saga {step.child.saga_id}, which is FAILED: {fact.error}")]
+            return [e.SagaFailed(f"step {fact.step!r} runs saga {step.child.saga_id}, which is FAILED: {fact.error}")]
         case _:
             assert_never(fact.status)
 
@@ -237,23 +220,23 @@ def _child_ended(state: SagaState, fact: ChildEnded) -> list[SagaEvent]:
 # ── Trying again ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _retry(state: SagaState, name: str, direction: Direction, attempt: int, now: datetime) -> list[SagaEvent]:
+def _retry(state: SagaState, name: str, direction: Direction, attempt: int, now: datetime) -> list[e.SagaEvent]:
     step = state.step(name)
     if state.paused or step.probing:
         return []
     match step.waiting:
-        case StepFailed(attempt=waited) if direction is Direction.ACTION and waited == attempt:
+        case e.StepFailed(attempt=waited) if direction is Direction.ACTION and waited == attempt:
             return deadline_passed(state, now) or [_next_attempt(state, name)]
-        case CompensationFailed(attempt=waited) if direction is Direction.COMPENSATION and waited == attempt:
-            return [CompensationStarted(name, attempt + 1)]
+        case e.CompensationFailed(attempt=waited) if direction is Direction.COMPENSATION and waited == attempt:
+            return [e.CompensationStarted(name, attempt + 1)]
         case _:
             return []
 
 
-def _next_attempt(state: SagaState, name: str) -> ProbeStarted | StepStarted:
+def _next_attempt(state: SagaState, name: str) -> e.ProbeStarted | e.StepStarted:
     step = state.step(name)
     asks = state.plan.step(name).probe and step.in_doubt and not step.probed
-    return ProbeStarted(name, step.attempts) if asks else StepStarted(name, step.attempts + 1)
+    return e.ProbeStarted(name, step.attempts) if asks else e.StepStarted(name, step.attempts + 1)
 
 
 # ── Is the fact about the call that is out now? ──────────────────────────────────────────────────────────

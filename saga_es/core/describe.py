@@ -7,120 +7,90 @@ from typing import Any, assert_never
 
 import msgspec
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 
 SHORT = 100
 """Characters of a result or an error that a line shows."""
 
 
-def tell(event: SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
+def tell(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
     """An event as a sentence."""
     match event:
-        case SagaStarted():
+        case e.SagaStarted():
             return _started(event)
-        case SagaTakenOver(worker, None):
+        case e.SagaTakenOver(worker, None):
             return f"{worker} took it."
-        case SagaTakenOver(worker, previous):
+        case e.SagaTakenOver(worker, previous):
             return f"{worker} took it over, because {previous} is gone."
-        case SagaBegan():
+        case e.SagaBegan():
             return "The saga goes forward."
-        case StepStarted(step, 1):
+        case e.StepStarted(step, 1):
             return f"Step {step} is called."
-        case StepStarted(step, attempt):
+        case e.StepStarted(step, attempt):
             return f"Step {step} is called again: attempt {attempt}."
-        case StepCompleted(step, result):
+        case e.StepCompleted(step, result):
             return f"Step {step} is done: {shown(result)}"
-        case StepSkipped(step, None):
+        case e.StepSkipped(step, None):
             return f"Step {step} is skipped: it is not wanted."
-        case StepSkipped(step, actor, reason):
+        case e.StepSkipped(step, actor, reason):
             return f"Step {step} is skipped by {actor}: {reason}"
-        case StepFailed():
+        case e.StepFailed():
             return _failed(event)
-        case StepFannedOut(step, size):
+        case e.StepFannedOut(step, size):
             return f"Step {step} is done for each of {size} elements."
-        case WaitStarted(step, None):
+        case e.WaitStarted(step, None):
             return f"Step {step} waits, for as long as it takes."
-        case WaitStarted(step, until):
+        case e.WaitStarted(step, until):
             return f"Step {step} waits until {moment(until)}."
-        case SignalReceived(signal, payload):
+        case e.SignalReceived(signal, payload):
             return f"The signal {signal} came: {shown(payload)}"
-        case ChildStarted(step, saga, saga_id):
+        case e.ChildStarted(step, saga, saga_id):
             return f"Step {step} runs the saga {saga}, as {saga_id}."
-        case ProbeStarted(step, attempt):
+        case e.ProbeStarted(step, attempt):
             return f"Step {step} is asked whether attempt {attempt} has happened."
-        case ProbeAnswered():
+        case e.ProbeAnswered():
             return _answered(event)
-        case SagaAborted(None, error):
+        case e.SagaAborted(None, error):
             return f"The saga aborts, because {error}; what was done is undone, last first."
-        case SagaAborted(step):
+        case e.SagaAborted(step):
             return f"The saga aborts because of step {step}: what was done is undone, last first."
-        case SagaCancelled(actor, reason):
+        case e.SagaCancelled(actor, reason):
             return f"The saga is cancelled by {actor}: {reason}. What was done is undone, last first."
-        case CompensationStarted(step, 1):
+        case e.CompensationStarted(step, 1):
             return f"Step {step} is being undone."
-        case CompensationStarted(step, attempt):
+        case e.CompensationStarted(step, attempt):
             return f"Step {step} is being undone again: attempt {attempt}."
-        case CompensationCompleted(step):
+        case e.CompensationCompleted(step):
             return f"Step {step} is undone."
-        case CompensationFailed():
+        case e.CompensationFailed():
             return _undo_failed(event)
-        case CompensationSkipped(step, actor, reason):
+        case e.CompensationSkipped(step, actor, reason):
             return f"Step {step} is taken for undone by {actor}: {reason}"
-        case SagaPaused(actor, reason):
+        case e.SagaPaused(actor, reason):
             return f"The saga is paused by {actor}: {reason}"
-        case SagaResumed(actor, reason):
+        case e.SagaResumed(actor, reason):
             return f"The saga is resumed by {actor}: {reason}"
-        case RetryOrdered(actor, reason):
+        case e.RetryOrdered(actor, reason):
             return f"{actor} had it tried again at once: {reason}"
-        case InputReplaced(step, input_, actor, reason):
+        case e.InputReplaced(step, input_, actor, reason):
             return f"{actor} gave step {step} another input: {reason}. It is {shown(input_)}"
-        case SagaReopened("COMPENSATING", actor, reason):
+        case e.SagaReopened("COMPENSATING", actor, reason):
             return f"The saga goes on undoing, by order of {actor}: {reason}"
-        case SagaReopened(_, actor, reason):
+        case e.SagaReopened(_, actor, reason):
             return f"The saga goes on, by order of {actor}: {reason}"
-        case SagaResolved(status, actor, reason):
+        case e.SagaResolved(status, actor, reason):
             return f"{actor} set it right by hand, and it is {status}: {reason}"
-        case SagaCompleted():
+        case e.SagaCompleted():
             return "The saga is complete: every step is done."
-        case SagaCompensated():
+        case e.SagaCompensated():
             return "The saga is compensated: everything that was done is undone."
-        case SagaFailed(reason):
+        case e.SagaFailed(reason):
             return f"The saga stopped and needs a person: {reason}"
         case _:
             assert_never(event)
 
 
-def _started(started: SagaStarted) -> str:
+def _started(started: e.SagaStarted) -> str:
     saga = f"The saga {started.saga}"
     if started.starts_at is not None:
         return f"{saga} was asked for, and starts at {moment(started.starts_at)}."
@@ -130,7 +100,7 @@ def _started(started: SagaStarted) -> str:
     return f"{saga} began, on {started.worker}{part}."
 
 
-def _failed(failed: StepFailed) -> str:
+def _failed(failed: e.StepFailed) -> str:
     if not failed.attempt:
         return f"Step {failed.step} failed for good: {failed.error}"
     attempt = f"at attempt {failed.attempt} ({failed.failure})"
@@ -140,14 +110,14 @@ def _failed(failed: StepFailed) -> str:
     return f"Step {failed.step} failed {attempt}, {follows} {moment(failed.retry_at)}: {failed.error}"
 
 
-def _undo_failed(failed: CompensationFailed) -> str:
+def _undo_failed(failed: e.CompensationFailed) -> str:
     attempt = f"at attempt {failed.attempt} ({failed.failure})"
     if failed.retry_at is None:
         return f"Undoing step {failed.step} failed for good {attempt}: {failed.error}"
     return f"Undoing step {failed.step} failed {attempt}, next try at {moment(failed.retry_at)}: {failed.error}"
 
 
-def _answered(answered: ProbeAnswered) -> str:
+def _answered(answered: e.ProbeAnswered) -> str:
     match answered.happened:
         case True:
             return f"Step {answered.step} has happened: {shown(answered.result)}"

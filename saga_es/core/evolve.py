@@ -9,111 +9,80 @@ from typing import Any, assert_never
 
 from msgspec.structs import replace
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    Failure,
-    InputReplaced,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import Signal, StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 
 
-def fold(state: SagaState, events: Iterable[SagaEvent]) -> SagaState:
+def fold(state: SagaState, events: Iterable[e.SagaEvent]) -> SagaState:
     """The state after many more events."""
     return reduce(evolve, events, state)
 
 
-def evolve(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
+def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
     """The state after one more event."""
     version = state.version + 1
     match event:  # what every saga has comes first: a case costs 0.15 us
-        case StepStarted(step, attempt):
+        case e.StepStarted(step, attempt):
             return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, attempts=attempt, child=None)
-        case StepCompleted():
+        case e.StepCompleted():
             return _completed(state, event)
-        case SagaStarted():
+        case e.SagaStarted():
             return _started(state, event)
-        case SagaCompleted():
+        case e.SagaCompleted():
             return replace(state, version=version, status=SagaStatus.COMPLETED)
-        case StepFailed():
+        case e.StepFailed():
             return _failed(state, event)
-        case CompensationStarted(step, attempt):
+        case e.CompensationStarted(step, attempt):
             forgiven = state.step(step).forgiven if attempt > 1 else 0
             counters = {"compensation_attempts": attempt, "forgiven": forgiven, "crashes": 0}
             return _step(state, step, **_CALLED, **counters, status=StepStatus.COMPENSATING, stuck=False)
-        case CompensationCompleted(step) | CompensationSkipped(step):
+        case e.CompensationCompleted(step) | e.CompensationSkipped(step):
             return _undone(state, step)
-        case CompensationFailed(step, error=error, retry_at=retry_at):
+        case e.CompensationFailed(step, error=error, retry_at=retry_at):
             waits = {"waiting": event if retry_at else None, "stuck": retry_at is None}
             return _step(state, step, error=error, crashes=0, **waits)
-        case StepSkipped(step):
+        case e.StepSkipped(step):
             skipped = _step(state, step, **_ANSWERED, status=StepStatus.SKIPPED, in_doubt=False, wait=None)
             return _without_effect(skipped, step)
-        case StepFannedOut(step, size):
+        case e.StepFannedOut(step, size):
             return replace(state, version=version, fan_outs={**state.fan_outs, step: size})
-        case WaitStarted(step):
+        case e.WaitStarted(step):
             return _step(state, step, **_ANSWERED, status=StepStatus.IN_PROGRESS, wait=event)
-        case ChildStarted(step):
+        case e.ChildStarted(step):
             return _step(state, step, **_ANSWERED, status=StepStatus.IN_PROGRESS, child=event)
-        case ProbeStarted(step):
+        case e.ProbeStarted(step):
             return _step(state, step, probing=True, interrupted=False)
-        case ProbeAnswered():
+        case e.ProbeAnswered():
             return _probe_answered(state, event)
-        case SignalReceived(signal, payload, key):
+        case e.SignalReceived(signal, payload, key):
             signals = {**state.signals, signal: (*state.signals.get(signal, ()), payload)}
             keys = state.signal_keys | ({(signal, key)} if key is not None else set())
             return replace(state, version=version, signals=signals, signal_keys=keys)
-        case InputReplaced(step, input_):
+        case e.InputReplaced(step, input_):
             return _step(state, step, input=input_)
-        case SagaTakenOver(worker):
+        case e.SagaTakenOver(worker):
             return _taken_over(state, worker)
-        case SagaBegan():
+        case e.SagaBegan():
             return replace(state, version=version, status=SagaStatus.IN_PROGRESS)
-        case SagaAborted(step, error):
+        case e.SagaAborted(step, error):
             return _aborted(state, step, error)
-        case SagaCancelled(actor, reason):
+        case e.SagaCancelled(actor, reason):
             return replace(_aborted(state, None, f"cancelled by {actor}: {reason}"), paused=None)
-        case SagaPaused():
+        case e.SagaPaused():
             return replace(state, version=version, paused=event)
-        case SagaResumed():
+        case e.SagaResumed():
             return replace(state, version=version, paused=None)
-        case RetryOrdered(at=at):
+        case e.RetryOrdered(at=at):
             steps = {name: _due(step, at) for name, step in state.steps.items()}
             return replace(state, version=version, steps=steps)
-        case SagaReopened():
+        case e.SagaReopened():
             return _reopened(state, event)
-        case SagaResolved(status):
+        case e.SagaResolved(status):
             return replace(state, version=version, status=SagaStatus(status), paused=None)
-        case SagaCompensated():
+        case e.SagaCompensated():
             return replace(state, version=version, status=SagaStatus.COMPENSATED)
-        case SagaFailed(reason):
+        case e.SagaFailed(reason):
             return replace(state, version=version, status=SagaStatus.FAILED, error=reason)
         case _:
             assert_never(event)
@@ -152,7 +121,7 @@ def _with_effect(state: SagaState, name: str) -> SagaState:
 # ── Steps ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _completed(state: SagaState, completed: StepCompleted) -> SagaState:
+def _completed(state: SagaState, completed: e.StepCompleted) -> SagaState:
     name = completed.step
     done = _step(state, name, **_COMPLETED, result=completed.result)
     if isinstance(state.plan.step(name).work, Signal):
@@ -160,7 +129,7 @@ def _completed(state: SagaState, completed: StepCompleted) -> SagaState:
     return _with_effect(done, name)
 
 
-def _failed(state: SagaState, failed: StepFailed) -> SagaState:
+def _failed(state: SagaState, failed: e.StepFailed) -> SagaState:
     # Once in doubt, always in doubt: a later "refused" says nothing about an earlier attempt still under way.
     is_call = state.plan.step(failed.step).work is None
     in_doubt = is_call and (state.step(failed.step).in_doubt or failed.failure == "unknown")
@@ -176,7 +145,7 @@ def _undone(state: SagaState, name: str) -> SagaState:
     return _without_effect(_step(state, name, **_ANSWERED, status=StepStatus.COMPENSATED, stuck=False), name)
 
 
-def _probe_answered(state: SagaState, answered: ProbeAnswered) -> SagaState:
+def _probe_answered(state: SagaState, answered: e.ProbeAnswered) -> SagaState:
     name = answered.step
     step = state.step(name)
     match answered.happened:
@@ -193,7 +162,7 @@ def _probe_answered(state: SagaState, answered: ProbeAnswered) -> SagaState:
 # ── The saga ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _started(state: SagaState, started: SagaStarted) -> SagaState:
+def _started(state: SagaState, started: e.SagaStarted) -> SagaState:
     begins = started.worker is not None and started.starts_at is None
     return replace(
         state,
@@ -247,7 +216,7 @@ def _aborted(state: SagaState, step: str | None, error: str) -> SagaState:
     )
 
 
-def _reopened(state: SagaState, reopened: SagaReopened) -> SagaState:
+def _reopened(state: SagaState, reopened: e.SagaReopened) -> SagaState:
     if reopened.status == "COMPENSATING" and not state.aborted:
         return replace(_aborted(state, None, reopened.reason), owner=None, paused=None)
     return replace(
@@ -264,16 +233,16 @@ def _reopened(state: SagaState, reopened: SagaReopened) -> SagaState:
 def _given_another_chance(state: SagaState, name: str, step: StepState, at: datetime) -> StepState:
     """What was given up waits to be tried again, with all the attempts its policy allows."""
     step = replace(step, crashes=0)
-    failure: Failure = "unknown" if step.in_doubt else "rejected"
+    failure: e.Failure = "unknown" if step.in_doubt else "rejected"
     error = step.error or ""
     if step.stuck:
-        undoing = CompensationFailed(name, step.compensation_attempts, failure, error, at)
+        undoing = e.CompensationFailed(name, step.compensation_attempts, failure, error, at)
         return replace(step, stuck=False, waiting=undoing, forgiven=step.compensation_attempts)
     if step.status is not StepStatus.FAILED or state.aborted:
         return _due(step, at)
     if not step.attempts:  # it never came to a call: its list could not be read
         return replace(step, status=StepStatus.PENDING)
-    doing = StepFailed(name, step.attempts, failure, error, at)
+    doing = e.StepFailed(name, step.attempts, failure, error, at)
     return replace(step, status=StepStatus.IN_PROGRESS, waiting=doing, forgiven=step.attempts, probed=False)
 
 

@@ -11,20 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationFailed,
-    CompensationStarted,
-    ProbeStarted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaResolved,
-    SagaTakenOver,
-    StepFailed,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.operate import still_open
 from saga_es.core.plan import Delay
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
@@ -32,7 +19,7 @@ from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 MOST_STEPS = 5
 """Steps and parts that a sentence names."""
 
-Past = Sequence[tuple[datetime, SagaEvent]]
+Past = Sequence[tuple[datetime, e.SagaEvent]]
 """The events of a saga, and when each was recorded."""
 
 
@@ -89,9 +76,9 @@ def explain(state: SagaState, past: Past, known: Known, now: datetime) -> Explan
 def _ended(state: SagaState, past: Past) -> str:
     at, last = past[-1]
     match last:
-        case SagaResolved(status, actor, reason):
+        case e.SagaResolved(status, actor, reason):
             return f"was set right by hand and is {status} since {_at(at)}, by {actor}: {reason}"
-        case SagaFailed(reason):
+        case e.SagaFailed(reason):
             return f"is FAILED since {_at(at)} and needs a person: {reason}; what can help: {_commands(state)}"
         case _ if state.aborted:
             return f"has ended {state.status} at {_at(at)}: {_why_aborted(state)}; what was done is undone"
@@ -131,7 +118,7 @@ def _going_on(state: SagaState, past: Past, known: Known, now: datetime) -> Iter
 
 def _paused(state: SagaState, past: Past) -> Iterator[str]:
     if state.paused:
-        at = max((at for at, event in past if isinstance(event, SagaPaused)), default=None)
+        at = max((at for at, event in past if isinstance(event, e.SagaPaused)), default=None)
         yield f"is paused by {state.paused.actor} since {_at(at)}: {state.paused.reason}"
 
 
@@ -182,9 +169,9 @@ def _given_up(name: str, step: StepState) -> str:
     return f"has given up {what} {name!r}, and waits for what is out: {step.error}"
 
 
-def _retried(state: SagaState, name: str, step: StepState, failed: StepFailed | CompensationFailed) -> str:
+def _retried(state: SagaState, name: str, step: StepState, failed: e.StepFailed | e.CompensationFailed) -> str:
     planned, counted = state.plan.step(name), failed.attempt - step.forgiven
-    if isinstance(failed, CompensationFailed):
+    if isinstance(failed, e.CompensationFailed):
         attempts = planned.compensation.attempts if planned.compensation else 0
         tries = f"tries to undo step {name!r} again at {_at(failed.retry_at)}"
         return f"{tries} ({_numbered(counted + 1, attempts)}), because {failed.error}"
@@ -201,7 +188,7 @@ def _numbered(attempt: int, attempts: int) -> str:
     return f"retry {attempt} of {attempts}" if attempts else f"retry {attempt}, for as long as it takes"
 
 
-def _waited(state: SagaState, name: str, wait: WaitStarted, now: datetime) -> str:
+def _waited(state: SagaState, name: str, wait: e.WaitStarted, now: datetime) -> str:
     if state.signals.get(name):
         return f"has got the signal {name!r}, and goes on with it at once"
     until = f"until {_at(wait.until)}" if wait.until else "for as long as it takes"
@@ -230,9 +217,9 @@ def _since(past: Past) -> dict[str, datetime]:
     since: dict[str, datetime] = {}
     for at, event in past:
         match event:
-            case StepStarted(step) | CompensationStarted(step) | ProbeStarted(step) | ChildStarted(step):
+            case e.StepStarted(step) | e.CompensationStarted(step) | e.ProbeStarted(step) | e.ChildStarted(step):
                 since[step] = at
-            case SagaTakenOver():
+            case e.SagaTakenOver():
                 since = dict.fromkeys(since, at)
             case _:
                 pass

@@ -10,36 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    ProbeAnswered,
-    ProbeStarted,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import Plan, Signal, index_of, part_of, step_of
 
 
@@ -58,7 +29,7 @@ class Violation(msgspec.Struct, frozen=True):
         return f"saga {self.saga_id} at version {self.version}: {self.rule}"
 
 
-def violations(saga_id: str, plan: Plan, events: Iterable[tuple[int, SagaEvent]]) -> list[Violation]:
+def violations(saga_id: str, plan: Plan, events: Iterable[tuple[int, e.SagaEvent]]) -> list[Violation]:
     """All rules that a stream breaks; none of a sound one.
 
     Args:
@@ -108,92 +79,99 @@ class _Books:
         self.steps: dict[str, _Step] = {}
         self.parts: dict[str, int] = {}
 
-    def see(self, event: SagaEvent) -> list[str]:
+    def see(self, event: e.SagaEvent) -> list[str]:
         """Enter an event; the rules it breaks."""
-        if isinstance(event, SagaStarted) is not (self.version == 1):
+        if isinstance(event, e.SagaStarted) is not (self.version == 1):
             return ["a saga starts once, with its first event"]
         name = getattr(event, "step", None)
         if name is not None and all(step.name != step_of(name) for step in self.plan.steps):
             return [f"the plan has no step {name!r}"]
         broken = self._by_a_person(event) + self._after_the_end(event) + self._while_paused(event)
         match event:
-            case StepStarted() | StepCompleted() | StepSkipped() | StepFailed() | WaitStarted() | ChildStarted():
+            case (
+                e.StepStarted()
+                | e.StepCompleted()
+                | e.StepSkipped()
+                | e.StepFailed()
+                | e.WaitStarted()
+                | e.ChildStarted()
+            ):
                 return broken + self._forward(event)
-            case CompensationStarted() | CompensationCompleted() | CompensationFailed() | CompensationSkipped():
+            case e.CompensationStarted() | e.CompensationCompleted() | e.CompensationFailed() | e.CompensationSkipped():
                 return broken + self._back(event)
-            case ProbeStarted() | ProbeAnswered():
+            case e.ProbeStarted() | e.ProbeAnswered():
                 return broken + self._probe(event)
             case _:
                 return broken + self._saga(event)
 
     # ── Rules about when ─────────────────────────────────────────────────────────────────────────────────
 
-    def _by_a_person(self, event: SagaEvent) -> list[str]:
+    def _by_a_person(self, event: e.SagaEvent) -> list[str]:
         """What a person may do is done to a saga that is FAILED, which goes on in the same append."""
         was_reopening, self.reopening = self.reopening, False
-        if was_reopening and not isinstance(event, SagaReopened):
+        if was_reopening and not isinstance(event, e.SagaReopened):
             return [f"{type(event).__name__} where the saga should be reopened"]
         match event:
-            case StepSkipped(actor=None):
+            case e.StepSkipped(actor=None):
                 return []
-            case StepSkipped() | CompensationSkipped() | InputReplaced():
+            case e.StepSkipped() | e.CompensationSkipped() | e.InputReplaced():
                 self.reopening = True
-            case SagaReopened("COMPENSATING") if self.ended == "COMPLETED":
+            case e.SagaReopened("COMPENSATING") if self.ended == "COMPLETED":
                 return []
-            case SagaReopened() | SagaResolved():
+            case e.SagaReopened() | e.SagaResolved():
                 pass
             case _:
                 return []
         is_now = self.ended or "not at its end"
         return [] if is_now == "FAILED" else [f"{type(event).__name__}, but the saga is {is_now}"]
 
-    def _after_the_end(self, event: SagaEvent) -> list[str]:
-        by_a_person = StepSkipped | CompensationSkipped | InputReplaced | SagaReopened | SagaResolved
+    def _after_the_end(self, event: e.SagaEvent) -> list[str]:
+        by_a_person = e.StepSkipped | e.CompensationSkipped | e.InputReplaced | e.SagaReopened | e.SagaResolved
         match event:
-            case StepSkipped(actor=None) if self.ended is not None:
+            case e.StepSkipped(actor=None) if self.ended is not None:
                 return [f"StepSkipped after the end ({self.ended})"]
             case _ if self.ended is None or isinstance(event, by_a_person):
                 return []
             case _:
                 return [f"{type(event).__name__} after the end ({self.ended})"]
 
-    def _while_paused(self, event: SagaEvent) -> list[str]:
-        begins = isinstance(event, StepStarted | CompensationStarted | ProbeStarted)
-        begins = begins or (isinstance(event, WaitStarted) and not self._step(event.step).out)
+    def _while_paused(self, event: e.SagaEvent) -> list[str]:
+        begins = isinstance(event, e.StepStarted | e.CompensationStarted | e.ProbeStarted)
+        begins = begins or (isinstance(event, e.WaitStarted) and not self._step(event.step).out)
         return [f"{type(event).__name__} while the saga is paused"] if begins and self.paused else []
 
     # ── Rules about steps ────────────────────────────────────────────────────────────────────────────────
 
     def _forward(  # noqa: C901 (a table: one case an event)
-        self, event: StepStarted | StepCompleted | StepSkipped | StepFailed | WaitStarted | ChildStarted
+        self, event: e.StepStarted | e.StepCompleted | e.StepSkipped | e.StepFailed | e.WaitStarted | e.ChildStarted
     ) -> list[str]:
         step = self._step(event.step)
         broken: list[str] = []
         match event:
-            case StepStarted(name, attempt):
+            case e.StepStarted(name, attempt):
                 broken = self._may_begin(name, step)
                 again = step.restart and attempt == step.attempts
                 if attempt != step.attempts + 1 and not again:
                     broken.append(f"attempt {attempt} of step {name!r} follows attempt {step.attempts}")
                 step.attempts, step.out, step.waits, step.restart = attempt, True, False, False
-            case WaitStarted(name):
+            case e.WaitStarted(name):
                 broken = [] if step.out else self._may_begin(name, step)
                 broken += [f"step {name!r} waits twice"] if step.waits else []
                 step.out, step.waits = False, True
-            case ChildStarted(name):
+            case e.ChildStarted(name):
                 broken = [] if step.out else [f"step {name!r} runs a saga without having been called"]
-            case StepCompleted(name):
+            case e.StepCompleted(name):
                 broken = [] if step.out or step.waits else [f"step {name!r} is done without an intent"]
                 broken += self._use_signal(name)
                 step.out, step.waits, step.done, step.effect = False, False, True, True
-            case StepSkipped(name, actor):
+            case e.StepSkipped(name, actor):
                 is_asked = step.out or actor is not None
                 broken = (
                     [] if is_asked else [f"step {name!r} is skipped without having been asked whether it is wanted"]
                 )
                 step.out, step.waits, step.done, step.effect, step.doubt = False, False, True, False, False
                 step.probing = False
-            case StepFailed(name, attempt, failure, retry_at=retry_at):
+            case e.StepFailed(name, attempt, failure, retry_at=retry_at):
                 is_wait = attempt == 0 or step.waits
                 if not is_wait and (not step.out or attempt != step.attempts):
                     broken.append(f"attempt {attempt} of step {name!r} fails without an intent")
@@ -236,24 +214,24 @@ class _Books:
         )
 
     def _back(
-        self, event: CompensationStarted | CompensationCompleted | CompensationFailed | CompensationSkipped
+        self, event: e.CompensationStarted | e.CompensationCompleted | e.CompensationFailed | e.CompensationSkipped
     ) -> list[str]:
         step = self._step(event.step)
         broken: list[str] = []
         match event:
-            case CompensationStarted(name, attempt):
+            case e.CompensationStarted(name, attempt):
                 broken = self._may_undo(name, step)
                 if attempt not in (step.undone_attempts + 1, 1 if not step.undone_attempts else -1):
                     broken.append(f"attempt {attempt} to undo step {name!r} follows attempt {step.undone_attempts}")
                 step.undone_attempts, step.undoing = attempt, True
-            case CompensationCompleted(name):
+            case e.CompensationCompleted(name):
                 broken = [] if step.undoing else [f"step {name!r} is undone without an intent"]
                 step.undoing, step.effect = False, False
-            case CompensationFailed(name, attempt):
+            case e.CompensationFailed(name, attempt):
                 if not step.undoing or attempt != step.undone_attempts:
                     broken = [f"attempt {attempt} to undo step {name!r} fails without an intent"]
                 step.undoing = False
-            case CompensationSkipped():
+            case e.CompensationSkipped():
                 step.undoing, step.effect = False, False
         return broken
 
@@ -273,9 +251,9 @@ class _Books:
             broken.append(f"step {name!r} is undone before {', '.join(late)}, which came after it")
         return broken
 
-    def _probe(self, event: ProbeStarted | ProbeAnswered) -> list[str]:
+    def _probe(self, event: e.ProbeStarted | e.ProbeAnswered) -> list[str]:
         step = self._step(event.step)
-        if isinstance(event, ProbeStarted):
+        if isinstance(event, e.ProbeStarted):
             step.probing = True
             return [] if step.doubt else [f"step {event.step!r} is asked about, but is not in doubt"]
         broken = [] if step.probing else [f"a probe of step {event.step!r} is answered that nobody sent"]
@@ -291,46 +269,46 @@ class _Books:
 
     # ── Rules about the saga ─────────────────────────────────────────────────────────────────────────────
 
-    def _saga(self, event: SagaEvent) -> list[str]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
+    def _saga(self, event: e.SagaEvent) -> list[str]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
         match event:
-            case SagaStarted(worker=worker, starts_at=starts_at):
+            case e.SagaStarted(worker=worker, starts_at=starts_at):
                 self.owner = worker
                 self.began = worker is not None and starts_at is None
-            case SagaBegan():
+            case e.SagaBegan():
                 broken = ["the saga begins twice"] if self.began else []
                 self.began = True
                 return broken
-            case SignalReceived(name):
+            case e.SignalReceived(name):
                 self.signals[name] = self.signals.get(name, 0) + 1
-            case SagaTakenOver(worker, previous):
+            case e.SagaTakenOver(worker, previous):
                 was, self.owner = self.owner, worker
                 self._interrupt()
                 return [f"it is taken from {previous}, but belongs to {was}"] if previous != was else []
-            case SagaAborted():
+            case e.SagaAborted():
                 return self._abort()
-            case SagaCancelled():
+            case e.SagaCancelled():
                 self.paused = False
                 return self._abort()
-            case StepFannedOut(name, size):
+            case e.StepFannedOut(name, size):
                 broken = [f"step {name!r} is fanned out twice"] if name in self.parts else []
                 self.parts[name] = size
                 return broken
-            case SagaPaused():
+            case e.SagaPaused():
                 self.paused = True
-            case SagaResumed():
+            case e.SagaResumed():
                 self.paused = False
-            case SagaReopened(status):
+            case e.SagaReopened(status):
                 self.ended, self.owner, self.paused, self.began = None, None, False, True
                 for step in self.steps.values():
                     step.restart = True
                 return self._abort() if status == "COMPENSATING" and not self.aborted else []
-            case SagaCompleted():
+            case e.SagaCompleted():
                 return self._end("COMPLETED", self._why_not_complete())
-            case SagaCompensated():
+            case e.SagaCompensated():
                 return self._end("COMPENSATED", self._why_not_compensated())
-            case SagaFailed():
+            case e.SagaFailed():
                 return self._end("FAILED", [])
-            case SagaResolved(status):
+            case e.SagaResolved(status):
                 return self._end(status, [])
             case _:
                 pass

@@ -12,25 +12,8 @@ from datetime import datetime
 
 import msgspec
 
+from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaCancelled,
-    SagaEvent,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SignalReceived,
-    StepCompleted,
-    StepSkipped,
-)
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.plan import Signal, step_of
 from saga_es.core.proceed import back
@@ -41,7 +24,7 @@ MOST_SIGNALS = 100
 """Signals of one name that are kept until a step waits for them."""
 
 
-def record(state: SagaState, order: Command, now: datetime) -> list[SagaEvent]:  # noqa: C901, PLR0911 (a table: one case an order)
+def record(state: SagaState, order: Command, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one case an order)
     """The events that record the order; none when it changes nothing.
 
     Raises:
@@ -50,26 +33,26 @@ def record(state: SagaState, order: Command, now: datetime) -> list[SagaEvent]: 
     match order:
         case Cancel(actor, reason):
             _refuse_if(state, _why_not_cancel(state))
-            return [SagaCancelled(actor, reason)]
+            return [e.SagaCancelled(actor, reason)]
         case Pause(actor, reason):
             _refuse_if(state, _has_ended(state) or _is_paused(state))
-            return [SagaPaused(actor, reason)]
+            return [e.SagaPaused(actor, reason)]
         case Resume(actor, reason):
             _refuse_if(state, _has_ended(state) or (None if state.paused else "it is not paused"))
-            return [SagaResumed(actor, reason)]
+            return [e.SagaResumed(actor, reason)]
         case Retry(actor, reason):
             return _retry(state, actor, reason, now)
         case Skip(step, actor, reason):
             _refuse_if(state, _why_not_failed(state) or _why_not_open(state, step))
             is_undoing = state.step(step).status is StepStatus.COMPENSATING
-            skipped = CompensationSkipped(step, actor, reason) if is_undoing else StepSkipped(step, actor, reason)
+            skipped = e.CompensationSkipped(step, actor, reason) if is_undoing else e.StepSkipped(step, actor, reason)
             return [skipped, _reopened(state, actor, reason, now)]
         case ReplaceInput(step, input_, actor, reason):
             _refuse_if(state, _why_not_failed(state) or _why_not_open(state, step) or _runs_a_saga(state, step))
-            return [InputReplaced(step, input_, actor, reason), _reopened(state, actor, reason, now)]
+            return [e.InputReplaced(step, input_, actor, reason), _reopened(state, actor, reason, now)]
         case Resolve(actor, reason, status):
             _refuse_if(state, _why_not_failed(state))
-            return [SagaResolved(status or ("COMPENSATED" if state.aborted else "COMPLETED"), actor, reason)]
+            return [e.SagaResolved(status or ("COMPENSATED" if state.aborted else "COMPLETED"), actor, reason)]
         case SendSignal():
             return _signal(state, order)
         case Revoke(actor, reason):
@@ -83,15 +66,15 @@ def still_open(state: SagaState) -> list[str]:
     return [name for name, step in state.steps.items() if step.status in open_ or step.probing]
 
 
-def _retry(state: SagaState, actor: str, reason: str, now: datetime) -> list[SagaEvent]:
+def _retry(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.SagaEvent]:
     if state.status is SagaStatus.FAILED:
         return [_reopened(state, actor, reason, now)]
     waits = any(step.waiting for step in state.steps.values())
     _refuse_if(state, _has_ended(state) or _is_paused(state) or (None if waits else "nothing of it waits for a retry"))
-    return [RetryOrdered(actor, reason, now)]
+    return [e.RetryOrdered(actor, reason, now)]
 
 
-def _signal(state: SagaState, give: SendSignal) -> list[SagaEvent]:
+def _signal(state: SagaState, give: SendSignal) -> list[e.SagaEvent]:
     names = [step.name for step in state.plan.steps if isinstance(step.work, Signal)]
     if give.signal not in names:
         there = ", ".join(names) or "none"
@@ -103,18 +86,18 @@ def _signal(state: SagaState, give: SendSignal) -> list[SagaEvent]:
         raise CommandRefused(state.saga_id, f"step {give.signal!r} is {state.step(give.signal).status} already")
     if len(state.signals.get(give.signal, ())) >= MOST_SIGNALS:
         raise CommandRefused(state.saga_id, f"{MOST_SIGNALS} signals {give.signal!r} wait already, which is the limit")
-    return [SignalReceived(give.signal, give.payload, give.key)]
+    return [e.SignalReceived(give.signal, give.payload, give.key)]
 
 
-def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[SagaEvent]:
+def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.SagaEvent]:
     """A saga whose parent aborts does so too; what cannot is left as it is, for its parent to tell."""
     if state.status is SagaStatus.COMPLETED and not state.beyond_return:
-        return [SagaReopened("COMPENSATING", actor, reason, now, error=reason)]
-    return [SagaCancelled(actor, reason)] if _why_not_cancel(state) is None else []
+        return [e.SagaReopened("COMPENSATING", actor, reason, now, error=reason)]
+    return [e.SagaCancelled(actor, reason)] if _why_not_cancel(state) is None else []
 
 
-def _reopened(state: SagaState, actor: str, reason: str, now: datetime) -> SagaReopened:
-    return SagaReopened("COMPENSATING" if state.aborted else "IN_PROGRESS", actor, reason, now, error=state.cause)
+def _reopened(state: SagaState, actor: str, reason: str, now: datetime) -> e.SagaReopened:
+    return e.SagaReopened("COMPENSATING" if state.aborted else "IN_PROGRESS", actor, reason, now, error=state.cause)
 
 
 # ── Why an order cannot be followed ──────────────────────────────────────────────────────────────────────
@@ -184,7 +167,7 @@ def preview(state: SagaState) -> list[Undoing]:
     out = [name for name, step in state.steps.items() if step.is_out and _may_have_effect(state, name)]
     doubtful = [name for name, step in state.steps.items() if step.waiting and step.in_doubt]
     why = dict.fromkeys(state.effects, "done") | dict.fromkeys(doubtful, "in doubt") | dict.fromkeys(out, "out")
-    aborted = fold(state, [SagaCancelled("", ""), *(StepCompleted(name) for name in out)])
+    aborted = fold(state, [e.SagaCancelled("", ""), *(e.StepCompleted(name) for name in out)])
     return [Undoing(name, state.plan.step(name).title, why[name]) for name in _order_of_undoing(aborted)]
 
 
@@ -195,16 +178,16 @@ def _may_have_effect(state: SagaState, name: str) -> bool:
 
 def _order_of_undoing(state: SagaState) -> Iterator[str]:
     """The steps as they would be undone if all went well: by really going back, in thought."""
-    under_way: deque[SagaEvent] = deque()
+    under_way: deque[e.SagaEvent] = deque()
     while not state.status.ended:
         begun = back(state)
-        yield from (event.step for event in begun if isinstance(event, CompensationStarted))
+        yield from (event.step for event in begun if isinstance(event, e.CompensationStarted))
         under_way += begun
         state = fold(state, begun)
         match under_way.popleft():
-            case CompensationStarted(step):
-                state = evolve(state, CompensationCompleted(step))
-            case ProbeStarted(step):
-                state = evolve(state, ProbeAnswered(step))
+            case e.CompensationStarted(step):
+                state = evolve(state, e.CompensationCompleted(step))
+            case e.ProbeStarted(step):
+                state = evolve(state, e.ProbeAnswered(step))
             case _:
                 pass

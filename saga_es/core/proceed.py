@@ -6,21 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from saga_es.core.events import (
-    CompensationStarted,
-    ProbeStarted,
-    SagaAborted,
-    SagaBegan,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.paths import NOT_THERE, look_up
 from saga_es.core.plan import Delay, Signal, StepPlan, index_of, step_of
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
@@ -29,7 +15,7 @@ LARGEST_FAN_OUT = 1000
 """Elements one step is done for; for more, run a saga for each."""
 
 
-def next_events(state: SagaState, now: datetime) -> list[SagaEvent]:
+def next_events(state: SagaState, now: datetime) -> list[e.SagaEvent]:
     """What follows from the state alone, and from the time; empty when something has to happen first."""
     if state.paused or state.status.ended or state.owner is None:
         return []
@@ -41,7 +27,7 @@ def next_events(state: SagaState, now: datetime) -> list[SagaEvent]:
     match state.status:
         case SagaStatus.PENDING:
             is_due = state.starts_at is None or state.starts_at <= now
-            return [SagaBegan()] if is_due else []
+            return [e.SagaBegan()] if is_due else []
         case SagaStatus.IN_PROGRESS:
             return _forward(state, now)
         case _:
@@ -56,10 +42,10 @@ def _has_open_question(state: SagaState) -> bool:
     return False
 
 
-def _interrupted(state: SagaState) -> list[SagaEvent]:
+def _interrupted(state: SagaState) -> list[e.SagaEvent]:
     """Whoever would have heard the answer is gone: where it can be asked, it is asked whether it has happened."""
     return [
-        ProbeStarted(name, step.attempts)
+        e.ProbeStarted(name, step.attempts)
         for name, step in state.steps.items()
         if step.interrupted and state.plan.step(name).probe
     ]
@@ -72,63 +58,63 @@ def _actions_out(state: SagaState) -> bool:
 # ── Forward ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _forward(state: SagaState, now: datetime) -> list[SagaEvent]:
+def _forward(state: SagaState, now: datetime) -> list[e.SagaEvent]:
     """Every step starts as soon as all it waits for is done."""
     failed = [name for name, step in state.steps.items() if step.status is StepStatus.FAILED]
     if failed:  # past the point of return: those that are out are awaited, and no more are begun
-        return [] if _actions_out(state) else [SagaFailed(_why_failed(state, failed[0]))]
+        return [] if _actions_out(state) else [e.SagaFailed(_why_failed(state, failed[0]))]
     return deadline_passed(state, now) or _asked(state) or _waits_over(state, now) or _begin_free(state, now)
 
 
-def deadline_passed(state: SagaState, now: datetime) -> list[SagaEvent]:
+def deadline_passed(state: SagaState, now: datetime) -> list[e.SagaEvent]:
     """The saga aborts when its time is over, if it still can."""
     if state.deadline_at is None or state.deadline_at > now or state.beyond_return:
         return []
-    return [SagaAborted(None, f"the deadline passed: {state.plan.deadline_s:g} s after the start")]
+    return [e.SagaAborted(None, f"the deadline passed: {state.plan.deadline_s:g} s after the start")]
 
 
-def _asked(state: SagaState) -> list[SagaEvent]:
+def _asked(state: SagaState) -> list[e.SagaEvent]:
     """After a wait the next attempt is made; after a crash the one that was out is made again."""
     return [
-        StepStarted(name, step.attempts + (1 if step.waiting else 0))
+        e.StepStarted(name, step.attempts + (1 if step.waiting else 0))
         for name, step in state.steps.items()
         if step.status is StepStatus.IN_PROGRESS and step.probed
     ]
 
 
-def _begin_free(state: SagaState, now: datetime) -> list[SagaEvent]:
+def _begin_free(state: SagaState, now: datetime) -> list[e.SagaEvent]:
     plan = state.plan
     if plan.is_sequence and state.steps and next(reversed(state.steps.values())).status is StepStatus.IN_PROGRESS:
         return []  # one after the other: while one is under way, no other is free
     done = state.done
     if len(done) >= len(plan.steps) and all(step.name in done for step in plan.steps):
-        return [SagaCompleted()]
-    begun: list[SagaEvent] = []
+        return [e.SagaCompleted()]
+    begun: list[e.SagaEvent] = []
     for step in plan.steps:
         if step.name not in done and done.issuperset(plan.after(step.name)):
             events = _begin(state, step, now)
-            if events and isinstance(events[0], StepFailed):
+            if events and isinstance(events[0], e.StepFailed):
                 return events  # the others would be begun in vain
             begun += events
     return begun
 
 
-def _begin(state: SagaState, step: StepPlan, now: datetime) -> list[SagaEvent]:
+def _begin(state: SagaState, step: StepPlan, now: datetime) -> list[e.SagaEvent]:
     """The intents of a step, or of those of its parts that are next; none if it is under way."""
     if step.over is None:
         if state.step(step.name).status is not StepStatus.PENDING:
             return []
         is_wait = isinstance(step.work, Delay | Signal) and not step.condition
-        return start_waiting(state, step.name, now) if is_wait else [StepStarted(step.name, 1)]
+        return start_waiting(state, step.name, now) if is_wait else [e.StepStarted(step.name, 1)]
     if step.name not in state.fan_outs:
         return _fan_out(state, step.name, step.over)
     parts = state.parts(step.name)
     under_way = sum(state.step(part).status is StepStatus.IN_PROGRESS for part in parts)
     waiting = [part for part in parts if state.step(part).status is StepStatus.PENDING]
-    return [StepStarted(part, 1) for part in waiting[: max(0, step.at_once - under_way)]]
+    return [e.StepStarted(part, 1) for part in waiting[: max(0, step.at_once - under_way)]]
 
 
-def _fan_out(state: SagaState, name: str, over: str) -> list[SagaEvent]:
+def _fan_out(state: SagaState, name: str, over: str) -> list[e.SagaEvent]:
     try:
         elements = look_up(over, state.known_to(name))
     except NOT_THERE as error:
@@ -136,10 +122,10 @@ def _fan_out(state: SagaState, name: str, over: str) -> list[SagaEvent]:
     if not isinstance(elements, list) or len(elements) > LARGEST_FAN_OUT:
         found = f"of {len(elements)}" if isinstance(elements, list) else type(elements).__name__
         return _fail(state, name, f"{over} is no list of at most {LARGEST_FAN_OUT} elements, but {found}")
-    return [StepFannedOut(name, len(elements))]
+    return [e.StepFannedOut(name, len(elements))]
 
 
-def start_waiting(state: SagaState, name: str, now: datetime) -> list[SagaEvent]:
+def start_waiting(state: SagaState, name: str, now: datetime) -> list[e.SagaEvent]:
     """A step that only waits begins to; or fails, because nobody can tell how long."""
     work = state.plan.step(name).work
     seconds: Any = work.timeout_s if isinstance(work, Signal) else None
@@ -150,34 +136,34 @@ def start_waiting(state: SagaState, name: str, now: datetime) -> list[SagaEvent]
         until = None if seconds is None else now + timedelta(seconds=max(seconds, 0.0))  # in this order: NaN stays NaN
     except (*NOT_THERE, OverflowError) as error:
         return _fail(state, name, f"how long to wait cannot be told: {type(error).__name__}: {error}")
-    return [WaitStarted(name, until)]
+    return [e.WaitStarted(name, until)]
 
 
-def _waits_over(state: SagaState, now: datetime) -> list[SagaEvent]:
+def _waits_over(state: SagaState, now: datetime) -> list[e.SagaEvent]:
     """One wait that is over, if there is one; the others are looked at next."""
     waiting = (name for name, step in state.steps.items() if step.wait is not None)
     return next((events for name in waiting if (events := _wait_over(state, name, now))), [])
 
 
-def _wait_over(state: SagaState, name: str, now: datetime) -> list[SagaEvent]:
+def _wait_over(state: SagaState, name: str, now: datetime) -> list[e.SagaEvent]:
     wait = state.step(name).wait
     is_over = wait is not None and wait.until is not None and wait.until <= now
     match state.plan.step(name).work:
         case Signal() if state.signals.get(name):
-            return [StepCompleted(name, state.signals[name][0])]
+            return [e.StepCompleted(name, state.signals[name][0])]
         case Signal(timeout_s) if is_over:
             return _fail(state, name, f"the signal {name!r} did not come within {timeout_s:g} s")
         case Delay() if is_over:
-            return [StepCompleted(name)]
+            return [e.StepCompleted(name)]
         case _:
             return []
 
 
-def _fail(state: SagaState, name: str, error: str) -> list[SagaEvent]:
+def _fail(state: SagaState, name: str, error: str) -> list[e.SagaEvent]:
     """A step fails that called nobody."""
-    failed = StepFailed(name, 0, "rejected", error)
+    failed = e.StepFailed(name, 0, "rejected", error)
     stays = state.beyond_return or state.plan.step(name).kind == "retriable"
-    return [failed] if stays else [failed, SagaAborted(name, error)]
+    return [failed] if stays else [failed, e.SagaAborted(name, error)]
 
 
 def _why_failed(state: SagaState, name: str) -> str:
@@ -189,16 +175,16 @@ def _why_failed(state: SagaState, name: str) -> str:
 # ── Back ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def back(state: SagaState) -> list[SagaEvent]:
+def back(state: SagaState) -> list[e.SagaEvent]:
     """Last first: a step is undone when all that came after it, by the plan, is undone."""
     undoing = [name for name, step in state.steps.items() if step.status is StepStatus.COMPENSATING]
     stuck = [name for name in undoing if state.step(name).stuck]
     if stuck:  # those that are out are awaited, and no more are begun
         is_all = stuck == undoing and not state.is_out
-        return [SagaFailed(_why_stuck(state, stuck[0]))] if is_all else []
+        return [e.SagaFailed(_why_stuck(state, stuck[0]))] if is_all else []
     standing = [name for name in reversed(state.effects) if state.plan.step(name).compensation is not None]
     if not standing:
-        return [SagaCompensated()]
+        return [e.SagaCompensated()]
     steps = {step_of(name) for name in standing}
     free = {step for step in steps if state.plan.behind(step).isdisjoint(steps)}
     next_ = _at_once(state, [name for name in standing if step_of(name) in free])
@@ -215,13 +201,13 @@ def _at_once(state: SagaState, free: list[str]) -> Iterator[str]:
             yield name
 
 
-def _undo(state: SagaState, name: str) -> SagaEvent | None:
+def _undo(state: SagaState, name: str) -> e.SagaEvent | None:
     step = state.step(name)
     if step.status is StepStatus.COMPENSATING or step.probing:
         return None
     if step.in_doubt and not step.probed and state.plan.step(name).probe:
-        return ProbeStarted(name, step.attempts)
-    return CompensationStarted(name, 1)
+        return e.ProbeStarted(name, step.attempts)
+    return e.CompensationStarted(name, 1)
 
 
 def _why_stuck(state: SagaState, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from saga_es.core.events import Failure
+from saga_es.core import events as e
 from saga_es.core.outcomes import Direction, Failed, Rejected, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState
@@ -25,7 +25,7 @@ def retry_at(state: SagaState, name: str, direction: Direction, outcome: Failed,
     return now + delay
 
 
-def failure_of(outcome: Failed) -> Failure:
+def failure_of(outcome: Failed) -> e.Failure:
     """The word for it in the log."""
     match outcome:
         case Rejected():

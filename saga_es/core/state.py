@@ -8,17 +8,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationFailed,
-    CompensationStarted,
-    Intent,
-    ProbeStarted,
-    SagaPaused,
-    StepFailed,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import Plan, index_of, part_of, step_of
 
 
@@ -82,9 +72,9 @@ class StepState(msgspec.Struct, frozen=True):
     forgiven: int = 0
     result: Any = None
     error: str | None = None
-    waiting: StepFailed | CompensationFailed | None = None
-    wait: WaitStarted | None = None
-    child: ChildStarted | None = None
+    waiting: e.StepFailed | e.CompensationFailed | None = None
+    wait: e.WaitStarted | None = None
+    child: e.ChildStarted | None = None
     probing: bool = False
     probed: bool = False
     in_doubt: bool = False
@@ -137,7 +127,7 @@ class SagaState(msgspec.Struct, frozen=True):
     effects: tuple[str, ...] = ()
     signals: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=dict)
     signal_keys: frozenset[tuple[str, str]] = frozenset()
-    paused: SagaPaused | None = None
+    paused: e.SagaPaused | None = None
     aborted: bool = False
     failed_step: str | None = None
     cause: str | None = None
@@ -207,7 +197,7 @@ class SagaState(msgspec.Struct, frozen=True):
         return sum(self.is_done(step.name) for step in self.plan.steps)
 
 
-def open_intents(state: SagaState) -> list[Intent]:
+def open_intents(state: SagaState) -> list[e.Intent]:
     """What the log says was begun and has no outcome: the calls to make again, the timers to set again.
 
     Nothing is, while the saga is paused.
@@ -218,9 +208,9 @@ def open_intents(state: SagaState) -> list[Intent]:
     return [intent for intent in intents if intent is not None]
 
 
-def _open_intent(state: SagaState, name: str, step: StepState) -> Intent | None:  # noqa: PLR0911 (a table)
+def _open_intent(state: SagaState, name: str, step: StepState) -> e.Intent | None:  # noqa: PLR0911 (a table)
     if step.probing:
-        return ProbeStarted(name, step.attempts)
+        return e.ProbeStarted(name, step.attempts)
     if step.waiting is not None:
         return step.waiting
     match step.status:
@@ -231,9 +221,9 @@ def _open_intent(state: SagaState, name: str, step: StepState) -> Intent | None:
         case StepStatus.IN_PROGRESS if step.probed or (step.interrupted and state.plan.step(name).probe):
             return None  # it is asked first whether it has happened, or just was
         case StepStatus.IN_PROGRESS:
-            return StepStarted(name, step.attempts)
+            return e.StepStarted(name, step.attempts)
         case StepStatus.COMPENSATING if not step.stuck:
-            return CompensationStarted(name, step.compensation_attempts)
+            return e.CompensationStarted(name, step.compensation_attempts)
         case _:
             return None
 

@@ -9,8 +9,8 @@ from typing import assert_never
 
 import structlog
 
+from saga_es.core import events as e
 from saga_es.core.decide import advance
-from saga_es.core.events import SagaEvent
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
@@ -40,7 +40,7 @@ class Proposal:
         self.base = self.state = saga.state
         self.facts: list[Fact] = []
         self.commands: list[CommandRequest] = []
-        self.events: list[SagaEvent] = []
+        self.events: list[e.SagaEvent] = []
 
     @property
     def first(self) -> Fact | None:

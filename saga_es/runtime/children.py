@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 
+from saga_es.core import events as e
 from saga_es.core.commands import Revoke
-from saga_es.core.events import ChildStarted
 from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded
 from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unknown
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
@@ -30,7 +30,7 @@ class Children:
         self._put = put
         self._followed: set[tuple[str, str, Direction]] = set()
 
-    def start(self, state: SagaState, child: ChildStarted) -> None:
+    def start(self, state: SagaState, child: e.ChildStarted) -> None:
         """Start the saga of a step, or find it started, and tell the parent how it ends."""
         followed = (state.saga_id, child.step, Direction.ACTION)
         if state.paused or followed in self._followed:

@@ -7,27 +7,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    Intent,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaAborted,
-    SagaCancelled,
-    SagaEvent,
-    SagaResumed,
-    SagaStarted,
-    StepCompleted,
-    StepFailed,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.facts import CallReturned, CannotGoOn, RetryDue, Woken
 from saga_es.core.outcomes import Direction, Outcome, Unknown
 from saga_es.core.paths import look_up
@@ -87,27 +67,27 @@ class Calls:
         """How many more sagas may be taken over now."""
         return self._executor.capacity
 
-    def perform(self, state: SagaState, events: Iterable[SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
+    def perform(self, state: SagaState, events: Iterable[e.SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
         """Act on events that are committed: end the call whose outcome they tell, make the next, set timers."""
         for event in events:
             match event:
-                case StepStarted() | CompensationStarted() | ProbeStarted() | ChildStarted() | WaitStarted():
+                case e.StepStarted() | e.CompensationStarted() | e.ProbeStarted() | e.ChildStarted() | e.WaitStarted():
                     self._intent(state, event)
-                case StepFailed(retry_at=datetime()) | CompensationFailed(retry_at=datetime()):
+                case e.StepFailed(retry_at=datetime()) | e.CompensationFailed(retry_at=datetime()):
                     self._intent(state, event)
-                case StepCompleted(step) | StepFailed(step) | StepSkipped(step):
+                case e.StepCompleted(step) | e.StepFailed(step) | e.StepSkipped(step):
                     self._ended(state.saga_id, step, Direction.ACTION)
-                case CompensationCompleted(step) | CompensationFailed(step) | CompensationSkipped(step):
+                case e.CompensationCompleted(step) | e.CompensationFailed(step) | e.CompensationSkipped(step):
                     self._ended(state.saga_id, step, Direction.COMPENSATION)
-                case ProbeAnswered(step):
+                case e.ProbeAnswered(step):
                     self._ended(state.saga_id, step, Direction.PROBE)
-                case SagaStarted(starts_at=None, deadline_at=None):
+                case e.SagaStarted(starts_at=None, deadline_at=None):
                     pass
-                case SagaStarted():
+                case e.SagaStarted():
                     self._set_alarms(state)
-                case SagaAborted():
+                case e.SagaAborted():
                     self._children.revoke(state)
-                case SagaResumed() | RetryOrdered() | SagaCancelled():
+                case e.SagaResumed() | e.RetryOrdered() | e.SagaCancelled():
                     self.resume(state)
                 case _:
                     pass
@@ -165,24 +145,24 @@ class Calls:
         self._timers.cancel((state.saga_id, "deadline_at"))
         self._children.forget(state)
 
-    def _intent(self, state: SagaState, intent: Intent) -> None:  # noqa: C901 (a table: one case an intent)
+    def _intent(self, state: SagaState, intent: e.Intent) -> None:  # noqa: C901 (a table: one case an intent)
         match intent:
-            case StepStarted(step, attempt):
+            case e.StepStarted(step, attempt):
                 self._call(state, step, Direction.ACTION, attempt)
-            case CompensationStarted(step, attempt) if isinstance(state.plan.step(step).work, Child):
+            case e.CompensationStarted(step, attempt) if isinstance(state.plan.step(step).work, Child):
                 self._children.undo(state, step, attempt)
-            case CompensationStarted(step, attempt):
+            case e.CompensationStarted(step, attempt):
                 self._call(state, step, Direction.COMPENSATION, attempt)
-            case ProbeStarted(step, attempt):
+            case e.ProbeStarted(step, attempt):
                 self._call(state, step, Direction.PROBE, attempt)
-            case ChildStarted(step):
+            case e.ChildStarted(step):
                 self._ended(state.saga_id, step, Direction.ACTION)
                 self._children.start(state, intent)
-            case WaitStarted(step, until):
+            case e.WaitStarted(step, until):
                 self._wait(state.saga_id, step, until, Woken())
-            case StepFailed(step, attempt, retry_at=due):
+            case e.StepFailed(step, attempt, retry_at=due):
                 self._wait(state.saga_id, step, due, RetryDue(step, Direction.ACTION, attempt))
-            case CompensationFailed(step, attempt, retry_at=due):
+            case e.CompensationFailed(step, attempt, retry_at=due):
                 self._wait(state.saga_id, step, due, RetryDue(step, Direction.COMPENSATION, attempt))
 
     # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,11 +241,11 @@ def _no_answer(timeout_s: float) -> Unknown:
     return Unknown(f"no answer within {timeout_s:g} s")
 
 
-def _direction(intent: Intent) -> Direction:
+def _direction(intent: e.Intent) -> Direction:
     match intent:
-        case CompensationStarted() | CompensationFailed():
+        case e.CompensationStarted() | e.CompensationFailed():
             return Direction.COMPENSATION
-        case ProbeStarted():
+        case e.ProbeStarted():
             return Direction.PROBE
         case _:
             return Direction.ACTION

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from saga_es.core.events import SagaEvent
+from saga_es.core import events as e
 from saga_es.core.facts import Woken
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
@@ -103,7 +103,7 @@ class OwnedSagas:
         except StoreUnavailable as error:
             self._warn("a look at other workers' sagas", error)
 
-    def advance(self, saga: OwnedSaga, state: SagaState, events: Iterable[SagaEvent] | None) -> None:
+    def advance(self, saga: OwnedSaga, state: SagaState, events: Iterable[e.SagaEvent] | None) -> None:
         """Go on to a state that is committed, and act on what led there; without events, on all that is under way."""
         is_first = saga.state.version == 0
         saga.state = state
@@ -166,7 +166,7 @@ class OwnedSagas:
         self._calls.forget(saga.state)
         self._remote.add(*saga.handles)
 
-    def _perform(self, state: SagaState, events: Iterable[SagaEvent] | None) -> None:
+    def _perform(self, state: SagaState, events: Iterable[e.SagaEvent] | None) -> None:
         try:
             if events is None:
                 self._calls.resume(state)

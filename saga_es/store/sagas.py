@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import Connection
 
-from saga_es.core.events import PlanRecorded, SagaStarted
+from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, plan_id
 from saga_es.core.state import SagaState
@@ -68,7 +68,7 @@ class Sagas:
         if not history or history[0].category != SAGA:
             return None
         saga_id, events = history[0].stream_id, [recorded.event for recorded in history]
-        if not isinstance(events[0], SagaStarted):
+        if not isinstance(events[0], e.SagaStarted):
             raise UnreadableEvent(SAGA, type(events[0]).__name__, f"saga {saga_id} does not begin with its start")
         blank = SagaState(saga_id, self.plan(events[0].plan_id))
         try:
@@ -85,14 +85,14 @@ class Sagas:
         """
         if id_ not in self._plans:
             match self.log.read(id_):
-                case [Recorded(event=PlanRecorded(plan)), *_]:
+                case [Recorded(event=e.PlanRecorded(plan)), *_]:
                     self._plans[id_] = plan
                 case _:
                     raise UnreadableEvent(SAGA, "SagaStarted", f"the log holds no plan {id_!r}")
         return self._plans[id_]
 
-    def unrecorded(self, plans: Sequence[Plan]) -> list[tuple[str, PlanRecorded]]:
+    def unrecorded(self, plans: Sequence[Plan]) -> list[tuple[str, e.PlanRecorded]]:
         """Those of the plans that the log does not hold yet, by their ids."""
-        wanted = {plan_id(plan): PlanRecorded(plan) for plan in plans}
+        wanted = {plan_id(plan): e.PlanRecorded(plan) for plan in plans}
         held = {id_ for id_, events in self.log.read_many(list(wanted)).items() if events}
         return [(id_, recorded) for id_, recorded in wanted.items() if id_ not in held]

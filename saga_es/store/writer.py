@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from saga_es.core.events import SagaCompensated, SagaCompleted, SagaFailed
+from saga_es.core import events as e
 from saga_es.errors import RolledBack, StoreUnavailable, VersionConflict
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write, execute_many
@@ -49,7 +49,7 @@ Receipt = Written | Conflict | Refused
 ATTEMPTS = 6
 """At a transaction that the database gives up for the sake of others. Nothing of it took place, so it is safe."""
 
-_ENDS = (SagaCompleted, SagaCompensated, SagaFailed)
+_ENDS = (e.SagaCompleted, e.SagaCompensated, e.SagaFailed)
 
 
 class Writer:

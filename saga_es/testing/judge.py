@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from saga_es.core.events import ChildStarted, CompensationCompleted, StepCompleted, StepSkipped
+from saga_es.core import events as e
 from saga_es.core.invariants import violations
 from saga_es.core.outcomes import Completed, Direction
 from saga_es.core.plan import StepPlan, step_of
@@ -33,7 +33,7 @@ def faults_found(world: World) -> list[str]:
         by_hand = {
             recorded.event.step
             for recorded in history
-            if isinstance(recorded.event, StepSkipped) and recorded.event.actor is not None
+            if isinstance(recorded.event, e.StepSkipped) and recorded.event.actor is not None
         }
         ran = [call for call in world.network.history if call.saga_id == saga_id]
         found += [f"saga {saga_id}: {fault}" for fault in _effects(state, ran, by_hand)]
@@ -61,11 +61,11 @@ def _children(world: World) -> list[str]:
         event = world.log.decode(entry).event
         child = started.get((entry.stream_id, getattr(event, "step", None) or ""))
         match event:
-            case ChildStarted(step, saga_id=saga_id):
+            case e.ChildStarted(step, saga_id=saga_id):
                 started[entry.stream_id, step] = saga_id
-            case StepCompleted(step) if child is not None and ends.get(child) != "SagaCompleted":
+            case e.StepCompleted(step) if child is not None and ends.get(child) != "SagaCompleted":
                 found.append(f"step {step} of {entry.stream_id} is done before its saga {child}")
-            case CompensationCompleted(step) if (
+            case e.CompensationCompleted(step) if (
                 child in world.store.sagas and ends.get(child or "") != "SagaCompensated"
             ):
                 found.append(f"step {step} of {entry.stream_id} is undone before its saga {child}")

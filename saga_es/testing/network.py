@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from saga_es.core.events import CompensationStarted, ProbeStarted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.outcomes import Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.definition.requests import Function
 from saga_es.runtime.calls.executor import Call, Executor
@@ -105,9 +105,9 @@ class Network(Executor):
 
     def _has_intent(self, call: Call) -> bool:
         kinds = {
-            Direction.ACTION: StepStarted,
-            Direction.COMPENSATION: CompensationStarted,
-            Direction.PROBE: ProbeStarted,
+            Direction.ACTION: e.StepStarted,
+            Direction.COMPENSATION: e.CompensationStarted,
+            Direction.PROBE: e.ProbeStarted,
         }
         intent = kinds[call.direction](call.step, call.attempt)
         return any(recorded.event == intent for recorded in self._log.read(call.saga_id))

@@ -15,8 +15,8 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from saga_es.core import events as e
 from saga_es.core.commands import Command
-from saga_es.core.events import PlanRecorded
 from saga_es.core.outcomes import Outcome
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga, family
@@ -80,7 +80,7 @@ class World:
         self._seen = 0
         self._idle = 0
         for saga in self.definitions:
-            draft = Draft(saga.plan_id, PLAN, 0, (PlanRecorded(saga.plan),), self.clock.now())
+            draft = Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), self.clock.now())
             self.store.append(draft, self.log.rows(draft))
         for _ in range(workers):
             self._hire()

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from saga_es.core.events import SagaEvent
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.families import Over, families_over
@@ -73,7 +73,7 @@ def test_the_status_of_a_saga_that_a_newer_version_went_on_with_says_what_it_can
     """It is told as far as it is understood; its events are all shown; the other sagas are as ever."""
     served = open_node()
     ids = [body_of(served.client.post(EXECUTE, json=CONCERT), 200)["transaction_id"] for _ in range(2)]
-    log = Log(served.node.database, Codec({SAGA: (*get_args(SagaEvent), StepBlessed)}))
+    log = Log(served.node.database, Codec({SAGA: (*get_args(e.SagaEvent), StepBlessed)}))
     newer = Writer(served.node.database, log, Views([]))
     draft = Draft(ids[0], SAGA, 10, (StepBlessed("event"),), datetime.now(UTC))
     assert newer.write([newer.prepare(draft)]) == [Written()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from saga_es.core.events import ChildStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
@@ -84,7 +84,7 @@ def child_of(engine: Engine, parent: str, step: str = "pay") -> str:
     """The id of the saga that a step runs, as soon as it stands in the log."""
 
     def find() -> str | None:
-        found = [e for e in events_of(engine, parent) if isinstance(e, ChildStarted) and e.step == step]
+        found = [at for at in events_of(engine, parent) if isinstance(at, e.ChildStarted) and at.step == step]
         return found[-1].saga_id if found and engine.read(found[-1].saga_id) else None
 
     return until(find) or ""

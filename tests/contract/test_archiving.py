@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaReopened
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadBundle, ImportRefused, ProjectionFailed
 from saga_es.store.admin import migrate
@@ -141,7 +141,7 @@ def test_a_saga_that_goes_on_meanwhile_stays_with_its_family(
     shelf: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its child must not be gone when it wants to undo it; the others leave."""
-    reopened = SagaReopened("COMPENSATING", "ada", "a typo", NOW, "no")
+    reopened = e.SagaReopened("COMPENSATING", "ada", "a typo", NOW, "no")
 
     def go_on(_path: Path) -> None:
         assert shelf.write(Draft("whole", SAGA, 3, (reopened,), NOW)) == [Written()]
@@ -316,7 +316,7 @@ def test_another_saga_of_the_same_name_is_never_mixed_with_ours(store: Store, ot
     fill(store)
     saga(store, "twin", *DONE)
     path = bundle_of(store, "twin", tmp_path)
-    store.write(Draft("twin", SAGA, 4, (SagaReopened("COMPENSATING", "ada", "why", NOW),), NOW))
+    store.write(Draft("twin", SAGA, 4, (e.SagaReopened("COMPENSATING", "ada", "why", NOW),), NOW))
     assert imported(store, path).there == 2
 
     saga(other, "twin")

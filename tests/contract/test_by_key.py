@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaStarted, StepCompleted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
@@ -21,12 +21,12 @@ READ_ALONG = "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHE
 
 
 def start(saga_id: str) -> Draft:
-    begun = (SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1"), StepStarted("car", 1))
+    begun = (e.SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1"), e.StepStarted("car", 1))
     return Draft(saga_id, SAGA, 0, begun, AT)
 
 
 def next_step(saga_id: str) -> Draft:
-    return Draft(saga_id, SAGA, 2, (StepCompleted("car"), StepStarted("hotel", 1)), AT)
+    return Draft(saga_id, SAGA, 2, (e.StepCompleted("car"), e.StepStarted("hotel", 1)), AT)
 
 
 def test_a_batch_reads_no_saga_that_it_is_not_about(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.core.events import SagaCompleted, SagaStarted, StepStarted
+from saga_es.core import events as e
 from saga_es.errors import StoreUnavailable, VersionConflict
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write
@@ -99,10 +99,10 @@ def test_a_running_saga_costs_no_question(store: Store) -> None:
 
 def test_of_a_saga_that_has_ended_nothing_is_remembered(store: Store) -> None:
     """Nobody appends to it again, or hardly ever: then the log is asked."""
-    events = (SagaStarted("trip", "plan-1", {}, "w-1"), StepStarted("car", 1))
+    events = (e.SagaStarted("trip", "plan-1", {}, "w-1"), e.StepStarted("car", 1))
     store.write(Draft("s-1", SAGA, 0, events, AT))
     assert store.writer._heads.get("s-1") is not None
-    store.write(Draft("s-1", SAGA, 2, (SagaCompleted(),), AT))
+    store.write(Draft("s-1", SAGA, 2, (e.SagaCompleted(),), AT))
     assert store.writer._heads.get("s-1") is None
     assert broken(store) == []
 
@@ -188,7 +188,7 @@ def test_a_batch_that_is_written_again_is_chained_once(store: Store, database_ur
     assert writing.writer.write(batch) == [Written(), Written()]
     writing.write(note_draft("n-1", "d", expected_version=2), note_draft("n-2", "e", expected_version=1))
     unlucky.close()
-    assert [(e.stream_id, e.version) for e in store.log.entries()][1:] == [
+    assert [(at.stream_id, at.version) for at in store.log.entries()][1:] == [
         ("n-1", 2),
         ("n-2", 1),
         ("n-1", 3),

@@ -8,15 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from saga_es.commands import Cancel, Pause, Resolve, Resume, Retry
-from saga_es.core.events import (
-    ChildStarted,
-    SagaCancelled,
-    SagaFailed,
-    SagaReopened,
-    SagaStarted,
-    SagaTakenOver,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable
@@ -40,7 +32,7 @@ def test_a_child_is_a_saga_of_its_own_and_its_results_are_its_steps_result(
     assert diary.names == ["reserve", "charge", "book", "ship"]
     child_id = child_of(engine, handle.saga_id)
     started = events_of(engine, child_id)[0]
-    assert started == SagaStarted("payment", child.plan_id, INPUT, worker_of(engine), parent=handle.saga_id)
+    assert started == e.SagaStarted("payment", child.plan_id, INPUT, worker_of(engine), parent=handle.saga_id)
     assert state_of(store, child_id).status is SagaStatus.COMPLETED
     assert engine.follow(child_id).result(TIMEOUT_S).results == PAID
 
@@ -52,7 +44,7 @@ def test_many_children_of_one_step_run_each_on_its_own(open_engine: OpenEngine) 
     engine = open_engine(order(child, diary, over="input[amounts]"), child)
     handle = engine.start("order", {"amounts": [3, 1, 2, 5, 4]})
     assert [one["charge"]["charged"] for one in handle.result(TIMEOUT_S).results["pay"]] == [3, 1, 2, 5, 4]
-    children = [event for event in events_of(engine, handle.saga_id) if isinstance(event, ChildStarted)]
+    children = [event for event in events_of(engine, handle.saga_id) if isinstance(event, e.ChildStarted)]
     assert [event.step for event in children] == [f"pay[{n}]" for n in range(5)]
     assert len({event.saga_id for event in children} | set(diary.keys("charge"))) == 10
 
@@ -104,7 +96,7 @@ def test_a_child_that_had_completed_is_compensated_when_its_parent_aborts(
     assert diary.names == ["reserve", "charge", "book", "ship", "refund", "release"]
     child_id = child_of(engine, handle.saga_id)
     assert state_of(store, child_id).status is SagaStatus.COMPENSATED
-    assert has_happened(engine, child_id, SagaReopened)
+    assert has_happened(engine, child_id, e.SagaReopened)
 
 
 def test_all_children_of_a_step_are_compensated(open_engine: OpenEngine) -> None:
@@ -141,10 +133,10 @@ def test_a_cancelled_parent_has_its_child_abort(open_engine: OpenEngine) -> None
     for giver in (engine, other):
         handle = engine.start("order", INPUT)
         child_id = child_of(engine, handle.saga_id)
-        until(partial(has_happened, engine, child_id, WaitStarted))
+        until(partial(has_happened, engine, child_id, e.WaitStarted))
         giver.submit(handle.saga_id, Cancel("Ann", "changed her mind"))
         assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
-        assert SagaCancelled(f"saga {handle.saga_id}", "cancelled by Ann: changed her mind") in events_of(
+        assert e.SagaCancelled(f"saga {handle.saga_id}", "cancelled by Ann: changed her mind") in events_of(
             engine, child_id
         )
     assert diary.names == ["reserve", "charge", "refund", "release"] * 2
@@ -216,7 +208,7 @@ def test_a_parent_that_is_retried_while_its_child_is_failed_says_so_again(
     until(lambda: state_of(store, handle.saga_id).version > version + 2)
     assert state_of(store, handle.saga_id).status is SagaStatus.FAILED
     assert [type(event) for event in events_of(engine, handle.saga_id)[version:]] == [
-        *(SagaReopened, SagaTakenOver, SagaFailed),
+        *(e.SagaReopened, e.SagaTakenOver, e.SagaFailed),
     ]
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from saga_es.commands import Cancel, Pause, Resume
-from saga_es.core.events import SagaTakenOver, WaitStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.errors import StepRejected
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
@@ -28,7 +28,7 @@ def test_a_parent_and_its_child_outlive_a_crash(
     first = open_engine(order(child, before, {**turns, **({"ship": stop} if at == "ship" else {})}), child)
     handle = first.start("order", INPUT)
     if at == "cleared":
-        until(lambda: has_happened(first, child_of(first, handle.saga_id), WaitStarted))
+        until(lambda: has_happened(first, child_of(first, handle.saga_id), e.WaitStarted))
     else:
         assert stop.arrived.wait(TIMEOUT_S)
     crash(store, first)
@@ -56,11 +56,11 @@ def test_a_child_on_another_worker_is_heard_of(store: Store, open_engine: OpenEn
     pays = open_engine(there)
     assert stop.arrived.wait(TIMEOUT_S)
     ships = open_engine(order(payment(Diary()), diary), payment(Diary()))
-    until(lambda: has_happened(ships, handle.saga_id, SagaTakenOver))
+    until(lambda: has_happened(ships, handle.saga_id, e.SagaTakenOver))
     gate.set()
     assert ships.follow(handle.saga_id).result(TIMEOUT_S).completed
     assert diary.names == ["charge", "book", "ship"]
-    assert SagaTakenOver(worker_of(pays), worker_of(first)) in events_of(ships, child_id)
+    assert e.SagaTakenOver(worker_of(pays), worker_of(first)) in events_of(ships, child_id)
 
 
 def test_a_child_on_another_worker_aborts_with_its_parent(store: Store, open_engine: OpenEngine) -> None:
@@ -70,10 +70,10 @@ def test_a_child_on_another_worker_aborts_with_its_parent(store: Store, open_eng
     first = open_engine(order(child, diary), child)
     handle = first.start("order", INPUT)
     child_id = child_of(first, handle.saga_id)
-    until(lambda: has_happened(first, child_id, WaitStarted))
+    until(lambda: has_happened(first, child_id, e.WaitStarted))
     crash(store, first)
     pays = open_engine(child)
-    until(lambda: has_happened(pays, child_id, SagaTakenOver))
+    until(lambda: has_happened(pays, child_id, e.SagaTakenOver))
     ships = open_engine(order(child, diary), child)
     ships.submit(handle.saga_id, Cancel("Ann", "changed her mind"))
     assert ships.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
@@ -94,7 +94,7 @@ def test_a_parent_that_is_paused_over_a_crash_stays_so(store: Store, open_engine
     second = open_engine(saga, child)
     second.signal(child_id, "cleared")
     assert second.follow(child_id).result(TIMEOUT_S).completed
-    until(lambda: has_happened(second, handle.saga_id, SagaTakenOver))
+    until(lambda: has_happened(second, handle.saga_id, e.SagaTakenOver))
     assert "ship" not in diary.names
     second.submit(handle.saga_id, Resume("Ann", "looks well"))
     assert second.follow(handle.saga_id).result(TIMEOUT_S).completed

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.client import Client, open_client
-from saga_es.core.events import SagaStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import (
@@ -52,7 +52,7 @@ def test_a_saga_started_by_a_client_waits_for_a_worker(store: Store, open_engine
     saga_id = client.start(saga, INPUT, tags={"customer": "7"}).saga_id
     assert client.status(saga_id).status is SagaStatus.PENDING
     assert [r.event for r in store.log.read(saga_id)] == [
-        SagaStarted("trip", saga.plan_id, INPUT, None, {"customer": "7"})
+        e.SagaStarted("trip", saga.plan_id, INPUT, None, {"customer": "7"})
     ]
     with pytest.raises(TimeoutError, match="PENDING"):
         client.result(saga_id, 0.1)

@@ -7,15 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from saga_es.commands import Cancel, Command, Pause, Resume, Retry, SendSignal
-from saga_es.core.events import (
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaPaused,
-    SagaResumed,
-    SignalReceived,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import CommandRefused, StepRejected, StoreUnavailable
@@ -64,8 +56,8 @@ def test_of_many_cancels_at_once_one_is_recorded(store: Store, open_engine: Open
     assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert sorted(told) == ["recorded"] + ["refused"] * 15
     events = events_of(engine, handle.saga_id)
-    cancels = [event for event in events if isinstance(event, SagaCancelled)]
-    assert cancels == [SagaCancelled(f"Ann {told.index('recorded')}", "because")]
+    cancels = [event for event in events if isinstance(event, e.SagaCancelled)]
+    assert cancels == [e.SagaCancelled(f"Ann {told.index('recorded')}", "because")]
     assert versions(engine, handle.saga_id) == list(range(1, len(events) + 1))
 
 
@@ -82,7 +74,7 @@ def test_each_signal_of_many_at_once_is_recorded_once(store: Store, open_engine:
     engine.signal(handle.saga_id, "first")
     result = handle.result(TIMEOUT_S)
     events = events_of(engine, handle.saga_id)
-    given = [event.payload for event in events if isinstance(event, SignalReceived) and event.signal == "second"]
+    given = [event.payload for event in events if isinstance(event, e.SignalReceived) and event.signal == "second"]
     recorded = {n for n in range(40) if told[n] == "recorded"}
     assert recorded <= set(given) <= recorded | {n for n in range(40) if told[n] == "not known"}
     assert len(given) == len(set(given))
@@ -114,8 +106,8 @@ def test_pauses_and_resumes_from_everywhere_leave_a_saga_whole(open_engine: Open
     assert diary.names == list(steps)
     events = events_of(engine, handle.saga_id)
     assert versions(engine, handle.saga_id) == list(range(1, len(events) + 1))
-    paused = [event for event in events if isinstance(event, SagaPaused | SagaResumed)]
-    assert [type(event) for event in paused] == [SagaPaused, SagaResumed] * (len(paused) // 2)
+    paused = [event for event in events if isinstance(event, e.SagaPaused | e.SagaResumed)]
+    assert [type(event) for event in paused] == [e.SagaPaused, e.SagaResumed] * (len(paused) // 2)
 
 
 def _resumed(engine: Engine, saga_id: str) -> bool:
@@ -135,7 +127,7 @@ def test_a_resume_begins_each_call_once(open_engine: OpenEngine, gate: threading
     assert stop.arrived.wait(TIMEOUT_S)
     engine.submit(handle.saga_id, Pause(*ANN))
     gate.set()
-    until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], SagaPaused | StepStarted))
+    until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], e.SagaPaused | e.StepStarted))
     engine.submit(handle.saga_id, Resume(*ANN))
     assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
@@ -155,9 +147,9 @@ def test_a_cancel_at_any_moment_ends_the_saga_one_way_or_the_other(open_engine: 
         try:
             (engine, other)[n % 2].submit(handle.saga_id, Cancel(*ANN))
         except CommandRefused:
-            expected: object = SagaCompleted()
+            expected: object = e.SagaCompleted()
         else:
-            expected = SagaCompensated()
+            expected = e.SagaCompensated()
         handle.result(TIMEOUT_S)
         assert events_of(engine, handle.saga_id)[-1] == expected
         assert versions(engine, handle.saga_id) == list(range(1, len(versions(engine, handle.saga_id)) + 1))
@@ -194,7 +186,7 @@ def test_a_retry_that_comes_with_the_failure_reopens_the_saga(
         ordered.result(TIMEOUT_S)
     holding.join(TIMEOUT_S)
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
-    until(lambda: events_of(engine, handle.saga_id)[-1] == SagaCompleted())
+    until(lambda: events_of(engine, handle.saga_id)[-1] == e.SagaCompleted())
     assert diary.names == ["ship", "ship"]
 
 
@@ -212,7 +204,7 @@ def test_commands_of_other_engines_that_come_in_the_middle_of_a_batch_are_follow
     Commands(store, SystemClock()).record(handle.saga_id, Pause(*ANN))
     slow.may_write.set()
     holding.join(TIMEOUT_S)
-    until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], SagaPaused | StepStarted))
+    until(lambda: not isinstance(events_of(engine, handle.saga_id)[-1], e.SagaPaused | e.StepStarted))
     assert diary.names == ["car", "hotel"]
     engine.submit(handle.saga_id, Resume(*ANN))
     assert handle.result(TIMEOUT_S).completed

@@ -9,22 +9,7 @@ from typing import Any
 import pytest
 
 from saga_es.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
-from saga_es.core.events import (
-    CompensationSkipped,
-    InputReplaced,
-    RetryOrdered,
-    SagaCancelled,
-    SagaEvent,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaTakenOver,
-    StepFailed,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
@@ -80,8 +65,16 @@ def state_of(store: Store, saga_id: str) -> SagaState:
     return state
 
 
-def orders_in(engine: Engine, saga_id: str) -> list[SagaEvent]:
-    kinds = (SagaCancelled, SagaPaused, SagaResumed, RetryOrdered, SagaReopened, SagaResolved, InputReplaced)
+def orders_in(engine: Engine, saga_id: str) -> list[e.SagaEvent]:
+    kinds = (
+        e.SagaCancelled,
+        e.SagaPaused,
+        e.SagaResumed,
+        e.RetryOrdered,
+        e.SagaReopened,
+        e.SagaResolved,
+        e.InputReplaced,
+    )
     return [event for event in events_of(engine, saga_id) if isinstance(event, kinds)]
 
 
@@ -105,7 +98,7 @@ def test_a_cancelled_saga_is_compensated(open_engine: OpenEngine, gate: threadin
     result = handle.result(TIMEOUT_S)
     assert (result.status, result.error) == (SagaStatus.COMPENSATED, "cancelled by Ann: because")
     assert diary.names == ["car", "hotel", "flight", "undo flight", "undo hotel", "undo car"]
-    assert orders_in(engine, handle.saga_id) == [SagaCancelled(*ANN)]
+    assert orders_in(engine, handle.saga_id) == [e.SagaCancelled(*ANN)]
 
 
 def test_a_paused_saga_begins_nothing_until_it_is_resumed(
@@ -119,14 +112,14 @@ def test_a_paused_saga_begins_nothing_until_it_is_resumed(
     assert stop.arrived.wait(TIMEOUT_S)
     order(handle.saga_id, Pause(*ANN))
     gate.set()
-    until(lambda: events_of(engine, handle.saga_id)[-1] not in (SagaPaused(*ANN), StepStarted("hotel", 1)))
+    until(lambda: events_of(engine, handle.saga_id)[-1] not in (e.SagaPaused(*ANN), e.StepStarted("hotel", 1)))
     with pytest.raises(TimeoutError):
         handle.result(0.3)
     assert diary.names == ["car", "hotel"]
     order(handle.saga_id, Resume(*ANN))
     assert handle.result(TIMEOUT_S).completed
     assert diary.names == list(STEPS)
-    assert orders_in(engine, handle.saga_id) == [SagaPaused(*ANN), SagaResumed(*ANN)]
+    assert orders_in(engine, handle.saga_id) == [e.SagaPaused(*ANN), e.SagaResumed(*ANN)]
 
 
 def test_a_pause_outlives_a_crash(
@@ -140,7 +133,7 @@ def test_a_pause_outlives_a_crash(
     give(first)(handle.saga_id, Pause(*ANN))
     crash(store, first)
     second = open_engine(trip(after))
-    until(lambda: has_happened(second, handle.saga_id, SagaTakenOver))
+    until(lambda: has_happened(second, handle.saga_id, e.SagaTakenOver))
     with pytest.raises(TimeoutError):
         second.follow(handle.saga_id).result(0.3)
     assert after.calls == []
@@ -157,7 +150,7 @@ def test_a_retry_that_would_come_in_an_hour_comes_now(open_engine: OpenEngine, g
     engine = open_engine(trip(diary, acts, retry=LATER))
     order = give(engine)
     handle = engine.start("trip", INPUT)
-    until(lambda: has_happened(engine, handle.saga_id, StepFailed))
+    until(lambda: has_happened(engine, handle.saga_id, e.StepFailed))
     order(handle.saga_id, Retry(*ANN))
     until(lambda: type(events_of(engine, handle.saga_id)[-1]).__name__ == "CompensationFailed")
     order(handle.saga_id, Retry(*ANN))
@@ -235,7 +228,7 @@ def test_a_compensation_is_skipped_with_a_note(store: Store, open_engine: OpenEn
     engine.submit(handle.saga_id, Skip("hotel", *ANN))
     ends(store, handle.saga_id, SagaStatus.COMPENSATED)
     assert diary.names[3:] == ["undo hotel"] * 3 + ["undo car"]
-    assert CompensationSkipped("hotel", *ANN) in events_of(engine, handle.saga_id)
+    assert e.CompensationSkipped("hotel", *ANN) in events_of(engine, handle.saga_id)
 
 
 def test_a_step_behind_the_pivot_is_retried(store: Store, open_engine: OpenEngine) -> None:
@@ -257,7 +250,7 @@ def test_a_step_behind_the_pivot_is_skipped_with_a_note(store: Store, open_engin
     assert handle.result(TIMEOUT_S).status is SagaStatus.FAILED
     engine.submit(handle.saga_id, Skip("ship", *ANN))
     assert ends(store, handle.saga_id, SagaStatus.COMPLETED).results == {"pay": "paid", "thank": "thanks"}
-    assert StepSkipped("ship", *ANN) in events_of(engine, handle.saga_id)
+    assert e.StepSkipped("ship", *ANN) in events_of(engine, handle.saga_id)
 
 
 def test_a_step_gets_another_input_and_is_tried_again(store: Store, open_engine: OpenEngine) -> None:
@@ -300,7 +293,7 @@ def test_a_failed_saga_is_taken_up_by_an_engine_that_knows_it(store: Store, open
     second = open_engine(trip(diary, steps=("car", "hotel", "flight")))
     open_engine().submit(handle.saga_id, Retry(*ANN))
     ends(store, handle.saga_id, SagaStatus.COMPENSATED)
-    assert SagaTakenOver(worker_of(second), None) in events_of(second, handle.saga_id)
+    assert e.SagaTakenOver(worker_of(second), None) in events_of(second, handle.saga_id)
 
 
 # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -350,12 +343,12 @@ def test_a_command_without_a_name_or_a_reason_is_refused(open_engine: OpenEngine
     saga.wait_for("go", timeout_s=None)
     engine = open_engine(saga)
     handle = engine.start(saga)
-    until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(engine, handle.saga_id, e.WaitStarted))
     bad: tuple[Any, ...] = (Pause("", "why"), Pause("Ann", " "), Pause("Ann", "x" * 2001), Pause(5, "why"))  # type: ignore[arg-type]  # on purpose
     for order in (*bad, Pause("\ud800", "why"), ReplaceInput("go", {"a": object()}, *ANN)):
         with pytest.raises(PayloadUnencodable):
             engine.submit(handle.saga_id, order)
     engine.submit(handle.saga_id, Pause("A\0nn", "a\0b \U0001f680"))
-    assert SagaPaused("A\ufffdnn", "a\ufffdb \U0001f680") in events_of(engine, handle.saga_id)
+    assert e.SagaPaused("A\ufffdnn", "a\ufffdb \U0001f680") in events_of(engine, handle.saga_id)
     engine.submit(handle.saga_id, Cancel(*ANN))
     assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED

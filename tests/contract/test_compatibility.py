@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saga_es.core.events import PlanRecorded, SagaEvent, SagaStarted, StepCompleted, StepStarted, WaitStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
@@ -85,7 +85,7 @@ def test_what_is_told_of_a_saga_is_what_becomes_of_it(
     executor = partial(Executor, {"keeper": Car()})
     old, code = open_engine(a_trip(), executor=executor()), a_trip(**changed)
     saga_id = old.start("trip").saga_id
-    until(lambda: has_happened(old, saga_id, WaitStarted))
+    until(lambda: has_happened(old, saga_id, e.WaitStarted))
     old.close()
     (version,) = compared(store, code).versions
     (group,) = version.groups
@@ -104,19 +104,19 @@ def end_of(store: Store, saga_id: str) -> tuple[SagaStatus, str | None] | None:
 # ── Counting ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write(store: Store, plan: Saga, names: list[str], *events: SagaEvent) -> None:
+def write(store: Store, plan: Saga, names: list[str], *events: e.SagaEvent) -> None:
     """Sagas of a definition, all as far as these events."""
-    started = SagaStarted(plan.name, plan.plan_id, {}, "w-1")
+    started = e.SagaStarted(plan.name, plan.plan_id, {}, "w-1")
     store.write(*(Draft(name, SAGA, 0, (started, *events), AT) for name in names))
 
 
 def record_plan(store: Store, plan: Saga) -> None:
-    store.write(Draft(plan.plan_id, PLAN, 0, (PlanRecorded(plan.plan),), AT))
+    store.write(Draft(plan.plan_id, PLAN, 0, (e.PlanRecorded(plan.plan),), AT))
 
 
-CAR: tuple[SagaEvent, ...] = (StepStarted("car", 1), StepCompleted("car"))
-WAITS = (*CAR, WaitStarted("go"))
-PAID: tuple[SagaEvent, ...] = (*WAITS, StepCompleted("go"), StepStarted("bill", 1), StepCompleted("bill"))
+CAR: tuple[e.SagaEvent, ...] = (e.StepStarted("car", 1), e.StepCompleted("car"))
+WAITS = (*CAR, e.WaitStarted("go"))
+PAID: tuple[e.SagaEvent, ...] = (*WAITS, e.StepCompleted("go"), e.StepStarted("bill", 1), e.StepCompleted("bill"))
 
 
 def groups_of(comparison: Comparison) -> list[tuple[bool, Verdict, int]]:
@@ -180,7 +180,7 @@ def test_a_saga_that_cannot_be_read_is_told_apart(store: Store) -> None:
     record_plan(store, code)
     write(store, code, ["s-1"], *WAITS)
     lost: dict[str, Any] = {"saga": "trip", "plan_id": "plan-lost", "input": {}, "worker": "w-1"}
-    store.write(Draft("s-2", SAGA, 0, (SagaStarted(**lost),), AT))
+    store.write(Draft("s-2", SAGA, 0, (e.SagaStarted(**lost),), AT))
     found = compared(store, code)
     assert groups_of(found) == [(True, Verdict.GOES_ON, 1), (False, Verdict.UNREADABLE, 1)]
     unreadable = found.versions[1].groups[0]

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from saga_es.core.events import ChildStarted, StepFannedOut, StepSkipped, WaitStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
@@ -172,7 +172,7 @@ def test_a_step_is_done_for_each_element_so_many_at_once(open_engine: OpenEngine
     result = handle.result(TIMEOUT_S)
     assert result.results == {"seat": [f"seat for {n}" for n in range(12)], "greet": 12}
     assert hall.peak.most == 3
-    assert StepFannedOut("seat", 12) in events_of(engine, handle.saga_id)
+    assert e.StepFannedOut("seat", 12) in events_of(engine, handle.saga_id)
 
 
 @kinds
@@ -310,8 +310,8 @@ def test_a_step_that_is_not_wanted_is_skipped(open_engine: OpenEngine, kind: Kin
     handle = engine.start(saga, {"wanted": 0})
     assert handle.result(TIMEOUT_S).results == {"last": None}
     events = events_of(engine, handle.saga_id)
-    assert StepSkipped("maybe") in events
-    assert not any(isinstance(event, WaitStarted | ChildStarted) for event in events)
+    assert e.StepSkipped("maybe") in events
+    assert not any(isinstance(event, e.WaitStarted | e.ChildStarted) for event in events)
     assert hall.diary.calls == []
 
 
@@ -324,7 +324,7 @@ def test_a_step_that_is_wanted_is_done(open_engine: OpenEngine, kind: Kind) -> N
     engine = open_engine(saga, *saga.children, executor=hall_of(hall))
     handle = engine.start(saga, {"wanted": [1]})
     if kind is a_signal:
-        until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
+        until(lambda: has_happened(engine, handle.saga_id, e.WaitStarted))
         engine.signal(handle.saga_id, "maybe", "seat for x")
     result = handle.result(TIMEOUT_S)
     expected: dict[Kind, Any] = {a_delay: None, a_child: {"seat": "seat for x"}}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from saga_es.core.events import SagaAborted, SagaBegan, SagaEvent, SagaStarted, SagaTakenOver, StepStarted, WaitStarted
+from saga_es.core import events as e
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
@@ -42,7 +42,7 @@ def patient(deadline_s: float, diary: Diary | None = None) -> Saga:
 
 def turned_at(engine: Engine, saga_id: str) -> datetime:
     """When the saga aborted, which it did because of its deadline."""
-    (aborted,) = [recorded for recorded in engine.read(saga_id) if isinstance(recorded.event, SagaAborted)]
+    (aborted,) = [recorded for recorded in engine.read(saga_id) if isinstance(recorded.event, e.SagaAborted)]
     assert aborted.event.step is None
     assert "deadline" in aborted.event.error
     return aborted.recorded_at
@@ -50,7 +50,7 @@ def turned_at(engine: Engine, saga_id: str) -> datetime:
 
 def due_at(engine: Engine, saga_id: str) -> datetime:
     started = events_of(engine, saga_id)[0]
-    assert isinstance(started, SagaStarted)
+    assert isinstance(started, e.SagaStarted)
     assert started.deadline_at is not None
     return started.deadline_at
 
@@ -84,7 +84,7 @@ def test_a_deadline_outlives_a_crash(store: Store, open_engine: OpenEngine, dead
 class SlowAt(Spy):
     """A writer that takes its time over one kind of event."""
 
-    def __init__(self, store: Store, kind: type[SagaEvent], deadline_s: float) -> None:
+    def __init__(self, store: Store, kind: type[e.SagaEvent], deadline_s: float) -> None:
         super().__init__(store)
         self._kind = kind
         self._deadline_s = deadline_s
@@ -101,7 +101,7 @@ def test_a_deadline_that_passes_while_the_start_is_committed_is_kept(store: Stor
     """However short it is: the saga does not wait for ever."""
     saga = Saga("patient", deadline_s=0.1)
     saga.wait_for("never", timeout_s=None)
-    engine = open_engine(saga, writer=SlowAt(store, SagaStarted, 0.1))
+    engine = open_engine(saga, writer=SlowAt(store, e.SagaStarted, 0.1))
     assert engine.start(saga).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
@@ -110,9 +110,9 @@ def test_a_deadline_that_passes_while_a_takeover_is_committed_is_kept(store: Sto
     saga = patient(0.8)
     first = open_engine(saga)
     handle = first.start(saga)
-    until(lambda: has_happened(first, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(first, handle.saga_id, e.WaitStarted))
     crash(store, first)
-    second = open_engine(saga, writer=SlowAt(store, SagaTakenOver, 0.8))
+    second = open_engine(saga, writer=SlowAt(store, e.SagaTakenOver, 0.8))
     assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
@@ -134,7 +134,7 @@ def test_a_deadline_does_not_end_a_call_but_waits_for_its_answer(
 
     engine = open_engine(saga)
     handle = engine.start(saga)
-    until(lambda: has_happened(engine, handle.saga_id, SagaAborted))
+    until(lambda: has_happened(engine, handle.saga_id, e.SagaAborted))
     assert diary.names == ["work"]
     gate.set()
     assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
@@ -183,4 +183,4 @@ def test_the_deadline_of_a_saga_that_starts_later_counts_from_there(open_engine:
     assert due_at(engine, handle.saga_id) == at + timedelta(seconds=0.4)
     assert turned_at(engine, handle.saga_id) >= due_at(engine, handle.saga_id)
     kinds = [type(event) for event in events_of(engine, handle.saga_id)]
-    assert kinds.index(SagaBegan) < kinds.index(StepStarted)
+    assert kinds.index(e.SagaBegan) < kinds.index(e.StepStarted)

@@ -11,17 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationStarted,
-    SagaAborted,
-    SagaCompensated,
-    SagaCompleted,
-    SagaStarted,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import (
@@ -42,15 +32,15 @@ INPUT = {"n": 7}
 
 def forward(*steps: str) -> list[object]:
     """The events of steps that are done, one after the other."""
-    return [event for name in steps for event in (StepStarted(name, 1), StepCompleted(name, {"id": f"{name}-7"}))]
+    return [event for name in steps for event in (e.StepStarted(name, 1), e.StepCompleted(name, {"id": f"{name}-7"}))]
 
 
 def backward(*steps: str) -> list[object]:
-    return [event for name in steps for event in (CompensationStarted(name, 1), CompensationCompleted(name))]
+    return [event for name in steps for event in (e.CompensationStarted(name, 1), e.CompensationCompleted(name))]
 
 
-def started(engine: Engine, saga: Saga) -> SagaStarted:
-    return SagaStarted("trip", saga.plan_id, INPUT, engine._worker.worker_id)
+def started(engine: Engine, saga: Saga) -> e.SagaStarted:
+    return e.SagaStarted("trip", saga.plan_id, INPUT, engine._worker.worker_id)
 
 
 def end(handle: Handle) -> SagaResult:
@@ -68,7 +58,7 @@ def test_a_saga_of_four_steps_is_five_appends_and_ten_events(store: Store, open_
     handle = engine.start(saga, INPUT)
     assert end(handle).completed
     assert [len(draft.events) for draft in spy.appends(handle.saga_id)] == [2, 2, 2, 2, 2]
-    assert events_of(engine, handle.saga_id) == [started(engine, saga), *forward(*STEPS), SagaCompleted()]
+    assert events_of(engine, handle.saga_id) == [started(engine, saga), *forward(*STEPS), e.SagaCompleted()]
     assert diary.names == list(STEPS)
 
 
@@ -103,11 +93,11 @@ def test_a_failed_step_turns_the_saga_round(open_engine: OpenEngine) -> None:
     assert events_of(engine, handle.saga_id) == [
         started(engine, saga),
         *forward("car", "hotel", "flight"),
-        StepStarted("bill", 1),
-        StepFailed("bill", 1, "rejected", "no money"),
-        SagaAborted("bill", "no money"),
+        e.StepStarted("bill", 1),
+        e.StepFailed("bill", 1, "rejected", "no money"),
+        e.SagaAborted("bill", "no money"),
         *backward("flight", "hotel", "car"),
-        SagaCompensated(),
+        e.SagaCompensated(),
     ]
     assert diary.names == [*STEPS, "undo flight", "undo hotel", "undo car"]
 
@@ -370,6 +360,6 @@ def test_a_saga_gets_through_while_the_database_comes_and_goes(store: Store, ope
     assert end(handle).completed
     flaky.is_flaky = False
     assert flaky.faults >= 10
-    assert events_of(engine, handle.saga_id) == [started(engine, saga), *forward(*STEPS), SagaCompleted()]
+    assert events_of(engine, handle.saga_id) == [started(engine, saga), *forward(*STEPS), e.SagaCompleted()]
     assert diary.names == list(STEPS)
     assert [entry.version for entry in store.log.entries(handle.saga_id)] == list(range(1, 11))

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from saga_es.core.events import SagaAborted, SagaCompleted, SagaEvent, SagaFailed, SagaPaused, SagaStarted
+from saga_es.core import events as e
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
@@ -33,12 +33,12 @@ from tests.conftest import AT, Store
 
 NOW = AT + timedelta(hours=1)
 NOISE = "HTTP 500: 100% _full_ of /ÄPFEL\\"
-ENDS: list[Sequence[SagaEvent]] = [
+ENDS: list[Sequence[e.SagaEvent]] = [
     [],
-    [SagaCompleted()],
-    [SagaPaused("ada", "lunch")],
-    [SagaAborted("a", NOISE)],
-    [SagaFailed("gone")],
+    [e.SagaCompleted()],
+    [e.SagaPaused("ada", "lunch")],
+    [e.SagaAborted("a", NOISE)],
+    [e.SagaFailed("gone")],
 ]
 SAGAS = 120
 
@@ -50,7 +50,7 @@ def shelf(store: Store) -> Store:
     for number in range(SAGAS):
         tags = {"customer": str(number % 5), **({"shop": "Köln"} if number % 3 else {})}
         name, parent = ("order", "refund")[number % 2], "s-0" if number % 7 == 3 else None
-        started = SagaStarted(name, "plan-1", {"payload": NOISE}, "w-1", tags, parent=parent)
+        started = e.SagaStarted(name, "plan-1", {"payload": NOISE}, "w-1", tags, parent=parent)
         at = AT + timedelta(seconds=number // 4)
         drafts.append(Draft(f"s-{dice.randrange(10**9)}", SAGA, 0, (started, *ENDS[number % len(ENDS)]), at))
     store.write(*drafts)
@@ -256,7 +256,7 @@ def test_what_an_index_finds_is_not_sorted(on_sqlite: Store, wanted: dict[str, A
 
 
 def _a_cursor(store: Store) -> str | None:
-    store.write(*(Draft(f"s-{n}", SAGA, 0, (SagaStarted("order", "p", {}, "w-1"),), AT) for n in range(2)))
+    store.write(*(Draft(f"s-{n}", SAGA, 0, (e.SagaStarted("order", "p", {}, "w-1"),), AT) for n in range(2)))
     with store.database.reading() as connection:
         return page(connection, sagas, 1).next_cursor
 

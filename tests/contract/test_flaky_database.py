@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from saga_es.commands import Pause, Resume
-from saga_es.core.events import ChildStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import CommandRefused, StepRejected, StoreUnavailable
@@ -168,5 +168,5 @@ def _one(store: Store, engines: list[Engine], n: int) -> SagaStatus:
 
 
 def _child_in(store: Store, saga_id: str) -> str | None:
-    found = [recorded.event for recorded in store.log.read(saga_id) if isinstance(recorded.event, ChildStarted)]
+    found = [recorded.event for recorded in store.log.read(saga_id) if isinstance(recorded.event, e.ChildStarted)]
     return found[0].saga_id if found and store.log.read(found[0].saga_id) else None

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from saga_es.commands import Cancel
-from saga_es.core.events import ChildStarted, SagaBegan, SagaStarted, SagaTakenOver, WaitStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import DefinitionError, StepRejected
@@ -77,9 +77,9 @@ def test_a_full_worker_begins_no_more(store: Store, open_engine: OpenEngine, gat
     assert all(handle.result(TIMEOUT_S).completed for handle in handles)
     until(lambda: statuses(store, ids) == {SagaStatus.COMPLETED: 5})
     assert (crowd.seen, crowd.most) == (5, 2)
-    waited = next(id_ for id_ in ids if SagaBegan() in events_of(engine, id_))
+    waited = next(id_ for id_ in ids if e.SagaBegan() in events_of(engine, id_))
     assert events_of(engine, waited)[:3] == [
-        *(SagaStarted("errand", saga.plan_id, {}, None), SagaTakenOver(worker_of(engine), None), SagaBegan())
+        *(e.SagaStarted("errand", saga.plan_id, {}, None), e.SagaTakenOver(worker_of(engine), None), e.SagaBegan())
     ]
 
 
@@ -126,14 +126,14 @@ def test_a_saga_that_waits_takes_no_room(open_engine: OpenEngine) -> None:
     handles = [engine.start(outer) for _ in range(3)]
     until(lambda: len(children_of(engine, handles)) == 3)
     for child in children_of(engine, handles):
-        until(partial(has_happened, engine, child, WaitStarted))
+        until(partial(has_happened, engine, child, e.WaitStarted))
         engine.signal(child, "go")
     assert all(handle.result(TIMEOUT_S).completed for handle in handles)
 
 
 def children_of(engine: Engine, handles: Sequence[Handle]) -> list[str]:
     events = (event for handle in handles for event in events_of(engine, handle.saga_id))
-    return [event.saga_id for event in events if isinstance(event, ChildStarted)]
+    return [event.saga_id for event in events if isinstance(event, e.ChildStarted)]
 
 
 def test_a_saga_that_waits_for_a_worker_can_be_cancelled(open_engine: OpenEngine, gate: threading.Event) -> None:

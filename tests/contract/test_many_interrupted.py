@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from saga_es.core.events import SagaStarted, SagaTakenOver, StepStarted
+from saga_es.core import events as e
 from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
 from saga_es.runtime.calls import executor as executor_module
@@ -37,7 +37,7 @@ def a_saga(step: Callable[..., Any], **options: Any) -> Saga:
 def interrupted(store: Store, saga: Saga) -> None:
     """Sagas whose call was out when their worker went."""
     plans = [Draft(id_, PLAN, 0, (event,), AT) for id_, event in store.sagas.unrecorded([saga.plan])]
-    past = (SagaStarted(saga.name, saga.plan_id, {}, "w1"), StepStarted("act", 1))
+    past = (e.SagaStarted(saga.name, saga.plan_id, {}, "w1"), e.StepStarted("act", 1))
     store.write(*plans, *(Draft(saga_id, SAGA, 0, past, AT) for saga_id in IDS))
 
 
@@ -68,7 +68,7 @@ def test_as_many_are_taken_over_as_threads_can_call_soon(
     engine = open_engine(saga, executor=Executor(threads=THREADS))
     until(lambda: len(arrived) == THREADS)
     engine.start(saga, {}, saga_id="fresh")  # and so the loop has aborted since
-    taken = [saga_id for saga_id in IDS if has_happened(engine, saga_id, SagaTakenOver)]
+    taken = [saga_id for saga_id in IDS if has_happened(engine, saga_id, e.SagaTakenOver)]
     assert taken == IDS[: len(taken)], "oldest first"
     assert len(taken) <= THREADS * (executor_module.WAITING_FOR_A_THREAD + 1)
     gate.set()

@@ -15,7 +15,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from saga_es.core.events import SagaStarted
+from saga_es.core import events as e
 from saga_es.errors import NotMigrated, StoreUnavailable
 from saga_es.store.admin import migrate, revisions
 from saga_es.store.database import Database
@@ -100,7 +100,7 @@ def test_up_down_and_up_again(database: Database) -> None:
 def test_a_log_made_anew_has_no_ghosts_in_its_views(database: Database) -> None:
     """Views are folds of the log: when the log went with a downgrade, the next upgrade leaves none of its rows."""
     upgrade(database)
-    Store.at(database).write(Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-1"),), AT))
+    Store.at(database).write(Draft("s-1", SAGA, 0, (e.SagaStarted("trip", "plan-1", {}, "w-1"),), AT))
     downgrade(database)
     upgrade(database)
     with database.reading() as connection:
@@ -139,7 +139,7 @@ def test_the_migrations_make_what_the_code_says(store: Store) -> None:
 
 # ── Views that another version made ──────────────────────────────────────────────────────────────────────
 
-STARTED = Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-1", {"customer": "7"}),), AT)
+STARTED = Draft("s-1", SAGA, 0, (e.SagaStarted("trip", "plan-1", {}, "w-1", {"customer": "7"}),), AT)
 
 
 def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from saga_es.core.events import SagaCompleted, SagaEvent, SagaStarted, StepCompleted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.plan import plan_id
 from saga_es.core.upcasters import Upcasters
 from saga_es.errors import UnreadableEvent
@@ -33,7 +33,7 @@ class StepBlessed(msgspec.Struct, frozen=True):
 
 def newer(store: Store, upcasters: Upcasters | None = None) -> Writer:
     """The writer of a version that knows more; its views are not ours."""
-    codec = Codec({SAGA: (*get_args(SagaEvent), StepBlessed)}, upcasters=upcasters)
+    codec = Codec({SAGA: (*get_args(e.SagaEvent), StepBlessed)}, upcasters=upcasters)
     return Writer(store.database, Log(store.database, codec), Views([]))
 
 
@@ -47,14 +47,14 @@ def begun(store: Store) -> str:
     """A saga whose first step is called."""
     (prepared,) = [Draft(id_, PLAN, 0, (recorded,), AT) for id_, recorded in store.sagas.unrecorded([ABC])]
     store.write(prepared)
-    write(store.writer, "s-1", 0, SagaStarted("order", PLAN_ID, {}, "w1"), StepStarted("a", 1))
+    write(store.writer, "s-1", 0, e.SagaStarted("order", PLAN_ID, {}, "w1"), e.StepStarted("a", 1))
     return "s-1"
 
 
 def test_a_saga_is_told_up_to_what_cannot_be_read_and_the_rest_is_listed(store: Store, begun: str) -> None:
     """The story ends where it is not understood; what came after is shown, but not believed."""
     write(newer(store), begun, 2, StepBlessed("a"))
-    write(store.writer, begun, 3, StepCompleted("a", 1))
+    write(store.writer, begun, 3, e.StepCompleted("a", 1))
 
     story, told = story_at(store.sagas, begun)
     assert (story.version, story.steps[0].status) == (2, "IN_PROGRESS")
@@ -71,7 +71,7 @@ def test_a_saga_is_told_up_to_what_cannot_be_read_and_the_rest_is_listed(store: 
 def test_the_views_of_the_past_are_made_without_what_cannot_be_read(store: Store, begun: str) -> None:
     """Another saga's row is there and right; this one's knows what was understood."""
     write(newer(store), begun, 2, StepBlessed("a"))
-    write(store.writer, "s-2", 0, SagaStarted("order", PLAN_ID, {}, "w1"), SagaCompleted())
+    write(store.writer, "s-2", 0, e.SagaStarted("order", PLAN_ID, {}, "w1"), e.SagaCompleted())
     with views_at(store.log, store.views, store.log.last_position()) as connection:
         rows = connection.exec_driver_sql("SELECT saga_id, status FROM sagas ORDER BY saga_id").all()
     assert [tuple(row) for row in rows] == [("s-1", "IN_PROGRESS"), ("s-2", "COMPLETED")]
@@ -80,7 +80,7 @@ def test_the_views_of_the_past_are_made_without_what_cannot_be_read(store: Store
 def test_a_replay_leaves_out_what_it_cannot_read_and_says_so(store: Store, begun: str) -> None:
     """All views are made anew; in them is what was understood, of the saga itself and of the others."""
     write(newer(store), begun, 2, StepBlessed("a"), StepBlessed("b"))
-    write(store.writer, "s-2", 0, SagaStarted("order", PLAN_ID, {}, "w1"), SagaCompleted())
+    write(store.writer, "s-2", 0, e.SagaStarted("order", PLAN_ID, {}, "w1"), e.SagaCompleted())
     with turn(store.database) as connection:
         rebuilding = rebuild(connection, store.database, store.log, store.views)
     assert rebuilding.unread == {"saga/StepBlessed": 2}
@@ -92,7 +92,7 @@ def test_a_replay_leaves_out_what_it_cannot_read_and_says_so(store: Store, begun
 
 def test_an_event_of_a_newer_schema_is_not_taken_for_one_of_ours(store: Store, begun: str) -> None:
     """Its type is known and its fields would fit; what it means there is not known here."""
-    write(newer(store, NEW_SCHEMA), begun, 2, StepCompleted("a", 1))
+    write(newer(store, NEW_SCHEMA), begun, 2, e.StepCompleted("a", 1))
     story, _ = story_at(store.sagas, begun)
     assert story.version == 2
     assert "schema 2" in story.unreadable[0].why

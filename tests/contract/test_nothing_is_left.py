@@ -12,20 +12,7 @@ from functools import partial
 import pytest
 
 from saga_es.commands import Cancel, Pause
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationStarted,
-    PlanRecorded,
-    SagaCancelled,
-    SagaCompleted,
-    SagaEvent,
-    SagaReopened,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
@@ -73,7 +60,7 @@ def test_who_waits_for_a_commit_is_told_when_the_engine_stops(store: Store, open
     saga.wait_for("go", timeout_s=None)
     engine = open_engine(saga, writer=away)
     handle = engine.start(saga)
-    until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(engine, handle.saga_id, e.WaitStarted))
     away.is_away = True
     with ThreadPoolExecutor(6) as threads:
         waiting = [threads.submit(engine.submit, handle.saga_id, Pause(*ANN))]
@@ -128,14 +115,14 @@ class Stumbling(Slow):
 @pytest.mark.parametrize(
     ("kind", "end"),
     [
-        (ChildStarted, SagaStatus.COMPLETED),
-        (SagaCompleted, SagaStatus.COMPLETED),
-        (CompensationStarted, SagaStatus.COMPENSATED),
-        (SagaReopened, SagaStatus.COMPENSATED),
+        (e.ChildStarted, SagaStatus.COMPLETED),
+        (e.SagaCompleted, SagaStatus.COMPLETED),
+        (e.CompensationStarted, SagaStatus.COMPENSATED),
+        (e.SagaReopened, SagaStatus.COMPENSATED),
     ],
 )
 def test_a_parent_and_its_child_outlive_a_loop_that_fails(
-    store: Store, open_engine: OpenEngine, kind: type[SagaEvent], end: SagaStatus
+    store: Store, open_engine: OpenEngine, kind: type[e.SagaEvent], end: SagaStatus
 ) -> None:
     """The engine starts over, finds both in the log, and they find each other again; nothing is followed twice."""
     diary = Diary()
@@ -176,11 +163,11 @@ def _counted(call: Callable[[], None], counts: list[int]) -> Callable[[], None]:
 def test_a_saga_whose_events_do_not_go_together_disturbs_no_other(store: Store, open_engine: OpenEngine) -> None:
     """It is left alone, and told of in the log of the process; the orphan beside it is taken over, and ends."""
     saga = trip(Diary())
-    begun = SagaStarted("trip", saga.plan_id, INPUT, "dead")
+    begun = e.SagaStarted("trip", saga.plan_id, INPUT, "dead")
     store.write(
-        Draft(saga.plan_id, PLAN, 0, (PlanRecorded(saga.plan),), AT),
-        Draft("s-1", SAGA, 0, (begun, StepStarted("car", 1), StepCompleted("no such step")), AT),
-        Draft("s-2", SAGA, 0, (begun, StepStarted("car", 1)), AT),
+        Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), AT),
+        Draft("s-1", SAGA, 0, (begun, e.StepStarted("car", 1), e.StepCompleted("no such step")), AT),
+        Draft("s-2", SAGA, 0, (begun, e.StepStarted("car", 1)), AT),
     )
     engine = open_engine(saga)
     assert engine.follow("s-2").result(TIMEOUT_S).completed
@@ -194,7 +181,7 @@ def test_a_saga_whose_events_do_not_go_together_disturbs_no_other(store: Store, 
 class AwayFor(Spy):
     """A writer whose database is away a few times when such an event is to be written."""
 
-    def __init__(self, store: Store, kind: type[SagaEvent], times: int) -> None:
+    def __init__(self, store: Store, kind: type[e.SagaEvent], times: int) -> None:
         super().__init__(store)
         self._kind = kind
         self._times = times
@@ -213,7 +200,7 @@ def test_a_parent_that_undoes_an_ended_child_waits_for_the_database(store: Store
     diary = Diary()
     child = payment(diary)
     saga = order(child, diary, {"ship": raising(StepRejected("no stock"))})
-    engine = open_engine(saga, child, writer=AwayFor(store, SagaReopened, 3))
+    engine = open_engine(saga, child, writer=AwayFor(store, e.SagaReopened, 3))
     assert engine.start("order", INPUT).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names[-2:] == ["refund", "release"]
 
@@ -226,14 +213,14 @@ def test_a_parent_that_revokes_a_child_elsewhere_waits_for_the_database(store: S
     parents.child("pay", child)
     first = open_engine(child)
     handle = first.start(child, INPUT, saga_id="c-1")
-    until(lambda: has_happened(first, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(first, handle.saga_id, e.WaitStarted))
     events = (
-        SagaStarted("order", parents.plan_id, INPUT, "dead"),
-        StepStarted("pay", 1),
-        ChildStarted("pay", "payment", "c-1", INPUT),
+        e.SagaStarted("order", parents.plan_id, INPUT, "dead"),
+        e.StepStarted("pay", 1),
+        e.ChildStarted("pay", "payment", "c-1", INPUT),
     )
-    store.write(Draft(parents.plan_id, PLAN, 0, (PlanRecorded(parents.plan),), AT), Draft("p-1", SAGA, 0, events, AT))
-    second = open_engine(parents, child, writer=AwayFor(store, SagaCancelled, 5))
+    store.write(Draft(parents.plan_id, PLAN, 0, (e.PlanRecorded(parents.plan),), AT), Draft("p-1", SAGA, 0, events, AT))
+    second = open_engine(parents, child, writer=AwayFor(store, e.SagaCancelled, 5))
     first.submit("p-1", Cancel(*ANN))
     assert second.follow("p-1").result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     assert diary.names == ["charge", "refund"]
@@ -263,13 +250,13 @@ def test_an_engine_that_was_buried_asleep_sees_which_sagas_it_lost(store: Store,
     asleep.is_asleep = True
     bury(store, first)
     second = open_engine(lost)
-    until(lambda: has_happened(second, handles[0].saga_id, SagaTakenOver))
+    until(lambda: has_happened(second, handles[0].saga_id, e.SagaTakenOver))
     asleep.is_asleep = False
     until(lambda: first.active == 1)
     for handle in handles:
         second.signal(handle.saga_id, "go")
         assert handle.result(TIMEOUT_S).completed
-    assert not has_happened(second, handles[1].saga_id, SagaTakenOver)
+    assert not has_happened(second, handles[1].saga_id, e.SagaTakenOver)
 
 
 # ── All is done ──────────────────────────────────────────────────────────────────────────────────────────

@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from saga_es.commands import Cancel
+from saga_es.core import events as e
 from saga_es.core.commands import SendSignal
-from saga_es.core.events import SagaFailed, SagaStarted, SagaTakenOver, WaitStarted
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.calls.executor import Executor
@@ -69,13 +69,13 @@ def test_only_a_notification_of_an_unfinished_saga_without_a_worker_calls_for_on
     """And only those who know its definition."""
     notifications = Notifications(store.database)
     assert notifications.is_empty()
-    ours = SagaStarted("waiting", "plan-1", {}, "w-1")
-    ended = [SagaStarted("waiting", "plan-1", {}, None), SagaFailed("nobody came")]
+    ours = e.SagaStarted("waiting", "plan-1", {}, "w-1")
+    ended = [e.SagaStarted("waiting", "plan-1", {}, None), e.SagaFailed("nobody came")]
     for saga_id, events in (("ours", [ours]), ("ended", ended)):
         store.write(Draft(saga_id, SAGA, 0, tuple(events), AT, notifies=True))
     assert not notifications.is_empty()
     assert not notifications.unclaimed(["waiting"])
-    store.write(Draft("free", SAGA, 0, (SagaStarted("waiting", "plan-1", {}, None),), AT, notifies=True))
+    store.write(Draft("free", SAGA, 0, (e.SagaStarted("waiting", "plan-1", {}, None),), AT, notifies=True))
     assert notifications.unclaimed(["waiting"])
     assert not notifications.unclaimed(["another"])
 
@@ -103,14 +103,14 @@ def test_a_notification_waits_for_the_next_owner(store: Store, open_engine: Open
     saga = waiting()
     first = open_engine(saga)
     handle = first.start(saga)
-    until(lambda: has_happened(first, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(first, handle.saga_id, e.WaitStarted))
     crash(store, first)
     stranger = open_engine()
     giver(store)(handle.saga_id, SendSignal("go_0", "heard"))
     assert pending(store) == 1
     second = open_engine(saga)
     assert second.follow(handle.saga_id).result(TIMEOUT_S).results == {"go_0": "heard"}
-    assert SagaTakenOver(worker_of(second), worker_of(first)) in events_of(stranger, handle.saga_id)
+    assert e.SagaTakenOver(worker_of(second), worker_of(first)) in events_of(stranger, handle.saga_id)
     until(lambda: pending(store) == 0)
 
 
@@ -124,7 +124,7 @@ def test_notifications_that_wait_for_others_hide_none_of_ours(store: Store, open
     saga = waiting()
     engine = open_engine(saga)
     handle = engine.start(saga)
-    until(lambda: has_happened(engine, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(engine, handle.saga_id, e.WaitStarted))
     giver(store)(handle.saga_id, SendSignal("go_0"))
     assert handle.result(TIMEOUT_S).completed
     until(lambda: pending(store) == READ_AT_ONCE + 10)

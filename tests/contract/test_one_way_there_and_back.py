@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import Trace
 
-from saga_es.core.events import SagaStarted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
@@ -76,7 +76,7 @@ def traced(store: Store, wire: Wire) -> Iterator[Store]:
 
 def start(saga_id: str) -> Draft:
     """The log, the view of sagas, and a notification: something for each of them."""
-    begun = (SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1"), StepStarted("car", 1))
+    begun = (e.SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1"), e.StepStarted("car", 1))
     return Draft(saga_id, SAGA, 0, begun, AT, notifies=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from saga_es.core.events import ProbeAnswered, ProbeStarted, StepCompleted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
 from saga_es.definition.requests import Participant
@@ -143,8 +143,8 @@ def test_what_has_happened_is_not_done_again(open_engine: OpenEngine, make: Make
     assert opened.bank.diary.names == ["charge", "probe"]
     assert opened.bank.diary.keys("charge") == opened.bank.diary.keys("probe")
     events = events_of(opened.engine, handle.saga_id)
-    assert ProbeStarted("charge", 1) in events
-    assert ProbeAnswered("charge", happened=True, result=CHARGED) in events
+    assert e.ProbeStarted("charge", 1) in events
+    assert e.ProbeAnswered("charge", happened=True, result=CHARGED) in events
 
 
 @both
@@ -222,11 +222,11 @@ def test_after_a_crash_what_has_not_happened_is_done(
     assert second.engine.follow(handle.saga_id).result(TIMEOUT_S).results == {"charge": CHARGED}
     assert second.bank.diary.names == ["probe", "charge"]
     events = events_of(second.engine, handle.saga_id)
-    asked = events.index(ProbeStarted("charge", 1))
+    asked = events.index(e.ProbeStarted("charge", 1))
     answered = events[asked + 1]
-    assert isinstance(answered, ProbeAnswered)
+    assert isinstance(answered, e.ProbeAnswered)
     assert answered.happened is False
-    assert events[asked + 2 : asked + 4] == [StepStarted("charge", 1), StepCompleted("charge", CHARGED)]
+    assert events[asked + 2 : asked + 4] == [e.StepStarted("charge", 1), e.StepCompleted("charge", CHARGED)]
 
 
 @both

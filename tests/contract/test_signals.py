@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from saga_es.core.events import SignalReceived, StepCompleted, WaitStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import CommandRefused, NotFound, PayloadTooLarge, PayloadUnencodable
@@ -59,7 +59,7 @@ def test_a_delay_ends_when_its_time_has_come_and_not_before(open_engine: OpenEng
     engine = open_engine(saga)
     handle = engine.start(saga, {"grace_s": 0.3})
     result = handle.result(TIMEOUT_S)
-    (wait,) = [event for event in events_of(engine, handle.saga_id) if isinstance(event, WaitStarted)]
+    (wait,) = [event for event in events_of(engine, handle.saga_id) if isinstance(event, e.WaitStarted)]
     assert wait.until is not None
     started_at = engine.read(handle.saga_id)[0].recorded_at
     assert (wait.until - started_at).total_seconds() == pytest.approx(0.3)
@@ -74,7 +74,7 @@ def test_a_delay_outlives_a_crash(store: Store, open_engine: OpenEngine) -> None
     crash(store, first)
     second = open_engine(saga)
     result = second.follow(handle.saga_id).result(TIMEOUT_S)
-    waits = [event for event in events_of(second, handle.saga_id) if isinstance(event, WaitStarted)]
+    waits = [event for event in events_of(second, handle.saga_id) if isinstance(event, e.WaitStarted)]
     assert len(waits) == 1
     assert waits[0].until is not None
     assert waits[0].until <= datetime.fromisoformat(result.results["wake"])
@@ -162,8 +162,8 @@ def test_a_signal_with_a_key_is_one_signal_however_often_it_is_given(
         engine_.signal(handle.saga_id, "paid", 4, key="invoice 7")
         with pytest.raises(CommandRefused, match="it has ended"):
             engine_.signal(handle.saga_id, "paid", 5, key="invoice 8")
-    given = [event for event in events_of(engine, handle.saga_id) if isinstance(event, SignalReceived)]
-    assert given == [SignalReceived("paid", 1, "invoice 7")]
+    given = [event for event in events_of(engine, handle.saga_id) if isinstance(event, e.SignalReceived)]
+    assert given == [e.SignalReceived("paid", 1, "invoice 7")]
 
 
 def test_a_wait_that_is_over_turns_the_saga_round(open_engine: OpenEngine) -> None:
@@ -183,12 +183,12 @@ def test_the_time_of_a_wait_outlives_a_crash(store: Store, open_engine: OpenEngi
     saga = approval(timeout_s=0.7)
     first = open_engine(saga)
     handle = first.start(saga)
-    until(lambda: has_happened(first, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(first, handle.saga_id, e.WaitStarted))
     crash(store, first)
     second = open_engine(saga)
     assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     history = second.read(handle.saga_id)
-    (wait,) = [recorded.event for recorded in history if isinstance(recorded.event, WaitStarted)]
+    (wait,) = [recorded.event for recorded in history if isinstance(recorded.event, e.WaitStarted)]
     assert wait.until is not None
     assert wait.until <= history[-1].recorded_at
 
@@ -198,9 +198,9 @@ def test_a_signal_reaches_a_saga_that_another_engine_runs(open_engine: OpenEngin
     saga = approval()
     owner, other = open_engine(saga), open_engine()
     handle = owner.start(saga)
-    until(lambda: has_happened(owner, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(owner, handle.saga_id, e.WaitStarted))
     other.signal(handle.saga_id, "answer", "from afar")
-    assert SignalReceived("answer", "from afar") in events_of(owner, handle.saga_id)
+    assert e.SignalReceived("answer", "from afar") in events_of(owner, handle.saga_id)
     asked = time.monotonic()
     assert handle.result(TIMEOUT_S).results["told"] == "from afar"
     assert time.monotonic() - asked < 2
@@ -211,7 +211,7 @@ def test_a_signal_reaches_a_saga_that_an_engine_runs_which_takes_nothing_over(op
     saga = approval()
     owner, other = open_engine(saga, recovers=False), open_engine()
     handle = owner.start(saga)
-    until(lambda: has_happened(owner, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(owner, handle.saga_id, e.WaitStarted))
     other.signal(handle.saga_id, "answer", "from afar")
     assert handle.result(TIMEOUT_S).results["told"] == "from afar"
 
@@ -221,7 +221,7 @@ def test_a_signal_reaches_a_saga_that_nobody_runs(store: Store, open_engine: Ope
     saga = approval()
     first = open_engine(saga)
     handle = first.start(saga)
-    until(lambda: has_happened(first, handle.saga_id, WaitStarted))
+    until(lambda: has_happened(first, handle.saga_id, e.WaitStarted))
     crash(store, first)
     open_engine().signal(handle.saga_id, "answer", "meanwhile")
     second = open_engine(saga)
@@ -313,8 +313,8 @@ def test_a_step_that_waits_is_done_once_though_many_signals_come(open_engine: Op
         giver.join(TIMEOUT_S)
     assert handle.result(TIMEOUT_S).completed
     events = events_of(engine, handle.saga_id)
-    signals = [event.payload for event in events if isinstance(event, SignalReceived)]
-    done = [event for event in events if isinstance(event, StepCompleted) and event.step == "answer"]
-    assert done == [StepCompleted("answer", signals[0])]
+    signals = [event.payload for event in events if isinstance(event, e.SignalReceived)]
+    done = [event for event in events if isinstance(event, e.StepCompleted) and event.step == "answer"]
+    assert done == [e.StepCompleted("answer", signals[0])]
     assert len(signals) == outcomes.count("recorded")
     assert [recorded.version for recorded in engine.read(handle.saga_id)] == list(range(1, len(events) + 1))

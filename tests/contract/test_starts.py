@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from saga_es.commands import Cancel
-from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, BadTags, DefinitionError
@@ -62,11 +62,11 @@ def test_a_saga_that_starts_later_waits_for_its_time(open_engine: OpenEngine) ->
     at = in_s(0.4)
     handle = engine.start(saga, INPUT, starts_at=at)
     assert events_of(engine, handle.saga_id) == [
-        SagaStarted("trip", saga.plan_id, INPUT, engine._worker.worker_id, starts_at=at)
+        e.SagaStarted("trip", saga.plan_id, INPUT, engine._worker.worker_id, starts_at=at)
     ]
     assert diary.calls == []
     assert handle.result(TIMEOUT_S).completed
-    (began,) = [recorded for recorded in engine.read(handle.saga_id) if recorded.event == SagaBegan()]
+    (began,) = [recorded for recorded in engine.read(handle.saga_id) if recorded.event == e.SagaBegan()]
     assert at <= began.recorded_at
     assert diary.names == list(STEPS)
 
@@ -81,7 +81,7 @@ def test_a_start_that_is_put_off_outlives_a_crash(store: Store, open_engine: Ope
     crash(store, first)
     second = open_engine(saga)
     assert second.follow(handle.saga_id).result(TIMEOUT_S).completed
-    (began,) = [recorded for recorded in second.read(handle.saga_id) if recorded.event == SagaBegan()]
+    (began,) = [recorded for recorded in second.read(handle.saga_id) if recorded.event == e.SagaBegan()]
     assert at <= began.recorded_at
     assert diary.names == list(STEPS)
 
@@ -95,7 +95,7 @@ def test_a_saga_can_be_cancelled_before_it_starts(open_engine: OpenEngine) -> No
         handle = engine.start(saga, INPUT, starts_at=in_s(0.5))
         giver.submit(handle.saga_id, Cancel("Ann", "not needed"))
         assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
-        assert not has_happened(engine, handle.saga_id, StepStarted)
+        assert not has_happened(engine, handle.saga_id, e.StepStarted)
     assert diary.calls == []
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.commands import Cancel
-from saga_es.core.events import SagaBegan
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.errors import CommandRefused, NotFound, SagaExists, StepRejected
 from saga_es.store.database import Database
@@ -187,7 +187,7 @@ def test_a_saga_in_a_transaction_can_start_later_and_carry_tags(
     with shop.engine.begin() as connection:
         handle = engine.start(saga, INPUT, connection=connection, starts_at=at, tags={"a": "b"})
     assert handle.result(TIMEOUT_S).completed
-    (began,) = [recorded for recorded in engine.read(handle.saga_id) if recorded.event == SagaBegan()]
+    (began,) = [recorded for recorded in engine.read(handle.saga_id) if recorded.event == e.SagaBegan()]
     assert at <= began.recorded_at
     state = store.sagas.find(handle.saga_id)
     assert state is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saga_es.core.events import SagaFailed, SagaPaused, SagaStarted, SagaTakenOver, StepCompleted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.runtime.cluster import suspects
@@ -34,10 +34,10 @@ def twice_interrupted(store: Store, saga: Saga, *saga_ids: str) -> None:
     """Sagas whose call was out when their first worker went, and again when the second did."""
     plans = [Draft(id_, PLAN, 0, (event,), AT) for id_, event in store.sagas.unrecorded([saga.plan])]
     past: tuple[Any, ...] = (
-        SagaStarted(saga.name, saga.plan_id, {}, "w1"),
-        StepStarted("act", 1),
-        SagaTakenOver("w2", "w1"),
-        SagaTakenOver("w3", "w2"),
+        e.SagaStarted(saga.name, saga.plan_id, {}, "w1"),
+        e.StepStarted("act", 1),
+        e.SagaTakenOver("w2", "w1"),
+        e.SagaTakenOver("w3", "w2"),
     )
     store.write(*plans, *(Draft(saga_id, SAGA, 0, past, AT) for saga_id in saga_ids))
 
@@ -57,7 +57,7 @@ def test_suspects_are_tried_one_after_the_other(store: Store, open_engine: OpenE
     assert fresh.result(TIMEOUT_S).completed
     for saga_id in SUSPECTS:
         assert engine.follow(saga_id).result(TIMEOUT_S).status is SagaStatus.COMPLETED
-        assert StepCompleted("act") in events_of(engine, saga_id)
+        assert e.StepCompleted("act") in events_of(engine, saga_id)
 
 
 def test_the_one_that_kills_again_is_failed_and_the_next_is_tried(
@@ -67,12 +67,12 @@ def test_the_one_that_kills_again_is_failed_and_the_next_is_tried(
     arrived: list[str] = []
     saga = a_saga(arrived, gate)
     twice_interrupted(store, saga, *SUSPECTS)
-    more = (SagaTakenOver("w4", "w3"), SagaTakenOver("w5", "w4"))
+    more = (e.SagaTakenOver("w4", "w3"), e.SagaTakenOver("w5", "w4"))
     store.write(Draft("s1", SAGA, 4, more, AT))
     gate.set()
     engine = open_engine(saga)
-    until(lambda: has_happened(engine, "s1", SagaFailed))
-    assert events_of(engine, "s1")[-1] == SagaFailed("5 workers went while step 'act' was under way")
+    until(lambda: has_happened(engine, "s1", e.SagaFailed))
+    assert events_of(engine, "s1")[-1] == e.SagaFailed("5 workers went while step 'act' was under way")
     for saga_id in SUSPECTS[1:]:
         assert engine.follow(saga_id).result(TIMEOUT_S).completed
     assert "s1" not in arrived
@@ -83,7 +83,7 @@ def test_a_suspect_that_is_paused_holds_nobody_up(store: Store, open_engine: Ope
     arrived: list[str] = []
     saga = a_saga(arrived, gate)
     twice_interrupted(store, saga, "s1", "s2")
-    store.write(Draft("s1", SAGA, 4, (SagaPaused("ann", "wait"),), AT))
+    store.write(Draft("s1", SAGA, 4, (e.SagaPaused("ann", "wait"),), AT))
     gate.set()
     engine = open_engine(saga)
     assert engine.follow("s2").result(TIMEOUT_S).completed

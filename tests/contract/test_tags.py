@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaBegan, SagaStarted, StepStarted
+from saga_es.core import events as e
 from saga_es.errors import BadTags
 from saga_es.runtime.intake.commands import checked_tags
 from saga_es.store.admin import migrate
@@ -19,7 +19,7 @@ from tests.conftest import AT, Store
 
 
 def start(saga_id: str, **tags: str) -> Draft:
-    return Draft(saga_id, SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-1", tags), StepStarted("car", 1)), AT)
+    return Draft(saga_id, SAGA, 0, (e.SagaStarted("trip", "plan-1", {}, "w-1", tags), e.StepStarted("car", 1)), AT)
 
 
 def tags_of(store: Store) -> dict[tuple[str, str], str]:
@@ -39,7 +39,7 @@ def test_the_tags_of_a_batch_are_there_when_it_is_committed(store: Store) -> Non
 def test_what_happens_to_a_saga_later_changes_no_tag(store: Store) -> None:
     """They were given at its start."""
     store.write(start("s-1", customer="7"))
-    store.write(Draft("s-1", SAGA, 2, (SagaBegan(),), AT + timedelta(days=1)))
+    store.write(Draft("s-1", SAGA, 2, (e.SagaBegan(),), AT + timedelta(days=1)))
     assert tags_of(store) == {("s-1", "customer"): "7"}
 
 
@@ -76,7 +76,7 @@ def test_the_rows_are_made_again_from_the_log(store: Store) -> None:
 
 def test_a_saga_without_tags_costs_no_statement(store: Store) -> None:
     """Neither at its start nor later: the view has nothing to write, and only what views write is executed."""
-    without = [*start("s-1").recorded(), *Draft("s-1", SAGA, 2, (SagaBegan(),), AT).recorded()]
+    without = [*start("s-1").recorded(), *Draft("s-1", SAGA, 2, (e.SagaBegan(),), AT).recorded()]
     assert list(tag_view.writes(without, store.database.kind)) == []
     assert list(tag_view.writes(start("s-1", customer="7").recorded(), store.database.kind)) != []
 

@@ -10,20 +10,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationStarted,
-    PlanRecorded,
-    SagaAborted,
-    SagaCompensated,
-    SagaCompleted,
-    SagaFailed,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
@@ -44,8 +31,8 @@ SOON_S = 0.1
 """The grace of an engine whose steps hang on purpose."""
 
 
-def done(name: str) -> StepCompleted:
-    return StepCompleted(name, {"id": f"{name}-7"})
+def done(name: str) -> e.StepCompleted:
+    return e.StepCompleted(name, {"id": f"{name}-7"})
 
 
 # ── After an engine has stopped ──────────────────────────────────────────────────────────────────────────
@@ -69,10 +56,10 @@ def test_a_saga_stopped_half_way_is_finished_by_the_next_engine(open_engine: Ope
     assert (before.names, after.names) == (["car", "hotel", "flight"], ["flight", "bill"])
     assert before.keys("flight") == after.keys("flight")
     assert events_of(second, handle.saga_id) == [
-        SagaStarted("trip", saga.plan_id, INPUT, worker_of(first)),
-        *(StepStarted("car", 1), done("car"), StepStarted("hotel", 1), done("hotel"), StepStarted("flight", 1)),
-        SagaTakenOver(worker_of(second), worker_of(first)),
-        *(done("flight"), StepStarted("bill", 1), done("bill"), SagaCompleted()),
+        e.SagaStarted("trip", saga.plan_id, INPUT, worker_of(first)),
+        *(e.StepStarted("car", 1), done("car"), e.StepStarted("hotel", 1), done("hotel"), e.StepStarted("flight", 1)),
+        e.SagaTakenOver(worker_of(second), worker_of(first)),
+        *(done("flight"), e.StepStarted("bill", 1), done("bill"), e.SagaCompleted()),
     ]
 
 
@@ -107,11 +94,11 @@ def test_a_compensation_stopped_half_way_is_finished_by_the_next_engine(
     assert after.names == ["undo hotel", "undo car"]
     assert before.keys("undo hotel") == after.keys("undo hotel")
     assert events_of(second, handle.saga_id)[5:] == [
-        *(StepStarted("flight", 1), StepFailed("flight", 1, "rejected", "no"), SagaAborted("flight", "no")),
-        CompensationStarted("hotel", 1),
-        SagaTakenOver(worker_of(second), worker_of(first)),
-        *(CompensationCompleted("hotel"), CompensationStarted("car", 1), CompensationCompleted("car")),
-        SagaCompensated(),
+        *(e.StepStarted("flight", 1), e.StepFailed("flight", 1, "rejected", "no"), e.SagaAborted("flight", "no")),
+        e.CompensationStarted("hotel", 1),
+        e.SagaTakenOver(worker_of(second), worker_of(first)),
+        *(e.CompensationCompleted("hotel"), e.CompensationStarted("car", 1), e.CompensationCompleted("car")),
+        e.SagaCompensated(),
     ]
 
 
@@ -125,7 +112,7 @@ class FailureSeen(Spy):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, and tell."""
         receipts = super().write(batch)
-        if any(isinstance(event, StepFailed) for draft, _ in batch for event in draft.events):
+        if any(isinstance(event, e.StepFailed) for draft, _ in batch for event in draft.events):
             self.seen.set()
         return receipts
 
@@ -144,8 +131,8 @@ def test_a_back_off_outlives_its_engine(store: Store, open_engine: OpenEngine) -
     history = second.read(handle.saga_id)
     assert len(diary.keys("car")) == 2
     assert len(set(diary.keys("car"))) == 1
-    (failed,) = [recorded.event for recorded in history if isinstance(recorded.event, StepFailed)]
-    (tried,) = [recorded.recorded_at for recorded in history if recorded.event == StepStarted("car", 2)]
+    (failed,) = [recorded.event for recorded in history if isinstance(recorded.event, e.StepFailed)]
+    (tried,) = [recorded.recorded_at for recorded in history if recorded.event == e.StepStarted("car", 2)]
     assert failed.retry_at is not None
     assert failed.retry_at <= tried
 
@@ -162,7 +149,7 @@ def test_a_step_whose_code_is_gone_fails_the_saga_and_is_named(open_engine: Open
     result = second.follow(handle.saga_id).result(TIMEOUT_S)
     assert result.status is SagaStatus.FAILED
     assert "'flight'" in str(result.error)
-    assert events_of(second, handle.saga_id)[-1] == SagaFailed(str(result.error))
+    assert events_of(second, handle.saga_id)[-1] == e.SagaFailed(str(result.error))
     assert diary.calls == []
 
 
@@ -268,7 +255,7 @@ def test_an_engine_that_does_not_recover_takes_nothing_over(open_engine: OpenEng
     assert diary.names == list(STEPS)
     worker = open_engine(trip(Diary()))
     assert worker.follow(handle.saga_id).result(TIMEOUT_S).completed
-    assert SagaTakenOver(worker_of(worker), worker_of(first)) in events_of(worker, handle.saga_id)
+    assert e.SagaTakenOver(worker_of(worker), worker_of(first)) in events_of(worker, handle.saga_id)
 
 
 class Meanwhile(Sagas):
@@ -298,9 +285,9 @@ def test_an_orphan_that_found_a_home_meanwhile_is_left_there(
     """Another worker took the saga over after this one listed it as an orphan: this one does not take it again."""
     diary = Diary()
     saga = trip(diary)
-    lost = (SagaStarted("trip", saga.plan_id, INPUT, "dead"), StepStarted("car", 1))
-    found = (SagaTakenOver("living", "dead"), *((SagaFailed("x"),) if ends else ()))
-    store.write(Draft(saga.plan_id, PLAN, 0, (PlanRecorded(saga.plan),), AT), Draft("s-1", SAGA, 0, lost, AT))
+    lost = (e.SagaStarted("trip", saga.plan_id, INPUT, "dead"), e.StepStarted("car", 1))
+    found = (e.SagaTakenOver("living", "dead"), *((e.SagaFailed("x"),) if ends else ()))
+    store.write(Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), AT), Draft("s-1", SAGA, 0, lost, AT))
     store.workers.beat("living", Process.this())
     sagas = Meanwhile(store, lambda: store.write(Draft("s-1", SAGA, 2, found, AT)))
     with an_engine(store, saga, Executor(), sagas=sagas) as engine:

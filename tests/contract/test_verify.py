@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es import Saga, StepRejected
-from saga_es.core.events import SagaCompleted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.exporting import export
@@ -118,13 +118,13 @@ def test_a_gap_is_found(whole: Store) -> None:
 def test_a_saga_that_breaks_the_rules_of_sagas_is_found(whole: Store) -> None:
     """Also when its chain is whole: it was appended by something that knows no rules."""
     version = whole.log.read("s-1")[-1].version
-    whole.write(Draft("s-1", SAGA, version, (SagaCompleted(),), AT))
+    whole.write(Draft("s-1", SAGA, version, (e.SagaCompleted(),), AT))
     assert [line.partition(":")[0] for line in said(whole)] == [f"stream s-1 at version {version + 1}"]
 
 
 def test_an_event_that_cannot_be_read_is_found_and_stops_nothing(whole: Store) -> None:
     """A type that this version does not know, written with a proper hash."""
-    row = {**whole.log.rows(Draft("s-2", SAGA, 0, (SagaCompleted(),), AT))[0], "type": "SagaInvented"}
+    row = {**whole.log.rows(Draft("s-2", SAGA, 0, (e.SagaCompleted(),), AT))[0], "type": "SagaInvented"}
     with whole.database.writing() as connection:
         whole.log.append(connection, [row])
     (line,) = said(whole)

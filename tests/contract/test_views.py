@@ -9,28 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationStarted,
-    PlanRecorded,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store.admin import migrate
 from saga_es.store.log.codec import PLAN, SAGA
@@ -44,58 +23,58 @@ from tests.conftest import AT, NOTE, NoteErased, NoteForbidden, NoteWritten, Sto
 TRIP = Plan("trip", (StepPlan(name="car", title="Car"), StepPlan(name="hotel", title="Hotel")))
 
 
-def started(worker: str | None) -> SagaStarted:
-    return SagaStarted("trip", plan_id(TRIP), {"n": 1}, worker)
+def started(worker: str | None) -> e.SagaStarted:
+    return e.SagaStarted("trip", plan_id(TRIP), {"n": 1}, worker)
 
 
-CAR = (StepStarted("car", 1), StepCompleted("car", {"id": 1}))
-LIVES: dict[str, tuple[SagaEvent, ...]] = {
-    "completed": (started("w1"), *CAR, StepStarted("hotel", 1), StepCompleted("hotel"), SagaCompleted()),
-    "waited for a worker": (started(None), SagaTakenOver("w1"), SagaBegan(), *CAR, StepStarted("hotel", 1)),
+CAR = (e.StepStarted("car", 1), e.StepCompleted("car", {"id": 1}))
+LIVES: dict[str, tuple[e.SagaEvent, ...]] = {
+    "completed": (started("w1"), *CAR, e.StepStarted("hotel", 1), e.StepCompleted("hotel"), e.SagaCompleted()),
+    "waited for a worker": (started(None), e.SagaTakenOver("w1"), e.SagaBegan(), *CAR, e.StepStarted("hotel", 1)),
     "compensated": (
         started("w1"),
         *CAR,
-        StepStarted("hotel", 1),
-        StepFailed("hotel", 1, "rejected", "no bed ☃"),
-        SagaAborted("hotel", "no bed ☃"),
-        CompensationStarted("car", 1),
-        CompensationCompleted("car"),
-        SagaCompensated(),
+        e.StepStarted("hotel", 1),
+        e.StepFailed("hotel", 1, "rejected", "no bed ☃"),
+        e.SagaAborted("hotel", "no bed ☃"),
+        e.CompensationStarted("car", 1),
+        e.CompensationCompleted("car"),
+        e.SagaCompensated(),
     ),
     "tried again, taken over, in doubt, given up": (
         started("w1"),
-        StepStarted("car", 1),
-        StepFailed("car", 1, "unknown", "no answer", AT),
-        SagaTakenOver("w2", "w1"),
-        StepStarted("car", 2),
-        StepFailed("car", 2, "unknown", "no answer"),
-        SagaAborted("car", "no answer"),
-        CompensationStarted("car", 1),
-        SagaTakenOver("w3", "w2"),
-        CompensationFailed("car", 1, "unavailable", "busy", AT),
-        CompensationStarted("car", 2),
-        CompensationFailed("car", 2, "rejected", "will not"),
-        SagaFailed("the compensation of step 'car' was given up"),
+        e.StepStarted("car", 1),
+        e.StepFailed("car", 1, "unknown", "no answer", AT),
+        e.SagaTakenOver("w2", "w1"),
+        e.StepStarted("car", 2),
+        e.StepFailed("car", 2, "unknown", "no answer"),
+        e.SagaAborted("car", "no answer"),
+        e.CompensationStarted("car", 1),
+        e.SagaTakenOver("w3", "w2"),
+        e.CompensationFailed("car", 1, "unavailable", "busy", AT),
+        e.CompensationStarted("car", 2),
+        e.CompensationFailed("car", 2, "rejected", "will not"),
+        e.SagaFailed("the compensation of step 'car' was given up"),
     ),
     "waited for its time, paused, cancelled": (
-        SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1", {"customer": "7"}, starts_at=AT, parent="s-0"),
-        SagaBegan(),
-        SagaPaused("ada", "lunch"),
-        SagaResumed("ada", "back"),
-        SagaPaused("ada", "tea"),
-        SagaCancelled("ada", "enough ☃"),
-        SagaCompensated(),
+        e.SagaStarted("trip", plan_id(TRIP), {"n": 1}, "w1", {"customer": "7"}, starts_at=AT, parent="s-0"),
+        e.SagaBegan(),
+        e.SagaPaused("ada", "lunch"),
+        e.SagaResumed("ada", "back"),
+        e.SagaPaused("ada", "tea"),
+        e.SagaCancelled("ada", "enough ☃"),
+        e.SagaCompensated(),
     ),
     "opened again, set right by hand": (
         started("w1"),
         *CAR,
-        SagaFailed("stuck"),
-        SagaReopened("IN_PROGRESS", "ada", "again", AT),
-        SagaTakenOver("w2", None),
-        SagaFailed("stuck again"),
-        SagaResolved("COMPLETED", "ada", "by hand"),
+        e.SagaFailed("stuck"),
+        e.SagaReopened("IN_PROGRESS", "ada", "again", AT),
+        e.SagaTakenOver("w2", None),
+        e.SagaFailed("stuck again"),
+        e.SagaResolved("COMPLETED", "ada", "by hand"),
     ),
-    "could not go on": (started("w1"), StepStarted("car", 1), SagaFailed("the code of step 'car' is gone")),
+    "could not go on": (started("w1"), e.StepStarted("car", 1), e.SagaFailed("the code of step 'car' is gone")),
 }
 
 
@@ -141,7 +120,7 @@ def folded(store: Store, view: View) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def planned(store: Store) -> Store:
     """A store that knows the plan of the trip."""
-    store.write(whole(plan_id(TRIP), PLAN, [PlanRecorded(TRIP)]))
+    store.write(whole(plan_id(TRIP), PLAN, [e.PlanRecorded(TRIP)]))
     return store
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaCompensated, SagaCompleted, SagaEvent, SagaFailed, SagaStarted, SagaTakenOver
+from saga_es.core import events as e
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft
 from saga_es.store.tables import saga_workers
@@ -161,8 +161,10 @@ def test_the_living_are_never_buried(store: Store, neighbour: tuple[Process, sub
 # ── Orphans ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def saga(store: Store, saga_id: str, owner: str | None, *more: SagaEvent, name: str = "trip", second: int = 0) -> None:
-    events = (SagaStarted(name, "plan-1", {}, owner), *more)
+def saga(
+    store: Store, saga_id: str, owner: str | None, *more: e.SagaEvent, name: str = "trip", second: int = 0
+) -> None:
+    events = (e.SagaStarted(name, "plan-1", {}, owner), *more)
     store.write(Draft(saga_id, SAGA, 0, events, AT.replace(second=second)))
 
 
@@ -172,8 +174,8 @@ def test_the_unfinished_sagas_of_nobody_alive_are_orphans(store: Store) -> None:
     saga(store, "kept", "alive")
     saga(store, "left", "dead")
     saga(store, "waiting", None)
-    saga(store, "taken", "dead", SagaTakenOver("alive", "dead"))
-    ends: tuple[SagaEvent, ...] = (SagaCompleted(), SagaCompensated(), SagaFailed("x"))
+    saga(store, "taken", "dead", e.SagaTakenOver("alive", "dead"))
+    ends: tuple[e.SagaEvent, ...] = (e.SagaCompleted(), e.SagaCompensated(), e.SagaFailed("x"))
     for number, end in enumerate(ends):
         saga(store, f"ended-{number}", "dead", end)
     assert set(store.workers.orphans(10, ["trip"])) == {"left", "waiting"}

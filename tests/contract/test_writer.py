@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from saga_es.core.events import SagaCompleted, SagaStarted, StepStarted
+from saga_es.core import events as e
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaError, StoreUnavailable
 from saga_es.runtime.ids import new_id
 from saga_es.store.database import Database
@@ -24,7 +24,7 @@ from saga_es.store.views.saga_view import sagas
 from saga_es.store.writer import Conflict, Receipt, Refused, Writer, Written
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
 
-STARTED = (SagaStarted("trip", "plan-1", {}, "worker-1"), StepStarted("car", 1))
+STARTED = (e.SagaStarted("trip", "plan-1", {}, "worker-1"), e.StepStarted("car", 1))
 
 
 def texts(store: Store) -> dict[str, list[str]]:
@@ -380,6 +380,6 @@ def test_a_conflict_leaves_the_views_alone(store: Store) -> None:
     """A saga's row tells what is in the log, not what somebody failed to append."""
     store.write(Draft("s-1", SAGA, 0, STARTED, AT))
     before = rows_of(store, sagas)
-    late = Draft("s-1", SAGA, 1, (SagaCompleted(),), AT)
+    late = Draft("s-1", SAGA, 1, (e.SagaCompleted(),), AT)
     assert store.write(late, Draft("n-1", NOTE, 0, (NoteErased(),), AT)) == [Conflict(), Written()]
     assert rows_of(store, sagas) == before

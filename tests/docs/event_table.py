@@ -15,19 +15,9 @@ from typing import Any, NamedTuple, assert_never, get_args
 
 from msgspec.structs import replace
 
+from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
 from saga_es.core.decide import decide
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationFailed,
-    CompensationStarted,
-    Intent,
-    ProbeStarted,
-    SagaEvent,
-    StepFailed,
-    StepStarted,
-    WaitStarted,
-)
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
 from saga_es.core.operate import still_open
@@ -108,7 +98,7 @@ def found() -> tuple[frozenset[Leads], frozenset[Changes]]:
     return frozenset(leads), frozenset(changes)
 
 
-def _explored(plan: Plan) -> Iterator[tuple[SagaState, Fact, datetime, list[SagaEvent]]]:
+def _explored(plan: Plan) -> Iterator[tuple[SagaState, Fact, datetime, list[e.SagaEvent]]]:
     """Breadth first, from the start: every state, and all that may happen to it."""
     first = SagaState("saga-1", plan)
     seen, waiting = {_shape(first)}, deque([first])
@@ -134,7 +124,7 @@ def _moments(state: SagaState) -> Iterator[tuple[Fact, datetime]]:
             yield fact, LATER
 
 
-def _own(state: SagaState, fact: Fact, now: datetime, events: list[SagaEvent]) -> int:
+def _own(state: SagaState, fact: Fact, now: datetime, events: list[e.SagaEvent]) -> int:
     """How many of the events, which come first, the fact leads to of itself: a saga that nobody owns does not go on."""
     if isinstance(fact, Start | OwnerGone):
         return 1
@@ -182,24 +172,24 @@ def _starts(plan: Plan) -> Iterator[Start]:
         yield Start("plan-1", A_LIST, "w1", starts_at=LATER)
 
 
-def _answers(state: SagaState, intent: Intent) -> Iterator[Fact]:
+def _answers(state: SagaState, intent: e.Intent) -> Iterator[Fact]:
     match intent:
-        case StepStarted(step, attempt):
+        case e.StepStarted(step, attempt):
             outcomes = _outcomes(state.plan.step(step))
             yield from (CallReturned(step, Direction.ACTION, attempt, outcome) for outcome in outcomes)
-        case CompensationStarted(step, attempt):
+        case e.CompensationStarted(step, attempt):
             yield from (CallReturned(step, Direction.COMPENSATION, attempt, outcome) for outcome in OUTCOMES)
-        case ProbeStarted(step, attempt):
+        case e.ProbeStarted(step, attempt):
             yield from (CallReturned(step, Direction.PROBE, attempt, outcome) for outcome in OUTCOMES)
-        case ChildStarted(step):
+        case e.ChildStarted(step):
             yield ChildEnded(step, "COMPLETED")
             yield ChildEnded(step, "COMPENSATED")
             yield ChildEnded(step, "FAILED")
-        case StepFailed(step, attempt):
+        case e.StepFailed(step, attempt):
             yield RetryDue(step, Direction.ACTION, attempt)
-        case CompensationFailed(step, attempt):
+        case e.CompensationFailed(step, attempt):
             yield RetryDue(step, Direction.COMPENSATION, attempt)
-        case WaitStarted():
+        case e.WaitStarted():
             pass  # it is woken
         case _:
             assert_never(intent)
@@ -237,7 +227,7 @@ def _life() -> Iterator[str]:
     yield from ("```mermaid", "stateDiagram-v2")
     for before in (None, *SagaStatus):
         for after in SagaStatus:
-            events = [name for name in _names(SagaEvent) if Changes(before, after, name) in changes]
+            events = [name for name in _names(e.SagaEvent) if Changes(before, after, name) in changes]
             if events:
                 yield f"    {before or '[*]'} --> {after}: {', '.join(events)}"
     yield "```"
@@ -251,7 +241,7 @@ def _facts_table() -> Iterator[str]:
 def _events_table() -> Iterator[str]:
     leads, _ = found()
     yield from ("| event | what it says | recorded for | or when the saga goes on after |", "|---|---|---|---|")
-    for event in get_args(SagaEvent):
+    for event in get_args(e.SagaEvent):
         name = event.__name__
         for_, after = (
             ", ".join(f"`{fact}`" for fact in _names(Fact) if Leads(fact, name, of_itself) in leads)

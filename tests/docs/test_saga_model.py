@@ -15,8 +15,8 @@ import pytest
 
 from saga_es.api import create_flask_app
 from saga_es.cli import main
+from saga_es.core import events as e
 from saga_es.core.commands import Command
-from saga_es.core.events import SagaEvent
 from saga_es.core.facts import Fact
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -137,5 +137,5 @@ def test_the_tables_of_events_and_facts_are_those_of_the_code() -> None:
 def test_every_event_comes_of_a_fact_and_every_fact_leads_to_an_event() -> None:
     """Nothing in the log is out of reach, and nothing that happens is without effect."""
     leads, _ = found()
-    assert {lead.event for lead in leads} == {event.__name__ for event in get_args(SagaEvent)}
+    assert {lead.event for lead in leads} == {event.__name__ for event in get_args(e.SagaEvent)}
     assert {lead.fact for lead in leads} == {fact.__name__ for fact in get_args(Fact)}

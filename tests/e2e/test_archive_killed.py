@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaCompleted, SagaStarted, StepCompleted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.plan import plan_id
 from saga_es.store.admin import migrate
 from saga_es.store.archive.bundle import streams_in
@@ -32,8 +32,8 @@ def filled(url: str) -> Store:
     store = Store.at(Database(url))
     migrate.upgrade(store.database, store.log, store.views)
     store.write(*(Draft(id_, PLAN, 0, (plan,), AT) for id_, plan in store.sagas.unrecorded([ABC])))
-    started = SagaStarted("order", plan_id(ABC), {"name": "Show"}, "w1")
-    done = (started, StepStarted("a", 1), StepCompleted("a", "x" * 200), SagaCompleted())
+    started = e.SagaStarted("order", plan_id(ABC), {"name": "Show"}, "w1")
+    done = (started, e.StepStarted("a", 1), e.StepCompleted("a", "x" * 200), e.SagaCompleted())
     store.write(*(Draft(f"s-{number}", SAGA, 0, done, AT) for number in range(SAGAS)))
     return store
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaStarted
+from saga_es.core import events as e
 from saga_es.errors import ProjectionFailed
 from saga_es.store.admin import doctor, migrate
 from saga_es.store.admin.doctor import Finding, examine, has_wal_reset_fault
@@ -87,7 +87,7 @@ def test_workers_are_counted_with_what_they_run(store: Store) -> None:
     with store.database.writing() as connection:
         connection.execute(sa.update(saga_workers).where(late).values(heartbeat_at=database_now() - 11))
     now = datetime.now(UTC)
-    store.write(Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "w-there"),), now))
+    store.write(Draft("s-1", SAGA, 0, (e.SagaStarted("trip", "plan-1", {}, "w-there"),), now))
     alive, gone = findings_of(store)["workers"]
     assert alive.found.startswith("2 alive: w-here (")
     assert "w-there (another-machine, 1 sagas)" in alive.found
@@ -97,10 +97,10 @@ def test_workers_are_counted_with_what_they_run(store: Store) -> None:
 def test_a_saga_that_waits_too_long_for_a_worker_is_a_warning(store: Store) -> None:
     """With its age, by the database's clock; a minute is not too long."""
     now = datetime.fromtimestamp(store.workers.now_s(), UTC)
-    store.write(Draft("s-1", SAGA, 0, (SagaStarted("trip", "plan-1", {}, None),), now - timedelta(seconds=30)))
+    store.write(Draft("s-1", SAGA, 0, (e.SagaStarted("trip", "plan-1", {}, None),), now - timedelta(seconds=30)))
     (young,) = findings_of(store)["waiting"]
     assert (young.verdict, young.found.split(",")[0]) == ("ok", "1 sagas wait for a worker")
-    store.write(Draft("s-2", SAGA, 0, (SagaStarted("trip", "plan-1", {}, "gone"),), now - timedelta(hours=1)))
+    store.write(Draft("s-2", SAGA, 0, (e.SagaStarted("trip", "plan-1", {}, "gone"),), now - timedelta(hours=1)))
     (old,) = findings_of(store)["waiting"]
     assert (old.verdict, old.found.partition(" s:")[0]) == ("warning", old.found.partition(" s:")[0])
     assert "2 sagas wait for a worker, the oldest for 360" in old.found

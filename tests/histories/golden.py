@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.events import PlanRecorded, SagaStarted
+from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan
 from saga_es.core.state import SagaState
@@ -43,12 +43,12 @@ def stories_today(history: Path) -> dict[str, SagaStory]:
 
 
 def _plan(event: object) -> Plan:
-    assert isinstance(event, PlanRecorded)
+    assert isinstance(event, e.PlanRecorded)
     return event.plan
 
 
 def _blank(saga_id: str, event: object, plans: dict[str, Plan]) -> SagaState:
-    assert isinstance(event, SagaStarted)
+    assert isinstance(event, e.SagaStarted)
     return SagaState(saga_id, plans[event.plan_id])
 
 

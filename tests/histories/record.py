@@ -18,7 +18,7 @@ import msgspec
 import services
 from saga_es.api import create_flask_app
 from saga_es.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
-from saga_es.core.events import SagaEvent
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.node.app import App
 from saga_es.node.node import Node
@@ -96,7 +96,7 @@ def _write(node: Node) -> None:
     schema = node.store.log._codec.schema(SAGA)
     bundle = FOLDER / f"schema-{schema}.ndjson"
     entries = node.store.log.entries()
-    missing = {kind.__name__ for kind in get_args(SagaEvent)} - {entry.type for entry in entries}
+    missing = {kind.__name__ for kind in get_args(e.SagaEvent)} - {entry.type for entry in entries}
     if missing:
         raise click.ClickException(f"no saga met {', '.join(sorted(missing))}")
     with bundle.open("xb") as file:

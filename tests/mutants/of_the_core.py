@@ -50,8 +50,8 @@ MUTANTS = [
     Mutant(
         "a compensation that was given up ends as compensated",
         GOING_ON,
-        "return [SagaFailed(_why_stuck(state, stuck[0]))] if is_all else []",
-        "return [SagaCompensated()] if is_all else []",
+        "return [e.SagaFailed(_why_stuck(state, stuck[0]))] if is_all else []",
+        "return [e.SagaCompensated()] if is_all else []",
         ("tests/unit/test_core_compensation.py",),
     ),
     Mutant(
@@ -120,9 +120,9 @@ MUTANTS = [
     Mutant(
         "a signal that comes early is lost",
         ORDERS,
-        "    return [SignalReceived(give.signal, give.payload, give.key)]",
+        "    return [e.SignalReceived(give.signal, give.payload, give.key)]",
         "    waits = state.step(give.signal).wait\n"
-        "    return [SignalReceived(give.signal, give.payload, give.key)] if waits else []",
+        "    return [e.SignalReceived(give.signal, give.payload, give.key)] if waits else []",
         ("tests/unit/test_core_waits.py", SOME_WAYS),
     ),
     Mutant(
@@ -177,15 +177,15 @@ MUTANTS = [
     Mutant(
         "a compensation that was out is forgotten at takeover",
         STATE,
-        "return CompensationStarted(name, step.compensation_attempts)",
+        "return e.CompensationStarted(name, step.compensation_attempts)",
         "return None",
         (SOME_WAYS,),
     ),
     Mutant(
         "a probe that nobody answered is taken for a no",
         DECIDE,
-        "answered = ProbeAnswered(name, error=error)",
-        "answered = ProbeAnswered(name, happened=False, error=error)",
+        "answered = e.ProbeAnswered(name, error=error)",
+        "answered = e.ProbeAnswered(name, happened=False, error=error)",
         (SOME_WAYS, "tests/unit/test_core_probes.py"),
     ),
     Mutant(

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from saga_es import Saga, StoreUnavailable
-from saga_es.core.events import SagaFailed, SagaReopened, SagaStarted
+from saga_es.core import events as e
 from saga_es.core.outcomes import Completed, Direction
 from saga_es.runtime.calls.executor import Call
 from saga_es.store.log.codec import SAGA
@@ -98,10 +98,10 @@ def test_a_worker_that_writes_to_what_is_not_its_saga_is_found() -> None:
     writer = MemoryWriter(world.store, world.log, Calm(), "worker-9")
     version = len(world.store.streams[SAGA_ID])
     draft = Draft(
-        SAGA_ID, SAGA, version, (SagaReopened("COMPENSATING", "ann", "why not", world.clock.now()),), BEGINNING
+        SAGA_ID, SAGA, version, (e.SagaReopened("COMPENSATING", "ann", "why not", world.clock.now()),), BEGINNING
     )
     writer.write([writer.prepare(draft)])
-    ended = Draft(SAGA_ID, SAGA, version + 1, (SagaFailed("gone"),), BEGINNING)
+    ended = Draft(SAGA_ID, SAGA, version + 1, (e.SagaFailed("gone"),), BEGINNING)
     writer.write([writer.prepare(ended)])
     assert f"worker-9 wrote SagaFailed to {SAGA_ID} of None" in faults_found(world)
 
@@ -182,7 +182,7 @@ def test_a_commit_meets_the_fault_it_is_told(fault: StoreFault, written: int) ->
     store = MemoryStore()
     log = MemoryLog(store, CODEC)
     writer = MemoryWriter(store, log, Script(commits=[fault]), "w")
-    prepared = writer.prepare(Draft(SAGA_ID, SAGA, 0, (SagaStarted("s", "p", {}, "w"),), BEGINNING))
+    prepared = writer.prepare(Draft(SAGA_ID, SAGA, 0, (e.SagaStarted("s", "p", {}, "w"),), BEGINNING))
     with pytest.raises(StoreUnavailable):
         writer.write([prepared])
     assert len(store.streams[SAGA_ID]) == written

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from saga_es import App, RetryPolicy, Saga
 from saga_es.commands import Cancel
-from saga_es.core.events import CompensationStarted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.state import UNFINISHED
 from saga_es.errors import CommandRefused
 from saga_es.node.node import Node
@@ -139,7 +139,7 @@ def _compensation(ledger: DurableLedger, step: str) -> Callable[..., None]:
 
 def is_intended(log: Log, saga_id: str, step: str, direction: str) -> bool:
     """Whether the log holds an intent of this saga, for this step, in this direction."""
-    kind = StepStarted if direction == "action" else CompensationStarted
+    kind = e.StepStarted if direction == "action" else e.CompensationStarted
     events = (recorded.event for recorded in log.read(saga_id))
     return any(isinstance(event, kind) and event.step == step for event in events)
 

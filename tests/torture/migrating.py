@@ -9,7 +9,7 @@ from random import Random
 from alembic import command
 
 from saga_es import App
-from saga_es.core.events import PlanRecorded, SagaCompleted, SagaStarted, StepCompleted, StepStarted
+from saga_es.core import events as e
 from saga_es.core.plan import plan_id
 from saga_es.definition.saga import Saga
 from saga_es.node.node import Node
@@ -96,10 +96,10 @@ def _an_older_version(url: str) -> list[str]:
     node = _node(url)
     migrate.upgrade(node.database, node.store.log, node.views)
     id_ = plan_id(saga.plan)
-    steps = (StepStarted("visit", 1), StepCompleted("visit", 1), SagaCompleted())
-    drafts = [Draft(id_, PLAN, 0, (PlanRecorded(saga.plan),), AT)]
+    steps = (e.StepStarted("visit", 1), e.StepCompleted("visit", 1), e.SagaCompleted())
+    drafts = [Draft(id_, PLAN, 0, (e.PlanRecorded(saga.plan),), AT)]
     for number in range(OLD_SAGAS):
-        started = SagaStarted("trip", id_, {"number": number}, "worker-1", {"number": str(number)})
+        started = e.SagaStarted("trip", id_, {"number": number}, "worker-1", {"number": str(number)})
         drafts.append(Draft(f"s-{number}", SAGA, 0, (started, *steps), AT))
     node.store.writer.write([node.store.writer.prepare(draft) for draft in drafts])
     texts = [entry.text for entry in node.store.log.entries()]

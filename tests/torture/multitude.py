@@ -21,7 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from saga_es import App, Saga
-from saga_es.core.events import SagaTakenOver
+from saga_es.core import events as e
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.database import Database
@@ -107,7 +107,7 @@ def taken_over(url: str, call_s: float, call_threads: int) -> Measured:
     node.open()
     count = _wait_for_the_end(node.database)
     ended = time.time()
-    entries = [entry for entry in node.store.log.walk() if entry.type == SagaTakenOver.__name__]
+    entries = [entry for entry in node.store.log.walk() if entry.type == e.SagaTakenOver.__name__]
     at = [entry.recorded_at.timestamp() - began for entry in entries]
     peak = _rss_mb("VmHWM")
     faults = [fault for state, history in streams_of(node.store.log) for fault in broken_rules(state, history)]

@@ -11,16 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationStarted,
-    SagaCancelled,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.invariants import violations
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.store.database import Database
@@ -100,16 +91,16 @@ def interruptions(history: Sequence[Recorded]) -> Iterator[str]:
     out: dict[tuple[str, str], str] = {}
     for before, recorded in zip([None, *history], history, strict=False):
         match recorded.event:
-            case StepStarted(step):
+            case e.StepStarted(step):
                 out["action", step] = "an action"
-            case CompensationStarted(step):
+            case e.CompensationStarted(step):
                 out["compensation", step] = "a compensation"
-            case StepCompleted(step) | StepFailed(step):
+            case e.StepCompleted(step) | e.StepFailed(step):
                 out.pop(("action", step), None)
-            case CompensationCompleted(step) | CompensationFailed(step):
+            case e.CompensationCompleted(step) | e.CompensationFailed(step):
                 out.pop(("compensation", step), None)
-            case SagaTakenOver():
-                is_again = before is not None and isinstance(before.event, SagaTakenOver)
+            case e.SagaTakenOver():
+                is_again = before is not None and isinstance(before.event, e.SagaTakenOver)
                 yield "a takeover" if is_again else next(iter(out.values()), "a wait")
             case _:
                 pass
@@ -117,7 +108,7 @@ def interruptions(history: Sequence[Recorded]) -> Iterator[str]:
 
 def _wrong_end(state: SagaState, history: Sequence[Recorded], standing: set[str]) -> list[str]:
     mishaps: dict[str, str | None] = state.input["mishaps"]
-    is_cancelled = any(isinstance(recorded.event, SagaCancelled) for recorded in history)
+    is_cancelled = any(isinstance(recorded.event, e.SagaCancelled) for recorded in history)
     turns = is_cancelled or REFUSED in mishaps.values()
     wanted = SagaStatus.COMPENSATED if turns else SagaStatus.COMPLETED
     steps = set() if turns else set(mishaps)
@@ -132,7 +123,7 @@ def _broken_promises(streams: Mapping[str, Sequence[Recorded]], acknowledged: Ma
         history = streams.get(saga_id, ())
         if not history:
             yield f"saga {saga_id} was acknowledged, and is not in the log"
-        elif is_cancelled and not any(isinstance(recorded.event, SagaCancelled) for recorded in history):
+        elif is_cancelled and not any(isinstance(recorded.event, e.SagaCancelled) for recorded in history):
             yield f"the cancel of saga {saga_id} was acknowledged, and is not in the log"
 
 

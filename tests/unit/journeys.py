@@ -11,17 +11,8 @@ from typing import Literal
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationFailed,
-    CompensationStarted,
-    Intent,
-    ProbeStarted,
-    StepFailed,
-    StepStarted,
-    WaitStarted,
-)
 from saga_es.core.facts import CannotGoOn, ChildEnded, Fact, OwnerGone, Start, Woken
 from saga_es.core.operate import still_open
 from saga_es.core.outcomes import ChildReady, Completed, Outcome, Rejected, Skipped, Unavailable, Unknown
@@ -123,27 +114,27 @@ def happen(dice: Random, loop: Loop, workers: count[int]) -> None:
         loop.tell(fact)
 
 
-def answer(dice: Random, loop: Loop, intent: Intent) -> None:  # noqa: C901 (a table: one case an intent)
+def answer(dice: Random, loop: Loop, intent: e.Intent) -> None:  # noqa: C901 (a table: one case an intent)
     """What comes of an intent, whatever that is: half of the time, all is well."""
     planned = loop.state.plan.step(intent.step)
-    if dice.random() < 0.5 and not (isinstance(intent, WaitStarted) and intent.until is None):
+    if dice.random() < 0.5 and not (isinstance(intent, e.WaitStarted) and intent.until is None):
         answer_well(loop, intent)
         return
     skipped: list[Outcome] = [Skipped(), Skipped()] if planned.condition else []
     match intent:
-        case StepStarted(step, attempt) if planned.work is not None:
+        case e.StepStarted(step, attempt) if planned.work is not None:
             loop.tell(action(step, dice.choice([*OUTCOMES[2:], *skipped]), attempt))
-        case StepStarted(step, attempt):
+        case e.StepStarted(step, attempt):
             loop.tell(action(step, dice.choice([*OUTCOMES, *skipped]), attempt))
-        case CompensationStarted(step, attempt):
+        case e.CompensationStarted(step, attempt):
             loop.tell(undo(step, dice.choice(OUTCOMES), attempt))
-        case ProbeStarted(step, attempt):
+        case e.ProbeStarted(step, attempt):
             loop.tell(probed(step, dice.choice(OUTCOMES), attempt))
-        case ChildStarted(step):
+        case e.ChildStarted(step):
             loop.tell(ChildEnded(step, dice.choice(ENDS), {"x": 1}, "why"))
-        case WaitStarted(until=None):
+        case e.WaitStarted(until=None):
             pass
-        case StepFailed() | CompensationFailed() | WaitStarted():
+        case e.StepFailed() | e.CompensationFailed() | e.WaitStarted():
             loop.rings(intent)
 
 
@@ -198,20 +189,20 @@ def let_it_end(loop: Loop) -> Loop:
     return loop
 
 
-def answer_well(loop: Loop, intent: Intent) -> None:
+def answer_well(loop: Loop, intent: e.Intent) -> None:
     planned = loop.state.plan.step(intent.step)
     match intent:
-        case StepStarted(step, attempt) if isinstance(planned.work, Child):
+        case e.StepStarted(step, attempt) if isinstance(planned.work, Child):
             loop.tell(action(step, ChildReady(f"{step}/{attempt}", {}), attempt))
-        case StepStarted(step, attempt):
+        case e.StepStarted(step, attempt):
             loop.tell(action(step, Completed(), attempt))
-        case CompensationStarted(step, attempt):
+        case e.CompensationStarted(step, attempt):
             loop.tell(undo(step, Completed(), attempt))
-        case ProbeStarted(step, attempt):
+        case e.ProbeStarted(step, attempt):
             loop.tell(probed(step, Completed(), attempt))
-        case ChildStarted(step):
+        case e.ChildStarted(step):
             loop.tell(ChildEnded(step, "COMPENSATED" if loop.state.aborted else "COMPLETED"))
-        case WaitStarted(step, None):
+        case e.WaitStarted(step, None):
             loop.tell(SendSignal(step))
-        case StepFailed() | CompensationFailed() | WaitStarted():
+        case e.StepFailed() | e.CompensationFailed() | e.WaitStarted():
             loop.rings(intent)

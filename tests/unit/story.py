@@ -9,30 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from saga_es.core import events as e
 from saga_es.core.commands import Command
 from saga_es.core.decide import decide
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    Intent,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaAborted,
-    SagaCancelled,
-    SagaEvent,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CallReturned, Fact, RetryDue, Start, Woken
 from saga_es.core.outcomes import Completed, Direction, Outcome
@@ -40,7 +19,7 @@ from saga_es.core.plan import Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaState, open_intents
 from saga_es.errors import CommandRefused
 
-Past = list[SagaEvent]
+Past = list[e.SagaEvent]
 """What has happened to a saga."""
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -52,7 +31,7 @@ ONCE = RetryPolicy(attempts=1, jitter=0)
 THRICE = RetryPolicy(attempts=3, first_delay_s=1, factor=2, cap_s=30, jitter=0)
 
 START = Start("plan-1", {"name": "Show"}, "w1")
-STARTED = SagaStarted("order", "plan-1", {"name": "Show"}, "w1")
+STARTED = e.SagaStarted("order", "plan-1", {"name": "Show"}, "w1")
 
 
 def a_step(name: str, retry: RetryPolicy = THRICE, compensation: RetryPolicy | None = THRICE, **more: Any) -> StepPlan:
@@ -75,18 +54,18 @@ def undo(step: str, outcome: Outcome, attempt: int = 1) -> CallReturned:
     return CallReturned(step, Direction.COMPENSATION, attempt, outcome)
 
 
-def done(*steps: str) -> list[SagaEvent]:
+def done(*steps: str) -> list[e.SagaEvent]:
     """The events of steps that were started and completed."""
-    return [event for step in steps for event in (StepStarted(step, 1), StepCompleted(step, f"{step}!"))]
+    return [event for step in steps for event in (e.StepStarted(step, 1), e.StepCompleted(step, f"{step}!"))]
 
 
 def probed(step: str, outcome: Outcome, attempt: int = 1) -> CallReturned:
     return CallReturned(step, Direction.PROBE, attempt, outcome)
 
 
-def started(input_: dict[str, Any]) -> SagaStarted:
+def started(input_: dict[str, Any]) -> e.SagaStarted:
     """A saga was started with this input."""
-    return SagaStarted("order", "plan-1", input_, "w1")
+    return e.SagaStarted("order", "plan-1", input_, "w1")
 
 
 def seconds(value: float) -> datetime:
@@ -96,9 +75,9 @@ def seconds(value: float) -> datetime:
 class Story:
     """A saga with a past, and what was decided last."""
 
-    def __init__(self, plan: Plan, events: Iterable[SagaEvent]) -> None:
+    def __init__(self, plan: Plan, events: Iterable[e.SagaEvent]) -> None:
         self.state = fold(SagaState(SAGA_ID, plan), events)
-        self.decided: list[SagaEvent] = []
+        self.decided: list[e.SagaEvent] = []
 
     def when(self, fact: Fact, now: datetime = NOW) -> Story:
         """Tell the fact; what is decided becomes the saga's past, too."""
@@ -106,7 +85,7 @@ class Story:
         self.state = fold(self.state, self.decided)
         return self
 
-    def then(self, *events: SagaEvent) -> Story:
+    def then(self, *events: e.SagaEvent) -> Story:
         """Exactly these events were decided, in this order."""
         assert self.decided == list(events)
         return self
@@ -118,7 +97,7 @@ class Story:
         assert (caught.value.saga_id, caught.value.why) == (SAGA_ID, why)
 
 
-def given(*events: SagaEvent, plan: Plan = ABC) -> Story:
+def given(*events: e.SagaEvent, plan: Plan = ABC) -> Story:
     return Story(plan, events)
 
 
@@ -131,7 +110,7 @@ class Decided(msgspec.Struct):
     before: SagaState
     fact: Fact
     at: datetime
-    events: list[SagaEvent]
+    events: list[e.SagaEvent]
 
 
 class Loop:
@@ -145,14 +124,14 @@ class Loop:
         self.state = SagaState(SAGA_ID, plan)
         self.now = NOW
         self.moments: list[Decided] = []
-        self.under_way: dict[tuple[str, Direction], Intent] = {}
+        self.under_way: dict[tuple[str, Direction], e.Intent] = {}
 
     @property
-    def log(self) -> list[SagaEvent]:
+    def log(self) -> list[e.SagaEvent]:
         """All events, in order."""
         return [event for moment in self.moments for event in moment.events]
 
-    def tell(self, fact: Fact) -> list[SagaEvent]:
+    def tell(self, fact: Fact) -> list[e.SagaEvent]:
         """One moment: what is decided is the saga's past now, and is acted on."""
         moment = Decided(self.state, fact, self.now, decide(self.state, fact, self.now))
         self.moments.append(moment)
@@ -163,41 +142,43 @@ class Loop:
             self.under_way.clear()
         return moment.events
 
-    def rings(self, intent: StepFailed | CompensationFailed | WaitStarted) -> list[SagaEvent]:
+    def rings(self, intent: e.StepFailed | e.CompensationFailed | e.WaitStarted) -> list[e.SagaEvent]:
         """The time that is waited for has come."""
         match intent:
-            case WaitStarted(step, until):
+            case e.WaitStarted(step, until):
                 fact: Fact = Woken()
                 due, direction = until, Direction.ACTION
-            case StepFailed(step, attempt, retry_at=due):
+            case e.StepFailed(step, attempt, retry_at=due):
                 direction = Direction.ACTION
                 fact = RetryDue(step, direction, attempt)
-            case CompensationFailed(step, attempt, retry_at=due):
+            case e.CompensationFailed(step, attempt, retry_at=due):
                 direction = Direction.COMPENSATION
                 fact = RetryDue(step, direction, attempt)
         del self.under_way[step, direction]
         self.now = max(self.now, due or self.now)
         return self.tell(fact)
 
-    def _perform(self, event: SagaEvent) -> None:  # noqa: C901 (a table: one case an event)
+    def _perform(self, event: e.SagaEvent) -> None:  # noqa: C901 (a table: one case an event)
         match event:
-            case StepStarted() | ProbeStarted() | ChildStarted() | WaitStarted() | CompensationStarted():
+            case e.StepStarted() | e.ProbeStarted() | e.ChildStarted() | e.WaitStarted() | e.CompensationStarted():
                 self._begin(event)
-            case StepFailed(retry_at=datetime()) | CompensationFailed(retry_at=datetime()):
+            case e.StepFailed(retry_at=datetime()) | e.CompensationFailed(retry_at=datetime()):
                 self._begin(event)
-            case StepCompleted(step) | StepFailed(step) | StepSkipped(step):
+            case e.StepCompleted(step) | e.StepFailed(step) | e.StepSkipped(step):
                 self.under_way.pop((step, Direction.ACTION), None)
-            case CompensationCompleted(step) | CompensationFailed(step) | CompensationSkipped(step):
+            case e.CompensationCompleted(step) | e.CompensationFailed(step) | e.CompensationSkipped(step):
                 self.under_way.pop((step, Direction.COMPENSATION), None)
-            case ProbeAnswered(step):
+            case e.ProbeAnswered(step):
                 self.under_way.pop((step, Direction.PROBE), None)
-            case SagaTakenOver():
+            case e.SagaTakenOver():
                 self.under_way.clear()  # whoever would have heard is gone
                 self._resume()
-            case SagaResumed() | RetryOrdered():
+            case e.SagaResumed() | e.RetryOrdered():
                 self._resume()
-            case SagaAborted() | SagaCancelled():
-                waits = [key for key, intent in self.under_way.items() if isinstance(intent, StepFailed | WaitStarted)]
+            case e.SagaAborted() | e.SagaCancelled():
+                waits = [
+                    key for key, intent in self.under_way.items() if isinstance(intent, e.StepFailed | e.WaitStarted)
+                ]
                 for key in waits:
                     del self.under_way[key]
                 self._resume()
@@ -210,15 +191,15 @@ class Loop:
             if (intent.step, direction_of(intent)) not in self.under_way or hasattr(intent, "retry_at"):
                 self._begin(intent)
 
-    def _begin(self, intent: Intent) -> None:
+    def _begin(self, intent: e.Intent) -> None:
         self.under_way[intent.step, direction_of(intent)] = intent
 
 
-def direction_of(intent: Intent) -> Direction:
+def direction_of(intent: e.Intent) -> Direction:
     match intent:
-        case CompensationStarted() | CompensationFailed():
+        case e.CompensationStarted() | e.CompensationFailed():
             return Direction.COMPENSATION
-        case ProbeStarted():
+        case e.ProbeStarted():
             return Direction.PROBE
         case _:
             return Direction.ACTION
@@ -226,7 +207,7 @@ def direction_of(intent: Intent) -> Direction:
 
 # ── One that is left to itself ───────────────────────────────────────────────────────────────────────────
 
-Answer = Callable[[StepStarted | CompensationStarted], Outcome]
+Answer = Callable[[e.StepStarted | e.CompensationStarted], Outcome]
 
 
 class Journey(msgspec.Struct):
@@ -236,18 +217,18 @@ class Journey(msgspec.Struct):
     state: SagaState
 
     @property
-    def log(self) -> list[SagaEvent]:
+    def log(self) -> list[e.SagaEvent]:
         """All events, in order."""
         return [event for moment in self.moments for event in moment.events]
 
 
-def all_well(intent: StepStarted | CompensationStarted) -> Outcome:
+def all_well(intent: e.StepStarted | e.CompensationStarted) -> Outcome:
     return Completed(f"{intent.step}!")
 
 
 def failing(step: str, outcome: Outcome) -> Answer:
     """Everything goes well, but for the action of one step."""
-    return lambda intent: outcome if isinstance(intent, StepStarted) and intent.step == step else all_well(intent)
+    return lambda intent: outcome if isinstance(intent, e.StepStarted) and intent.step == step else all_well(intent)
 
 
 def drive(plan: Plan, answer: Answer = all_well) -> Journey:
@@ -260,11 +241,11 @@ def drive(plan: Plan, answer: Answer = all_well) -> Journey:
             "the log says the same about what is under way"
         )
         match next(iter(loop.under_way.values())):
-            case StepStarted(step, attempt) as intent:
+            case e.StepStarted(step, attempt) as intent:
                 loop.tell(action(step, answer(intent), attempt))
-            case CompensationStarted(step, attempt) as intent:
+            case e.CompensationStarted(step, attempt) as intent:
                 loop.tell(undo(step, answer(intent), attempt))
-            case StepFailed() | CompensationFailed() | WaitStarted() as intent:
+            case e.StepFailed() | e.CompensationFailed() | e.WaitStarted() as intent:
                 loop.rings(intent)
             case intent:
                 raise AssertionError(f"{intent} needs more than an answer")

@@ -2,36 +2,7 @@
 
 from __future__ import annotations
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    ProbeAnswered,
-    ProbeStarted,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import Child, Delay, Plan, Signal
 from tests.unit.story import ABC, NOW, STARTED, a_plan, a_step, done, seconds
 
@@ -47,35 +18,40 @@ NESTED = a_plan("a", a_step("b", work=Child("other")))
 ASKED = a_plan("a", a_step("b", condition=True))
 BARE = a_plan(a_step("a", compensation=None), "b")
 
-ABORTED = SagaAborted("b", "no")
-B_REFUSED = (STARTED, *done("a"), StepStarted("b", 1), StepFailed("b", 1, "rejected", "no"), ABORTED)
+ABORTED = e.SagaAborted("b", "no")
+B_REFUSED = (STARTED, *done("a"), e.StepStarted("b", 1), e.StepFailed("b", 1, "rejected", "no"), ABORTED)
 """The second of three steps is refused, and the first is to be undone."""
 
-STUCK = (*B_REFUSED, CompensationStarted("a", 1), CompensationFailed("a", 1, "rejected", "no"), SagaFailed("stuck"))
+STUCK = (
+    *B_REFUSED,
+    e.CompensationStarted("a", 1),
+    e.CompensationFailed("a", 1, "rejected", "no"),
+    e.SagaFailed("stuck"),
+)
 """And that cannot be done."""
 
 
-def reopened(status: str = "COMPENSATING") -> SagaReopened:
-    return SagaReopened("IN_PROGRESS" if status == "IN_PROGRESS" else "COMPENSATING", *WHO, NOW)
+def reopened(status: str = "COMPENSATING") -> e.SagaReopened:
+    return e.SagaReopened("IN_PROGRESS" if status == "IN_PROGRESS" else "COMPENSATING", *WHO, NOW)
 
 
-def undone(*steps: str) -> list[SagaEvent]:
-    return [event for step in steps for event in (CompensationStarted(step, 1), CompensationCompleted(step))]
+def undone(*steps: str) -> list[e.SagaEvent]:
+    return [event for step in steps for event in (e.CompensationStarted(step, 1), e.CompensationCompleted(step))]
 
 
-SOUND: dict[str, tuple[Plan, list[SagaEvent]]] = {
-    "all goes well": (ABC, [STARTED, *done("a", "b", "c"), SagaCompleted()]),
-    "a step is refused": (ABC, [*B_REFUSED, *undone("a"), SagaCompensated()]),
+SOUND: dict[str, tuple[Plan, list[e.SagaEvent]]] = {
+    "all goes well": (ABC, [STARTED, *done("a", "b", "c"), e.SagaCompleted()]),
+    "a step is refused": (ABC, [*B_REFUSED, *undone("a"), e.SagaCompensated()]),
     "a step is tried again": (
         ABC,
         [
             STARTED,
-            StepStarted("a", 1),
-            StepFailed("a", 1, "unavailable", "busy", LATER),
-            StepStarted("a", 2),
-            StepCompleted("a"),
+            e.StepStarted("a", 1),
+            e.StepFailed("a", 1, "unavailable", "busy", LATER),
+            e.StepStarted("a", 2),
+            e.StepCompleted("a"),
             *done("b", "c"),
-            SagaCompleted(),
+            e.SagaCompleted(),
         ],
     ),
     "nobody knows whether a step happened": (
@@ -83,77 +59,77 @@ SOUND: dict[str, tuple[Plan, list[SagaEvent]]] = {
         [
             STARTED,
             *done("a"),
-            StepStarted("b", 1),
-            StepFailed("b", 1, "unknown", "lost"),
+            e.StepStarted("b", 1),
+            e.StepFailed("b", 1, "unknown", "lost"),
             ABORTED,
             *undone("b", "a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "a step in doubt waits when the saga is cancelled": (
         ABC,
         [
             STARTED,
-            StepStarted("a", 1),
-            StepFailed("a", 1, "unknown", "lost", LATER),
-            SagaCancelled(*WHO),
+            e.StepStarted("a", 1),
+            e.StepFailed("a", 1, "unknown", "lost", LATER),
+            e.SagaCancelled(*WHO),
             *undone("a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "a worker goes while a call is out": (
         ABC,
         [
             STARTED,
-            StepStarted("a", 1),
-            SagaTakenOver("w2", "w1"),
-            StepFailed("a", 1, "rejected", "no"),
-            SagaAborted("a", "no"),
+            e.StepStarted("a", 1),
+            e.SagaTakenOver("w2", "w1"),
+            e.StepFailed("a", 1, "rejected", "no"),
+            e.SagaAborted("a", "no"),
             *undone("a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "a compensation is tried again": (
         ABC,
         [
             *B_REFUSED,
-            CompensationStarted("a", 1),
-            CompensationFailed("a", 1, "unknown", "lost", LATER),
-            CompensationStarted("a", 2),
-            CompensationCompleted("a"),
-            SagaCompensated(),
+            e.CompensationStarted("a", 1),
+            e.CompensationFailed("a", 1, "unknown", "lost", LATER),
+            e.CompensationStarted("a", 2),
+            e.CompensationCompleted("a"),
+            e.SagaCompensated(),
         ],
     ),
     "a person undoes a step by hand": (
         ABC,
-        [*STUCK, CompensationSkipped("a", *WHO), reopened(), SagaTakenOver("w2", None), SagaCompensated()],
+        [*STUCK, e.CompensationSkipped("a", *WHO), reopened(), e.SagaTakenOver("w2", None), e.SagaCompensated()],
     ),
     "a person has a compensation tried again": (
         ABC,
         [
             *STUCK,
             reopened(),
-            SagaTakenOver("w2", None),
-            CompensationStarted("a", 2),
-            CompensationCompleted("a"),
-            SagaCompensated(),
+            e.SagaTakenOver("w2", None),
+            e.CompensationStarted("a", 2),
+            e.CompensationCompleted("a"),
+            e.SagaCompensated(),
         ],
     ),
-    "a person says how it ended": (ABC, [*STUCK, SagaResolved("COMPENSATED", *WHO)]),
+    "a person says how it ended": (ABC, [*STUCK, e.SagaResolved("COMPENSATED", *WHO)]),
     "a person gives a step another input": (
         PIVOT,
         [
             STARTED,
             *done("a", "b"),
-            StepStarted("c", 1),
-            StepFailed("c", 1, "rejected", "no"),
-            SagaFailed("c was refused"),
-            InputReplaced("c", {"n": 2}, *WHO),
+            e.StepStarted("c", 1),
+            e.StepFailed("c", 1, "rejected", "no"),
+            e.SagaFailed("c was refused"),
+            e.InputReplaced("c", {"n": 2}, *WHO),
             reopened("IN_PROGRESS"),
-            SagaTakenOver("w2", None),
-            StepStarted("c", 2),
-            StepCompleted("c"),
-            SagaCompleted(),
+            e.SagaTakenOver("w2", None),
+            e.StepStarted("c", 2),
+            e.StepCompleted("c"),
+            e.SagaCompleted(),
         ],
     ),
     "a person skips a step": (
@@ -161,13 +137,13 @@ SOUND: dict[str, tuple[Plan, list[SagaEvent]]] = {
         [
             STARTED,
             *done("a", "b"),
-            StepStarted("c", 1),
-            StepFailed("c", 1, "rejected", "no"),
-            SagaFailed("c was refused"),
-            StepSkipped("c", *WHO),
+            e.StepStarted("c", 1),
+            e.StepFailed("c", 1, "rejected", "no"),
+            e.SagaFailed("c was refused"),
+            e.StepSkipped("c", *WHO),
             reopened("IN_PROGRESS"),
-            SagaTakenOver("w2", None),
-            SagaCompleted(),
+            e.SagaTakenOver("w2", None),
+            e.SagaCompleted(),
         ],
     ),
     "a saga that is complete is revoked": (
@@ -175,46 +151,46 @@ SOUND: dict[str, tuple[Plan, list[SagaEvent]]] = {
         [
             STARTED,
             *done("a", "b", "c"),
-            SagaCompleted(),
+            e.SagaCompleted(),
             reopened(),
-            SagaTakenOver("w2", None),
+            e.SagaTakenOver("w2", None),
             *undone("c", "b", "a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "a saga is paused and goes on": (
         ABC,
         [
             STARTED,
-            StepStarted("a", 1),
-            SagaPaused(*WHO),
-            StepCompleted("a"),
-            SagaResumed(*WHO),
+            e.StepStarted("a", 1),
+            e.SagaPaused(*WHO),
+            e.StepCompleted("a"),
+            e.SagaResumed(*WHO),
             *done("b", "c"),
-            SagaCompleted(),
+            e.SagaCompleted(),
         ],
     ),
     "a paused saga is cancelled": (
         ABC,
-        [STARTED, *done("a"), SagaPaused(*WHO), SagaCancelled(*WHO), *undone("a"), SagaCompensated()],
+        [STARTED, *done("a"), e.SagaPaused(*WHO), e.SagaCancelled(*WHO), *undone("a"), e.SagaCompensated()],
     ),
     "a saga starts later": (
         ABC,
         [
-            SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER),
-            SagaBegan(),
+            e.SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER),
+            e.SagaBegan(),
             *done("a", "b", "c"),
-            SagaCompleted(),
+            e.SagaCompleted(),
         ],
     ),
     "a saga waits for a worker": (
         ABC,
         [
-            SagaStarted("order", "plan-1", {}),
-            SagaTakenOver("w1", None),
-            SagaBegan(),
+            e.SagaStarted("order", "plan-1", {}),
+            e.SagaTakenOver("w1", None),
+            e.SagaBegan(),
             *done("a", "b", "c"),
-            SagaCompleted(),
+            e.SagaCompleted(),
         ],
     ),
     "steps at the same time": (
@@ -222,13 +198,13 @@ SOUND: dict[str, tuple[Plan, list[SagaEvent]]] = {
         [
             STARTED,
             *done("a"),
-            StepStarted("b", 1),
-            StepStarted("c", 1),
-            StepCompleted("c"),
-            StepFailed("b", 1, "rejected", "no"),
+            e.StepStarted("b", 1),
+            e.StepStarted("c", 1),
+            e.StepCompleted("c"),
+            e.StepFailed("b", 1, "rejected", "no"),
             ABORTED,
             *undone("c", "a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "a step over a list": (
@@ -236,55 +212,55 @@ SOUND: dict[str, tuple[Plan, list[SagaEvent]]] = {
         [
             STARTED,
             *done("a"),
-            StepFannedOut("b", 3),
-            StepStarted("b[0]", 1),
-            StepStarted("b[1]", 1),
-            StepCompleted("b[1]"),
-            StepStarted("b[2]", 1),
-            StepCompleted("b[0]"),
-            StepCompleted("b[2]"),
-            SagaCompleted(),
+            e.StepFannedOut("b", 3),
+            e.StepStarted("b[0]", 1),
+            e.StepStarted("b[1]", 1),
+            e.StepCompleted("b[1]"),
+            e.StepStarted("b[2]", 1),
+            e.StepCompleted("b[0]"),
+            e.StepCompleted("b[2]"),
+            e.SagaCompleted(),
         ],
     ),
-    "a list without elements": (LISTED, [STARTED, *done("a"), StepFannedOut("b", 0), SagaCompleted()]),
+    "a list without elements": (LISTED, [STARTED, *done("a"), e.StepFannedOut("b", 0), e.SagaCompleted()]),
     "a list that is none": (
         LISTED,
         [
             STARTED,
             *done("a"),
-            StepFailed("b", 0, "rejected", "no list"),
-            SagaAborted("b", "no list"),
+            e.StepFailed("b", 0, "rejected", "no list"),
+            e.SagaAborted("b", "no list"),
             *undone("a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "a step that is not wanted": (
         ASKED,
-        [STARTED, *done("a"), StepStarted("b", 1), StepSkipped("b"), SagaCompleted()],
+        [STARTED, *done("a"), e.StepStarted("b", 1), e.StepSkipped("b"), e.SagaCompleted()],
     ),
     "waits, and a signal that comes early": (
         WAITING,
         [
             STARTED,
-            WaitStarted("nap", LATER),
-            SignalReceived("word"),
-            StepCompleted("nap"),
-            WaitStarted("word", LATER),
-            StepCompleted("word"),
-            SagaCompleted(),
+            e.WaitStarted("nap", LATER),
+            e.SignalReceived("word"),
+            e.StepCompleted("nap"),
+            e.WaitStarted("word", LATER),
+            e.StepCompleted("word"),
+            e.SagaCompleted(),
         ],
     ),
     "a wait that is over": (
         WAITING,
         [
             STARTED,
-            WaitStarted("nap", LATER),
-            StepCompleted("nap"),
-            WaitStarted("word", LATER),
-            StepFailed("word", 0, "rejected", "too late"),
-            SagaAborted("word", "too late"),
+            e.WaitStarted("nap", LATER),
+            e.StepCompleted("nap"),
+            e.WaitStarted("word", LATER),
+            e.StepFailed("word", 0, "rejected", "too late"),
+            e.SagaAborted("word", "too late"),
             *undone("nap"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "a saga as a step": (
@@ -292,51 +268,51 @@ SOUND: dict[str, tuple[Plan, list[SagaEvent]]] = {
         [
             STARTED,
             *done("a"),
-            StepStarted("b", 1),
-            ChildStarted("b", "other", "s2", {}),
-            StepFailed("b", 1, "rejected", "compensated"),
+            e.StepStarted("b", 1),
+            e.ChildStarted("b", "other", "s2", {}),
+            e.StepFailed("b", 1, "rejected", "compensated"),
             ABORTED,
             *undone("a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
     "it is asked, and it has happened": (
         PROBED,
         [
             STARTED,
-            StepStarted("a", 1),
-            StepFailed("a", 1, "unknown", "lost", LATER),
-            ProbeStarted("a", 1),
-            ProbeAnswered("a", happened=True),
+            e.StepStarted("a", 1),
+            e.StepFailed("a", 1, "unknown", "lost", LATER),
+            e.ProbeStarted("a", 1),
+            e.ProbeAnswered("a", happened=True),
             *done("b"),
-            SagaCompleted(),
+            e.SagaCompleted(),
         ],
     ),
     "it is asked after a crash, and it has not": (
         PROBED,
         [
             STARTED,
-            StepStarted("a", 1),
-            SagaTakenOver("w2", "w1"),
-            ProbeStarted("a", 1),
-            ProbeAnswered("a", happened=False),
-            StepStarted("a", 1),
-            StepFailed("a", 1, "rejected", "no"),
-            SagaAborted("a", "no"),
-            SagaCompensated(),
+            e.StepStarted("a", 1),
+            e.SagaTakenOver("w2", "w1"),
+            e.ProbeStarted("a", 1),
+            e.ProbeAnswered("a", happened=False),
+            e.StepStarted("a", 1),
+            e.StepFailed("a", 1, "rejected", "no"),
+            e.SagaAborted("a", "no"),
+            e.SagaCompensated(),
         ],
     ),
     "it is asked before it is undone, and nobody can tell": (
         PROBED,
         [
             STARTED,
-            StepStarted("a", 1),
-            StepFailed("a", 1, "unknown", "lost"),
-            SagaAborted("a", "lost"),
-            ProbeStarted("a", 1),
-            ProbeAnswered("a"),
+            e.StepStarted("a", 1),
+            e.StepFailed("a", 1, "unknown", "lost"),
+            e.SagaAborted("a", "lost"),
+            e.ProbeStarted("a", 1),
+            e.ProbeAnswered("a"),
             *undone("a"),
-            SagaCompensated(),
+            e.SagaCompensated(),
         ],
     ),
 }

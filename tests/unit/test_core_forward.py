@@ -4,22 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationStarted,
-    SagaAborted,
-    SagaBegan,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, RetryDue, Start
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
@@ -39,53 +24,55 @@ from tests.unit.story import (
     undo,
 )
 
-FAILED_ONCE = StepFailed("a", 1, "unavailable", "busy", seconds(1))
+FAILED_ONCE = e.StepFailed("a", 1, "unavailable", "busy", seconds(1))
 
 # ── The sequence ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_start_brings_the_first_intent_along() -> None:
     """The start and the first call's intent are one append."""
-    given().when(START).then(STARTED, StepStarted("a", 1))
+    given().when(START).then(STARTED, e.StepStarted("a", 1))
 
 
 def test_a_start_without_a_worker_waits() -> None:
     """Nobody is there to make a call, so none is announced."""
-    story = given().when(Start("plan-1", {}, None)).then(SagaStarted("order", "plan-1", {}, None))
+    story = given().when(Start("plan-1", {}, None)).then(e.SagaStarted("order", "plan-1", {}, None))
     assert story.state.status is SagaStatus.PENDING
     assert story.state.owner is None
 
 
 def test_a_second_start_changes_nothing() -> None:
     """A saga starts once, however often it is asked for."""
-    given(STARTED, StepStarted("a", 1)).when(START).then()
+    given(STARTED, e.StepStarted("a", 1)).when(START).then()
 
 
 def test_an_outcome_and_the_next_intent_are_one_list() -> None:
     """What a step answered and what is called next cannot be torn apart by a crash."""
-    given(STARTED, StepStarted("a", 1)).when(action("a", Completed({"id": 7}))).then(
-        StepCompleted("a", {"id": 7}), StepStarted("b", 1)
+    given(STARTED, e.StepStarted("a", 1)).when(action("a", Completed({"id": 7}))).then(
+        e.StepCompleted("a", {"id": 7}), e.StepStarted("b", 1)
     )
 
 
 def test_the_last_outcome_brings_the_end() -> None:
     """The last step's outcome and the end of the saga are one append."""
-    story = given(STARTED, *done("a", "b"), StepStarted("c", 1)).when(action("c", Completed(3)))
-    story.then(StepCompleted("c", 3), SagaCompleted())
+    story = given(STARTED, *done("a", "b"), e.StepStarted("c", 1)).when(action("c", Completed(3)))
+    story.then(e.StepCompleted("c", 3), e.SagaCompleted())
     assert story.state.status is SagaStatus.COMPLETED
     assert story.state.results == {"a": "a!", "b": "b!", "c": 3}
 
 
 def test_a_step_may_answer_nothing() -> None:
     """None is an answer like any other."""
-    given(STARTED, StepStarted("a", 1)).when(action("a", Completed())).then(StepCompleted("a"), StepStarted("b", 1))
+    given(STARTED, e.StepStarted("a", 1)).when(action("a", Completed())).then(
+        e.StepCompleted("a"), e.StepStarted("b", 1)
+    )
 
 
 def test_a_saga_of_four_steps_is_five_decisions_and_ten_events() -> None:
     """Nothing cheaper is safe, and nothing more is written."""
     journey = drive(a_plan("a", "b", "c", "d"))
     assert [len(moment.events) for moment in journey.moments] == [2] * 5
-    assert journey.log == [STARTED, *done("a", "b", "c", "d"), SagaCompleted()]
+    assert journey.log == [STARTED, *done("a", "b", "c", "d"), e.SagaCompleted()]
 
 
 def test_its_failing_twin_is_eight_appends() -> None:
@@ -102,14 +89,14 @@ def test_its_failing_twin_aborts_where_it_fails() -> None:
     assert journey.log == [
         STARTED,
         *done("a", "b"),
-        StepStarted("c", 1),
-        StepFailed("c", 1, "rejected", "sold out"),
-        SagaAborted("c", "sold out"),
-        CompensationStarted("b", 1),
-        CompensationCompleted("b"),
-        CompensationStarted("a", 1),
-        CompensationCompleted("a"),
-        SagaCompensated(),
+        e.StepStarted("c", 1),
+        e.StepFailed("c", 1, "rejected", "sold out"),
+        e.SagaAborted("c", "sold out"),
+        e.CompensationStarted("b", 1),
+        e.CompensationCompleted("b"),
+        e.CompensationStarted("a", 1),
+        e.CompensationCompleted("a"),
+        e.SagaCompensated(),
     ]
     assert (journey.state.status, journey.state.failed_step) == (SagaStatus.COMPENSATED, "c")
     assert journey.state.error == "sold out"
@@ -120,17 +107,17 @@ def test_its_failing_twin_aborts_where_it_fails() -> None:
 
 def test_rejected_turns_the_saga_round_at_once() -> None:
     """A refusal for good is not tried again, however many attempts are left."""
-    given(STARTED, StepStarted("a", 1)).when(action("a", Rejected("no"))).then(
-        StepFailed("a", 1, "rejected", "no"), SagaAborted("a", "no"), SagaCompensated()
+    given(STARTED, e.StepStarted("a", 1)).when(action("a", Rejected("no"))).then(
+        e.StepFailed("a", 1, "rejected", "no"), e.SagaAborted("a", "no"), e.SagaCompensated()
     )
 
 
 @pytest.mark.parametrize(("outcome", "failure"), [(Unavailable("busy"), "unavailable"), (Unknown("lost"), "unknown")])
 def test_a_failure_that_may_pass_sets_a_timer_and_nothing_else(outcome: Unavailable | Unknown, failure: str) -> None:
     """The saga stays where it is and waits."""
-    story = given(STARTED, StepStarted("a", 1)).when(action("a", outcome))
+    story = given(STARTED, e.StepStarted("a", 1)).when(action("a", outcome))
     (failed,) = story.decided
-    assert isinstance(failed, StepFailed)
+    assert isinstance(failed, e.StepFailed)
     assert (failed.failure, failed.error, failed.retry_at) == (failure, outcome.error, seconds(1))
     assert story.state.status is SagaStatus.IN_PROGRESS
     assert story.state.step("a").waiting == failed
@@ -157,7 +144,7 @@ def test_every_status_either_has_ended_or_is_unfinished() -> None:
 def test_the_current_step_index_counts_the_done_steps() -> None:
     """Forward it is the place of the step that runs; when all are done, their number."""
     assert given().state.current_step_index == 0
-    assert given(STARTED, *done("a"), StepStarted("b", 1)).state.current_step_index == 1
+    assert given(STARTED, *done("a"), e.StepStarted("b", 1)).state.current_step_index == 1
     assert drive(ABC).state.current_step_index == 3
 
 
@@ -168,7 +155,7 @@ def test_the_current_step_index_stays_at_the_failed_step() -> None:
 
 def test_a_failed_attempt_shows_its_error_until_the_step_is_done() -> None:
     """A step that worked in the end has no error left."""
-    story = given(STARTED, StepStarted("a", 1), FAILED_ONCE)
+    story = given(STARTED, e.StepStarted("a", 1), FAILED_ONCE)
     assert story.state.step("a").error == "busy"
     story.when(RetryDue("a", Direction.ACTION, 1)).when(action("a", Completed(1), 2))
     step = story.state.step("a")
@@ -182,17 +169,17 @@ def test_results_hold_only_completed_steps() -> None:
 
 # ── Facts that no longer matter ──────────────────────────────────────────────────────────────────────────
 
-WAITING: list[SagaEvent] = [STARTED, StepStarted("a", 1), FAILED_ONCE]
-SECOND: list[SagaEvent] = [*WAITING, StepStarted("a", 2)]
-COMPENSATING: list[SagaEvent] = [
+WAITING: list[e.SagaEvent] = [STARTED, e.StepStarted("a", 1), FAILED_ONCE]
+SECOND: list[e.SagaEvent] = [*WAITING, e.StepStarted("a", 2)]
+COMPENSATING: list[e.SagaEvent] = [
     STARTED,
     *done("a"),
-    StepStarted("b", 1),
-    StepFailed("b", 1, "rejected", "no"),
-    SagaAborted("b", "no"),
-    CompensationStarted("a", 1),
+    e.StepStarted("b", 1),
+    e.StepFailed("b", 1, "rejected", "no"),
+    e.SagaAborted("b", "no"),
+    e.CompensationStarted("a", 1),
 ]
-UNDO_WAITING: list[SagaEvent] = [*COMPENSATING, CompensationFailed("a", 1, "unavailable", "busy", seconds(1))]
+UNDO_WAITING: list[e.SagaEvent] = [*COMPENSATING, e.CompensationFailed("a", 1, "unavailable", "busy", seconds(1))]
 
 
 @pytest.mark.parametrize(
@@ -218,12 +205,12 @@ UNDO_WAITING: list[SagaEvent] = [*COMPENSATING, CompensationFailed("a", 1, "unav
         pytest.param(UNDO_WAITING, RetryDue("a", Direction.COMPENSATION, 2), id="a timer of a later compensation"),
     ],
 )
-def test_a_stale_fact_changes_nothing(past: list[SagaEvent], fact: Fact) -> None:
+def test_a_stale_fact_changes_nothing(past: list[e.SagaEvent], fact: Fact) -> None:
     """Only the call that is out, and the timer that is set, can say something new."""
     given(*past).when(fact).then()
 
 
-@pytest.mark.parametrize("end", [SagaCompleted(), SagaCompensated(), SagaFailed("why")])
+@pytest.mark.parametrize("end", [e.SagaCompleted(), e.SagaCompensated(), e.SagaFailed("why")])
 @pytest.mark.parametrize(
     "fact",
     [
@@ -235,9 +222,9 @@ def test_a_stale_fact_changes_nothing(past: list[SagaEvent], fact: Fact) -> None
         CannotGoOn("gone"),
     ],
 )
-def test_nothing_follows_the_end(end: SagaEvent, fact: Fact) -> None:
+def test_nothing_follows_the_end(end: e.SagaEvent, fact: Fact) -> None:
     """An ended saga is deaf."""
-    given(STARTED, *done("a", "b"), StepStarted("c", 1), end).when(fact).then()
+    given(STARTED, *done("a", "b"), e.StepStarted("c", 1), end).when(fact).then()
 
 
 # ── Owners ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -245,61 +232,64 @@ def test_nothing_follows_the_end(end: SagaEvent, fact: Fact) -> None:
 
 def test_a_running_saga_taken_over_keeps_its_place() -> None:
     """Its open call stays open: the new owner makes it again, with the same key."""
-    story = given(STARTED, *done("a"), StepStarted("b", 1)).when(OwnerGone("w2")).then(SagaTakenOver("w2", "w1"))
+    story = given(STARTED, *done("a"), e.StepStarted("b", 1)).when(OwnerGone("w2")).then(e.SagaTakenOver("w2", "w1"))
     assert (story.state.owner, story.state.status) == ("w2", SagaStatus.IN_PROGRESS)
-    assert open_intents(story.state) == [StepStarted("b", 1)]
+    assert open_intents(story.state) == [e.StepStarted("b", 1)]
 
 
 def test_a_waiting_saga_taken_over_keeps_its_timer() -> None:
     """The wait that was recorded is waited for, not begun anew."""
-    story = given(*WAITING).when(OwnerGone("w2")).then(SagaTakenOver("w2", "w1"))
+    story = given(*WAITING).when(OwnerGone("w2")).then(e.SagaTakenOver("w2", "w1"))
     assert open_intents(story.state) == [FAILED_ONCE]
 
 
 def test_a_compensating_saga_taken_over_keeps_compensating() -> None:
     """A takeover never moments a saga forward again."""
-    story = given(*COMPENSATING).when(OwnerGone("w2")).then(SagaTakenOver("w2", "w1"))
+    story = given(*COMPENSATING).when(OwnerGone("w2")).then(e.SagaTakenOver("w2", "w1"))
     assert story.state.status is SagaStatus.COMPENSATING
-    assert open_intents(story.state) == [CompensationStarted("a", 1)]
+    assert open_intents(story.state) == [e.CompensationStarted("a", 1)]
 
 
 def test_a_pending_saga_taken_over_begins() -> None:
     """The takeover, the beginning and the first intent are one append."""
-    story = given(SagaStarted("order", "plan-1", {}, None)).when(OwnerGone("w2"))
-    story.then(SagaTakenOver("w2", None), SagaBegan(), StepStarted("a", 1))
+    story = given(e.SagaStarted("order", "plan-1", {}, None)).when(OwnerGone("w2"))
+    story.then(e.SagaTakenOver("w2", None), e.SagaBegan(), e.StepStarted("a", 1))
     assert story.state.status is SagaStatus.IN_PROGRESS
 
 
 def test_a_saga_that_cannot_go_on_fails_with_the_reason() -> None:
     """It is never left silently stuck."""
-    story = given(STARTED, StepStarted("a", 1)).when(CannotGoOn("the code of step 'a' is gone"))
-    story.then(SagaFailed("the code of step 'a' is gone"))
+    story = given(STARTED, e.StepStarted("a", 1)).when(CannotGoOn("the code of step 'a' is gone"))
+    story.then(e.SagaFailed("the code of step 'a' is gone"))
     assert (story.state.status, story.state.error) == (SagaStatus.FAILED, "the code of step 'a' is gone")
 
 
 # ── What is open ─────────────────────────────────────────────────────────────────────────────────────────
 
-LONG_LOG: list[tuple[SagaEvent, list[SagaEvent]]] = [
-    (SagaStarted("order", "plan-1", {}, None), []),
-    (SagaTakenOver("w1"), []),
-    (SagaBegan(), []),
-    (StepStarted("a", 1), [StepStarted("a", 1)]),
+LONG_LOG: list[tuple[e.SagaEvent, list[e.SagaEvent]]] = [
+    (e.SagaStarted("order", "plan-1", {}, None), []),
+    (e.SagaTakenOver("w1"), []),
+    (e.SagaBegan(), []),
+    (e.StepStarted("a", 1), [e.StepStarted("a", 1)]),
     (FAILED_ONCE, [FAILED_ONCE]),
-    (SagaTakenOver("w2", "w1"), [FAILED_ONCE]),
-    (StepStarted("a", 2), [StepStarted("a", 2)]),
-    (StepCompleted("a", 1), []),
-    (StepStarted("b", 1), [StepStarted("b", 1)]),
-    (StepFailed("b", 1, "unknown", "lost", seconds(1)), [StepFailed("b", 1, "unknown", "lost", seconds(1))]),
-    (StepStarted("b", 2), [StepStarted("b", 2)]),
-    (StepFailed("b", 2, "rejected", "no"), []),
-    (SagaAborted("b", "no"), []),
-    (CompensationStarted("b", 1), [CompensationStarted("b", 1)]),
-    (CompensationFailed("b", 1, "unknown", "x", seconds(9)), [CompensationFailed("b", 1, "unknown", "x", seconds(9))]),
-    (CompensationStarted("b", 2), [CompensationStarted("b", 2)]),
-    (CompensationCompleted("b"), []),
-    (CompensationStarted("a", 1), [CompensationStarted("a", 1)]),
-    (CompensationCompleted("a"), []),
-    (SagaCompensated(), []),
+    (e.SagaTakenOver("w2", "w1"), [FAILED_ONCE]),
+    (e.StepStarted("a", 2), [e.StepStarted("a", 2)]),
+    (e.StepCompleted("a", 1), []),
+    (e.StepStarted("b", 1), [e.StepStarted("b", 1)]),
+    (e.StepFailed("b", 1, "unknown", "lost", seconds(1)), [e.StepFailed("b", 1, "unknown", "lost", seconds(1))]),
+    (e.StepStarted("b", 2), [e.StepStarted("b", 2)]),
+    (e.StepFailed("b", 2, "rejected", "no"), []),
+    (e.SagaAborted("b", "no"), []),
+    (e.CompensationStarted("b", 1), [e.CompensationStarted("b", 1)]),
+    (
+        e.CompensationFailed("b", 1, "unknown", "x", seconds(9)),
+        [e.CompensationFailed("b", 1, "unknown", "x", seconds(9))],
+    ),
+    (e.CompensationStarted("b", 2), [e.CompensationStarted("b", 2)]),
+    (e.CompensationCompleted("b"), []),
+    (e.CompensationStarted("a", 1), [e.CompensationStarted("a", 1)]),
+    (e.CompensationCompleted("a"), []),
+    (e.SagaCompensated(), []),
 ]
 
 
@@ -313,4 +303,4 @@ def test_after_every_prefix_of_a_log_the_open_intents_are_known(length: int) -> 
 
 def test_a_failed_saga_has_nothing_open() -> None:
     """Also when it failed with a call out: nobody makes that call again."""
-    assert open_intents(given(STARTED, StepStarted("a", 1), SagaFailed("crashed 5 times")).state) == []
+    assert open_intents(given(STARTED, e.StepStarted("a", 1), e.SagaFailed("crashed 5 times")).state) == []

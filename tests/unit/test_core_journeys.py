@@ -7,25 +7,9 @@ from collections import deque
 import msgspec
 from hypothesis import given as for_all
 
+from saga_es.core import events as e
 from saga_es.core.commands import Cancel
 from saga_es.core.decide import decide
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    ProbeStarted,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaReopened,
-    SagaResolved,
-    StepFailed,
-    StepSkipped,
-    StepStarted,
-)
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, OwnerGone, RetryDue, Start, Woken
 from saga_es.core.invariants import violations
@@ -37,12 +21,12 @@ from saga_es.store.log.codec import SAGA, Codec
 from tests.unit.journeys import WHO, journeys, let_it_end
 from tests.unit.story import SAGA_ID, Loop, action, direction_of, probed, undo
 
-REOPENS = StepSkipped | CompensationSkipped | InputReplaced | SagaReopened | SagaResolved
+REOPENS = e.StepSkipped | e.CompensationSkipped | e.InputReplaced | e.SagaReopened | e.SagaResolved
 OF_A_SHELL = Start | CallReturned | RetryDue | ChildEnded | CannotGoOn
 """Facts that only one call or timer can tell. Told again they are no news; a person may well say something twice."""
 
 
-def states_of(loop: Loop) -> list[tuple[SagaState, SagaEvent]]:
+def states_of(loop: Loop) -> list[tuple[SagaState, e.SagaEvent]]:
     """Each event, with the state before it."""
     state, found = SagaState(SAGA_ID, loop.state.plan), []
     for event in loop.log:
@@ -72,7 +56,7 @@ def test_nothing_follows_an_end_but_a_person_who_opens_it_again(loop: Loop) -> N
 def test_completed_means_all_of_it(loop: Loop) -> None:
     """Every step was done or skipped, with all its parts, and none is under way."""
     for state, event in states_of(let_it_end(loop)):
-        if isinstance(event, SagaCompleted):
+        if isinstance(event, e.SagaCompleted):
             assert all(state.is_done(step.name) for step in state.plan.steps)
             assert not state.aborted
             assert not state.is_out
@@ -82,7 +66,7 @@ def test_completed_means_all_of_it(loop: Loop) -> None:
 def test_compensated_means_that_no_effect_is_left(loop: Loop) -> None:
     """All that happened or may have, and can be undone, is undone; nothing is still out that might happen."""
     for state, event in states_of(let_it_end(loop)):
-        if isinstance(event, SagaCompensated):
+        if isinstance(event, e.SagaCompensated):
             assert [name for name in state.effects if state.plan.step(name).compensation] == []
             assert not state.is_out
 
@@ -91,7 +75,7 @@ def test_compensated_means_that_no_effect_is_left(loop: Loop) -> None:
 def test_a_failed_saga_has_no_call_out_that_it_gave_up_for(loop: Loop) -> None:
     """What was given up is given up when all that was out has answered; the reason names the step."""
     for moment in loop.moments:
-        if isinstance(moment.fact, CallReturned) and moment.events and isinstance(moment.events[-1], SagaFailed):
+        if isinstance(moment.fact, CallReturned) and moment.events and isinstance(moment.events[-1], e.SagaFailed):
             assert not fold(moment.before, moment.events[:-1]).is_out
             assert "step '" in moment.events[-1].reason
 
@@ -109,7 +93,7 @@ def test_a_judge_who_keeps_books_of_his_own_finds_nothing(loop: Loop) -> None:
 def test_nothing_begins_too_early(loop: Loop) -> None:
     """A step starts when all it waits for is done, never after the moment, never while the saga is paused."""
     for state, event in states_of(let_it_end(loop)):
-        if isinstance(event, StepStarted):
+        if isinstance(event, e.StepStarted):
             whole = state.plan.step(event.step)
             assert all(state.is_done(name) for name in state.plan.after(whole.name))
             assert state.status is SagaStatus.IN_PROGRESS
@@ -121,7 +105,7 @@ def test_nothing_begins_too_early(loop: Loop) -> None:
 def test_a_step_is_undone_after_all_that_came_behind_it(loop: Loop) -> None:
     """Only what stands is undone, once no action is out, and what depends on it is gone."""
     for state, event in states_of(let_it_end(loop)):
-        if isinstance(event, CompensationStarted):
+        if isinstance(event, e.CompensationStarted):
             standing = {state.plan.step(name).name for name in state.effects if state.plan.step(name).compensation}
             whole = state.plan.step(event.step).name
             assert standing.isdisjoint(state.plan.behind(whole))
@@ -134,7 +118,7 @@ def test_a_step_is_undone_after_all_that_came_behind_it(loop: Loop) -> None:
 def test_no_more_parts_are_under_way_together_than_may_be(loop: Loop) -> None:
     """Forward and back."""
     for state, event in states_of(let_it_end(loop)):
-        if isinstance(event, StepStarted | CompensationStarted):
+        if isinstance(event, e.StepStarted | e.CompensationStarted):
             after = evolve(state, event)
             step = state.plan.step(event.step)
             status = after.step(event.step).status
@@ -200,10 +184,10 @@ def is_awaited(loop: Loop, fact: CallReturned | RetryDue | ChildEnded) -> bool:
     match fact:
         case CallReturned(step, direction, attempt) | RetryDue(step, direction, attempt):
             intent = loop.under_way.get((step, direction))
-            waits = isinstance(intent, StepFailed | CompensationFailed)
+            waits = isinstance(intent, e.StepFailed | e.CompensationFailed)
             return getattr(intent, "attempt", None) == attempt and waits is isinstance(fact, RetryDue)
         case ChildEnded(step):
-            return isinstance(loop.under_way.get((step, Direction.ACTION)), ChildStarted)
+            return isinstance(loop.under_way.get((step, Direction.ACTION)), e.ChildStarted)
 
 
 @for_all(journeys())
@@ -233,7 +217,7 @@ def test_a_preview_is_what_a_cancel_does(loop: Loop) -> None:
     waiting = deque(event for event in loop.log[before:] if event in loop.under_way.values())
     while not loop.state.status.ended:
         waiting += answer_unknowing(loop, waiting.popleft())
-    begun = [event.step for event in loop.log[before:] if isinstance(event, CompensationStarted)]
+    begun = [event.step for event in loop.log[before:] if isinstance(event, e.CompensationStarted)]
     assert begun == foreseen
 
 
@@ -248,11 +232,11 @@ def complete(loop: Loop, name: str) -> None:
         loop.tell(action(name, Completed(), step.attempts))
 
 
-def answer_unknowing(loop: Loop, intent: SagaEvent) -> list[SagaEvent]:
+def answer_unknowing(loop: Loop, intent: e.SagaEvent) -> list[e.SagaEvent]:
     match intent:
-        case ProbeStarted(step, attempt):
+        case e.ProbeStarted(step, attempt):
             return loop.tell(probed(step, Unknown("lost"), attempt))
-        case CompensationStarted(step, attempt):
+        case e.CompensationStarted(step, attempt):
             return loop.tell(undo(step, Completed(), attempt))
         case _:
             return []

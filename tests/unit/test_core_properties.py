@@ -6,20 +6,8 @@ import msgspec
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from saga_es.core import events as e
 from saga_es.core.decide import decide
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationStarted,
-    SagaAborted,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-)
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import OwnerGone
 from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
@@ -28,7 +16,7 @@ from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
 from saga_es.store.log.codec import SAGA, Codec
 from tests.unit.story import NOW, SAGA_ID, Journey, a_plan, a_step, drive
 
-END = SagaCompleted | SagaCompensated | SagaFailed
+END = e.SagaCompleted | e.SagaCompensated | e.SagaFailed
 
 policies = st.builds(
     RetryPolicy, attempts=st.integers(1, 3), first_delay_s=st.sampled_from([0.0, 0.5, 7.0]), jitter=st.floats(0, 1)
@@ -60,9 +48,9 @@ def completed_or_in_doubt(journey: Journey) -> list[str]:
     effects = []
     for event in journey.log:
         match event:
-            case StepCompleted(step):
+            case e.StepCompleted(step):
                 effects.append(step)
-            case StepFailed(step, failure=failure, retry_at=retry_at):
+            case e.StepFailed(step, failure=failure, retry_at=retry_at):
                 doubtful |= {step} if failure == "unknown" else set()
                 effects += [step] if retry_at is None and step in doubtful else []
             case _:
@@ -109,20 +97,22 @@ def test_one_call_or_timer_is_open_until_the_end(journey: Journey) -> None:
 def test_nothing_goes_forward_after_the_turn(journey: Journey) -> None:
     """Once aborted, no action is started, done or failed any more."""
     kinds = [type(event) for event in journey.log]
-    if SagaAborted in kinds:
-        after = kinds[kinds.index(SagaAborted) :]
-        assert not {StepStarted, StepCompleted, StepFailed, SagaCompleted} & set(after)
-        assert kinds.count(SagaAborted) == 1
+    if e.SagaAborted in kinds:
+        after = kinds[kinds.index(e.SagaAborted) :]
+        assert not {e.StepStarted, e.StepCompleted, e.StepFailed, e.SagaCompleted} & set(after)
+        assert kinds.count(e.SagaAborted) == 1
     else:
-        assert not {CompensationStarted, CompensationCompleted, CompensationFailed, SagaCompensated} & set(kinds)
+        assert not {e.CompensationStarted, e.CompensationCompleted, e.CompensationFailed, e.SagaCompensated} & set(
+            kinds
+        )
 
 
 @for_all(journeys())
 def test_steps_start_in_the_order_of_the_plan(journey: Journey) -> None:
     """Each step begins only when all before it are done."""
-    firsts = [event.step for event in journey.log if isinstance(event, StepStarted) and event.attempt == 1]
+    firsts = [event.step for event in journey.log if isinstance(event, e.StepStarted) and event.attempt == 1]
     assert firsts == [step.name for step in journey.state.plan.steps][: len(firsts)]
-    assert [event.step for event in journey.log if isinstance(event, StepCompleted)] in (firsts, firsts[:-1])
+    assert [event.step for event in journey.log if isinstance(event, e.StepCompleted)] in (firsts, firsts[:-1])
 
 
 @for_all(journeys())
@@ -135,14 +125,14 @@ def test_a_saga_completes_when_and_only_when_every_step_is_done(journey: Journey
 @for_all(journeys())
 def test_compensations_start_in_reverse_order_of_completion(journey: Journey) -> None:
     """Each begins where the one before it ended, last effect first."""
-    firsts = [event.step for event in journey.log if isinstance(event, CompensationStarted) and event.attempt == 1]
+    firsts = [event.step for event in journey.log if isinstance(event, e.CompensationStarted) and event.attempt == 1]
     assert firsts == compensatable(journey)[::-1][: len(firsts)]
 
 
 @for_all(journeys())
 def test_a_compensated_saga_has_undone_each_effect_exactly_once(journey: Journey) -> None:
     """What was done or may have been, if it can be undone, is undone; nothing twice, nothing else."""
-    undone = [event.step for event in journey.log if isinstance(event, CompensationCompleted)]
+    undone = [event.step for event in journey.log if isinstance(event, e.CompensationCompleted)]
     assert len(undone) == len(set(undone))
     if journey.state.status is SagaStatus.COMPENSATED:
         assert undone == compensatable(journey)[::-1]
@@ -153,8 +143,8 @@ def test_a_failed_saga_says_why(journey: Journey) -> None:
     """A person is needed only where a compensation was given up, and the reason names its step."""
     if journey.state.status is SagaStatus.FAILED:
         given_up, failed = journey.log[-2:]
-        assert isinstance(given_up, CompensationFailed)
-        assert isinstance(failed, SagaFailed)
+        assert isinstance(given_up, e.CompensationFailed)
+        assert isinstance(failed, e.SagaFailed)
         assert repr(given_up.step) in failed.reason
         assert given_up.step in journey.state.effects
 
@@ -163,7 +153,7 @@ def test_a_failed_saga_says_why(journey: Journey) -> None:
 def test_attempts_count_up_from_one_and_stay_within_the_policy(journey: Journey) -> None:
     """Each direction of each step has its own counter, without gaps."""
     for step in journey.state.plan.steps:
-        for kind, policy in ((StepStarted, step.retry), (CompensationStarted, step.compensation)):
+        for kind, policy in ((e.StepStarted, step.retry), (e.CompensationStarted, step.compensation)):
             attempts = [event.attempt for event in journey.log if isinstance(event, kind) and event.step == step.name]
             assert attempts == list(range(1, len(attempts) + 1))
             assert len(attempts) <= (policy.attempts if policy else 0)
@@ -174,7 +164,7 @@ def test_an_attempt_is_never_made_before_its_time(journey: Journey) -> None:
     """The recorded time of the next attempt is not before the failure it follows."""
     for moment in journey.moments:
         for event in moment.events:
-            if isinstance(event, StepFailed | CompensationFailed) and event.retry_at is not None:
+            if isinstance(event, e.StepFailed | e.CompensationFailed) and event.retry_at is not None:
                 assert event.retry_at >= moment.at
 
 
@@ -230,4 +220,4 @@ def test_evolve_leaves_the_state_before_as_it_was(journey: Journey) -> None:
 
 def test_a_log_is_events_only() -> None:
     """The closed union is all there is: no other thing is ever decided."""
-    assert all(isinstance(event, SagaEvent) for event in drive(a_plan("a", "b")).log)
+    assert all(isinstance(event, e.SagaEvent) for event in drive(a_plan("a", "b")).log)

@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from saga_es.core import events as e
 from saga_es.core.decide import decide
-from saga_es.core.events import (
-    CompensationFailed,
-    CompensationStarted,
-    SagaAborted,
-    SagaCompensated,
-    SagaEvent,
-    SagaFailed,
-    StepFailed,
-    StepStarted,
-)
 from saga_es.core.evolve import fold
 from saga_es.core.facts import RetryDue
 from saga_es.core.outcomes import Completed, Direction, Outcome, Unavailable, Unknown
@@ -38,15 +29,15 @@ def wait_after(policy: RetryPolicy, attempt: int, seed: str = "s") -> float:
 
 def test_the_time_of_the_next_attempt_is_recorded() -> None:
     """It stands in the event, so that a restart waits for the same moment."""
-    story = given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy")), now=seconds(100))
-    story.then(StepFailed("a", 1, "unavailable", "busy", seconds(101)))
+    story = given(STARTED, e.StepStarted("a", 1)).when(action("a", Unavailable("busy")), now=seconds(100))
+    story.then(e.StepFailed("a", 1, "unavailable", "busy", seconds(101)))
     assert open_intents(story.state) == story.decided
 
 
 def test_a_due_timer_is_the_next_intent() -> None:
     """The attempt is counted up, and the wait is over."""
-    story = given(STARTED, StepStarted("a", 1), StepFailed("a", 1, "unknown", "lost", seconds(1)))
-    story.when(RetryDue("a", Direction.ACTION, 1)).then(StepStarted("a", 2))
+    story = given(STARTED, e.StepStarted("a", 1), e.StepFailed("a", 1, "unknown", "lost", seconds(1)))
+    story.when(RetryDue("a", Direction.ACTION, 1)).then(e.StepStarted("a", 2))
     assert story.state.step("a").waiting is None
 
 
@@ -54,38 +45,38 @@ def test_a_step_can_succeed_on_its_last_attempt() -> None:
     """Two failures of three attempts are no reason to abort."""
 
     def answer(intent: object) -> Outcome:
-        assert isinstance(intent, StepStarted)
+        assert isinstance(intent, e.StepStarted)
         return Completed() if intent.attempt == 3 else Unknown("lost")
 
     journey = drive(a_plan("a"), answer)
-    assert [event.attempt for event in journey.log if isinstance(event, StepStarted)] == [1, 2, 3]
+    assert [event.attempt for event in journey.log if isinstance(event, e.StepStarted)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("outcome", [Unavailable("busy", 60), Unknown("lost")])
 def test_when_the_attempts_run_out_the_saga_aborts(outcome: Unavailable | Unknown) -> None:
     """The last attempt sets no timer, whatever the participant asks for."""
-    story = given(STARTED, StepStarted("a", 1))
+    story = given(STARTED, e.StepStarted("a", 1))
     for attempt in (1, 2):
         story.when(action("a", outcome, attempt)).when(RetryDue("a", Direction.ACTION, attempt))
     failed, aborted, *_ = story.when(action("a", outcome, 3)).decided
-    assert isinstance(failed, StepFailed)
+    assert isinstance(failed, e.StepFailed)
     assert (failed.attempt, failed.retry_at) == (3, None)
-    assert aborted == SagaAborted("a", outcome.error)
+    assert aborted == e.SagaAborted("a", outcome.error)
 
 
 def test_a_single_attempt_is_never_tried_again() -> None:
     """`attempts` counts the first call, too."""
     plan = a_plan(a_step("a", retry=RetryPolicy(attempts=1), compensation=None))
-    given(STARTED, StepStarted("a", 1), plan=plan).when(action("a", Unavailable("busy"))).then(
-        StepFailed("a", 1, "unavailable", "busy"), SagaAborted("a", "busy"), SagaCompensated()
+    given(STARTED, e.StepStarted("a", 1), plan=plan).when(action("a", Unavailable("busy"))).then(
+        e.StepFailed("a", 1, "unavailable", "busy"), e.SagaAborted("a", "busy"), e.SagaCompensated()
     )
 
 
 def test_without_a_wait_the_next_attempt_is_due_at_once() -> None:
     """A wait of 0 s is a timer that has run out, not a step that is given up."""
     plan = a_plan(a_step("a", retry=RetryPolicy(attempts=2, first_delay_s=0)))
-    given(STARTED, StepStarted("a", 1), plan=plan).when(action("a", Unknown("lost"))).then(
-        StepFailed("a", 1, "unknown", "lost", seconds(0))
+    given(STARTED, e.StepStarted("a", 1), plan=plan).when(action("a", Unknown("lost"))).then(
+        e.StepFailed("a", 1, "unknown", "lost", seconds(0))
     )
 
 
@@ -99,34 +90,34 @@ def test_each_wait_is_longer_by_the_factor_up_to_the_cap() -> None:
 
 def test_the_wait_in_the_event_grows_with_the_attempt() -> None:
     """The core asks the policy for the attempt that failed."""
-    past: list[SagaEvent] = [
+    past: list[e.SagaEvent] = [
         STARTED,
-        StepStarted("a", 1),
-        StepFailed("a", 1, "unknown", "x", seconds(1)),
-        StepStarted("a", 2),
+        e.StepStarted("a", 1),
+        e.StepFailed("a", 1, "unknown", "x", seconds(1)),
+        e.StepStarted("a", 2),
     ]
-    given(*past).when(action("a", Unknown("x"), 2)).then(StepFailed("a", 2, "unknown", "x", seconds(2)))
+    given(*past).when(action("a", Unknown("x"), 2)).then(e.StepFailed("a", 2, "unknown", "x", seconds(2)))
 
 
 def test_a_longer_retry_after_wins() -> None:
     """The participant knows better when it will be back."""
-    given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy", 45))).then(
-        StepFailed("a", 1, "unavailable", "busy", seconds(45))
+    given(STARTED, e.StepStarted("a", 1)).when(action("a", Unavailable("busy", 45))).then(
+        e.StepFailed("a", 1, "unavailable", "busy", seconds(45))
     )
 
 
 def test_a_retry_after_is_not_held_to_our_cap() -> None:
     """The cap bounds our own back-off, not what the participant asks for."""
-    given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy", 3600))).then(
-        StepFailed("a", 1, "unavailable", "busy", seconds(3600))
+    given(STARTED, e.StepStarted("a", 1)).when(action("a", Unavailable("busy", 3600))).then(
+        e.StepFailed("a", 1, "unavailable", "busy", seconds(3600))
     )
 
 
 @pytest.mark.parametrize("asked", [0.0, 0.5])
 def test_a_shorter_retry_after_does_not_shorten_our_wait(asked: float) -> None:
     """Nobody can talk the engine into hammering."""
-    given(STARTED, StepStarted("a", 1)).when(action("a", Unavailable("busy", asked))).then(
-        StepFailed("a", 1, "unavailable", "busy", seconds(1))
+    given(STARTED, e.StepStarted("a", 1)).when(action("a", Unavailable("busy", asked))).then(
+        e.StepFailed("a", 1, "unavailable", "busy", seconds(1))
     )
 
 
@@ -161,9 +152,9 @@ def test_two_sagas_in_the_same_trouble_do_not_wait_equally_long() -> None:
     waits = set()
     for saga_id in ("saga-1", "saga-2", "saga-3"):
         (failed,) = decide(
-            fold(SagaState(saga_id, plan), [STARTED, StepStarted("a", 1)]), action("a", Unknown("x")), NOW
+            fold(SagaState(saga_id, plan), [STARTED, e.StepStarted("a", 1)]), action("a", Unknown("x")), NOW
         )
-        assert isinstance(failed, StepFailed)
+        assert isinstance(failed, e.StepFailed)
         waits.add(failed.retry_at)
     assert len(waits) == 3
 
@@ -222,30 +213,35 @@ A = a_plan(a_step("a", retry=GIVES_UP, compensation=GIVES_UP))
 @pytest.mark.parametrize("kinds", [("KeyError", "LookupError", "Exception"), ("HTTP 501",)])
 def test_an_error_that_the_policy_gives_up_on_is_not_tried_again(kinds: tuple[str, ...]) -> None:
     """Known by its class, by one that this is derived from, or by the answer; in doubt, it is undone all the same."""
-    story = given(STARTED, StepStarted("a", 1), plan=A).when(action("a", Unknown("x", kinds)))
-    story.then(StepFailed("a", 1, "unknown", "x"), SagaAborted("a", "x"), CompensationStarted("a", 1))
+    story = given(STARTED, e.StepStarted("a", 1), plan=A).when(action("a", Unknown("x", kinds)))
+    story.then(e.StepFailed("a", 1, "unknown", "x"), e.SagaAborted("a", "x"), e.CompensationStarted("a", 1))
 
 
 @pytest.mark.parametrize("kinds", [(), ("ValueError", "Exception"), ("HTTP 500",)])
 def test_any_other_error_is_tried_again(kinds: tuple[str, ...]) -> None:
     """As often as the policy says."""
-    given(STARTED, StepStarted("a", 1), plan=A).when(action("a", Unknown("x", kinds))).then(
-        StepFailed("a", 1, "unknown", "x", seconds(1))
+    given(STARTED, e.StepStarted("a", 1), plan=A).when(action("a", Unknown("x", kinds))).then(
+        e.StepFailed("a", 1, "unknown", "x", seconds(1))
     )
 
 
 def test_what_was_not_available_and_is_given_up_on_leaves_nothing_to_undo() -> None:
     """Giving up says nothing about what happened."""
-    story = given(STARTED, StepStarted("a", 1), plan=A).when(action("a", Unavailable("x", 60, ("HTTP 501",))))
-    story.then(StepFailed("a", 1, "unavailable", "x"), SagaAborted("a", "x"), SagaCompensated())
+    story = given(STARTED, e.StepStarted("a", 1), plan=A).when(action("a", Unavailable("x", 60, ("HTTP 501",))))
+    story.then(e.StepFailed("a", 1, "unavailable", "x"), e.SagaAborted("a", "x"), e.SagaCompensated())
 
 
 def test_a_compensation_gives_up_on_errors_of_its_own() -> None:
     """Then a person is needed, after one attempt."""
-    aborted: list[SagaEvent] = [STARTED, StepStarted("a", 1), StepFailed("a", 1, "unknown", "x"), SagaAborted("a", "x")]
-    story = given(*aborted, CompensationStarted("a", 1), plan=A).when(undo("a", Unknown("gone", ("HTTP 501",))))
+    aborted: list[e.SagaEvent] = [
+        STARTED,
+        e.StepStarted("a", 1),
+        e.StepFailed("a", 1, "unknown", "x"),
+        e.SagaAborted("a", "x"),
+    ]
+    story = given(*aborted, e.CompensationStarted("a", 1), plan=A).when(undo("a", Unknown("gone", ("HTTP 501",))))
     reason = "the compensation of step 'a' was given up after attempt 1 of 3: gone"
-    story.then(CompensationFailed("a", 1, "unknown", "gone"), SagaFailed(reason))
+    story.then(e.CompensationFailed("a", 1, "unknown", "gone"), e.SagaFailed(reason))
 
 
 def test_a_step_that_must_succeed_gives_up_on_them_too() -> None:
@@ -254,6 +250,6 @@ def test_a_step_that_must_succeed_gives_up_on_them_too() -> None:
         a_step("pay", kind="pivot", compensation=None),
         a_step("ship", kind="retriable", compensation=None, retry=GIVES_UP),
     )
-    story = given(STARTED, *done("pay"), StepStarted("ship", 1), plan=plan)
+    story = given(STARTED, *done("pay"), e.StepStarted("ship", 1), plan=plan)
     story.when(action("ship", Unknown("x", ("HTTP 501",))))
-    assert isinstance(story.decided[-1], SagaFailed)
+    assert isinstance(story.decided[-1], e.SagaFailed)

@@ -6,23 +6,8 @@ from typing import Any
 
 import pytest
 
+from saga_es.core import events as e
 from saga_es.core.commands import Resume, Retry, SendSignal
-from saga_es.core.events import (
-    CompensationStarted,
-    SagaAborted,
-    SagaCompensated,
-    SagaCompleted,
-    SagaFailed,
-    SagaPaused,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepStarted,
-    WaitStarted,
-)
 from saga_es.core.facts import OwnerGone, Start, Woken
 from saga_es.core.operate import MOST_SIGNALS
 from saga_es.core.outcomes import Completed, Rejected
@@ -37,46 +22,46 @@ def nap(how_long: float | str, *before: str) -> Plan:
     return a_plan(*before, a_step("nap", work=Delay(how_long), compensation=None), "ship")
 
 
-NAPPING: Past = [STARTED, WaitStarted("nap", seconds(5))]
+NAPPING: Past = [STARTED, e.WaitStarted("nap", seconds(5))]
 
 
 def test_a_delay_says_until_when() -> None:
     """It is no call: it waits from when its turn comes, and the time stands in the log."""
-    given(plan=nap(5)).when(START, now=seconds(100)).then(STARTED, WaitStarted("nap", seconds(105)))
+    given(plan=nap(5)).when(START, now=seconds(100)).then(STARTED, e.WaitStarted("nap", seconds(105)))
 
 
 def test_a_delay_is_over_when_its_time_has_come() -> None:
     """The end of the wait and the next intent are one append; its result is nothing."""
     story = given(*NAPPING, plan=nap(5)).when(Woken(), now=seconds(4.9)).then()
-    story.when(Woken(), now=seconds(5)).then(StepCompleted("nap"), StepStarted("ship", 1))
+    story.when(Woken(), now=seconds(5)).then(e.StepCompleted("nap"), e.StepStarted("ship", 1))
 
 
 def test_the_seconds_of_a_delay_may_be_told_by_the_input_or_a_result() -> None:
     """Wherever its path leads."""
     given(plan=nap("input[grace_s]")).when(Start("plan-1", {"grace_s": 7}, "w1")).then(
-        started({"grace_s": 7}), WaitStarted("nap", seconds(7))
+        started({"grace_s": 7}), e.WaitStarted("nap", seconds(7))
     )
-    story = given(STARTED, StepStarted("quote", 1), plan=nap("quote[valid_s]", "quote"))
+    story = given(STARTED, e.StepStarted("quote", 1), plan=nap("quote[valid_s]", "quote"))
     story.when(action("quote", Completed({"valid_s": "2.5"})))
-    story.then(StepCompleted("quote", {"valid_s": "2.5"}), WaitStarted("nap", seconds(2.5)))
+    story.then(e.StepCompleted("quote", {"valid_s": "2.5"}), e.WaitStarted("nap", seconds(2.5)))
 
 
 @pytest.mark.parametrize("how_long", [0, -3])
 def test_a_delay_of_nothing_is_over_at_once(how_long: float) -> None:
     """What is told may be 0 or less, and nobody waits for the past."""
     story = given(plan=nap("input[s]")).when(Start("plan-1", {"s": how_long}, "w1"))
-    assert story.decided[1:] == [WaitStarted("nap", NOW), StepCompleted("nap"), StepStarted("ship", 1)]
+    assert story.decided[1:] == [e.WaitStarted("nap", NOW), e.StepCompleted("nap"), e.StepStarted("ship", 1)]
 
 
 @pytest.mark.parametrize("seconds_", [None, "soon", [], 1e300, float("inf"), float("nan")])
 def test_a_delay_that_cannot_be_told_turns_the_saga_round(seconds_: Any) -> None:
     """It is nothing that trying again would help."""
-    story = given(STARTED, StepStarted("quote", 1), plan=nap("quote[s]", "quote"))
+    story = given(STARTED, e.StepStarted("quote", 1), plan=nap("quote[s]", "quote"))
     story.when(action("quote", Completed({"s": seconds_})))
     _, failed, aborted, undoing = story.decided
-    assert isinstance(failed, StepFailed)
+    assert isinstance(failed, e.StepFailed)
     assert failed.error.startswith("how long to wait cannot be told: ")
-    assert (aborted, undoing) == (SagaAborted("nap", failed.error), CompensationStarted("quote", 1))
+    assert (aborted, undoing) == (e.SagaAborted("nap", failed.error), e.CompensationStarted("quote", 1))
 
 
 def test_a_delay_that_cannot_be_told_after_the_pivot_needs_a_person() -> None:
@@ -84,29 +69,29 @@ def test_a_delay_that_cannot_be_told_after_the_pivot_needs_a_person() -> None:
     plan = a_plan(
         a_step("pay", kind="pivot", compensation=None), a_step("nap", work=Delay("input[s]"), compensation=None)
     )
-    story = given(STARTED, StepStarted("pay", 1), plan=plan).when(action("pay", Completed()))
+    story = given(STARTED, e.StepStarted("pay", 1), plan=plan).when(action("pay", Completed()))
     error = "how long to wait cannot be told: KeyError: 's'"
     reason = f"step 'nap' must succeed and was refused: {error}"
-    story.then(StepCompleted("pay"), StepFailed("nap", 0, "rejected", error), SagaFailed(reason))
+    story.then(e.StepCompleted("pay"), e.StepFailed("nap", 0, "rejected", error), e.SagaFailed(reason))
 
 
 def test_a_delay_outlives_a_crash() -> None:
     """What is waited for is the same moment, not the same number of seconds."""
-    story = given(*NAPPING, plan=nap(5)).when(OwnerGone("w2"), now=seconds(3)).then(SagaTakenOver("w2", "w1"))
-    assert open_intents(story.state) == [WaitStarted("nap", seconds(5))]
+    story = given(*NAPPING, plan=nap(5)).when(OwnerGone("w2"), now=seconds(3)).then(e.SagaTakenOver("w2", "w1"))
+    assert open_intents(story.state) == [e.WaitStarted("nap", seconds(5))]
 
 
 def test_a_delay_that_was_over_during_a_crash_is_over() -> None:
     """The takeover brings the next intent along."""
     story = given(*NAPPING, plan=nap(5)).when(OwnerGone("w2"), now=seconds(60))
-    story.then(SagaTakenOver("w2", "w1"), StepCompleted("nap"), StepStarted("ship", 1))
+    story.then(e.SagaTakenOver("w2", "w1"), e.StepCompleted("nap"), e.StepStarted("ship", 1))
 
 
 def test_a_delay_beside_a_step_that_fails_is_not_waited_for() -> None:
     """It is given up, and there is nothing to undo."""
     plan = a_plan(a_step("nap", after=(), work=Delay(5), compensation=None), a_step("book", after=()))
-    story = given(*NAPPING, StepStarted("book", 1), plan=plan).when(action("book", Rejected("no")))
-    story.then(StepFailed("book", 1, "rejected", "no"), SagaAborted("book", "no"), SagaCompensated())
+    story = given(*NAPPING, e.StepStarted("book", 1), plan=plan).when(action("book", Rejected("no")))
+    story.then(e.StepFailed("book", 1, "rejected", "no"), e.SagaAborted("book", "no"), e.SagaCompensated())
     assert story.state.step("nap").status is StepStatus.FAILED
 
 
@@ -123,43 +108,45 @@ def approval(timeout_s: float | None = None) -> Plan:
 
 
 BOOKED: Past = [STARTED, *done("book")]
-ASKED: Past = [*BOOKED, WaitStarted("ok")]
+ASKED: Past = [*BOOKED, e.WaitStarted("ok")]
 
 
 def test_a_step_waits_for_ever_for_a_signal_without_a_time_out() -> None:
     """No timer is set."""
-    story = given(STARTED, StepStarted("book", 1), plan=approval()).when(action("book", Completed()))
-    story.then(StepCompleted("book"), WaitStarted("ok"))
+    story = given(STARTED, e.StepStarted("book", 1), plan=approval()).when(action("book", Completed()))
+    story.then(e.StepCompleted("book"), e.WaitStarted("ok"))
     story.when(Woken(), now=seconds(1e9)).then()
 
 
 def test_a_signal_completes_the_step_that_waits_for_it() -> None:
     """What it carries is the step's result; all in one append."""
     story = given(*ASKED, plan=approval()).when(SendSignal("ok", {"by": "Ann"}))
-    story.then(SignalReceived("ok", {"by": "Ann"}), StepCompleted("ok", {"by": "Ann"}), StepStarted("ship", 1))
+    story.then(e.SignalReceived("ok", {"by": "Ann"}), e.StepCompleted("ok", {"by": "Ann"}), e.StepStarted("ship", 1))
 
 
 def test_a_signal_may_carry_nothing() -> None:
     """That it came is what counts."""
     given(*ASKED, plan=approval()).when(SendSignal("ok")).then(
-        SignalReceived("ok"), StepCompleted("ok"), StepStarted("ship", 1)
+        e.SignalReceived("ok"), e.StepCompleted("ok"), e.StepStarted("ship", 1)
     )
 
 
 def test_a_signal_that_comes_early_is_kept() -> None:
     """The step takes it the moment it starts to wait."""
     story = (
-        given(STARTED, StepStarted("book", 1), plan=approval()).when(SendSignal("ok", 1)).then(SignalReceived("ok", 1))
+        given(STARTED, e.StepStarted("book", 1), plan=approval())
+        .when(SendSignal("ok", 1))
+        .then(e.SignalReceived("ok", 1))
     )
     story.when(action("book", Completed()))
-    story.then(StepCompleted("book"), WaitStarted("ok"), StepCompleted("ok", 1), StepStarted("ship", 1))
+    story.then(e.StepCompleted("book"), e.WaitStarted("ok"), e.StepCompleted("ok", 1), e.StepStarted("ship", 1))
     assert story.state.signals == {"ok": ()}
 
 
 def test_of_several_signals_the_first_counts() -> None:
     """First come, first heard; the rest is not lost from the log."""
     story = (
-        given(STARTED, StepStarted("book", 1), plan=approval())
+        given(STARTED, e.StepStarted("book", 1), plan=approval())
         .when(SendSignal("ok", "first"))
         .when(SendSignal("ok", "second"))
     )
@@ -170,64 +157,73 @@ def test_of_several_signals_the_first_counts() -> None:
 
 def test_a_signal_that_comes_before_a_saga_has_begun_is_kept() -> None:
     """It may even wait for a worker."""
-    given(SagaStarted("order", "plan-1", {}), plan=approval()).when(SendSignal("ok", 1)).then(SignalReceived("ok", 1))
+    given(e.SagaStarted("order", "plan-1", {}), plan=approval()).when(SendSignal("ok", 1)).then(
+        e.SignalReceived("ok", 1)
+    )
 
 
 def test_the_same_key_twice_is_one_signal() -> None:
     """A webhook that is delivered again changes nothing, also when the step is long done."""
-    story = given(STARTED, StepStarted("book", 1), plan=approval()).when(SendSignal("ok", 1, "k"))
+    story = given(STARTED, e.StepStarted("book", 1), plan=approval()).when(SendSignal("ok", 1, "k"))
     story.when(SendSignal("ok", 1, "k")).then()
     story.when(action("book", Completed())).when(SendSignal("ok", 1, "k")).then()
-    story.when(action("ship", Completed())).then(StepCompleted("ship"), SagaCompleted())
+    story.when(action("ship", Completed())).then(e.StepCompleted("ship"), e.SagaCompleted())
     story.when(SendSignal("ok", 1, "k")).then()
 
 
 def test_one_key_may_come_with_two_signals() -> None:
     """An order's number may stand on its payment and on its delivery: neither is lost."""
     plan = a_plan(*(a_step(name, after=(), work=Signal(None), compensation=None) for name in ("paid", "sent")))
-    story = given(STARTED, WaitStarted("paid"), WaitStarted("sent"), plan=plan)
-    story.when(SendSignal("paid", 1, "order-7")).then(SignalReceived("paid", 1, "order-7"), StepCompleted("paid", 1))
+    story = given(STARTED, e.WaitStarted("paid"), e.WaitStarted("sent"), plan=plan)
+    story.when(SendSignal("paid", 1, "order-7")).then(
+        e.SignalReceived("paid", 1, "order-7"), e.StepCompleted("paid", 1)
+    )
     story.when(SendSignal("sent", 2, "order-7"))
-    story.then(SignalReceived("sent", 2, "order-7"), StepCompleted("sent", 2), SagaCompleted())
+    story.then(e.SignalReceived("sent", 2, "order-7"), e.StepCompleted("sent", 2), e.SagaCompleted())
 
 
 def test_a_signal_that_does_not_come_in_time_turns_the_saga_round() -> None:
     """The step was refused, by silence."""
-    story = given(*BOOKED, WaitStarted("ok", seconds(60)), plan=approval(60)).when(Woken(), now=seconds(60))
+    story = given(*BOOKED, e.WaitStarted("ok", seconds(60)), plan=approval(60)).when(Woken(), now=seconds(60))
     error = "the signal 'ok' did not come within 60 s"
-    story.then(StepFailed("ok", 0, "rejected", error), SagaAborted("ok", error), CompensationStarted("book", 1))
+    story.then(e.StepFailed("ok", 0, "rejected", error), e.SagaAborted("ok", error), e.CompensationStarted("book", 1))
 
 
 def test_a_signal_wins_against_its_time_out() -> None:
     """It was recorded before anybody saw that the time was over."""
-    story = given(*BOOKED, WaitStarted("ok", seconds(60)), SignalReceived("ok", 1), plan=approval(60))
-    story.when(Woken(), now=seconds(61)).then(StepCompleted("ok", 1), StepStarted("ship", 1))
+    story = given(*BOOKED, e.WaitStarted("ok", seconds(60)), e.SignalReceived("ok", 1), plan=approval(60))
+    story.when(Woken(), now=seconds(61)).then(e.StepCompleted("ok", 1), e.StepStarted("ship", 1))
 
 
 def test_a_signal_that_another_process_recorded_is_found() -> None:
     """Whoever owns the saga is woken, and looks what there is."""
-    given(*ASKED, SignalReceived("ok", 1), plan=approval()).when(Woken()).then(
-        StepCompleted("ok", 1), StepStarted("ship", 1)
+    given(*ASKED, e.SignalReceived("ok", 1), plan=approval()).when(Woken()).then(
+        e.StepCompleted("ok", 1), e.StepStarted("ship", 1)
     )
 
 
 def test_a_signal_given_while_the_saga_is_paused_is_kept() -> None:
     """It counts when the saga is resumed."""
     story = (
-        given(*ASKED, SagaPaused("Ann", "look"), plan=approval())
+        given(*ASKED, e.SagaPaused("Ann", "look"), plan=approval())
         .when(SendSignal("ok", 1))
-        .then(SignalReceived("ok", 1))
+        .then(e.SignalReceived("ok", 1))
     )
     story.when(Resume("Ann", "seen"))
-    story.then(SagaResumed("Ann", "seen"), StepCompleted("ok", 1), StepStarted("ship", 1))
+    story.then(e.SagaResumed("Ann", "seen"), e.StepCompleted("ok", 1), e.StepStarted("ship", 1))
 
 
 def test_a_time_out_that_passes_while_the_saga_is_paused_counts_when_it_is_resumed() -> None:
     """A pause does not stop the clock."""
-    story = given(*BOOKED, WaitStarted("ok", seconds(60)), SagaPaused("Ann", "look"), plan=approval(60))
+    story = given(*BOOKED, e.WaitStarted("ok", seconds(60)), e.SagaPaused("Ann", "look"), plan=approval(60))
     story.when(Woken(), now=seconds(60)).then()
     story.when(Resume("Ann", "seen"), now=seconds(99))
-    assert [type(event) for event in story.decided] == [SagaResumed, StepFailed, SagaAborted, CompensationStarted]
+    assert [type(event) for event in story.decided] == [
+        e.SagaResumed,
+        e.StepFailed,
+        e.SagaAborted,
+        e.CompensationStarted,
+    ]
 
 
 # ── Signals that cannot be given ─────────────────────────────────────────────────────────────────────────
@@ -241,24 +237,29 @@ def test_a_signal_that_the_saga_has_not_is_refused() -> None:
 
 def test_a_signal_that_comes_late_is_refused() -> None:
     """Its step has one already."""
-    past: Past = [*ASKED, SignalReceived("ok"), StepCompleted("ok"), StepStarted("ship", 1)]
+    past: Past = [*ASKED, e.SignalReceived("ok"), e.StepCompleted("ok"), e.StepStarted("ship", 1)]
     given(*past, plan=approval()).refuses(SendSignal("ok"), "step 'ok' is COMPLETED already")
 
 
 def test_a_signal_for_a_saga_that_aborted_is_refused() -> None:
     """Nobody waits for it any more."""
-    aborted: Past = [STARTED, StepStarted("book", 1), StepFailed("book", 1, "unknown", "x"), SagaAborted("book", "x")]
-    given(*aborted, CompensationStarted("book", 1), plan=approval()).refuses(SendSignal("ok"), "it has aborted")
+    aborted: Past = [
+        STARTED,
+        e.StepStarted("book", 1),
+        e.StepFailed("book", 1, "unknown", "x"),
+        e.SagaAborted("book", "x"),
+    ]
+    given(*aborted, e.CompensationStarted("book", 1), plan=approval()).refuses(SendSignal("ok"), "it has aborted")
 
 
 def test_a_signal_for_a_saga_that_has_ended_is_refused() -> None:
     """Also one that never came to wait for it."""
-    given(*ASKED, SagaFailed("why"), plan=approval()).refuses(SendSignal("ok"), "it has ended: FAILED")
+    given(*ASKED, e.SagaFailed("why"), plan=approval()).refuses(SendSignal("ok"), "it has ended: FAILED")
 
 
 def test_only_so_many_signals_are_kept() -> None:
     """Nobody fills the log by ringing for ever."""
-    kept = [SignalReceived("ok", number) for number in range(MOST_SIGNALS)]
-    story = given(STARTED, StepStarted("book", 1), *kept[1:], plan=approval()).when(SendSignal("ok", 1))
-    story.then(SignalReceived("ok", 1))
+    kept = [e.SignalReceived("ok", number) for number in range(MOST_SIGNALS)]
+    story = given(STARTED, e.StepStarted("book", 1), *kept[1:], plan=approval()).when(SendSignal("ok", 1))
+    story.then(e.SignalReceived("ok", 1))
     story.refuses(SendSignal("ok"), "100 signals 'ok' wait already, which is the limit")

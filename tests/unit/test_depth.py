@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from saga_es.core.events import StepCompleted
+from saga_es.core import events as e
 from saga_es.core.outcomes import Completed, Direction, Outcome, Unknown
 from saga_es.errors import PayloadUnencodable, UnreadableEvent
 from saga_es.runtime.calls.executor import Call, Executor
@@ -25,10 +25,10 @@ def nested(depth: int) -> Any:
 def test_a_payload_may_nest_a_hundred_deep() -> None:
     """One more is refused before anything is appended, with the number."""
     codec = Codec()
-    fits = StepCompleted("a", nested(DEEPEST - 1))  # the event itself is the first
+    fits = e.StepCompleted("a", nested(DEEPEST - 1))  # the event itself is the first
     assert codec.decode(SAGA, "StepCompleted", codec.encode(fits)) == fits
     with pytest.raises(PayloadUnencodable, match=f"more than {DEEPEST} lists and objects"):
-        codec.encode(StepCompleted("a", nested(DEEPEST)))
+        codec.encode(e.StepCompleted("a", nested(DEEPEST)))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from saga_es.core.events import (
-    SagaEvent,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan
 from saga_es.core.state import SagaState
@@ -25,17 +19,17 @@ from tests.unit.story import ABC, NOW, SAGA_ID, STARTED, a_plan, a_step
 LISTED = a_plan("a", a_step("b", over="input[names]", at_once=2))
 
 
-def told(events: Sequence[SagaEvent], plan: Plan = ABC) -> SagaStory:
+def told(events: Sequence[e.SagaEvent], plan: Plan = ABC) -> SagaStory:
     history = [Recorded(SAGA_ID, SAGA, version, event, NOW) for version, event in enumerate(events, 1)]
     return story(fold(SagaState(SAGA_ID, plan), events), history)
 
 
-STORY: list[SagaEvent] = [
+STORY: list[e.SagaEvent] = [
     STARTED,
-    StepStarted("a", 1),
-    StepCompleted("a", {"id": 1}),
-    StepStarted("b", 1),
-    StepFailed("b", 1, "unavailable", "not now", NOW),
+    e.StepStarted("a", 1),
+    e.StepCompleted("a", {"id": 1}),
+    e.StepStarted("b", 1),
+    e.StepFailed("b", 1, "unavailable", "not now", NOW),
 ]
 
 
@@ -66,8 +60,8 @@ def test_backwards_the_changes_are_the_same_with_before_and_after_changed_round(
 
 def test_parts_of_a_step_that_appear_are_told_part_by_part() -> None:
     """They were not there before; each has a path of its own."""
-    begun: list[SagaEvent] = [STARTED, StepFannedOut("b", 2), StepStarted("b[0]", 1), StepStarted("b[1]", 1)]
-    changes = differences(told(begun[:1], LISTED), told([*begun, StepCompleted("b[1]", "done")], LISTED))
+    begun: list[e.SagaEvent] = [STARTED, e.StepFannedOut("b", 2), e.StepStarted("b[0]", 1), e.StepStarted("b[1]", 1)]
+    changes = differences(told(begun[:1], LISTED), told([*begun, e.StepCompleted("b[1]", "done")], LISTED))
     results = {change.path: (change.before, change.after) for change in changes if change.path.endswith("status")}
     assert results == {
         "steps.b.status": ("PENDING", "IN_PROGRESS"),

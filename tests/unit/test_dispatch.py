@@ -9,16 +9,7 @@ from queue import SimpleQueue
 import pytest
 
 from saga_es import Saga
-from saga_es.core.events import (
-    ChildStarted,
-    SagaCancelled,
-    SagaEvent,
-    SagaPaused,
-    SagaResumed,
-    SagaTakenOver,
-    StepCompleted,
-    StepStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CallReturned
 from saga_es.core.state import SagaState
@@ -65,7 +56,7 @@ class Shell:
         self.calls = Calls(executor, Timers(), clock, {"order": saga, "child": child}, self.inbox.put)
         self.state = SagaState(SAGA_ID, saga.plan)
 
-    def commit(self, *events: SagaEvent) -> None:
+    def commit(self, *events: e.SagaEvent) -> None:
         """These events are in the log, and are acted on."""
         self.state = fold(self.state, events)
         self.calls.perform(self.state, events)
@@ -96,39 +87,41 @@ def gate() -> Iterator[threading.Event]:
 
 def test_an_intent_that_comes_with_the_end_of_a_pause_is_performed_once(shell: Shell) -> None:
     """To look what is under way after the pause must not double what the same append began."""
-    shell.commit(started({}), StepStarted("book", 1))
-    shell.commit(SagaPaused(*WHO))
-    shell.commit(StepCompleted("book", "booked"))
-    shell.commit(SagaResumed(*WHO), StepStarted("pay", 1))
+    shell.commit(started({}), e.StepStarted("book", 1))
+    shell.commit(e.SagaPaused(*WHO))
+    shell.commit(e.StepCompleted("book", "booked"))
+    shell.commit(e.SagaResumed(*WHO), e.StepStarted("pay", 1))
     assert shell.answers(1) == [("book", 1)]  # it had come back before, in vain
-    shell.commit(StepCompleted("pay", "paid"), StepStarted("nap", 1))
+    shell.commit(e.StepCompleted("pay", "paid"), e.StepStarted("nap", 1))
     assert shell.answers(2) == [("pay", 1), ("nap", 1)]
 
 
 def test_a_call_that_is_out_goes_on_through_a_pause(shell: Shell) -> None:
     """It is not made again at its end."""
-    shell.commit(started({}), StepStarted("book", 1))
-    shell.commit(SagaPaused(*WHO))
-    shell.commit(SagaResumed(*WHO))
-    shell.commit(StepCompleted("book", "booked"), StepStarted("pay", 1))
+    shell.commit(started({}), e.StepStarted("book", 1))
+    shell.commit(e.SagaPaused(*WHO))
+    shell.commit(e.SagaResumed(*WHO))
+    shell.commit(e.StepCompleted("book", "booked"), e.StepStarted("pay", 1))
     assert shell.answers(2) == [("book", 1), ("pay", 1)]
 
 
 def test_what_a_paused_saga_was_taken_over_with_is_called_when_it_is_cancelled(shell: Shell) -> None:
     """Nothing can be undone before its answer is known, so somebody has to ask for it."""
-    shell.state = fold(shell.state, [started({}), StepStarted("book", 1), SagaPaused(*WHO), SagaTakenOver("w2", "w1")])
+    shell.state = fold(
+        shell.state, [started({}), e.StepStarted("book", 1), e.SagaPaused(*WHO), e.SagaTakenOver("w2", "w1")]
+    )
     shell.calls.resume(shell.state)
     assert shell.calls.out == 0
-    shell.commit(SagaCancelled(*WHO))
+    shell.commit(e.SagaCancelled(*WHO))
     assert shell.answers(1) == [("book", 1)]
 
 
 def test_a_saga_that_is_ready_in_a_pause_is_started_after_it(shell: Shell) -> None:
     """The making of its input was under way; to start it would be to begin something."""
-    shell.state = fold(shell.state, [started({}), StepStarted("nap", 1), SagaPaused(*WHO)])
-    shell.commit(ChildStarted("nap", "child", "saga-2", {}))
+    shell.state = fold(shell.state, [started({}), e.StepStarted("nap", 1), e.SagaPaused(*WHO)])
+    shell.commit(e.ChildStarted("nap", "child", "saga-2", {}))
     assert shell.inbox.empty()
-    shell.commit(SagaResumed(*WHO))
+    shell.commit(e.SagaResumed(*WHO))
     begin = shell.inbox.get(timeout=TIMEOUT_S)
     assert isinstance(begin, StartRequest)
     assert (begin.saga_id, begin.parent) == ("saga-2", SAGA_ID)
@@ -150,7 +143,7 @@ def test_calls_of_a_saga_that_is_no_longer_ours_hold_up_no_others(gate: threadin
 
     executor = Executor(threads=1)
     shell = Shell(executor, hanging)
-    shell.commit(started({}), StepStarted("book", 1), StepStarted("pay", 1))
+    shell.commit(started({}), e.StepStarted("book", 1), e.StepStarted("pay", 1))
     assert begun.get(timeout=TIMEOUT_S) == "book"
     shell.calls.forget(shell.state)
     assert shell.answers(1) == [("pay", 1)]

@@ -8,38 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    PlanRecorded,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import Child, Delay, Plan, RetryPolicy, Signal, StepPlan, Work
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT, ENVELOPE, PLAN, SAGA, Codec
@@ -47,7 +16,7 @@ from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT, ENVELOPE, PLAN, SAGA,
 CODEC = Codec()
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 
-PLAN_RECORDED = PlanRecorded(
+PLAN_RECORDED = e.PlanRecorded(
     Plan(
         "order",
         (
@@ -84,135 +53,135 @@ WORKS: list[tuple[Work, str]] = [
     (Child("payment"), '{"type":"saga","saga":"payment"}'),
 ]
 
-STORED: list[tuple[SagaEvent, str, str]] = [
+STORED: list[tuple[e.SagaEvent, str, str]] = [
     (
-        SagaStarted("order", "plan-1", {"name": "Show ✓"}, "w1"),
+        e.SagaStarted("order", "plan-1", {"name": "Show ✓"}, "w1"),
         "SagaStarted",
         '{"saga":"order","plan_id":"plan-1","input":{"name":"Show ✓"},"worker":"w1"}',
     ),
-    (SagaStarted("order", "plan-1", {}), "SagaStarted", '{"saga":"order","plan_id":"plan-1","input":{}}'),
+    (e.SagaStarted("order", "plan-1", {}), "SagaStarted", '{"saga":"order","plan_id":"plan-1","input":{}}'),
     (
-        SagaStarted("order", "plan-1", {}, None, {"customer": "7"}, AT, AT, "saga-0"),
+        e.SagaStarted("order", "plan-1", {}, None, {"customer": "7"}, AT, AT, "saga-0"),
         "SagaStarted",
         (
             '{"saga":"order","plan_id":"plan-1","input":{},"tags":{"customer":"7"},'
             '"starts_at":"2026-01-02T03:04:05.678900Z","deadline_at":"2026-01-02T03:04:05.678900Z","parent":"saga-0"}'
         ),
     ),
-    (SagaBegan(), "SagaBegan", "{}"),
-    (SagaTakenOver("w2", "w1"), "SagaTakenOver", '{"worker":"w2","previous":"w1"}'),
-    (SagaTakenOver("w2"), "SagaTakenOver", '{"worker":"w2"}'),
-    (StepStarted("a", 1), "StepStarted", '{"step":"a","attempt":1}'),
-    (StepCompleted("a", {"id": [1, None]}), "StepCompleted", '{"step":"a","result":{"id":[1,null]}}'),
-    (StepCompleted("a"), "StepCompleted", '{"step":"a"}'),
+    (e.SagaBegan(), "SagaBegan", "{}"),
+    (e.SagaTakenOver("w2", "w1"), "SagaTakenOver", '{"worker":"w2","previous":"w1"}'),
+    (e.SagaTakenOver("w2"), "SagaTakenOver", '{"worker":"w2"}'),
+    (e.StepStarted("a", 1), "StepStarted", '{"step":"a","attempt":1}'),
+    (e.StepCompleted("a", {"id": [1, None]}), "StepCompleted", '{"step":"a","result":{"id":[1,null]}}'),
+    (e.StepCompleted("a"), "StepCompleted", '{"step":"a"}'),
     (
-        StepFailed("a", 2, "unavailable", "busy", AT),
+        e.StepFailed("a", 2, "unavailable", "busy", AT),
         "StepFailed",
         '{"step":"a","attempt":2,"failure":"unavailable","error":"busy","retry_at":"2026-01-02T03:04:05.678900Z"}',
     ),
     (
-        StepFailed("a", 2, "rejected", "no"),
+        e.StepFailed("a", 2, "rejected", "no"),
         "StepFailed",
         '{"step":"a","attempt":2,"failure":"rejected","error":"no"}',
     ),
     (
-        StepFailed("a", 4, "unknown", "lost", AT, last=True),
+        e.StepFailed("a", 4, "unknown", "lost", AT, last=True),
         "StepFailed",
         (
             '{"step":"a","attempt":4,"failure":"unknown","error":"lost","retry_at":"2026-01-02T03:04:05.678900Z",'
             '"last":true}'
         ),
     ),
-    (StepSkipped("a"), "StepSkipped", '{"step":"a"}'),
-    (StepSkipped("a", "Ann", "by hand"), "StepSkipped", '{"step":"a","actor":"Ann","reason":"by hand"}'),
-    (StepFannedOut("a", 3), "StepFannedOut", '{"step":"a","size":3}'),
-    (StepStarted("a[2]", 1), "StepStarted", '{"step":"a[2]","attempt":1}'),
-    (WaitStarted("a", AT), "WaitStarted", '{"step":"a","until":"2026-01-02T03:04:05.678900Z"}'),
-    (WaitStarted("a"), "WaitStarted", '{"step":"a"}'),
-    (SignalReceived("a"), "SignalReceived", '{"signal":"a"}'),
-    (SignalReceived("a", [1], "k"), "SignalReceived", '{"signal":"a","payload":[1],"key":"k"}'),
+    (e.StepSkipped("a"), "StepSkipped", '{"step":"a"}'),
+    (e.StepSkipped("a", "Ann", "by hand"), "StepSkipped", '{"step":"a","actor":"Ann","reason":"by hand"}'),
+    (e.StepFannedOut("a", 3), "StepFannedOut", '{"step":"a","size":3}'),
+    (e.StepStarted("a[2]", 1), "StepStarted", '{"step":"a[2]","attempt":1}'),
+    (e.WaitStarted("a", AT), "WaitStarted", '{"step":"a","until":"2026-01-02T03:04:05.678900Z"}'),
+    (e.WaitStarted("a"), "WaitStarted", '{"step":"a"}'),
+    (e.SignalReceived("a"), "SignalReceived", '{"signal":"a"}'),
+    (e.SignalReceived("a", [1], "k"), "SignalReceived", '{"signal":"a","payload":[1],"key":"k"}'),
     (
-        ChildStarted("a", "payment", "saga-2", {"n": 1}),
+        e.ChildStarted("a", "payment", "saga-2", {"n": 1}),
         "ChildStarted",
         '{"step":"a","saga":"payment","saga_id":"saga-2","input":{"n":1}}',
     ),
-    (ProbeStarted("a", 2), "ProbeStarted", '{"step":"a","attempt":2}'),
+    (e.ProbeStarted("a", 2), "ProbeStarted", '{"step":"a","attempt":2}'),
     (
-        ProbeAnswered("a", happened=True, result={"id": 1}),
+        e.ProbeAnswered("a", happened=True, result={"id": 1}),
         "ProbeAnswered",
         '{"step":"a","happened":true,"result":{"id":1}}',
     ),
     (
-        ProbeAnswered("a", happened=False, error="no"),
+        e.ProbeAnswered("a", happened=False, error="no"),
         "ProbeAnswered",
         '{"step":"a","happened":false,"error":"no"}',
     ),
-    (ProbeAnswered("a", error="lost"), "ProbeAnswered", '{"step":"a","error":"lost"}'),
-    (SagaCancelled("Ann", "changed my mind"), "SagaCancelled", '{"actor":"Ann","reason":"changed my mind"}'),
-    (SagaPaused("Ann", "look"), "SagaPaused", '{"actor":"Ann","reason":"look"}'),
-    (SagaResumed("Ann", "seen"), "SagaResumed", '{"actor":"Ann","reason":"seen"}'),
+    (e.ProbeAnswered("a", error="lost"), "ProbeAnswered", '{"step":"a","error":"lost"}'),
+    (e.SagaCancelled("Ann", "changed my mind"), "SagaCancelled", '{"actor":"Ann","reason":"changed my mind"}'),
+    (e.SagaPaused("Ann", "look"), "SagaPaused", '{"actor":"Ann","reason":"look"}'),
+    (e.SagaResumed("Ann", "seen"), "SagaResumed", '{"actor":"Ann","reason":"seen"}'),
     (
-        RetryOrdered("Ann", "now", AT),
+        e.RetryOrdered("Ann", "now", AT),
         "RetryOrdered",
         '{"actor":"Ann","reason":"now","at":"2026-01-02T03:04:05.678900Z"}',
     ),
     (
-        InputReplaced("a", {"n": 2}, "Ann", "a typo"),
+        e.InputReplaced("a", {"n": 2}, "Ann", "a typo"),
         "InputReplaced",
         '{"step":"a","input":{"n":2},"actor":"Ann","reason":"a typo"}',
     ),
     (
-        SagaReopened("COMPENSATING", "Ann", "again", AT, "no"),
+        e.SagaReopened("COMPENSATING", "Ann", "again", AT, "no"),
         "SagaReopened",
         '{"status":"COMPENSATING","actor":"Ann","reason":"again","at":"2026-01-02T03:04:05.678900Z","error":"no"}',
     ),
     (
-        SagaReopened("COMPENSATING", "Ann", "again", AT),
+        e.SagaReopened("COMPENSATING", "Ann", "again", AT),
         "SagaReopened",
         '{"status":"COMPENSATING","actor":"Ann","reason":"again","at":"2026-01-02T03:04:05.678900Z"}',
     ),
     (
-        SagaResolved("COMPLETED", "Ann", "by hand"),
+        e.SagaResolved("COMPLETED", "Ann", "by hand"),
         "SagaResolved",
         '{"status":"COMPLETED","actor":"Ann","reason":"by hand"}',
     ),
-    (CompensationSkipped("a", "Ann", "gone"), "CompensationSkipped", '{"step":"a","actor":"Ann","reason":"gone"}'),
-    (SagaAborted(None, "late"), "SagaAborted", '{"step":null,"error":"late"}'),
-    (SagaAborted("a", "no"), "SagaAborted", '{"step":"a","error":"no"}'),
-    (CompensationStarted("a", 3), "CompensationStarted", '{"step":"a","attempt":3}'),
-    (CompensationCompleted("a"), "CompensationCompleted", '{"step":"a"}'),
+    (e.CompensationSkipped("a", "Ann", "gone"), "CompensationSkipped", '{"step":"a","actor":"Ann","reason":"gone"}'),
+    (e.SagaAborted(None, "late"), "SagaAborted", '{"step":null,"error":"late"}'),
+    (e.SagaAborted("a", "no"), "SagaAborted", '{"step":"a","error":"no"}'),
+    (e.CompensationStarted("a", 3), "CompensationStarted", '{"step":"a","attempt":3}'),
+    (e.CompensationCompleted("a"), "CompensationCompleted", '{"step":"a"}'),
     (
-        CompensationFailed("a", 1, "unknown", "lost", AT),
+        e.CompensationFailed("a", 1, "unknown", "lost", AT),
         "CompensationFailed",
         '{"step":"a","attempt":1,"failure":"unknown","error":"lost","retry_at":"2026-01-02T03:04:05.678900Z"}',
     ),
     (
-        CompensationFailed("a", 9, "unknown", "lost"),
+        e.CompensationFailed("a", 9, "unknown", "lost"),
         "CompensationFailed",
         '{"step":"a","attempt":9,"failure":"unknown","error":"lost"}',
     ),
-    (SagaCompleted(), "SagaCompleted", "{}"),
-    (SagaCompensated(), "SagaCompensated", "{}"),
-    (SagaFailed("why"), "SagaFailed", '{"reason":"why"}'),
+    (e.SagaCompleted(), "SagaCompleted", "{}"),
+    (e.SagaCompensated(), "SagaCompensated", "{}"),
+    (e.SagaFailed("why"), "SagaFailed", '{"reason":"why"}'),
 ]
 
 
 @pytest.mark.parametrize(("event", "kind", "text"), STORED)
-def test_an_event_is_stored_as_exactly_this_text(event: SagaEvent, kind: str, text: str) -> None:
+def test_an_event_is_stored_as_exactly_this_text(event: e.SagaEvent, kind: str, text: str) -> None:
     """Renaming a class or a field would make old logs unreadable."""
     assert type(event).__name__ == kind
     assert CODEC.encode(event) == text
 
 
 @pytest.mark.parametrize(("event", "kind", "text"), STORED)
-def test_an_event_is_read_from_exactly_this_text(event: SagaEvent, kind: str, text: str) -> None:
+def test_an_event_is_read_from_exactly_this_text(event: e.SagaEvent, kind: str, text: str) -> None:
     """What was written years ago comes back equal."""
     assert CODEC.decode(SAGA, kind, text) == event
 
 
 def test_every_event_class_is_pinned() -> None:
     """A new event has its stored form written down here, too."""
-    assert {type(event) for event, _, _ in STORED} == set(get_args(SagaEvent))
+    assert {type(event) for event, _, _ in STORED} == set(get_args(e.SagaEvent))
 
 
 def test_a_plan_is_stored_as_exactly_this_text() -> None:
@@ -224,7 +193,7 @@ def test_a_plan_is_stored_as_exactly_this_text() -> None:
 @pytest.mark.parametrize(("work", "text"), WORKS)
 def test_what_a_step_does_is_stored_as_exactly_this_text(work: Work, text: str) -> None:
     """A step that calls nobody says what it does instead."""
-    plan = PlanRecorded(Plan("order", (StepPlan(name="a", title="A", work=work),)))
+    plan = e.PlanRecorded(Plan("order", (StepPlan(name="a", title="A", work=work),)))
     stored = CODEC.encode(plan)
     assert f'"work":{text}' in stored
     assert CODEC.decode(PLAN, "PlanRecorded", stored) == plan
@@ -237,7 +206,7 @@ def test_a_plan_recorded_before_steps_could_say_what_they_wait_for_is_read() -> 
 
 def test_a_field_of_a_later_version_is_passed_over() -> None:
     """A log written by a newer version with one more field can still be read."""
-    assert CODEC.decode(SAGA, "StepStarted", '{"step":"a","attempt":1,"more":true}') == StepStarted("a", 1)
+    assert CODEC.decode(SAGA, "StepStarted", '{"step":"a","attempt":1,"more":true}') == e.StepStarted("a", 1)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +254,7 @@ def test_an_application_adds_its_own_categories() -> None:
     """Its events stand in the same log, under their own category."""
     codec = Codec({"seat": [Booked]})
     assert codec.decode("seat", "Booked", codec.encode(Booked(3))) == Booked(3)
-    assert codec.decode(SAGA, "SagaCompleted", "{}") == SagaCompleted()
+    assert codec.decode(SAGA, "SagaCompleted", "{}") == e.SagaCompleted()
     with pytest.raises(UnreadableEvent):
         codec.decode(SAGA, "Booked", '{"seat":3}')
 
@@ -296,13 +265,13 @@ def test_an_application_adds_its_own_categories() -> None:
 def test_a_payload_of_just_the_limit_goes_in() -> None:
     """The limit is the payload's; names, ids and counters have their own allowance."""
     codec = Codec(payload_limit=2048)
-    assert len(codec.encode(StepCompleted("a", "x" * 2046))) > 2048
+    assert len(codec.encode(e.StepCompleted("a", "x" * 2046))) > 2048
 
 
 def test_an_event_over_the_limit_is_refused_with_the_numbers() -> None:
     """Nothing is cut off silently."""
     codec = Codec(payload_limit=2048)
-    event = StepCompleted("a", "x" * (2048 + ENVELOPE))
+    event = e.StepCompleted("a", "x" * (2048 + ENVELOPE))
     with pytest.raises(PayloadTooLarge, match=r"the payload is 3\d\d\d bytes of JSON, the limit is 2048") as caught:
         codec.encode(event)
     assert caught.value.limit == 2048
@@ -313,13 +282,13 @@ def test_the_limit_counts_bytes_not_characters() -> None:
     """Three bytes of UTF-8 are three."""
     codec = Codec(payload_limit=2048)
     with pytest.raises(PayloadTooLarge):
-        codec.encode(StepCompleted("a", "€" * 1500))
+        codec.encode(e.StepCompleted("a", "€" * 1500))
 
 
 def test_the_limit_is_a_megabyte_unless_set() -> None:
     """The default stands in the documentation, too."""
     assert DEFAULT_PAYLOAD_LIMIT == 1_048_576
-    CODEC.encode(StepCompleted("a", "x" * 1_048_000))
+    CODEC.encode(e.StepCompleted("a", "x" * 1_048_000))
 
 
 def nested(depth: int) -> Any:
@@ -342,13 +311,13 @@ def nested(depth: int) -> Any:
 def test_a_value_without_a_json_form_is_refused(value: Any) -> None:
     """The error names the event, and nothing is written."""
     with pytest.raises(PayloadUnencodable, match="StepCompleted cannot be written as JSON"):
-        CODEC.encode(StepCompleted("a", value))
+        CODEC.encode(e.StepCompleted("a", value))
 
 
 @pytest.mark.parametrize("depth", [100, 500, 900, 1500])
 def test_what_can_be_written_can_be_read(depth: int) -> None:
     """A value nested so deeply that it could not be read back is refused before it is in the log."""
-    event = StepCompleted("a", nested(depth))
+    event = e.StepCompleted("a", nested(depth))
     try:
         text = CODEC.encode(event)
     except PayloadUnencodable:
@@ -359,5 +328,5 @@ def test_what_can_be_written_can_be_read(depth: int) -> None:
 @pytest.mark.parametrize("value", [2**70, -(2**70), 0.1, 1e300, "", "\0", "🎟", {"": [{}]}, True, None])
 def test_a_json_value_comes_back_as_it_was(value: Any) -> None:
     """Also numbers beyond 64 bits, NUL and characters beyond the first plane."""
-    text = CODEC.encode(StepCompleted("a", value))
+    text = CODEC.encode(e.StepCompleted("a", value))
     assert CODEC.decode(SAGA, "StepCompleted", text).result == value

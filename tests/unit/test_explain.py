@@ -7,29 +7,7 @@ from typing import Any
 
 import pytest
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationFailed,
-    CompensationStarted,
-    ProbeStarted,
-    SagaAborted,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.explain import Explanation, Known, Worker, explain
 from saga_es.core.plan import Child, Delay, Plan, Signal, StepPlan
@@ -39,14 +17,14 @@ from tests.unit.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, a_step,
 WELL = Worker(silent_s=1.0, is_gone=False, lease_s=10.0)
 LATER = seconds(60)
 
-Events = list[SagaEvent]
+Events = list[e.SagaEvent]
 T60 = "2026-01-02 03:05:05Z"
 CALLED = "2026-01-02 03:04:05Z (attempt 1, time-out at 2026-01-02 03:04:35Z)"
 CALLED_EARLIER = "2026-01-02 03:04:04Z (attempt 1, time-out at 2026-01-02 03:04:34Z)"
 
 
 def explained(
-    *events: SagaEvent, plan: Plan = ABC, owner: Worker | None = WELL, now: datetime = NOW, **known: Any
+    *events: e.SagaEvent, plan: Plan = ABC, owner: Worker | None = WELL, now: datetime = NOW, **known: Any
 ) -> Explanation:
     """The explanation of a saga whose events came one second apart, the last one now."""
     past = [(seconds(place - len(events) + 1), event) for place, event in enumerate(events)]
@@ -54,7 +32,7 @@ def explained(
     return explain(state, past, Known(owner, **known), now)
 
 
-def reasons(*events: SagaEvent, **about: Any) -> list[str]:
+def reasons(*events: e.SagaEvent, **about: Any) -> list[str]:
     return explained(*events, **about).reasons
 
 
@@ -67,7 +45,7 @@ def a_wait(work: Signal | Delay | Child) -> Plan:
 
 def test_the_sentence_holds_every_reason_the_most_important_first() -> None:
     """A pause stops everything; the call that is out is heard all the same."""
-    told = explained(STARTED, StepStarted("a", 1), SagaPaused("ann", "lunch"))
+    told = explained(STARTED, e.StepStarted("a", 1), e.SagaPaused("ann", "lunch"))
     assert (told.transaction_id, told.status) == (SAGA_ID, "IN_PROGRESS")
     assert told.reasons == [
         "is paused by ann since 2026-01-02 03:04:05Z: lunch",
@@ -86,13 +64,13 @@ def test_a_saga_that_nothing_stands_in_the_way_of_says_so() -> None:
 
 def test_a_saga_without_a_worker_waits_for_one_that_knows_it() -> None:
     """Started where no engine runs."""
-    assert reasons(SagaStarted("order", "plan-1", {}), owner=None) == ["waits for a worker that knows 'order'"]
+    assert reasons(e.SagaStarted("order", "plan-1", {}), owner=None) == ["waits for a worker that knows 'order'"]
 
 
 @pytest.mark.parametrize("owner", [None, Worker(None, is_gone=True, lease_s=10), Worker(1, is_gone=True, lease_s=10)])
 def test_a_worker_that_is_gone_is_named_before_all_that_its_saga_waits_for(owner: Worker | None) -> None:
     """It has no heartbeat any more, or its process on this host is gone."""
-    first, second = reasons(STARTED, StepStarted("a", 1), owner=owner)
+    first, second = reasons(STARTED, e.StepStarted("a", 1), owner=owner)
     assert first == "is owned by w1, which is gone, and waits for a worker that knows 'order'"
     assert second.startswith("waits for the answer of step 'a'")
 
@@ -107,13 +85,13 @@ def test_a_worker_that_is_gone_is_named_before_all_that_its_saga_waits_for(owner
 )
 def test_a_worker_that_is_empty_is_told_with_the_age_of_its_heartbeat(silent_s: float, said: str | None) -> None:
     """Not as long as it beats as it should; otherwise with what comes of it."""
-    found = reasons(STARTED, StepStarted("a", 1), owner=Worker(silent_s, is_gone=False, lease_s=10))
+    found = reasons(STARTED, e.StepStarted("a", 1), owner=Worker(silent_s, is_gone=False, lease_s=10))
     assert (found[0] if len(found) > 1 else None) == said
 
 
 def test_a_delayed_start_is_told_with_its_time() -> None:
     """Nothing else stands in the way."""
-    started = SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER)
+    started = e.SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER)
     assert reasons(started) == [f"starts at {T60}"]
     assert reasons(started, now=LATER) == ["goes on at once, on w1: nothing stands in its way"]
 
@@ -124,7 +102,7 @@ def test_a_delayed_start_is_told_with_its_time() -> None:
 def test_code_that_will_be_missed_is_told_before_what_the_saga_waits_for() -> None:
     """The shell knows it, and puts it in words."""
     missing = ("the code of step 'c' is gone",)
-    first, second = reasons(STARTED, StepStarted("a", 1), missing=missing)
+    first, second = reasons(STARTED, e.StepStarted("a", 1), missing=missing)
     assert first == "cannot go on to its end: the code of step 'c' is gone"
     assert second.startswith("waits for the answer")
 
@@ -135,13 +113,13 @@ def test_code_that_will_be_missed_is_told_before_what_the_saga_waits_for() -> No
 def test_a_call_is_told_with_its_time_and_its_time_out() -> None:
     """After a takeover it is made again, and its time counts from there."""
     said = f"waits for the answer of step 'a', called at {CALLED}"
-    assert reasons(STARTED, StepStarted("a", 1)) == [said]
-    assert reasons(STARTED, StepStarted("a", 1), SagaTakenOver("w1", "w0")) == [said]
+    assert reasons(STARTED, e.StepStarted("a", 1)) == [said]
+    assert reasons(STARTED, e.StepStarted("a", 1), e.SagaTakenOver("w1", "w0")) == [said]
 
 
 def test_the_call_of_a_compensation_is_told_with_why_the_saga_goes_back() -> None:
     """The reason comes last: it is no obstacle."""
-    assert reasons(STARTED, *done("a"), SagaAborted("b", "no seats"), CompensationStarted("a", 1)) == [
+    assert reasons(STARTED, *done("a"), e.SagaAborted("b", "no seats"), e.CompensationStarted("a", 1)) == [
         f"waits for the answer of undoing step 'a', called at {CALLED}",
         "goes back, because step 'b' failed: no seats",
     ]
@@ -149,18 +127,18 @@ def test_the_call_of_a_compensation_is_told_with_why_the_saga_goes_back() -> Non
 
 def test_a_retry_is_told_with_its_number_its_time_and_the_error() -> None:
     """The number is of the attempt that follows."""
-    failed = StepFailed("a", 2, "unavailable", "HTTP 503", LATER)
-    assert reasons(STARTED, StepStarted("a", 2), failed) == [
+    failed = e.StepFailed("a", 2, "unavailable", "HTTP 503", LATER)
+    assert reasons(STARTED, e.StepStarted("a", 2), failed) == [
         f"tries step 'a' again at {T60} (retry 3 of 3), because HTTP 503"
     ]
 
 
 def test_a_retry_after_a_command_counts_from_there() -> None:
     """The attempts before it are forgiven, as they are in the policy."""
-    again: Events = [SagaReopened("IN_PROGRESS", "ann", "fixed", NOW), SagaTakenOver("w1"), StepStarted("a", 4)]
+    again: Events = [e.SagaReopened("IN_PROGRESS", "ann", "fixed", NOW), e.SagaTakenOver("w1"), e.StepStarted("a", 4)]
     plan = a_plan(StepPlan(name="a", title="a", kind="retriable", retry=THRICE, compensation=None))
-    given_up: Events = [StepStarted("a", 3), StepFailed("a", 3, "rejected", "no"), SagaFailed("no")]
-    failed = StepFailed("a", 4, "unavailable", "busy", LATER)
+    given_up: Events = [e.StepStarted("a", 3), e.StepFailed("a", 3, "rejected", "no"), e.SagaFailed("no")]
+    failed = e.StepFailed("a", 4, "unavailable", "busy", LATER)
     assert reasons(STARTED, *given_up, *again, failed, plan=plan) == [
         f"tries step 'a' again at {T60} (retry 2, for as long as it takes), because busy"
     ]
@@ -168,8 +146,8 @@ def test_a_retry_after_a_command_counts_from_there() -> None:
 
 def test_the_retry_of_a_compensation_is_told() -> None:
     """Its attempts are counted apart from the action's."""
-    past: Events = [STARTED, *done("a"), SagaCancelled("ann", "no"), CompensationStarted("a", 1)]
-    assert reasons(*past, CompensationFailed("a", 1, "unknown", "lost", LATER)) == [
+    past: Events = [STARTED, *done("a"), e.SagaCancelled("ann", "no"), e.CompensationStarted("a", 1)]
+    assert reasons(*past, e.CompensationFailed("a", 1, "unknown", "lost", LATER)) == [
         f"tries to undo step 'a' again at {T60} (retry 2 of 3), because lost",
         "goes back, because cancelled by ann: no",
     ]
@@ -178,9 +156,9 @@ def test_the_retry_of_a_compensation_is_told() -> None:
 def test_a_probe_is_told_before_and_while_it_is_out() -> None:
     """When it will be asked whether the last attempt has happened, and that it is."""
     plan = a_plan(StepPlan(name="a", title="a", retry=THRICE, probe=True))
-    failed: Events = [STARTED, StepStarted("a", 3), StepFailed("a", 3, "unknown", "lost", LATER, last=True)]
+    failed: Events = [STARTED, e.StepStarted("a", 3), e.StepFailed("a", 3, "unknown", "lost", LATER, last=True)]
     assert reasons(*failed, plan=plan) == [f"asks at {T60} whether step 'a' has happened, because lost"]
-    assert reasons(*failed, ProbeStarted("a", 3), plan=plan) == [
+    assert reasons(*failed, e.ProbeStarted("a", 3), plan=plan) == [
         "asks since 2026-01-02 03:04:05Z whether step 'a' has happened"
     ]
 
@@ -189,16 +167,16 @@ def test_a_signal_is_told_by_its_name_and_its_time_out() -> None:
     """Or that it may take for ever; or that it is there, and only has to be seen."""
     past: Events = [STARTED, *done("a")]
     plan = a_wait(Signal(60))
-    assert reasons(*past, WaitStarted("w", LATER), plan=plan) == [f"waits for the signal 'w' until {T60}"]
-    assert reasons(*past, WaitStarted("w"), plan=plan) == ["waits for the signal 'w' for as long as it takes"]
-    assert reasons(*past, WaitStarted("w"), SignalReceived("w", 1), plan=plan) == [
+    assert reasons(*past, e.WaitStarted("w", LATER), plan=plan) == [f"waits for the signal 'w' until {T60}"]
+    assert reasons(*past, e.WaitStarted("w"), plan=plan) == ["waits for the signal 'w' for as long as it takes"]
+    assert reasons(*past, e.WaitStarted("w"), e.SignalReceived("w", 1), plan=plan) == [
         "has got the signal 'w', and goes on with it at once"
     ]
 
 
 def test_a_delay_is_told_with_its_end() -> None:
     """And that it is over, when nobody has noticed."""
-    past: Events = [STARTED, *done("a"), WaitStarted("w", LATER)]
+    past: Events = [STARTED, *done("a"), e.WaitStarted("w", LATER)]
     plan = a_wait(Delay(60))
     assert reasons(*past, plan=plan) == [f"waits until {T60}, in step 'w'"]
     assert reasons(*past, plan=plan, now=LATER) == [f"waits until {T60}, which has passed, in step 'w'"]
@@ -206,14 +184,14 @@ def test_a_delay_is_told_with_its_end() -> None:
 
 def test_a_saga_that_a_step_runs_is_told_with_what_it_waits_for() -> None:
     """What is known of it comes from the shell; undoing it is told likewise."""
-    past: Events = [STARTED, *done("a"), StepStarted("w", 1), ChildStarted("w", "pay", "pay-1", {})]
+    past: Events = [STARTED, *done("a"), e.StepStarted("w", 1), e.ChildStarted("w", "pay", "pay-1", {})]
     plan = a_plan("a", StepPlan(name="w", title="w", work=Child("pay"), retry=THRICE, compensation=THRICE))
     child = {"children": {"pay-1": "waits for the signal 'ok' for as long as it takes"}}
     assert reasons(*past, plan=plan, **child) == [
         "runs saga 'pay' for step 'w': pay-1, which waits for the signal 'ok' for as long as it takes"
     ]
     assert reasons(*past, plan=plan) == ["runs saga 'pay' for step 'w': pay-1, which is not there yet"]
-    undoing: Events = [StepCompleted("w", {}), SagaCancelled("ann", "no"), CompensationStarted("w", 1)]
+    undoing: Events = [e.StepCompleted("w", {}), e.SagaCancelled("ann", "no"), e.CompensationStarted("w", 1)]
     first, _ = reasons(*past, *undoing, plan=plan, **child)
     assert first.startswith("has saga 'pay' undone for step 'w': pay-1, which waits")
 
@@ -222,8 +200,8 @@ def test_of_steps_that_run_together_what_went_wrong_comes_first() -> None:
     """Then what somebody can give, then what comes by itself."""
     steps = [StepPlan(name=name, title=name, after=(), retry=THRICE, compensation=None) for name in "abc"]
     waiting = StepPlan(name="w", title="w", after=(), work=Signal(None), compensation=None)
-    past: Events = [STARTED, *(StepStarted(name, 1) for name in "abc"), WaitStarted("w")]
-    found = reasons(*past, StepFailed("b", 1, "unavailable", "busy", LATER), plan=Plan("order", (*steps, waiting)))
+    past: Events = [STARTED, *(e.StepStarted(name, 1) for name in "abc"), e.WaitStarted("w")]
+    found = reasons(*past, e.StepFailed("b", 1, "unavailable", "busy", LATER), plan=Plan("order", (*steps, waiting)))
     assert [reason.split()[0:3] for reason in found] == [
         ["tries", "step", "'b'"],
         ["waits", "for", "the"],
@@ -236,7 +214,7 @@ def test_of_steps_that_run_together_what_went_wrong_comes_first() -> None:
 def test_of_many_parts_only_some_are_named() -> None:
     """A sentence is to be read."""
     plan = a_plan(StepPlan(name="t", title="t", over="input[list]", retry=THRICE))
-    found = reasons(STARTED, StepFannedOut("t", 9), *(StepStarted(f"t[{n}]", 1) for n in range(9)), plan=plan)
+    found = reasons(STARTED, e.StepFannedOut("t", 9), *(e.StepStarted(f"t[{n}]", 1) for n in range(9)), plan=plan)
     assert len(found) == 6
     assert found[-1] == "waits for 4 more like these"
 
@@ -246,24 +224,24 @@ def test_a_compensation_that_was_given_up_is_told_while_the_others_are_out() -> 
     past: Events = [
         STARTED,
         *done("a", "b"),
-        SagaCancelled("ann", "no"),
-        *(CompensationStarted(name, 1) for name in "ab"),
+        e.SagaCancelled("ann", "no"),
+        *(e.CompensationStarted(name, 1) for name in "ab"),
     ]
-    found = reasons(*past, CompensationFailed("a", 1, "rejected", "gone"))
+    found = reasons(*past, e.CompensationFailed("a", 1, "rejected", "gone"))
     assert found[0] == "has given up undoing step 'a', and waits for what is out: gone"
     assert "undoing step 'b'" in found[1]
 
 
 def test_what_waits_is_not_told_of_a_saga_that_is_paused() -> None:
     """Nothing of it goes on before the saga does."""
-    failed = StepFailed("a", 1, "unavailable", "busy", LATER)
-    (only,) = reasons(STARTED, StepStarted("a", 1), failed, SagaPaused("ann", "lunch"))
+    failed = e.StepFailed("a", 1, "unavailable", "busy", LATER)
+    (only,) = reasons(STARTED, e.StepStarted("a", 1), failed, e.SagaPaused("ann", "lunch"))
     assert only.startswith("is paused by ann")
 
 
 def test_the_deadline_is_told_as_long_as_it_can_turn_the_saga_round() -> None:
     """It comes last: it is no obstacle."""
-    started = SagaStarted("order", "plan-1", {}, "w1", deadline_at=LATER)
+    started = e.SagaStarted("order", "plan-1", {}, "w1", deadline_at=LATER)
     assert reasons(started, *done("a"))[-1] == f"aborts at {T60}, its deadline"
     pivot = a_plan(StepPlan(name="a", title="a", kind="pivot", retry=THRICE, compensation=None), a_step("b"))
     assert len(reasons(started, *done("a"), plan=pivot)) == 1
@@ -274,8 +252,8 @@ def test_the_deadline_is_told_as_long_as_it_can_turn_the_saga_round() -> None:
 
 def test_a_saga_that_needs_a_person_is_told_with_the_commands_that_can_help() -> None:
     """Those that name a step name the one that stands in the way."""
-    past: Events = [STARTED, *done("a"), SagaCancelled("ann", "no"), CompensationStarted("a", 1)]
-    (said,) = reasons(*past, CompensationFailed("a", 1, "rejected", "gone"), SagaFailed("it was given up"))
+    past: Events = [STARTED, *done("a"), e.SagaCancelled("ann", "no"), e.CompensationStarted("a", 1)]
+    (said,) = reasons(*past, e.CompensationFailed("a", 1, "rejected", "gone"), e.SagaFailed("it was given up"))
     assert said == (
         "is FAILED since 2026-01-02 03:04:05Z and needs a person: it was given up; "
         "what can help: retry, skip a, replace-input a, resolve"
@@ -285,30 +263,30 @@ def test_a_saga_that_needs_a_person_is_told_with_the_commands_that_can_help() ->
 def test_a_saga_that_waits_for_its_child_to_be_set_right_says_so() -> None:
     """The child comes first; another input is for the child, and not for the step that runs it."""
     plan = a_plan(StepPlan(name="pay", title="pay", work=Child("payment")))
-    past: Events = [STARTED, StepStarted("pay", 1), ChildStarted("pay", "payment", "saga-2", {})]
-    (said,) = reasons(*past, SagaFailed("its saga is FAILED"), plan=plan)
+    past: Events = [STARTED, e.StepStarted("pay", 1), e.ChildStarted("pay", "payment", "saga-2", {})]
+    (said,) = reasons(*past, e.SagaFailed("its saga is FAILED"), plan=plan)
     assert said.endswith("what can help: retry once saga saga-2 is set right, skip pay, resolve")
 
 
 @pytest.mark.parametrize(
     ("events", "said"),
     [
-        ([*done("a", "b", "c"), SagaCompleted()], "has ended COMPLETED at 2026-01-02 03:04:05Z: every step is done"),
+        ([*done("a", "b", "c"), e.SagaCompleted()], "has ended COMPLETED at 2026-01-02 03:04:05Z: every step is done"),
         (
-            [SagaAborted("a", "no seats"), SagaCompensated()],
+            [e.SagaAborted("a", "no seats"), e.SagaCompensated()],
             "has ended COMPENSATED at 2026-01-02 03:04:05Z: step 'a' failed: no seats; what was done is undone",
         ),
         (
-            [SagaCancelled("ann", "no"), SagaCompensated()],
+            [e.SagaCancelled("ann", "no"), e.SagaCompensated()],
             "has ended COMPENSATED at 2026-01-02 03:04:05Z: cancelled by ann: no; what was done is undone",
         ),
         (
-            [SagaFailed("broken"), SagaResolved("COMPLETED", "ann", "sent by post")],
+            [e.SagaFailed("broken"), e.SagaResolved("COMPLETED", "ann", "sent by post")],
             "was set right by hand and is COMPLETED since 2026-01-02 03:04:05Z, by ann: sent by post",
         ),
     ],
     ids=["completed", "compensated", "cancelled", "resolved"],
 )
-def test_a_saga_that_has_ended_is_told_how(events: list[SagaEvent], said: str) -> None:
+def test_a_saga_that_has_ended_is_told_how(events: list[e.SagaEvent], said: str) -> None:
     """And nothing else, whatever becomes of its worker."""
     assert reasons(STARTED, *events, owner=None) == [said]

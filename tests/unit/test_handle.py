@@ -10,7 +10,7 @@ from typing import assert_type
 import msgspec
 import pytest
 
-from saga_es.core.events import SagaCompleted
+from saga_es.core import events as e
 from saga_es.core.outcomes import Rejected
 from saga_es.core.state import SagaStatus
 from saga_es.errors import NotFound, SagaExists
@@ -23,7 +23,7 @@ RESULT = SagaResult(SAGA_ID, "order", SagaStatus.COMPLETED, {"a": 1})
 
 def test_a_result_is_read_from_the_state() -> None:
     """A completed saga shows what its steps answered."""
-    state = given(STARTED, *done("a", "b", "c"), SagaCompleted()).state
+    state = given(STARTED, *done("a", "b", "c"), e.SagaCompleted()).state
     result = SagaResult.from_state(state)
     assert result == SagaResult(SAGA_ID, "order", SagaStatus.COMPLETED, {"a": "a!", "b": "b!", "c": "c!"})
     assert result.completed

@@ -9,7 +9,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from saga_es.core.events import PlanRecorded, SagaEvent
+from saga_es.core import events as e
 from saga_es.core.upcasters import UPCASTERS, present_schema
 from saga_es.store.archive.bundle import streams_in
 from saga_es.store.log.codec import PLAN, SAGA
@@ -35,7 +35,7 @@ def test_a_recorded_history_tells_what_it_told_when_it_was_recorded(history: Pat
 def test_a_recorded_history_has_every_event_that_there_was(history: Path) -> None:
     """Of its schema; and of the services' records too."""
     found = {(of[0].category, type(recorded.event)) for of in decoded(history).values() for recorded in of}
-    ours = {(SAGA, kind) for kind in get_args(SagaEvent)} | {(PLAN, PlanRecorded)}
+    ours = {(SAGA, kind) for kind in get_args(e.SagaEvent)} | {(PLAN, e.PlanRecorded)}
     theirs = {(category, kind) for category, kinds in app.events.items() for kind in kinds}
     if history.stem == f"schema-{present_schema(SAGA, UPCASTERS)}":
         assert ours <= found, "record the present schema anew before it is released"

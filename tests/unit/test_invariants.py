@@ -8,33 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from saga_es.core import events as e
 from saga_es.core import invariants
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    ProbeAnswered,
-    ProbeStarted,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaResolved,
-    SagaStarted,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
 from saga_es.core.invariants import Violation, violations
 from saga_es.core.plan import Plan
 from tests.unit.story import ABC, STARTED, done
@@ -58,7 +33,7 @@ from tests.unit.streams import (
 )
 
 
-def checked(plan: Plan, *events: SagaEvent) -> list[str]:
+def checked(plan: Plan, *events: e.SagaEvent) -> list[str]:
     """The rules that a stream of these events breaks."""
     return [violation.rule for violation in violations("s", plan, enumerate(events, 1))]
 
@@ -72,160 +47,172 @@ def test_a_sound_stream_breaks_no_rule(name: str) -> None:
 
 # ── Streams that break one rule ──────────────────────────────────────────────────────────────────────────
 
-DOUBT = (STARTED, StepStarted("a", 1), StepFailed("a", 1, "unknown", "lost", LATER))
-FANNED = (STARTED, *done("a"), StepFannedOut("b", 3))
-C_REFUSED = (STARTED, *done("a", "b"), StepStarted("c", 1), StepFailed("c", 1, "rejected", "no"))
+DOUBT = (STARTED, e.StepStarted("a", 1), e.StepFailed("a", 1, "unknown", "lost", LATER))
+FANNED = (STARTED, *done("a"), e.StepFannedOut("b", 3))
+C_REFUSED = (STARTED, *done("a", "b"), e.StepStarted("c", 1), e.StepFailed("c", 1, "rejected", "no"))
 
-BROKEN: list[tuple[str, Plan, list[SagaEvent]]] = [
+BROKEN: list[tuple[str, Plan, list[e.SagaEvent]]] = [
     ("a saga starts once, with its first event", ABC, [STARTED, STARTED]),
-    ("a saga starts once, with its first event", ABC, [SagaPaused(*WHO)]),
-    ("the plan has no step 'x'", ABC, [STARTED, StepStarted("x", 1)]),
-    ("StepStarted after the end (FAILED)", ABC, [STARTED, SagaFailed("gone"), StepStarted("a", 1)]),
-    ("SagaCompleted after the end (COMPLETED)", ABC, [STARTED, *done(*"abc"), SagaCompleted(), SagaCompleted()]),
+    ("a saga starts once, with its first event", ABC, [e.SagaPaused(*WHO)]),
+    ("the plan has no step 'x'", ABC, [STARTED, e.StepStarted("x", 1)]),
+    ("StepStarted after the end (FAILED)", ABC, [STARTED, e.SagaFailed("gone"), e.StepStarted("a", 1)]),
+    ("SagaCompleted after the end (COMPLETED)", ABC, [STARTED, *done(*"abc"), e.SagaCompleted(), e.SagaCompleted()]),
     (
         "StepSkipped after the end (FAILED)",
         ASKED,
-        [STARTED, *done("a"), StepStarted("b", 1), SagaFailed("gone"), StepSkipped("b")],
+        [STARTED, *done("a"), e.StepStarted("b", 1), e.SagaFailed("gone"), e.StepSkipped("b")],
     ),
     ("SagaReopened, but the saga is not at its end", ABC, [STARTED, reopened("IN_PROGRESS")]),
-    ("SagaReopened, but the saga is COMPENSATED", ABC, [*B_REFUSED, *undone("a"), SagaCompensated(), reopened()]),
+    ("SagaReopened, but the saga is COMPENSATED", ABC, [*B_REFUSED, *undone("a"), e.SagaCompensated(), reopened()]),
     ("SagaReopened, but the saga is COMPLETED", ABC, [*SOUND["all goes well"][1], reopened("IN_PROGRESS")]),
-    ("SagaResolved, but the saga is not at its end", ABC, [STARTED, SagaResolved("COMPLETED", *WHO)]),
-    ("StepSkipped, but the saga is not at its end", ABC, [STARTED, StepSkipped("a", *WHO)]),
+    ("SagaResolved, but the saga is not at its end", ABC, [STARTED, e.SagaResolved("COMPLETED", *WHO)]),
+    ("StepSkipped, but the saga is not at its end", ABC, [STARTED, e.StepSkipped("a", *WHO)]),
     (
         "CompensationSkipped, but the saga is not at its end",
         ABC,
-        [*B_REFUSED, CompensationStarted("a", 1), CompensationSkipped("a", *WHO)],
+        [*B_REFUSED, e.CompensationStarted("a", 1), e.CompensationSkipped("a", *WHO)],
     ),
     (
         "SagaResolved where the saga should be reopened",
         ABC,
-        [*STUCK, CompensationSkipped("a", *WHO), SagaResolved("COMPENSATED", *WHO)],
+        [*STUCK, e.CompensationSkipped("a", *WHO), e.SagaResolved("COMPENSATED", *WHO)],
     ),
-    ("StepStarted while the saga is paused", ABC, [STARTED, SagaPaused(*WHO), StepStarted("a", 1)]),
-    ("CompensationStarted while the saga is paused", ABC, [*B_REFUSED, SagaPaused(*WHO), CompensationStarted("a", 1)]),
-    ("ProbeStarted while the saga is paused", PROBED, [*DOUBT, SagaPaused(*WHO), ProbeStarted("a", 1)]),
-    ("WaitStarted while the saga is paused", WAITING, [STARTED, SagaPaused(*WHO), WaitStarted("nap", LATER)]),
-    ("step 'a' goes forward before the saga began", ABC, [SagaStarted("order", "p", {}), StepStarted("a", 1)]),
-    ("the saga begins twice", ABC, [STARTED, SagaBegan()]),
-    ("attempt 2 of step 'a' follows attempt 0", ABC, [STARTED, StepStarted("a", 2)]),
+    ("StepStarted while the saga is paused", ABC, [STARTED, e.SagaPaused(*WHO), e.StepStarted("a", 1)]),
+    (
+        "CompensationStarted while the saga is paused",
+        ABC,
+        [*B_REFUSED, e.SagaPaused(*WHO), e.CompensationStarted("a", 1)],
+    ),
+    ("ProbeStarted while the saga is paused", PROBED, [*DOUBT, e.SagaPaused(*WHO), e.ProbeStarted("a", 1)]),
+    ("WaitStarted while the saga is paused", WAITING, [STARTED, e.SagaPaused(*WHO), e.WaitStarted("nap", LATER)]),
+    ("step 'a' goes forward before the saga began", ABC, [e.SagaStarted("order", "p", {}), e.StepStarted("a", 1)]),
+    ("the saga begins twice", ABC, [STARTED, e.SagaBegan()]),
+    ("attempt 2 of step 'a' follows attempt 0", ABC, [STARTED, e.StepStarted("a", 2)]),
     (
         "attempt 1 of step 'a' follows attempt 1",
         ABC,
-        [STARTED, StepStarted("a", 1), StepFailed("a", 1, "unavailable", "busy", LATER), StepStarted("a", 1)],
+        [STARTED, e.StepStarted("a", 1), e.StepFailed("a", 1, "unavailable", "busy", LATER), e.StepStarted("a", 1)],
     ),
-    ("step 'a' begins, but is under way", ABC, [STARTED, StepStarted("a", 1), StepStarted("a", 2)]),
-    ("step 'a' begins, but is done", ABC, [STARTED, *done("a"), StepStarted("a", 2)]),
-    ("step 'b' begins before a", ABC, [STARTED, StepStarted("b", 1)]),
-    ("step 'c' goes forward after the saga aborted", TOGETHER, [*B_REFUSED, StepStarted("c", 1)]),
-    ("step 'a' is done without an intent", ABC, [STARTED, StepCompleted("a")]),
-    ("step 'a' is done without an intent", ABC, [STARTED, *done("a"), StepCompleted("a")]),
+    ("step 'a' begins, but is under way", ABC, [STARTED, e.StepStarted("a", 1), e.StepStarted("a", 2)]),
+    ("step 'a' begins, but is done", ABC, [STARTED, *done("a"), e.StepStarted("a", 2)]),
+    ("step 'b' begins before a", ABC, [STARTED, e.StepStarted("b", 1)]),
+    ("step 'c' goes forward after the saga aborted", TOGETHER, [*B_REFUSED, e.StepStarted("c", 1)]),
+    ("step 'a' is done without an intent", ABC, [STARTED, e.StepCompleted("a")]),
+    ("step 'a' is done without an intent", ABC, [STARTED, *done("a"), e.StepCompleted("a")]),
     (
         "step 'b' is skipped without having been asked whether it is wanted",
         ASKED,
-        [STARTED, *done("a"), StepSkipped("b")],
+        [STARTED, *done("a"), e.StepSkipped("b")],
     ),
-    ("attempt 1 of step 'a' fails without an intent", ABC, [STARTED, StepFailed("a", 1, "rejected", "no")]),
+    ("attempt 1 of step 'a' fails without an intent", ABC, [STARTED, e.StepFailed("a", 1, "rejected", "no")]),
     (
         "attempt 2 of step 'a' fails without an intent",
         ABC,
-        [STARTED, StepStarted("a", 1), StepFailed("a", 2, "rejected", "no")],
+        [STARTED, e.StepStarted("a", 1), e.StepFailed("a", 2, "rejected", "no")],
     ),
     (
         "step 'b' runs a saga without having been called",
         NESTED,
-        [STARTED, *done("a"), ChildStarted("b", "other", "s2", {})],
+        [STARTED, *done("a"), e.ChildStarted("b", "other", "s2", {})],
     ),
-    ("step 'nap' waits twice", WAITING, [STARTED, WaitStarted("nap", LATER), WaitStarted("nap", LATER)]),
+    ("step 'nap' waits twice", WAITING, [STARTED, e.WaitStarted("nap", LATER), e.WaitStarted("nap", LATER)]),
     (
         "step 'word' is done without its signal",
         WAITING,
-        [STARTED, WaitStarted("nap"), StepCompleted("nap"), WaitStarted("word"), StepCompleted("word")],
+        [STARTED, e.WaitStarted("nap"), e.StepCompleted("nap"), e.WaitStarted("word"), e.StepCompleted("word")],
     ),
-    ("step 'b' is fanned out twice", LISTED, [*FANNED, StepFannedOut("b", 2)]),
-    ("step 'b[3]' is none of 3 parts", LISTED, [*FANNED, StepStarted("b[3]", 1)]),
+    ("step 'b' is fanned out twice", LISTED, [*FANNED, e.StepFannedOut("b", 2)]),
+    ("step 'b[3]' is none of 3 parts", LISTED, [*FANNED, e.StepStarted("b[3]", 1)]),
     (
         "step 'b[2]' is one more than 2 at once",
         LISTED,
-        [*FANNED, StepStarted("b[0]", 1), StepStarted("b[1]", 1), StepStarted("b[2]", 1)],
+        [*FANNED, e.StepStarted("b[0]", 1), e.StepStarted("b[1]", 1), e.StepStarted("b[2]", 1)],
     ),
-    ("step 'b' is not of the plan: 'b' is done over input[names]", LISTED, [*FANNED, StepStarted("b", 1)]),
-    ("step 'a[0]' is not of the plan: 'a' is done over no list", LISTED, [STARTED, StepStarted("a[0]", 1)]),
-    ("step 'a' is asked about, but is not in doubt", PROBED, [STARTED, StepStarted("a", 1), ProbeStarted("a", 1)]),
-    ("a probe of step 'a' is answered that nobody sent", PROBED, [*DOUBT, ProbeAnswered("a")]),
-    ("step 'a' is undone, but the saga goes forward", ABC, [STARTED, *done("a"), CompensationStarted("a", 1)]),
+    ("step 'b' is not of the plan: 'b' is done over input[names]", LISTED, [*FANNED, e.StepStarted("b", 1)]),
+    ("step 'a[0]' is not of the plan: 'a' is done over no list", LISTED, [STARTED, e.StepStarted("a[0]", 1)]),
+    ("step 'a' is asked about, but is not in doubt", PROBED, [STARTED, e.StepStarted("a", 1), e.ProbeStarted("a", 1)]),
+    ("a probe of step 'a' is answered that nobody sent", PROBED, [*DOUBT, e.ProbeAnswered("a")]),
+    ("step 'a' is undone, but the saga goes forward", ABC, [STARTED, *done("a"), e.CompensationStarted("a", 1)]),
     (
         "step 'c' is undone, but has no effect that stands",
         ABC,
-        [*C_REFUSED, SagaAborted("c", "no"), CompensationStarted("c", 1)],
+        [*C_REFUSED, e.SagaAborted("c", "no"), e.CompensationStarted("c", 1)],
     ),
-    ("step 'a' is undone, but has no effect that stands", ABC, [*B_REFUSED, *undone("a"), CompensationStarted("a", 2)]),
+    (
+        "step 'a' is undone, but has no effect that stands",
+        ABC,
+        [*B_REFUSED, *undone("a"), e.CompensationStarted("a", 2)],
+    ),
     (
         "step 'a' is undone, but has no compensation",
         BARE,
         [
             STARTED,
             *done("a"),
-            StepStarted("b", 1),
-            StepFailed("b", 1, "rejected", "no"),
+            e.StepStarted("b", 1),
+            e.StepFailed("b", 1, "rejected", "no"),
             ABORTED,
-            CompensationStarted("a", 1),
+            e.CompensationStarted("a", 1),
         ],
     ),
     (
         "step 'b' is undone while an action is out",
         TOGETHER,
-        [STARTED, *done("a"), StepStarted("c", 1), *done("b"), SagaCancelled(*WHO), CompensationStarted("b", 1)],
+        [STARTED, *done("a"), e.StepStarted("c", 1), *done("b"), e.SagaCancelled(*WHO), e.CompensationStarted("b", 1)],
     ),
     (
         "step 'a' is undone before b, which came after it",
         ABC,
-        [*C_REFUSED, SagaAborted("c", "no"), CompensationStarted("a", 1)],
+        [*C_REFUSED, e.SagaAborted("c", "no"), e.CompensationStarted("a", 1)],
     ),
-    ("attempt 2 to undo step 'a' follows attempt 0", ABC, [*B_REFUSED, CompensationStarted("a", 2)]),
+    ("attempt 2 to undo step 'a' follows attempt 0", ABC, [*B_REFUSED, e.CompensationStarted("a", 2)]),
     (
         "attempt 3 to undo step 'a' follows attempt 1",
         ABC,
         [
             *B_REFUSED,
-            CompensationStarted("a", 1),
-            CompensationFailed("a", 1, "unavailable", "busy", LATER),
-            CompensationStarted("a", 3),
+            e.CompensationStarted("a", 1),
+            e.CompensationFailed("a", 1, "unavailable", "busy", LATER),
+            e.CompensationStarted("a", 3),
         ],
     ),
-    ("step 'a' is undone without an intent", ABC, [*B_REFUSED, CompensationCompleted("a")]),
+    ("step 'a' is undone without an intent", ABC, [*B_REFUSED, e.CompensationCompleted("a")]),
     (
         "attempt 1 to undo step 'a' fails without an intent",
         ABC,
-        [*B_REFUSED, CompensationFailed("a", 1, "rejected", "no")],
+        [*B_REFUSED, e.CompensationFailed("a", 1, "rejected", "no")],
     ),
-    ("it is taken from w7, but belongs to w1", ABC, [STARTED, SagaTakenOver("w2", "w7")]),
-    ("the saga aborts twice", ABC, [*B_REFUSED, SagaCancelled(*WHO)]),
-    ("the saga aborts after its pivot 'b' was called", PIVOT, [STARTED, *done("a", "b"), SagaCancelled(*WHO)]),
-    ("COMPLETED without b, c", ABC, [STARTED, *done("a"), SagaCompleted()]),
+    ("it is taken from w7, but belongs to w1", ABC, [STARTED, e.SagaTakenOver("w2", "w7")]),
+    ("the saga aborts twice", ABC, [*B_REFUSED, e.SagaCancelled(*WHO)]),
+    ("the saga aborts after its pivot 'b' was called", PIVOT, [STARTED, *done("a", "b"), e.SagaCancelled(*WHO)]),
+    ("COMPLETED without b, c", ABC, [STARTED, *done("a"), e.SagaCompleted()]),
     (
         "COMPLETED without b",
         LISTED,
-        [*FANNED, StepStarted("b[0]", 1), StepCompleted("b[0]"), SagaCompleted()],
+        [*FANNED, e.StepStarted("b[0]", 1), e.StepCompleted("b[0]"), e.SagaCompleted()],
     ),
-    ("COMPLETED after the saga aborted", ABC, [STARTED, *done(*"abc"), SagaCancelled(*WHO), SagaCompleted()]),
-    ("COMPENSATED, but a stands", ABC, [*B_REFUSED, SagaCompensated()]),
-    ("COMPENSATED while a is out", PROBED, [*DOUBT, ProbeStarted("a", 1), SagaCancelled(*WHO), SagaCompensated()]),
-    ("COMPENSATED, but the saga never aborted", ABC, [STARTED, SagaCompensated()]),
+    ("COMPLETED after the saga aborted", ABC, [STARTED, *done(*"abc"), e.SagaCancelled(*WHO), e.SagaCompleted()]),
+    ("COMPENSATED, but a stands", ABC, [*B_REFUSED, e.SagaCompensated()]),
+    (
+        "COMPENSATED while a is out",
+        PROBED,
+        [*DOUBT, e.ProbeStarted("a", 1), e.SagaCancelled(*WHO), e.SagaCompensated()],
+    ),
+    ("COMPENSATED, but the saga never aborted", ABC, [STARTED, e.SagaCompensated()]),
 ]
 
 
 @pytest.mark.parametrize(("rule", "plan", "events"), BROKEN, ids=[f"{n} {rule}" for n, (rule, *_) in enumerate(BROKEN)])
-def test_a_stream_that_breaks_one_rule_is_told_which(rule: str, plan: Plan, events: list[SagaEvent]) -> None:
+def test_a_stream_that_breaks_one_rule_is_told_which(rule: str, plan: Plan, events: list[e.SagaEvent]) -> None:
     """Its last event breaks it, all before are sound, and nothing else is found wrong."""
     assert violations("s", plan, enumerate(events, 1)) == [Violation("s", len(events), rule)]
 
 
 def test_a_version_that_is_missing_is_found() -> None:
     """The versions of a stream leave no gap, and none comes twice."""
-    gap = violations("s", ABC, [(1, STARTED), (3, StepStarted("a", 1)), (4, StepCompleted("a"))])
+    gap = violations("s", ABC, [(1, STARTED), (3, e.StepStarted("a", 1)), (4, e.StepCompleted("a"))])
     assert gap == [Violation("s", 3, "version 2 is missing")]
-    twice = violations("s", ABC, [(1, STARTED), (2, StepStarted("a", 1)), (2, StepCompleted("a"))])
+    twice = violations("s", ABC, [(1, STARTED), (2, e.StepStarted("a", 1)), (2, e.StepCompleted("a"))])
     assert twice == [Violation("s", 2, "version 3 is missing")]
 
 

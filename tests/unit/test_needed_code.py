@@ -8,25 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given as for_all
 
+from saga_es.core import events as e
 from saga_es.core.commands import Resume
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationStarted,
-    ProbeAnswered,
-    ProbeStarted,
-    SagaAborted,
-    SagaCancelled,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaTakenOver,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
 from saga_es.core.facts import OwnerGone
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Child, step_of
@@ -59,7 +42,7 @@ OLD = an_order(a=PLAIN, b=PLAIN, c=PLAIN)
 WITHOUT_B = an_order(a=PLAIN, c=PLAIN)
 
 
-def fares(events: Iterable[SagaEvent], code: Saga, old: Saga = OLD) -> Prospect:
+def fares(events: Iterable[e.SagaEvent], code: Saga, old: Saga = OLD) -> Prospect:
     """What becomes of a saga that was started by the old code."""
     return prospect(given(STARTED, *events, plan=old.plan).state, {saga.name: saga for saga in family([code])})
 
@@ -91,7 +74,7 @@ def test_with_the_code_it_started_with_a_saga_goes_on(outcome: Completed) -> Non
 def test_new_steps_and_another_order_trouble_no_saga() -> None:
     """It knows nothing of them: it has a plan of its own."""
     code = an_order(c=PLAIN, new=PLAIN, b=PLAIN, a=PLAIN)
-    assert fares([*done("a"), StepStarted("b", 1)], code) == GOES_ON
+    assert fares([*done("a"), e.StepStarted("b", 1)], code) == GOES_ON
 
 
 def test_a_saga_whose_definition_is_gone_waits_for_a_worker_that_knows_it() -> None:
@@ -110,9 +93,9 @@ def test_a_step_that_is_still_to_come_is_missed() -> None:
 
 def test_a_step_that_is_out_is_missed() -> None:
     """Its worker stops with the old code, and the next one has to call it again."""
-    assert fares([*done("a"), StepStarted("b", 1)], WITHOUT_B) == fails(NO_ACTION_B)
-    waits = StepFailed("b", 1, "unavailable", "busy", NOW)
-    assert fares([*done("a"), StepStarted("b", 1), waits], WITHOUT_B) == fails(NO_ACTION_B)
+    assert fares([*done("a"), e.StepStarted("b", 1)], WITHOUT_B) == fails(NO_ACTION_B)
+    waits = e.StepFailed("b", 1, "unavailable", "busy", NOW)
+    assert fares([*done("a"), e.StepStarted("b", 1), waits], WITHOUT_B) == fails(NO_ACTION_B)
 
 
 def test_a_step_that_is_done_is_missed_only_if_the_saga_aborts() -> None:
@@ -122,12 +105,12 @@ def test_a_step_that_is_done_is_missed_only_if_the_saga_aborts() -> None:
 
 def test_a_step_that_was_left_out_is_never_missed() -> None:
     """It has done nothing that could be undone."""
-    assert fares([*done("a"), StepStarted("b", 1), StepSkipped("b")], WITHOUT_B) == GOES_ON
+    assert fares([*done("a"), e.StepStarted("b", 1), e.StepSkipped("b")], WITHOUT_B) == GOES_ON
 
 
 def test_a_paused_saga_is_judged_as_if_it_went_on() -> None:
     """Somebody will resume it."""
-    assert fares([*done("a"), SagaPaused("ada", "lunch")], WITHOUT_B) == fails(NO_ACTION_B)
+    assert fares([*done("a"), e.SagaPaused("ada", "lunch")], WITHOUT_B) == fails(NO_ACTION_B)
 
 
 def test_everything_that_is_missing_is_told_once() -> None:
@@ -138,8 +121,8 @@ def test_everything_that_is_missing_is_told_once() -> None:
 # ── Going back ───────────────────────────────────────────────────────────────────────────────────────────
 
 WITHOUT_UNDOING_B = an_order(a=PLAIN, b={"compensation": None}, c=PLAIN)
-TURNED: list[SagaEvent] = [*done("a", "b"), StepStarted("c", 1), StepFailed("c", 1, "rejected", "no")]
-TURNED += [SagaAborted("c", "no"), CompensationStarted("b", 1)]
+TURNED: list[e.SagaEvent] = [*done("a", "b"), e.StepStarted("c", 1), e.StepFailed("c", 1, "rejected", "no")]
+TURNED += [e.SagaAborted("c", "no"), e.CompensationStarted("b", 1)]
 
 
 def test_a_compensation_that_is_gone_is_missed_only_if_the_saga_aborts() -> None:
@@ -157,13 +140,13 @@ def test_a_compensation_that_the_saga_is_coming_to_is_missed() -> None:
 def test_a_step_that_is_undone_or_never_happened_is_not_missed_on_the_way_back() -> None:
     """Nobody calls it any more."""
     assert fares(TURNED, an_order(a=PLAIN, b=PLAIN)) == GOES_ON
-    turned_early = [*done("a"), StepStarted("b", 1), StepFailed("b", 1, "rejected", "no"), SagaAborted("b", "no")]
+    turned_early = [*done("a"), e.StepStarted("b", 1), e.StepFailed("b", 1, "rejected", "no"), e.SagaAborted("b", "no")]
     assert fares(turned_early, WITHOUT_B) == GOES_ON
 
 
 def test_a_call_that_is_out_is_made_again_before_it_is_undone() -> None:
     """A cancelled saga waits for it."""
-    cancelled = [*done("a"), StepStarted("b", 1), SagaCancelled("ada", "enough")]
+    cancelled = [*done("a"), e.StepStarted("b", 1), e.SagaCancelled("ada", "enough")]
     assert fares(cancelled, WITHOUT_B) == fails(NO_ACTION_B, NO_UNDO_B)
 
 
@@ -172,7 +155,7 @@ def test_once_the_pivot_is_done_nothing_is_undone() -> None:
     old = an_order(a=PLAIN, p={"kind": "pivot", "compensation": None}, r={"kind": "retriable", "compensation": None})
     code = an_order(p={"kind": "pivot", "compensation": None}, r={"kind": "retriable", "compensation": None})
     no_undo_a = NO_UNDO_B.replace("'b'", "'a'")
-    assert fares([*done("a"), StepStarted("p", 1)], code, old) == may_fail(no_undo_a)
+    assert fares([*done("a"), e.StepStarted("p", 1)], code, old) == may_fail(no_undo_a)
     assert fares(done("a", "p"), code, old) == GOES_ON
 
 
@@ -197,8 +180,8 @@ def test_a_probe_that_is_gone_is_missed_only_if_an_answer_is_lost() -> None:
     assert fares(done("a", "b"), WITHOUT_PROBE, OLD_PROBED) == GOES_ON
 
 
-OUT = [*done("a"), StepStarted("b", 1)]
-LOST = [*OUT, StepFailed("b", 1, "unknown", "lost", NOW)]
+OUT = [*done("a"), e.StepStarted("b", 1)]
+LOST = [*OUT, e.StepFailed("b", 1, "unknown", "lost", NOW)]
 
 
 @pytest.mark.parametrize(
@@ -206,21 +189,21 @@ LOST = [*OUT, StepFailed("b", 1, "unknown", "lost", NOW)]
     [
         OUT,
         LOST,
-        [*OUT, SagaTakenOver("w2", "w1")],
-        [*LOST, ProbeStarted("b", 1)],
-        [*LOST, SagaAborted("b", "lost")],
-        [*OUT, SagaCancelled("ada", "enough")],
+        [*OUT, e.SagaTakenOver("w2", "w1")],
+        [*LOST, e.ProbeStarted("b", 1)],
+        [*LOST, e.SagaAborted("b", "lost")],
+        [*OUT, e.SagaCancelled("ada", "enough")],
     ],
 )
-def test_a_probe_that_is_gone_is_missed_where_a_call_is_in_doubt(events: list[SagaEvent]) -> None:
+def test_a_probe_that_is_gone_is_missed_where_a_call_is_in_doubt(events: list[e.SagaEvent]) -> None:
     """A call that is out is in doubt as soon as its worker stops."""
     assert fares(events, WITHOUT_PROBE, OLD_PROBED) == fails(NO_PROBE)
 
 
 def test_a_probe_that_could_not_tell_is_not_asked_again() -> None:
     """Then the step is called again."""
-    could_not_tell = [*LOST, ProbeStarted("b", 1), ProbeAnswered("b"), StepStarted("b", 2)]
-    refused = [*could_not_tell, StepFailed("b", 2, "unavailable", "busy", NOW)]
+    could_not_tell = [*LOST, e.ProbeStarted("b", 1), e.ProbeAnswered("b"), e.StepStarted("b", 2)]
+    refused = [*could_not_tell, e.StepFailed("b", 2, "unavailable", "busy", NOW)]
     code = an_order(a=PLAIN, b={"compensation": None})
     assert fares(refused, code, OLD_PROBED).verdict is Verdict.FAILS
 
@@ -245,7 +228,7 @@ def test_a_step_that_only_waits_has_no_code_to_miss() -> None:
     """Neither before nor while it waits."""
     old, code = an_order(a=PLAIN, b="wait", c=PLAIN), an_order(a=PLAIN, c=PLAIN)
     assert fares(done("a"), code, old) == GOES_ON
-    assert fares([*done("a"), WaitStarted("b")], code, old) == GOES_ON
+    assert fares([*done("a"), e.WaitStarted("b")], code, old) == GOES_ON
 
 
 def test_a_step_that_waits_on_a_condition_misses_it_until_it_waits() -> None:
@@ -254,7 +237,7 @@ def test_a_step_that_waits_on_a_condition_misses_it_until_it_waits() -> None:
     for saga in (old, code):
         saga.delay("b", 5, when=(lambda input: input) if saga is old else None)  # noqa: A006 (the name it asks for)
     assert fares([], code, old) == fails("'b' is gone: saga 'order' has no condition for it")
-    assert fares([StepStarted("b", 1), WaitStarted("b", NOW)], code, old) == GOES_ON
+    assert fares([e.StepStarted("b", 1), e.WaitStarted("b", NOW)], code, old) == GOES_ON
 
 
 # ── Steps that run sagas, and steps over lists ───────────────────────────────────────────────────────────
@@ -265,13 +248,13 @@ def test_the_definition_of_a_saga_that_a_step_runs_is_needed_too() -> None:
     old, code = an_order(a=PLAIN), an_order(a=PLAIN)
     old.child("b", an_order_named("pay"))
     gone = "'b' is gone: no saga 'pay' is defined here"
-    runs: list[SagaEvent] = [*done("a"), StepStarted("b", 1), ChildStarted("b", "pay", "saga-2", {})]
+    runs: list[e.SagaEvent] = [*done("a"), e.StepStarted("b", 1), e.ChildStarted("b", "pay", "saga-2", {})]
     assert fares(done("a"), code, old) == fails(gone, NO_ACTION_B)
     assert fares(runs, code, old) == fails(gone)
-    assert fares([*runs, StepCompleted("b")], code, old) == may_fail(gone)
-    runs_again = [*runs, StepFailed("b", 1, "rejected", "no", NOW)]
+    assert fares([*runs, e.StepCompleted("b")], code, old) == may_fail(gone)
+    runs_again = [*runs, e.StepFailed("b", 1, "rejected", "no", NOW)]
     assert fares(runs_again, code, old) == fails(gone, NO_ACTION_B)
-    assert fares([*runs, StepCompleted("b"), SagaCancelled("ada", "enough")], code, old) == fails(gone)
+    assert fares([*runs, e.StepCompleted("b"), e.SagaCancelled("ada", "enough")], code, old) == fails(gone)
 
 
 def an_order_named(name: str) -> Saga:
@@ -283,11 +266,11 @@ def an_order_named(name: str) -> Saga:
 def test_a_step_over_a_list_is_missed_as_long_as_one_part_is_to_come() -> None:
     """Also when nobody knows yet how many there are; but not by a list of none."""
     old = an_order(a=PLAIN, b={"over": "a", "compensation": None})
-    two = [*done("a"), StepFannedOut("b", 2), *done("b[0]")]
+    two = [*done("a"), e.StepFannedOut("b", 2), *done("b[0]")]
     assert fares(done("a"), an_order(a=PLAIN), old) == fails(NO_ACTION_B)
     assert fares(two, an_order(a=PLAIN), old) == fails(NO_ACTION_B)
     assert fares([*two, *done("b[1]")], an_order(a=PLAIN), old) == GOES_ON
-    assert fares([*done("a"), StepFannedOut("b", 0)], an_order(a=PLAIN), old) == GOES_ON
+    assert fares([*done("a"), e.StepFannedOut("b", 0)], an_order(a=PLAIN), old) == GOES_ON
 
 
 # ── Whatever happens ─────────────────────────────────────────────────────────────────────────────────────
@@ -298,13 +281,13 @@ def called(events: Iterable[object], state: SagaState) -> set[tuple[str, Directi
     found: set[tuple[str, Direction | None]] = set()
     for event in events:
         match event:
-            case StepStarted(step):
+            case e.StepStarted(step):
                 found.add((step_of(step), Direction.ACTION))
-            case ProbeStarted(step):
+            case e.ProbeStarted(step):
                 found.add((step_of(step), Direction.PROBE))
-            case ChildStarted(step):
+            case e.ChildStarted(step):
                 found.add((step_of(step), None))
-            case CompensationStarted(step):
+            case e.CompensationStarted(step):
                 is_child = isinstance(state.plan.step(step).work, Child)
                 found.add((step_of(step), None if is_child else Direction.COMPENSATION))
             case _:
@@ -347,6 +330,6 @@ def test_a_saga_that_meets_no_trouble_calls_all_that_it_surely_needs(loop: Loop)
 def meets_trouble(before: SagaState, loop: Loop) -> bool:
     """A deadline passes, a list or a delay cannot be read or is of nothing; or it had failed before."""
     aborts = loop.state.aborted is not before.aborted
-    ends_failed = any(isinstance(event, SagaFailed) for event in loop.log)
-    over_nothing = any(isinstance(event, StepFannedOut) and event.size == 0 for event in loop.log)
+    ends_failed = any(isinstance(event, e.SagaFailed) for event in loop.log)
+    over_nothing = any(isinstance(event, e.StepFannedOut) and event.size == 0 for event in loop.log)
     return aborts or ends_failed or over_nothing

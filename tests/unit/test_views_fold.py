@@ -11,38 +11,8 @@ import sqlalchemy as sa
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Pause, Resolve, Resume, Retry, Revoke
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone
 from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
@@ -174,51 +144,54 @@ BLANK = {
     "error": None,
     "created_at": AT,
 }
-COLUMNS: list[tuple[SagaEvent, dict[str, Any]]] = [
-    (SagaStarted("order", "plan-1", {"n": 1}, "w1"), {**BLANK, "status": "IN_PROGRESS", "owner": "w1"}),
-    (SagaStarted("order", "plan-1", {}, None, {"customer": "7"}), BLANK),
-    (SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), {**BLANK, "owner": "w1"}),
-    (SagaStarted("order", "plan-1", {}, parent="saga-0"), {**BLANK, "parent": "saga-0"}),
-    (SagaBegan(), {"status": "IN_PROGRESS"}),
-    (SagaTakenOver("w2", None), {"owner": "w2"}),
-    (SagaTakenOver("w2", "w1"), {"owner": "w2"}),
-    (StepStarted("a", 2), {"current_step": "a"}),
-    (StepCompleted("a", 1), {}),
-    (StepSkipped("a"), {}),
-    (StepFailed("a", 1, "unknown", "lost", AT), {}),
-    (StepFannedOut("a", 2), {}),
-    (WaitStarted("a", LATER), {"current_step": "a"}),
-    (SignalReceived("a"), {}),
-    (ChildStarted("a", "pay", "saga-2", {}), {"current_step": "a"}),
-    (ProbeStarted("a", 1), {}),
-    (ProbeAnswered("a"), {}),
-    (SagaAborted("a", "no"), {"status": "COMPENSATING", "error": "no"}),
-    (SagaCancelled("ada", "a typo"), {"status": "COMPENSATING", "error": "cancelled by ada: a typo", "paused": False}),
-    (CompensationStarted("a", 1), {"current_step": "a"}),
-    (CompensationCompleted("a"), {}),
-    (CompensationFailed("a", 1, "unknown", "lost", AT), {}),
-    (CompensationSkipped("a", "ada", "by hand"), {}),
-    (SagaPaused("ada", "lunch"), {"paused": True}),
-    (SagaResumed("ada", "back"), {"paused": False}),
-    (RetryOrdered("ada", "now", AT), {}),
-    (InputReplaced("a", {}, "ada", "a typo"), {}),
+COLUMNS: list[tuple[e.SagaEvent, dict[str, Any]]] = [
+    (e.SagaStarted("order", "plan-1", {"n": 1}, "w1"), {**BLANK, "status": "IN_PROGRESS", "owner": "w1"}),
+    (e.SagaStarted("order", "plan-1", {}, None, {"customer": "7"}), BLANK),
+    (e.SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), {**BLANK, "owner": "w1"}),
+    (e.SagaStarted("order", "plan-1", {}, parent="saga-0"), {**BLANK, "parent": "saga-0"}),
+    (e.SagaBegan(), {"status": "IN_PROGRESS"}),
+    (e.SagaTakenOver("w2", None), {"owner": "w2"}),
+    (e.SagaTakenOver("w2", "w1"), {"owner": "w2"}),
+    (e.StepStarted("a", 2), {"current_step": "a"}),
+    (e.StepCompleted("a", 1), {}),
+    (e.StepSkipped("a"), {}),
+    (e.StepFailed("a", 1, "unknown", "lost", AT), {}),
+    (e.StepFannedOut("a", 2), {}),
+    (e.WaitStarted("a", LATER), {"current_step": "a"}),
+    (e.SignalReceived("a"), {}),
+    (e.ChildStarted("a", "pay", "saga-2", {}), {"current_step": "a"}),
+    (e.ProbeStarted("a", 1), {}),
+    (e.ProbeAnswered("a"), {}),
+    (e.SagaAborted("a", "no"), {"status": "COMPENSATING", "error": "no"}),
     (
-        SagaReopened("IN_PROGRESS", "ada", "again", AT),
+        e.SagaCancelled("ada", "a typo"),
+        {"status": "COMPENSATING", "error": "cancelled by ada: a typo", "paused": False},
+    ),
+    (e.CompensationStarted("a", 1), {"current_step": "a"}),
+    (e.CompensationCompleted("a"), {}),
+    (e.CompensationFailed("a", 1, "unknown", "lost", AT), {}),
+    (e.CompensationSkipped("a", "ada", "by hand"), {}),
+    (e.SagaPaused("ada", "lunch"), {"paused": True}),
+    (e.SagaResumed("ada", "back"), {"paused": False}),
+    (e.RetryOrdered("ada", "now", AT), {}),
+    (e.InputReplaced("a", {}, "ada", "a typo"), {}),
+    (
+        e.SagaReopened("IN_PROGRESS", "ada", "again", AT),
         {"status": "IN_PROGRESS", "owner": None, "error": None, "paused": False},
     ),
     (
-        SagaReopened("COMPENSATING", "ada", "again", AT, "no"),
+        e.SagaReopened("COMPENSATING", "ada", "again", AT, "no"),
         {"status": "COMPENSATING", "owner": None, "error": "no", "paused": False},
     ),
-    (SagaResolved("COMPENSATED", "ada", "by hand"), {"status": "COMPENSATED", "paused": False}),
-    (SagaCompleted(), {"status": "COMPLETED", "current_step": None}),
-    (SagaCompensated(), {"status": "COMPENSATED", "current_step": None}),
-    (SagaFailed("why"), {"status": "FAILED", "error": "why"}),
+    (e.SagaResolved("COMPENSATED", "ada", "by hand"), {"status": "COMPENSATED", "paused": False}),
+    (e.SagaCompleted(), {"status": "COMPLETED", "current_step": None}),
+    (e.SagaCompensated(), {"status": "COMPENSATED", "current_step": None}),
+    (e.SagaFailed("why"), {"status": "FAILED", "error": "why"}),
 ]
 
 
 @pytest.mark.parametrize(("event", "columns"), COLUMNS)
-def test_an_event_of_a_saga_sets_these_columns(event: SagaEvent, columns: dict[str, Any]) -> None:
+def test_an_event_of_a_saga_sets_these_columns(event: e.SagaEvent, columns: dict[str, Any]) -> None:
     """And each of them the time of the last change; with an error, whether there is one."""
     also = {"has_error": columns["error"] is not None} if "error" in columns else {}
     assert saga_view.change(Recorded(SAGA_ID, SAGA, 1, event, AT)) == {**columns, **also, "updated_at": AT}
@@ -226,24 +199,24 @@ def test_an_event_of_a_saga_sets_these_columns(event: SagaEvent, columns: dict[s
 
 def test_every_event_of_a_saga_has_its_columns() -> None:
     """A new event says what it sets, too."""
-    assert {type(event) for event, _ in COLUMNS} == set(get_args(SagaEvent))
+    assert {type(event) for event, _ in COLUMNS} == set(get_args(e.SagaEvent))
 
 
 def test_the_first_event_fills_every_column_that_must_be_filled() -> None:
     """The row can be made from it alone."""
-    row = saga_view.fold(recorded([SagaStarted("order", "plan-1", {}, "w1")]))
+    row = saga_view.fold(recorded([e.SagaStarted("order", "plan-1", {}, "w1")]))
     assert row is not None
     assert {"saga_id", *row} == {column.name for column in sagas.columns}
 
 
 def test_a_started_saga_shows_where_it_is() -> None:
     """Its step, its owner, and when it was touched last."""
-    row = saga_view.fold(recorded([SagaStarted("order", "plan-1", {}, "w1"), StepStarted("a", 1)]))
+    row = saga_view.fold(recorded([e.SagaStarted("order", "plan-1", {}, "w1"), e.StepStarted("a", 1)]))
     assert row is not None
     assert (row["current_step"], row["created_at"], row["updated_at"]) == ("a", AT, AT + timedelta(seconds=1))
 
 
-def assert_the_row_says_what_the_state_says(log: list[SagaEvent]) -> None:
+def assert_the_row_says_what_the_state_says(log: list[e.SagaEvent]) -> None:
     """After every event: status, owner, plan, pause, parent and error are those of the fold."""
     for length in range(1, len(log) + 1):
         row = saga_view.fold(recorded(log)[:length])
@@ -282,7 +255,7 @@ ORDERED: dict[str, list[Fact]] = {
 @pytest.mark.parametrize("parent", [None, "saga-0"])
 def test_it_does_so_too_when_somebody_gives_orders(parent: str | None, facts: list[Fact]) -> None:
     """Pauses, cancels, what was FAILED and goes on, what was set right by hand, what is undone after its end."""
-    log = [SagaStarted("order", "plan-1", {}, "w1", parent=parent), *done("a"), StepStarted("b", 1)]
+    log = [e.SagaStarted("order", "plan-1", {}, "w1", parent=parent), *done("a"), e.StepStarted("b", 1)]
     story = given(*log)
     for fact in facts:
         log += story.when(fact).decided
@@ -293,7 +266,7 @@ def test_it_does_so_too_when_somebody_gives_orders(parent: str | None, facts: li
 def test_a_saga_that_waits_for_its_time_is_pending_until_it_begins() -> None:
     """Although a worker has it."""
     assert_the_row_says_what_the_state_says(
-        [SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), SagaTakenOver("w2", "w1"), SagaBegan()]
+        [e.SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), e.SagaTakenOver("w2", "w1"), e.SagaBegan()]
     )
 
 
@@ -312,7 +285,7 @@ def test_the_row_does_not_depend_on_how_the_events_were_batched(cut: int, outcom
 
 def test_each_tag_of_a_saga_is_a_row() -> None:
     """With the instant of its start, by which sagas are listed."""
-    started = SagaStarted("order", "plan-1", {}, "w1", {"customer": "7", "shop": "Köln"})
+    started = e.SagaStarted("order", "plan-1", {}, "w1", {"customer": "7", "shop": "Köln"})
     assert tag_view.rows(Recorded(SAGA_ID, SAGA, 1, started, AT)) == [
         {"saga_id": SAGA_ID, "name": "customer", "value": "7", "created_at": AT},
         {"saga_id": SAGA_ID, "name": "shop", "value": "Köln", "created_at": AT},
@@ -321,5 +294,5 @@ def test_each_tag_of_a_saga_is_a_row() -> None:
 
 def test_a_saga_without_tags_has_no_rows() -> None:
     """And no event after its start adds any."""
-    events = [event for event, _ in COLUMNS if not isinstance(event, SagaStarted)]
+    events = [event for event, _ in COLUMNS if not isinstance(event, e.SagaStarted)]
     assert tag_view.added([Recorded(SAGA_ID, SAGA, 1, event, AT) for event in (STARTED, *events)]) == []

@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 from saga_es.commands import Cancel
-from saga_es.core.events import SagaCancelled, SagaTakenOver, SignalReceived, StepCompleted, WaitStarted
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from tests.workers.conftest import LEASE_S, TIMEOUT_S, Host, Site, StartHost, until
 
@@ -26,10 +26,10 @@ BUSY_S = 10.0
 """What a machine that is busy with other tests may add."""
 
 
-def taken_over(site: Site, saga_id: str, by: str) -> SagaTakenOver | None:
+def taken_over(site: Site, saga_id: str, by: str) -> e.SagaTakenOver | None:
     """The takeover of a saga by a worker, once it is in the log."""
     events = (recorded.event for recorded in site.history(saga_id))
-    return next((event for event in events if isinstance(event, SagaTakenOver) and event.worker == by), None)
+    return next((event for event in events if isinstance(event, e.SagaTakenOver) and event.worker == by), None)
 
 
 def test_when_a_host_dies_its_sagas_move_again_within_its_lease_and_three_seconds(
@@ -102,7 +102,7 @@ def test_a_clock_that_is_an_hour_off_changes_nothing(site: Site, start_host: Sta
     """Neither who lives, nor when an attempt is made again or a wait is over, nor what is written as the time."""
     wrong = start_host("wrong", fast_s=hours * HOUR_S)
     resting = site.client.start("pause").saga_id
-    until(partial(site.has, resting, WaitStarted))
+    until(partial(site.has, resting, e.WaitStarted))
     right = start_host("right")
     time.sleep(LEASE_S)  # nobody counts the other as gone
     assert set(site.node.store.workers.heartbeats()) == {wrong.worker_id, right.worker_id}
@@ -114,7 +114,7 @@ def test_a_clock_that_is_an_hour_off_changes_nothing(site: Site, start_host: Sta
     now = datetime.now(UTC)
     stamps = [recorded.recorded_at for id_ in (resting, failing) for recorded in site.history(id_)]
     assert all(abs(now - stamp) < timedelta(minutes=10) for stamp in stamps)
-    wait = next(r.event for r in site.history(resting) if isinstance(r.event, WaitStarted))
+    wait = next(r.event for r in site.history(resting) if isinstance(r.event, e.WaitStarted))
     assert wait.until is not None
     assert abs(now - wait.until) < timedelta(minutes=10)
     assert site.violations() == []
@@ -125,7 +125,7 @@ def test_commands_reach_the_owner_on_another_host_within_a_second(site: Site, st
     hosts = [start_host(name) for name in ("a", "b")]
     ids = [site.client.start("approval").saga_id for _ in range(10)]
     for saga_id in ids:
-        until(partial(site.has, saga_id, WaitStarted))
+        until(partial(site.has, saga_id, e.WaitStarted))
     assert {site.owner(saga_id) for saga_id in ids} <= {host.worker_id for host in hosts}
     for number, saga_id in enumerate(ids):
         if number % 2:
@@ -133,7 +133,7 @@ def test_commands_reach_the_owner_on_another_host_within_a_second(site: Site, st
             site.client.result(saga_id, TIMEOUT_S)
         else:
             site.client.signal(saga_id, "answer")
-            until(partial(site.has, saga_id, StepCompleted))
+            until(partial(site.has, saga_id, e.StepCompleted))
     waited_s = [heard_after_s(site, saga_id) for saga_id in ids]
     assert median(waited_s) < 1.0  # a busy machine delays some
     assert max(waited_s) < 1.0 + BUSY_S
@@ -143,7 +143,7 @@ def test_commands_reach_the_owner_on_another_host_within_a_second(site: Site, st
 def heard_after_s(site: Site, saga_id: str) -> float:
     """How long after an order the next event of its saga came, both by the database's clock."""
     for order, answer in pairwise(site.history(saga_id)):
-        if isinstance(order.event, SignalReceived | SagaCancelled):
+        if isinstance(order.event, e.SignalReceived | e.SagaCancelled):
             return (answer.recorded_at - order.recorded_at).total_seconds()
     raise AssertionError(saga_id)
 

@@ -13,8 +13,8 @@ import msgspec
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
+from saga_es.core import events as e
 from saga_es.core.decide import decide
-from saga_es.core.events import SagaStarted
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.definition.saga import Saga
@@ -165,7 +165,7 @@ class Starts:
             normal: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(input_), type=dict[str, Any])
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise PayloadUnencodable(f"the input of {definition.name!r} has no JSON form: {error}") from error
-        started = SagaStarted(definition.name, definition.plan_id, normal, LONGEST_WORKER_ID)
+        started = e.SagaStarted(definition.name, definition.plan_id, normal, LONGEST_WORKER_ID)
         self._writer.prepare(Draft("new", SAGA, 0, (started,), self._clock.now()))
         return normal
 

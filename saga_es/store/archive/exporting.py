@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import IO
 
-from saga_es.core.events import ChildStarted, SagaStarted
+from saga_es.core import events as e
 from saga_es.store.archive.bundle import Writing
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Log, Recorded
@@ -38,7 +38,7 @@ def _family(log: Log, saga_id: str) -> Iterator[str]:
     yield saga_id
     for told in log.told(log.entries_of([saga_id])[saga_id]):
         match told:
-            case Recorded(event=ChildStarted(saga_id=child)):
+            case Recorded(event=e.ChildStarted(saga_id=child)):
                 yield from _family(log, child)
             case _:
                 pass
@@ -47,7 +47,7 @@ def _family(log: Log, saga_id: str) -> Iterator[str]:
 def _plans(log: Log, family: list[str]) -> Iterator[str]:
     for saga_id in family:
         match log.told(log.entries_of([saga_id])[saga_id][:1]):
-            case [Recorded(event=SagaStarted(plan_id=plan_id))]:
+            case [Recorded(event=e.SagaStarted(plan_id=plan_id))]:
                 yield plan_id
             case _:
                 pass

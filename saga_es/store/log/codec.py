@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from saga_es.core.events import PlanRecorded, SagaEvent
+from saga_es.core import events as e
 from saga_es.core.upcasters import FIRST_SCHEMA, UPCASTERS, Upcasters, present_schema, upcast
 from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 
@@ -46,7 +46,7 @@ class Codec:
         payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
         upcasters: Upcasters | None = None,
     ) -> None:
-        tables = {SAGA: get_args(SagaEvent), PLAN: (PlanRecorded,), **(events or {})}
+        tables = {SAGA: get_args(e.SagaEvent), PLAN: (e.PlanRecorded,), **(events or {})}
         self._upcasters = {**(upcasters or {}), **UPCASTERS}
         self._schemas = {category: present_schema(category, self._upcasters) for category in tables}
         self._decoders = {

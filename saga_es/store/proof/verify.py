@@ -10,7 +10,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.core.events import SagaStarted
+from saga_es.core import events as e
 from saga_es.core.invariants import violations
 from saga_es.errors import BadBundle, UnreadableEvent
 from saga_es.store.archive.bundle import streams_in
@@ -61,7 +61,7 @@ def _unsound(sagas: Sagas, saga_id: str, entries: Sequence[Entry]) -> Iterator[B
             yield Broken(saga_id, entry.version, str(error))
             return
     _, first = events[0]
-    if not isinstance(first, SagaStarted):
+    if not isinstance(first, e.SagaStarted):
         yield Broken(saga_id, 1, f"a saga begins with SagaStarted, not with {type(first).__name__}")
         return
     try:

@@ -9,19 +9,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.events import (
-    CompensationCompleted,
-    CompensationSkipped,
-    ProbeAnswered,
-    SagaEvent,
-    SagaPaused,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.plan import StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 from saga_es.store.log.log import Recorded
@@ -156,19 +144,19 @@ def _times(history: Sequence[Recorded]) -> dict[str, _Times]:
     return times
 
 
-def _note(times: dict[str, _Times], event: SagaEvent, at: datetime) -> None:
+def _note(times: dict[str, _Times], event: e.SagaEvent, at: datetime) -> None:
     match event:
-        case StepStarted(name) | WaitStarted(name) | StepFannedOut(name):
+        case e.StepStarted(name) | e.WaitStarted(name) | e.StepFannedOut(name):
             times[name].started = times[name].started or at
             times[name].completed = None
-        case StepCompleted(name) | StepFailed(name, retry_at=None) | ProbeAnswered(name, happened=True):
+        case e.StepCompleted(name) | e.StepFailed(name, retry_at=None) | e.ProbeAnswered(name, happened=True):
             times[name].completed = at
-        case CompensationCompleted(name):
+        case e.CompensationCompleted(name):
             times[name].compensated = at
-        case CompensationSkipped(name, actor, reason):
+        case e.CompensationSkipped(name, actor, reason):
             times[name].compensated = at
             times[name].skip = Skip(at, actor, reason)
-        case StepSkipped(name, actor, reason):
+        case e.StepSkipped(name, actor, reason):
             times[name].skip = Skip(at, actor, reason)
         case _:
             pass
@@ -177,7 +165,7 @@ def _note(times: dict[str, _Times], event: SagaEvent, at: datetime) -> None:
 def _pause(state: SagaState, history: Sequence[Recorded]) -> Pause | None:
     if state.paused is None:
         return None
-    at = next(recorded.recorded_at for recorded in reversed(history) if isinstance(recorded.event, SagaPaused))
+    at = next(recorded.recorded_at for recorded in reversed(history) if isinstance(recorded.event, e.SagaPaused))
     return Pause(at, state.paused.actor, state.paused.reason)
 
 

@@ -8,37 +8,7 @@ from typing import Any, assert_never
 
 import sqlalchemy as sa
 
-from saga_es.core.events import (
-    ChildStarted,
-    CompensationCompleted,
-    CompensationFailed,
-    CompensationSkipped,
-    CompensationStarted,
-    InputReplaced,
-    ProbeAnswered,
-    ProbeStarted,
-    RetryOrdered,
-    SagaAborted,
-    SagaBegan,
-    SagaCancelled,
-    SagaCompensated,
-    SagaCompleted,
-    SagaEvent,
-    SagaFailed,
-    SagaPaused,
-    SagaReopened,
-    SagaResolved,
-    SagaResumed,
-    SagaStarted,
-    SagaTakenOver,
-    SignalReceived,
-    StepCompleted,
-    StepFailed,
-    StepFannedOut,
-    StepSkipped,
-    StepStarted,
-    WaitStarted,
-)
+from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Recorded
@@ -88,56 +58,56 @@ def _change(recorded: Recorded) -> dict[str, Any]:
 
 
 def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
-    event: SagaEvent = recorded.event
+    event: e.SagaEvent = recorded.event
     match event:
-        case StepCompleted():  # what a saga has most of comes first: a replay asks for each event of the log
+        case e.StepCompleted():  # what a saga has most of comes first: a replay asks for each event of the log
             return {}
-        case StepStarted(step) | CompensationStarted(step) | WaitStarted(step) | ChildStarted(step):
+        case e.StepStarted(step) | e.CompensationStarted(step) | e.WaitStarted(step) | e.ChildStarted(step):
             return {"current_step": step}
-        case SagaStarted():
+        case e.SagaStarted():
             return _started(event, recorded.recorded_at)
-        case SagaTakenOver(worker):
+        case e.SagaTakenOver(worker):
             return {"owner": worker}
-        case SagaBegan():
+        case e.SagaBegan():
             return {"status": SagaStatus.IN_PROGRESS}
-        case SagaAborted(_, error):
+        case e.SagaAborted(_, error):
             return {"status": SagaStatus.COMPENSATING, "error": error}
-        case SagaCancelled(actor, reason):
+        case e.SagaCancelled(actor, reason):
             error = f"cancelled by {actor}: {reason}"
             return {"status": SagaStatus.COMPENSATING, "error": error, "paused": False}
-        case SagaPaused():
+        case e.SagaPaused():
             return {"paused": True}
-        case SagaResumed():
+        case e.SagaResumed():
             return {"paused": False}
-        case SagaReopened(status, error=error):
+        case e.SagaReopened(status, error=error):
             return {"status": SagaStatus(status), "owner": None, "paused": False, "error": error}
-        case SagaCompleted():
+        case e.SagaCompleted():
             return {"status": SagaStatus.COMPLETED, "current_step": None}
-        case SagaCompensated():
+        case e.SagaCompensated():
             return {"status": SagaStatus.COMPENSATED, "current_step": None}
-        case SagaResolved(status):
+        case e.SagaResolved(status):
             return {"status": SagaStatus(status), "paused": False}
-        case SagaFailed(reason):
+        case e.SagaFailed(reason):
             return {"status": SagaStatus.FAILED, "error": reason}
         case (
-            StepFailed()
-            | StepSkipped()
-            | StepFannedOut()
-            | SignalReceived()
-            | ProbeStarted()
-            | ProbeAnswered()
-            | CompensationCompleted()
-            | CompensationSkipped()
-            | CompensationFailed()
-            | RetryOrdered()
-            | InputReplaced()
+            e.StepFailed()
+            | e.StepSkipped()
+            | e.StepFannedOut()
+            | e.SignalReceived()
+            | e.ProbeStarted()
+            | e.ProbeAnswered()
+            | e.CompensationCompleted()
+            | e.CompensationSkipped()
+            | e.CompensationFailed()
+            | e.RetryOrdered()
+            | e.InputReplaced()
         ):
             return {}
         case _:
             assert_never(event)
 
 
-def _started(started: SagaStarted, at: datetime) -> dict[str, Any]:
+def _started(started: e.SagaStarted, at: datetime) -> dict[str, Any]:
     begins = started.worker is not None and started.starts_at is None
     return {
         "name": started.saga,

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from saga_es.core.events import SagaStarted
+from saga_es.core import events as e
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Recorded
 from saga_es.store.tables import UtcDateTime, key_text
@@ -25,11 +25,11 @@ saga_tags = sa.Table(
 
 
 def _rows(recorded: Recorded) -> Sequence[Mapping[str, Any]]:
-    started: SagaStarted = recorded.event
+    started: e.SagaStarted = recorded.event
     return [
         {"saga_id": recorded.stream_id, "name": name, "value": value, "created_at": recorded.recorded_at}
         for name, value in started.tags.items()
     ]
 
 
-tag_view = Additions(saga_tags, SAGA, _rows, only=(SagaStarted,))
+tag_view = Additions(saga_tags, SAGA, _rows, only=(e.SagaStarted,))
