@@ -4,7 +4,16 @@ from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
-from saga_es.errors import DefinitionError, SagaError, SagaExists, StepRejected, StepUnavailable, StoreUnavailable
+from saga_es.errors import (
+    CommandRefused,
+    DefinitionError,
+    NotFound,
+    SagaError,
+    SagaExists,
+    StepRejected,
+    StepUnavailable,
+    StoreUnavailable,
+)
 from saga_es.node.app import App
 from saga_es.node.node import open_engine
 from saga_es.runtime.engine import Engine
@@ -12,9 +21,11 @@ from saga_es.runtime.handle import Handle, SagaResult
 
 __all__ = [
     "App",
+    "CommandRefused",
     "DefinitionError",
     "Engine",
     "Handle",
+    "NotFound",
     "Participant",
     "RetryPolicy",
     "Saga",

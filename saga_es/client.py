@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from saga_es.definition.saga import Saga
-from saga_es.node.app import App
+from saga_es.node.app import App, application
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.runtime.intake.client import Client
@@ -17,7 +17,7 @@ __all__ = ["Client", "open_client"]
 
 
 @contextmanager
-def open_client(database_url: str, *sagas: Saga, **settings: Any) -> Iterator[Client]:
+def open_client(database_url: str, *sagas: Saga, app: App | None = None, **settings: Any) -> Iterator[Client]:
     """A client of the sagas on this database; its connections are closed when the block ends.
 
     It migrates nothing: that is for the workers, or for `saga-es db upgrade`.
@@ -25,6 +25,7 @@ def open_client(database_url: str, *sagas: Saga, **settings: Any) -> Iterator[Cl
     Args:
         database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
         sagas: The definitions that it can start; the other calls need none.
+        app: The application as a whole, instead of its sagas.
         settings: Any of `Settings`, by name.
 
     Raises:
@@ -33,7 +34,7 @@ def open_client(database_url: str, *sagas: Saga, **settings: Any) -> Iterator[Cl
         StoreUnavailable: The database did not answer.
     """
     loaded = Settings.load({"database_url": database_url, **settings})
-    node = Node(loaded, App(name="saga_es", version="0", sagas=sagas))
+    node = Node(loaded, application(app, sagas))
     try:
         migrate.check(node.database)
         yield node.client

@@ -2,6 +2,10 @@
 
 Each error keeps its facts as attributes; its message carries the numbers and the cure. Two of them are not
 faults but answers: a step function raises `StepRejected` or `StepUnavailable` to say how its call ended.
+
+One rule for names: an error is named by what is the case (`NotFound`, `CommandRefused`, `VersionConflict`). Three stand
+for a whole family and end in Error: `SagaError` for all, `DefinitionError` for a saga that is written wrongly,
+`SettingsError` for settings.
 """
 
 from __future__ import annotations

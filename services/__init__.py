@@ -13,7 +13,7 @@ app = App(
     sagas=[create_event.saga],
     views=[service.view for service in SERVICES],
     events={service.category: RECORD_EVENTS for service in SERVICES},
-    parts={
+    blueprints={
         **{service.path: [service.blueprint] for service in SERVICES},
         "saga": [create_event.blueprint, saga_blueprint, demo.blueprint],
     },

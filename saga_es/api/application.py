@@ -6,14 +6,17 @@ from collections.abc import Callable, Collection
 from inspect import iscoroutinefunction
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
-from saga_es.api.blueprint import JSON
 from saga_es.api.commands import saga_blueprint
-from saga_es.api.problems import Problem, ProblemSchema, register_problem_handlers
+from saga_es.api.problems import ProblemSchema, only_json, register_problem_handlers
+from saga_es.api.responses import NODE
 from saga_es.node.node import Node
+
+CONFIG_PREFIX = "SAGA_ES_"
+"""What our settings of flask-smorest begin with in an application that may have its own."""
 
 
 class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
@@ -52,23 +55,40 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
 
     Args:
         node: What its requests read and write; they find it with `saga_es.api.node`.
-        only: The parts to serve; all of them if left out.
+        only: The names of the blueprints to serve; all of them if left out.
     """
     app = Application("saga_es")
-    app.extensions["saga_es"] = node
+    app.extensions[NODE] = lambda: node
     app.config.update(_configuration(node))
     api = ProblemApi(app)
-    if not node.app.parts:
+    named = node.app.named_blueprints
+    if not named:
         api.register_blueprint(saga_blueprint)  # without an application there are still sagas to look at
-    parts = [blueprints for part, blueprints in node.app.parts.items() if only is None or part in only]
-    for blueprint in (blueprint for blueprints in [node.app.everywhere, *parts] for blueprint in blueprints):
+    picked = [blueprints for name, blueprints in named.items() if only is None or name in only]
+    for blueprint in (blueprint for blueprints in [node.app.everywhere, *picked] for blueprint in blueprints):
         api.register_blueprint(blueprint)
     app.register_blueprint(
         get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": node.app.name, "validatorUrl": None})
     )
     register_problem_handlers(app)
-    app.before_request(_only_json)
+    app.before_request(only_json)
     return app
+
+
+def mount(node: Node, opened: Callable[[], Node], app: Flask, url_prefix: str) -> None:
+    """Serve the saga API of a node in an application that exists, below a prefix, and touch nothing else of it.
+
+    Args:
+        node: What the requests read and write.
+        opened: Gives the node, opened; asked by each request, for the first may be what opens it.
+        app: The application; its own error handlers, configuration and OpenAPI document stay as they are.
+        url_prefix: `/api/saga`, say.
+    """
+    app.extensions[NODE] = opened
+    ours = {name: setting for name, setting in _configuration(node).items() if name.startswith(("API_", "OPENAPI_"))}
+    ours["OPENAPI_URL_PREFIX"] = url_prefix
+    app.config.update({f"{CONFIG_PREFIX}{name}": setting for name, setting in ours.items()})
+    ProblemApi(app, config_prefix=CONFIG_PREFIX).register_blueprint(saga_blueprint, url_prefix=url_prefix)
 
 
 def _configuration(node: Node) -> dict[str, Any]:
@@ -80,12 +100,3 @@ def _configuration(node: Node) -> dict[str, Any]:
         "OPENAPI_URL_PREFIX": "/",
         "OPENAPI_JSON_PATH": "openapi.json",
     }
-
-
-def _only_json() -> None:
-    """A body that does not say it is JSON would be passed over, and every field reported missing."""
-    if request.environ.get("CONTENT_TYPE") == JSON:  # nearly always, and told in a tenth of the time
-        return
-    if request.content_length and not request.is_json:
-        found = request.mimetype or "none"
-        raise Problem(415, f"the body must be JSON; send Content-Type: application/json, not {found}")

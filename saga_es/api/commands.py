@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import flask
 import msgspec
 from flask import Response, request
 from marshmallow import Schema, fields, validate
@@ -103,7 +104,6 @@ def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Calla
     """Make a route that gives the order which the decorated function makes of a body."""
 
     def decorate(made_of: Callable[[Body], Command]) -> Any:
-        @blueprint.post(f"/<string:transaction_id>/orders/{name}", endpoint=f"orders-{name}")
         @blueprint.post(f"/<string:transaction_id>/{name}")
         @blueprint.arguments(schema)
         @blueprint.response(200, SagaSchema)
@@ -115,9 +115,16 @@ def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Calla
             _submit(transaction_id, made_of(body))
             return json_response(story_at(node().store.sagas, transaction_id)[0])
 
+        _alias(name, route, "POST")
         return route
 
     return decorate
+
+
+def _alias(name: str, route: Callable[..., Any], method: str) -> None:
+    """Serve a route also below `/orders/`, where it was before; the document names the shorter path alone."""
+    path, endpoint = f"/<string:transaction_id>/orders/{name}", f"orders-{name}-{method}".lower()
+    flask.Blueprint.add_url_rule(blueprint, path, endpoint, route, methods=[method])
 
 
 def _submit(transaction_id: str, order: Command) -> None:
@@ -169,7 +176,6 @@ def resolve(body: Body) -> Command:
     return Resolve(**body)
 
 
-@blueprint.get("/<string:transaction_id>/orders/cancel", endpoint="orders-preview-cancel")
 @blueprint.get("/<string:transaction_id>/cancel")
 @blueprint.response(200, PreviewSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
@@ -181,6 +187,9 @@ def preview_cancel(transaction_id: str) -> Response:
     if state is None:
         raise node().store.sagas.absent(transaction_id)
     return json_response({"transaction_id": transaction_id, "would_compensate": preview(state)})
+
+
+_alias("cancel", preview_cancel, "GET")
 
 
 # ── Signals ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 import structlog
-from flask import Flask, Response, current_app
+from flask import Blueprint, Flask, Response, current_app, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from saga_es.api.blueprint import JSON
 from saga_es.errors import (
     BadStart,
     BadStreamId,
@@ -79,12 +80,21 @@ class ProblemSchema(Schema):
     errors = fields.Dict(keys=fields.String(), values=fields.List(fields.String()))
 
 
-def register_problem_handlers(app: Flask) -> None:
-    """Have the application answer every error with a problem."""
+def register_problem_handlers(app: Flask | Blueprint) -> None:
+    """Have an application answer every error with a problem, or a blueprint those of its own routes."""
     app.register_error_handler(Problem, Problem.response)
     app.register_error_handler(HTTPException, lambda error: _of_framework(error).response())
     app.register_error_handler(SagaError, lambda error: _of_saga_error(error).response())
     app.register_error_handler(Exception, lambda error: _of_bug(error).response())
+
+
+def only_json() -> None:
+    """A body that does not say it is JSON would be passed over, and every field reported missing."""
+    if request.environ.get("CONTENT_TYPE") == JSON:  # nearly always, and told in a tenth of the time
+        return
+    if request.content_length and not request.is_json:
+        found = request.mimetype or "none"
+        raise Problem(415, f"the body must be JSON; send Content-Type: application/json, not {found}")
 
 
 def _of_framework(error: HTTPException) -> Problem:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -12,7 +12,10 @@ from marshmallow import Schema, fields, validate
 
 from saga_es.api.problems import Problem
 from saga_es.node.node import Node
-from saga_es.store.queries.pages import BadCursorError, Page, Selection, page
+from saga_es.store.queries.pages import BadCursor, Page, Selection, page
+
+NODE = "saga_es.node"
+"""The extension of the Flask application that gives its node, opened."""
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
@@ -29,7 +32,8 @@ class PageSchema(Schema):
 
 def node() -> Node:
     """The node that serves this request."""
-    return cast("Node", current_app.extensions["saga_es"])
+    opened: Callable[[], Node] = current_app.extensions[NODE]
+    return opened()
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -42,5 +46,5 @@ def page_of(source: sa.Table | Selection, limit: int, cursor: str | None) -> Pag
     try:
         with node().database.reading() as connection:
             return page(connection, source, limit, cursor)
-    except BadCursorError as error:
+    except BadCursor as error:
         raise Problem(422, str(error), {"cursor": [str(error)]}) from error

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from saga_es.api.blueprint import Blueprint
 from saga_es.api.filters import SagaFilterSchema, asked_for
 from saga_es.api.past import VersionSchema
+from saga_es.api.problems import only_json, register_problem_handlers
 from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.store.log.codec import SAGA
@@ -151,6 +152,8 @@ class SagaHealthSchema(Schema):
 
 
 blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sagas, as their events tell them")
+register_problem_handlers(blueprint)  # also in an application that has error pages of its own
+blueprint.before_request(only_json)
 
 
 @blueprint.get("/status/<string:transaction_id>")

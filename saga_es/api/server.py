@@ -22,7 +22,7 @@ def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]
 
     Args:
         node: Whose application; it is opened first, which migrates and recovers.
-        only: The parts to serve; all if left out. Calls to participants in this process always find all parts.
+        only: The names of the blueprints to serve; all if left out. Calls within this process always find all.
         ready: Told the base URL once requests are answered.
 
     Raises:

@@ -70,4 +70,6 @@ def main(context: click.Context, /, **flags: str | None) -> None:
 
     Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 7 mismatch, 8 database unreachable or not migrated.
     """
-    context.obj = {name: value for name, value in flags.items() if value is not None}
+    from saga_es.cli.options import Inherited  # noqa: PLC0415 (what only a command needs: `--help` is there sooner)
+
+    context.obj = Inherited({name: value for name, value in flags.items() if value is not None})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from saga_es.cli import output as terminal
-from saga_es.cli.options import as_json_option, errors, settings_options
-from saga_es.node.node import Node, load_app
+from saga_es.cli.options import app_of, as_json_option, errors, settings_options
+from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
 from saga_es.store.admin.grants import DEFAULT_ROLE, grants
@@ -21,7 +21,7 @@ def db() -> None:
 @settings_options()
 def upgrade(settings: Settings) -> None:
     """Bring the database to this version."""
-    node = Node(settings, load_app(settings.app))
+    node = Node(settings, app_of(settings))
     try:
         made = migrate.upgrade(node.database, node.store.log, node.views)
     finally:
@@ -47,7 +47,7 @@ def grants_(settings: Settings, role: str, as_json: bool) -> None:
     The owner of the tables runs it, after each `saga-es db upgrade`, which is the owner's, too; `serve` and `worker`
     then connect as that role. The role must exist.
     """
-    node = Node(settings, load_app(settings.app))
+    node = Node(settings, app_of(settings))
     try:
         migrate.check(node.database)
         terminal.show_grants(grants(node.database, list(node.views), role), as_json=as_json)
@@ -59,7 +59,7 @@ def grants_(settings: Settings, role: str, as_json: bool) -> None:
 @settings_options(as_json_option)
 def current(settings: Settings, as_json: bool) -> None:
     """Print the migration the database is at; exit 8 when it is not that of this version."""
-    node = Node(settings, load_app(settings.app))
+    node = Node(settings, app_of(settings))
     try:
         found = migrate.found(node.database)
         terminal.show_migration(found, migrate.head(), as_json=as_json)

@@ -8,9 +8,9 @@ import time
 import click
 
 from saga_es.cli import output as terminal
-from saga_es.cli.options import FAILURE, NO_DATABASE, as_json_option, settings_options
+from saga_es.cli.options import FAILURE, NO_DATABASE, app_of, as_json_option, settings_options
 from saga_es.errors import NotMigrated
-from saga_es.node.node import Node, load_app
+from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
 from saga_es.store.admin.doctor import examine
@@ -24,7 +24,7 @@ def doctor(settings: Settings, as_json: bool) -> None:
     Exit 0 when nothing breaks a promise (warnings do not), 1 when something does, 8 when the database is unreachable or
     not migrated.
     """
-    node = Node(settings, load_app(settings.app))
+    node = Node(settings, app_of(settings))
     try:
         if migrate.found(node.database) is None and node.database.kind == "sqlite":
             raise NotMigrated(None, migrate.head())  # a look makes no file

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import click
 from rich.console import Console
@@ -23,12 +23,13 @@ from saga_es.errors import (
     SettingsError,
     StoreUnavailable,
 )
+from saga_es.node.app import App
 from saga_es.node.logs import configure_logs
 from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
 from saga_es.store.database import is_denied
-from saga_es.store.queries.pages import BadCursorError
+from saga_es.store.queries.pages import BadCursor
 from saga_es.store.views.kinds import Projection
 
 OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8
@@ -58,6 +59,28 @@ SERVING = [
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
+class Inherited(NamedTuple):
+    """What a group of commands hands to each of its commands.
+
+    Attributes:
+        flags: Settings, by name; an option behind the command wins.
+        app: The application; None: the one that the setting `app` names.
+    """
+
+    flags: Mapping[str, Any] = {}
+    app: App | None = None
+
+
+def inherited() -> Inherited:
+    """What the group hands to the command that runs."""
+    return click.get_current_context().find_object(Inherited) or Inherited()
+
+
+def app_of(settings: Settings) -> App:
+    """The application of a command."""
+    return inherited().app or load_app(settings.app)
+
+
 def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the settings every command has, and these options; it is called with a `Settings` first."""
 
@@ -65,9 +88,8 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
         @wraps(command)
         def run(**given: Any) -> None:
             flags = {name: given.pop(name) for name in set(Settings.__struct_fields__) & set(given)}
-            inherited: dict[str, str] = click.get_current_context().obj or {}
             with reported():
-                settings = Settings.load({**inherited, **{k: v for k, v in flags.items() if v is not None}})
+                settings = Settings.load({**inherited().flags, **{k: v for k, v in flags.items() if v is not None}})
                 configure_logs(settings.log_level)
                 command(settings, **given)
 
@@ -91,7 +113,7 @@ def reported() -> Iterator[None]:
     except (NotFound, NoSuchVersion, NoSuchPosition, SagaArchived) as error:
         more = "; `saga-es list` shows the sagas there are" if isinstance(error, NotFound) else ""
         fail(f"{error}{more}", NOT_FOUND)
-    except (SettingsError, BadCursorError) as error:
+    except (SettingsError, BadCursor) as error:
         fail(str(error), USAGE)
     except BadBundle as error:
         fail(str(error), MISMATCH)
@@ -118,7 +140,7 @@ def fail(message: str, code: int) -> NoReturn:
 @contextmanager
 def reading(settings: Settings) -> Iterator[Node]:
     """A node that only reads; the database must be migrated."""
-    node = Node(settings, load_app(settings.app))
+    node = Node(settings, app_of(settings))
     try:
         migrate.check(node.database)
         yield node

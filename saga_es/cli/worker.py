@@ -7,8 +7,8 @@ import sys
 import click
 
 from saga_es.cli import output as terminal
-from saga_es.cli.options import FAILURE, RUNNING, as_json_option, errors, settings_options
-from saga_es.node.node import Node, load_app
+from saga_es.cli.options import FAILURE, RUNNING, app_of, as_json_option, errors, settings_options
+from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 
 
@@ -22,7 +22,7 @@ def worker(settings: Settings) -> None:
     """
     from saga_es.cli.work import work  # noqa: PLC0415 (needs Flask, for the participants in this process)
 
-    app = load_app(settings.app)
+    app = app_of(settings)
     node = Node(settings, app)
     names = ", ".join(saga.name for saga in app.sagas) or "no sagas: set --app"
     ready = f"Working as {node.engine.worker_id} on {names} (Ctrl-C stops)"
@@ -39,7 +39,7 @@ def recover(settings: Settings, as_json: bool) -> None:
     """
     from saga_es.cli.work import recover as run_to_the_end  # noqa: PLC0415 (needs Flask, as above)
 
-    recovered = run_to_the_end(Node(settings, load_app(settings.app)))
+    recovered = run_to_the_end(Node(settings, app_of(settings)))
     terminal.show_recovery(recovered.ended, recovered.left, as_json=as_json)
     if recovered.left:
         sys.exit(FAILURE)

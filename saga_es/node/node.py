@@ -17,14 +17,14 @@ import structlog
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga, family
 from saga_es.errors import SettingsError
-from saga_es.node.app import App
+from saga_es.node.app import BARE, App, application
 from saga_es.node.gc import look_less_often
 from saga_es.node.settings import Settings, project_folder
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import (
-    AnswerLostError,
+    AnswerLost,
     HttpTransport,
-    NotSentError,
+    NotSent,
     Transport,
     WsgiApp,
     WsgiTransport,
@@ -45,8 +45,6 @@ from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 
 logger = structlog.get_logger("saga_es")
-
-BARE = App(name="saga_es", version="0")
 
 
 class Node:
@@ -93,7 +91,7 @@ class Node:
                 method, path, headers, None if body is None else msgspec.json.encode(body), timeout_s
             )
             return answer.status, msgspec.json.decode(answer.body)
-        except (NotSentError, AnswerLostError, msgspec.DecodeError) as error:
+        except (NotSent, AnswerLost, msgspec.DecodeError) as error:
             return 0, {"error": str(error)}
 
     def open(self) -> None:
@@ -113,7 +111,7 @@ class Node:
 
     def _call_application(self, environ: dict[str, Any], start_response: Any) -> Any:
         if self._application is None:
-            raise NotSentError("this process serves no application; set SAGA_ES_PARTICIPANT_<NAME> to a base URL")
+            raise NotSent("this process serves no application; set SAGA_ES_PARTICIPANT_<NAME> to a base URL")
         return self._application(environ, start_response)
 
 
@@ -121,6 +119,7 @@ class Node:
 def open_engine(
     database_url: str,
     *sagas: Saga,
+    app: App | None = None,
     views: Sequence[Projection] = (),
     events: Mapping[str, Sequence[type[Any]]] = MappingProxyType({}),
     **settings: Any,
@@ -130,6 +129,7 @@ def open_engine(
     Args:
         database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
         sagas: The definitions.
+        app: The application as a whole, instead of sagas, views and events.
         views: Views of the log (see `saga_es.views`), kept beside the built-in ones.
         events: The event classes of each category of one's own that is appended to, or read by a view.
         settings: Any of `Settings`, by name.
@@ -137,9 +137,10 @@ def open_engine(
     Raises:
         SettingsError: A setting is wrong.
         StoreUnavailable: The database did not answer.
+        TypeError: An application is given, and sagas, views or events beside it.
     """
-    app = App(name="saga_es", version="0", sagas=sagas, views=views, events=events)
-    node = Node(Settings.load({"database_url": database_url, **settings}), app)
+    options = {name: given for name, given in (("views", views), ("events", events)) if given}
+    node = Node(Settings.load({"database_url": database_url, **settings}), application(app, sagas, **options))
     node.open()
     try:
         yield node.engine

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.participant.trial import PATIENT, CannotNameError, Reply, Step, Subject
+from saga_es.participant.trial import PATIENT, CannotName, Reply, Step, Subject
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
 AT_ONCE = 16
@@ -58,11 +58,11 @@ class Report(msgspec.Struct, frozen=True):
     checks: list[Finding]
 
 
-class _WrongError(Exception):
+class _Wrong(Exception):
     """What came was not expected."""
 
 
-class _NotTriedError(Exception):
+class _NotTried(Exception):
     """There is nothing to try."""
 
 
@@ -81,7 +81,7 @@ class _Trials:
         try:
             yield step
         finally:
-            with suppress(CannotNameError):
+            with suppress(CannotName):
                 step.undo(attempts=1)
 
 
@@ -131,9 +131,9 @@ def check_participant(
 def _tried(one: _Check, trials: _Trials) -> tuple[Verdict, str]:
     try:
         one.run(trials)
-    except (_WrongError, CannotNameError) as error:
+    except (_Wrong, CannotName) as error:
         return Verdict.FAILED, str(error)
-    except _NotTriedError as error:
+    except _NotTried as error:
         return Verdict.NOT_TRIED, str(error)
     return Verdict.PASSED, ""
 
@@ -152,7 +152,7 @@ def _answers_json(trials: _Trials) -> None:
         replies = [step.act(), step.undo()]
     unreadable = [str(reply) for reply in replies if reply.is_done and not reply.is_readable]
     if unreadable:
-        raise _WrongError(f"not JSON: {', '.join(unreadable)}")
+        raise _Wrong(f"not JSON: {', '.join(unreadable)}")
 
 
 def _repeats(trials: _Trials) -> None:
@@ -167,11 +167,11 @@ def _repeats_at_once(trials: _Trials) -> None:
         replies = _at_once(*[partial(step.act, PATIENT)] * AT_ONCE)
         refused = [reply for reply in replies if not reply.is_done]
         if refused:
-            raise _WrongError(f"{len(refused)} of {AT_ONCE} were not done; one was answered {refused[0]}")
+            raise _Wrong(f"{len(refused)} of {AT_ONCE} were not done; one was answered {refused[0]}")
         answers = {msgspec.json.encode(reply.value, order="sorted") for reply in replies}
         if len(answers) > 1:
             some = " and ".join(answer.decode() for answer in sorted(answers)[:2])
-            raise _WrongError(f"{len(answers)} different answers: {some}")
+            raise _Wrong(f"{len(answers)} different answers: {some}")
 
 
 def _undoes(trials: _Trials) -> None:
@@ -209,7 +209,7 @@ def _refuses_late(trials: _Trials) -> None:
         step.undo()
         late = step.act()
         if not late.is_refused:
-            raise _WrongError(f"the late action was answered {late}")
+            raise _Wrong(f"the late action was answered {late}")
         _seen(step, there=False)
 
 
@@ -221,7 +221,7 @@ def _ends_undone(trials: _Trials) -> None:
             acted, undone = (first, second) if round_ % 2 else (second, first)
             _done(undone, "the compensation")
             if not acted.is_done and not acted.is_refused:
-                raise _WrongError(f"the action was answered {acted}")
+                raise _Wrong(f"the action was answered {acted}")
             again = step.act()
             if not again.is_refused:
                 _same(again, acted)
@@ -230,11 +230,11 @@ def _ends_undone(trials: _Trials) -> None:
 
 def _refuses_unreadable(trials: _Trials) -> None:
     if trials.subject.body is None:
-        raise _NotTriedError("the action has no body")
+        raise _NotTried("the action has no body")
     with trials.step() as step:
         reply = step.act_with(UNREADABLE)
         if not reply.is_refused:
-            raise _WrongError(f"the body {UNREADABLE.decode()} was answered {reply}")
+            raise _Wrong(f"the body {UNREADABLE.decode()} was answered {reply}")
 
 
 _REFUSED = "refused for good: 4xx other than 408, 425, 429"
@@ -316,19 +316,19 @@ _CHECKS = (
 
 def _done(reply: Reply, call: str) -> None:
     if not reply.is_done:
-        raise _WrongError(f"{call} was answered {reply}")
+        raise _Wrong(f"{call} was answered {reply}")
 
 
 def _same(reply: Reply, first: Reply) -> None:
     if not reply.is_done or reply.value != first.value:
-        raise _WrongError(f"first {first}, then {reply}")
+        raise _Wrong(f"first {first}, then {reply}")
 
 
 def _seen(step: Step, *, there: bool) -> None:
     """What the probe says, if there is one."""
     seen = step.probe()
     if seen is not None and seen is not there:
-        raise _WrongError(f"the probe says that it {'has' if seen else 'has not'} happened")
+        raise _Wrong(f"the probe says that it {'has' if seen else 'has not'} happened")
 
 
 def _at_once(*calls: Callable[[], Reply]) -> list[Reply]:

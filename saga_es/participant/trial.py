@@ -17,7 +17,7 @@ from saga_es.core.paths import NOT_THERE, PATH, look_up, root_of
 from saga_es.definition.requests import Request
 from saga_es.errors import DefinitionError, SagaError
 from saga_es.runtime.calls.outcomes import outcome_of_answer
-from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError, Transport
+from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent, Transport
 from saga_es.runtime.ids import idempotency_key, new_id
 
 ATTEMPTS = 4
@@ -33,7 +33,7 @@ STEP = "check"
 _KNOWN_TO_ACTION = ("saga_id", "key", "action_key")
 
 
-class CannotNameError(Exception):
+class CannotName(Exception):
     """The call cannot be made, since its path or body asks for what an answer would have told."""
 
 
@@ -124,7 +124,7 @@ class Step:
         """Call the action, again and again until it is answered; what it answers, the compensation may ask for.
 
         Raises:
-            CannotNameError: It asks for more than is known.
+            CannotName: It asks for more than is known.
             NotReachable: Nobody is there.
         """
         call = self._subject.action
@@ -142,7 +142,7 @@ class Step:
         """Call the compensation, again and again until it is answered.
 
         Raises:
-            CannotNameError: It asks for more than is known.
+            CannotName: It asks for more than is known.
             NotReachable: Nobody is there.
         """
         call, body = self._subject.compensation, self._subject.compensation_body
@@ -165,7 +165,7 @@ class Step:
             path = call.url_path(self._known(key))
         except (*NOT_THERE, AttributeError) as error:
             why = "the answer to the action is not known, and may be lost to a saga, too; {action_key} always is"
-            raise CannotNameError(f"{call.method} {call.path} cannot be sent: {why}") from error
+            raise CannotName(f"{call.method} {call.path} cannot be sent: {why}") from error
         headers = {"Idempotency-Key": key, "X-Saga-Id": self._saga_id, "X-Saga-Step": STEP}
         if content is not None:
             headers["Content-Type"] = "application/json"
@@ -180,7 +180,7 @@ class Step:
         for _ in range(attempts - 1):
             try:
                 answer = send()
-            except (NotSentError, AnswerLostError):
+            except (NotSent, AnswerLost):
                 asked_s = 0.0
             else:
                 outcome = outcome_of_answer(answer)
@@ -194,9 +194,9 @@ class Step:
     def _once(self, send: Callable[[], Answer]) -> Reply:
         try:
             return _reply(send())
-        except NotSentError as error:
+        except NotSent as error:
             raise NotReachable(str(error)) from error
-        except AnswerLostError as error:
+        except AnswerLost as error:
             return Reply(None, str(error))
 
 
@@ -235,6 +235,6 @@ def _filled(body: Any, known: Mapping[str, Any]) -> Any:
             try:
                 return look_up(body[1:-1], known)
             except NOT_THERE as error:
-                raise CannotNameError(f"the body cannot be sent: nothing is known of {body}") from error
+                raise CannotName(f"the body cannot be sent: nothing is known of {body}") from error
         case _:
             return body

@@ -23,7 +23,7 @@ from tests.conftest import TIMEOUT_S
 from tests.databases import fresh_database
 
 ANYONE = "0191f0a4-0000-7000-8000-000000000000"
-ORDERS = "/api/saga/<string:transaction_id>/orders"
+SAGA = "/api/saga/<string:transaction_id>"
 BECAUSE = {"actor": "Ann", "reason": "why"}
 
 WITHOUT = {"/", "/openapi.json", "/docs/", "/docs/<path:path>", "/static/<path:filename>", "/demo/"}
@@ -32,18 +32,20 @@ WITHOUT = {"/", "/openapi.json", "/docs/", "/docs/<path:path>", "/static/<path:f
 TELLING = {"/demo/health-check-all", "/demo/test-individual-apis"}
 """Routes that report on others: they answer, and what they answer is that all is not well."""
 
+COMMANDS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in ("cancel", "pause", "resume", "retry")},
+    "skip": {"step": "venue"},
+    "replace-input": {"step": "venue", "input": {}},
+    "resolve": {"status": "COMPLETED"},
+}
+
 BODIES: dict[str, Any] = {
     **{f"/api/{kind.path}/register": {**kind.body, **dict.fromkeys(kind.references, ANYONE)} for kind in KINDS},
     EXECUTE: {"name": "Concert"},
     "/demo/create-event-complete": None,
     "/demo/simulate-failure": {"fail_at_step": "venue"},
     "/api/saga/<string:transaction_id>/signals/<string:signal>": {"payload": None},
-    f"{ORDERS}/skip": {**BECAUSE, "step": "venue"},
-    f"{ORDERS}/replace-input": {**BECAUSE, "step": "venue", "input": {}},
-    f"{ORDERS}/resolve": {**BECAUSE, "status": "COMPLETED"},
-    **{
-        f"/api/saga/<string:transaction_id>/orders/{order}": BECAUSE for order in ("cancel", "pause", "resume", "retry")
-    },
+    **{f"{SAGA}{alias}/{name}": {**BECAUSE, **about} for alias in ("", "/orders") for name, about in COMMANDS.items()},
 }
 
 

@@ -29,15 +29,15 @@ from tests.api.journeys import app_of, begin, begun, journey, outing, stuck
 from tests.api.test_execute import EXECUTE, body_of
 
 SERVICES = ("event", "event-details", "venue", "ticket")
-ORDERS = ("cancel", "pause", "resume", "retry", "skip", "replace-input", "resolve")
+COMMANDS = ("cancel", "pause", "resume", "retry", "skip", "replace-input", "resolve")
 ROUTES = {
     ("post", EXECUTE),
     ("get", "/api/saga/status/{transaction_id}"),
     ("get", "/api/saga/list"),
     ("get", "/api/saga/{transaction_id}/events"),
     ("get", "/api/saga/{transaction_id}/explain"),
-    ("get", "/api/saga/{transaction_id}/orders/cancel"),
-    *(("post", f"/api/saga/{{transaction_id}}/orders/{order}") for order in ORDERS),
+    ("get", "/api/saga/{transaction_id}/cancel"),
+    *(("post", f"/api/saga/{{transaction_id}}/{command}") for command in COMMANDS),
     ("post", "/api/saga/{transaction_id}/signals/{signal}"),
     ("get", "/api/saga/health"),
     *(("post", f"/api/{service}/register") for service in SERVICES),

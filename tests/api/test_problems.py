@@ -127,7 +127,7 @@ def broken_app() -> App:
         sagas=services.app.sagas,
         views=services.app.views,
         events=services.app.events,
-        parts={**services.app.parts, "broken": [blueprint]},
+        blueprints={**services.app.named_blueprints, "broken": [blueprint]},
     )
 
 

@@ -58,7 +58,7 @@ def ferry() -> Saga:
 
 
 TRIP, FERRY = trip(), ferry()
-TRAVEL = App(name="travel", version="1", sagas=[TRIP, FERRY], parts={"saga": [saga_blueprint]})
+TRAVEL = App(name="travel", version="1", sagas=[TRIP, FERRY], blueprints={"saga": [saga_blueprint]})
 
 
 @dataclass

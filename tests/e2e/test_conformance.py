@@ -16,7 +16,7 @@ from saga_es import Participant as Named
 from saga_es import RetryPolicy, Saga, open_engine
 from saga_es.participant import Report, Verdict, check_participant
 from saga_es.participant.conformance import UNREADABLE
-from saga_es.participant.trial import STEP, CannotNameError, Step, Subject
+from saga_es.participant.trial import STEP, CannotName, Step, Subject
 from saga_es.runtime.calls.transport import WsgiTransport
 from tests.api.participants import Act, Call, Participant, Resets, Says, Script
 from tests.e2e.conftest import Server, StartServer, run_cli
@@ -215,7 +215,7 @@ def test_a_step_whose_answer_is_lost_cannot_name_what_it_told() -> None:
     subject = Subject.of(ACTION, "DELETE /rooms/{answer[room]}", BODY)
     step = Step(WsgiTransport(CarelessHotel().app), subject, 10, hears=False)
     assert step.act().is_done
-    with pytest.raises(CannotNameError):
+    with pytest.raises(CannotName):
         step.undo()
 
 

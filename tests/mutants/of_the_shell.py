@@ -170,8 +170,8 @@ MUTANTS = [
     Mutant(
         "a lost answer taken for a call that was not made",
         ANSWERS,
-        "        case AnswerLostError():\n            return Unknown(text(error))",
-        "        case AnswerLostError():\n            return Unavailable(text(error))",
+        "        case AnswerLost():\n            return Unknown(text(error))",
+        "        case AnswerLost():\n            return Unavailable(text(error))",
         ("tests/unit/test_answers.py",),
     ),
     Mutant(

@@ -21,7 +21,7 @@ from saga_es.runtime.calls.outcomes import (
     retry_after_s,
     text,
 )
-from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
+from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent
 
 NOT_NOW = [408, 425, 429]
 REFUSED = [status for status in range(400, 500) if status not in NOT_NOW]
@@ -104,8 +104,8 @@ def test_every_answer_means_something(status: int, body: bytes, header: str) -> 
         (StepUnavailable("busy", cast("float", "soon")), Unavailable("busy", None, BUSY)),
         (StepUnavailable("busy", 10**400), Unavailable("busy", None, BUSY)),
         (StepUnavailable("busy", math.inf), Unavailable("busy", LONGEST_RETRY_AFTER_S, BUSY)),
-        (NotSentError("refused"), Unavailable("refused")),
-        (AnswerLostError("reset"), Unknown("reset")),
+        (NotSent("refused"), Unavailable("refused")),
+        (AnswerLost("reset"), Unknown("reset")),
         (ValueError("oops"), Unknown("ValueError: oops", ("ValueError", "Exception"))),
         (TimeoutError(), Unknown("TimeoutError: ", ("TimeoutError", "OSError", "Exception"))),
         (SystemExit(3), Unknown("SystemExit: 3", ("SystemExit",))),

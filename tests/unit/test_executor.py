@@ -17,7 +17,7 @@ from saga_es.definition.requests import Participant
 from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.runtime.calls.executor import Call, Executor
-from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
+from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent
 
 TIMEOUT_S = 5.0
 DESK = Participant("desk")
@@ -370,8 +370,8 @@ def test_a_request_without_a_body_has_no_content_type(executor: Executor, desk: 
         (Answer(409, {}, b'{"detail": "sold out"}'), Rejected("HTTP 409: sold out")),
         (Answer(429, {"retry-after": "3"}, b""), Unavailable("HTTP 429: no body", 3.0, ("HTTP 429",))),
         (Answer(503, {"retry-after": "3"}, b"down"), Unknown("HTTP 503: down", ("HTTP 503",))),
-        (NotSentError("refused"), Unavailable("refused")),
-        (AnswerLostError("reset"), Unknown("reset")),
+        (NotSent("refused"), Unavailable("refused")),
+        (AnswerLost("reset"), Unknown("reset")),
         (
             Answer(200, {}, b'"' + b"x" * 1999 + b'"'),
             Unknown("the result is 2001 bytes of JSON, the limit is 2000"),

@@ -17,9 +17,9 @@ import pytest
 from saga_es.runtime.calls.transport import (
     ANSWER_LIMIT,
     Answer,
-    AnswerLostError,
+    AnswerLost,
     HttpTransport,
-    NotSentError,
+    NotSent,
     Transport,
     WsgiTransport,
 )
@@ -244,21 +244,21 @@ def test_a_refused_connection_means_not_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(NotSentError, match=f"http://127.0.0.1:{port} cannot be reached"):
+    with pytest.raises(NotSent, match=f"http://127.0.0.1:{port} cannot be reached"):
         get(HttpTransport(f"http://127.0.0.1:{port}"), "/")
 
 
 @pytest.mark.parametrize("path", ["/silent", "/hesitant", "/dripping"])
 def test_a_time_out_after_sending_means_the_answer_is_lost(http: HttpTransport, path: str) -> None:
     """The participant has the request, and may have acted on it: it must never count as not sent."""
-    with pytest.raises(AnswerLostError):
+    with pytest.raises(AnswerLost):
         get(http, path, timeout_s=0.2)
 
 
 @pytest.mark.parametrize("path", ["/reset", "/hangup", "/truncated", "/halfchunked", "/gibberish", "/notzipped"])
 def test_a_broken_answer_is_lost(http: HttpTransport, server: tuple[str, list[str]], path: str) -> None:
     """Half an answer is none, and the request was sent once."""
-    with pytest.raises(AnswerLostError, match=r"no answer from http://127\.0\.0\.1"):
+    with pytest.raises(AnswerLost, match=r"no answer from http://127\.0\.0\.1"):
         get(http, path)
     assert server[1] == [f"GET {path}"]
 
@@ -266,7 +266,7 @@ def test_a_broken_answer_is_lost(http: HttpTransport, server: tuple[str, list[st
 def test_the_transport_goes_on_after_a_broken_answer(http: HttpTransport) -> None:
     """No connection in an unknown state is used again."""
     for path in ("/reset", "/truncated", "/oversized"):
-        with pytest.raises(AnswerLostError):
+        with pytest.raises(AnswerLost):
             get(http, path)
         assert get(http, "/broken").body == b"oops"
 
@@ -284,7 +284,7 @@ def test_an_answer_of_just_the_limit_is_read(http: HttpTransport) -> None:
 @pytest.mark.parametrize("path", ["/oversized", "/bomb"])
 def test_an_answer_over_the_limit_is_lost(http: HttpTransport, path: str) -> None:
     """Nobody fills our memory, on the wire or by unpacking."""
-    with pytest.raises(AnswerLostError, match=f"longer than {ANSWER_LIMIT} bytes"):
+    with pytest.raises(AnswerLost, match=f"longer than {ANSWER_LIMIT} bytes"):
         get(http, path)
 
 
@@ -397,7 +397,7 @@ def test_an_application_that_lets_an_error_through_leaves_the_answer_lost() -> N
         del environ, start
         raise ValueError("oops")
 
-    with pytest.raises(AnswerLostError, match="the application failed: ValueError: oops"):
+    with pytest.raises(AnswerLost, match="the application failed: ValueError: oops"):
         get(WsgiTransport(app), "/")
 
 
@@ -410,5 +410,5 @@ def test_an_application_that_breaks_while_it_streams_leaves_the_answer_lost() ->
         yield b"{"
         raise ValueError("oops")
 
-    with pytest.raises(AnswerLostError, match="ValueError: oops"):
+    with pytest.raises(AnswerLost, match="ValueError: oops"):
         get(WsgiTransport(app), "/")

@@ -21,7 +21,7 @@ from saga_es.definition.steps import Callee, is_async, needs
 from saga_es.errors import StepRejected
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_error, outcome_of_probe, text
 from saga_es.runtime.calls.pool import Pool, Work
-from saga_es.runtime.calls.transport import NotSentError, Transport
+from saga_es.runtime.calls.transport import NotSent, Transport
 from saga_es.store.log.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
 
 
@@ -173,7 +173,7 @@ class Executor:
     def _request(self, call: Call, request: Request) -> Outcome:
         transport = self._transports.get(request.participant)
         if transport is None:
-            raise NotSentError(f"no participant named {request.participant!r} is known here")
+            raise NotSent(f"no participant named {request.participant!r} is known here")
         headers = {"Idempotency-Key": call.key, "X-Saga-Id": call.saga_id, "X-Saga-Step": call.step}
         try:
             given = _arguments(call, request)

@@ -10,7 +10,7 @@ import msgspec
 
 from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.runtime.calls.transport import Answer, AnswerLostError, NotSentError
+from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent
 
 NOT_NOW = frozenset({408, 425, 429})
 """Request Timeout, Too Early, Too Many Requests: refused unread, so nothing was done (RFC 9110, 8470, 6585)."""
@@ -51,9 +51,9 @@ def outcome_of_error(error: BaseException) -> Outcome:
             return Rejected(text(error))
         case StepUnavailable():
             return Unavailable(text(error), _bounded(error.retry_after_s), kinds_of(error))
-        case NotSentError():
+        case NotSent():
             return Unavailable(text(error))
-        case AnswerLostError():
+        case AnswerLost():
             return Unknown(text(error))
         case _:
             return Unknown(text(f"{type(error).__name__}: {text(error)}"), kinds_of(error))

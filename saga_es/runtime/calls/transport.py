@@ -28,11 +28,11 @@ READ_SIZE = 65_536
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class NotSentError(Exception):
+class NotSent(Exception):
     """The request never left: nothing can have been done."""
 
 
-class AnswerLostError(Exception):
+class AnswerLost(Exception):
     """The request left, the answer did not come: nobody knows what was done."""
 
 
@@ -51,8 +51,8 @@ class Transport(Protocol):
         """Send, and wait for the answer.
 
         Raises:
-            NotSentError: Nothing was sent.
-            AnswerLostError: No readable answer came.
+            NotSent: Nothing was sent.
+            AnswerLost: No readable answer came.
         """
         ...
 
@@ -80,9 +80,9 @@ class HttpTransport:
             )
             content = self._read(response, time.monotonic() + timeout_s)
         except (NewConnectionError, ConnectTimeoutError) as error:  # their relatives come after sending
-            raise NotSentError(f"{self._base_url} cannot be reached: {error}") from error
+            raise NotSent(f"{self._base_url} cannot be reached: {error}") from error
         except (HTTPError, OSError) as error:
-            raise AnswerLostError(f"no answer from {self._base_url}: {error}") from error
+            raise AnswerLost(f"no answer from {self._base_url}: {error}") from error
         return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
@@ -92,10 +92,10 @@ class HttpTransport:
             content += chunk
             if len(content) > ANSWER_LIMIT:
                 response.close()
-                raise AnswerLostError(f"the answer of {self._base_url} is longer than {ANSWER_LIMIT} bytes")
+                raise AnswerLost(f"the answer of {self._base_url} is longer than {ANSWER_LIMIT} bytes")
             if time.monotonic() > deadline:
                 response.close()
-                raise AnswerLostError(f"the answer of {self._base_url} was not complete in time")
+                raise AnswerLost(f"the answer of {self._base_url} was not complete in time")
         response.release_conn()
         return bytes(content)
 
@@ -122,10 +122,10 @@ class WsgiTransport:
                 if hasattr(chunks, "close"):
                     chunks.close()
             return Answer(told.status, {name.lower(): value for name, value in told.headers}, told.written + rest)
-        except NotSentError:
+        except NotSent:
             raise
         except Exception as error:  # whatever the application let through: it may have acted before
-            raise AnswerLostError(f"the application failed: {type(error).__name__}: {error}") from error
+            raise AnswerLost(f"the application failed: {type(error).__name__}: {error}") from error
 
 
 _ENVIRON: Mapping[str, Any] = {

@@ -16,7 +16,7 @@ from saga_es.store.log.log import check_stream_id
 Condition = sa.ColumnElement[bool]
 
 
-class BadCursorError(ValueError):
+class BadCursor(ValueError):
     """The cursor is none that a page gave out."""
 
 
@@ -75,7 +75,7 @@ def page(connection: Connection, source: sa.Table | Selection, limit: int, curso
         cursor: The `next_cursor` of the page before; None for the first page.
 
     Raises:
-        BadCursorError: The cursor cannot be read.
+        BadCursor: The cursor cannot be read.
     """
     rows, at, key, found, fits, index, newest = source if isinstance(source, Selection) else Selection.of(source)
     newest_first = (at.desc(), key.desc())
@@ -123,4 +123,4 @@ def _decode(cursor: str) -> tuple[datetime, str]:
         check_stream_id(id_)
         return created_at.astimezone(UTC), id_
     except (binascii.Error, msgspec.DecodeError, ValueError, OverflowError) as error:
-        raise BadCursorError("this is no cursor; pass on the next_cursor of the page before, unchanged") from error
+        raise BadCursor("this is no cursor; pass on the next_cursor of the page before, unchanged") from error

@@ -24,7 +24,7 @@ from saga_es.store.views.building import Builder, Told
 from saga_es.store.views.kinds import Projection
 from saga_es.store.views.rebuild import is_as_written
 from saga_es.store.views.shadows import shadow
-from saga_es.store.views.swapped import SwappedError, refuse_swapped, swaps_told
+from saga_es.store.views.swapped import Swapped, refuse_swapped, swaps_told
 
 DRY = "__dry"
 """Behind a view's name: the temporary table."""
@@ -133,7 +133,7 @@ def compare(
     """
     wanted = list(views)
     for _ in range(ATTEMPTS):
-        with suppress(SwappedError), _snapshot(database) as connection:
+        with suppress(Swapped), _snapshot(database) as connection:
             compared = _all_compared(connection, database, log, wanted, told, until, named)
             refuse_swapped(connection, [view.name for view in wanted])
             return compared

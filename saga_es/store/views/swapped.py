@@ -22,28 +22,28 @@ _NOT_THE_SAME = sa.text(
 )
 
 
-class SwappedError(Exception):
+class Swapped(Exception):
     """The tables are others now: take another snapshot."""
 
 
 @contextmanager
 def swaps_told() -> Iterator[None]:
-    """Raise `SwappedError` where MySQL refuses to read a table because it is another one."""
+    """Raise `Swapped` where MySQL refuses to read a table because it is another one."""
     try:
         yield
     except NoSuchTableError as error:  # it was there a moment ago, when we asked
-        raise SwappedError from error
+        raise Swapped from error
     except DBAPIError as error:
         if getattr(error.orig, "args", ())[:1] and error.orig.args[0] in _MYSQL_OTHER_TABLE:  # type: ignore[union-attr]
-            raise SwappedError from error
+            raise Swapped from error
         raise
 
 
 def refuse_swapped(connection: Connection, names: Iterable[str]) -> None:
-    """Raise `SwappedError` if a table that was looked at is not that of the snapshot."""
+    """Raise `Swapped` if a table that was looked at is not that of the snapshot."""
     if connection.dialect.name != "postgresql":
         return
     quote = connection.dialect.identifier_preparer.quote
     for name in names:
         if connection.scalar(_NOT_THE_SAME, {"quoted": quote(name), "name": name}):
-            raise SwappedError
+            raise Swapped

@@ -1,0 +1,118 @@
+"""The Flask extension: sagas in an application that exists.
+
+sagas = SagaES(app, sagas=[order], url_prefix="/api/saga")
+sagas.engine.start(order, {"amount": 20})
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from flask import Flask, current_app
+
+from saga_es.api.application import mount
+from saga_es.cli import Commands
+from saga_es.cli.options import Inherited
+from saga_es.definition.saga import Saga
+from saga_es.node.app import App, application
+from saga_es.node.node import Node
+from saga_es.node.settings import PREFIX, Settings
+from saga_es.runtime.engine import Engine
+
+__all__ = ["SagaES"]
+
+EXTENSION = "saga_es"
+
+
+class SagaES:
+    """Sagas of a Flask application, or of several: `init_app` may be called for each.
+
+    A setting is an argument here, else `SAGA_ES_…` of the application's config, else an environment variable, else its
+    default. The engine opens when it is first used, in the process that uses it, and closes when that process ends.
+
+    Args:
+        app: The Flask application; None: `init_app` is called later.
+        saga_app: The saga application as a whole, instead of its keywords.
+        sagas: The definitions.
+        url_prefix: Where the saga API is served; None: it is not.
+        options: Attributes of `App` (`views`, `events`, `upcasters`), and any of `Settings`, by name.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        saga_app: App | None = None,
+        *,
+        sagas: Sequence[Saga] = (),
+        url_prefix: str | None = "/api/saga",
+        **options: Any,
+    ) -> None:
+        self._flags = {name: options.pop(name) for name in set(options) & set(Settings.__struct_fields__)}
+        self._saga_app = application(saga_app, sagas, **options)
+        self._url_prefix = url_prefix
+        self._app = app
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Bind to a Flask application: its blueprint, and its commands `flask saga …`.
+
+        Raises:
+            SettingsError: A setting is wrong.
+        """
+        of_config = {
+            name: app.config[f"{PREFIX}{name.upper()}"]
+            for name in Settings.__struct_fields__
+            if f"{PREFIX}{name.upper()}" in app.config
+        }
+        flags = {**of_config, **self._flags}
+        bound = _Bound(Node(Settings.load(flags), self._saga_app))
+        bound.node.answer_calls_with(app.wsgi_app)
+        app.extensions[EXTENSION] = bound
+        if self._url_prefix is not None:
+            mount(bound.node, bound.opened, app, self._url_prefix)
+        app.cli.add_command(_commands(flags, self._saga_app))
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the current application, or of the one that this was made with; opened by its first use.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        app = self._app or current_app
+        bound: _Bound = app.extensions[EXTENSION]
+        return bound.opened().engine
+
+
+def _commands(flags: Mapping[str, Any], saga_app: App) -> click.Group:
+    """`flask saga …`: the commands of `saga-es`, with the settings and sagas of the application."""
+
+    @click.group("saga", cls=Commands)
+    @click.pass_context
+    def saga(context: click.Context) -> None:
+        """Read sagas, command them, run them."""
+        context.obj = Inherited(flags, saga_app)
+
+    return saga
+
+
+class _Bound:
+    """The node of one Flask application, opened once."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._is_open = False
+        self._opening = threading.Lock()
+
+    def opened(self) -> Node:
+        with self._opening:
+            if not self._is_open:
+                self.node.open()
+                self._is_open = True
+                atexit.register(self.node.close)
+        return self.node
