@@ -1,20 +1,28 @@
-# The two commands are `make run` and `make test`; each makes what it needs, on a fresh machine too.
+# The two commands are `make run` and `make test`; each makes what it needs, on a machine with Python 3.11 and make alone.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+SERVES := $(VENV)/.serves
 READY := $(VENV)/.ready
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
+SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server gcc libc6-dev iproute2
 
-.PHONY: help run test torture mutants bench check docs format clean
+.PHONY: help run test services torture mutants bench check docs format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: $(READY)  ## Serve the demo application on http://127.0.0.1:5000 over SQLite
+run: $(SERVES)  ## Serve the demo application on http://127.0.0.1:5000 over SQLite
 	@exec $(BIN)/saga-es serve
 
-test: $(READY)  ## Run all tests, on SQLite, PostgreSQL and MariaDB
-	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+# With SAGA_ES_TEST_REQUIRE=all, a test whose server is missing fails instead of being left out.
+test: $(READY)  ## Run all tests, and name at the end what is not tested on this machine; a part with `ARGS="-k append"`
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+
+services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, a C compiler
+	@dpkg --status $(SERVICES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(SERVICES); }
 
 torture: $(READY)  ## Run sagas in every way with every death, then kill real processes: two hours; a part with `MINUTES=3`
 	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES))
@@ -23,7 +31,7 @@ mutants: $(READY)  ## Plant known bugs, each in a copy of the tree, and see that
 	@$(BIN)/python -m tests.mutants
 
 bench: $(READY)  ## Measure engine and peers in turn, and write the table of docs/performance.md: twenty minutes; `QUICK=1` looks, `ROWS="dbos http"` a part
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev,bench]'
+	@$(PIP) --editable '.[dev,bench]'
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ROWS)
 
 check: $(READY)  ## Lint, types and architecture
@@ -42,9 +50,14 @@ format: $(READY)  ## Lay the code out
 clean:  ## Remove what was made here, but no data
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml
-	@echo "Making the virtual environment in $(VENV) (once; about a minute) ..."
+$(SERVES): pyproject.toml
+	@echo "Making the virtual environment in $(VENV) (once; some 20 seconds) ..."
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("saga_es needs Python 3.11 or newer, this is " + sys.version)'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --quiet --editable '.[dev]'
+	@$(PIP) --editable .
+	@touch $@
+
+$(READY): $(SERVES)
+	@echo "Adding what the tests and checks need to $(VENV) (once; some 30 seconds) ..."
+	@$(PIP) --editable '.[dev]'
 	@touch $@

@@ -31,6 +31,8 @@ from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 from tests.databases import KINDS, fresh_database
 
+pytest_plugins = ["tests.support.plugin"]
+
 TIMEOUT_S = 20.0
 """The longest any test waits for something that should happen at once."""
 

@@ -2,14 +2,13 @@
 
 To make a database costs PostgreSQL a quarter of a second and more, so there one is emptied after its test and
 lent to the next. To migrate one costs MariaDB half a second, a file for each trigger: there one that was migrated, and
-is built as before, is emptied and lent to the next that is to be migrated. A server that cannot be reached fails the
-test: a suite that skips what it cannot see proves nothing.
+is built as before, is emptied and lent to the next that is to be migrated. Where the servers come from, and what
+becomes of a test whose server is missing, is said in `tests/support`.
 """
 
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,19 +19,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from saga_es.store.admin.migrate import VERSION_TABLE
+from tests.support import servers
+from tests.support.left_out import left_out
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 
-_SERVERS = {
-    "postgresql": ("SAGA_ES_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres"),
-    "mariadb": ("SAGA_ES_TEST_MARIADB", "mysql://root@127.0.0.1:3306/"),
-}
-_DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
-_FREE: list[str] = []
-"""PostgreSQL databases that are empty, and nobody's."""
+_FREE: dict[str, list[str]] = {"postgresql": [], servers.SECOND: []}
+"""PostgreSQL databases that are empty, and nobody's, by the server."""
 
 _MIGRATED: dict[Callable[[str], None], list[_Migrated]] = {}
 """MariaDB databases that are migrated and otherwise empty, and nobody's, by what migrated them."""
@@ -51,7 +46,7 @@ def fresh_database(
     """The URL of an empty database; what was made in it is gone when the block ends.
 
     Args:
-        kind: One of `KINDS`.
+        kind: One of `KINDS`, or `servers.SECOND`.
         folder: For files.
         migrated: Migrates the database at a URL, always to the same tables. It may have been done already to the
             one that is lent; it need not be, so who wants it migrated migrates it.
@@ -59,8 +54,8 @@ def fresh_database(
     match kind:
         case "sqlite":
             return _sqlite(folder)
-        case "postgresql":
-            return _postgresql()
+        case "postgresql" | servers.SECOND:
+            return _postgresql(kind)
         case _:
             return _mariadb() if migrated is None else _migrated_mariadb(migrated)
 
@@ -74,12 +69,12 @@ def _sqlite(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _postgresql() -> Iterator[str]:
-    server = _server("postgresql")
-    name = _FREE.pop() if _FREE else _created("postgresql", server)
+def _postgresql(kind: str) -> Iterator[str]:
+    server, free = _server(kind), _FREE[kind]
+    name = free.pop() if free else _created(kind, server)
     yield server.set(database=name).render_as_string(hide_password=False)
-    _order("postgresql", server.set(database=name), *_EMPTY)
-    _FREE.append(name)
+    _order(server.set(database=name), *_EMPTY)
+    free.append(name)
 
 
 @contextmanager
@@ -89,7 +84,7 @@ def _mariadb() -> Iterator[str]:
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
-        _order("mariadb", server, f"DROP DATABASE {name}")
+        _order(server, f"DROP DATABASE {name}")
 
 
 @dataclass(frozen=True)
@@ -104,14 +99,14 @@ class _Migrated:
     def now(cls, name: str, migrated: Callable[[str], None]) -> _Migrated:
         server = _server("mariadb")
         migrated(server.set(database=name).render_as_string(hide_password=False))
-        atexit.register(_drop, "mariadb", server, f"DROP DATABASE IF EXISTS {name}")
-        with _connected("mariadb", server.set(database=name)) as connection:
+        atexit.register(_drop, server, f"DROP DATABASE IF EXISTS {name}")
+        with _connected(server.set(database=name)) as connection:
             tables = frozenset(connection.exec_driver_sql("SHOW TABLES").scalars())
             return cls(name, tables, _built(connection))
 
     def is_emptied(self) -> bool:
         """Whether it is again as it was when it was migrated."""
-        with _connected("mariadb", _server("mariadb").set(database=self.name)) as connection:
+        with _connected(_server("mariadb").set(database=self.name)) as connection:
             connection.exec_driver_sql("SET SESSION lock_wait_timeout = 5")
             found = {*connection.exec_driver_sql("SHOW TABLES").scalars()}
             for table in found - {VERSION_TABLE}:
@@ -141,43 +136,38 @@ def _migrated_mariadb(migrated: Callable[[str], None]) -> Iterator[str]:
         if lent.is_emptied():
             free.append(lent)
         else:
-            _order("mariadb", server, f"DROP DATABASE {lent.name}")
+            _order(server, f"DROP DATABASE {lent.name}")
 
 
 def _server(kind: str) -> URL:
-    variable, default = _SERVERS[kind]
-    return sa.make_url(os.environ.get(variable) or default)
+    server = servers.found(kind)
+    if not server.url:
+        left_out(server.name, server.how)
+    return sa.make_url(server.url)
 
 
 def _created(kind: str, server: URL) -> str:
     name = f"saga_es_test_{uuid4().hex}"
-    _order(kind, server, f"CREATE DATABASE {name}")
-    if kind == "postgresql":
-        atexit.register(_drop, kind, server, f"DROP DATABASE {name} WITH (FORCE)")
+    _order(server, f"CREATE DATABASE {name}")
+    if kind in _FREE:
+        atexit.register(_drop, server, f"DROP DATABASE {name} WITH (FORCE)")
     return name
 
 
-def _drop(kind: str, server: URL, statement: str) -> None:
+def _drop(server: URL, statement: str) -> None:
     with suppress(pytest.fail.Exception):  # the tests are over, and have said what there was to say
-        _order(kind, server, statement)
+        _order(server, statement)
 
 
-def _order(kind: str, server: URL, *statements: str) -> None:
-    with _connected(kind, server) as connection:
+def _order(server: URL, *statements: str) -> None:
+    with _connected(server) as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
 
 
 @contextmanager
-def _connected(kind: str, server: URL) -> Iterator[sa.Connection]:
-    driver = _DRIVERS.get(server.drivername, server.drivername)
-    # psycopg and PyMySQL both know `connect_timeout`: a server that is away is to be noticed soon.
-    engine = sa.create_engine(
-        server.set(drivername=driver),
-        isolation_level="AUTOCOMMIT",
-        poolclass=NullPool,
-        connect_args={"connect_timeout": 5},
-    )
+def _connected(server: URL) -> Iterator[sa.Connection]:
+    engine = servers.engine(server)
     reason = None
     try:
         with engine.connect() as connection:
@@ -187,5 +177,4 @@ def _connected(kind: str, server: URL) -> Iterator[sa.Connection]:
     finally:
         engine.dispose()
     if reason is not None:
-        cure = f"start the server, or name one in {_SERVERS[kind][0]}"
-        pytest.fail(f"{kind} did not do as asked at {server!r}: {reason}; {cure}", pytrace=False)
+        pytest.fail(f"a server did not do as asked at {server!r}: {reason}", pytrace=False)

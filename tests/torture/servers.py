@@ -1,6 +1,6 @@
 """PostgreSQL servers of our own, in temporary folders and on free ports: a primary, and a standby that it waits for.
 
-They run as the user `postgres` where we are root, for PostgreSQL refuses to run as root.
+They run as another user where we are root, for PostgreSQL refuses to run as root.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,21 +17,10 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
+from tests.support.programs import free_port, initdb, postgresql, run, run_as
+
 TIMEOUT_S = 60.0
 DATABASE = "shop"
-
-
-def binaries() -> Path:
-    """Where `initdb` and the others are.
-
-    Raises:
-        FileNotFoundError: There is no PostgreSQL server on this machine.
-    """
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda file: int(file.parts[-3]))
-    there = shutil.which("initdb")
-    if not found and there is None:
-        raise FileNotFoundError("no PostgreSQL server is installed: apt-get install postgresql")
-    return (found[-1] if found else Path(str(there))).parent
 
 
 class PostgresServer:
@@ -40,7 +28,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._postmaster: subprocess.Popen[bytes] | None = None
 
     @property
@@ -50,7 +38,7 @@ class PostgresServer:
 
     def make(self) -> None:
         """An empty cluster, whose commits wait for the standby `other`."""
-        _run("initdb", "--pgdata", str(self.folder), "--username", "postgres", "--auth", "trust", "--no-sync")
+        initdb(postgresql(), self.folder)
 
     def copy(self, primary: PostgresServer) -> None:
         """A standby that follows another server."""
@@ -76,11 +64,11 @@ class PostgresServer:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "server.log").open("ab") as told:
             self._postmaster = subprocess.Popen(
-                [binaries() / "postgres", "-D", self.folder, *options],
+                [postgresql() / "postgres", "-D", self.folder, *options],
                 stdout=told,
                 stderr=told,
                 start_new_session=True,
-                user=_user(),
+                user=run_as("postgres"),
             )
         deadline = time.monotonic() + TIMEOUT_S
         while not self._answers():
@@ -179,25 +167,13 @@ class Pair:
 def folder_for_servers() -> Iterator[Path]:
     """A folder that is the servers' own, with a short path."""
     with TemporaryDirectory(prefix="saga-es-servers-", ignore_cleanup_errors=True) as folder:
-        if (user := _user()) is not None:
+        if (user := run_as("postgres")) is not None:
             shutil.chown(folder, user)
         yield Path(folder)
 
 
 def _run(program: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [binaries() / program, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-        user=_user(),
-    )
-    assert done.returncode == 0, f"{program}: {done.stderr}"
-
-
-def _user() -> str | None:
-    return "postgres" if os.geteuid() == 0 else None
+    run(postgresql() / program, *arguments, user=run_as("postgres"), cwd=Path("/"), timeout_s=TIMEOUT_S)
 
 
 def _children(pid: int) -> list[int]:
@@ -210,9 +186,3 @@ def _signal(pid: int, how: signal.Signals) -> None:
         os.kill(pid, how)
     except ProcessLookupError:
         return
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

@@ -1,0 +1,43 @@
+"""The part of a run of pytest that servers have: the process that begins the run finds them, its workers use them.
+
+At the end it is said on which servers the tests ran, and which tests were left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+
+from tests.support import servers
+from tests.support.left_out import CURE, missing
+
+_SERVERS = "servers"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Find all servers before a worker of pytest-xdist begins, and tell it where they are."""
+    node.workerinput[_SERVERS] = {kind: astuple(servers.found(kind)) for kind in servers.SERVERS}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a worker, use those servers."""
+    servers.adopt(getattr(config, "workerinput", {}).get(_SERVERS, {}))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """After everything else that pytest says of the tests."""
+    yield
+    if there := [server for server in servers.known() if server.url]:
+        terminalreporter.section("servers")
+        for server in there:
+            terminalreporter.line(f"{server.name}: {server.how}")
+    if left_out := missing(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.section("not tested here")
+        for what, tests in left_out.items():
+            terminalreporter.line(f"{what} ({tests} tests were left out)")
+        terminalreporter.line(f"The cure: {CURE}.")
