@@ -12,6 +12,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+__all__ = [
+    "BadBundle",
+    "BadKey",
+    "BadSeal",
+    "BadStart",
+    "BadStreamId",
+    "BadTags",
+    "CannotServe",
+    "CommandRefused",
+    "DefinitionError",
+    "EngineStopped",
+    "ImportRefused",
+    "MigrationDenied",
+    "NoSuchPosition",
+    "NoSuchVersion",
+    "NotFound",
+    "NotMigrated",
+    "NotOnStandby",
+    "NothingToAppend",
+    "PayloadTooLarge",
+    "PayloadUnencodable",
+    "ProjectionFailed",
+    "RolledBack",
+    "SagaArchived",
+    "SagaError",
+    "SagaExists",
+    "SettingsError",
+    "StepRejected",
+    "StepUnavailable",
+    "StoreUnavailable",
+    "TooMuchPast",
+    "UnreadableEvent",
+    "VersionConflict",
+]
+
 
 class SagaError(Exception):
     """Anything saga_es raises on purpose."""
