@@ -1,4 +1,4 @@
-"""What the README shows is true, and the map in docs/architecture.md."""
+"""What the README shows is true, and what it sends readers to: the settings, the commands, the defaults, the map."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from saga_es.cli import COMMANDS
 from saga_es.core.plan import RetryPolicy
 from saga_es.node.settings import Settings
 from services.create_event import CreateEventSchema
+from tests.docs.pages import DOCS, README
 
-PROJECT = Path(__file__).resolve().parents[2]
-README = (PROJECT / "README.md").read_text()
-MAP = (PROJECT / "docs" / "architecture.md").read_text().partition("```")[2].partition("```")[0]
-PROGRAMS = re.findall(r"```python\n(?!def test_)(.*?)```", README, flags=re.DOTALL)
-
-
-def _section(start: str) -> str:
-    return README.partition(start)[2].partition("\n```")[0]
+PACKAGE = README.parent / "saga_es"
+MAP = (DOCS / "architecture.md").read_text().partition("```")[2].partition("```")[0]
+PROGRAMS = re.findall(r"```python\n(?!def test_)(.*?)```", README.read_text(), flags=re.DOTALL)
+MOST_LINES = 200
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=["functions", "requests"])
@@ -41,10 +38,16 @@ def test_the_saga_in_15_lines_completes_and_compensates(tmp_path: Path) -> None:
     assert third == "COMPENSATED"
 
 
+def test_the_readme_is_short() -> None:
+    """It has one screen of what this is, one of how it is used, and sends to the pages for the rest."""
+    assert len(README.read_text().splitlines()) < MOST_LINES
+
+
 def test_the_defaults_of_execute_are_those_of_its_schema() -> None:
-    """Each default the README names is the one that is recorded."""
+    """Each default that the page of the demonstration names is the one that is recorded."""
     loaded = CreateEventSchema().load({"name": "x"})
-    table = dict(re.findall(r"\| `(\w+)` \| ([^|]+?) (?=\|)", _section("What the body of `execute`")))
+    section = (DOCS / "demo.md").read_text().partition("## Defaults of execute")[2].partition("\n## ")[0]
+    table = dict(re.findall(r"\| `(\w+)` \| ([^|]+?) (?=\|)", section))
     assert set(table) == set(loaded) - {"name"}
     for name, shown in table.items():
         value = loaded[name]
@@ -53,26 +56,35 @@ def test_the_defaults_of_execute_are_those_of_its_schema() -> None:
 
 
 def test_the_command_line_names_every_command() -> None:
-    """What `saga-es --help` lists stands in the README, too."""
-    section = README.partition("## Command line")[2].partition("Exit codes")[0]
-    named = set(re.findall(r"`([a-z-]+)[^`]*`", section))
+    """What `saga-es --help` lists stands on the page of the command line, too."""
+    table = (DOCS / "command-line.md").read_text().partition("## Output")[0]
+    named = set(re.findall(r"`([a-z-]+)[^`]*`", table))
     assert set(COMMANDS) <= named | {"db"}
 
 
-def test_the_defaults_of_settings_are_those_of_the_code() -> None:
-    """Each default in the table of settings is the one that holds."""
+def test_the_settings_are_those_of_the_code() -> None:
+    """The table has every setting and no other, each with the default that holds."""
+    rows = re.findall(
+        r"^\| [^|]* \| `SAGA_ES_([A-Z_]+)` \| ([^|]+) \|", (DOCS / "settings.md").read_text(), re.MULTILINE
+    )
+    defaults = {name.lower(): default.strip("`") for name, default in rows}
     settings = Settings()
-    for name, value in re.findall(r"`SAGA_ES_([A-Z_]+)` \| (\d+)", README):
-        assert getattr(settings, name.lower()) == float(value), name
-    assert settings.database_url in README
+    assert set(defaults) == set(Settings.__struct_fields__) - {"participants"}
+    for name, default in defaults.items():
+        value = getattr(settings, name)
+        assert value is None or default in {str(value), f"{value:g}"}, name
+
+
+def test_an_action_is_tried_four_times() -> None:
+    """As the page on failing says."""
     assert RetryPolicy().attempts == 4
+    assert "for actions the default is four" in " ".join((DOCS / "saga-model" / "failing.md").read_text().split())
 
 
 def test_the_map_names_every_folder_and_public_module() -> None:
     """It draws each room of the package, and none that is not there."""
-    package = PROJECT / "saga_es"
-    folders = {f"{path.parent.name}/" for path in package.rglob("__init__.py") if path.parent != package}
-    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    folders = {f"{path.parent.name}/" for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE}
+    modules = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
     first_column = [line.strip().split("  ")[0] for line in MAP.splitlines()]
     drawn = {name for names in first_column for name in names.split()}
     assert drawn - {"saga_es/", "services/", "benchmarks/", "migrations/"} == folders | modules

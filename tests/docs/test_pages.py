@@ -1,0 +1,80 @@
+"""The pages have one form: lines that fit, an index that names them all, decisions that are built alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import DOCS, README
+
+PAGES = [README, README.parent / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
+MOST_COLUMNS = 120
+MOST_LINES_OF_A_DECISION = 40
+PRINTED = {"", "console", "text", "mermaid"}
+"""Blocks that show what a program prints, or a file as it is: nobody can break their lines."""
+
+DECISION = re.compile(
+    r"# (?P<number>\d{3}): [^\n]+\n\n"
+    r"Status: (accepted|replaced by \[\d{3}\]\([\w.-]+\))\n"
+    r"Date: \d{4}-\d{2}-\d{2}\n\n"
+    r"## Context\n.+\n\n## Decision\n.+\n\n## Consequences\n.+\n",
+    flags=re.DOTALL,
+)
+
+
+def name(page: Path) -> str:
+    """The page's path from the top of the project."""
+    return str(page.relative_to(README.parent))
+
+
+def lines_of_prose_and_code(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that a writer can break: not the rows of tables, not what a program printed or wrote."""
+    fence, is_generated = None, False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("<!-- ") and "make " in line:
+            is_generated = line.endswith("begin -->")
+        elif line.startswith("```"):
+            fence = line.removeprefix("```") if fence is None else None
+        elif not (is_generated or fence in PRINTED or line.startswith("| ")):
+            yield number, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_lines_fit_into_120_columns(page: Path) -> None:
+    """Rows of tables, output and generated parts are excepted: breaking them would change what they say."""
+    too_long = [number for number, line in lines_of_prose_and_code(page.read_text()) if len(line) > MOST_COLUMNS]
+    assert not too_long, f"{name(page)}: lines {too_long}"
+
+
+def test_what_is_excepted_is_only_what_cannot_be_broken() -> None:
+    """Prose and programs count, whatever stands between them."""
+    shown = (
+        "a\n```text\nb\n```\nc\n```python\nd\n```\n| e |\n<!-- make bench: begin -->\nf\n<!-- make bench: end -->\ng\n"
+    )
+    assert [line for _, line in lines_of_prose_and_code(shown)] == ["a", "c", "d", "g"]
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda page: page.stem[:3])
+def test_a_decision_has_status_date_context_decision_and_consequences(decision: Path) -> None:
+    """In this order, under the number of its file, and on one page."""
+    text = decision.read_text()
+    form = DECISION.fullmatch(text)
+    assert form, name(decision)
+    assert form["number"] == decision.name[:3]
+    assert len(text.splitlines()) <= MOST_LINES_OF_A_DECISION
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    """So that a number names one decision for ever."""
+    assert [int(decision.name[:3]) for decision in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+def test_the_index_names_every_page() -> None:
+    """Each page of docs/ is linked from docs/README.md, and each decision with it."""
+    index = DOCS / "README.md"
+    linked = {(DOCS / target.partition("#")[0]).resolve() for target in re.findall(r"\]\(([^)]+)\)", index.read_text())}
+    assert {*DOCS.rglob("*.md")} - {index} <= linked
