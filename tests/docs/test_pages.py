@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,3 +79,47 @@ def test_the_index_names_every_page() -> None:
     index = DOCS / "README.md"
     linked = {(DOCS / target.partition("#")[0]).resolve() for target in re.findall(r"\]\(([^)]+)\)", index.read_text())}
     assert {*DOCS.rglob("*.md")} - {index} <= linked
+
+
+PUBLIC = dict(re.findall(r"^\| `(saga_es[.\w]*)` \| (.*) \|$", (DOCS / "public-api.md").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_of_a_module_are_those_of_the_page(module: str) -> None:
+    """No more and no fewer: what the page does not name is internal."""
+    found = importlib.import_module(module)
+    names = getattr(found, "__all__", None) or [
+        name for name, value in vars(found).items() if isinstance(value, type) and value.__module__ == module
+    ]
+    assert sorted(re.findall(r"`(\w+)`", PUBLIC[module])) == sorted(names)
+
+
+def test_the_page_names_every_public_module() -> None:
+    """Each module at the root of the package."""
+    package = README.parent / "saga_es"
+    at_the_root = {f"saga_es.{path.stem}" for path in package.glob("*.py") if not path.stem.startswith("__")}
+    assert {*PUBLIC} - {"saga_es", "saga_es.participant", "saga_es.testing"} == at_the_root
+
+
+PATH = re.compile(
+    r"`((?:saga_es/|tests/|services/|migrations/|benchmarks/|core/|runtime/|store/|definition/|node/|cli/)[\w./-]*)`"
+)
+
+
+@pytest.mark.parametrize("page", PAGES[2:], ids=name)
+def test_a_path_on_a_page_is_there(page: Path) -> None:
+    """A page names files by their path from the top of the project, or of the package."""
+    top = README.parent
+    gone = [
+        path
+        for path in PATH.findall(page.read_text())
+        if not any((at / path).exists() for at in (top, top / "saga_es"))
+    ]
+    assert not gone, f"{name(page)}: {gone}"
+
+
+def test_the_glossary_says_each_word_once() -> None:
+    """One meaning for one word."""
+    rows = re.findall(r"^\| ([^|]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    words = [word for row in rows if row not in {"word", "---"} for word in row.split(", ")]
+    assert len(words) == len(set(words))
