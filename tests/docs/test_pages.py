@@ -123,3 +123,13 @@ def test_the_glossary_says_each_word_once() -> None:
     rows = re.findall(r"^\| ([^|]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
     words = [word for row in rows if row not in {"word", "---"} for word in row.split(", ")]
     assert len(words) == len(set(words))
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    """Versions with their dates, the unreleased one above them, and under each only the known kinds of change."""
+    text = (README.parent / "CHANGELOG.md").read_text()
+    first, *released = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert first == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", title) for title in released)
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
