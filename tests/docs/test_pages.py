@@ -133,3 +133,21 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", title) for title in released)
     kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
+
+
+RETIRED = re.compile(
+    r"\b(bells?|errands?|patience|hearing|whoever|that one|turn(s|ed|ing)? round|following views?)\b",
+    flags=re.IGNORECASE,
+)
+"""Words that were given up for the field's, and turns of phrase that point instead of naming."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name)
+def test_a_page_has_the_words_of_the_glossary(page: Path) -> None:
+    """One word for one thing: the words that were given up stay away."""
+    said = [
+        (number, found[0])
+        for number, line in lines_of_prose_and_code(page.read_text())
+        if (found := RETIRED.search(line.replace("saga_bells", "")))
+    ]
+    assert not said, f"{name(page)}: {said}"
