@@ -12,6 +12,7 @@ README = DOCS.parent / "README.md"
 MODEL = DOCS / "saga-model.md"
 PAGES = [
     *sorted((DOCS / "saga-model").glob("*.md")),
+    DOCS / "flask.md",
     DOCS / "participants.md",
     DOCS / "schema-evolution.md",
     DOCS / "time-travel.md",
