@@ -22,7 +22,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec
 from saga_es.store.log.log import Draft
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.rebuild import Rebuilding, rebuild
 from saga_es.store.views.saga_view import saga_view
@@ -86,7 +86,7 @@ class Store(of_workers.Store):
 
     def make(self, *views: Projection) -> Rebuilding:
         """Make views of the log as it is."""
-        with turn(self.database) as connection:
+        with schema_lock(self.database) as connection:
             return rebuild(connection, self.database, self.log, views)
 
     def write(self, *drafts: Draft) -> list[Any]:

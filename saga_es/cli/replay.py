@@ -15,7 +15,7 @@ from saga_es.cli.progress import reaching
 from saga_es.core.describe import plain
 from saga_es.errors import ProjectionFailed
 from saga_es.node.settings import Settings
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.comparing import Comparison, compare
 from saga_es.store.views.rebuild import Rebuilding, build_until, rebuild
 
@@ -58,7 +58,7 @@ def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run:
             _show_comparisons(compared, as_json=as_json)
             is_failed = any(comparison.failed for comparison in compared)
         else:
-            with turn(node.database) as connection, reaching("Replaying") as told:
+            with schema_lock(node.database) as connection, reaching("Replaying") as told:
                 if until is None:
                     rebuilding = rebuild(connection, node.database, node.store.log, views, told)
                 else:

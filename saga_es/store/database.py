@@ -21,11 +21,10 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import QueuePool
 
 from saga_es.errors import NotOnStandby, RolledBack, StoreUnavailable
-from saga_es.store.drivers import keepalive as silence
-from saga_es.store.drivers import standby
+from saga_es.store.drivers import keepalive, standby
 from saga_es.store.drivers.compiled import Write
-from saga_es.store.drivers.connection import Direct
-from saga_es.store.drivers.sqlite_file import SameFile
+from saga_es.store.drivers.connection import DriverConnection
+from saga_es.store.drivers.sqlite_file import SqliteFile
 from saga_es.store.drivers.url import parse_url
 
 LOCK_TIMEOUT_S = 10
@@ -51,7 +50,7 @@ class Database:
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.url = parse_url(url)
         self._is_in_doubt = False
-        self._file = SameFile()
+        self._file = SqliteFile()
         self.kind = self.url.get_backend_name().replace("mariadb", "mysql")
         self.engine = sa.create_engine(self.url, **self._options(pool_size))
         event.listen(self.engine, "handle_error", _give_up_connections)
@@ -65,9 +64,9 @@ class Database:
             case "postgresql":
                 event.listen(self.engine, "connect", _prepare_postgresql)
             case _:
-                event.listen(self.engine, "connect", lambda connection, _: silence.watch(connection, self.url))
-        self._direct = Direct(self.engine)
-        self._lookup = Direct(self.engine)
+                event.listen(self.engine, "connect", lambda connection, _: keepalive.watch(connection, self.url))
+        self._direct = DriverConnection(self.engine)
+        self._lookup = DriverConnection(self.engine)
         self._writer = self.engine.execution_options(saga_es_writing=True)
 
     def __repr__(self) -> str:
@@ -198,12 +197,12 @@ class Database:
             case "sqlite":
                 return {**options, "connect_args": {"check_same_thread": False}}
             case "postgresql":
-                return {**options, "pool_pre_ping": True, "connect_args": silence.connect_arguments(self.url)}
+                return {**options, "pool_pre_ping": True, "connect_args": keepalive.connect_arguments(self.url)}
             case _:
                 timeouts = f"lock_wait_timeout = {LOCK_TIMEOUT_S}, innodb_lock_wait_timeout = {LOCK_TIMEOUT_S}"
-                order = f"SET time_zone = '+00:00', {timeouts} {silence.MARIADB_WATCHES}"
+                order = f"SET time_zone = '+00:00', {timeouts} {keepalive.MARIADB_WATCHES}"
                 fixed = {"charset": "utf8mb4", "init_command": order}
-                arguments = {**silence.connect_arguments(self.url), **fixed}
+                arguments = {**keepalive.connect_arguments(self.url), **fixed}
                 return {**options, "pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
 
 
@@ -285,7 +284,7 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
         cursor.execute(_NO_JIT)
-        cursor.execute(silence.POSTGRESQL_WATCHES)
+        cursor.execute(keepalive.POSTGRESQL_WATCHES)
     connection.commit()
 
 

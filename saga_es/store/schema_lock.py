@@ -28,11 +28,11 @@ SQLITE_CACHE_KB = 16_384
 
 
 @contextmanager
-def turn(database: Database) -> Iterator[Connection]:
+def schema_lock(database: Database) -> Iterator[Connection]:
     """A connection to change tables with, which nobody else has at the same time; in no transaction.
 
     Raises:
-        StoreUnavailable: The database did not answer, or somebody else has had his turn for too long.
+        StoreUnavailable: The database did not answer, or another process held the lock for too long.
     """
     with database.alone() as connection:
         match database.kind:

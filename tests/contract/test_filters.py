@@ -24,7 +24,7 @@ from saga_es.store.notifications import Notifications
 from saga_es.store.queries import pages
 from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import page
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.rebuild import rebuild
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags
@@ -194,7 +194,7 @@ def test_lists_are_read_as_before_when_the_views_were_made_anew(shelf: Store) ->
     """Twice; the indexes that lists are read by have the names they had."""
     before = {str(wanted): found(shelf, limit=7, **wanted) for wanted, _ in INDEXED}
     for _ in range(2):
-        with turn(shelf.database) as connection:
+        with schema_lock(shelf.database) as connection:
             rebuild(connection, shelf.database, shelf.log, shelf.views)
         assert {str(wanted): found(shelf, limit=7, **wanted) for wanted, _ in INDEXED} == before
         there = {index["name"] for index in sa.inspect(shelf.database.engine).get_indexes("sagas")}

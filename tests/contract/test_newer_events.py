@@ -14,7 +14,7 @@ from saga_es.errors import UnreadableEvent
 from saga_es.store.log.codec import PLAN, SAGA, Codec
 from saga_es.store.log.log import Draft, Log, Recorded, Unreadable
 from saga_es.store.queries.past import story_at, views_at
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.rebuild import rebuild
 from saga_es.store.writer import Writer, Written
@@ -81,7 +81,7 @@ def test_a_replay_leaves_out_what_it_cannot_read_and_says_so(store: Store, begun
     """All views are made anew; in them is what was understood, of the saga itself and of the others."""
     write(newer(store), begun, 2, StepBlessed("a"), StepBlessed("b"))
     write(store.writer, "s-2", 0, e.SagaStarted("order", PLAN_ID, {}, "w1"), e.SagaCompleted())
-    with turn(store.database) as connection:
+    with schema_lock(store.database) as connection:
         rebuilding = rebuild(connection, store.database, store.log, store.views)
     assert rebuilding.unread == {"saga/StepBlessed": 2}
     assert [rebuilt.failed for rebuilt in rebuilding.views] == [None, None]

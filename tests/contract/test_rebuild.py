@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store.admin import migrate
 from saga_es.store.log.log import Draft, Recorded
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import building, checkpoints, rebuild, shadows
 from saga_es.store.views.building import Builder
 from saga_es.store.views.catch_up import CatchUp, Step
@@ -283,7 +283,7 @@ def test_a_swap_and_the_checkpoint_are_one_also_when_interrupted(
     swapped = store.database.kind == "mysql" and after
     assert (pending.swap is not None) == swapped
     assert CatchUp(store.database, store.log, FOLLOWING).step() == (Step.AT_THE_END if swapped else Step.ADVANCED)
-    with turn(store.database) as connection, connection.begin():
+    with schema_lock(store.database) as connection, connection.begin():
         settle_swaps(connection)
     with store.database.reading() as connection:
         checkpoint = checkpoints.read(connection)["letters"]
@@ -317,7 +317,7 @@ def test_views_as_of_a_position_stand_beside_those_in_service(kept: Kept) -> Non
     """Until the next replay; those in service are left alone."""
     store, before = kept.store, all_rows(kept.store)
     middle = store.log.entries("n-20")[0].position
-    with turn(store.database) as connection:
+    with schema_lock(store.database) as connection:
         for _ in range(2):
             built = build_until(connection, store.database, store.log, ALL, middle, lambda *_: None)
     assert [(rebuilt.table, rebuilt.rows) for rebuilt in built.views] == [

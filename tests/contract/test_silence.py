@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from saga_es.errors import StoreUnavailable
 from saga_es.store.database import Database
-from saga_es.store.drivers import keepalive as silence
+from saga_es.store.drivers import keepalive
 from saga_es.store.drivers.keepalive import GIVEN_UP_S, QUIET_S
 from tests.contract.pipe import listening
 from tests.databases import fresh_database
@@ -107,7 +107,7 @@ def test_a_server_that_accepts_a_connection_and_says_nothing_is_given_up(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long its kernel keeps the connection open; once it has answered, a statement may take longer."""
-    monkeypatch.setattr(silence, "CONNECT_S", 2)  # PostgreSQL's least
+    monkeypatch.setattr(keepalive, "CONNECT_S", 2)  # PostgreSQL's least
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = sa.make_url(database_url).set(host="127.0.0.1", port=mute.getsockname()[1])
         database = Database(url.render_as_string(hide_password=False))
@@ -118,7 +118,7 @@ def test_a_server_that_accepts_a_connection_and_says_nothing_is_given_up(
 @pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 def test_a_statement_may_take_longer_than_connecting(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless the URL says otherwise."""
-    monkeypatch.setattr(silence, "CONNECT_S", 1)
+    monkeypatch.setattr(keepalive, "CONNECT_S", 1)
     with closing(Database(database_url)) as database, database.reading() as connection:
         assert connection.scalar(sa.text("SELECT SLEEP(1.2)")) == 0
     with (

@@ -148,7 +148,7 @@ def test_a_database_that_somebody_else_has_locked(troubled: Troubled, waits: Wai
 def test_who_waits_for_an_answer_keeps_no_database_from_being_closed(database: Database, connection: str) -> None:
     """It is left to itself: a process that ends must not wait for what may never come."""
     closing = threading.Thread(target=database.close, daemon=True)
-    with getattr(database, connection)._turn:  # as whoever waits has it
+    with getattr(database, connection)._lock:  # as whoever waits has it
         closing.start()
         closing.join(TIMEOUT_S)
         assert not closing.is_alive()

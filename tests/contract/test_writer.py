@@ -15,7 +15,7 @@ from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaError, Store
 from saga_es.runtime.ids import new_id
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import Write
-from saga_es.store.drivers.connection import Direct
+from saga_es.store.drivers.connection import DriverConnection
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.tables import key_text
@@ -304,7 +304,7 @@ class BreakingDatabase(Database):
             other.exec_driver_sql(order.format(session))
 
 
-class _Breaking(Direct):
+class _Breaking(DriverConnection):
     """On PostgreSQL all is one statement: there the session ends before it, elsewhere before the commit."""
 
     def __init__(self, database: BreakingDatabase) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from saga_es.errors import MigrationDenied, NotMigrated, StoreUnavailable
 from saga_es.store.database import Database, is_denied
 from saga_es.store.log.log import Log
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 
@@ -81,7 +81,7 @@ def upgrade(database: Database, log: Log, views: Views) -> list[str]:
 
 
 def _upgrade(database: Database, log: Log, views: Views) -> list[str]:
-    with turn(database) as connection:
+    with schema_lock(database) as connection:
         with connection.begin():
             revision = current(connection)
             is_new = revision is None

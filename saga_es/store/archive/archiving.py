@@ -29,7 +29,7 @@ from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Entry
 from saga_es.store.sagas import Sagas
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import checkpoints
 from saga_es.store.views.forgetting import forget
 from saga_es.store.views.kinds import Views
@@ -153,7 +153,10 @@ class Archiving:
 
     def _transact(self, families: list[list[list[Entry]]], path: Path, now: datetime, progress: Progress) -> None:
         streams = [entries for family in families for entries in family]
-        with turn(self._database), self._database.writing() as connection:  # not while views are made anew from the log
+        with (
+            schema_lock(self._database),
+            self._database.writing() as connection,
+        ):  # not while views are made anew from the log
             take_out(connection, streams, path.name, now)
             if not self._keep_in_views:
                 forget(connection, self._views, [self._log.decode(entry) for entries in streams for entry in entries])

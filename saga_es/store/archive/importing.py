@@ -22,7 +22,7 @@ from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Entry, Recorded
 from saga_es.store.sagas import Sagas
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.forgetting import remember
 from saga_es.store.views.kinds import Views
 
@@ -104,7 +104,10 @@ class Importing:
     def _transact(self, streams: list[list[Entry]], brought: Brought) -> None:
         if not streams:
             return
-        with turn(self._database), self._database.writing() as connection:  # not while views are made anew from the log
+        with (
+            schema_lock(self._database),
+            self._database.writing() as connection,
+        ):  # not while views are made anew from the log
             back, new, there = self._sorted(connection, streams)
             put_back(connection, self._log, back)
             for entries in new:

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
-from saga_es.store.drivers.mysql_batch import OneUpdate
+from saga_es.store.drivers.mysql_batch import BatchUpdate
 from saga_es.store.tables import UtcDateTime
 
 THIS_ROW = "this_row"
@@ -40,16 +40,16 @@ class Compiled:
         self._names = tuple(compiled.positiontup or compiled.binds)
         self._pick = itemgetter(*self._names) if len(self._names) > 1 else lambda row: (row[self._names[0]],)
         self._processors = [(place, processors[name]) for place, name in enumerate(self._names) if name in processors]
-        self._together: OneUpdate | None = None
+        self._batch_update: BatchUpdate | None = None
         if isinstance(statement, sa.Update) and THIS_ROW in names and dialect.name in {"mysql", "mariadb"}:
             assert isinstance(statement.table, sa.Table), "rows are written to tables"
-            self._together = OneUpdate(statement.table, THIS_ROW, self._names, dialect)
+            self._batch_update = BatchUpdate(statement.table, THIS_ROW, self._names, dialect)
 
     def executions(self, rows: Rows) -> Iterable[tuple[str, list[Any]]]:
         """What to give to the driver's `executemany`, one after the other."""
-        if self._together is None or len(rows) == 1:
+        if self._batch_update is None or len(rows) == 1:
             return [(self.text, self.laid_out(rows))]
-        return self._together.executions([self._tuple(row) for row in rows])
+        return self._batch_update.executions([self._tuple(row) for row in rows])
 
     def laid_out(self, rows: Rows) -> list[Any]:
         """The rows as tuples, or where the driver wants names, as dicts; each value as the driver takes it."""

@@ -28,7 +28,7 @@ _BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_merge
 made when a view was small, or when its numbers were old, would read the whole view for each batch."""
 
 
-class Direct:
+class DriverConnection:
     """A connection that is kept, and transactions on it; threads take turns.
 
     Args:
@@ -38,7 +38,7 @@ class Direct:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._dialect = engine.dialect
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._driver: Any = None
         self._used_at = 0.0
 
@@ -49,7 +49,7 @@ class Direct:
             sqlalchemy.exc.DBAPIError: What the driver said, as SQLAlchemy would put it. If that was at the commit,
                 nobody knows whether it took place.
         """
-        with self._turn, self._as_sqlalchemy_says():
+        with self._lock, self._as_sqlalchemy_says():
             driver = self._connected()
             standby.forget(driver)
             match self._dialect.name:
@@ -75,7 +75,7 @@ class Direct:
             sqlalchemy.exc.DBAPIError: What the driver said, as SQLAlchemy would put it.
         """
         form = compiled_query(query, self._dialect)
-        with self._turn, self._as_sqlalchemy_says():
+        with self._lock, self._as_sqlalchemy_says():
             cursor = self._connected().cursor()
             cursor.execute(form.text, form.laid_out(values))
             found = cursor.fetchall()
@@ -87,11 +87,11 @@ class Direct:
 
     def close(self, timeout_s: float = -1) -> None:
         """Give the connection up, unless somebody still waits for an answer on it after that (-1: wait for ever)."""
-        if self._turn.acquire(timeout=timeout_s):
+        if self._lock.acquire(timeout=timeout_s):
             try:
                 self._drop()
             finally:
-                self._turn.release()
+                self._lock.release()
 
     def _execute(self, driver: Any, writes: Sequence[Write]) -> None:
         cursor = driver.cursor()

@@ -12,7 +12,7 @@ from typing import Any
 from saga_es.errors import StoreUnavailable
 
 
-class SameFile:
+class SqliteFile:
     """The file that the first connection opened; of other databases, nothing."""
 
     def __init__(self) -> None:

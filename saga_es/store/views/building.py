@@ -36,7 +36,7 @@ class Builder:
     """Builds views beside their tables.
 
     Args:
-        connection: In no transaction, and nobody else's turn.
+        connection: In no transaction; it holds the schema lock.
         database: The same database, to read the log through.
         log: The log.
         views: Which views.

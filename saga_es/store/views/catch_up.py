@@ -17,7 +17,7 @@ from saga_es.store.database import Database, is_about_values, reason
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.log.log import Entry, Log
 from saga_es.store.log.tail import Tail
-from saga_es.store.schema_lock import turn
+from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import checkpoints
 from saga_es.store.views.checkpoints import Checkpoint, Failed
 from saga_es.store.views.kinds import Projection
@@ -108,6 +108,6 @@ class CatchUp:
 
     def _wait_for_swap(self, checkpoint: Checkpoint) -> Step:
         if datetime.now(UTC) - checkpoint.updated_at > SWAP_TAKES:
-            with turn(self._database) as connection, connection.begin():
+            with schema_lock(self._database) as connection, connection.begin():
                 settle_swaps(connection)
         return Step.AT_THE_END

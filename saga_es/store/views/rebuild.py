@@ -22,8 +22,8 @@ from saga_es.store.database import Database
 from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.views import checkpoints
+from saga_es.store.views.append_lock import appends_held, be_impatient, hold_appends, is_busy, sync_later
 from saga_es.store.views.building import Builder, Told
-from saga_es.store.views.holding import appends_held, be_impatient, hold_appends, is_busy, sync_later
 from saga_es.store.views.kinds import Projection
 from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swap, swapping
 
@@ -79,7 +79,7 @@ def rebuild(
     """Make views anew, and put them in service, all that do not fail at once.
 
     Args:
-        connection: In no transaction, and nobody else's turn.
+        connection: In no transaction; it holds the schema lock.
         database: The same database, to read the log through.
         log: The log.
         views: Which views.
