@@ -115,7 +115,7 @@ def fill(database: Database, many: int) -> None:
     """Put the rows into the views."""
     some: list[dict[str, Any]] = []
     tags: list[dict[str, Any]] = []
-    for row, its_tags in track(rows(many), f"filling {database.kind}", many, console=Console(stderr=True)):
+    for row, its_tags in track(rows(many), f"filling {database.driver.name}", many, console=Console(stderr=True)):
         some.append(row)
         tags += its_tags
         if len(some) == CHUNK:
@@ -123,7 +123,7 @@ def fill(database: Database, many: int) -> None:
             some, tags = [], []
     _insert(database, some, tags)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        match database.kind:
+        match database.driver.name:
             case "postgresql":
                 connection.exec_driver_sql("VACUUM ANALYZE")
             case "mysql":

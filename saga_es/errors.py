@@ -305,6 +305,10 @@ class RolledBack(StoreUnavailable):
     """The database gave a transaction up for the sake of another (deadlock, serialization): nothing took place."""
 
 
+class Denied(StoreUnavailable):
+    """Who we connect as may not do that."""
+
+
 class UnreadableEvent(SagaError):
     """An event in the log cannot be decoded: written by a newer version, or its class is gone."""
 

@@ -25,6 +25,8 @@ from tests.support import servers
 from tests.support.left_out import left_out
 
 KINDS = ("sqlite", "postgresql", "mariadb")
+"""All that is tested on a database is tested on each of these. To add a database is to add a file to `store/drivers`,
+to add its kind here, and to say in `fresh_database` how one is made."""
 
 _FREE: dict[str, list[str]] = {"postgresql": [], servers.SECOND: []}
 """PostgreSQL databases that are empty, and nobody's, by the server."""

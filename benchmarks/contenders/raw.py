@@ -64,7 +64,7 @@ def _rows_of_one_saga(url: str) -> tuple[Rows, tuple[str, ...]]:
     with database.reading() as connection:
         names = [column["name"] for column in sa.inspect(connection).get_columns("saga_events")]
         columns = tuple(name for name in names if name != "position")
-        casts = [f"{c}::text" if c == "data" and database.kind == "postgresql" else c for c in columns]
+        casts = [f"{c}::text" if c == "data" and database.driver.name == "postgresql" else c for c in columns]
         query = f"SELECT {', '.join(casts)} FROM saga_events WHERE stream_id = '{saga_id}' ORDER BY version"
         found = [tuple(row) for row in connection.exec_driver_sql(query)]
     database.close()

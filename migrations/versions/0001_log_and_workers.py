@@ -6,7 +6,7 @@ Revision: 0001, the first
 import sqlalchemy as sa
 from alembic import op
 
-from saga_es.store.tables import JsonText, UtcDateTime, key_text
+from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 
 revision = "0001"
 down_revision = None

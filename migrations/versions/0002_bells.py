@@ -6,7 +6,7 @@ Revision: 0002, after 0001
 import sqlalchemy as sa
 from alembic import op
 
-from saga_es.store.tables import key_text
+from saga_es.store.drivers.columns import key_text
 
 revision = "0002"
 down_revision = "0001"

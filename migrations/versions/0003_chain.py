@@ -15,8 +15,8 @@ import structlog
 from alembic import op
 from sqlalchemy.engine import Connection
 
+from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 from saga_es.store.log.chain import event_hash, genesis
-from saga_es.store.tables import JsonText, UtcDateTime, key_text
 
 revision = "0003"
 down_revision = "0002"

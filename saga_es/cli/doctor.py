@@ -26,8 +26,8 @@ def doctor(settings: Settings, as_json: bool) -> None:
     """
     node = Node(settings, app_of(settings))
     try:
-        if migrate.found(node.database) is None and node.database.kind == "sqlite":
-            raise NotMigrated(None, migrate.head())  # a look makes no file
+        if node.database.is_missing():
+            raise NotMigrated(None, migrate.head())
         findings = examine(node.database, node.store.workers, time.time())
     finally:
         node.database.close()

@@ -14,6 +14,7 @@ from rich.console import Console
 from saga_es.core.describe import plain
 from saga_es.errors import (
     BadBundle,
+    Denied,
     NoSuchPosition,
     NoSuchVersion,
     NotFound,
@@ -28,7 +29,6 @@ from saga_es.node.logs import configure_logs
 from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
-from saga_es.store.database import is_denied
 from saga_es.store.queries.pages import BadCursor
 from saga_es.store.views.kinds import Projection
 
@@ -109,7 +109,8 @@ def reported() -> Iterator[None]:
     except NotMigrated as error:
         fail(str(error), NO_DATABASE)
     except StoreUnavailable as error:
-        fail(f"{error}; do it as the owner of the tables" if is_denied(error) else str(error), NO_DATABASE)
+        cure = "; do it as the owner of the tables" if isinstance(error, Denied) else ""
+        fail(f"{error}{cure}", NO_DATABASE)
     except (NotFound, NoSuchVersion, NoSuchPosition, SagaArchived) as error:
         more = "; `saga-es list` shows the sagas there are" if isinstance(error, NotFound) else ""
         fail(f"{error}{more}", NOT_FOUND)

@@ -16,7 +16,7 @@ from saga_es.core.describe import moment, plain, short, shown, tell
 from saga_es.core.explain import Explanation
 from saga_es.core.operate import Undoing
 from saga_es.runtime.handle import SagaResult
-from saga_es.store.admin.doctor import Finding
+from saga_es.store.drivers.finding import Finding
 from saga_es.store.log.log import Entry, Recorded, Unreadable
 from saga_es.store.queries.difference import differences
 from saga_es.store.queries.pages import Page

@@ -14,7 +14,6 @@ SQLite's driver, as SQLAlchemy has it by default, would commit at the end of one
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,20 +21,15 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import SagaError
-from saga_es.store.tables import JsonText, UtcDateTime, key_text
+from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
+from saga_es.store.drivers.driver import driver_of, drivers
+from saga_es.store.drivers.error_codes import ErrorCodes
 
 LONGEST_KEY = 255
-
-SERIALIZATION_STATES = frozenset({"40001", "40P01", "55P03"})
-"""serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
-
-SERIALIZATION_ERRORS = frozenset({1020, 1205, 1213})
-"""ER_CHECKREAD, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK (MySQL and MariaDB)."""
 
 
 class BadKey(SagaError, ValueError):
@@ -85,9 +79,7 @@ class Barrier:
             sa.Column("seen_at", UtcDateTime, nullable=False, index=True),
         )
         mine = table.c.key == sa.bindparam("this_key")
-        self._mysql_claim = mysql.insert(table).on_duplicate_key_update(key=table.c.key)
-        self._postgresql_claim = postgresql.insert(table).on_conflict_do_nothing(index_elements=[table.c.key])
-        self._sqlite_claim = sqlite.insert(table).on_conflict_do_nothing(index_elements=[table.c.key])
+        self._claims = {driver: driver.insert_unless_there(table) for driver in drivers()}
         self._lock = sa.select(table.c.answer, table.c.undone).where(mine).with_for_update()
         self._answer = sa.update(table).where(mine).values(answer=sa.bindparam("given"))
         self._undo = sa.update(table).where(mine).values(undone=True)
@@ -161,37 +153,20 @@ class Barrier:
         if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
             raise BadKey(key)
         new = {"key": key, "answer": None, "undone": False, "seen_at": datetime.now(UTC)}
-        with _alone(key):
-            connection.execute(self._claim(connection.dialect.name), new)
+        driver = driver_of(connection.dialect)
+        with _alone(key, driver.errors):
+            connection.execute(self._claims[driver], new)
             found = connection.execute(self._lock, {"this_key": key}).mappings().one_or_none()
         if found is None:  # forgotten between the two statements
             raise TryAgain(key)
         return found
 
-    def _claim(self, dialect: str) -> sa.Insert:
-        match dialect:
-            case "mysql" | "mariadb":  # not INSERT IGNORE: with its shared locks, two that wait would deadlock
-                return self._mysql_claim
-            case "postgresql":
-                return self._postgresql_claim
-            case _:
-                return self._sqlite_claim
-
 
 @contextmanager
-def _alone(key: str) -> Iterator[None]:
+def _alone(key: str, errors: ErrorCodes) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if _is_in_the_way(error.orig):
+        if errors.code(error.orig) in errors.in_the_way:
             raise TryAgain(key) from error
         raise
-
-
-def _is_in_the_way(error: BaseException | None) -> bool:
-    """Whether a driver says that of two transactions this one has to give way."""
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    number = next(iter(getattr(error, "args", ())), None)
-    return state in SERIALIZATION_STATES or number in SERIALIZATION_ERRORS

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from saga_es.core.state import ENDED
 from saga_es.store.database import Database
-from saga_es.store.drivers.compiled import Write
+from saga_es.store.drivers.writes import Write
 from saga_es.store.tables import saga_bells
 from saga_es.store.views.saga_view import sagas
 

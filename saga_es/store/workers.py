@@ -19,6 +19,7 @@ from sqlalchemy.ext.compiler import compiles
 
 from saga_es.core.state import UNFINISHED
 from saga_es.store.database import Database
+from saga_es.store.drivers.driver import driver_of
 from saga_es.store.tables import saga_workers
 from saga_es.store.views.saga_view import sagas
 
@@ -30,20 +31,9 @@ class database_now(sa.sql.functions.FunctionElement[float]):  # noqa: N801 (name
     inherit_cache = True
 
 
-@compiles(database_now, "sqlite")
-def _sqlite_now(_element: Any, _compiler: Any, **_: Any) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-@compiles(database_now, "postgresql")
-def _postgres_now(_element: Any, _compiler: Any, **_: Any) -> str:
-    return "extract(epoch from clock_timestamp())::double precision"
-
-
-@compiles(database_now, "mysql")
-@compiles(database_now, "mariadb")
-def _mysql_now(_element: Any, _compiler: Any, **_: Any) -> str:
-    return "CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)"
+@compiles(database_now)
+def _database_now(_element: Any, compiler: Any, **_: Any) -> str:
+    return driver_of(compiler.dialect).clock
 
 
 class Process(msgspec.Struct, frozen=True):

@@ -19,7 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from saga_es.core import events as e
 from saga_es.errors import RolledBack, StoreUnavailable, VersionConflict
 from saga_es.store.database import Database
-from saga_es.store.drivers.compiled import Write, execute_many
+from saga_es.store.drivers.compiled import execute_many
+from saga_es.store.drivers.driver import driver_of
+from saga_es.store.drivers.writes import Write
 from saga_es.store.log.heads import Heads
 from saga_es.store.log.log import APPEND, Draft, Log
 from saga_es.store.notifications import notify
@@ -60,7 +62,7 @@ class Writer:
         self._log = log
         self._views = views
         self._heads = Heads()
-        self._dialect = database.engine.dialect.name
+        self._driver = database.driver
 
     def prepare(self, draft: Draft) -> Prepared:
         """The draft with its rows: encoded here, once, so that what cannot be encoded fails before any batch.
@@ -122,7 +124,7 @@ class Writer:
                 transaction is as it was.
             VersionConflict: The stream is not as far as was expected; the same holds.
         """
-        _begin(connection)
+        driver_of(connection.dialect).begin_within(connection)
         with connection.begin_nested():
             self._log.chained(prepared[1], self._heads, connection)
             for statement, rows in self._writes([prepared]):
@@ -150,16 +152,6 @@ class Writer:
         """Log, views and notifications: all that a batch of chained rows comes to."""
         return [
             (APPEND, [row for _, rows in batch for row in rows]),
-            *self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._dialect),
+            *self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._driver),
             *notify([(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.notifies]),
         ]
-
-
-def _begin(connection: Connection) -> None:
-    """Make sure that a transaction of the caller's has begun.
-
-    SQLite's driver puts that off to the first change, and would commit a savepoint that comes before it.
-    """
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite" and not driver.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

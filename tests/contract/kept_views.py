@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from saga_es.store.admin import migrate
+from saga_es.store.drivers.columns import UtcDateTime, key_text
 from saga_es.store.log.log import Draft, Recorded
-from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.comparing import Comparison, compare
 from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
 from saga_es.store.writer import Writer, Written

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
-from saga_es.store.tables import UtcDateTime, key_text
+from saga_es.store.drivers.columns import UtcDateTime, key_text
 from tests.conftest import Store
 
 kinds = sa.Table(

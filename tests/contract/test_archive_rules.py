@@ -74,7 +74,7 @@ def test_what_stands_in_the_archives_cannot_be_changed(store: Store, three: list
     refused(store, sa.update(saga_archives).values(archive="elsewhere"), words="no UPDATE")
     refused(store, sa.insert(saga_archives).values(stone(three[-1])), words="saga_archives says")
     refused(store, sa.delete(saga_archives), words="before all events of the stream are back")
-    more = {"postgresql": "TRUNCATE saga_archives", "sqlite": "REPLACE", "mysql": "REPLACE"}[store.database.kind]
+    more = {"postgresql": "TRUNCATE saga_archives", "sqlite": "REPLACE", "mysql": "REPLACE"}[store.database.driver.name]
     if more == "REPLACE":
         values = f"'n-1', 3, '{three[-1].hash}', 'elsewhere', '2024-01-01'"
         more = f"REPLACE INTO saga_archives (stream_id, version, hash, archive, archived_at) VALUES ({values})"
@@ -134,7 +134,7 @@ def test_an_entry_may_be_taken_back_before_anything_was_removed(store: Store, th
 def test_a_temporary_table_of_the_same_name_opens_nothing(store: Store, three: list[Entry]) -> None:
     """The rules mean the table beside the log. MySQL cannot say so; docs/the-log.md says what not to grant there."""
     entry = "stream_id VARCHAR(64), version INTEGER, hash VARCHAR(64)"
-    is_fooled = store.database.kind == "mysql"
+    is_fooled = store.database.driver.name == "mysql"
     with store.database.engine.connect() as raw:
         raw.exec_driver_sql(f"CREATE TEMPORARY TABLE saga_archives ({entry})")
         raw.exec_driver_sql("INSERT INTO saga_archives VALUES ('n-1', 3, 'f00d')")

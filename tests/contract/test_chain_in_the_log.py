@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from saga_es.core import events as e
 from saga_es.errors import StoreUnavailable, VersionConflict
 from saga_es.store.database import Database
-from saga_es.store.drivers.compiled import Write
+from saga_es.store.drivers.writes import Write
 from saga_es.store.log.chain import event_hash, genesis
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft

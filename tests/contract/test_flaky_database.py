@@ -22,7 +22,7 @@ from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting import outage
 from saga_es.store.database import Database
-from saga_es.store.drivers.compiled import Write
+from saga_es.store.drivers.writes import Write
 from saga_es.store.workers import Workers
 from tests.conftest import TIMEOUT_S, Store
 from tests.contract.trips import QUICK, Diary, until

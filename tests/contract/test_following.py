@@ -15,8 +15,8 @@ from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.runtime import projector
 from saga_es.runtime.projector import Projector
 from saga_es.store.admin import migrate
+from saga_es.store.drivers.columns import key_text
 from saga_es.store.log.log import Recorded
-from saga_es.store.tables import key_text
 from saga_es.store.views import checkpoints
 from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.checkpoints import Failed

@@ -134,8 +134,8 @@ def test_the_database_itself_refuses_to_change_the_log(store: Store) -> None:
     """UPDATE, DELETE, REPLACE and their kin fail on a raw connection, and every row stays as it was."""
     append(store, note_draft("n-1", "a", "b"))
     before = store.log.entries()
-    for written in (*EVERYWHERE, *FORGERIES[store.database.kind]):
-        statement = written.replace('"', "`") if store.database.kind == "mysql" else written
+    for written in (*EVERYWHERE, *FORGERIES[store.database.driver.name]):
+        statement = written.replace('"', "`") if store.database.driver.name == "mysql" else written
         with store.database.engine.connect() as raw:
             with pytest.raises(DBAPIError, match="append-only"):
                 raw.exec_driver_sql(statement.replace("%", "%%"))

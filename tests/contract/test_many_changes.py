@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import pymysql
 
-from saga_es.store.drivers.compiled import THIS_ROW, compiled
+from saga_es.store.drivers.compiled import compiled
 from saga_es.store.drivers.mysql_batch import MOST_ROWS
+from saga_es.store.drivers.writes import THIS_ROW
 from saga_es.store.views.statements import update, upsert
 from tests.conftest import AT, Store
 from tests.contract.kinds import kinds, make_kinds
@@ -39,7 +40,7 @@ def filled(store: Store) -> Store:
     """A store with rows that are all alike; their names differ only in what some collations ignore, or in the end."""
     make_kinds(store)
     rows = [{**changed(0), "id": name(number)} for number in range(MANY)]
-    store.database.transact([(upsert(kinds, store.database.engine.dialect.name), rows)])
+    store.database.transact([(upsert(kinds, store.database.driver), rows)])
     return store
 
 

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from saga_es.errors import NotMigrated
 from saga_es.store.admin import migrate, revisions
 from saga_es.store.database import Database
+from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 from saga_es.store.log.chain import event_hash, genesis
-from saga_es.store.tables import JsonText, UtcDateTime, key_text
 from saga_es.store.writer import Written
 from tests.conftest import AT, NOTE, Store, note_draft
 
@@ -151,7 +151,7 @@ def test_a_migration_that_dies_at_any_statement_is_finished_by_the_next(database
     assert {(e.stream_id, e.version): e.hash for e in Store.at(database).log.entries()} == hashes_of(rows)
     with database.reading() as connection:
         triggers = {"sqlite": "sqlite_master WHERE type = 'trigger'", "postgresql": "pg_trigger WHERE NOT tgisinternal"}
-        there = triggers.get(database.kind, "information_schema.triggers WHERE trigger_schema = database()")
+        there = triggers.get(database.driver.name, "information_schema.triggers WHERE trigger_schema = database()")
         assert connection.exec_driver_sql(f"SELECT count(*) FROM {there}").scalar() in {6, 7}
 
 

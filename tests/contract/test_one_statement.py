@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from saga_es.store.drivers.compiled import Write
 from saga_es.store.drivers.postgresql_batch import as_one_statement
+from saga_es.store.drivers.writes import Write
 from saga_es.store.log.log import Draft, Recorded
 from saga_es.store.views.kinds import Additions, Views
 from saga_es.store.views.statements import deletion, update, upsert
@@ -33,9 +33,8 @@ EMPTY = {**dict.fromkeys(ROW), "id": "k-2"}
 def test_all_values_come_back_as_they_were_written(store: Store) -> None:
     """Text, numbers, truth, times, JSON, and nothing at all; changed, and removed."""
     make_kinds(store)
-    dialect = store.database.engine.dialect
     changed = update(kinds, ("number", "text", "tree"))
-    store.database.transact([(upsert(kinds, dialect.name), [ROW, EMPTY, {**ROW, "id": "k-3"}])])
+    store.database.transact([(upsert(kinds, store.database.driver), [ROW, EMPTY, {**ROW, "id": "k-3"}])])
     writes: list[Write] = [
         (changed, [{"this_row": "k-1", "number": 8, "text": None, "tree": None}]),
         (deletion(kinds), [{"this_row": "k-3"}]),
@@ -50,7 +49,7 @@ def test_all_values_come_back_as_they_were_written(store: Store) -> None:
 def test_values_that_json_would_change_are_not_sent_as_json(store: Store) -> None:
     """The server would make a number fit a text: what a replay would refuse must be refused at once."""
     dialect = store.database.engine.dialect
-    insert = upsert(kinds, "postgresql")
+    insert = upsert(kinds, store.database.driver)
     assert as_one_statement([(insert, [ROW])], dialect) is not None
     for name, value in (("text", 7), ("number", True), ("number", Decimal(1)), ("at", "2026-01-01"), ("truth", 1)):
         assert as_one_statement([(insert, [{**ROW, name: value}])], dialect) is None

@@ -247,7 +247,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, thing: Any, name: str, *, after: 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
-    ("thing", "name"), [(Builder, "make_tables"), (Builder, "fill"), (rebuild, "_finish"), (rebuild, "swap")]
+    ("thing", "name"), [(Builder, "make_tables"), (Builder, "fill"), (rebuild, "_finish"), (rebuild, "_put_in_place")]
 )
 def test_interrupted_it_leaves_whole_views_and_the_next_one_clears_up(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, thing: Any, name: str, *, after: bool
@@ -276,11 +276,11 @@ def test_a_swap_and_the_checkpoint_are_one_also_when_interrupted(
     """A following view goes on from where its table is: on MySQL, whoever comes next sees which of both it is."""
     kept = Kept(store, FOLLOWING)
     kept.write(*(note_draft(f"n-{number}", "abc") for number in range(30)))
-    with killed_at(monkeypatch, rebuild, "swap", after=after):
+    with killed_at(monkeypatch, rebuild, "_put_in_place", after=after):
         store.make(FOLLOWING)
     with store.database.reading() as connection:
         pending = checkpoints.read(connection)["letters"].pending
-    swapped = store.database.kind == "mysql" and after
+    swapped = store.database.driver.name == "mysql" and after
     assert (pending.swap is not None) == swapped
     assert CatchUp(store.database, store.log, FOLLOWING).step() == (Step.AT_THE_END if swapped else Step.ADVANCED)
     with schema_lock(store.database) as connection, connection.begin():

@@ -91,7 +91,7 @@ def database_url(database: Database) -> str:
 def test_the_transactions_are_serializable(database: Database) -> None:
     """Otherwise this module would prove nothing."""
     with database.writing() as connection:
-        level = connection.exec_driver_sql(SHOWN[database.kind]).scalar_one()
+        level = connection.exec_driver_sql(SHOWN[database.driver.name]).scalar_one()
     assert level.upper().replace(" ", "-") == "SERIALIZABLE"
 
 

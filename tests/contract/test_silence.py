@@ -34,7 +34,7 @@ def end_of(database: Database) -> Iterator[socket.socket]:
     """Our end of a connection."""
     with database.reading() as connection:
         driver: Any = connection.connection.driver_connection
-        file = driver if database.kind == "postgresql" else driver._sock
+        file = driver if database.driver.name == "postgresql" else driver._sock
         with socket.socket(fileno=os.dup(file.fileno())) as end:
             yield end
 

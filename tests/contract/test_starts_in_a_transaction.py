@@ -242,7 +242,7 @@ def test_a_slow_transaction_of_the_callers_holds_sagas_up_and_fails_none(
     store: Store, open_engine: OpenEngine, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On SQLite nobody else can write meanwhile: the engine is told "locked", and waits for its turn."""
-    monkeypatch.setattr("saga_es.store.database.LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr("saga_es.store.drivers.timeouts.LOCK_S", 1)
     store.database.engine.dispose()  # what is opened from now on is as impatient
     diary = Diary()
     saga = trip(diary)

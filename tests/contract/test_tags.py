@@ -77,8 +77,8 @@ def test_the_rows_are_made_again_from_the_log(store: Store) -> None:
 def test_a_saga_without_tags_costs_no_statement(store: Store) -> None:
     """Neither at its start nor later: the view has nothing to write, and only what views write is executed."""
     without = [*start("s-1").recorded(), *Draft("s-1", SAGA, 2, (e.SagaBegan(),), AT).recorded()]
-    assert list(tag_view.writes(without, store.database.kind)) == []
-    assert list(tag_view.writes(start("s-1", customer="7").recorded(), store.database.kind)) != []
+    assert list(tag_view.writes(without, store.database.driver)) == []
+    assert list(tag_view.writes(start("s-1", customer="7").recorded(), store.database.driver)) != []
 
 
 def test_the_name_of_a_tag_holds_no_colon() -> None:

@@ -14,8 +14,8 @@ from saga_es.errors import StoreUnavailable
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.runtime.waiting.clock import SystemClock
-from saga_es.store import database as database_module
 from saga_es.store.database import Database
+from saga_es.store.drivers import timeouts
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.conftest import TIMEOUT_S
@@ -125,7 +125,7 @@ class Waits:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """Counts them; and nobody waits for a lock for longer than a second."""
-    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr(timeouts, "LOCK_S", 1)
     return Waits(monkeypatch)
 
 

@@ -52,7 +52,7 @@ def said(store: Store, stream_id: str | None = None) -> list[str]:
 def tamper(store: Store, *statements: sa.Executable) -> None:
     """Change the log as somebody could who may drop triggers."""
     with store.database.engine.begin() as connection:
-        match store.database.kind:
+        match store.database.driver.name:
             case "sqlite":
                 names = connection.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all()
             case "postgresql":

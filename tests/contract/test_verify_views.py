@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from saga_es.store.admin import migrate
-from saga_es.store.tables import key_text, saga_archives, saga_events
+from saga_es.store.drivers.columns import key_text
+from saga_es.store.tables import saga_archives, saga_events
 from saga_es.store.views.building import Builder
 from saga_es.store.views.comparing import compare
 from saga_es.store.views.kinds import Additions, View, Views

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from saga_es.core import events as e
 from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store.admin import migrate
+from saga_es.store.drivers.columns import UtcDateTime, key_text
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.log import Draft, Recorded
-from saga_es.store.tables import UtcDateTime, key_text
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.views.saga_view import saga_view, sagas
 from saga_es.store.writer import Writer, Written

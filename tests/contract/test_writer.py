@@ -14,11 +14,11 @@ from saga_es.core import events as e
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaError, StoreUnavailable
 from saga_es.runtime.ids import new_id
 from saga_es.store.database import Database
-from saga_es.store.drivers.compiled import Write
+from saga_es.store.drivers.columns import key_text
 from saga_es.store.drivers.connection import DriverConnection
+from saga_es.store.drivers.writes import Write
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft, Recorded
-from saga_es.store.tables import key_text
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.writer import Conflict, Receipt, Refused, Writer, Written
@@ -286,7 +286,7 @@ class BreakingDatabase(Database):
 
     def fill(self, driver: Any) -> None:
         """Let the disk be as full as it is now; or no more."""
-        if self.kind == "sqlite":
+        if self.driver.name == "sqlite":
             (pages,) = driver.execute("PRAGMA page_count").fetchone()
             driver.execute(f"PRAGMA max_page_count = {pages if self.breaks else 1073741823}")
 
@@ -296,7 +296,7 @@ class BreakingDatabase(Database):
             "sqlite": ("SELECT 1", "SELECT {}"),
             "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
             "mysql": ("SELECT connection_id()", "KILL {}"),
-        }[self.kind]
+        }[self.driver.name]
         cursor = driver.cursor()
         cursor.execute(asked)
         (session,) = cursor.fetchone()
@@ -314,7 +314,7 @@ class _Breaking(DriverConnection):
     def _connected(self) -> Any:
         driver = super()._connected()
         self._database.fill(driver)
-        if self._database.breaks and self._database.kind == "postgresql":
+        if self._database.breaks and self._database.driver.name == "postgresql":
             self._database.end(driver)
         return driver
 

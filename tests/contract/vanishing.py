@@ -45,7 +45,7 @@ def main(url: str, file: str) -> None:
 
 def _wait_for_an_answer(database: Database) -> None:
     """The server thinks for minutes, and its answer does not arrive."""
-    thinks = "pg_sleep(300)" if database.kind == "postgresql" else "sleep(300)"
+    thinks = "pg_sleep(300)" if database.driver.name == "postgresql" else "sleep(300)"
     try:
         with database.reading() as connection:
             connection.exec_driver_sql(f"SELECT {thinks}")

@@ -51,7 +51,7 @@ def test_each_database_refuses_what_the_table_says(store: Store, change: str) ->
     """A change that the page calls refused is; one that it says is not there is no statement of that database."""
     store.write(note_draft("n-1", "a"))
     row = next(line for line in PAGE.splitlines() if line.startswith(f"| {change}"))
-    says = row.split("|")[1 + COLUMN_OF[store.database.kind]].strip()
+    says = row.split("|")[1 + COLUMN_OF[store.database.driver.name]].strip()
     if says.startswith("not seen"):  # what the page warns of
         with store.database.engine.begin() as raw:
             raw.exec_driver_sql(REFUSED[change])

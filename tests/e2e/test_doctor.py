@@ -16,12 +16,16 @@ import sqlalchemy as sa
 
 from saga_es.core import events as e
 from saga_es.errors import ProjectionFailed
-from saga_es.store.admin import doctor, migrate
-from saga_es.store.admin.doctor import Finding, examine, has_wal_reset_fault
+from saga_es.store.admin import migrate
+from saga_es.store.admin.doctor import examine
 from saga_es.store.database import Database
+from saga_es.store.drivers import mysql_settings
+from saga_es.store.drivers.columns import key_text
+from saga_es.store.drivers.finding import Finding
+from saga_es.store.drivers.sqlite_settings import has_wal_reset_fault
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Draft, Recorded
-from saga_es.store.tables import key_text, saga_workers
+from saga_es.store.tables import saga_workers
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Change, View, Views
 from saga_es.store.workers import Process, database_now
@@ -69,7 +73,7 @@ def test_a_database_that_is_not_migrated_is_exit_8(database: Database, database_
     done = run_cli("doctor", "--database-url", database_url)
     assert done.returncode == 8
     assert "saga-es db upgrade" in done.stdout + done.stderr
-    if database.kind == "sqlite":
+    if database.driver.name == "sqlite":
         assert not Path(database.url.database or "").exists()
 
 
@@ -148,7 +152,7 @@ def server(store: Store) -> Iterator[Callable[[str], list[Finding]]]:
             driver = connection.connection.driver_connection
             assert driver is not None
             driver.execute(change)  # before SQLAlchemy begins a transaction
-            return list(doctor._server(connection, store.database.kind))
+            return list(store.database.driver.examine(connection))
 
     yield look
     store.database.engine.dispose()  # the change goes with the session
@@ -160,7 +164,7 @@ def faults(findings: list[Finding]) -> list[str]:
 
 def test_settings_that_break_a_promise_are_faults(store: Store, server: Callable[[str], list[Finding]]) -> None:
     """Each with the name, the value and the cure."""
-    match store.database.kind:
+    match store.database.driver.name:
         case "postgresql":
             assert faults(server("SET synchronous_commit = off")) == ["synchronous_commit=off"]
             assert faults(server("SET default_transaction_read_only = on")) == []
@@ -183,14 +187,10 @@ def test_settings_that_break_a_promise_are_faults(store: Store, server: Callable
         ({"innodb_flush_log_at_trx_commit": "1", "innodb_doublewrite": "OFF"}, ["innodb_doublewrite=OFF"], []),
     ],
 )  # fmt: skip
-def test_mysqls_settings(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], faulty: list[str], doubtful: list[str]
-) -> None:
+def test_mysqls_settings(settings: dict[str, str], faulty: list[str], doubtful: list[str]) -> None:
     """They are the whole server's, which other tests use: so what it says of itself is said for it here."""
     said = {"version": "10.11.6-MariaDB", "tx_isolation": "REPEATABLE-READ", **settings}
-    monkeypatch.setattr(doctor, "_rows", lambda *_: said)
-    with sa.create_engine("sqlite://").connect() as connection:
-        findings = list(doctor._server(connection, "mysql"))
+    findings = list(mysql_settings.judge(said))
     assert findings[0] == Finding("database", "ok", "MariaDB 10.11.6-MariaDB")
     assert faults(findings) == faulty
     assert [f.found.partition(":")[0] for f in findings if f.verdict == "warning"] == doubtful
@@ -223,7 +223,7 @@ def test_the_wal_reset_fault_is_a_fault_when_more_than_one_process_writes(
     verdicts.append([finding.verdict for finding in findings_of(store).get("WAL reset", [])])
     monkeypatch.setattr(sqlite3, "sqlite_version", "3.51.3")
     verdicts.append([finding.verdict for finding in findings_of(store).get("WAL reset", [])])
-    assert verdicts == ([["warning"], ["fault"], []] if store.database.kind == "sqlite" else [[], [], []])
+    assert verdicts == ([["warning"], ["fault"], []] if store.database.driver.name == "sqlite" else [[], [], []])
 
 
 def test_a_fault_is_exit_1(tmp_path: Path) -> None:

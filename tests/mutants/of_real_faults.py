@@ -23,27 +23,27 @@ MUTANTS = [
     _also_found_by("a takeover that the log does not tell", KILLS),
     Mutant(
         "a lock is waited for without end",
-        DATABASE,
-        "SET lock_timeout = '{LOCK_TIMEOUT_S}s'",
+        "saga_es/store/drivers/postgresql.py",
+        "SET lock_timeout = '{timeouts.LOCK_S}s'",
         "SET lock_timeout = '0'",
         ("tests/contract/test_troubled_databases.py::test_a_database_that_somebody_else_has_locked",),
         databases="postgresql",
     ),
     Mutant(
         "a deadlock is held against the events",
-        DATABASE,
-        "    if isinstance(error, (IntegrityError, DataError)):\n",
-        "    if isinstance(error, (IntegrityError, DataError, sa.exc.OperationalError)):\n",
+        "saga_es/store/drivers/error_codes.py",
+        "        if isinstance(error, (IntegrityError, DataError)):\n",
+        '        if isinstance(error, (IntegrityError, DataError)) or type(error).__name__ == "OperationalError":\n',
         ("tests/contract/test_troubled_databases.py::test_whatever_else_a_server_says_of_itself",),
         databases="mariadb and deadlock",
     ),
     Mutant(
         "what could not be synced is taken for committed",
         DATABASE,
-        """            if self.kind != "sqlite" or _sqlite_says(original, sqlite3.SQLITE_READONLY):
+        """            if self._is_new_connection_better(error):
                 self._direct.close()""",
         # Whoever opens the file anew takes what lies in the write-ahead log for committed.
-        """            if original:
+        """            if error:
                 self.close()""",
         ("tests/e2e/test_faulty_disk.py",),
         databases="syncing",

@@ -58,7 +58,7 @@ MUTANTS = [
     Mutant(
         "a view that is not brought up to date",
         WRITER,
-        "self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._dialect)",
+        "self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._driver)",
         "[]",
         ("tests/contract/test_writer.py", "tests/contract/test_views.py"),
     ),
@@ -230,8 +230,8 @@ MUTANTS = [
     ),
     Mutant(
         "a batch reads all rows of the views that it changes",
-        "saga_es/store/drivers/connection.py",
-        "                self._driver.execute(_BY_KEY)\n",
+        "saga_es/store/drivers/postgresql.py",
+        "    connection.execute(_BY_KEY)\n",
         "",
         ("tests/contract/test_by_key.py",),
         databases="postgresql",

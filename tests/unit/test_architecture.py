@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import pytest
 
@@ -18,6 +18,7 @@ PUBLIC = ("saga_es", "saga_es.participant", "saga_es.api")
 EDGE = ("saga_es.api", "saga_es.cli", "saga_es.flask")
 LONGEST_FILE = 400
 MOST_NAMES = 20
+DATABASES = {"sqlite", "postgresql", "postgres", "mysql", "mariadb"}
 
 IMPURE = ("time", "random", "uuid", "logging", "threading", "os", "asyncio", "socket", "secrets", "queue", "io")
 
@@ -41,13 +42,15 @@ MAY_KNOW = {
     "cli": "api participant node runtime store definition core errors",
     "flask": "cli api node runtime store definition core errors",
     "__main__": "cli",
-    "store.drivers": "store.tables errors",
+    "store.drivers": "errors",
     "store.log": "store.database store.drivers store.tables core errors",
     "store.views": "store.log store.database store.drivers store.schema_lock store.tables core errors",
-    "store.queries": "store.views store.log store.sagas store.workers store.database store.tables core errors",
+    "store.queries": "store.views store.log store.sagas store.workers store.database store.drivers store.tables "
+    "core errors",
     "store.archive": "store.views store.log store.sagas store.schema_lock store.database store.tables core errors",
     "store.proof": "store.archive store.log store.sagas store.tables core errors",
-    "store.admin": "store.views store.log store.workers store.schema_lock store.database store.tables core errors",
+    "store.admin": "store.views store.log store.workers store.schema_lock store.database store.drivers store.tables "
+    "core errors",
     "runtime.waiting": "errors",
     "runtime.calls": "runtime.waiting definition store.log core errors",
     "runtime.cluster": "runtime.capacity runtime.owned runtime.waiting store core errors",
@@ -232,6 +235,30 @@ def test_no_service_knows_another(service: str) -> None:
         if within(found.target, *others)
     ]
     assert knows == []
+
+
+def test_nobody_but_a_driver_asks_which_database_it_is() -> None:
+    """Nobody reads a dialect's or a driver's name, and no text is the name of a database: a driver answers instead."""
+    asked = [
+        f"{file.relative_to(ROOT)}:{node.lineno} asks for the name of the database"
+        for file in FILES
+        if not within(module_of(file), "saga_es.store.drivers")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if _asks_which_database(node)
+    ]
+    assert asked == []
+
+
+def _asks_which_database(node: ast.AST) -> TypeGuard[ast.expr]:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text in DATABASES
+        case ast.Attribute(value=ast.Attribute(attr=owner) | ast.Name(id=owner), attr="name" | "driver"):
+            return owner.strip("_") in {"dialect", "driver"}
+        case ast.Attribute(attr="get_backend_name" | "get_driver_name" | "drivername"):
+            return True
+        case _:
+            return False
 
 
 def test_no_file_is_longer_than_can_be_read_at_once() -> None:

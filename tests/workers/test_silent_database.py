@@ -14,7 +14,7 @@ from tests.workers.conftest import TIMEOUT_S, Host, Site
 def test_a_worker_whose_database_is_empty_stops_when_asked(site: Site) -> None:
     """And says in one line that it could not leave in order: its lease has to run out."""
     url = sa.make_url(site.url)
-    with Relay("127.0.0.1", url.port or PORTS[site.node.database.kind]) as relay:
+    with Relay("127.0.0.1", url.port or PORTS[site.node.database.driver.name]) as relay:
         far = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
         arguments = ("--grace-s", "0.1", "--lease-s", "30")  # so that it nearly always is looking for notifications
         with closing(Host("a", far, site.ledger, *arguments, module="tests.workers.hasty")) as host:

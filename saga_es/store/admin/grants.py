@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import sqlalchemy as sa
-
-from saga_es.errors import SettingsError
 from saga_es.store.admin.migrate import VERSION_TABLE
 from saga_es.store.database import Database
 from saga_es.store.tables import saga_archives, saga_bells, saga_checkpoints, saga_events, saga_workers
@@ -32,23 +29,7 @@ def grants(database: Database, views: Sequence[Projection], role: str = DEFAULT_
         SettingsError: The database knows no roles.
         StoreUnavailable: It did not answer.
     """
-    quote = database.engine.dialect.identifier_preparer.quote
-    match database.kind:
-        case "postgresql":
-            with database.reading() as connection:
-                schema = quote(str(connection.scalar(sa.select(sa.func.current_schema()))))
-            sequence = f"{schema}.{saga_events.name}_position_seq"
-            yours = quote(role)
-            return [
-                f"GRANT USAGE ON SCHEMA {schema} TO {yours}",
-                f"GRANT USAGE ON SEQUENCE {sequence} TO {yours}",
-                *(f"GRANT {what} ON {schema}.{quote(table)} TO {yours}" for table, what in _tables(views)),
-            ]
-        case "mysql":
-            schema, account = quote(database.url.database or ""), _account(role)
-            return [f"GRANT {what} ON {schema}.{quote(table)} TO {account}" for table, what in _tables(views)]
-        case _:
-            raise SettingsError(["SQLite knows no roles: whoever may write the file may write the log"])
+    return database.driver.grants(database.reading, _tables(views), role)
 
 
 def _tables(views: Sequence[Projection]) -> Iterator[tuple[str, str]]:
@@ -59,13 +40,3 @@ def _tables(views: Sequence[Projection]) -> Iterator[tuple[str, str]]:
         yield table.name, CHANGE
     for view in views:
         yield view.table.name, CHANGE
-
-
-def _account(role: str) -> str:
-    name, _, host = role.partition("@")
-    return f"{_text(name)}@{_text(host or '%')}"
-
-
-def _text(words: str) -> str:
-    escaped = words.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"

@@ -6,15 +6,14 @@ Alembic, whose import takes a fifth of all that is imported.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
-from saga_es.errors import MigrationDenied, NotMigrated, StoreUnavailable
-from saga_es.store.database import Database, is_denied
+from saga_es.errors import Denied, MigrationDenied, NotMigrated
+from saga_es.store.database import Database
 from saga_es.store.log.log import Log
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.kinds import Projection, Views
@@ -49,13 +48,12 @@ def _migrate(connection: Connection) -> None:
 
 
 def found(database: Database) -> str | None:
-    """The revision the database is at; looking makes no SQLite file where there is none.
+    """The revision the database is at; looking makes no database where there is none.
 
     Raises:
         StoreUnavailable: It did not answer.
     """
-    file = Path(database.url.database or "")
-    if database.kind == "sqlite" and file.parent.is_dir() and not file.exists():
+    if database.is_missing():
         return None
     with database.reading() as connection:
         return current(connection)
@@ -74,10 +72,8 @@ def upgrade(database: Database, log: Log, views: Views) -> list[str]:
     """
     try:
         return _upgrade(database, log, views)
-    except StoreUnavailable as error:
-        if is_denied(error):
-            raise MigrationDenied(found(database), head(), str(error)) from error
-        raise
+    except Denied as error:
+        raise MigrationDenied(found(database), head(), str(error)) from error
 
 
 def _upgrade(database: Database, log: Log, views: Views) -> list[str]:

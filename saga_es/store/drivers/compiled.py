@@ -14,15 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
-from saga_es.store.drivers.mysql_batch import BatchUpdate
-from saga_es.store.tables import UtcDateTime
-
-THIS_ROW = "this_row"
-"""The parameter by which updates and deletions know their row."""
-
-Rows = Sequence[Mapping[str, Any]]
-Write = tuple[sa.Executable, Rows]
-"""A statement, and the rows it is to be executed with: at least one, all with the same names."""
+from saga_es.store.drivers.columns import UtcDateTime
+from saga_es.store.drivers.driver import driver_of
+from saga_es.store.drivers.writes import THIS_ROW, BatchUpdate, Rows
 
 
 class Compiled:
@@ -41,9 +35,10 @@ class Compiled:
         self._pick = itemgetter(*self._names) if len(self._names) > 1 else lambda row: (row[self._names[0]],)
         self._processors = [(place, processors[name]) for place, name in enumerate(self._names) if name in processors]
         self._batch_update: BatchUpdate | None = None
-        if isinstance(statement, sa.Update) and THIS_ROW in names and dialect.name in {"mysql", "mariadb"}:
+        as_one_update = driver_of(dialect).as_one_update
+        if as_one_update is not None and isinstance(statement, sa.Update) and THIS_ROW in names:
             assert isinstance(statement.table, sa.Table), "rows are written to tables"
-            self._batch_update = BatchUpdate(statement.table, THIS_ROW, self._names, dialect)
+            self._batch_update = as_one_update(statement.table, THIS_ROW, self._names, dialect)
 
     def executions(self, rows: Rows) -> Iterable[tuple[str, list[Any]]]:
         """What to give to the driver's `executemany`, one after the other."""

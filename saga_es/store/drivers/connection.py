@@ -16,16 +16,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from saga_es.store.drivers import standby
-from saga_es.store.drivers.compiled import Write, compiled, compiled_query
-from saga_es.store.drivers.postgresql_batch import as_one_statement
+from saga_es.store.drivers.compiled import compiled, compiled_query
+from saga_es.store.drivers.driver import Raw, driver_of
+from saga_es.store.drivers.writes import Write
 
 PING_AFTER_S = 5.0
 """A connection that was idle for longer is tried first: the server may have gone and come back meanwhile."""
-
-_BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
-"""All that goes this way knows its rows by their keys. PostgreSQL keeps the plan of a prepared statement; one that it
-made when a view was small, or when its numbers were old, would read the whole view for each batch."""
 
 
 class DriverConnection:
@@ -38,8 +34,9 @@ class DriverConnection:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._dialect = engine.dialect
+        self._driver = driver_of(engine.dialect)
         self._lock = threading.Lock()
-        self._driver: Any = None
+        self._raw: Raw = None
         self._used_at = 0.0
 
     def transact(self, writes: Sequence[Write]) -> None:
@@ -50,22 +47,16 @@ class DriverConnection:
                 nobody knows whether it took place.
         """
         with self._lock, self._as_sqlalchemy_says():
-            driver = self._connected()
-            standby.forget(driver)
-            match self._dialect.name:
-                case "sqlite":
-                    driver.execute("BEGIN IMMEDIATE")
-                    self._execute(driver, writes)
-                    driver.commit()
-                case "postgresql" if (whole := as_one_statement(writes, self._dialect)) is not None:
-                    driver.execute(*whole)  # on a connection that commits by itself: one way there and back
-                case "postgresql":
-                    with driver.transaction():
-                        self._execute(driver, writes)
-                case _:
-                    self._execute(driver, writes)
-                    driver.commit()
-            standby.check(driver)
+            raw = self._connected()
+            self._driver.forget_warnings(raw)
+            whole = self._driver.as_one_statement(writes, self._dialect)
+            if whole is not None:
+                raw.execute(*whole)  # on a connection that commits by itself: one way there and back
+            else:
+                self._driver.begin(raw)
+                self._execute(raw, writes)
+                raw.commit()
+            self._driver.check_commit(raw)
             self._used_at = time.monotonic()
 
     def fetch(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
@@ -76,12 +67,12 @@ class DriverConnection:
         """
         form = compiled_query(query, self._dialect)
         with self._lock, self._as_sqlalchemy_says():
-            cursor = self._connected().cursor()
+            raw = self._connected()
+            cursor = raw.cursor()
             cursor.execute(form.text, form.laid_out(values))
             found = cursor.fetchall()
             cursor.close()
-            if self._dialect.name not in {"sqlite", "postgresql"}:
-                self._driver.rollback()  # so that the next query sees what was committed since
+            self._driver.end_query(raw)
             self._used_at = time.monotonic()
         return form.rows(found)
 
@@ -93,29 +84,27 @@ class DriverConnection:
             finally:
                 self._lock.release()
 
-    def _execute(self, driver: Any, writes: Sequence[Write]) -> None:
-        cursor = driver.cursor()
+    def _execute(self, raw: Raw, writes: Sequence[Write]) -> None:
+        cursor = raw.cursor()
         for statement, rows in writes:
             for text, laid_out in compiled(statement, tuple(rows[0]), self._dialect).executions(rows):
                 cursor.executemany(text, laid_out)
         cursor.close()
 
-    def _connected(self) -> Any:
-        is_doubtful = self._dialect.name != "sqlite" and time.monotonic() - self._used_at > PING_AFTER_S
-        if self._driver is not None and is_doubtful and not self._answers():
+    def _connected(self) -> Raw:
+        is_doubtful = self._driver.has_server and time.monotonic() - self._used_at > PING_AFTER_S
+        if self._raw is not None and is_doubtful and not self._answers():
             self._drop()
-        if self._driver is None:
+        if self._raw is None:
             connection = self._engine.raw_connection()
-            self._driver = connection.driver_connection
+            self._raw = connection.driver_connection
             connection.detach()
-            if self._dialect.name == "postgresql":
-                self._driver.autocommit = True
-                self._driver.execute(_BY_KEY)
-        return self._driver
+            self._driver.prepare_for_batches(self._raw)
+        return self._raw
 
     def _answers(self) -> bool:
         try:
-            return bool(self._dialect.do_ping(self._driver))
+            return bool(self._dialect.do_ping(self._raw))
         except Exception:  # noqa: BLE001 (whatever it says: it is not the answer)
             return False
 
@@ -133,15 +122,15 @@ class DriverConnection:
             raise
 
     def _take_back(self) -> None:
-        if self._driver is None:
+        if self._raw is None:
             return
         try:
-            self._driver.rollback()
+            self._raw.rollback()
         except Exception:  # noqa: BLE001 (a connection that cannot even do that is none)
             self._drop()
 
     def _drop(self) -> None:
-        driver, self._driver = self._driver, None
-        if driver is not None:
+        raw, self._raw = self._raw, None
+        if raw is not None:
             with suppress(Exception):
-                driver.close()
+                raw.close()

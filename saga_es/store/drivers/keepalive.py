@@ -6,6 +6,7 @@ Without these the kernel decides how long one waits for such a server, and how l
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -20,18 +21,8 @@ GIVEN_UP_S = 15
 """For what was sent and not acknowledged, a question or a query: then the connection is at its end."""
 
 
-def connect_arguments(url: URL) -> dict[str, Any]:
-    """What the driver is to be told about patience, as far as the URL does not."""
-    ours: dict[str, Any] = {"connect_timeout": CONNECT_S}
-    if url.get_backend_name() == "postgresql":
-        ours |= {
-            "keepalives_idle": QUIET_S,
-            "keepalives_interval": ASK_EVERY_S,
-            "keepalives_count": UNANSWERED,
-            "tcp_user_timeout": GIVEN_UP_S * 1000,
-        }
-    else:
-        ours["read_timeout"] = CONNECT_S  # for what a new connection begins with; `watch` takes it away
+def unless_given(url: URL, ours: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Python driver is to be told, as far as the URL does not."""
     return {name: value for name, value in ours.items() if name not in url.query}
 
 

@@ -19,7 +19,7 @@ MOST_CHARACTERS = 500_000
 """A server takes only so much at once (`max_allowed_packet`, 16 MB unless told otherwise); and one row at the least."""
 
 
-class BatchUpdate:
+class UpdateByCase:
     """An update of many rows, each with values of its own.
 
     Args:

@@ -19,8 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 
-from saga_es.store.drivers.compiled import THIS_ROW, Rows, Write
-from saga_es.store.tables import JsonText, KeyText, UtcDateTime, saga_events
+from saga_es.store.drivers.columns import JsonText, KeyText, UtcDateTime
+from saga_es.store.drivers.driver import LOG_TABLE
+from saga_es.store.drivers.writes import THIS_ROW, Rows, Write
 
 _CARRIED: tuple[tuple[type[Any], tuple[type[Any], ...]], ...] = (
     (sa.String, (str,)),
@@ -128,7 +129,7 @@ def _part(statement: sa.Insert | sa.Update | sa.Delete, names: tuple[str, ...], 
         case _:
             made = sa.delete(table).where(_key(table) == given[THIS_ROW])
     text = str(made.compile(dialect=dialect)).replace("%(rows)s::VARCHAR", "%s")
-    checked = {} if table is saga_events else holds  # what goes to the log is our own
+    checked = {} if table.name == LOG_TABLE else holds  # what goes to the log is our own
     json_ = {name: type_ for name, type_ in types.items() if isinstance(type_, sa.JSON)}
     keys = tuple(column.name for column in table.primary_key.columns) if isinstance(statement, sa.Insert) else ()
     return _Part(

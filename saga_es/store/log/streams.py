@@ -8,6 +8,7 @@ from itertools import groupby
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from saga_es.store.drivers.driver import driver_of
 from saga_es.store.log.chain import Head
 from saga_es.store.log.log import Entry
 from saga_es.store.tables import saga_archives, saga_events
@@ -82,8 +83,7 @@ def heads(connection: Connection) -> Iterator[tuple[str, Head]]:
     gone = sa.select(_archives.stream_id, _archives.version, _archives.hash)
     is_gone = sa.exists().where(_archives.stream_id == _events.stream_id)
     both = sa.union_all(there.where(~is_gone), gone).subquery()
-    is_postgresql = connection.dialect.name == "postgresql"  # the others compare these columns by their bytes
-    order = sa.collate(both.c.stream_id, "C") if is_postgresql else both.c.stream_id
+    order = driver_of(connection.dialect).by_bytes(both.c.stream_id)
     query = sa.select(both).order_by(order).execution_options(stream_results=True, yield_per=1000)
     for stream_id, version, hash_ in connection.execute(query):
         yield stream_id, Head(version, hash_)

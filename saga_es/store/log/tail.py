@@ -1,19 +1,11 @@
 """The tail of the log, read in the order of positions, and never past one that may yet be taken.
 
-PostgreSQL and MySQL hand out positions before they commit: behind a position that can be read there may be a gap that
-a transaction still running will fill. Whoever keeps a checkpoint must not pass it. A gap that nobody can fill any more
-is passed: of a transaction that was rolled back, of events that were archived.
+Servers hand out positions before they commit: behind a position that can be read there may be a gap that a transaction
+still running will fill. A reader that keeps a checkpoint must not pass such a gap. It passes a gap that nobody can fill
+any more: of a transaction that was rolled back, of events that were archived.
 
-Owns: which gaps nobody can fill any more. Refuses: to hold up those who append. Each database has its own way to know:
-
-- SQLite writes one transaction after the other: there is no other kind of gap.
-- PostgreSQL: whoever is handed a position holds a lock on the table until the transaction ends. Once all have ended
-  that held it when a position was seen, all gaps below that position are as they will stay. Transactions elsewhere,
-  however long they run, do not matter; and a lock shows also who has no transaction id yet, which `pg_snapshot_xmin`
-  does not.
-- MySQL and MariaDB: a row that is not committed is locked. A gap that has been seen for a second, and in which a
-  locking read finds neither row nor lock, stays one: between the moment a statement is handed its positions and the
-  moment its first row stands, there is no wait for anything.
+Owns: which gaps nobody can fill any more. Refuses: to hold up those who append. How a database tells which gaps those
+are stands in `drivers/gaps.py`.
 """
 
 from __future__ import annotations
@@ -23,10 +15,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
 
 from saga_es.store.database import Database
+from saga_es.store.drivers.gaps import NoGaps, RowsLocked, WritersKnown
 from saga_es.store.log.log import Entry, Log
 from saga_es.store.tables import saga_events
 
@@ -34,16 +25,8 @@ FOLLOW_EVERY_S = 0.25
 CHUNK = 1000
 
 AGE_S = 1.0
-"""How long a gap must have been there on MySQL before it is looked into: thousands of times what an insert takes."""
-
-LOCK_NOT_AVAILABLE = {1205, 3572}
-"""What MariaDB and MySQL answer when a row is locked by somebody else, and one does not want to wait."""
-
-_WRITERS = sa.text(
-    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND mode = 'RowExclusiveLock' "
-    "AND relation = CAST('saga_events' AS regclass) "
-    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
+"""How long a gap must have been there before it is looked into, where only locks tell: thousands of times what an
+insert takes."""
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -74,11 +57,12 @@ class Tail:
     Args:
         database: Where the log is.
         log: The log.
-        age_s: How long a gap must have been there on MySQL.
+        age_s: How long a gap must have been there before it is looked into, where only locks tell.
     """
 
     def __init__(self, database: Database, log: Log, age_s: float = AGE_S) -> None:
         self._database = database
+        self._gaps = database.driver.gaps
         self._log = log
         self._age_s = age_s
         self._mark: _Mark | None = None
@@ -108,10 +92,10 @@ class Tail:
     def _settle(self) -> None:
         if self._mark is None:
             return
-        match self._database.kind:
-            case "postgresql":
+        match self._gaps:
+            case WritersKnown():
                 is_over = not self._mark.writers & self._writers()
-            case _:
+            case NoGaps() | RowsLocked():
                 is_over = time.monotonic() - self._mark.seen_at >= self._age_s
         if is_over:
             self._settled = self._mark.position
@@ -119,7 +103,7 @@ class Tail:
 
     def _end(self, after_position: int, entries: Sequence[Entry]) -> int:
         """How many of the entries can be passed on."""
-        if self._database.kind == "sqlite":
+        if isinstance(self._gaps, NoGaps):
             return len(entries)
         before = after_position
         for number, entry in enumerate(entries):
@@ -132,30 +116,22 @@ class Tail:
         """Whether a gap stays one."""
         if below > self._settled:
             return False
-        return self._database.kind == "postgresql" or self._is_empty(above, below)
+        match self._gaps:
+            case RowsLocked(finds_nothing):
+                position = saga_events.c.position
+                gap = sa.select(position).where(position > above, position < below).limit(1)
+                with self._database.reading() as connection:
+                    return finds_nothing(connection, gap)
+            case NoGaps() | WritersKnown():
+                return True
 
     def _writers(self) -> frozenset[str]:
-        if self._database.kind != "postgresql":
-            return frozenset()
-        with self._database.reading() as connection:
-            return frozenset(connection.scalars(_WRITERS))
-
-    def _is_empty(self, above: int, below: int) -> bool:
-        position = saga_events.c.position
-        gap = sa.select(position).where(position > above, position < below).limit(1)
-        with self._database.reading() as connection:
-            # Committed rows only, and no lock on what is not there: nobody who appends ever waits for this.
-            connection.execution_options(isolation_level="READ COMMITTED")
-            return _finds_nothing(connection, gap.with_for_update(read=True, nowait=True))
-
-
-def _finds_nothing(connection: Connection, query: sa.Select[tuple[int]]) -> bool:
-    try:
-        return connection.execute(query).first() is None
-    except DBAPIError as error:
-        if getattr(error.orig, "args", (None,))[0] in LOCK_NOT_AVAILABLE:
-            return False
-        raise
+        match self._gaps:
+            case WritersKnown(writers):
+                with self._database.reading() as connection:
+                    return writers(connection)
+            case NoGaps() | RowsLocked():
+                return frozenset()
 
 
 def follow(

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from saga_es.store.drivers.driver import driver_of
 from saga_es.store.log.log import check_stream_id
 
 Condition = sa.ColumnElement[bool]
@@ -87,21 +88,19 @@ def page(connection: Connection, source: sa.Table | Selection, limit: int, curso
     last = None
     if fits:
         keys: Any = sa.select(at, key)
-        looked_at = _through(keys, at.table, index).where(*found).order_by(*newest_first)
+        looked_at = _through(connection, keys, at.table, index).where(*found).order_by(*newest_first)
         last = connection.execute(looked_at.offset(MOST_LOOKED_AT - 1).limit(1)).one_or_none()
     if last is not None:
         found = (*found, at >= last[0], (at > last[0]) | ((at == last[0]) & (key >= last[1])))
-    query = _through(rows, at.table, index).where(*found, *fits).order_by(*newest_first).limit(limit + 1)
+    query = _through(connection, rows, at.table, index).where(*found, *fits).order_by(*newest_first).limit(limit + 1)
     read = [dict(row) for row in connection.execute(query).mappings()]
     if len(read) > limit:
         return Page(read[:limit], cursor_behind(read[limit - 1]["created_at"], read[limit - 1][key.name]))
     return Page(read, cursor_behind(*last) if last is not None else None)
 
 
-def _through(query: sa.Select[Any], table: sa.FromClause, index: str | None) -> sa.Select[Any]:
-    for dialect in ("mysql", "mariadb") if index is not None else ():
-        query = query.with_hint(table, f"FORCE INDEX ({index})", dialect)
-    return query
+def _through(connection: Connection, query: sa.Select[Any], table: sa.FromClause, index: str | None) -> sa.Select[Any]:
+    return query if index is None else driver_of(connection.dialect).through_index(query, table, index)
 
 
 def _behind(

@@ -12,8 +12,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed
-from saga_es.store.database import Database, is_about_values, reason
-from saga_es.store.drivers.compiled import Write, execute_many
+from saga_es.store.database import Database
+from saga_es.store.drivers.compiled import execute_many
+from saga_es.store.drivers.error_codes import reason
+from saga_es.store.drivers.writes import Write
 from saga_es.store.log.log import Entry, Log, Recorded, Unreadable
 from saga_es.store.log.tail import Tail
 from saga_es.store.views.kinds import Projection, sort_out
@@ -66,7 +68,7 @@ class Builder:
         self._log = log
         self._suffix = suffix
         self._told = told
-        self._tables = {view.name: shadow(view, suffix, connection.dialect.name) for view in self.views}
+        self._tables = {view.name: shadow(view, suffix, database.driver) for view in self.views}
         self._last = 0
 
     def make_tables(self) -> None:
@@ -134,7 +136,7 @@ class Builder:
         events = self._decoded(entries)
         for view, concerned in sort_out(list(self._tables.values()), events):
             try:
-                writes.append((view, concerned, view.writes(concerned, self._connection.dialect.name)))
+                writes.append((view, concerned, view.writes(concerned, self._database.driver)))
             except ProjectionFailed as error:
                 self._give_up(view, error, entries)
         return writes
@@ -161,7 +163,7 @@ class Builder:
                     for statement, rows in statements:
                         execute_many(self._connection, statement, rows)
             except Exception as error:
-                if isinstance(error, DBAPIError) and not is_about_values(error):
+                if isinstance(error, DBAPIError) and not self._database.driver.errors.is_about_values(error):
                     raise
                 self._give_up(view, self._culprit(view, events, error), entries)
 

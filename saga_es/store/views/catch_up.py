@@ -13,8 +13,9 @@ from enum import Enum
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable, UnreadableEvent
-from saga_es.store.database import Database, is_about_values, reason
+from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
+from saga_es.store.drivers.error_codes import reason
 from saga_es.store.log.log import Entry, Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.schema_lock import schema_lock
@@ -77,7 +78,7 @@ class CatchUp:
         except StoreUnavailable:
             raise
         except Exception as error:
-            if isinstance(error, DBAPIError) and not is_about_values(error):
+            if isinstance(error, DBAPIError) and not self._database.driver.errors.is_about_values(error):
                 raise
             if len(stretch.entries) > 1:  # up to the one that is at fault
                 return self.step(len(stretch.entries) // 2)
@@ -85,7 +86,7 @@ class CatchUp:
 
     def _take_up(self, checkpoint: Checkpoint, entries: Sequence[Entry], reached: int) -> Step:
         concerned = [self._log.decode(entry) for entry in entries if entry.category in self.view.categories]
-        writes = self.view.writes(concerned, self._database.kind)
+        writes = self.view.writes(concerned, self._database.driver)
         with self._database.writing() as connection:
             if not checkpoints.advance(connection, checkpoint, reached):
                 return Step.OVERTAKEN

@@ -17,8 +17,10 @@ from sqlalchemy.engine import Connection
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store.database import Database
+from saga_es.store.drivers.columns import KeyText
+from saga_es.store.drivers.driver import driver_of
 from saga_es.store.log.log import Log
-from saga_es.store.tables import JsonText, KeyText, saga_archives
+from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Told
 from saga_es.store.views.kinds import Projection
@@ -153,7 +155,7 @@ def _all_compared(
     groups: dict[int | None, list[Projection]] = {}
     for view in views:
         groups.setdefault(until if until is not None else stands.get(view.name), []).append(view)
-    with swaps_told():
+    with swaps_told(database.driver.errors):
         return [
             comparison
             for end, group in groups.items()
@@ -164,15 +166,14 @@ def _all_compared(
 @contextmanager
 def _snapshot(database: Database) -> Iterator[Connection]:
     with database.reading() as connection:
-        if database.kind != "sqlite":
-            connection.execution_options(isolation_level="REPEATABLE READ")
+        connection.execution_options(**database.driver.snapshot_options)
         connection.detach()  # so that temporary tables go with it
         yield connection
 
 
 def _compared(connection: Connection, builder: Builder, until: int | None, named: int) -> Iterator[Comparison]:
     views = list(builder.views)
-    tables = {view.name: shadow(view, DRY, connection.dialect.name, "TEMPORARY").table for view in views}
+    tables = {view.name: shadow(view, DRY, driver_of(connection.dialect), "TEMPORARY").table for view in views}
     for table in tables.values():
         table.indexes.clear()
         table.create(connection)
@@ -245,7 +246,8 @@ class _Compared:
 
     def _differs(self, name: str) -> sa.ColumnElement[bool]:
         found, folded = self._view.table.c[name], self._wanted.c[name]
-        return _exact(folded, self._connection).is_distinct_from(_exact(found, self._connection))
+        exact = driver_of(self._connection.dialect).exact
+        return exact(folded).is_distinct_from(exact(found))
 
     def _told(self, query: sa.Select[Any]) -> Iterator[ViewDifference]:
         for row in self._connection.execute(query.order_by(*self._keys).limit(self._named)).mappings():
@@ -261,12 +263,3 @@ class _Compared:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _exact(column: sa.Column[Any], connection: Connection) -> sa.ColumnElement[Any]:
-    """The column, byte for byte: MySQL would take A for a, and PostgreSQL does not compare JSON."""
-    is_json = isinstance(column.type, (sa.JSON, JsonText))
-    if connection.dialect.name == "postgresql":
-        return sa.cast(column, sa.Text) if is_json else column
-    is_text = is_json or isinstance(column.type, (sa.String, sa.types.TypeDecorator))
-    return sa.cast(column, sa.BINARY) if connection.dialect.name != "sqlite" and is_text else column

@@ -23,7 +23,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import DefinitionError, ProjectionFailed
-from saga_es.store.drivers.compiled import THIS_ROW, Write, execute_many
+from saga_es.store.drivers.compiled import execute_many
+from saga_es.store.drivers.driver import Driver, driver_of
+from saga_es.store.drivers.writes import THIS_ROW, Write
 from saga_es.store.log.log import Recorded, by_stream
 from saga_es.store.views.statements import adding, deletion, update, upsert
 
@@ -79,11 +81,11 @@ class Projection(ABC):
         Raises:
             ProjectionFailed: Its function failed on an event; nothing was written.
         """
-        for statement, rows in self.writes(events, connection.dialect.name):
+        for statement, rows in self.writes(events, driver_of(connection.dialect)):
             execute_many(connection, statement, rows)
 
     @abstractmethod
-    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+    def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
         """What brings it up to date with further events, in the order of the log; pure.
 
         Raises:
@@ -133,7 +135,7 @@ class View(Projection):
                 raise self._failed_on(event, error) from error
         return row
 
-    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+    def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
         """Each stream's row is touched once, however many of its events there are."""
         key = self.key.name
         inserts: list[dict[str, Any]] = []
@@ -149,7 +151,7 @@ class View(Projection):
             elif row:
                 updates[tuple(sorted(row))].append({THIS_ROW: stream_id, **row})
         return [
-            *([(upsert(self.table, dialect), inserts)] if inserts else []),
+            *([(upsert(self.table, driver), inserts)] if inserts else []),
             *((update(self.table, columns), rows) for columns, rows in updates.items()),
             *([(deletion(self.table), deletes)] if deletes else []),
         ]
@@ -168,10 +170,10 @@ class Additions(Projection):
     rows: Callable[[Recorded], Iterable[Mapping[str, Any]]]
     only: tuple[type[Any], ...] = field(default=(), kw_only=True)
 
-    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+    def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
         """Add the rows; events that add none cost no statement."""
         added = self.added(events)
-        return [(upsert(self.table, dialect), added)] if added else []
+        return [(upsert(self.table, driver), added)] if added else []
 
     def added(self, events: Iterable[Recorded]) -> list[dict[str, Any]]:
         """The rows that events add.
@@ -216,7 +218,7 @@ class Tally(Projection):
     def _sums(self) -> list[sa.Column[Any]]:
         return [column for column in self.table.columns if not column.primary_key]
 
-    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+    def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
         """Each row is added to once, in the order of keys, so that transactions at once do not wait in a circle."""
         keys = [column.name for column in self.table.primary_key.columns]
         blank = dict.fromkeys((column.name for column in self._sums), 0)
@@ -230,7 +232,7 @@ class Tally(Projection):
                         row[name] += counted[name]
             except Exception as error:
                 raise self._failed_on(event, error) from error
-        return [(adding(self.table, dialect), [rows[key] for key in sorted(rows)])] if rows else []
+        return [(adding(self.table, driver), [rows[key] for key in sorted(rows)])] if rows else []
 
 
 def _of(classes: tuple[type[Any], ...], events: Iterable[Recorded]) -> Iterable[Recorded]:
@@ -263,14 +265,14 @@ class Views:
     def __contains__(self, name: str) -> bool:
         return name in self._views
 
-    def writes(self, events: Sequence[Recorded], dialect: str) -> list[Write]:
+    def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
         """What brings the views that do not follow up to date with events, in the transaction that appends them.
 
         Raises:
             ProjectionFailed: A view's function failed on an event.
         """
         concerned = sort_out(self._inline, events)
-        return [write for view, its_events in concerned for write in view.writes(its_events, dialect)]
+        return [write for view, its_events in concerned for write in view.writes(its_events, driver)]
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Bring the views that do not follow up to date with events, in the transaction that appends them."""

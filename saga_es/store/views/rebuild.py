@@ -10,7 +10,7 @@ Owns: that what is put in service equals the log.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -19,13 +19,14 @@ from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store.database import Database
+from saga_es.store.drivers.append_lock import InTransaction, OnAnotherConnection
+from saga_es.store.drivers.driver import Swap
 from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.views import checkpoints
-from saga_es.store.views.append_lock import appends_held, be_impatient, hold_appends, is_busy, sync_later
 from saga_es.store.views.building import Builder, Told
 from saga_es.store.views.kinds import Projection
-from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swap, swapping
+from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swapping
 
 TIMEOUT_S = 120.0
 """How long to wait for those who keep the log or a view in a transaction of theirs."""
@@ -91,7 +92,7 @@ def rebuild(
     wanted = list(views)
     names = [view.name for view in wanted]
     began = time.monotonic()
-    sync_later(connection)
+    database.driver.sync_later(connection)
     with connection.begin():
         settle_swaps(connection)  # before the tables are gone that tell whether one has taken place
     clear(connection, names, OLD, UNTIL)
@@ -119,7 +120,7 @@ def build_until(
 
 def _put_in_service(connection: Connection, database: Database, log: Log, builder: Builder) -> float:
     """Fill the tables to the end of the log, and swap them; how many seconds nobody could append at the end."""
-    be_impatient(connection)
+    errors = database.driver.errors
     tail = Tail(database, log)
     give_up_at = time.monotonic() + TIMEOUT_S
     while True:
@@ -127,11 +128,11 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
         if not builder.views:
             return 0.0
         with connection.begin():
-            swaps = swapping(connection, [view.name for view in builder.views])
+            swap = swapping(connection, [view.name for view in builder.views])
         try:
-            return _finish(connection, database, builder, swaps)
+            return _finish(connection, database, builder, swap)
         except DBAPIError as error:
-            if not is_busy(error):
+            if errors.code(error.orig) not in errors.in_the_way:
                 raise
             if time.monotonic() > give_up_at:
                 raise StoreUnavailable(
@@ -141,38 +142,59 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
             time.sleep(PAUSE_S)
 
 
-def _finish(connection: Connection, database: Database, builder: Builder, swaps: Sequence[str]) -> float:
+def _finish(connection: Connection, database: Database, builder: Builder, swap: Swap) -> float:
     """Keep everybody from appending, take up the rest, and swap; how many seconds that took."""
-    if database.kind == "mysql":
-        with database.alone() as holder:
-            be_impatient(holder)
-            began = time.monotonic()
-            with appends_held(holder):
-                with connection.begin():
-                    reached = builder.catch_up()
-                builder.commit(reached)  # what follows may fail, and is then repeated; this is committed
-                with connection.begin():
-                    _swap(connection, builder, builder.position, swaps)
-            return time.monotonic() - began
+    match database.driver.append_lock:
+        case InTransaction(take):
+            return _finish_in_one(connection, builder, swap, take)
+        case OnAnotherConnection() as lock:
+            lock.wait_briefly(connection)
+            with database.alone() as holder:
+                lock.wait_briefly(holder)
+                return _finish_beside(connection, holder, builder, swap, lock)
+
+
+def _finish_in_one(
+    connection: Connection, builder: Builder, swap: Swap, take_lock: Callable[[Connection], None]
+) -> float:
     began = time.monotonic()
     with connection.begin():
-        hold_appends(connection)
+        take_lock(connection)
         reached = builder.catch_up()
-        _swap(connection, builder, reached[0], swaps)
+        _swap(connection, builder, reached[0], swap)
     builder.commit(reached)
     return time.monotonic() - began
 
 
-def _swap(connection: Connection, builder: Builder, position: int, swaps: Sequence[str]) -> None:
+def _finish_beside(
+    connection: Connection, holder: Connection, builder: Builder, swap: Swap, lock: OnAnotherConnection
+) -> float:
+    began = time.monotonic()
+    with lock.held(holder):
+        with connection.begin():
+            reached = builder.catch_up()
+        builder.commit(reached)  # what follows may fail, and is then repeated; this is committed
+        with connection.begin():
+            _swap(connection, builder, builder.position, swap)
+    return time.monotonic() - began
+
+
+def _swap(connection: Connection, builder: Builder, position: int, swap: Swap) -> None:
     names = [view.name for view in builder.views]
     following = [view.name for view in builder.views if view.follows]
-    for name in following:  # on MySQL a crash behind the swap would leave a table that is farther than its checkpoint
+    # A crash behind a swap that is no part of the transaction leaves a table that is farther than its checkpoint.
+    for name in following:
         checkpoints.mark_swap(connection, name, position)
-    # One of them may have failed on an event that came last.
-    swap(connection, names, swapping(connection, names) if builder.failed_last else swaps)
+    _put_in_place(connection, builder, swap)
     checkpoints.forget(connection, names)
     for name in following:
         checkpoints.begin(connection, name, position)
+
+
+def _put_in_place(connection: Connection, builder: Builder, swap: Swap) -> None:
+    if builder.failed_last:  # the swap was prepared for that view, too
+        swap = swapping(connection, [view.name for view in builder.views])
+    swap()
 
 
 def _report(

@@ -9,17 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
-_MYSQL_OTHER_TABLE = {1146, 1412}
-"""No such table; its definition has changed since the snapshot."""
-
-_NOT_THE_SAME = sa.text(
-    "SELECT 1 WHERE to_regclass(:quoted) IS NOT NULL "  # this asks for now, and what reads pg_class for the snapshot
-    "AND NOT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass(:quoted) AND relname = :name)"
-)
+from saga_es.store.drivers.driver import driver_of
+from saga_es.store.drivers.error_codes import ErrorCodes
 
 
 class Swapped(Exception):
@@ -27,23 +21,20 @@ class Swapped(Exception):
 
 
 @contextmanager
-def swaps_told() -> Iterator[None]:
-    """Raise `Swapped` where MySQL refuses to read a table because it is another one."""
+def swaps_told(errors: ErrorCodes) -> Iterator[None]:
+    """Raise `Swapped` where the database refuses to read a table because it is another one."""
     try:
         yield
     except NoSuchTableError as error:  # it was there a moment ago, when we asked
         raise Swapped from error
     except DBAPIError as error:
-        if getattr(error.orig, "args", ())[:1] and error.orig.args[0] in _MYSQL_OTHER_TABLE:  # type: ignore[union-attr]
+        if errors.code(error.orig) in errors.other_table:
             raise Swapped from error
         raise
 
 
 def refuse_swapped(connection: Connection, names: Iterable[str]) -> None:
     """Raise `Swapped` if a table that was looked at is not that of the snapshot."""
-    if connection.dialect.name != "postgresql":
-        return
-    quote = connection.dialect.identifier_preparer.quote
-    for name in names:
-        if connection.scalar(_NOT_THE_SAME, {"quoted": quote(name), "name": name}):
-            raise Swapped
+    driver = driver_of(connection.dialect)
+    if any(driver.is_swapped(connection, name) for name in names):
+        raise Swapped

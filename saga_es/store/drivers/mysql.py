@@ -1,0 +1,227 @@
+"""MySQL and MariaDB: two products that speak one protocol, and differ in a few things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import URL, Connection, Dialect, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
+
+from saga_es.errors import StoreUnavailable
+from saga_es.store.drivers import keepalive, mysql_settings, timeouts
+from saga_es.store.drivers.append_lock import OnAnotherConnection
+from saga_es.store.drivers.column_types import ColumnTypes
+from saga_es.store.drivers.driver import LOG_TABLE, Changes, Driver, Raw, Reading
+from saga_es.store.drivers.error_codes import ErrorCodes
+from saga_es.store.drivers.gaps import RowsLocked
+from saga_es.store.drivers.mysql_batch import UpdateByCase
+
+APPEND_LOCK_WAIT_S = 1
+"""How long to wait for the append lock, while others wait behind us; the server counts in seconds."""
+
+SYNTAX_ERROR = 1064
+LOCK_NOT_AVAILABLE = {1205, 3572}
+"""What MariaDB and MySQL answer when a row is locked by somebody else, and one does not want to wait."""
+
+
+# ── Connections and transactions ─────────────────────────────────────────────────────────────────────────
+
+
+def _check_options(module: Any, options: Mapping[str, Any]) -> None:
+    if module.__name__ == "pymysql":
+        module.connect(**options, defer_connect=True)
+
+
+def _engine_options(url: URL) -> dict[str, Any]:
+    waits = f"lock_wait_timeout = {timeouts.LOCK_S}, innodb_lock_wait_timeout = {timeouts.LOCK_S}"
+    order = f"SET time_zone = '+00:00', {waits} {keepalive.MARIADB_WATCHES}"
+    fixed = {"charset": "utf8mb4", "init_command": order}
+    # `read_timeout` is for what a new connection begins with; `watch` takes it away.
+    asks = {"connect_timeout": keepalive.CONNECT_S, "read_timeout": keepalive.CONNECT_S}
+    arguments = {**keepalive.unless_given(url, asks), **fixed}
+    return {"pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
+
+
+def _prepare_connections(engine: Engine, url: URL) -> Callable[[], None]:
+    event.listen(engine, "connect", lambda connection, _: keepalive.watch(connection, url))
+    return lambda: None
+
+
+def _end_query(connection: Raw) -> None:
+    connection.rollback()
+
+
+def _code(error: BaseException | None) -> object:
+    return next(iter(getattr(error, "args", ())), None)
+
+
+# ── Locks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _schema_lock(connection: Connection, url: URL) -> Iterator[None]:
+    # Such a lock is the whole server's, and has a name of at most 64 characters.
+    name = f"saga_es {sha256(str(url.database).encode()).hexdigest()[:32]}"
+    got = connection.scalar(sa.select(sa.func.get_lock(name, timeouts.SCHEMA_LOCK_S)))
+    connection.rollback()
+    if got != 1:
+        raise StoreUnavailable(
+            f"another process has been changing the tables for {timeouts.SCHEMA_LOCK_S} s; try again when it is done"
+        )
+    yield
+
+
+@contextmanager
+def _append_lock_held(holder: Connection) -> Iterator[None]:
+    holder.exec_driver_sql(f"LOCK TABLES {LOG_TABLE} READ")
+    try:
+        yield
+    finally:
+        holder.exec_driver_sql("UNLOCK TABLES")
+
+
+def _wait_briefly(connection: Connection) -> None:
+    with connection.begin():
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {APPEND_LOCK_WAIT_S}")
+
+
+def _finds_nothing(connection: Connection, query: sa.Select[Any]) -> bool:
+    # Committed rows only, and no lock on what is not there: nobody who appends ever waits for this.
+    connection.execution_options(isolation_level="READ COMMITTED")
+    try:
+        return connection.execute(query.with_for_update(read=True, nowait=True)).first() is None
+    except DBAPIError as error:
+        if _code(error.orig) in LOCK_NOT_AVAILABLE:
+            return False
+        raise
+
+
+# ── Values and statements ────────────────────────────────────────────────────────────────────────────────
+
+
+def _key_text(length: int, dialect: Dialect) -> TypeEngine[Any]:
+    collation = "utf8mb4_nopad_bin" if getattr(dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
+    return mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
+
+
+def _insert_or_change(table: sa.Table, changes: Changes) -> sa.Insert:
+    insert = mysql.insert(table)
+    return insert.on_duplicate_key_update(dict(changes(insert.inserted)))
+
+
+def _insert_unless_there(table: sa.Table) -> sa.Insert:
+    # Not INSERT IGNORE: with its shared locks, two that wait would deadlock.
+    return mysql.insert(table).on_duplicate_key_update({c.name: c for c in table.primary_key.columns})
+
+
+def _exact(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    is_text = isinstance(column.type, (sa.JSON, sa.String, sa.types.TypeDecorator))  # it would take A for a
+    return sa.cast(column, sa.BINARY) if is_text else column
+
+
+def _through_index(query: sa.Select[Any], table: sa.FromClause, index: str) -> sa.Select[Any]:
+    for dialect in _DIALECTS:
+        query = query.with_hint(table, f"FORCE INDEX ({index})", dialect)
+    return query
+
+
+_DIALECTS = ("mysql", "mariadb")
+
+
+# ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _prepare_swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> Callable[[], None]:
+    quote = connection.dialect.identifier_preparer.quote
+    there = set(sa.inspect(connection).get_table_names())
+    moves = [f"{quote(name)} TO {quote(name + old)}" for name in names if name in there]
+    moves += [f"{quote(name + suffix)} TO {quote(name)}" for name in names]
+    return lambda: connection.exec_driver_sql(f"RENAME TABLE {', '.join(moves)}").close()
+
+
+def _drop(connection: Connection, name: str) -> None:
+    with connection.begin():
+        connection.exec_driver_sql(f"DROP TABLE {connection.dialect.identifier_preparer.quote(name)}")
+
+
+# ── Roles ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _grants(reading: Reading, tables: Iterable[tuple[str, str]], role: str) -> list[str]:
+    with reading() as connection:
+        quote = connection.dialect.identifier_preparer.quote
+        schema, account = quote(connection.engine.url.database or ""), _account(role)
+    return [f"GRANT {what} ON {schema}.{quote(table)} TO {account}" for table, what in tables]
+
+
+def _account(role: str) -> str:
+    name, _, host = role.partition("@")
+    return f"{_text(name)}@{_text(host or '%')}"
+
+
+def _text(words: str) -> str:
+    escaped = words.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
+
+
+MYSQL = Driver(
+    name="mysql",
+    schemes={"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"},
+    url_forms=("mysql://…", "mariadb://…"),
+    in_sqlalchemys_form=lambda text: text,
+    check_url=lambda _url: None,
+    check_options=_check_options,
+    is_missing=lambda _url: False,
+    has_server=True,
+    engine_options=_engine_options,
+    prepare_connections=_prepare_connections,
+    prepare_for_batches=lambda _raw: None,
+    snapshot_options={"isolation_level": "REPEATABLE READ"},
+    read_only_options={"isolation_level": "REPEATABLE READ"},
+    begin=lambda _raw: None,  # the first statement does
+    begin_within=lambda _connection: None,
+    as_one_statement=lambda _writes, _dialect: None,
+    as_one_update=UpdateByCase,
+    end_query=_end_query,
+    forget_warnings=lambda _raw: None,
+    check_commit=lambda _raw: None,
+    wait_for_standby=lambda _connection: None,
+    errors=ErrorCodes(
+        code=_code,
+        rolled_back=frozenset({1213, 1020}),  # deadlock, record has changed since it was read
+        in_the_way=frozenset({1213, 1020, 1205}),  # lock wait timeout
+        denied=frozenset({1044, 1142, 1143, 1370}),
+        read_only=frozenset({1290, 1792, 1836}),
+        about_values=frozenset({SYNTAX_ERROR}),  # PyMySQL sends also a value that it cannot send
+        other_table=frozenset({1146, 1412}),  # no such table, its definition has changed since the snapshot
+    ),
+    columns=ColumnTypes(
+        instant=mysql.DATETIME(fsp=6),
+        json_text=mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"),
+        key_text=_key_text,
+    ),
+    clock="CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)",
+    insert_or_change=_insert_or_change,
+    insert_unless_there=_insert_unless_there,
+    by_bytes=lambda column: column,  # its collation is that
+    exact=_exact,
+    through_index=_through_index,
+    gaps=RowsLocked(_finds_nothing),
+    schema_lock=_schema_lock,
+    append_lock=OnAnotherConnection(_append_lock_held, _wait_briefly),
+    sync_later=lambda _connection: None,
+    index_names_are_the_tables_own=True,
+    prepare_swap=_prepare_swap,
+    is_swapped=lambda _connection, _name: False,  # it refuses to read it: `other_table`
+    drop_table=_drop,
+    examine=mysql_settings.examine,
+    examine_writers=lambda _url, _writers: iter(()),
+    grants=_grants,
+)

@@ -1,0 +1,37 @@
+"""MySQL and MariaDB: whether their settings let the promises be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy.engine import Connection
+
+from saga_es.store.drivers.finding import Finding, Verdict, durability, settings
+
+
+def examine(connection: Connection) -> Iterator[Finding]:
+    """Look at the settings that our promises depend on."""
+    yield from judge(settings(connection, "SHOW VARIABLES"))
+
+
+def judge(variables: dict[str, str]) -> Iterator[Finding]:
+    """What these variables of a server come to."""
+    said = {name.lower(): value for name, value in variables.items()}
+    product = "MariaDB" if "mariadb" in said["version"].lower() else "MySQL"
+    yield Finding("database", "ok", f"{product} {said['version']}")
+    isolation = said.get("transaction_isolation", said.get("tx_isolation", "?"))
+    yield Finding("isolation", "ok", f"{isolation.lower()}; versions decide, so each level will do")
+    if said.get("read_only", "OFF") in {"ON", "1"}:
+        yield Finding("writable", "fault", "read_only=ON: it takes no writes; connect to the primary")
+    why = "a crash may lose what was acknowledged; set it to 1"
+    yield _is_one("durability", said, "innodb_flush_log_at_trx_commit", "fault", why)
+    doublewrite = said.get("innodb_doublewrite", "?")
+    yield durability("innodb_doublewrite", doublewrite, ("OFF", "0"), "a power cut may damage the database; turn it on")
+    if said.get("log_bin", "OFF") in {"ON", "1"}:
+        why = "a crash may lose from the binary log, and so from replicas, what was acknowledged; set it to 1"
+        yield _is_one("binary log", said, "sync_binlog", "warning", why)
+
+
+def _is_one(subject: str, said: dict[str, str], name: str, if_not: Verdict, why: str) -> Finding:
+    value = said.get(name, "?")
+    return Finding(subject, "ok", f"{name}=1") if value == "1" else Finding(subject, if_not, f"{name}={value}: {why}")

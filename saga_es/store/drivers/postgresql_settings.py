@@ -1,0 +1,29 @@
+"""PostgreSQL: whether its settings let the promises be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy.engine import Connection
+
+from saga_es.store.drivers.finding import Finding, durability, settings
+
+
+def examine(connection: Connection) -> Iterator[Finding]:
+    """Look at the settings that our promises depend on."""
+    said = settings(connection, "SELECT name, setting FROM pg_settings")
+    yield Finding("database", "ok", f"PostgreSQL {said['server_version']}")
+    yield Finding("isolation", "ok", f"{said['transaction_isolation']}; versions decide, so each level will do")
+    if said.get("transaction_read_only") == "on":
+        cure = "it takes no writes; name all servers, and ?target_session_attrs=read-write"
+        yield Finding("writable", "fault", f"transaction_read_only=on: {cure}")
+    for name, why in (
+        ("fsync", "a crash of the server may lose or damage everything; turn it on"),
+        ("synchronous_commit", "a crash of the server may lose what was acknowledged; turn it on"),
+        ("full_page_writes", "a power cut may damage the database; turn it on, unless the disk writes pages whole"),
+    ):
+        yield durability(name, said.get(name, "?"), ("off",), why)
+    names = said.get("synchronous_standby_names", "")
+    if names and said.get("synchronous_commit") in {"local", "off"}:
+        why = f"synchronous_standby_names={names}, and synchronous_commit does not wait for it"
+        yield Finding("standby", "warning", f"{why}: a failover may lose what was acknowledged; set it to on")

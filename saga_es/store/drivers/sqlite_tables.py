@@ -1,0 +1,71 @@
+"""SQLite: tables put in the places of others, and dropped, while others read and write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+ROWS_AT_ONCE = 20_000
+_INDEX = re.compile(r"(CREATE (?:UNIQUE )?INDEX )(\S+)( ON .*)", flags=re.DOTALL)
+
+
+def prepare_swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> Callable[[], None]:
+    """Put tables in the places of those without the suffix; nothing has to be prepared."""
+    return partial(_swap, connection, names, suffix, old)
+
+
+def _swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> None:
+    there = set(sa.inspect(connection).get_table_names()) & set(names)
+    quote = connection.dialect.identifier_preparer.quote
+    # Without it, what a user's own SQL view says of the table would move away with the old one.
+    connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+    for name in there:
+        connection.exec_driver_sql(f"ALTER TABLE {quote(name)} RENAME TO {quote(name + old)}")
+    for name in names:
+        connection.exec_driver_sql(f"ALTER TABLE {quote(name + suffix)} RENAME TO {quote(name)}")
+    # SQLite cannot rename an index, and to make it again would take seconds. What it is called stands only in the
+    # schema table, and is changed there by the procedure that SQLite documents (lang_altertable.html).
+    version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
+    connection.exec_driver_sql("PRAGMA writable_schema = ON")
+    for name in there:
+        _rename_indexes(connection, name + old, lambda index: index + old)
+    for name in names:
+        _rename_indexes(connection, name, lambda index: index.replace(suffix, ""))
+    connection.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")
+    connection.exec_driver_sql("PRAGMA writable_schema = RESET")
+    connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
+
+
+def _rename_indexes(connection: Connection, table: str, renamed: Callable[[str], str]) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    indexes = sa.text("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = :table AND sql <> ''")
+    for name, text in connection.execute(indexes, {"table": table}).all():
+        written = _INDEX.fullmatch(text)
+        if written is None:  # somebody's own, written in a way that we do not know: it goes
+            connection.exec_driver_sql(f"DROP INDEX {quote(name)}")
+            continue
+        connection.execute(
+            sa.text("UPDATE sqlite_schema SET name = :new, sql = :sql WHERE type = 'index' AND name = :name"),
+            {"name": name, "new": renamed(name), "sql": written[1] + quote(renamed(name)) + written[3]},
+        )
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Drop a table in pieces: SQLite reads every page of what it drops, and nobody else writes meanwhile."""
+    quote = connection.dialect.identifier_preparer.quote
+    with connection.begin():
+        indexes = [str(index["name"]) for index in sa.inspect(connection).get_indexes(name)]
+    for index in indexes:
+        with connection.begin():
+            connection.exec_driver_sql(f"DROP INDEX {quote(index)}")
+    some = f"DELETE FROM {quote(name)} WHERE rowid IN (SELECT rowid FROM {quote(name)} LIMIT {ROWS_AT_ONCE})"
+    is_empty = False
+    while not is_empty:
+        with connection.begin():
+            is_empty = connection.exec_driver_sql(some).rowcount < ROWS_AT_ONCE
+    with connection.begin():
+        connection.exec_driver_sql(f"DROP TABLE {quote(name)}")
