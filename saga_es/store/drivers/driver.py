@@ -42,7 +42,7 @@ class Driver:
     """The answers of one database."""
 
     name: str
-    """How the database is called in messages to developers; not to be compared with."""
+    """What tests call the database; nothing else asks for it."""
 
     # ── Its URLs ─────────────────────────────────────────────────────────────────────────────────────────
 

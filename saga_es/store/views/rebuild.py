@@ -120,7 +120,6 @@ def build_until(
 
 def _put_in_service(connection: Connection, database: Database, log: Log, builder: Builder) -> float:
     """Fill the tables to the end of the log, and swap them; how many seconds nobody could append at the end."""
-    errors = database.driver.errors
     tail = Tail(database, log)
     give_up_at = time.monotonic() + TIMEOUT_S
     while True:
@@ -131,8 +130,8 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
             swap = swapping(connection, [view.name for view in builder.views])
         try:
             return _finish(connection, database, builder, swap)
-        except DBAPIError as error:
-            if errors.code(error.orig) not in errors.in_the_way:
+        except (DBAPIError, StoreUnavailable) as error:
+            if not _is_in_the_way(database, error):
                 raise
             if time.monotonic() > give_up_at:
                 raise StoreUnavailable(
@@ -140,6 +139,13 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
                     "could not take their places; end that transaction, and repeat it"
                 ) from error
             time.sleep(PAUSE_S)
+
+
+def _is_in_the_way(database: Database, error: Exception) -> bool:
+    """Whether it is another transaction that was in the way; `alone` has put that into words of its own already."""
+    errors = database.driver.errors
+    found = error.__cause__ if isinstance(error, StoreUnavailable) else error
+    return errors.code(getattr(found, "orig", None)) in errors.in_the_way
 
 
 def _finish(connection: Connection, database: Database, builder: Builder, swap: Swap) -> float:
