@@ -54,7 +54,7 @@ $(SERVES): pyproject.toml
 	@echo "Making the virtual environment in $(VENV) (once; some 20 seconds) ..."
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("saga_es needs Python 3.11 or newer, this is " + sys.version)'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[all]'
 	@touch $@
 
 $(READY): $(SERVES)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from saga_es.errors import SettingsError
+from saga_es.store.database import Database
 from saga_es.store.drivers.url import parse_url
 
 
@@ -67,3 +70,15 @@ def test_an_option_that_the_driver_refuses_is_a_bad_setting(text: str, name: str
 def test_what_the_documentation_sets_in_a_url_is_taken(text: str) -> None:
     """Nobody connects to find out: there is no such server."""
     assert parse_url(text).host in {"db", None}
+
+
+@pytest.mark.parametrize(
+    ("text", "driver", "extra"), [("postgresql", "psycopg", "postgresql"), ("mysql", "pymysql", "mysql")]
+)
+def test_a_driver_that_is_not_installed_is_told_with_its_extra(
+    text: str, driver: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite needs neither; who needs one is told how to get it."""
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(SettingsError, match=rf"driver '{driver}' is not installed; pip install 'saga-es\[{extra}\]'"):
+        Database(f"{text}://bob@db/x")

@@ -59,7 +59,7 @@ def _shown(text: str) -> str:
 def _check_options(driver: Driver, url: URL) -> None:
     """Have the driver look at what the URL sets; with each connection is too late: it looks like a fault of a query."""
     dialect = url.get_dialect()()
-    module: Any = url.get_dialect().import_dbapi()
+    module: Any = _imported(driver, url)
     try:
         with warnings.catch_warnings(action="error", category=SAWarning):  # an option that it would ignore
             _, options = dialect.create_connect_args(url)
@@ -67,3 +67,11 @@ def _check_options(driver: Driver, url: URL) -> None:
     except (ArgumentError, SAWarning, TypeError, ValueError, module.Error) as error:
         said = str(error).removeprefix("Connection.__init__() got an ")
         raise SettingsError([f"the driver does not take it: {said}"]) from error
+
+
+def _imported(driver: Driver, url: URL) -> object:
+    try:
+        return url.get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        cure = f"pip install 'saga-es[{driver.name}]'"
+        raise SettingsError([f"the driver {error.name!r} is not installed; {cure}"]) from error
