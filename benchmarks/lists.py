@@ -33,7 +33,7 @@ from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import cursor_behind, page
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags
-from tests.databases import KINDS, fresh_database
+from tests.support.databases import KINDS, fresh_database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STATUSES = {

@@ -29,7 +29,7 @@ from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
-from tests.databases import KINDS, fresh_database
+from tests.support.databases import KINDS, fresh_database
 
 pytest_plugins = ["tests.support.plugin"]
 

@@ -19,7 +19,7 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
 from tests.conftest import migrated
-from tests.databases import KINDS, fresh_database
+from tests.support.databases import KINDS, fresh_database
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import pytest
 from saga_es import Saga
 from saga_es.api import execute
 from tests.api.conftest import OpenNode, Served
-from tests.api.journeys import BY_ANN, app_of, at_step, begin, begun, is_now, journey, stuck, when
-from tests.api.participants import Hangs, Participant
 from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
 from tests.api.test_saga_reading import UNKNOWN
+from tests.support.journeys_served import BY_ANN, app_of, at_step, begin, begun, is_now, journey, stuck, when
+from tests.support.participants import Hangs, Participant
 
 COMMANDS: dict[str, dict[str, Any]] = {
     "cancel": {},

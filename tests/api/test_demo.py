@@ -8,8 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.api.conftest import OpenNode
-from tests.api.participants import Participant, Says, by_method, free_port
 from tests.api.test_execute import EXECUTE, STEPS, body_of
+from tests.support.participants import Participant, Says, by_method, free_port
 
 COUNTS = ("events_count", "event_details_count", "venues_count", "tickets_count")
 LISTS = ("events", "event_details", "venues", "tickets")

@@ -14,13 +14,13 @@ import sqlalchemy as sa
 import services
 from saga_es.runtime import engine
 from saga_es.runtime.waiting import outage
-from tests.api.clients import KINDS
 from tests.api.conftest import Served, opened
-from tests.api.relay import Relay
 from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
 from tests.conftest import TIMEOUT_S
-from tests.databases import fresh_database
+from tests.support.clients import KINDS
+from tests.support.databases import fresh_database
+from tests.support.relay import Relay
 
 ANYONE = "0191f0a4-0000-7000-8000-000000000000"
 SAGA = "/api/saga/<string:transaction_id>"

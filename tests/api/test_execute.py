@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.api.conftest import OpenNode
-from tests.api.participants import Hangs, Participant, Says, by_method
+from tests.support.participants import Hangs, Participant, Says, by_method
 
 EXECUTE = "/api/saga/execute"
 STEPS = ["event", "event_details", "venue", "ticket"]

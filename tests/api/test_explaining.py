@@ -9,10 +9,22 @@ import pytest
 
 from saga_es import Saga
 from tests.api.conftest import OpenNode, Served
-from tests.api.journeys import BY_ANN, app_of, at_step, begin, begun, child_of, is_now, journey, outing, stuck, when
 from tests.api.test_execute import body_of
 from tests.api.test_problems import assert_problem
 from tests.api.test_saga_reading import UNKNOWN
+from tests.support.journeys_served import (
+    BY_ANN,
+    app_of,
+    at_step,
+    begin,
+    begun,
+    child_of,
+    is_now,
+    journey,
+    outing,
+    stuck,
+    when,
+)
 
 
 @pytest.fixture

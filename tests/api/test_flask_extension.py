@@ -14,7 +14,7 @@ from flask_smorest import Api, Blueprint
 
 from saga_es import App, Saga
 from saga_es.flask import EXTENSION, SagaES
-from tests.processes import run
+from tests.support.processes import run
 
 
 def order() -> Saga:

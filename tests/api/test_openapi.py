@@ -25,8 +25,8 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 import services
 from tests.api.conftest import opened
-from tests.api.journeys import app_of, begin, begun, journey, outing, stuck
 from tests.api.test_execute import EXECUTE, body_of
+from tests.support.journeys_served import app_of, begin, begun, journey, outing, stuck
 
 SERVICES = ("event", "event-details", "venue", "ticket")
 COMMANDS = ("cancel", "pause", "resume", "retry", "skip", "replace-input", "resolve")

@@ -13,7 +13,8 @@ import pytest
 
 from saga_es.runtime.handle import SagaResult
 from tests.api.conftest import OpenNode, opened
-from tests.api.participants import (
+from tests.api.test_execute import EXECUTE, STEPS, body_of
+from tests.support.participants import (
     TIMEOUT_S,
     Act,
     Call,
@@ -24,8 +25,7 @@ from tests.api.participants import (
     Script,
     in_turn,
 )
-from tests.api.test_execute import EXECUTE, STEPS, body_of
-from tests.api.travel import CLOSED_PORT, COMPENSATED, COMPLETED, FAILED, FERRY, TRAVEL, Agency
+from tests.support.travel import CLOSED_PORT, COMPENSATED, COMPLETED, FAILED, FERRY, TRAVEL, Agency
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from werkzeug.test import TestResponse
 import services
 from saga_es import App
 from tests.api.conftest import OpenNode, Served, opened
-from tests.api.relay import Relay
 from tests.api.test_execute import EXECUTE, body_of
-from tests.databases import fresh_database
+from tests.support.databases import fresh_database
+from tests.support.relay import Relay
 
 SECRET = "postgresql://admin:hunter2@db.internal/prod"
 MEMBERS = {"type", "title", "status", "detail"}

@@ -14,8 +14,8 @@ import pytest
 from saga_es import Saga, StepRejected
 from saga_es.commands import Pause
 from tests.api.conftest import Served, opened
-from tests.api.journeys import app_of
 from tests.api.test_execute import body_of
+from tests.support.journeys_served import app_of
 
 Query = Sequence[tuple[str, str]]
 

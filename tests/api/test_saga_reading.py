@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 
 import services
 from tests.api.conftest import OpenNode, opened
-from tests.api.participants import Hangs, Participant
 from tests.api.test_execute import EXECUTE, STEPS, TITLES, body_of
+from tests.support.participants import Hangs, Participant
 
 UNKNOWN = "5f2a3f0e-93a1-4d0c-8f0d-2c5e7d0f1a11"
 

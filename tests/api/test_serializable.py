@@ -10,8 +10,8 @@ import pytest
 
 from saga_es.store.database import Database
 from tests.api import test_commands, test_execute, test_services
-from tests.contract.again import once_more
-from tests.databases import fresh_database
+from tests.support.again import once_more
+from tests.support.databases import fresh_database
 
 globals().update(once_more(test_execute, test_commands, test_services))
 

@@ -10,9 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 
 import services
-from tests.api.clients import EVENT, EVENT_DETAILS, KINDS, REFERRED, TICKET, VENUE, Service
 from tests.api.conftest import opened
 from tests.api.test_execute import body_of
+from tests.support.clients import EVENT, EVENT_DETAILS, KINDS, REFERRED, TICKET, VENUE, Service
 
 UNKNOWN = "5f2a3f0e-93a1-4d0c-8f0d-2c5e7d0f1a11"
 SAGA = {"X-Saga-Id": "a-saga", "X-Saga-Step": "a-step"}

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from saga_es import Saga
 from tests.api.conftest import OpenNode
-from tests.api.journeys import app_of, begin, child_of, journey, outing, when
 from tests.api.test_execute import status_of
+from tests.support.journeys_served import app_of, begin, child_of, journey, outing, when
 
 
 def test_a_step_over_a_list_shows_its_elements(open_node: OpenNode) -> None:

@@ -17,18 +17,11 @@ from saga_es.store.tables import saga_events
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.conftest import Store, note_draft
-from tests.contract import (
-    test_append,
-    test_engine,
-    test_log,
-    test_notifications,
-    test_takeover,
-    test_workers,
-    test_writer,
-)
-from tests.contract.again import once_more
-from tests.databases import fresh_database
+from tests.contract.engine import test_append, test_engine, test_takeover
+from tests.contract.store import test_log, test_notifications, test_workers, test_writer
 from tests.e2e.conftest import run_cli
+from tests.support.again import once_more
+from tests.support.databases import fresh_database
 
 ROLE = "saga_es_test_app"
 

@@ -8,26 +8,23 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import migrated
-from tests.contract import (
-    test_append,
+from tests.contract.engine import test_append, test_engine, test_follow, test_takeover
+from tests.contract.store import (
     test_archive_rules,
     test_by_key,
-    test_engine,
-    test_follow,
     test_log,
     test_migrating_a_log,
     test_migrations,
     test_notifications,
-    test_one_statement,
+    test_postgresql_batch,
     test_rebuild,
-    test_takeover,
     test_verify,
     test_views,
     test_workers,
     test_writer,
 )
-from tests.contract.again import once_more
-from tests.databases import fresh_database
+from tests.support.again import once_more
+from tests.support.databases import fresh_database
 from tests.support.servers import SECOND
 
 APART = (
@@ -48,7 +45,7 @@ globals().update(
         test_migrating_a_log,
         test_migrations,
         test_notifications,
-        test_one_statement,
+        test_postgresql_batch,
         test_rebuild,
         test_takeover,
         test_verify,

@@ -13,21 +13,18 @@ from sqlalchemy import event
 from saga_es.store.database import Database
 from saga_es.store.writer import Conflict, Written
 from tests.conftest import Store, migrated, note_draft
-from tests.contract import (
-    test_append,
-    test_engine,
-    test_limits,
+from tests.contract.engine import test_append, test_engine, test_limits, test_takeover
+from tests.contract.store import (
     test_log,
     test_notifications,
     test_rebuild,
-    test_takeover,
     test_verify,
     test_verify_views,
     test_views,
     test_writer,
 )
-from tests.contract.again import once_more
-from tests.databases import fresh_database
+from tests.support.again import once_more
+from tests.support.databases import fresh_database
 
 LEVEL = {
     "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",

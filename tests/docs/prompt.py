@@ -11,8 +11,8 @@ from time import monotonic, sleep
 
 import urllib3
 
-from tests import processes
 from tests.e2e.conftest import TIMEOUT_S, Server, environment
+from tests.support import processes
 
 BETWEEN_LOOKS_S = 0.1
 LOOKING = {"show", "list", "explain", "events"}

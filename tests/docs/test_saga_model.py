@@ -21,10 +21,10 @@ from saga_es.core.facts import Fact
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.runtime.control import Control
-from tests import processes
 from tests.docs.event_table import found, with_tables
 from tests.docs.pages import DOCS, MODEL, PAGES, README, Section, sections
 from tests.docs.prompt import Prompt, exchanges, matches
+from tests.support import processes
 
 SECTIONS = [section for page in PAGES for section in sections(page)]
 PROGRAMS = [section for section in SECTIONS if section.programs]

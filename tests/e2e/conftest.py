@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import pytest
 import requests
 
-from tests import processes
-from tests.processes import ROOT
+from tests.support import processes
+from tests.support.processes import ROOT
 
 TIMEOUT_S = 30.0
 """The longest a test waits for a process to say or do something."""

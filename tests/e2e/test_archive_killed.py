@@ -21,8 +21,8 @@ from saga_es.store.log.log import Draft, Entry
 from saga_es.store.tables import saga_archives
 from tests.conftest import AT, Store
 from tests.e2e.conftest import environment, run_cli
-from tests.processes import ROOT
-from tests.unit.story import ABC
+from tests.support.processes import ROOT
+from tests.support.story import ABC
 
 SAGAS = 1500
 

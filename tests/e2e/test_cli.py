@@ -18,7 +18,7 @@ import services
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
 from tests.e2e.conftest import TIMEOUT_S, environment, run_cli
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 UNKNOWN = "5f2a3f0e-93a1-4d0c-8f0d-2c5e7d0f1a11"
 

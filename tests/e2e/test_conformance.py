@@ -18,9 +18,9 @@ from saga_es.participant import Report, Verdict, check_participant
 from saga_es.participant.conformance import UNREADABLE
 from saga_es.participant.trial import STEP, CannotName, Step, Subject
 from saga_es.runtime.calls.transport import WsgiTransport
-from tests.api.participants import Act, Call, Participant, Resets, Says, Script
 from tests.e2e.conftest import Server, StartServer, run_cli
-from tests.e2e.hotels import ACTION, BODY, COMPENSATION, PROBE, CarefulHotel, CarelessHotel, Flaw
+from tests.support.hotels import ACTION, BODY, COMPENSATION, PROBE, CarefulHotel, CarelessHotel, Flaw
+from tests.support.participants import Act, Call, Participant, Resets, Says, Script
 
 CHECKS = (
     "action",

@@ -9,10 +9,10 @@ import pytest
 
 from saga_es import DefinitionError
 from saga_es.participant import NotReachable
-from tests.api.participants import Participant, free_port
 from tests.e2e.conftest import run_cli
-from tests.e2e.hotels import ACTION, BODY, COMPENSATION, PROBE, CarelessHotel, Flaw
 from tests.e2e.test_conformance import CHECKS, checked, forwarding
+from tests.support.hotels import ACTION, BODY, COMPENSATION, PROBE, CarelessHotel, Flaw
+from tests.support.participants import Participant, free_port
 
 # ── The command ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,7 @@ from saga_es.store.database import Database
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.writer import Written
 from tests.conftest import Store, note_draft
-from tests.contract.trips import until
+from tests.support.trips import until
 from tests.torture.failover import failed_over
 from tests.torture.servers import Pair
 

@@ -14,10 +14,10 @@ import requests
 import services
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from tests.api.participants import Hangs, Participant
 from tests.e2e.conftest import TIMEOUT_S, Server, StartServer
 from tests.e2e.test_server import EXECUTE, counts
 from tests.support.left_out import left_out
+from tests.support.participants import Hangs, Participant
 from tests.torture.reckoning import broken_rules, streams_of, wrong_views
 
 FAULTS = {

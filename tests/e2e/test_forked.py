@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests import processes
 from tests.e2e.conftest import TIMEOUT_S, environment
+from tests.support import processes
 
 PROGRAM = """
 import os, sys

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
-from tests.api.participants import free_port
 from tests.e2e.conftest import TIMEOUT_S, Server, StartServer
 from tests.e2e.test_server import EXECUTE, counts
+from tests.support.participants import free_port
 
 AT_ONCE = 48
 NAMES = ("EVENT", "EVENT_DETAILS", "VENUE", "TICKET")

@@ -10,8 +10,8 @@ from pathlib import Path
 from saga_es import App, Saga
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from tests.contract.trips import until
 from tests.e2e.conftest import run_cli
+from tests.support.trips import until
 
 CODE = """
 from saga_es import App, Saga

@@ -18,9 +18,9 @@ from saga_es.node.settings import Settings
 from saga_es.participant import RECORD_EVENTS
 from saga_es.store.admin import migrate
 from saga_es.store.log.log import Draft
-from tests import processes
 from tests.e2e.conftest import TIMEOUT_S, Server, environment, run_cli
-from tests.processes import ROOT
+from tests.support import processes
+from tests.support.processes import ROOT
 
 VENUES = 3000
 FIELDS = {"name": "Hall", "address": "1 Market Square", "capacity": 9, "facilities": []}

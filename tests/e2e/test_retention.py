@@ -14,7 +14,7 @@ import services
 from tests.api.conftest import opened
 from tests.api.test_execute import EXECUTE
 from tests.e2e.conftest import environment, run_cli
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 SOON = "2100-01-01"
 

@@ -11,9 +11,9 @@ from time import monotonic
 import pytest
 import requests
 
-from tests import processes
-from tests.api.participants import Act, Call, Hangs, Participant, Says
 from tests.e2e.conftest import TIMEOUT_S, Server, StartServer, environment
+from tests.support import processes
+from tests.support.participants import Act, Call, Hangs, Participant, Says
 
 EXECUTE = "/api/saga/execute"
 LISTS = {"events": "event", "event_details": "event-details", "venues": "venue", "tickets": "ticket"}

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 import pytest
 import sqlalchemy as sa
 
-from tests.contract.trips import until
-from tests.processes import ROOT
 from tests.support import servers
 from tests.support.left_out import REQUIRE
+from tests.support.processes import ROOT
 from tests.support.programs import Absent
 from tests.support.servers import Found, Server
+from tests.support.trips import until
 
 CLOSED = "postgresql://postgres@127.0.0.1:9/postgres"
 VARIABLE = "SAGA_ES_TEST_NO_SUCH_SERVER"

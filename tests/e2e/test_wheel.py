@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import TIMEOUT_S, environment
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 BUILD_PATIENCE_S = 180.0
 

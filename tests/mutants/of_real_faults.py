@@ -26,7 +26,7 @@ MUTANTS = [
         "saga_es/store/drivers/postgresql.py",
         "SET lock_timeout = '{timeouts.LOCK_S}s'",
         "SET lock_timeout = '0'",
-        ("tests/contract/test_troubled_databases.py::test_a_database_that_somebody_else_has_locked",),
+        ("tests/contract/engine/test_troubled_databases.py::test_a_database_that_somebody_else_has_locked",),
         databases="postgresql",
     ),
     Mutant(
@@ -34,7 +34,7 @@ MUTANTS = [
         "saga_es/store/drivers/error_codes.py",
         "        if isinstance(error, (IntegrityError, DataError)):\n",
         '        if isinstance(error, (IntegrityError, DataError)) or type(error).__name__ == "OperationalError":\n',
-        ("tests/contract/test_troubled_databases.py::test_whatever_else_a_server_says_of_itself",),
+        ("tests/contract/engine/test_troubled_databases.py::test_whatever_else_a_server_says_of_itself",),
         databases="mariadb and deadlock",
     ),
     Mutant(
@@ -53,14 +53,14 @@ MUTANTS = [
         "saga_es/runtime/cluster/recovery.py",
         "self._read(due[:most], wanted)",
         "self._read(due, wanted)",
-        ("tests/contract/test_many_interrupted.py",),
+        ("tests/contract/engine/test_many_interrupted.py",),
     ),
     Mutant(
         "a migration that was killed cannot be finished",
         "migrations/versions/0001_log_and_workers.py",
         "        sqlite_autoincrement=True,\n        if_not_exists=True,\n",
         "        sqlite_autoincrement=True,\n",
-        ("tests/contract/test_migrating_a_log.py",),
+        ("tests/contract/store/test_migrating_a_log.py",),
         databases="mariadb",
     ),
     Mutant(

@@ -17,7 +17,7 @@ from saga_es.store.log.codec import Codec
 from saga_es.store.log.log import Log
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
-from tests.api.relay import Cutter
+from tests.support.relay import Cutter
 from tests.torture.forks import TIMEOUT_S
 from tests.torture.ledger import REFUSED, DurableLedger, made
 from tests.torture.lives import ORDER, is_intended, journey_app

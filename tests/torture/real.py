@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.databases import fresh_database
+from tests.support.databases import fresh_database
 from tests.torture.cutting import cut_everywhere
 from tests.torture.failover import failed_over
 from tests.torture.hosts import HostsCampaign

@@ -10,7 +10,7 @@ from saga_es.core.facts import ChildEnded, OwnerGone, RetryDue, Start
 from saga_es.core.outcomes import ChildReady, Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Child, StepPlan
 from saga_es.core.state import SagaStatus, StepStatus, open_intents
-from tests.unit.story import (
+from tests.support.story import (
     NOW,
     STARTED,
     THRICE,

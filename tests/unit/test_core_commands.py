@@ -12,7 +12,7 @@ from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, U
 from saga_es.core.plan import Child, Delay, Plan
 from saga_es.core.state import SagaStatus, open_intents
 from saga_es.errors import CommandRefused
-from tests.unit.story import ABC, NOW, STARTED, Past, a_plan, a_step, action, done, given, seconds, undo
+from tests.support.story import ABC, NOW, STARTED, Past, a_plan, a_step, action, done, given, seconds, undo
 
 WHO = ("Ann", "because")
 OUT: Past = [STARTED, *done("a"), e.StepStarted("b", 1)]

@@ -9,7 +9,7 @@ from saga_es.core.facts import RetryDue
 from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaStatus, StepStatus
-from tests.unit.story import (
+from tests.support.story import (
     ABC,
     ONCE,
     STARTED,

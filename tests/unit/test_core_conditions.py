@@ -7,7 +7,7 @@ from saga_es.core.facts import RetryDue
 from saga_es.core.outcomes import Completed, Direction, Rejected, Skipped, Unavailable
 from saga_es.core.plan import Delay, Signal
 from saga_es.core.state import StepStatus
-from tests.unit.story import START, STARTED, Past, a_plan, a_step, action, done, given, seconds
+from tests.support.story import START, STARTED, Past, a_plan, a_step, action, done, given, seconds
 
 GIFT = a_step("gift", condition=True)
 ORDER = a_plan("book", GIFT, "ship")

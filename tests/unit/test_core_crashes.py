@@ -9,7 +9,7 @@ from saga_es.core.commands import Resume, Retry
 from saga_es.core.facts import OwnerGone
 from saga_es.core.outcomes import Completed, Rejected
 from saga_es.core.plan import Child, Delay, Signal, StepPlan, Work
-from tests.unit.story import STARTED, Story, a_plan, action, done, given, seconds, undo
+from tests.support.story import STARTED, Story, a_plan, action, done, given, seconds, undo
 
 OUT: list[e.SagaEvent] = [STARTED, e.StepStarted("a", 1)]
 

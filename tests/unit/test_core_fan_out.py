@@ -11,7 +11,7 @@ from saga_es.core.outcomes import Completed, Direction, Rejected, Skipped, Unava
 from saga_es.core.plan import Plan, index_of, part_of, step_of
 from saga_es.core.proceed import LARGEST_FAN_OUT
 from saga_es.core.state import SagaState, StepStatus, open_intents
-from tests.unit.story import (
+from tests.support.story import (
     NOW,
     ONCE,
     Past,

@@ -9,7 +9,7 @@ from saga_es.core.evolve import fold
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, RetryDue, Start
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.state import ENDED, UNFINISHED, SagaState, SagaStatus, StepStatus, open_intents
-from tests.unit.story import (
+from tests.support.story import (
     ABC,
     SAGA_ID,
     START,

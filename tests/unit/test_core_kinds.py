@@ -12,7 +12,7 @@ from saga_es.core.facts import RetryDue
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import StepPlan
 from saga_es.errors import DefinitionError
-from tests.unit.story import ONCE, STARTED, THRICE, a_plan, a_step, action, done, given, seconds
+from tests.support.story import ONCE, STARTED, THRICE, a_plan, a_step, action, done, given, seconds
 
 PIVOT = StepPlan(name="pay", title="pay", kind="pivot", retry=ONCE, compensation=None)
 SHIP = StepPlan(name="ship", title="ship", kind="retriable", retry=THRICE, compensation=None)

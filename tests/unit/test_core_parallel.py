@@ -14,7 +14,7 @@ from saga_es.core.facts import Fact, RetryDue
 from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
-from tests.unit.story import NOW, ONCE, SAGA_ID, START, STARTED, THRICE, a_plan, action, given, undo
+from tests.support.story import NOW, ONCE, SAGA_ID, START, STARTED, THRICE, a_plan, action, given, undo
 
 NO = Rejected("no")
 

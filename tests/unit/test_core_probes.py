@@ -10,7 +10,7 @@ from saga_es.core.facts import CannotGoOn, OwnerGone, RetryDue
 from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import StepStatus, open_intents
-from tests.unit.story import NOW, STARTED, Past, a_plan, a_step, action, done, given, probed, seconds, undo
+from tests.support.story import NOW, STARTED, Past, a_plan, a_step, action, done, given, probed, seconds, undo
 
 WHO = ("Ann", "because")
 TWICE = RetryPolicy(attempts=2, first_delay_s=1, jitter=0)

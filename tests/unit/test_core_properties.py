@@ -14,7 +14,7 @@ from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unk
 from saga_es.core.plan import Plan, RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
 from saga_es.store.log.codec import SAGA, Codec
-from tests.unit.story import NOW, SAGA_ID, Journey, a_plan, a_step, drive
+from tests.support.story import NOW, SAGA_ID, Journey, a_plan, a_step, drive
 
 END = e.SagaCompleted | e.SagaCompensated | e.SagaFailed
 

@@ -11,7 +11,7 @@ from saga_es.core.operate import still_open
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Delay, Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaStatus, StepStatus, open_intents
-from tests.unit.story import (
+from tests.support.story import (
     ABC,
     NOW,
     ONCE,

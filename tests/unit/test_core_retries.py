@@ -15,7 +15,7 @@ from saga_es.core.facts import RetryDue
 from saga_es.core.outcomes import Completed, Direction, Outcome, Unavailable, Unknown
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, open_intents
-from tests.unit.story import NOW, STARTED, a_plan, a_step, action, done, drive, given, seconds, undo
+from tests.support.story import NOW, STARTED, a_plan, a_step, action, done, drive, given, seconds, undo
 
 EVEN = RetryPolicy(attempts=9, first_delay_s=1, factor=3, cap_s=20, jitter=0)
 

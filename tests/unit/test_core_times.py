@@ -12,7 +12,7 @@ from saga_es.core.facts import OwnerGone, RetryDue, Start, Woken
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy
 from saga_es.core.state import SagaStatus, open_intents
-from tests.unit.story import NOW, START, Past, a_plan, a_step, action, done, given, seconds, undo
+from tests.support.story import NOW, START, Past, a_plan, a_step, action, done, given, seconds, undo
 
 # ── The deadline ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,7 +13,7 @@ from saga_es.core.operate import MOST_SIGNALS
 from saga_es.core.outcomes import Completed, Rejected
 from saga_es.core.plan import Delay, Plan, Signal
 from saga_es.core.state import StepStatus, open_intents
-from tests.unit.story import NOW, START, STARTED, Past, a_plan, a_step, action, done, given, seconds, started
+from tests.support.story import NOW, START, STARTED, Past, a_plan, a_step, action, done, given, seconds, started
 
 # ── Delays ───────────────────────────────────────────────────────────────────────────────────────────────
 

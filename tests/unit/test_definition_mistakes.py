@@ -10,7 +10,7 @@ from saga_es.core.plan import LONGEST_S
 from saga_es.definition.saga import Saga
 from saga_es.definition.steps import MOST_AT_ONCE
 from saga_es.errors import DefinitionError
-from tests.unit.definitions import DESK, a_payment, add, asking, named, nothing, order
+from tests.support.definitions import DESK, a_payment, add, asking, named, nothing, order
 
 
 def a_group_in_a_group(saga: Saga) -> None:

@@ -9,7 +9,7 @@ from saga_es.core.plan import Child, Delay, RetryPolicy, Signal
 from saga_es.definition.requests import Function
 from saga_es.definition.saga import Saga, family
 from saga_es.errors import DefinitionError
-from tests.unit.definitions import DESK, a_payment, a_step, add, asking, named, nothing, order, written
+from tests.support.definitions import DESK, a_payment, a_step, add, asking, named, nothing, order, written
 
 TWICE = RetryPolicy(attempts=2)
 

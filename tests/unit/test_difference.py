@@ -14,7 +14,7 @@ from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Recorded
 from saga_es.store.queries.difference import Change, differences
 from saga_es.store.queries.story import SagaStory, story
-from tests.unit.story import ABC, NOW, SAGA_ID, STARTED, a_plan, a_step
+from tests.support.story import ABC, NOW, SAGA_ID, STARTED, a_plan, a_step
 
 LISTED = a_plan("a", a_step("b", over="input[names]", at_once=2))
 

@@ -18,7 +18,7 @@ from saga_es.runtime.dispatch import Calls
 from saga_es.runtime.inbox import FactArrived, Item, StartRequest
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.runtime.waiting.timers import Timers
-from tests.unit.story import SAGA_ID, started
+from tests.support.story import SAGA_ID, started
 
 TIMEOUT_S = 5.0
 WHO = ("Ann", "because")

@@ -12,7 +12,7 @@ from saga_es.store.drivers.driver import Driver, driver_for, driver_of, drivers
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.tables import saga_events
 from saga_es.store.workers import database_now
-from tests.databases import KINDS
+from tests.support.databases import KINDS
 
 QUESTIONS = [field.name for field in fields(Driver)]
 EVERY_DRIVER = pytest.mark.parametrize("driver", drivers(), ids=lambda driver: driver.name)

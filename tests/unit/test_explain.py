@@ -12,7 +12,7 @@ from saga_es.core.evolve import fold
 from saga_es.core.explain import Explanation, Known, Worker, explain
 from saga_es.core.plan import Child, Delay, Plan, Signal, StepPlan
 from saga_es.core.state import SagaState
-from tests.unit.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, a_step, done, seconds
+from tests.support.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, a_step, done, seconds
 
 WELL = Worker(silent_s=1.0, is_gone=False, lease_s=10.0)
 LATER = seconds(60)

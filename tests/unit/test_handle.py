@@ -15,7 +15,7 @@ from saga_es.core.outcomes import Rejected
 from saga_es.core.state import SagaStatus
 from saga_es.errors import NotFound, SagaExists
 from saga_es.runtime.handle import Handle, SagaResult
-from tests.unit.story import ABC, SAGA_ID, STARTED, done, drive, failing, given
+from tests.support.story import ABC, SAGA_ID, STARTED, done, drive, failing, given
 
 TIMEOUT_S = 10.0
 RESULT = SagaResult(SAGA_ID, "order", SagaStatus.COMPLETED, {"a": 1})

@@ -12,8 +12,8 @@ from saga_es.core import events as e
 from saga_es.core import invariants
 from saga_es.core.invariants import Violation, violations
 from saga_es.core.plan import Plan
-from tests.unit.story import ABC, STARTED, done
-from tests.unit.streams import (
+from tests.support.story import ABC, STARTED, done
+from tests.support.streams import (
     ABORTED,
     ASKED,
     B_REFUSED,

@@ -17,8 +17,8 @@ from saga_es.core.state import SagaState
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga, family
 from saga_es.runtime.needed_code import Need, Prospect, Verdict, needed, prospect
-from tests.unit.journeys import WHO, journeys, let_it_end
-from tests.unit.story import NOW, STARTED, Loop, done, drive, failing, given
+from tests.support.random_plans import WHO, journeys, let_it_end
+from tests.support.story import NOW, STARTED, Loop, done, drive, failing, given
 
 SHOP = Participant("shop")
 CALL = SHOP.post("/things")

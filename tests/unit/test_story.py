@@ -13,7 +13,7 @@ from saga_es.core.state import SagaState
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Recorded
 from saga_es.store.queries.story import Pause, SagaStory, Skip, StepStory, story
-from tests.unit.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, done, seconds
+from tests.support.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, done, seconds
 
 LATER = seconds(60)
 

@@ -12,7 +12,7 @@ import pytest
 from saga_es.errors import BadKey, BadSeal
 from saga_es.store.proof.seal import Seal
 from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
-from tests.unit.sealed_log import TAMPERINGS, SealedLog, found, made, rechained
+from tests.support.sealed_log import TAMPERINGS, SealedLog, found, made, rechained
 
 TIMES = 10_000
 

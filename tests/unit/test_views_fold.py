@@ -22,7 +22,7 @@ from saga_es.store.log.log import Recorded
 from saga_es.store.views.kinds import Change, View
 from saga_es.store.views.saga_view import saga_view, sagas
 from saga_es.store.views.tags import tag_view
-from tests.unit.story import ABC, SAGA_ID, STARTED, action, done, drive, failing, given, undo
+from tests.support.story import ABC, SAGA_ID, STARTED, action, done, drive, failing, given, undo
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)

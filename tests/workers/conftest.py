@@ -20,11 +20,11 @@ from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.log import Recorded
-from tests import processes
-from tests.databases import fresh_database
 from tests.e2e.conftest import environment
-from tests.processes import ROOT
-from tests.workers.app import LEDGER, Noted, app, noted
+from tests.support import processes
+from tests.support.databases import fresh_database
+from tests.support.processes import ROOT
+from tests.support.worker_app import LEDGER, Noted, app, noted
 
 T = TypeVar("T")
 
@@ -42,12 +42,12 @@ class Host:
         ledger: Path,
         *arguments: str,
         fast_s: float = 0.0,
-        module: str = "tests.workers.host",
+        module: str = "tests.support.host",
     ) -> None:
         self.name = name
         self.said: list[str] = []
         self._heard = threading.Condition()
-        settings = {"SAGA_ES_DATABASE_URL": url, "SAGA_ES_APP": "tests.workers.app", LEDGER: str(ledger)}
+        settings = {"SAGA_ES_DATABASE_URL": url, "SAGA_ES_APP": "tests.support.worker_app", LEDGER: str(ledger)}
         command = (module, name, str(fast_s), "worker", *arguments)
         lease = () if "--lease-s" in arguments else ("--lease-s", str(LEASE_S))
         self._process, self._saying = processes.start(*command, *lease, cwd=ROOT, env=environment(**settings))

@@ -11,7 +11,7 @@ import pytest
 
 from saga_es.core.state import SagaStatus
 from tests.e2e.conftest import run_cli
-from tests.workers.app import LEDGER
+from tests.support.worker_app import LEDGER
 from tests.workers.conftest import TIMEOUT_S, Site, StartHost, until
 
 OwnedSaga = Callable[..., subprocess.CompletedProcess[str]]
@@ -22,7 +22,11 @@ def run(site: Site) -> OwnedSaga:
     """Runs a command on the site."""
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        settings = {"SAGA_ES_DATABASE_URL": site.url, "SAGA_ES_APP": "tests.workers.app", LEDGER: str(site.ledger)}
+        settings = {
+            "SAGA_ES_DATABASE_URL": site.url,
+            "SAGA_ES_APP": "tests.support.worker_app",
+            LEDGER: str(site.ledger),
+        }
         return run_cli(*arguments, settings=settings)
 
     return command

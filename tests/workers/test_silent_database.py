@@ -6,7 +6,7 @@ from contextlib import closing
 
 import sqlalchemy as sa
 
-from tests.api.relay import Relay
+from tests.support.relay import Relay
 from tests.torture.cutting import PORTS
 from tests.workers.conftest import TIMEOUT_S, Host, Site
 
@@ -17,7 +17,7 @@ def test_a_worker_whose_database_is_empty_stops_when_asked(site: Site) -> None:
     with Relay("127.0.0.1", url.port or PORTS[site.node.database.driver.name]) as relay:
         far = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
         arguments = ("--grace-s", "0.1", "--lease-s", "30")  # so that it nearly always is looking for notifications
-        with closing(Host("a", far, site.ledger, *arguments, module="tests.workers.hasty")) as host:
+        with closing(Host("a", far, site.ledger, *arguments, module="tests.support.hasty")) as host:
             assert host.worker_id
             relay.freeze()
             assert relay.has_frozen(TIMEOUT_S)
