@@ -33,7 +33,7 @@ def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]
     server = _listen(node, whole if only is None else create_flask_app(node, only))
     stop_gracefully_when_asked(node)
     try:
-        node.open()
+        node.open(node.settings.database_wait_s)
         ready(f"http://{node.settings.host}:{server.effective_port}")
         server.run()
     finally:

@@ -49,7 +49,9 @@ RUNNING = [
     click.option("--payload-limit", metavar="BYTES", help="Of a request, an input, a result.  [default: 1048576]"),
     click.option("--grace-s", metavar="SECONDS", help="For calls under way at a stop.  [default: 5]"),
 ]
+WAITING = click.option("--database-wait-s", metavar="SECONDS", help="For a server that is away.  [default: 60]")
 SERVING = [
+    WAITING,
     click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
     click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
     click.option("--threads", metavar="NUMBER", help="Requests served at once.  [default: 8]"),

@@ -41,7 +41,7 @@ def work(node: Node, ready: Callable[[], None]) -> None:
     node.answer_calls_with(create_flask_app(node).wsgi_app)
     stop_gracefully_when_asked(node)
     try:
-        node.open()
+        node.open(node.settings.database_wait_s)
         ready()
         while True:  # a signal ends it; one that reaches another thread does not end this one's sleep
             time.sleep(LOOK_EVERY_S)

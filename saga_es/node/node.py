@@ -35,6 +35,7 @@ from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.projector import Projector
 from saga_es.runtime.waiting.clock import SharedClock
+from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import Codec
@@ -94,10 +95,18 @@ class Node:
         except (NotSent, AnswerLost, msgspec.DecodeError) as error:
             return 0, {"error": str(error)}
 
-    def open(self) -> None:
-        """Migrate, then run the engine, which first takes over what was interrupted, and the views that follow."""
+    def open(self, wait_s: float = 0.0) -> None:
+        """Migrate, then run the engine, which first takes over what was interrupted, and the views that follow.
+
+        Args:
+            wait_s: Seconds to wait for a server that is away. A file that cannot be opened is not waited for.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
         look_less_often()
-        migrate.upgrade(self.database, self.store.log, self.views)
+        wait_s = wait_s if self.database.driver.has_server else 0.0
+        retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views), wait_s)
         self.engine.open()
         self.projector.open()
 

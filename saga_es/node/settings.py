@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         payload_limit: Bytes of JSON a request, an input or a result may take.
         execute_timeout_s: Seconds a request waits for its saga to end before it answers 202.
         grace_s: Seconds that calls under way get when the process is asked to stop.
+        database_wait_s: Seconds that `serve` and `worker` wait for a database server that is away when they start.
         log_level: debug, info, warning or error.
         participants: Base URLs of participants that are not in this process, by name.
     """
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payload_limit: int = DEFAULT_PAYLOAD_LIMIT
     execute_timeout_s: float = 120.0
     grace_s: float = 5.0
+    database_wait_s: float = 60.0
     log_level: str = "info"
     participants: dict[str, str] = {}
 
@@ -111,6 +113,7 @@ class _Schema(Schema):
     payload_limit = fields.Integer(validate=validate.Range(1_024, 4 * 1_048_576))
     execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
     grace_s = fields.Float(validate=validate.Range(0, 3_600))
+    database_wait_s = fields.Float(validate=validate.Range(0, 86_400))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))
     participants = fields.Dict(
         keys=fields.String(), values=fields.Url(schemes={"http", "https"}, require_tld=False, relative=False)

@@ -10,10 +10,13 @@ from time import monotonic
 
 import pytest
 import requests
+import sqlalchemy as sa
 
 from tests.e2e.conftest import TIMEOUT_S, Server, StartServer, environment
 from tests.support import processes
+from tests.support.databases import fresh_database
 from tests.support.participants import Act, Call, Hangs, Participant, Says
+from tests.support.relay import Relay
 
 EXECUTE = "/api/saga/execute"
 LISTS = {"events": "event", "event_details": "event-details", "venues": "venue", "tickets": "ticket"}
@@ -290,8 +293,33 @@ def test_a_port_in_use_is_told_in_one_line_with_an_exit_code(start_server: Start
 
 
 def test_a_database_that_cannot_be_reached_is_told_with_exit_code_8(start_server: StartServer) -> None:
-    """One line, and no server."""
-    server = start_server("--database-url", "postgresql://nobody@127.0.0.1:1/none", waits=False)
+    """One line, and no server, when it is not to be waited for, or for too long."""
+    away = "postgresql://nobody@127.0.0.1:1/none"
+    server = start_server("--database-url", away, "--database-wait-s", "0", waits=False)
     assert server.exit_code() == 8
     assert "Traceback" not in "".join(server.said)
     assert len(server.said) == 1, server.said
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_database_that_is_away_at_the_start_is_waited_for(
+    kind: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    """It says so, and serves as soon as the database is there: it needs no supervisor for that."""
+    with fresh_database(kind, tmp_path) as text:
+        url = sa.make_url(text)
+        with Relay(url.host or "127.0.0.1", url.port or 0) as relay:
+            relay.cut()
+            behind = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
+            server = start_server("--database-url", behind, waits=False)
+            server.wait_for_line(lambda said: "the database is away, trying again" in said)
+            relay.mend()
+            server.ready()
+            assert server.get("/api/saga/health")["active_transactions"] == 0
+            server.close()
+
+
+def test_a_file_that_cannot_be_opened_is_not_waited_for(start_server: StartServer, tmp_path: Path) -> None:
+    """No time makes a folder that was misspelt."""
+    server = start_server("--database-url", f"sqlite:///{tmp_path}/misspelt/saga.db", waits=False)
+    assert server.exit_code() == 8

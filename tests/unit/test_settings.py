@@ -34,6 +34,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         payload_limit=1_048_576,
         execute_timeout_s=120.0,
         grace_s=5.0,
+        database_wait_s=60.0,
         log_level="info",
         participants={},
     )
@@ -54,6 +55,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_PAYLOAD_LIMIT": "2048",
         "SAGA_ES_EXECUTE_TIMEOUT_S": "3",
         "SAGA_ES_GRACE_S": "0",
+        "SAGA_ES_DATABASE_WAIT_S": "7",
         "SAGA_ES_LOG_LEVEL": "debug",
     }
     loaded = Settings.load({}, environ)
@@ -61,6 +63,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         **environ,
         "SAGA_ES_EXECUTE_TIMEOUT_S": "3.0",
         "SAGA_ES_GRACE_S": "0.0",
+        "SAGA_ES_DATABASE_WAIT_S": "7.0",
     }
 
 
