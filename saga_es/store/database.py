@@ -89,6 +89,7 @@ class Database:
                 self.driver.forget_warnings(raw)
             with self._doubted():
                 self.driver.check_commit(raw)
+        self._check_place()
 
     def make_sure(self) -> None:
         """Wait until what was committed here has reached the standby too, where the server said that it may not have.
@@ -133,6 +134,7 @@ class Database:
         try:
             with self._translated(), self._doubted():
                 self._direct.transact(writes)
+            self._check_place()  # what was committed to a file that is gone meanwhile nobody finds again
         except RolledBack:  # the connection is as good as before
             raise
         except StoreUnavailable as error:

@@ -57,10 +57,10 @@ def by_hand(url: str, *, autocommit: bool = True) -> Iterator[Connection]:
 
 
 @contextmanager
-def moved_away(url: str) -> Iterator[None]:
-    """The file of the database is somewhere else, under the process that has it open."""
-    file = Path(parse_url(url).database or "")
-    elsewhere = file.rename(file.with_suffix(".elsewhere"))
+def moved_away(url: str, which: str = "") -> Iterator[None]:
+    """A file of the database is somewhere else, under the process that has it open: the main one, `-wal` or `-shm`."""
+    file = Path(f"{parse_url(url).database}{which}")
+    elsewhere = file.rename(f"{file}.elsewhere")
     try:
         yield
         assert not file.exists(), "nobody has made a new one, which would be taken for it"
@@ -69,10 +69,10 @@ def moved_away(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def replaced(url: str) -> Iterator[None]:
+def replaced(url: str, which: str = "") -> Iterator[None]:
     """Where the file was there is another one."""
-    with moved_away(url):
-        file = Path(parse_url(url).database or "")
+    with moved_away(url, which):
+        file = Path(f"{parse_url(url).database}{which}")
         file.touch()
         try:
             yield

@@ -51,6 +51,8 @@ def _prepare_connections(engine: Engine, _url: URL) -> Callable[[], None]:
     event.listen(engine, "do_connect", lambda *_: file.check())  # SQLite would make an empty one
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "connect", lambda connection, _: file.opened(connection.cursor()))
+    event.listen(engine, "close", lambda *_: file.closed())
+    event.listen(engine, "close_detached", lambda *_: file.closed())
     event.listen(engine, "begin", lambda _: file.check())
     event.listen(engine, "begin", _begin)
     return file.check

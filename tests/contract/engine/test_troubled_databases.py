@@ -161,12 +161,13 @@ def test_a_file_that_may_not_grow(troubled: Troubled, waits: Waits) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("which", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("trouble", [moved_away, replaced])
 def test_a_file_that_is_not_where_it_was(
-    troubled: Troubled, waits: Waits, trouble: Callable[[str], AbstractContextManager[None]]
+    troubled: Troubled, waits: Waits, trouble: Callable[[str, str], AbstractContextManager[None]], which: str
 ) -> None:
     """What would be committed to it nobody would find again: it waits until the file is back in its place."""
-    troubled.lives_through(trouble(troubled.url), waits)
+    troubled.lives_through(trouble(troubled.url, which), waits)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
