@@ -27,7 +27,8 @@ from saga_es.node.app import App
 from saga_es.node.gc import look_less_often
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.calls.executor import Call, Executor, Returned
+from saga_es.runtime.calls.caller import Caller
+from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import StartRequest
@@ -40,14 +41,25 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108 (for a folder of our own that is dele
 ROUNDS = 5
 
 
-class AtOnce(Executor):
-    """Makes each call on the thread that asks for it."""
+class AtOnce:
+    """An executor that makes each call on the thread that asks for it."""
+
+    capacity = 1000
+
+    def __init__(self) -> None:
+        self._caller = Caller()
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Each is answered before the next is made."""
         for call in calls:
-            returned(call, self.answer(call))
+            returned(call, self._caller.answer(call))
         return []
+
+    def give_up(self, call: Call) -> None:
+        """It is over already."""
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
 
 class Alone:

@@ -24,7 +24,9 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.participant.records import RecordRegistered
 from saga_es.store.admin import migrate
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.views.kinds import Views
+from saga_es.store.writer import Writer
 
 A_SECOND = 1000
 AT_ONCE = 400
@@ -55,12 +57,12 @@ def saga() -> list[Draft]:
 
 def fill(node: Node, many: int) -> None:
     """Append so many events, past the views: the replay makes them."""
+    writer = Writer(node.database, node.store.log, Views([]))
     made = 0
     while made < many:
-        rows = [row for _ in range(AT_ONCE) for draft in saga() for row in node.store.log.rows(draft)]
-        with node.database.writing() as connection:
-            node.store.log.append(connection, rows)
-        made += len(rows)
+        batch = [writer.prepare(draft) for _ in range(AT_ONCE) for draft in saga()]
+        writer.write(batch)
+        made += sum(len(rows) for _, rows in batch)
 
 
 def load(node: Node, done: threading.Event, took_s: list[float]) -> None:

@@ -12,16 +12,18 @@ from typing import Any, Protocol
 
 import msgspec
 import pytest
+from sqlalchemy.engine import Connection
 
 from saga_es.definition.saga import Saga
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.limits import Limits
-from saga_es.store import store as of_workers
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
+from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Receipt
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.rebuild import Rebuilding, rebuild
@@ -70,7 +72,7 @@ def note_draft(stream_id: str, *texts: Any, expected_version: int = 0) -> Draft:
 
 
 @dataclass(frozen=True)
-class Store(of_workers.Store):
+class Store(DatabaseStore):
     """The store of a worker, and what it stands on."""
 
     database: Database
@@ -81,7 +83,7 @@ class Store(of_workers.Store):
     def at(cls, database: Database) -> Store:
         """The store on a database, as the application wires it."""
         codec, views = Codec(NOTE_EVENTS), Views([saga_view, tag_view])
-        wired = of_workers.Store.on(database, codec, views)
+        wired = DatabaseStore.on(database, codec, views)
         return cls(wired.log, wired.sagas, wired.writer, wired.workers, wired.notifications, database, codec, views)
 
     def make(self, *views: Projection) -> Rebuilding:
@@ -89,9 +91,13 @@ class Store(of_workers.Store):
         with schema_lock(self.database) as connection:
             return rebuild(connection, self.database, self.log, views)
 
-    def write(self, *drafts: Draft) -> list[Any]:
+    def write_within(self, connection: Connection, draft: Draft) -> None:
+        """Append a draft in a transaction that is still open."""
+        self.writer.write_within(connection, self.writer.prepare(draft))
+
+    def write(self, *drafts: Draft) -> list[Receipt]:
         """Write drafts as one batch; their receipts."""
-        return list(self.writer.write([self.writer.prepare(draft) for draft in drafts]))
+        return self.writer.write([self.writer.prepare(draft) for draft in drafts])
 
 
 def migrated(url: str) -> None:

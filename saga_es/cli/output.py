@@ -17,7 +17,7 @@ from saga_es.core.explain import Explanation
 from saga_es.core.operate import Undoing
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.drivers.finding import Finding
-from saga_es.store.log.log import Entry, Recorded, Unreadable
+from saga_es.store.log.entries import Entry, Recorded, Unreadable
 from saga_es.store.queries.difference import differences
 from saga_es.store.queries.pages import Page
 from saga_es.store.queries.past import Told

@@ -38,8 +38,8 @@ from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
+from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec
-from saga_es.store.store import Store
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.saga_view import saga_view
@@ -61,7 +61,7 @@ class Node:
         self.database = Database(settings.database_url)
         self.views = Views([saga_view, tag_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
-        self.store = Store.on(self.database, codec, self.views, settings.lease_s)
+        self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s)
         clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
         definitions = family(app.sagas)

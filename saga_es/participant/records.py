@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from saga_es.errors import SagaError, VersionConflict
 from saga_es.store.drivers.columns import UtcDateTime, key_text
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from saga_es.store.views.kinds import Change, View
 
 

@@ -18,9 +18,9 @@ from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Pu
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.outage import Retry
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
 from saga_es.store.store import Store
-from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
 
 logger = structlog.get_logger("saga_es")
 

@@ -14,7 +14,7 @@ from saga_es.core.paths import look_up
 from saga_es.core.plan import Child, index_of, step_of
 from saga_es.core.state import SagaState, open_intents
 from saga_es.definition.saga import Saga
-from saga_es.runtime.calls.executor import Call, Executor
+from saga_es.runtime.calls.port import Call, Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
 from saga_es.runtime.ids import idempotency_key

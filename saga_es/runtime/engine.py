@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from saga_es.core.commands import Command
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineStopped, StoreUnavailable
-from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FollowRequest, Item, StopRequest, refuse
@@ -30,8 +30,8 @@ from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, with_timeout
 from saga_es.runtime.waiting.promise import Promise
 from saga_es.runtime.worker import Worker
-from saga_es.store.log.log import Draft, Recorded, check_stream_id
-from saga_es.store.store import Store
+from saga_es.store.log.entries import Draft, Recorded, check_stream_id
+from saga_es.store.store import SharedStore
 
 logger = structlog.get_logger("saga_es")
 
@@ -54,7 +54,7 @@ class Engine(Control):
 
     def __init__(
         self,
-        store: Store,
+        store: SharedStore,
         executor: Executor,
         definitions: Iterable[Saga] = (),
         clock: Clock | None = None,

@@ -16,10 +16,10 @@ from saga_es.core.commands import Command
 from saga_es.core.facts import Fact
 from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
-from saga_es.runtime.calls.executor import Call
+from saga_es.runtime.calls.port import Call
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.waiting.promise import Promise
-from saga_es.store.writer import Conflict, Prepared, Receipt, Refused, Written
+from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
 
 
 class StartRequest(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import structlog
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.batch import Committer
-from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.chores import (
     LOOK_EVERY_S,
@@ -38,8 +38,8 @@ from saga_es.runtime.remote_handles import RemoteHandles
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import OutageWarning, retry_until
 from saga_es.runtime.waiting.timers import Timers
+from saga_es.store.process import Process
 from saga_es.store.store import Store
-from saga_es.store.workers import Process
 
 logger = structlog.get_logger("saga_es")
 

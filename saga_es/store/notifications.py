@@ -8,30 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import msgspec
 import sqlalchemy as sa
 
 from saga_es.core.state import ENDED
 from saga_es.store.database import Database
 from saga_es.store.drivers.writes import Write
+from saga_es.store.ports import READ_AT_ONCE, Notification
 from saga_es.store.tables import saga_bells
 from saga_es.store.views.saga_view import sagas
-
-READ_AT_ONCE = 500
-
-
-class Notification(msgspec.Struct, frozen=True):
-    """Something was appended to a saga, up to this version, by somebody who does not own it.
-
-    Attributes:
-        owner: The worker that owns the saga; None when none does.
-        is_over: The saga has ended, or is none.
-    """
-
-    saga_id: str
-    version: int
-    owner: str | None
-    is_over: bool
 
 
 def notify(reached: Sequence[tuple[str, int]]) -> list[Write]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy.engine import Connection
-
 from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, plan_id
 from saga_es.core.state import SagaState
 from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, UnreadableEvent
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Log, Recorded
+from saga_es.store.log.entries import Recorded
+from saga_es.store.ports import Log
 
 
 class Sagas:
@@ -22,14 +21,14 @@ class Sagas:
         self.log = log
         self._plans: dict[str, Plan] = {}
 
-    def find(self, saga_id: str, connection: Connection | None = None) -> SagaState | None:
-        """The saga as of now, or as the transaction of a connection sees it; None when there is none.
+    def find(self, saga_id: str) -> SagaState | None:
+        """The saga as of now; None when there is none.
 
         Raises:
             UnreadableEvent: One of its events cannot be decoded.
             StoreUnavailable: The database did not answer.
         """
-        return self.folded(self.log.read(saga_id, connection))
+        return self.folded(self.log.read(saga_id))
 
     def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
         """The sagas of those ids, where there are any; one that cannot be read stands for itself alone."""

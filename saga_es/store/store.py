@@ -1,39 +1,27 @@
-"""The store as one object: all that a worker remembers with, on one database."""
+"""The store as one object: all that a worker remembers with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
-from saga_es.store.database import Database
-from saga_es.store.log.codec import Codec
-from saga_es.store.log.log import Log
-from saga_es.store.notifications import Notifications
+from saga_es.store import ports
 from saga_es.store.sagas import Sagas
-from saga_es.store.views.kinds import Views
-from saga_es.store.workers import Workers
-from saga_es.store.writer import Writer
 
 
 @dataclass(frozen=True)
 class Store:
     """What remembers: the log, the sagas in it, who writes to it, who is at work, and who is to be notified."""
 
-    log: Log
+    log: ports.Log
     sagas: Sagas
-    writer: Writer
-    workers: Workers
-    notifications: Notifications
+    writer: ports.Writer
+    workers: ports.Workers
+    notifications: ports.Notifications
 
-    @classmethod
-    def on(cls, database: Database, codec: Codec, views: Views, lease_s: float = 10.0) -> Self:
-        """The store on a database.
 
-        Args:
-            database: Where everything is.
-            codec: Of the events in the log.
-            views: Kept in the transaction that appends.
-            lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
-        """
-        log = Log(database, codec)
-        return cls(log, Sagas(log), Writer(database, log, views), Workers(database, lease_s), Notifications(database))
+@dataclass(frozen=True)
+class SharedStore(Store):
+    """A store on a database that callers use too: it reads and appends in their transactions."""
+
+    log: ports.SharedLog
+    writer: ports.SharedWriter

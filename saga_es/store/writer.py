@@ -9,9 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from typing import Any
 
-import msgspec
 import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
@@ -22,31 +20,14 @@ from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.drivers.writes import Write
+from saga_es.store.log.entries import Draft, rows_of
 from saga_es.store.log.heads import Heads
-from saga_es.store.log.log import APPEND, Draft, Log
+from saga_es.store.log.log import APPEND, Log
 from saga_es.store.notifications import notify
+from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
 from saga_es.store.views.kinds import Views
 
 logger = structlog.get_logger("saga_es")
-
-Prepared = tuple[Draft, list[dict[str, Any]]]
-
-
-class Written(msgspec.Struct, frozen=True):
-    """The draft stands in the log."""
-
-
-class Conflict(msgspec.Struct, frozen=True):
-    """The stream had moved on; nothing of the draft was written."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The database will never take this draft; nothing of it was written."""
-
-    reason: str
-
-
-Receipt = Written | Conflict | Refused
 
 ATTEMPTS = 6
 """At a transaction that the database gives up for the sake of others. Nothing of it took place, so it is safe."""
@@ -68,10 +49,12 @@ class Writer:
         """The draft with its rows: encoded here, once, so that what cannot be encoded fails before any batch.
 
         Raises:
+            BadStreamId: The log does not take such an id.
+            NothingToAppend: There are no events in it.
             PayloadTooLarge: An event is larger than the limit.
             PayloadUnencodable: An event has no JSON form.
         """
-        return draft, self._log.rows(draft)
+        return draft, rows_of(draft, self._log.codec)
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Append all drafts, each of another stream, in one transaction if possible; each draft all or none.

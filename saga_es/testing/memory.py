@@ -1,47 +1,50 @@
 """A store in memory, with the promises of the real one and faults on order.
 
-Versions decide, a conflict is each draft's own, a commit whose answer was lost is found again by reading. What
-differs from the real store is that no bytes reach a disk.
+It passes the contract suite of the ports. What differs from a database is that no bytes reach a disk.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
 from saga_es.core.state import ENDED, UNFINISHED
-from saga_es.errors import StoreUnavailable
+from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.runtime.waiting.clock import Clock
 from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import SAGA, Codec
-from saga_es.store.log.log import Draft, Entry, Log, Recorded
-from saga_es.store.notifications import Notification, Notifications
+from saga_es.store.log.entries import Draft, Entry, Recorded, rows_of
+from saga_es.store.log.reader import Reader
+from saga_es.store.ports import READ_AT_ONCE, Conflict, Notification, Prepared, Receipt, Refused, Written
+from saga_es.store.process import Process
 from saga_es.store.views.saga_view import saga_view
-from saga_es.store.workers import Process, Workers
-from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
 from saga_es.testing.faults import Crash, Faults, StoreFault
 
-COLUMNS = ("stream_id", "category", "version", "type", "data", "recorded_at", "schema", "hash")
-"""Those of the log, after the position."""
+_BLANK: dict[str, Any] = dict.fromkeys(saga_view.table.columns.keys())
+_NEEDED = [column.name for column in saga_view.table.columns if not (column.nullable or column.primary_key)]
 
 
 class MemoryStore:
     """Everything that survives a crash.
 
+    Args:
+        clock: The clock that all workers share.
+
     Attributes:
         streams: The log, by stream.
         sagas: The view of that name: the columns of each saga.
-        living: The workers that said they live; those in `dead` only seem to.
+        living: The workers that said they live, and when they last did, in seconds since 1970.
+        dead: The workers whose process is gone, or counts as gone; they may have a row still.
         trespasses: What workers wrote to sagas that were not theirs; there should be none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.streams: dict[str, list[Entry]] = defaultdict(list)
         self.sagas: dict[str, dict[str, Any]] = {}
-        self.living: dict[str, None] = {}
+        self.living: dict[str, float] = {}
         self.dead: set[str] = set()
         self.notifications: dict[tuple[str, int], None] = {}
         self.positions = 0
@@ -49,39 +52,81 @@ class MemoryStore:
 
     def append(self, draft: Draft, rows: Sequence[dict[str, Any]], worker_id: str | None = None) -> Receipt:
         """Append a draft, if its stream is where it expects; a draft that stands there already is written."""
-        stream = self.streams[draft.stream_id]
-        if len(stream) < draft.expected_version:
+        stream, expected = self.streams[draft.stream_id], draft.expected_version
+        if len(stream) < expected:
             return Conflict()
-        before = stream[: draft.expected_version][-1:]
-        chain(rows, {e.stream_id: Head(e.version, e.hash) for e in before})
-        if len(stream) > draft.expected_version:
-            there = stream[: draft.expected_version + len(rows)][-1]
+        chain(rows, {e.stream_id: Head(e.version, e.hash) for e in stream[max(0, expected - 1) : expected]})
+        if len(stream) > expected:
+            there = stream[: expected + len(rows)][-1]
             return Written() if there.hash == rows[-1]["hash"] else Conflict()
-        for row in rows:
-            self.positions += 1
-            stream.append(Entry(self.positions, *(row[name] for name in COLUMNS)))
         if draft.category == SAGA:
-            columns = self.sagas.setdefault(draft.stream_id, {})
-            columns |= saga_view.fold(draft.recorded()) or {}
-            if columns["owner"] != worker_id and not draft.notifies:
-                types = ", ".join(row["type"] for row in rows)
-                self.trespasses.append(f"{worker_id} wrote {types} to {draft.stream_id} of {columns['owner']}")
+            refused = self._view(draft)
+            if refused is not None:
+                return refused
+            self._watch(draft, worker_id)
+        self._extend(stream, rows)
         if draft.notifies:
             self.notifications[draft.stream_id, rows[-1]["version"]] = None
         return Written()
+
+    def beat(self, worker_id: str) -> None:
+        """Note that a worker lives now."""
+        self.living[worker_id] = self.clock.now().timestamp()
 
     def text(self) -> str:
         """The whole log as text, in the order of positions: the same run gives the same bytes."""
         entries = sorted((e for stream in self.streams.values() for e in stream), key=lambda e: e.position)
         return "\n".join(f"{e.stream_id}@{e.version} {e.recorded_at.isoformat()} {e.type} {e.text}" for e in entries)
 
+    def _view(self, draft: Draft) -> Refused | None:
+        """Bring the saga's row up to date; refused where a database would refuse the row."""
+        try:
+            change = saga_view.fold(draft.recorded()) or {}
+        except ProjectionFailed as error:
+            return Refused(f"{type(error).__name__}: {error}")
+        if draft.expected_version == 0:
+            row = {**_BLANK, **change, saga_view.key.name: draft.stream_id}
+            missing = [name for name in _NEEDED if row[name] is None]
+            if missing:
+                return Refused(f"sagas.{missing[0]} must not be null")
+            self.sagas[draft.stream_id] = row
+        elif draft.stream_id in self.sagas:
+            self.sagas[draft.stream_id] |= change
+        return None
 
-class MemoryLog(Log):
+    def _watch(self, draft: Draft, worker_id: str | None) -> None:
+        """Note a worker that writes to a saga of another's."""
+        row = self.sagas.get(draft.stream_id)
+        if row is not None and row["owner"] != worker_id and not draft.notifies:
+            types = ", ".join(type(event).__name__ for event in draft.events)
+            self.trespasses.append(f"{worker_id} wrote {types} to {draft.stream_id} of {row['owner']}")
+
+    def _extend(self, stream: list[Entry], rows: Sequence[dict[str, Any]]) -> None:
+        for row in rows:
+            self.positions += 1
+            stream.append(_entry(self.positions, row))
+
+
+def _entry(position: int, row: dict[str, Any]) -> Entry:
+    return Entry(
+        position,
+        row["stream_id"],
+        row["category"],
+        row["version"],
+        row["type"],
+        row["data"],
+        row["recorded_at"].astimezone(UTC),
+        row["schema"],
+        row["hash"],
+    )
+
+
+class MemoryLog(Reader):
     """Reads the log in memory."""
 
     def __init__(self, store: MemoryStore, codec: Codec) -> None:
+        super().__init__(codec)
         self._store = store
-        self._codec = codec
         self._decoded: dict[int, Recorded] = {}
 
     def decode(self, entry: Entry) -> Recorded:
@@ -90,23 +135,33 @@ class MemoryLog(Log):
             self._decoded[entry.position] = super().decode(entry)
         return self._decoded[entry.position]
 
-    def archive_of(self, stream_id: str) -> None:
+    def archive_of(self, stream_id: str) -> str | None:
         """Nothing is archived in here."""
+        del stream_id
+        return None
 
-    def entries_of(self, stream_ids: Sequence[str], connection: Connection | None = None) -> dict[str, list[Entry]]:
+    def entries_of(self, stream_ids: Sequence[str]) -> dict[str, list[Entry]]:
         """The rows of several streams, each in order."""
-        del connection
         return {stream_id: list(self._store.streams.get(stream_id, ())) for stream_id in stream_ids}
 
 
-class MemoryWriter(Writer):
-    """Writes to the log in memory, as well as the faults let it."""
+class MemoryWriter:
+    """Writes to the log in memory, as well as the faults let it.
 
-    def __init__(self, store: MemoryStore, log: Log, faults: Faults, worker_id: str) -> None:
+    Args:
+        codec: Of the events in the log.
+        worker_id: Who writes.
+    """
+
+    def __init__(self, store: MemoryStore, codec: Codec, faults: Faults, worker_id: str | None) -> None:
         self._store = store
-        self._log = log
+        self._codec = codec
         self._faults = faults
         self._worker_id = worker_id
+
+    def prepare(self, draft: Draft) -> Prepared:
+        """The draft with its rows."""
+        return draft, rows_of(draft, self._codec)
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Append all drafts, each all or none.
@@ -128,18 +183,23 @@ class MemoryWriter(Writer):
         return receipts
 
 
-class MemoryWorkers(Workers):
-    """The workers of a simulated run."""
+class MemoryWorkers:
+    """The workers of a simulated run.
+
+    Args:
+        lease_s: Seconds without a heartbeat after which a worker counts as gone.
+    """
 
     def __init__(self, store: MemoryStore, lease_s: float = 10.0) -> None:
         self._store = store
         self.lease_s = lease_s
 
     def beat(self, worker_id: str, process: Process) -> bool:
-        """Say that this worker lives."""
+        """Say that this worker lives; True when there was no row."""
         del process
         is_new = worker_id not in self._store.living
-        self._store.living[worker_id] = None
+        self._store.beat(worker_id)
+        self._store.dead.discard(worker_id)
         return is_new
 
     def leave(self, worker_id: str) -> None:
@@ -147,28 +207,31 @@ class MemoryWorkers(Workers):
         self._store.living.pop(worker_id, None)
 
     def heartbeats(self) -> dict[str, float]:
-        """Those that have a row."""
-        return dict.fromkeys(self._store.living, 0.0)
+        """The last heartbeat of each worker that has a row."""
+        return dict(self._store.living)
 
     def bury(self) -> list[str]:
         """Remove those that are gone."""
-        gone = [worker_id for worker_id in self._store.living if worker_id in self._store.dead]
+        living, dead = self._store.living, self._store.dead
+        expired = self._store.clock.now().timestamp() - self.lease_s
+        gone = [worker_id for worker_id, beaten in living.items() if worker_id in dead or beaten < expired]
         for worker_id in gone:
-            del self._store.living[worker_id]
+            del living[worker_id]
         return gone
 
     def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
-        """Unfinished sagas of these definitions without a living worker, and their last owners."""
-        found = {
-            saga_id: row["owner"]
+        """Unfinished sagas of these definitions without a living worker, and their last owners; oldest first."""
+        found = [
+            (row["created_at"], saga_id, row["owner"])
             for saga_id, row in self._store.sagas.items()
             if saga_id not in apart_from and row["name"] in names and self._is_orphan(row)
-        }
-        return dict(list(found.items())[:limit])
+        ]
+        return {saga_id: owner for _, saga_id, owner in sorted(found, key=lambda orphan: orphan[:2])[:limit]}
 
     def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
         """When each of these sagas moved last."""
-        return {saga_id: self._store.sagas[saga_id]["updated_at"] for saga_id in saga_ids}
+        sagas = self._store.sagas
+        return {saga_id: sagas[saga_id]["updated_at"] for saga_id in saga_ids if saga_id in sagas}
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
         """How many there are of other definitions."""
@@ -182,7 +245,7 @@ class MemoryWorkers(Workers):
         return row["status"] in UNFINISHED and row["owner"] not in self._store.living
 
 
-class MemoryNotifications(Notifications):
+class MemoryNotifications:
     """The notifications of a simulated run."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -193,18 +256,20 @@ class MemoryNotifications(Notifications):
         return not self._store.notifications
 
     def pending(self, worker_id: str) -> list[Notification]:
-        """Those that this worker answers."""
+        """Those that this worker acknowledges."""
         found = []
-        for saga_id, version in self._store.notifications:
-            row = self._store.sagas[saga_id]
-            is_over = row["status"] in ENDED
-            if is_over or row["owner"] == worker_id:
-                found.append(Notification(saga_id, version, row["owner"], is_over))
-        return found
+        for saga_id, version in sorted(self._store.notifications):
+            row = self._store.sagas.get(saga_id)
+            owner = None if row is None else row["owner"]
+            is_over = row is None or row["status"] in ENDED
+            if is_over or owner == worker_id:
+                found.append(Notification(saga_id, version, owner, is_over))
+        return found[:READ_AT_ONCE]
 
     def unclaimed(self, names: Collection[str]) -> bool:
         """Whether one is pending for a saga that nobody owns."""
-        rows = (self._store.sagas[saga_id] for saga_id, _ in self._store.notifications)
+        sagas = self._store.sagas
+        rows = (sagas[saga_id] for saga_id, _ in self._store.notifications if saga_id in sagas)
         return any(row["owner"] is None and row["status"] not in ENDED and row["name"] in names for row in rows)
 
     def acknowledge(self, notifications: Sequence[Notification]) -> None:

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from saga_es.core import events as e
 from saga_es.core.outcomes import Direction, Outcome, Rejected, Unavailable, Unknown
 from saga_es.definition.requests import Function
-from saga_es.runtime.calls.executor import Call, Executor
+from saga_es.runtime.calls.caller import Caller
 from saga_es.runtime.calls.outcomes import outcome_of_error
+from saga_es.runtime.calls.port import Call
 from saga_es.runtime.calls.transport import Transport
-from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
-from saga_es.store.log.log import Log
+from saga_es.store.ports import Log
 from saga_es.testing.faults import CallFault, Faults
 
 ON_THE_WAY_S = 0.01
@@ -42,7 +42,7 @@ class Ran(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-class Network(Executor):
+class Network:
     """Carries calls to participants and answers back, in virtual time.
 
     Args:
@@ -60,8 +60,7 @@ class Network(Executor):
         self._log = log
         self._faults = faults
         self._at = at
-        self._transports = transports
-        self._payload_limit = DEFAULT_PAYLOAD_LIMIT
+        self._caller = Caller(transports)
         self.history: list[Ran] = []
         self.unfounded: list[Call] = []
 
@@ -84,12 +83,6 @@ class Network(Executor):
         if fault is CallFault.DUPLICATED:
             self._at(LATE_S, partial(self._arrive, call))
 
-    def answer(self, call: Call) -> Outcome:
-        """What the callee answers, in this thread, also when it is `async`."""
-        if inspect.iscoroutinefunction(call.callee):
-            return super().answer(replace(call, callee=_in_turn(call.callee)))
-        return super().answer(call)
-
     def _deliver(self, call: Call, fault: CallFault, answer: Answer) -> None:
         outcome = self._arrive(call)
         heard = Unknown("the answer was lost") if fault is CallFault.ANSWER_LOST else outcome
@@ -97,11 +90,17 @@ class Network(Executor):
 
     def _arrive(self, call: Call) -> Outcome:
         try:
-            outcome = self.answer(call)
+            outcome = self._answer(call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome)
             outcome = outcome_of_error(error)
         self.history.append(Ran(call.saga_id, call.step, call.direction, call.attempt, call.key, outcome))
         return outcome
+
+    def _answer(self, call: Call) -> Outcome:
+        """What the callee answers, in this thread, also when it is `async`."""
+        if inspect.iscoroutinefunction(call.callee):
+            return self._caller.answer(replace(call, callee=_in_turn(call.callee)))
+        return self._caller.answer(call)
 
     def _has_intent(self, call: Call) -> bool:
         kinds = {

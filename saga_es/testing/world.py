@@ -11,26 +11,24 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import count
 from typing import Any
 
 from saga_es.core import events as e
 from saga_es.core.commands import Command
-from saga_es.core.outcomes import Outcome
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga, family
-from saga_es.runtime.calls.executor import Call, Executor, Returned
 from saga_es.runtime.calls.transport import Transport
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import CommandRequest, StartRequest
 from saga_es.runtime.worker import Worker
 from saga_es.store.log.codec import PLAN, Codec
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft, rows_of
+from saga_es.store.process import Process
 from saga_es.store.sagas import Sagas
 from saga_es.store.store import Store
-from saga_es.store.workers import Process
 from saga_es.testing.clock import VirtualClock
+from saga_es.testing.executor import NetworkExecutor
 from saga_es.testing.faults import Calm, Crash, Faults
 from saga_es.testing.memory import MemoryLog, MemoryNotifications, MemoryStore, MemoryWorkers, MemoryWriter
 from saga_es.testing.network import Network
@@ -69,7 +67,7 @@ class World:
         self.definitions = family(sagas)
         self.faults = faults or Calm()
         self.clock = VirtualClock()
-        self.store = MemoryStore()
+        self.store = MemoryStore(self.clock)
         self.log = MemoryLog(self.store, CODEC)
         self.sagas = Sagas(self.log)
         self.network = Network(self.log, self.faults, self.at, transports or {})
@@ -81,7 +79,7 @@ class World:
         self._idle = 0
         for saga in self.definitions:
             draft = Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), self.clock.now())
-            self.store.append(draft, self.log.rows(draft))
+            self.store.append(draft, rows_of(draft, CODEC))
         for _ in range(workers):
             self._hire()
 
@@ -147,17 +145,16 @@ class World:
             if worker.is_up(now) and worker.has_work:
                 self._iterate(worker)
                 return True
-        if self.all_ended and not self._agenda:
+        all_ended, chores = self.all_ended, self._idle < LULL
+        if all_ended and not self._agenda:
             return False
-        due = [
-            worker.next_due(now, chores=self._idle < LULL)
-            for worker in self.workers
-            if worker.is_alive and not self.all_ended
-        ]
+        due = [worker.next_due(now, chores=chores) for worker in self.workers if worker.is_alive and not all_ended]
         times = [time for time in [*due, self._agenda[0][0] if self._agenda else None] if time is not None]
         if not times:
             raise AssertionError(f"nothing will ever happen again, but {self.describe()}")
         self.clock.move_to(min(times))
+        if all_ended or not chores:
+            self._beat_meanwhile()
         if self._agenda and self._agenda[0][0] <= self.clock.now():
             heapq.heappop(self._agenda)[2]()
         return True
@@ -175,6 +172,13 @@ class World:
         except Crash:
             worker.is_alive = False
             self._bury(worker)
+
+    def _beat_meanwhile(self) -> None:
+        """Beat for the workers that are up: time has passed in which they would have beaten, had we let them."""
+        now = self.clock.now()
+        for worker in self.workers:
+            if worker.is_up(now) and worker.loop.worker_id in self.store.living:
+                self.store.beat(worker.loop.worker_id)
 
     def _bury(self, worker: _Worker) -> None:
         self.store.dead.add(worker.loop.worker_id)
@@ -204,11 +208,12 @@ class _Worker:
         store = Store(
             world.log,
             world.sagas,
-            MemoryWriter(world.store, world.log, world.faults, worker_id),
+            MemoryWriter(world.store, CODEC, world.faults, worker_id),
             workers,
             MemoryNotifications(world.store),
         )
-        self.loop = Worker(store, _OfWorker(world, self), world.clock, world.definitions, process=NOWHERE)
+        executor = NetworkExecutor(world.network, world.faults, lambda: self.is_alive)
+        self.loop = Worker(store, executor, world.clock, world.definitions, process=NOWHERE)
         self.inbox = self.loop.inbox
         self.loop.worker_id = worker_id
         self.loop.begin_work()
@@ -230,42 +235,3 @@ class _Worker:
             return self.loop.next_wait()
         idle_s = self.loop.idle_s()
         return None if idle_s is None else now + timedelta(seconds=idle_s)
-
-
-class _OfWorker(Executor):
-    """The calls of one worker: made in the world, and answered as long as the worker lives."""
-
-    def __init__(self, world: World, worker: _Worker) -> None:
-        self._world = world
-        self._worker = worker
-
-    @property
-    def capacity(self) -> int:
-        """Always enough: in virtual time no call waits for a thread."""
-        return 1000
-
-    def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
-        """Send the calls on their ways, one after the other.
-
-        Raises:
-            Crash: The worker died before one of them was sent.
-        """
-        failed: list[tuple[Call, Exception]] = []
-        for call in calls:
-            if self._world.faults.crashes():
-                raise Crash
-            try:
-                self._world.network.send(call, partial(self._answer, call, returned))
-            except Exception as error:  # noqa: BLE001 (as the executor does)
-                failed.append((call, error))
-        return failed
-
-    def give_up(self, call: Call) -> None:
-        """It is on its way, and may arrive: in virtual time no call waits for a thread."""
-
-    def close(self) -> None:
-        """Nothing is kept."""
-
-    def _answer(self, call: Call, returned: Returned, outcome: Outcome) -> None:
-        if self._worker.is_alive:
-            returned(call, outcome)

@@ -14,9 +14,11 @@ from saga_es.core.state import SagaStatus
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.families import Over, families_over
 from saga_es.store.log.codec import SAGA, Codec
-from saga_es.store.log.log import Draft, Log
+from saga_es.store.log.entries import Draft
+from saga_es.store.log.log import Log
+from saga_es.store.ports import Written
 from saga_es.store.views.kinds import Views
-from saga_es.store.writer import Writer, Written
+from saga_es.store.writer import Writer
 from tests.api.conftest import OpenNode, Served
 from tests.api.test_execute import EXECUTE, body_of
 

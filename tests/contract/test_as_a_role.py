@@ -21,6 +21,7 @@ from tests.contract.engine import test_append, test_engine, test_takeover
 from tests.contract.store import test_log, test_notifications, test_workers, test_writer
 from tests.e2e.conftest import run_cli
 from tests.support.again import once_more
+from tests.support.any_store import AnyStore, OnDatabase
 from tests.support.databases import fresh_database
 
 ROLE = "saga_es_test_app"
@@ -82,6 +83,12 @@ def database_url(owner_url: str) -> str:
     race = "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL"  # another test made it at the same moment
     as_owner(owner_url, f"DO $$ BEGIN {create}; {race}; END $$", *statements)
     return sa.make_url(owner_url).set(username=ROLE, password="no secret").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def any_store(store: Store) -> AnyStore:
+    """The store there, behind its ports."""
+    return OnDatabase.of(store)
 
 
 def denied(database: Database, statement: str) -> bool:

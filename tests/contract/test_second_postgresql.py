@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import migrated
+from tests.conftest import Store, migrated
 from tests.contract.engine import test_append, test_engine, test_follow, test_takeover
 from tests.contract.store import (
     test_archive_rules,
@@ -24,6 +24,7 @@ from tests.contract.store import (
     test_writer,
 )
 from tests.support.again import once_more
+from tests.support.any_store import AnyStore, OnDatabase
 from tests.support.databases import fresh_database
 from tests.support.servers import SECOND
 
@@ -62,3 +63,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     """The URL of an empty database there."""
     with fresh_database(SECOND, tmp_path, migrated if "store" in request.fixturenames else None) as url:
         yield url
+
+
+@pytest.fixture
+def any_store(store: Store) -> AnyStore:
+    """The store there, behind its ports."""
+    return OnDatabase.of(store)

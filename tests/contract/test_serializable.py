@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from saga_es.store.database import Database
-from saga_es.store.writer import Conflict, Written
+from saga_es.store.ports import Conflict, Written
 from tests.conftest import Store, migrated, note_draft
 from tests.contract.engine import test_append, test_engine, test_limits, test_takeover
 from tests.contract.store import (
@@ -24,6 +24,7 @@ from tests.contract.store import (
     test_writer,
 )
 from tests.support.again import once_more
+from tests.support.any_store import AnyStore, OnDatabase
 from tests.support.databases import fresh_database
 
 LEVEL = {
@@ -83,6 +84,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 def database_url(database: Database) -> str:
     """Its URL."""
     return database.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def any_store(store: Store) -> AnyStore:
+    """The store there, behind its ports."""
+    return OnDatabase.of(store)
 
 
 def test_the_transactions_are_serializable(database: Database) -> None:

@@ -17,7 +17,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.archive.bundle import streams_in
 from saga_es.store.database import Database
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft, Entry
+from saga_es.store.log.entries import Draft, Entry
 from saga_es.store.tables import saga_archives
 from tests.conftest import AT, Store
 from tests.e2e.conftest import environment, run_cli

@@ -24,11 +24,12 @@ from saga_es.store.drivers.columns import key_text
 from saga_es.store.drivers.finding import Finding
 from saga_es.store.drivers.sqlite_settings import has_wal_reset_fault
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft, Recorded
+from saga_es.store.log.entries import Draft, Recorded
+from saga_es.store.process import Process
 from saga_es.store.tables import saga_workers
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Change, View, Views
-from saga_es.store.workers import Process, database_now
+from saga_es.store.workers import database_now
 from tests.conftest import NOTE, Store, note_draft
 from tests.e2e.conftest import run_cli
 

@@ -13,7 +13,7 @@ from saga_es.errors import StoreUnavailable
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.drivers.url import parse_url
-from saga_es.store.writer import Written
+from saga_es.store.ports import Written
 from tests.conftest import Store, note_draft
 from tests.support.trips import until
 from tests.torture.failover import failed_over

@@ -17,7 +17,7 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.participant import RECORD_EVENTS
 from saga_es.store.admin import migrate
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
 from tests.e2e.conftest import TIMEOUT_S, Server, environment, run_cli
 from tests.support import processes
 from tests.support.processes import ROOT

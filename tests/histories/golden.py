@@ -13,7 +13,7 @@ from saga_es.core.plan import Plan
 from saga_es.core.state import SagaState
 from saga_es.store.archive.bundle import streams_in
 from saga_es.store.log.codec import PLAN, SAGA, Codec
-from saga_es.store.log.log import Entry, Recorded
+from saga_es.store.log.entries import Entry, Recorded
 from saga_es.store.queries.story import SagaStory, story
 from services import app
 

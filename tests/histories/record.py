@@ -93,7 +93,7 @@ def second(engine: Engine) -> None:
 
 
 def _write(node: Node) -> None:
-    schema = node.store.log._codec.schema(SAGA)
+    schema = node.store.log.codec.schema(SAGA)
     bundle = FOLDER / f"schema-{schema}.ndjson"
     entries = node.store.log.entries()
     missing = {kind.__name__ for kind in get_args(e.SagaEvent)} - {entry.type for entry in entries}

@@ -7,8 +7,10 @@ from tests.mutants.mutant import Mutant
 LOG = "saga_es/store/log/log.py"
 RECORDS = "saga_es/participant/records.py"
 TAIL = "saga_es/store/log/tail.py"
+MEMORY = "saga_es/testing/memory.py"
 WRITER = "saga_es/store/writer.py"
 WORKERS = "saga_es/store/workers.py"
+PROCESS = "saga_es/store/process.py"
 CHAIN = "saga_es/store/log/chain.py"
 THIRD_MIGRATION = "migrations/versions/0003_chain.py"
 
@@ -145,9 +147,23 @@ MUTANTS = [
     ),
     Mutant(
         "another process with the same number is taken for the one that is gone",
-        WORKERS,
+        PROCESS,
         "return self.host == _host() and _pid_started(self.pid) != self.pid_started",
         "return self.host == _host() and _pid_started(self.pid) is None",
+        ("tests/contract/store/test_workers.py",),
+    ),
+    Mutant(
+        "the simulator takes somebody else's append for its own",
+        MEMORY,
+        'return Written() if there.hash == rows[-1]["hash"] else Conflict()',
+        "return Written()",
+        ("tests/contract/store/test_writer.py",),
+    ),
+    Mutant(
+        "the simulator never buries a worker whose lease ran out",
+        MEMORY,
+        "if worker_id in dead or beaten < expired]",
+        "if worker_id in dead]",
         ("tests/contract/store/test_workers.py",),
     ),
     Mutant(

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from saga_es import Saga, StoreUnavailable
 from saga_es.core import events as e
 from saga_es.core.outcomes import Completed, Direction
-from saga_es.runtime.calls.executor import Call
+from saga_es.runtime.calls.port import Call
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
-from saga_es.store.writer import Written
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Written
 from saga_es.testing import CallFault, Calm, Chaos, Crash, Ledger, Script, StoreFault, World
-from saga_es.testing.clock import BEGINNING
+from saga_es.testing.clock import BEGINNING, VirtualClock
 from saga_es.testing.judge import faults_found
-from saga_es.testing.memory import MemoryLog, MemoryStore, MemoryWriter
+from saga_es.testing.memory import MemoryStore, MemoryWriter
 from saga_es.testing.world import CODEC
 from tests.simulation.every_way import SAGA_ID, quiet
 from tests.simulation.shapes import linear, nested
@@ -95,7 +95,7 @@ def test_an_event_that_is_missing_from_the_log_is_found() -> None:
 def test_a_worker_that_writes_to_what_is_not_its_saga_is_found() -> None:
     """The version may be free and the event sound: the saga is somebody else's."""
     world = ran()
-    writer = MemoryWriter(world.store, world.log, Calm(), "worker-9")
+    writer = MemoryWriter(world.store, CODEC, Calm(), "worker-9")
     version = len(world.store.streams[SAGA_ID])
     draft = Draft(
         SAGA_ID, SAGA, version, (e.SagaReopened("COMPENSATING", "ann", "why not", world.clock.now()),), BEGINNING
@@ -179,9 +179,8 @@ def test_a_worker_dies_where_it_is_told() -> None:
 @pytest.mark.parametrize(("fault", "written"), [(StoreFault.LOST, 0), (StoreFault.UNHEARD, 1)])
 def test_a_commit_meets_the_fault_it_is_told(fault: StoreFault, written: int) -> None:
     """Lost, it did not take place; unheard, it did. The worker cannot tell, and writes it again."""
-    store = MemoryStore()
-    log = MemoryLog(store, CODEC)
-    writer = MemoryWriter(store, log, Script(commits=[fault]), "w")
+    store = MemoryStore(VirtualClock())
+    writer = MemoryWriter(store, CODEC, Script(commits=[fault]), "w")
     prepared = writer.prepare(Draft(SAGA_ID, SAGA, 0, (e.SagaStarted("s", "p", {}, "w"),), BEGINNING))
     with pytest.raises(StoreUnavailable):
         writer.write([prepared])

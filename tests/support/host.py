@@ -12,7 +12,7 @@ from typing import Self
 
 from saga_es.cli import main
 from saga_es.runtime.waiting import clock
-from saga_es.store import workers
+from saga_es.store import process
 
 
 def become(name: str, fast_s: float) -> None:
@@ -31,7 +31,7 @@ def become(name: str, fast_s: float) -> None:
             """A time that is told, whoever tells it: that is not a look at this clock."""
             return datetime.fromtimestamp(timestamp, tz)
 
-    workers._host = lambda: name
+    process._host = lambda: name
     if fast_s:
         vars(clock)["datetime"] = WrongTime
 

@@ -8,10 +8,11 @@ import sqlalchemy as sa
 
 from saga_es.store.admin import migrate
 from saga_es.store.drivers.columns import UtcDateTime, key_text
-from saga_es.store.log.log import Draft, Recorded
+from saga_es.store.log.entries import Draft, Recorded
+from saga_es.store.ports import Written
 from saga_es.store.views.comparing import Comparison, compare
 from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
-from saga_es.store.writer import Writer, Written
+from saga_es.store.writer import Writer
 from tests.conftest import NOTE, NoteWritten, Store
 
 

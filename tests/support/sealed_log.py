@@ -16,7 +16,7 @@ import msgspec
 
 from saga_es.errors import BadSeal
 from saga_es.store.log.chain import Head, chain, genesis
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 from saga_es.store.proof.integrity import broken
 from saga_es.store.proof.seal import Seal, unlike, write_seal
 from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys

@@ -9,7 +9,7 @@ from saga_es.core.plan import Child, plan_id
 from saga_es.core.state import SagaStatus
 from saga_es.store.archive.families import Over
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
 from tests.conftest import AT, Store
 from tests.support.story import ABC, a_plan, a_step
 

@@ -14,9 +14,10 @@ from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.inbox import StopRequest
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Conflict, Prepared, Receipt, Written
 from saga_es.store.tables import saga_workers
-from saga_es.store.writer import Conflict, Prepared, Receipt, Writer, Written
+from saga_es.store.writer import Writer
 from tests.conftest import AT, NOTE, TIMEOUT_S, NoteWritten, Store
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from saga_es import App, RetryPolicy, Saga, StepRejected
-from saga_es.store.workers import Process
+from saga_es.store.process import Process
 
 LEDGER = "SAGA_ES_TEST_LEDGER"
 """The variable that names the file."""

@@ -18,7 +18,7 @@ from saga_es.commands import Cancel
 from saga_es.errors import CommandRefused
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store import workers
+from saga_es.store import process
 from saga_es.store.admin import migrate
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
@@ -37,7 +37,7 @@ AT_ONCE = 40
 def work(life: Life, pipe: Connection) -> None:
     """Be a worker on a host of its own, until a kill comes."""
     quiet()
-    workers._host = lambda: life.name
+    process._host = lambda: life.name
     limits = {"lease_s": LEASE_S, "sagas_at_once": 20}
     settings = Settings.load({"database_url": life.url, **SETTINGS, **limits}, environ={})
     ledger = DurableLedger(Path(life.ledger), lambda *intent: is_intended(node.store.log, *intent))

@@ -16,7 +16,7 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate, revisions
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 from tests.conftest import AT

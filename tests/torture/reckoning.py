@@ -16,7 +16,8 @@ from saga_es.core.invariants import violations
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Log, Recorded
+from saga_es.store.log.entries import Recorded
+from saga_es.store.log.log import Log
 from saga_es.store.sagas import Sagas
 from saga_es.store.views.kinds import Projection
 from tests.torture.ledger import REFUSED, opened

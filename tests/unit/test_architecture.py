@@ -45,12 +45,13 @@ MAY_KNOW = {
     "store.drivers": "errors",
     "store.log": "store.database store.drivers store.tables core errors",
     "store.views": "store.log store.database store.drivers store.schema_lock store.tables core errors",
-    "store.queries": "store.views store.log store.sagas store.workers store.database store.drivers store.tables "
+    "store.queries": "store.views store.log store.sagas store.process store.workers store.database store.drivers "
+    "store.tables core errors",
+    "store.archive": "store.views store.log store.ports store.sagas store.schema_lock store.database store.tables "
     "core errors",
-    "store.archive": "store.views store.log store.sagas store.schema_lock store.database store.tables core errors",
     "store.proof": "store.archive store.log store.sagas store.tables core errors",
-    "store.admin": "store.views store.log store.workers store.schema_lock store.database store.drivers store.tables "
-    "core errors",
+    "store.admin": "store.views store.log store.process store.workers store.schema_lock store.database store.drivers "
+    "store.tables core errors",
     "runtime.waiting": "errors",
     "runtime.calls": "runtime.waiting definition store.log core errors",
     "runtime.cluster": "runtime.capacity runtime.owned runtime.waiting store core errors",
@@ -58,6 +59,13 @@ MAY_KNOW = {
     "definition core errors",
 }
 """Whom of ours a room may know, beside itself. Imports point one way: what exposes, does, remembers, decides."""
+
+
+BEHIND_THE_PORTS = tuple(
+    f"saga_es.store.{name}"
+    for name in ("database_store", "writer", "workers", "notifications", "log.log", "log.heads", "tables")
+)
+"""What stands behind the ports of the store, on a database."""
 
 
 class Import(NamedTuple):
@@ -160,6 +168,28 @@ def test_the_root_holds_nothing_but_public_names() -> None:
         assert module.__all__, name
         assert not [public for public in module.__all__ if public.startswith("_")], name
     assert len(importlib.import_module("saga_es").__all__) <= MOST_NAMES
+
+
+@pytest.mark.parametrize("package", ["saga_es.runtime", "saga_es.testing", "saga_es.store.sagas"])
+def test_who_uses_the_store_knows_its_ports_and_not_what_is_behind_them(package: str) -> None:
+    """So the loop runs on the simulator's store as it runs on a database."""
+    behind = [
+        where(file, found) for file in of(package) for found in imports(file) if within(found.target, *BEHIND_THE_PORTS)
+    ]
+    assert behind == []
+
+
+def test_the_loop_knows_the_port_of_the_executor_alone() -> None:
+    """Who makes its calls is for the node to say, or for the simulator."""
+    knows = [
+        where(file, found)
+        for package in ("saga_es.runtime", "saga_es.testing")
+        for file in of(package)
+        for found in imports(file)
+        if found.target in {"saga_es.runtime.calls.executor", "saga_es.runtime.calls.pool"}
+        and module_of(file) != "saga_es.runtime.calls.executor"
+    ]
+    assert knows == []
 
 
 def test_the_core_is_pure() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_es.runtime.batch import MAX_TRANSACTION_SIZE, Wanted, split
-from saga_es.store.writer import Receipt
+from saga_es.store.ports import Receipt
 from tests.conftest import note_draft
 
 EIGHTH = "x" * (MAX_TRANSACTION_SIZE // 8)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from saga_es.errors import BadBundle
 from saga_es.store.archive.bundle import Writing, counted, streams_in
 from saga_es.store.log.chain import chain
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 
 AT = datetime(2024, 2, 29, 23, 59, 58, 123457, tzinfo=UTC)
 COLUMNS = ("position", "stream_id", "category", "version", "type", "data", "recorded_at", "schema", "hash")

@@ -11,7 +11,8 @@ import pytest
 from saga_es.core import events as e
 from saga_es.core.outcomes import Completed, Direction, Outcome, Unknown
 from saga_es.errors import PayloadUnencodable, UnreadableEvent
-from saga_es.runtime.calls.executor import Call, Executor
+from saga_es.runtime.calls.caller import Caller
+from saga_es.runtime.calls.port import Call
 from saga_es.store.log.codec import DEEPEST, SAGA, Codec, is_too_deep
 
 
@@ -49,6 +50,6 @@ def test_what_another_process_wrote_too_deep_is_an_unreadable_event() -> None:
 def test_a_result_that_nests_too_deep_is_unknown() -> None:
     """The step may have acted; what it answered cannot be kept."""
     call = Call("s", "a", Direction.ACTION, 1, lambda: nested(DEEPEST + 1), "k", {}, 5.0)
-    assert Executor().answer(call) == Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
-    shallow: Outcome = Executor().answer(msgspec.structs.replace(call, callee=lambda: nested(3)))
+    assert Caller().answer(call) == Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
+    shallow: Outcome = Caller().answer(msgspec.structs.replace(call, callee=lambda: nested(3)))
     assert shallow == Completed(nested(3))

@@ -16,7 +16,8 @@ from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unava
 from saga_es.definition.requests import Participant
 from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.runtime.calls.executor import Call, Executor
+from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.calls.port import Call
 from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent
 
 TIMEOUT_S = 5.0

@@ -11,7 +11,7 @@ from saga_es.core.evolve import fold
 from saga_es.core.plan import Child, Plan, Signal, StepPlan
 from saga_es.core.state import SagaState
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from saga_es.store.queries.story import Pause, SagaStory, Skip, StepStory, story
 from tests.support.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, done, seconds
 

@@ -18,7 +18,7 @@ from saga_es.core.facts import CannotGoOn, Fact, OwnerGone
 from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
 from saga_es.core.state import SagaState
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from saga_es.store.views.kinds import Change, View
 from saga_es.store.views.saga_view import saga_view, sagas
 from saga_es.store.views.tags import tag_view

@@ -19,7 +19,7 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from tests.e2e.conftest import environment
 from tests.support import processes
 from tests.support.databases import fresh_database

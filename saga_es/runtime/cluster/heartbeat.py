@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.clock import Clock
-from saga_es.store.workers import Process, Workers
+from saga_es.store.ports import Workers
+from saga_es.store.process import Process
 
 SEEN_AT_ONCE = 500
 """Sagas that are read before the heart beats again: who reads thousands in one go counts as gone once more."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.polling import PollingInterval
-from saga_es.store.notifications import Notification, Notifications
+from saga_es.store.ports import Notification, Notifications
 
 
 class Listener:

@@ -13,8 +13,8 @@ from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.cluster.claims import Claims
 from saga_es.runtime.cluster.suspects import Suspects, is_suspect
 from saga_es.runtime.waiting.outage import OutageWarning
+from saga_es.store.ports import Workers
 from saga_es.store.sagas import Sagas
-from saga_es.store.workers import Workers
 
 logger = structlog.get_logger("saga_es")
 

@@ -23,8 +23,8 @@ from saga_es.runtime.intake.commands import Commands, as_recorded
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
-from saga_es.store.log.log import check_stream_id
-from saga_es.store.store import Store
+from saga_es.store.log.entries import check_stream_id
+from saga_es.store.store import SharedStore
 
 FIRST_LOOK_S = 0.05
 LONGEST_LOOK_S = 1.0
@@ -37,7 +37,7 @@ class Client(Control):
         definitions: The sagas that it can start. The other calls need no definition.
     """
 
-    def __init__(self, store: Store, definitions: Iterable[Saga] = (), clock: Clock | None = None) -> None:
+    def __init__(self, store: SharedStore, definitions: Iterable[Saga] = (), clock: Clock | None = None) -> None:
         clock = clock or SystemClock()
         super().__init__(store)
         self._starts = Starts(store, definitions, clock)

@@ -17,9 +17,9 @@ from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Conflict, Refused, Writer, Written
 from saga_es.store.store import Store
-from saga_es.store.writer import Conflict, Refused, Writer, Written
 
 ATTEMPTS = 20
 """Versions that may be taken before ours while an order is being recorded."""

@@ -26,9 +26,9 @@ from saga_es.runtime.intake.commands import checked_tags
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, retry_for
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft, check_stream_id
-from saga_es.store.store import Store
-from saga_es.store.writer import Conflict, Prepared, Refused, Written
+from saga_es.store.log.entries import Draft, check_stream_id
+from saga_es.store.ports import Conflict, Prepared, Refused, Written
+from saga_es.store.store import SharedStore
 
 LONGEST_WORKER_ID = "worker-" + "0" * 57
 """What stands for the worker when it is tried whether a start fits into the log."""
@@ -41,8 +41,9 @@ class Starts:
         definitions: The sagas that can be started.
     """
 
-    def __init__(self, store: Store, definitions: Iterable[Saga], clock: Clock) -> None:
+    def __init__(self, store: SharedStore, definitions: Iterable[Saga], clock: Clock) -> None:
         self.definitions: Mapping[str, Saga] = {saga.name: saga for saga in definitions}
+        self._log = store.log
         self._sagas = store.sagas
         self._writer = store.writer
         self._clock = clock
@@ -85,7 +86,7 @@ class Starts:
         Raises:
             SagaExists: It was, with another input.
         """
-        existing = self._sagas.find(begin.saga_id, connection)
+        existing = self._sagas.folded(self._log.read(begin.saga_id, connection))
         if existing is not None and not is_same_start(existing, begin.definition.name, begin.input):
             raise SagaExists(begin.saga_id)
         return existing is not None

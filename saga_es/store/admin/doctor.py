@@ -15,10 +15,11 @@ from saga_es.core.state import UNFINISHED
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.drivers.finding import Finding
+from saga_es.store.process import Process
 from saga_es.store.tables import saga_events, saga_workers
 from saga_es.store.views import checkpoints
 from saga_es.store.views.saga_view import sagas
-from saga_es.store.workers import Process, Workers, database_now
+from saga_es.store.workers import Workers, database_now
 
 LATE_S = 60.0
 """The age from which on a saga that waits for a worker is worth a look."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.log.chain import Head
-from saga_es.store.log.log import Entry, Log
+from saga_es.store.log.entries import Entry
+from saga_es.store.log.log import APPEND
 from saga_es.store.tables import saga_archives, saga_events
 
 
@@ -40,12 +42,49 @@ def take_out(connection: Connection, streams: Iterable[list[Entry]], archive: st
     connection.execute(sa.delete(saga_events).where(saga_events.c.stream_id.in_([end.stream_id for end in ends])))
 
 
-def put_back(connection: Connection, log: Log, streams: Iterable[list[Entry]]) -> None:
+def put_back(connection: Connection, streams: Iterable[list[Entry]]) -> None:
     """Put archived streams back where they stood, in the transaction of the connection.
 
     The database takes them from the last event to the first: the last is known by its hash, and each vouches for the
     one before.
     """
     for entries in streams:
-        log.put(connection, list(reversed(entries)))
+        put(connection, list(reversed(entries)))
         connection.execute(sa.delete(saga_archives).where(saga_archives.c.stream_id == entries[0].stream_id))
+
+
+def put(connection: Connection, entries: Sequence[Entry], *, anew: bool = False) -> None:
+    """Put entries into the log as they are, in the transaction of the connection.
+
+    Args:
+        connection: In a transaction.
+        entries: In the order in which the database is to take them.
+        anew: At new positions, not at their own.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: A place is taken.
+    """
+    rows = [
+        {
+            "stream_id": entry.stream_id,
+            "category": entry.category,
+            "version": entry.version,
+            "type": entry.type,
+            "data": entry.text,
+            "recorded_at": entry.recorded_at,
+            "schema": entry.schema,
+            "hash": entry.hash,
+            **({} if anew else {"position": entry.position}),
+        }
+        for entry in entries
+    ]
+    connection.execute(APPEND, rows)
+
+
+def hashes_of(connection: Connection, stream_ids: Sequence[str]) -> dict[str, set[str]]:
+    """The hashes of all events of some streams; nothing of those that do not exist."""
+    hashes: dict[str, set[str]] = defaultdict(set)
+    query = sa.select(saga_events.c.stream_id, saga_events.c.hash).where(saga_events.c.stream_id.in_(stream_ids))
+    for stream_id, hash_ in connection.execute(query):
+        hashes[stream_id].add(hash_)
+    return dict(hashes)

@@ -27,7 +27,7 @@ from saga_es.store.archive.families import Family, Over
 from saga_es.store.database import Database
 from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 from saga_es.store.sagas import Sagas
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import checkpoints

@@ -20,7 +20,7 @@ import msgspec
 
 from saga_es.errors import BadBundle
 from saga_es.store.log.chain import Head, event_hash, genesis
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 
 FORMAT = 1
 GZIP = b"\x1f\x8b"

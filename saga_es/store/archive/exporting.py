@@ -9,7 +9,8 @@ from typing import IO
 from saga_es.core import events as e
 from saga_es.store.archive.bundle import Writing
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Log, Recorded
+from saga_es.store.log.entries import Recorded
+from saga_es.store.ports import Log
 from saga_es.store.sagas import Sagas
 
 

@@ -15,12 +15,12 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import ImportRefused, UnreadableEvent
-from saga_es.store.archive.archives import heads_in_archives, put_back
+from saga_es.store.archive.archives import hashes_of, heads_in_archives, put, put_back
 from saga_es.store.archive.bundle import streams_in
 from saga_es.store.database import Database
 from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Entry, Recorded
+from saga_es.store.log.entries import Entry, Recorded
 from saga_es.store.sagas import Sagas
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.forgetting import remember
@@ -109,9 +109,9 @@ class Importing:
             self._database.writing() as connection,
         ):  # not while views are made anew from the log
             back, new, there = self._sorted(connection, streams)
-            put_back(connection, self._log, back)
+            put_back(connection, back)
             for entries in new:
-                self._log.put(connection, entries, anew=True)
+                put(connection, entries, anew=True)
             remember(connection, self._views, self._recorded(back))
             self._views.apply(connection, self._recorded(new))
         brought.back += len(back)
@@ -128,7 +128,7 @@ class Importing:
     ) -> tuple[list[list[Entry]], list[list[Entry]], list[list[Entry]]]:
         """Those that come back, those that are new, and those that are there."""
         ids = [entries[0].stream_id for entries in streams]
-        archived, here = heads_in_archives(connection, ids), self._log.hashes_of(connection, ids)
+        archived, here = heads_in_archives(connection, ids), hashes_of(connection, ids)
         back, new, there = [], [], []
         for entries in streams:
             last = entries[-1]

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.log.chain import Head
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 from saga_es.store.tables import saga_archives, saga_events
 
 CHUNK = 500

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from saga_es.store.database import Database
 from saga_es.store.drivers.gaps import NoGaps, RowsLocked, WritersKnown
-from saga_es.store.log.log import Entry, Log
+from saga_es.store.log.entries import Entry
+from saga_es.store.log.log import Log
 from saga_es.store.tables import saga_events
 
 FOLLOW_EVERY_S = 0.25

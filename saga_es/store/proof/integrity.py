@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from saga_es.store.log.chain import Head, event_hash, genesis
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 
 
 class Broken(msgspec.Struct, frozen=True, tag="stream", tag_field="kind"):

@@ -16,7 +16,7 @@ from saga_es.errors import BadBundle, UnreadableEvent
 from saga_es.store.archive.bundle import streams_in
 from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 from saga_es.store.log.streams import archived, ends_of, hashes_at, streams
 from saga_es.store.proof.integrity import Broken, broken
 from saga_es.store.proof.seal import Seal, unlike

@@ -6,8 +6,9 @@ import sqlalchemy as sa
 
 from saga_es.core.explain import Worker
 from saga_es.store.database import Database
+from saga_es.store.process import Process
 from saga_es.store.tables import saga_workers
-from saga_es.store.workers import Process, database_now
+from saga_es.store.workers import database_now
 
 
 def worker_of(database: Database, worker_id: str, lease_s: float) -> Worker:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.drivers.driver import driver_of
-from saga_es.store.log.log import check_stream_id
+from saga_es.store.log.entries import check_stream_id
 
 Condition = sa.ColumnElement[bool]
 

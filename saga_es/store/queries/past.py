@@ -16,7 +16,8 @@ from sqlalchemy.pool import StaticPool
 
 from saga_es.errors import NoSuchPosition, NoSuchVersion, TooMuchPast, UnreadableEvent
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Entry, Log, Recorded, Unreadable
+from saga_es.store.log.entries import Entry, Recorded, Unreadable
+from saga_es.store.log.log import Log
 from saga_es.store.queries.story import SagaStory, Unread, story
 from saga_es.store.sagas import Sagas
 from saga_es.store.views.kinds import Views

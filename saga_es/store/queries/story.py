@@ -12,7 +12,7 @@ import msgspec
 from saga_es.core import events as e
 from saga_es.core.plan import StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 
 
 class Skip(msgspec.Struct, frozen=True):

@@ -16,7 +16,8 @@ from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.error_codes import reason
 from saga_es.store.drivers.writes import Write
-from saga_es.store.log.log import Entry, Log, Recorded, Unreadable
+from saga_es.store.log.entries import Entry, Recorded, Unreadable
+from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.views.kinds import Projection, sort_out
 from saga_es.store.views.shadows import clear, shadow

@@ -16,7 +16,8 @@ from saga_es.errors import ProjectionFailed, StoreUnavailable, UnreadableEvent
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.error_codes import reason
-from saga_es.store.log.log import Entry, Log
+from saga_es.store.log.entries import Entry
+from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import checkpoints

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from saga_es.store.views.kinds import Additions, Projection, View, sort_out
 
 

@@ -26,7 +26,7 @@ from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.driver import Driver, driver_of
 from saga_es.store.drivers.writes import THIS_ROW, Write
-from saga_es.store.log.log import Recorded, by_stream
+from saga_es.store.log.entries import Recorded, by_stream
 from saga_es.store.views.statements import adding, deletion, update, upsert
 
 Change = Mapping[str, Any] | None

@@ -12,7 +12,7 @@ from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.store.drivers.columns import UtcDateTime, key_text
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from saga_es.store.views.kinds import View
 
 

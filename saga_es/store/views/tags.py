@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from saga_es.core import events as e
 from saga_es.store.drivers.columns import UtcDateTime, key_text
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from saga_es.store.views.kinds import Additions
 
 saga_tags = sa.Table(

@@ -26,8 +26,9 @@ from saga_es.errors import (
     SagaExists,
     StoreUnavailable,
 )
+from saga_es.store.ports import Prepared, Receipt
 from saga_es.store.tables import saga_workers
-from saga_es.store.writer import Prepared, Receipt, Writer
+from saga_es.store.writer import Writer
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import STEPS, Diary, trip, until
 

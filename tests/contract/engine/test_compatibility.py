@@ -17,7 +17,7 @@ from saga_es.runtime.calls.transport import Answer, Transport
 from saga_es.runtime.compatibility import Comparison, Group, compare
 from saga_es.runtime.needed_code import Verdict
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
 from tests.conftest import AT, OpenEngine, Store
 from tests.support.trips import has_happened, until
 

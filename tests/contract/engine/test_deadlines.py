@@ -14,7 +14,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepUnavailable
 from saga_es.runtime.engine import Engine
-from saga_es.store.writer import Prepared, Receipt
+from saga_es.store.ports import Prepared, Receipt
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import Diary, Spy, Stop, crash, events_of, has_happened, until
 

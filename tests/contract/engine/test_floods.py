@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from saga_es.commands import Pause, Resume
 from saga_es.core.commands import Command
@@ -19,15 +18,18 @@ from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
 from saga_es.runtime.batch import MAX_TRANSACTION_SIZE
-from saga_es.runtime.calls.executor import Call, Executor, Returned
+from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import MOST_AT_ONCE, CommandRequest, StartRequest
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.worker import Worker
+from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.process import Process
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
-from saga_es.store.workers import Process, Workers
-from saga_es.store.writer import Prepared, Receipt, Writer
+from saga_es.store.workers import Workers
+from saga_es.store.writer import Writer
 from saga_es.testing.clock import VirtualClock
 from tests.conftest import Store
 
@@ -107,9 +109,9 @@ class _Slowly(Sagas):
         super().__init__(store.log)
         self._worker = worker
 
-    def find(self, saga_id: str, connection: Connection | None = None) -> SagaState | None:
+    def find(self, saga_id: str) -> SagaState | None:
         self._worker.pass_on(1)
-        return super().find(saga_id, connection)
+        return super().find(saga_id)
 
     def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
         self._worker.pass_on(len(saga_ids))

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 import pytest
 import sqlalchemy as sa
 
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
 from saga_es.store.log.tail import Tail, follow
 from saga_es.store.tables import saga_events
 from tests.conftest import TIMEOUT_S, Store, note_draft
@@ -46,7 +46,7 @@ def once(wanted: Callable[[], bool]) -> None:
 
 
 def append(store: Store, connection: sa.Connection, stream_id: str, *texts: str) -> None:
-    store.log.append(connection, store.log.rows(note_draft(stream_id, *texts)))
+    store.write_within(connection, note_draft(stream_id, *texts))
 
 
 @WITH_LATE_COMMITS

@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import SAGA
-from saga_es.store.workers import Process, Workers
-from saga_es.store.writer import Prepared, Receipt
+from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.process import Process
+from saga_es.store.workers import Workers
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.engine.test_takeover import INPUT, an_engine
 from tests.support.trips import STEPS, Diary, Spy, Stop, trip

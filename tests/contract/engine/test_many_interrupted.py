@@ -16,7 +16,7 @@ from saga_es.definition.saga import Saga
 from saga_es.runtime.calls import executor as executor_module
 from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
 from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import has_happened, until
 

@@ -18,9 +18,10 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft
-from saga_es.store.workers import Process, Workers
-from saga_es.store.writer import Prepared, Receipt
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.process import Process
+from saga_es.store.workers import Workers
 from tests.conftest import AT, NOTE, TIMEOUT_S, NoteErased, NoteWritten, OpenEngine, Store
 from tests.support.payments import INPUT, child_of, order, payment
 from tests.support.trips import QUICK, Diary, Slow, Spy, bury, gathered, has_happened, raising, trip, until

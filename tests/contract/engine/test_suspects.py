@@ -12,7 +12,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.runtime.cluster import suspects
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
 from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import events_of, has_happened, until
 

@@ -18,11 +18,12 @@ from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, Unre
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Conflict, Prepared, Receipt
+from saga_es.store.process import Process
 from saga_es.store.sagas import Sagas
 from saga_es.store.tables import saga_workers
-from saga_es.store.workers import Process, Workers
-from saga_es.store.writer import Conflict, Prepared, Receipt
+from saga_es.store.workers import Workers
 from tests.conftest import AT, NOTE, TIMEOUT_S, NoteWritten, OpenEngine, Store
 from tests.support.trips import STEPS, Diary, Spy, Stop, bury, events_of, raising, trip, until, worker_of
 

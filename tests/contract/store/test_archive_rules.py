@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from saga_es.store.log.log import Entry
+from saga_es.store.log.entries import Entry
+from saga_es.store.ports import Refused, Written
 from saga_es.store.tables import saga_archives, saga_events
-from saga_es.store.writer import Refused, Written
 from tests.conftest import Store, note_draft
 
 NOW = datetime(2024, 7, 1, tzinfo=UTC)

@@ -24,13 +24,13 @@ from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, Importing
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft, Entry, Recorded
+from saga_es.store.log.entries import Draft, Entry, Recorded
+from saga_es.store.ports import Written
 from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
 from saga_es.store.views.kinds import Additions, View, Views
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.views.tags import saga_tags
-from saga_es.store.writer import Written
 from tests.conftest import AT, Store
 from tests.support.shelves import DONE, OVER, fill, saga
 

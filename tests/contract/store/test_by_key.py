@@ -9,8 +9,8 @@ from saga_es.core import events as e
 from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
-from saga_es.store.writer import Written
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Written
 from tests.conftest import AT, Store
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -16,7 +16,7 @@ from saga_es.runtime import projector
 from saga_es.runtime.projector import Projector
 from saga_es.store.admin import migrate
 from saga_es.store.drivers.columns import key_text
-from saga_es.store.log.log import Recorded
+from saga_es.store.log.entries import Recorded
 from saga_es.store.views import checkpoints
 from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.checkpoints import Failed
@@ -129,7 +129,7 @@ def test_who_comes_second_changes_nothing(store: Store, follower: CatchUp, monke
 def test_a_position_that_commits_late_is_taken_up(store: Store, follower: CatchUp) -> None:
     """A slow transaction commits behind a position that can be read already."""
     with store.database.writing() as slow:
-        store.log.append(slow, store.log.rows(note_draft("late", "a")))
+        store.write_within(slow, note_draft("late", "a"))
         store.write(note_draft("early", "b"))
         assert follower.step() is Step.AT_THE_END
     assert follower.step() is Step.ADVANCED

@@ -15,8 +15,8 @@ from saga_es.store.database import Database
 from saga_es.store.drivers.writes import Write
 from saga_es.store.log.chain import event_hash, genesis
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
-from saga_es.store.writer import Conflict, Written
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Conflict, Written
 from tests.conftest import AT, Store, note_draft
 
 

@@ -19,7 +19,7 @@ from saga_es.core import events as e
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
 from saga_es.store.notifications import Notifications
 from saga_es.store.queries import pages
 from saga_es.store.queries.filters import SagaFilter, sagas_where

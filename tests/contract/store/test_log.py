@@ -9,90 +9,90 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
-from saga_es.store.log.log import ROWS_AT_ONCE, Draft, Entry
+from saga_es.errors import UnreadableEvent
+from saga_es.store.log.entries import Draft, Entry, Unreadable
+from saga_es.store.log.log import ROWS_AT_ONCE
+from saga_es.store.ports import Conflict, Receipt, Written
 from saga_es.store.tables import saga_events
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
+from tests.support.any_store import AnyStore
 
 
-def append(store: Store, *drafts: Draft) -> None:
-    with store.database.writing() as connection:
-        store.log.append(connection, [row for draft in drafts for row in store.log.rows(draft)])
+def append(store: Store | AnyStore, *drafts: Draft) -> None:
+    assert store.write(*drafts) == [Written()] * len(drafts)
 
 
 # ── Appending and reading ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_was_appended_is_read_back(store: Store) -> None:
+def test_what_was_appended_is_read_back(any_store: AnyStore) -> None:
     """A stream reads as the events that were appended, in order, with their versions."""
-    append(store, Draft("n-1", NOTE, 0, (NoteWritten("a"), NoteErased()), AT))
-    read = store.log.read("n-1")
+    append(any_store, Draft("n-1", NOTE, 0, (NoteWritten("a"), NoteErased()), AT))
+    read = any_store.log.read("n-1")
     assert [(r.version, r.event) for r in read] == [(1, NoteWritten("a")), (2, NoteErased())]
     assert {(r.stream_id, r.category, r.recorded_at) for r in read} == {("n-1", NOTE, AT)}
 
 
-def test_a_stream_that_does_not_exist_is_empty(store: Store) -> None:
-    """Nothing was appended: nothing is read, and the version is 0."""
-    assert store.log.read("nobody") == []
-    assert store.log.read_many(["nobody", "nothing"]) == {"nobody": [], "nothing": []}
-    with store.database.reading() as connection:
-        assert store.log.version(connection, "nobody") == 0
+@pytest.mark.parametrize("stream_id", ["nobody", "", "n" * 65, "n-\ud800", "n-\0"])
+def test_a_stream_that_does_not_exist_is_empty(any_store: AnyStore, stream_id: str) -> None:
+    """Nothing was appended, or could be: nothing is read, and nothing is archived."""
+    assert any_store.log.read(stream_id) == []
+    assert any_store.log.read_many([stream_id, "nothing"]) == {stream_id: [], "nothing": []}
+    assert any_store.log.entries_of([stream_id]) == {stream_id: []}
+    assert any_store.log.archive_of(stream_id) is None
 
 
-def test_versions_are_gapless_from_1_in_each_stream(store: Store) -> None:
+def test_versions_are_gapless_from_1_in_each_stream(any_store: AnyStore) -> None:
     """However appends to several streams interleave, each stream counts 1, 2, 3 on its own."""
     for version in range(3):
-        append(store, *(note_draft(f"n-{n}", "x", expected_version=version) for n in range(3)))
-    append(store, note_draft("n-1", "y", "z", expected_version=3))
-    versions = {name: [r.version for r in rows] for name, rows in store.log.read_many(["n-0", "n-1", "n-2"]).items()}
+        append(any_store, *(note_draft(f"n-{n}", "x", expected_version=version) for n in range(3)))
+    append(any_store, note_draft("n-1", "y", "z", expected_version=3))
+    read = any_store.log.read_many(["n-0", "n-1", "n-2"])
+    versions = {name: [r.version for r in rows] for name, rows in read.items()}
     assert versions == {"n-0": [1, 2, 3], "n-1": [1, 2, 3, 4, 5], "n-2": [1, 2, 3]}
+
+
+def test_the_version_of_a_stream_is_that_of_its_last_event(store: Store) -> None:
+    """And 0 when it does not exist."""
+    append(store, note_draft("n-1", "a", "b"))
     with store.database.reading() as connection:
-        assert store.log.version(connection, "n-1") == 5
+        assert [store.log.version(connection, name) for name in ("n-1", "nobody")] == [2, 0]
 
 
-def test_recorded_is_what_will_be_read(store: Store) -> None:
+def test_recorded_is_what_will_be_read(any_store: AnyStore) -> None:
     """A draft tells beforehand exactly what the stream holds afterwards."""
     draft = note_draft("n-1", "a", "b")
-    append(store, draft)
-    assert store.log.read("n-1") == draft.recorded()
+    append(any_store, draft)
+    assert any_store.log.read("n-1") == draft.recorded()
 
 
-# ── Conflicts ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_taken_version_is_a_conflict(store: Store) -> None:
-    """A second event at a version that is taken is refused, and the first stands."""
-    append(store, note_draft("n-1", "first"))
-    with pytest.raises(IntegrityError):
-        append(store, note_draft("n-1", "second"))
-    assert [r.event for r in store.log.read("n-1")] == [NoteWritten("first")]
-
-
-def test_a_batch_over_several_streams_is_atomic(store: Store) -> None:
-    """One conflict in a batch, and nothing of the batch stands, in any stream."""
-    append(store, note_draft("n-2", "taken"))
-    with pytest.raises(IntegrityError):
-        append(store, note_draft("n-1", "a"), note_draft("n-2", "b"), note_draft("n-3", "c"))
-    assert [entry.stream_id for entry in store.log.entries()] == ["n-2"]
+def test_an_event_that_cannot_be_decoded_is_told_beside_those_that_can(any_store: AnyStore) -> None:
+    """A type that this version does not know: to read the stream fails, to tell it does not."""
+    draft, rows = any_store.writer.prepare(note_draft("n-1", "a", "b"))
+    assert any_store.writer.write([(draft, [rows[0], {**rows[1], "type": "NoteInvented"}])]) == [Written()]
+    with pytest.raises(UnreadableEvent):
+        any_store.log.read("n-1")
+    entries = any_store.log.entries_of(["n-1"])["n-1"]
+    readable, unreadable = any_store.log.told(entries)
+    assert readable == draft.recorded()[0]
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.entry == entries[1]
 
 
 def test_of_many_who_append_at_once_exactly_one_wins(store: Store) -> None:
-    """Eight threads append at the same version at the same time: one event stands, seven are refused."""
+    """Eight threads append at the same version at the same time: one event stands, seven are in conflict."""
     together = threading.Barrier(8)
 
-    def attempt(number: int) -> int | None:
+    def attempt(number: int) -> Receipt:
         together.wait(10)
-        try:
-            append(store, note_draft("n-1", number))
-        except IntegrityError:
-            return None
-        return number
+        return store.write(note_draft("n-1", number))[0]
 
     with ThreadPoolExecutor(8) as threads:
-        won = [number for number in threads.map(attempt, range(8)) if number is not None]
-    assert [r.event for r in store.log.read("n-1")] == [NoteWritten(number) for number in won]
-    assert len(won) == 1
+        receipts = list(threads.map(attempt, range(8)))
+    assert [r.event for r in store.log.read("n-1")] == [NoteWritten(receipts.index(Written()))]
+    assert sorted(map(repr, receipts)) == [repr(Conflict())] * 7 + [repr(Written())]
 
 
 # ── Append-only, by rule of the database ─────────────────────────────────────────────────────────────────
@@ -159,13 +159,13 @@ ALIKE_IDS = ("n-a", "n-A", "n-a ", "n-á", "n-ａ")
 
 
 @pytest.mark.parametrize("other", ALIKE_IDS[1:], ids=["case", "trailing blank", "accent", "width"])
-def test_ids_are_compared_byte_for_byte(store: Store, other: str) -> None:
+def test_ids_are_compared_byte_for_byte(any_store: AnyStore, other: str) -> None:
     """Ids that look alike, or differ in case or a blank alone, are different streams."""
-    append(store, note_draft("n-a", "one"))
-    append(store, note_draft(other, "two"))
-    assert [r.event for r in store.log.read("n-a")] == [NoteWritten("one")]
-    assert [r.event for r in store.log.read(other)] == [NoteWritten("two")]
-    assert [e.text for e in store.log.entries(other)] == ['{"text":"two"}']
+    append(any_store, note_draft("n-a", "one"))
+    append(any_store, note_draft(other, "two"))
+    assert [r.event for r in any_store.log.read("n-a")] == [NoteWritten("one")]
+    assert [r.event for r in any_store.log.read(other)] == [NoteWritten("two")]
+    assert any_store.texts(other) == {other: ['{"text":"two"}']}
 
 
 TEXTS = {
@@ -181,21 +181,20 @@ TEXTS = {
 }
 
 
-def test_json_text_comes_back_exactly_as_written(store: Store) -> None:
-    """No database reorders, normalises, re-escapes or cuts the JSON it keeps."""
-    rows = {name: {**store.log.rows(note_draft(name, ""))[0], "data": text} for name, text in TEXTS.items()}
-    with store.database.writing() as connection:
-        store.log.append(connection, list(rows.values()))
-    assert {entry.stream_id: entry.text for entry in store.log.entries()} == TEXTS
-    with store.database.reading() as connection:
-        assert [name for name, row in rows.items() if not store.log.holds(connection, [row])] == []
+def test_json_text_comes_back_exactly_as_written(any_store: AnyStore) -> None:
+    """No store reorders, normalises, re-escapes or cuts the JSON it keeps."""
+    prepared = [any_store.writer.prepare(note_draft(name, "")) for name in TEXTS]
+    batch = [(draft, [{**rows[0], "data": TEXTS[draft.stream_id]}]) for draft, rows in prepared]
+    for _ in range(2):  # the hash of what stands there is the hash of what was written
+        assert any_store.writer.write(batch) == [Written()] * len(TEXTS)
+    assert any_store.texts(*TEXTS) == {name: [text] for name, text in TEXTS.items()}
 
 
-def test_an_event_comes_back_as_it_was(store: Store) -> None:
+def test_an_event_comes_back_as_it_was(any_store: AnyStore) -> None:
     """Encoded, stored, read and decoded, an event equals the one that was appended."""
     draft = note_draft("n-1", "plain", "a\0b", "☃𝄞", {"b": 1, "a": [None, True, 2**53 + 1]}, 0.1, "")
-    append(store, draft)
-    assert tuple(r.event for r in store.log.read("n-1")) == draft.events
+    append(any_store, draft)
+    assert tuple(r.event for r in any_store.log.read("n-1")) == draft.events
 
 
 INSTANTS = {
@@ -207,12 +206,12 @@ INSTANTS = {
 }
 
 
-def test_an_instant_comes_back_to_the_microsecond_in_utc(store: Store) -> None:
+def test_an_instant_comes_back_to_the_microsecond_in_utc(any_store: AnyStore) -> None:
     """`recorded_at` is the same instant, aware, in UTC."""
-    append(store, *(Draft(name, NOTE, 0, (NoteErased(),), at) for name, at in INSTANTS.items()))
-    entries = store.log.entries()
-    assert {entry.stream_id: entry.recorded_at for entry in entries} == INSTANTS
-    assert {entry.recorded_at.utcoffset() for entry in entries} == {timedelta(0)}
+    append(any_store, *(Draft(name, NOTE, 0, (NoteErased(),), at) for name, at in INSTANTS.items()))
+    found = {name: entry.recorded_at for name, (entry,) in any_store.log.entries_of(list(INSTANTS)).items()}
+    assert found == INSTANTS
+    assert {at.utcoffset() for at in found.values()} == {timedelta(0)}
 
 
 # ── Reading the whole log ────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from saga_es.store.admin import migrate, revisions
 from saga_es.store.database import Database
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 from saga_es.store.log.chain import event_hash, genesis
-from saga_es.store.writer import Written
+from saga_es.store.ports import Written
 from tests.conftest import AT, NOTE, Store, note_draft
 
 before = sa.Table(

@@ -20,10 +20,10 @@ from saga_es.errors import NotMigrated, StoreUnavailable
 from saga_es.store.admin import migrate, revisions
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Written
 from saga_es.store.tables import metadata
 from saga_es.store.views.saga_view import sagas
-from saga_es.store.writer import Written
 from tests.conftest import AT, Store, note_draft
 from tests.support.processes import ROOT, Process, start
 

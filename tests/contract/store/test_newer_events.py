@@ -12,12 +12,14 @@ from saga_es.core.plan import plan_id
 from saga_es.core.upcasters import Upcasters
 from saga_es.errors import UnreadableEvent
 from saga_es.store.log.codec import PLAN, SAGA, Codec
-from saga_es.store.log.log import Draft, Log, Recorded, Unreadable
+from saga_es.store.log.entries import Draft, Recorded, Unreadable
+from saga_es.store.log.log import Log
+from saga_es.store.ports import Written
 from saga_es.store.queries.past import story_at, views_at
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.rebuild import rebuild
-from saga_es.store.writer import Writer, Written
+from saga_es.store.writer import Writer
 from tests.conftest import AT, Store
 from tests.support.story import ABC
 

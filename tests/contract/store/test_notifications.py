@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import replace as with_other
 from itertools import cycle
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from saga_es.commands import Cancel
 from saga_es.core import events as e
@@ -22,10 +23,12 @@ from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
-from saga_es.store.notifications import READ_AT_ONCE, Notification, Notifications, notify
+from saga_es.store.log.entries import Draft
+from saga_es.store.notifications import Notifications, notify
+from saga_es.store.ports import READ_AT_ONCE, Conflict, Notification, Written
 from saga_es.store.tables import saga_bells
-from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
+from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store, note_draft
+from tests.support.any_store import AnyStore
 from tests.support.trips import crash, events_of, has_happened, until, worker_of
 
 
@@ -47,6 +50,86 @@ def giver(store: Store) -> Callable[[str, Any], None]:
     return Commands(store, SystemClock()).record
 
 
+# ── The port ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def appended(store: AnyStore, stream_id: str, *events: e.SagaEvent, after: int = 0) -> None:
+    assert store.write(Draft(stream_id, SAGA, after, events, AT, notifies=True)) == [Written()]
+
+
+def test_only_a_notification_of_an_unfinished_saga_without_a_worker_calls_for_one(any_store: AnyStore) -> None:
+    """And only those who know its definition."""
+    notifications = any_store.notifications
+    assert notifications.is_empty()
+    appended(any_store, "ours", e.SagaStarted("waiting", "plan-1", {}, "w-1"))
+    appended(any_store, "ended", e.SagaStarted("waiting", "plan-1", {}, None), e.SagaFailed("nobody came"))
+    assert any_store.write(replace(note_draft("n-1", "a"), notifies=True)) == [Written()]
+    assert not notifications.is_empty()
+    assert not notifications.unclaimed(["waiting"])
+    appended(any_store, "free", e.SagaStarted("waiting", "plan-1", {}, None))
+    assert notifications.unclaimed(["waiting"])
+    assert not notifications.unclaimed(["another"])
+    assert not notifications.unclaimed([])
+
+
+def test_a_worker_is_told_of_its_own_sagas_and_of_those_that_are_over(any_store: AnyStore) -> None:
+    """By saga and version; of a saga that waits for a worker, or is another's, it is not told."""
+    appended(any_store, "b-ours", e.SagaStarted("waiting", "plan-1", {}, "w-1"))
+    appended(any_store, "a-ours", e.SagaStarted("waiting", "plan-1", {}, "w-1"), e.SagaPaused("ann", "wait"))
+    appended(any_store, "b-ours", e.SagaPaused("ann", "wait"), after=1)
+    appended(any_store, "ended", e.SagaStarted("waiting", "plan-1", {}, "w-2"), e.SagaFailed("nobody came"))
+    appended(any_store, "free", e.SagaStarted("waiting", "plan-1", {}, None))
+    appended(any_store, "theirs", e.SagaStarted("waiting", "plan-1", {}, "w-2"))
+    assert any_store.write(replace(note_draft("no saga", "a"), notifies=True)) == [Written()]
+    assert any_store.notifications.pending("w-1") == [
+        Notification("a-ours", 2, "w-1", is_over=False),
+        Notification("b-ours", 1, "w-1", is_over=False),
+        Notification("b-ours", 2, "w-1", is_over=False),
+        Notification("ended", 2, "w-2", is_over=True),
+        Notification("no saga", 1, None, is_over=True),
+    ]
+
+
+def test_what_its_owner_appends_notifies_nobody(any_store: AnyStore) -> None:
+    """Nor does a draft that was in conflict, or one that was written before."""
+    ours = Draft("ours", SAGA, 0, (e.SagaStarted("waiting", "plan-1", {}, "w-1"),), AT)
+    assert any_store.write(ours) == [Written()]
+    late = Draft("ours", SAGA, 0, (e.SagaStarted("waiting", "plan-2", {}, "w-1"),), AT, notifies=True)
+    assert any_store.write(late) == [Conflict()]
+    assert any_store.notifications.is_empty()
+    paused = Draft("ours", SAGA, 1, (e.SagaPaused("ann", "wait"),), AT, notifies=True)
+    assert [any_store.write(paused) for _ in range(2)] == [[Written()], [Written()]]
+    assert len(any_store.notifications.pending("w-1")) == 1
+
+
+def test_a_notification_is_pending_until_it_is_acknowledged(any_store: AnyStore) -> None:
+    """To acknowledge one leaves those of later versions, and to do it twice is no fault."""
+    appended(any_store, "ours", e.SagaStarted("waiting", "plan-1", {}, "w-1"))
+    appended(any_store, "ours", e.SagaPaused("ann", "wait"), after=1)
+    first, second = any_store.notifications.pending("w-1")
+    for _ in range(2):
+        any_store.notifications.acknowledge([first])
+        assert any_store.notifications.pending("w-1") == [second]
+    any_store.notifications.acknowledge([])
+    any_store.notifications.acknowledge([second])
+    assert any_store.notifications.is_empty()
+
+
+def test_so_many_are_read_at_once(any_store: AnyStore) -> None:
+    """The others are pending once these are acknowledged."""
+    names = [f"s-{n:04}" for n in range(READ_AT_ONCE + 1)]
+    started = e.SagaStarted("waiting", "plan-1", {}, "w-1")
+    receipts = any_store.write(*(Draft(name, SAGA, 0, (started,), AT, notifies=True) for name in names))
+    assert receipts == [Written()] * len(names)
+    pending = any_store.notifications.pending("w-1")
+    assert [notification.saga_id for notification in pending] == names[:-1]
+    any_store.notifications.acknowledge(pending)
+    assert [notification.saga_id for notification in any_store.notifications.pending("w-1")] == names[-1:]
+
+
+# ── Engines ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def test_a_command_of_another_writer_is_followed_at_any_moment(store: Store, open_engine: OpenEngine) -> None:
     """Sixteen sagas wait for twenty signals each, given while they go from wait to wait: every one is followed."""
     saga = waiting(signals=20)
@@ -63,21 +146,6 @@ def test_a_command_of_another_writer_is_followed_at_any_moment(store: Store, ope
     for handle in handles:
         assert handle.result(TIMEOUT_S).results == {f"go_{n}": n for n in range(20)}
     until(lambda: pending(store) == 0)
-
-
-def test_only_a_notification_of_an_unfinished_saga_without_a_worker_calls_for_one(store: Store) -> None:
-    """And only those who know its definition."""
-    notifications = Notifications(store.database)
-    assert notifications.is_empty()
-    ours = e.SagaStarted("waiting", "plan-1", {}, "w-1")
-    ended = [e.SagaStarted("waiting", "plan-1", {}, None), e.SagaFailed("nobody came")]
-    for saga_id, events in (("ours", [ours]), ("ended", ended)):
-        store.write(Draft(saga_id, SAGA, 0, tuple(events), AT, notifies=True))
-    assert not notifications.is_empty()
-    assert not notifications.unclaimed(["waiting"])
-    store.write(Draft("free", SAGA, 0, (e.SagaStarted("waiting", "plan-1", {}, None),), AT, notifies=True))
-    assert notifications.unclaimed(["waiting"])
-    assert not notifications.unclaimed(["another"])
 
 
 def test_every_notification_is_taken_away_in_the_end(store: Store, open_engine: OpenEngine) -> None:
@@ -163,7 +231,7 @@ class Deaf(Notifications):
 def test_a_command_is_followed_though_the_database_comes_and_goes(store: Store) -> None:
     """A look that failed is taken again, and a notification that was answered twice does no harm."""
     saga = waiting(signals=3)
-    with Engine(replace(store, notifications=Deaf(store)), Executor(), [saga]) as engine:
+    with Engine(with_other(store, notifications=Deaf(store)), Executor(), [saga]) as engine:
         handle = engine.start(saga)
         for n in range(3):
             giver(store)(handle.saga_id, SendSignal(f"go_{n}", n))

@@ -17,10 +17,10 @@ from saga_es.core import events as e
 from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Written
 from saga_es.store.tables import saga_bells, saga_events
 from saga_es.store.views.saga_view import sagas
-from saga_es.store.writer import Written
 from tests.conftest import AT, Store
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

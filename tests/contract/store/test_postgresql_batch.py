@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from saga_es.store.drivers.postgresql_batch import as_one_statement
 from saga_es.store.drivers.writes import Write
-from saga_es.store.log.log import Draft, Recorded
+from saga_es.store.log.entries import Draft, Recorded
+from saga_es.store.ports import Written
 from saga_es.store.views.kinds import Additions, Views
 from saga_es.store.views.statements import deletion, update, upsert
-from saga_es.store.writer import Writer, Written
+from saga_es.store.writer import Writer
 from tests.conftest import AT, NOTE, Store, note_draft
 from tests.support.kinds import kinds, make_kinds
 

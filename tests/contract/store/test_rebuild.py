@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store.admin import migrate
-from saga_es.store.log.log import Draft, Recorded
+from saga_es.store.log.entries import Draft, Recorded
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import building, checkpoints, rebuild, shadows
 from saga_es.store.views.building import Builder
@@ -145,7 +145,7 @@ def test_a_position_that_commits_late_is_in_the_new_view(kept: Kept) -> None:
     store = kept.store
     with store.database.writing() as slow:
         kept.writer.write_within(slow, kept.writer.prepare(note_draft("late", "abc")))
-        kept.store.log.append(slow, store.log.rows(note_draft("later", "x")))
+        kept.store.write_within(slow, note_draft("later", "x"))
         builder = threading.Thread(target=store.make, args=ALL)
         builder.start()
         builder.join(0.3)
@@ -163,7 +163,7 @@ def test_who_keeps_the_log_in_a_transaction_for_ever_is_not_waited_for_for_ever(
     monkeypatch.setattr(rebuild, "TIMEOUT_S", 0.1)
     store, before = kept.store, all_rows(kept.store)
     with store.database.writing() as slow:
-        store.log.append(slow, store.log.rows(note_draft("slow", "x")))
+        store.write_within(slow, note_draft("slow", "x"))
         with pytest.raises(StoreUnavailable, match="the new views could not take their places"):
             store.make(*ALL)
         slow.rollback()

@@ -12,9 +12,9 @@ from saga_es.errors import BadTags
 from saga_es.runtime.intake.commands import checked_tags
 from saga_es.store.admin import migrate
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Conflict, Written
 from saga_es.store.views.tags import saga_tags, tag_view
-from saga_es.store.writer import Conflict, Written
 from tests.conftest import AT, Store
 
 

@@ -14,10 +14,11 @@ from saga_es.core.plan import Plan, StepPlan, plan_id
 from saga_es.store.admin import migrate
 from saga_es.store.drivers.columns import UtcDateTime, key_text
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.log import Draft, Recorded
+from saga_es.store.log.entries import Draft, Recorded
+from saga_es.store.ports import Written
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.views.saga_view import saga_view, sagas
-from saga_es.store.writer import Writer, Written
+from saga_es.store.writer import Writer
 from tests.conftest import AT, NOTE, NoteErased, NoteForbidden, NoteWritten, Store
 
 TRIP = Plan("trip", (StepPlan(name="car", title="Car"), StepPlan(name="hotel", title="Hotel")))

@@ -13,16 +13,20 @@ import sqlalchemy as sa
 
 from saga_es.core import events as e
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Written
+from saga_es.store.process import Process
 from saga_es.store.tables import saga_workers
-from saga_es.store.workers import Process, Workers, database_now
+from saga_es.store.workers import database_now
 from tests.conftest import AT, TIMEOUT_S, Store
+from tests.support.any_store import AnyStore
 
 ELSEWHERE = Process(host="another-machine", pid=1, pid_started="1")
 
 TELL_AND_WAIT = """
 import sys, msgspec
-from saga_es.store.workers import Process
+from saga_es.store.ports import Written
+from saga_es.store.process import Process
 print(msgspec.json.encode(Process.this()).decode(), flush=True)
 sys.stdin.read()
 """
@@ -41,22 +45,8 @@ def neighbour() -> Iterator[tuple[Process, subprocess.Popen[str]]]:
             started.kill()
 
 
-def there(store: Store) -> set[str]:
-    with store.database.reading() as connection:
-        return set(connection.scalars(sa.select(saga_workers.c.worker_id)))
-
-
-def heartbeat(store: Store, worker_id: str) -> float:
-    with store.database.reading() as connection:
-        query = sa.select(saga_workers.c.heartbeat_at).where(saga_workers.c.worker_id == worker_id)
-        return float(connection.execute(query).scalar_one())
-
-
-def age(store: Store, worker_id: str, seconds: float) -> None:
-    """Put the worker's last heartbeat so many seconds back."""
-    row = saga_workers.c.worker_id == worker_id
-    with store.database.writing() as connection:
-        connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now() - seconds))
+def there(store: AnyStore | Store) -> set[str]:
+    return set(store.workers.heartbeats())
 
 
 # ── Heartbeats ───────────────────────────────────────────────────────────────────────────────────────────
@@ -79,53 +69,77 @@ def test_a_beat_is_by_the_clock_of_the_database(store: Store) -> None:
         after = connection.scalar(sa.select(database_now()))
     assert before is not None
     assert after is not None
-    assert before <= heartbeat(store, "w-1") <= after < before + TIMEOUT_S
+    assert before <= store.workers.heartbeats()["w-1"] <= after < before + TIMEOUT_S
 
 
-def test_each_beat_moves_the_heartbeat_and_adds_no_row(store: Store) -> None:
+def test_each_beat_moves_the_heartbeat_and_adds_no_row(any_store: AnyStore) -> None:
     """A second beat is seen in the same row."""
-    store.workers.beat("w-1", Process.this())
-    age(store, "w-1", 5)
-    old = heartbeat(store, "w-1")
-    store.workers.beat("w-1", Process.this())
-    assert heartbeat(store, "w-1") >= old + 5
-    assert there(store) == {"w-1"}
+    any_store.workers.beat("w-1", Process.this())
+    any_store.age("w-1", 5)
+    old = any_store.workers.heartbeats()["w-1"]
+    any_store.workers.beat("w-1", Process.this())
+    assert any_store.workers.heartbeats()["w-1"] >= old + 5
+    assert there(any_store) == {"w-1"}
 
 
-def test_a_worker_that_leaves_is_gone(store: Store) -> None:
+def test_a_worker_that_leaves_is_gone(any_store: AnyStore) -> None:
     """`leave` removes its row and no other; to leave twice is no fault; a beat afterwards makes it anew."""
-    store.workers.beat("w-1", Process.this())
-    store.workers.beat("w-2", Process.this())
-    store.workers.leave("w-1")
-    store.workers.leave("w-1")
-    assert there(store) == {"w-2"}
-    store.workers.beat("w-1", Process.this())
-    assert there(store) == {"w-1", "w-2"}
+    any_store.workers.beat("w-1", Process.this())
+    any_store.workers.beat("w-2", Process.this())
+    any_store.workers.leave("w-1")
+    any_store.workers.leave("w-1")
+    assert there(any_store) == {"w-2"}
+    any_store.workers.beat("w-1", Process.this())
+    assert there(any_store) == {"w-1", "w-2"}
+
+
+def test_a_beat_says_whether_there_was_a_row(any_store: AnyStore) -> None:
+    """At the first beat there was none, nor after a goodbye or a burial: the worker had counted as gone."""
+    beat = any_store.workers.beat
+    assert [beat("w-1", ELSEWHERE) for _ in range(2)] == [True, False]
+    any_store.workers.leave("w-1")
+    assert beat("w-1", ELSEWHERE)
+    any_store.age("w-1", 100)
+    assert any_store.workers.bury() == ["w-1"]
+    assert [beat("w-1", ELSEWHERE) for _ in range(2)] == [True, False]
+    assert any_store.workers.bury() == []
 
 
 # ── Burial ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_worker_whose_lease_ran_out_is_buried(store: Store) -> None:
+def test_a_worker_whose_lease_ran_out_is_buried(any_store: AnyStore) -> None:
     """Without a heartbeat for longer than the lease, a worker on another host counts as gone; just below, not.
 
     Below by as much as a busy machine may take for what is done here.
     """
-    workers = Workers(store.database, lease_s=100)
+    workers = any_store.workers_with(lease_s=100)
     for worker_id, seconds in (("late", 100.5), ("slow", 100 - TIMEOUT_S), ("fresh", 0.0)):
         workers.beat(worker_id, ELSEWHERE)
-        age(store, worker_id, seconds)
+        any_store.age(worker_id, seconds)
     assert workers.bury() == ["late"]
-    assert there(store) == {"slow", "fresh"}
+    assert there(any_store) == {"slow", "fresh"}
 
 
-def test_the_lease_is_a_setting(store: Store) -> None:
+def test_the_lease_is_a_setting(any_store: AnyStore) -> None:
     """The same heartbeat is too old for a short lease, and fine for a long one; it is ten seconds unless told."""
-    assert store.workers.lease_s == 10
-    store.workers.beat("w-1", ELSEWHERE)
-    age(store, "w-1", 5)
-    assert Workers(store.database, lease_s=60).bury() == []
-    assert Workers(store.database, lease_s=2).bury() == ["w-1"]
+    assert any_store.workers.lease_s == 10
+    any_store.workers.beat("w-1", ELSEWHERE)
+    any_store.age("w-1", 5)
+    assert any_store.workers_with(lease_s=60).bury() == []
+    assert any_store.workers_with(lease_s=2).bury() == ["w-1"]
+
+
+def test_a_worker_whose_process_is_gone_is_buried_at_once(any_store: AnyStore) -> None:
+    """Its fresh heartbeat counts for nothing; it is buried once, and what it left is an orphan."""
+    any_store.beat_and_die("w-1")
+    any_store.workers.beat("w-2", Process.this())
+    saga(any_store, "s-1", "w-1")
+    saga(any_store, "s-2", "w-2")
+    assert any_store.workers.orphans(10, ["trip"]) == {}
+    assert [any_store.workers.bury() for _ in range(2)] == [["w-1"], []]
+    assert any_store.workers.orphans(10, ["trip"]) == {"s-1": "w-1"}
+    assert there(any_store) == {"w-2"}
 
 
 def test_a_killed_process_on_this_host_is_buried_at_once(
@@ -162,50 +176,60 @@ def test_the_living_are_never_buried(store: Store, neighbour: tuple[Process, sub
 
 
 def saga(
-    store: Store, saga_id: str, owner: str | None, *more: e.SagaEvent, name: str = "trip", second: int = 0
+    store: AnyStore | Store, saga_id: str, owner: str | None, *more: e.SagaEvent, name: str = "trip", second: int = 0
 ) -> None:
     events = (e.SagaStarted(name, "plan-1", {}, owner), *more)
-    store.write(Draft(saga_id, SAGA, 0, events, AT.replace(second=second)))
+    assert store.write(Draft(saga_id, SAGA, 0, events, AT.replace(second=second))) == [Written()]
 
 
-def test_the_unfinished_sagas_of_nobody_alive_are_orphans(store: Store) -> None:
+def test_the_unfinished_sagas_of_nobody_alive_are_orphans(any_store: AnyStore) -> None:
     """Those of a worker without a row, and those that never had a worker; not those of the living, nor the ended."""
-    store.workers.beat("alive", Process.this())
-    saga(store, "kept", "alive")
-    saga(store, "left", "dead")
-    saga(store, "waiting", None)
-    saga(store, "taken", "dead", e.SagaTakenOver("alive", "dead"))
+    any_store.workers.beat("alive", Process.this())
+    saga(any_store, "kept", "alive")
+    saga(any_store, "left", "dead")
+    saga(any_store, "waiting", None)
+    saga(any_store, "taken", "dead", e.SagaTakenOver("alive", "dead"))
     ends: tuple[e.SagaEvent, ...] = (e.SagaCompleted(), e.SagaCompensated(), e.SagaFailed("x"))
     for number, end in enumerate(ends):
-        saga(store, f"ended-{number}", "dead", end)
-    assert set(store.workers.orphans(10, ["trip"])) == {"left", "waiting"}
+        saga(any_store, f"ended-{number}", "dead", end)
+    assert set(any_store.workers.orphans(10, ["trip"])) == {"left", "waiting"}
 
 
-def test_orphans_come_oldest_first_and_at_most_so_many(store: Store) -> None:
+def test_orphans_come_oldest_first_and_at_most_so_many(any_store: AnyStore) -> None:
     """The limit cuts the youngest off; of the same age, the id decides."""
     for saga_id, second in (("young", 9), ("b-old", 1), ("a-old", 1), ("oldest", 0)):
-        saga(store, saga_id, "dead", second=second)
-    assert list(store.workers.orphans(10, ["trip"])) == ["oldest", "a-old", "b-old", "young"]
-    assert list(store.workers.orphans(2, ["trip"])) == ["oldest", "a-old"]
+        saga(any_store, saga_id, "dead", second=second)
+    assert list(any_store.workers.orphans(10, ["trip"])) == ["oldest", "a-old", "b-old", "young"]
+    assert list(any_store.workers.orphans(2, ["trip"])) == ["oldest", "a-old"]
+    assert list(any_store.workers.orphans(2, ["trip"], apart_from=["oldest", "b-old"])) == ["a-old", "young"]
 
 
-def test_when_sagas_moved_last_can_be_asked_for(store: Store) -> None:
+def test_when_sagas_moved_last_can_be_asked_for(any_store: AnyStore) -> None:
     """Of those that there are; that of an event which came last counts."""
-    saga(store, "s-1", "dead", second=1)
-    saga(store, "s-2", "dead", second=7)
-    moved_at = store.workers.moved_at(["s-1", "s-2", "no such"])
+    saga(any_store, "s-1", "dead", second=1)
+    saga(any_store, "s-2", "dead", second=7)
+    moved_at = any_store.workers.moved_at(["s-1", "s-2", "no such"])
     assert moved_at["s-2"] - moved_at["s-1"] == timedelta(seconds=6)
     assert set(moved_at) == {"s-1", "s-2"}
 
 
-def test_orphans_can_be_asked_for_by_name(store: Store) -> None:
+def test_orphans_can_be_asked_for_by_name(any_store: AnyStore) -> None:
     """A worker that knows only some definitions finds only theirs, and can tell how many there are of others."""
-    saga(store, "s-1", "dead", name="trip")
-    saga(store, "s-2", "dead", name="order")
-    assert store.workers.orphans(10, ["order", "no such"]) == {"s-2": "dead"}
-    assert store.workers.orphans(10, []) == {}
-    assert store.workers.orphans_of_others(["order"]) == {"trip": 1}
-    assert store.workers.orphans_of_others([]) == {"order": 1, "trip": 1}
+    saga(any_store, "s-1", "dead", name="trip")
+    saga(any_store, "s-2", "dead", name="order")
+    assert any_store.workers.orphans(10, ["order", "no such"]) == {"s-2": "dead"}
+    assert any_store.workers.orphans(10, []) == {}
+    assert any_store.workers.orphans_of_others(["order"]) == {"trip": 1}
+    assert any_store.workers.orphans_of_others([]) == {"order": 1, "trip": 1}
+
+
+def test_an_orphan_is_told_with_its_last_owner(any_store: AnyStore) -> None:
+    """The one who took it over last, not the one who began it; nobody, where it was reopened or never begun."""
+    saga(any_store, "taken", "first", e.SagaTakenOver("second", "first"))
+    reopened = e.SagaReopened("COMPENSATING", "ann", "why not", AT)
+    saga(any_store, "reopened", "first", e.SagaFailed("x"), reopened)
+    saga(any_store, "pending", None)
+    assert any_store.workers.orphans(10, ["trip"]) == {"pending": None, "reopened": None, "taken": "second"}
 
 
 def test_all_sagas_of_the_buried_are_orphans_at_once(

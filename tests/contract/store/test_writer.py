@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -11,20 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saga_es.core import events as e
-from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaError, StoreUnavailable
+from saga_es.errors import NothingToAppend, PayloadTooLarge, PayloadUnencodable, SagaError, StoreUnavailable
 from saga_es.runtime.ids import new_id
 from saga_es.store.database import Database
 from saga_es.store.drivers.columns import key_text
-from saga_es.store.drivers.connection import DriverConnection
 from saga_es.store.drivers.writes import Write
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.log import Draft, Recorded
+from saga_es.store.log.entries import Draft, Recorded
+from saga_es.store.ports import Conflict, Receipt, Refused, Written
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.views.saga_view import sagas
-from saga_es.store.writer import Conflict, Receipt, Refused, Writer, Written
+from saga_es.store.writer import Writer
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
+from tests.support.any_store import AnyStore
 
 STARTED = (e.SagaStarted("trip", "plan-1", {}, "worker-1"), e.StepStarted("car", 1))
+NAMES = ("n-1", "n-2", "n-3")
 
 
 def texts(store: Store) -> dict[str, list[str]]:
@@ -42,34 +44,54 @@ def text(value: object) -> str:
 # ── Conflicts ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_batch_without_conflict_is_written(store: Store) -> None:
+def test_a_batch_without_conflict_is_written(any_store: AnyStore) -> None:
     """Every draft of the batch is Written, in the order in which it was given."""
-    receipts = store.write(note_draft("n-1", "a", "b"), note_draft("n-2", "c"))
+    receipts = any_store.write(note_draft("n-1", "a", "b"), note_draft("n-2", "c"))
     assert receipts == [Written(), Written()]
-    assert texts(store) == {"n-1": [text("a"), text("b")], "n-2": [text("c")]}
+    assert any_store.texts("n-1", "n-2") == {"n-1": [text("a"), text("b")], "n-2": [text("c")]}
 
 
-def test_a_conflict_is_isolated_to_its_stream(store: Store) -> None:
+def test_a_batch_of_nothing_is_nothing(any_store: AnyStore) -> None:
+    """No drafts, no receipts."""
+    assert any_store.writer.write([]) == []
+
+
+def test_a_conflict_is_isolated_to_its_stream(any_store: AnyStore) -> None:
     """Of a batch with one conflict the others are Written, each receipt in its draft's place."""
-    store.write(note_draft("n-2", "first"))
-    receipts = store.write(note_draft("n-1", "a"), note_draft("n-2", "late", "later"), note_draft("n-3", "c"))
+    any_store.write(note_draft("n-2", "first"))
+    receipts = any_store.write(note_draft("n-1", "a"), note_draft("n-2", "late", "later"), note_draft("n-3", "c"))
     assert receipts == [Written(), Conflict(), Written()]
-    assert texts(store) == {"n-2": [text("first")], "n-1": [text("a")], "n-3": [text("c")]}
+    assert any_store.texts(*NAMES) == {"n-1": [text("a")], "n-2": [text("first")], "n-3": [text("c")]}
 
 
-def test_a_draft_in_conflict_is_refused_whole(store: Store) -> None:
+def test_a_draft_in_conflict_is_refused_whole(any_store: AnyStore) -> None:
     """When a later one of its versions is free, still nothing of the draft is written."""
-    store.write(note_draft("n-1", "first"))
-    assert store.write(note_draft("n-1", "late", "would be version 2")) == [Conflict()]
-    assert texts(store) == {"n-1": [text("first")]}
+    any_store.write(note_draft("n-1", "first"))
+    assert any_store.write(note_draft("n-1", "late", "would be version 2")) == [Conflict()]
+    assert any_store.texts("n-1") == {"n-1": [text("first")]}
 
 
-def test_the_same_words_of_somebody_else_are_a_conflict(store: Store) -> None:
+def test_a_draft_that_leaves_a_gap_is_a_conflict(any_store: AnyStore) -> None:
+    """A stream that is not as far as was expected, or is none at all; the neighbours are Written."""
+    any_store.write(note_draft("n-1", "first"))
+    drafts = (note_draft("n-1", "x", expected_version=2), note_draft("n-2", "y", expected_version=1))
+    assert any_store.write(*drafts, note_draft("n-3", "c")) == [Conflict(), Conflict(), Written()]
+    assert any_store.texts(*NAMES) == {"n-1": [text("first")], "n-3": [text("c")]}
+
+
+def test_the_same_words_of_somebody_else_are_a_conflict(any_store: AnyStore) -> None:
     """A draft that differs from what stands there in its instant alone was written by another."""
     draft = note_draft("n-1", "a")
-    store.write(draft)
+    any_store.write(draft)
     twin = Draft("n-1", NOTE, 0, draft.events, AT.replace(microsecond=AT.microsecond + 1))
-    assert store.write(twin) == [Conflict()]
+    assert any_store.write(twin) == [Conflict()]
+
+
+def test_more_than_what_stands_there_is_a_conflict(any_store: AnyStore) -> None:
+    """A draft whose first event is there and whose second is not was never written: a draft is all or none."""
+    any_store.write(note_draft("n-1", "a"))
+    assert any_store.write(note_draft("n-1", "a", "b")) == [Conflict()]
+    assert any_store.texts("n-1") == {"n-1": [text("a")]}
 
 
 # ── Lost answers ─────────────────────────────────────────────────────────────────────────────────────────
@@ -99,41 +121,40 @@ def forgetful(store: Store, database_url: str) -> Iterator[ForgetfulDatabase]:
     database.close()
 
 
-def test_a_draft_written_again_after_a_lost_answer_is_written_once(forgetful: ForgetfulDatabase) -> None:
+def test_a_draft_written_again_after_a_lost_answer_is_written_once(any_store: AnyStore) -> None:
     """The commit took place, its answer was lost: writing the same batch again says Written and adds nothing."""
-    store = Store.at(forgetful)
-    batch = [store.writer.prepare(d) for d in (note_draft("n-1", "a", "b"), Draft("s-1", SAGA, 0, STARTED, AT))]
-    forgetful.losses = 1
+    drafts = (note_draft("n-1", "a", "b"), Draft("s-1", SAGA, 0, STARTED, AT))
+    batch = [any_store.writer.prepare(draft) for draft in drafts]
+    any_store.lose_answers(1)
     with pytest.raises(StoreUnavailable):
-        store.writer.write(batch)
-    assert store.writer.write(batch) == [Written(), Written()]
-    assert texts(store)["n-1"] == [text("a"), text("b")]
-    assert [r.version for r in store.log.read("s-1")] == [1, 2]
+        any_store.writer.write(batch)
+    for _ in range(2):
+        assert any_store.writer.write(batch) == [Written(), Written()]
+    assert any_store.texts("n-1") == {"n-1": [text("a"), text("b")]}
+    assert [r.version for r in any_store.log.read("s-1")] == [1, 2]
 
 
-def test_the_answer_may_be_lost_again_and_again(forgetful: ForgetfulDatabase) -> None:
+def test_the_answer_may_be_lost_again_and_again(any_store: AnyStore) -> None:
     """A batch whose drafts are settled one by one, each with a lost answer, still is written once."""
-    store = Store.at(forgetful)
-    store.write(note_draft("n-2", "taken"))
-    batch = [store.writer.prepare(note_draft(name, "mine")) for name in ("n-1", "n-2", "n-3")]
-    forgetful.losses = 2
+    any_store.write(note_draft("n-2", "taken"))
+    batch = [any_store.writer.prepare(note_draft(name, "mine")) for name in NAMES]
+    any_store.lose_answers(2)
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            store.writer.write(batch)
-    assert store.writer.write(batch) == [Written(), Conflict(), Written()]
-    assert texts(store) == {"n-2": [text("taken")], "n-1": [text("mine")], "n-3": [text("mine")]}
+            any_store.writer.write(batch)
+    assert any_store.writer.write(batch) == [Written(), Conflict(), Written()]
+    assert any_store.texts(*NAMES) == {"n-1": [text("mine")], "n-2": [text("taken")], "n-3": [text("mine")]}
 
 
-def test_a_draft_is_known_as_ours_after_others_went_on(forgetful: ForgetfulDatabase) -> None:
+def test_a_draft_is_known_as_ours_after_others_went_on(any_store: AnyStore) -> None:
     """Between the lost answer and the second writing somebody appended: ours is Written all the same."""
-    store = Store.at(forgetful)
-    batch = [store.writer.prepare(note_draft("n-1", "a"))]
-    forgetful.losses = 1
+    batch = [any_store.writer.prepare(note_draft("n-1", "a"))]
+    any_store.lose_answers(1)
     with pytest.raises(StoreUnavailable):
-        store.writer.write(batch)
-    store.write(note_draft("n-1", "by another", expected_version=1))
-    assert store.writer.write(batch) == [Written()]
-    assert texts(store) == {"n-1": [text("a"), text("by another")]}
+        any_store.writer.write(batch)
+    any_store.write(note_draft("n-1", "by another", expected_version=1))
+    assert any_store.writer.write(batch) == [Written()]
+    assert any_store.texts("n-1") == {"n-1": [text("a"), text("by another")]}
 
 
 # ── Refusals ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,37 +212,47 @@ def test_a_draft_the_database_never_takes_does_not_hurt_the_others(
     assert rows_of(store, cards) == [("n-0", "red", None), ("n-2", "blue", None)]
 
 
-def with_neighbours(store: Store, stream_id: str) -> list[type]:
+NOT_A_STATUS = e.SagaReopened(cast("Any", "NO SUCH STATUS"), "ann", "why not", AT)
+"""No row of the view `sagas` can come of it."""
+
+
+@pytest.mark.parametrize(
+    "events", [(*STARTED, NOT_A_STATUS), (e.SagaCompleted(),)], ids=["a view that fails", "no row without a start"]
+)
+def test_a_saga_that_its_view_does_not_take_does_not_hurt_the_others(
+    any_store: AnyStore, events: tuple[e.SagaEvent, ...]
+) -> None:
+    """It alone is Refused; of it nothing is written, neither to the log nor to the view."""
+    good = (note_draft("n-1", "a"), note_draft("n-3", "c"))
+    receipts = any_store.write(good[0], Draft("s-1", SAGA, 0, events, AT), good[1])
+    assert [type(receipt) for receipt in receipts] == [Written, Refused, Written]
+    assert any_store.texts(*NAMES, "s-1").keys() == {"n-1", "n-3"}
+    assert any_store.workers.orphans(10, ["trip"]) == {}
+
+
+def with_neighbours(any_store: AnyStore, stream_id: str) -> list[type]:
     """The receipts of a batch whose second of three drafts is for this stream; an error at preparing is a refusal."""
-    good = [store.writer.prepare(note_draft(name, "x")) for name in ("n-1", "n-3")]
+    good = [any_store.writer.prepare(note_draft(name, "x")) for name in ("n-1", "n-3")]
     try:
-        bad = store.writer.prepare(note_draft(stream_id, "x"))
+        bad = any_store.writer.prepare(note_draft(stream_id, "x"))
     except (SagaError, ValueError):
-        first, last = store.writer.write(good)
+        first, last = any_store.writer.write(good)
         return [type(first), Refused, type(last)]
-    return [type(receipt) for receipt in store.writer.write([good[0], bad, good[1]])]
+    return [type(receipt) for receipt in any_store.writer.write([good[0], bad, good[1]])]
 
 
-def test_a_stream_id_that_is_too_long_is_refused_everywhere(store: Store) -> None:
-    """65 characters are more than the log takes, on each database, and the rest of the batch is written."""
-    assert with_neighbours(store, "n" * 65) == [Written, Refused, Written]
-    assert list(texts(store)) == ["n-1", "n-3"]
+@pytest.mark.parametrize("stream_id", ["n" * 65, "n-\ud800", "n-\0", ""], ids=["long", "surrogate", "NUL", "empty"])
+def test_a_stream_id_that_is_none_is_refused_everywhere(any_store: AnyStore, stream_id: str) -> None:
+    """65 characters, NUL, or what has no UTF-8 form: no store takes it, and the rest of the batch is written."""
+    assert with_neighbours(any_store, stream_id) == [Written, Refused, Written]
+    assert any_store.texts(*NAMES, stream_id).keys() == {"n-1", "n-3"}
 
 
-@pytest.mark.parametrize("stream_id", ["n-\ud800", "n-\0"], ids=["surrogate", "NUL"])
-def test_a_stream_id_that_is_no_text_hurts_nobody_else(store: Store, stream_id: str) -> None:
-    """An id that has no UTF-8 form, or holds NUL, is refused on its own, if not taken as it is."""
-    first, _, last = with_neighbours(store, stream_id)
-    assert first is last is Written
-    assert {"n-1", "n-3"} <= set(texts(store)) <= {"n-1", "n-3", stream_id}
-
-
-def test_what_cannot_be_encoded_fails_before_any_batch(store: Store) -> None:
-    """An event too large, or without a JSON form, is refused while it is prepared."""
-    with pytest.raises(PayloadTooLarge):
-        store.writer.prepare(note_draft("n-1", "x" * 2_000_000))
-    with pytest.raises(PayloadUnencodable):
-        store.writer.prepare(note_draft("n-1", object()))
+def test_what_cannot_be_encoded_fails_before_any_batch(any_store: AnyStore) -> None:
+    """An event too large, or without a JSON form, is refused while it is prepared; so is a draft of nothing."""
+    for error, texts in ((PayloadTooLarge, ["x" * 2_000_000]), (PayloadUnencodable, [object()]), (NothingToAppend, [])):
+        with pytest.raises(error):
+            any_store.writer.prepare(note_draft("n-1", *texts))
 
 
 def test_one_bad_draft_costs_few_transactions(forgetful: ForgetfulDatabase) -> None:
@@ -275,74 +306,6 @@ def test_whatever_is_bad_in_a_batch_gets_its_receipt_and_the_others_are_written(
 # ── All or nothing ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class BreakingDatabase(Database):
-    """Breaks for real in the middle of a transaction: the server ends the session, or the disk is full."""
-
-    breaks = False
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._direct = _Breaking(self)
-
-    def fill(self, driver: Any) -> None:
-        """Let the disk be as full as it is now; or no more."""
-        if self.driver.name == "sqlite":
-            (pages,) = driver.execute("PRAGMA page_count").fetchone()
-            driver.execute(f"PRAGMA max_page_count = {pages if self.breaks else 1073741823}")
-
-    def end(self, driver: Any) -> None:
-        """Have the server end a session."""
-        asked, order = {
-            "sqlite": ("SELECT 1", "SELECT {}"),
-            "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
-            "mysql": ("SELECT connection_id()", "KILL {}"),
-        }[self.driver.name]
-        cursor = driver.cursor()
-        cursor.execute(asked)
-        (session,) = cursor.fetchone()
-        with self.engine.connect() as other:
-            other.exec_driver_sql(order.format(session))
-
-
-class _Breaking(DriverConnection):
-    """On PostgreSQL all is one statement: there the session ends before it, elsewhere before the commit."""
-
-    def __init__(self, database: BreakingDatabase) -> None:
-        super().__init__(database.engine)
-        self._database = database
-
-    def _connected(self) -> Any:
-        driver = super()._connected()
-        self._database.fill(driver)
-        if self._database.breaks and self._database.driver.name == "postgresql":
-            self._database.end(driver)
-        return driver
-
-    def _execute(self, driver: Any, writes: Sequence[Write]) -> None:
-        super()._execute(driver, writes)
-        if self._database.breaks:
-            self._database.end(driver)
-
-
-def test_a_database_that_breaks_in_mid_transaction_leaves_nothing(store: Store, database_url: str) -> None:
-    """The rows and the views were sent but not committed: StoreUnavailable, and no trace; later, all is written."""
-    database = BreakingDatabase(database_url)
-    broken = Store.at(database)
-    large = [note_draft(f"n-{n}", "x" * 20_000) for n in range(50)]
-    batch = [store.writer.prepare(draft) for draft in (Draft("s-1", SAGA, 0, STARTED, AT), *large)]
-    try:
-        database.breaks = True
-        with pytest.raises(StoreUnavailable):
-            broken.writer.write(batch)
-        assert store.log.entries() == []
-        assert rows_of(store, sagas) == []
-        database.breaks = False
-        assert broken.writer.write(batch) == [Written()] * 51
-    finally:
-        database.close()
-    assert len(store.log.entries()) == 52
-
-
 class _OutOfOrderError(Exception):
     """What a view's own code raises."""
 
@@ -369,8 +332,7 @@ def test_readers_see_an_event_and_its_view_together(store: Store) -> None:
     """Before the commit another connection sees neither; after it, both."""
     draft = Draft("s-1", SAGA, 0, STARTED, AT)
     with store.database.writing() as connection:
-        store.log.append(connection, store.log.rows(draft))
-        store.views.apply(connection, draft.recorded())
+        store.write_within(connection, draft)
         assert (store.log.entries(), rows_of(store, sagas)) == ([], [])
     assert len(store.log.entries()) == 2
     assert [row[:4] for row in rows_of(store, sagas)] == [("s-1", "trip", "plan-1", "IN_PROGRESS")]

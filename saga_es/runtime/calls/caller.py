@@ -1,0 +1,107 @@
+"""One call, in the thread that asks: arguments, condition, callee, and what the answer comes to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from saga_es.core.outcomes import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
+from saga_es.definition.requests import Request
+from saga_es.definition.steps import Callee, needs
+from saga_es.errors import StepRejected
+from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
+from saga_es.runtime.calls.port import Call
+from saga_es.runtime.calls.transport import NotSent, Transport
+from saga_es.store.log.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
+
+
+class Caller:
+    """Makes calls, one at a time.
+
+    Args:
+        transports: How each participant is reached, by name.
+        payload_limit: Bytes of JSON a result may take.
+    """
+
+    def __init__(
+        self, transports: Mapping[str, Transport] | None = None, payload_limit: int = DEFAULT_PAYLOAD_LIMIT
+    ) -> None:
+        self._transports = transports or {}
+        self._payload_limit = payload_limit
+
+    def answer(self, call: Call) -> Outcome:
+        """Make a call that is not `async`, in this thread; raises what the callee raises."""
+        unwanted = _unwanted(call)
+        if unwanted is not None:
+            return unwanted
+        match call.callee:
+            case None:
+                return Completed()
+            case Request() as request:
+                return self._request(call, request)
+            case function:
+                return self._finished(call, function(**_arguments(call, function)))
+
+    async def await_answer(self, call: Call) -> Outcome:
+        """Make a call that is `async`, within its time; raises what the callee raises."""
+        assert callable(call.callee), "only functions are awaited"
+        unwanted = _unwanted(call)
+        if unwanted is not None:
+            return unwanted
+        async with asyncio.timeout(call.timeout_s):
+            return self._finished(call, await call.callee(**_arguments(call, call.callee)))
+
+    def _request(self, call: Call, request: Request) -> Outcome:
+        transport = self._transports.get(request.participant)
+        if transport is None:
+            raise NotSent(f"no participant named {request.participant!r} is known here")
+        headers = {"Idempotency-Key": call.key, "X-Saga-Id": call.saga_id, "X-Saga-Step": call.step}
+        try:
+            given = _arguments(call, request)
+            path, value = request.url_path(given), request.json_body(given)
+            body = None if value is None else msgspec.json.encode(value)
+        except Exception as error:  # noqa: BLE001 (whatever a body function raises: nothing was sent, nor would be)
+            why = text(f"the request could not be made: {type(error).__name__}: {text(error)}")
+            return Unknown(why) if call.direction is Direction.PROBE else Rejected(why)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        answer = transport.send(request.method, path, headers, body, call.timeout_s)
+        outcome = outcome_of_probe(answer) if call.direction is Direction.PROBE else outcome_of_answer(answer)
+        return self._completed(outcome.result) if isinstance(outcome, Completed) else outcome
+
+    def _finished(self, call: Call, result: Any) -> Outcome:
+        if call.child_id is None:
+            return self._completed(result)
+        if not isinstance(result, dict):
+            return Rejected(f"the input of a saga is a dict, not {type(result).__name__}")
+        completed = self._completed(result)
+        return ChildReady(call.child_id, completed.result) if isinstance(completed, Completed) else completed
+
+    def _completed(self, result: Any) -> Outcome:
+        """The result as it will be read back from the log: what a later step sees must not depend on a crash."""
+        encoded = msgspec.json.encode(result)
+        if len(encoded) > self._payload_limit:
+            return Unknown(f"the result is {len(encoded)} bytes of JSON, the limit is {self._payload_limit}")
+        if is_too_deep(encoded):
+            return Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
+        return Completed(msgspec.json.decode(encoded))
+
+
+def _unwanted(call: Call) -> Outcome | None:
+    """Why the call is not made; None when it is to be made."""
+    if call.condition is None:
+        return None
+    try:
+        return None if call.condition(**_arguments(call, call.condition)) else Skipped()
+    except StepRejected as error:
+        return Rejected(text(error))
+    except Exception as error:  # noqa: BLE001 (whatever a condition raises: nothing was called yet)
+        return Unavailable(text(f"the condition failed: {type(error).__name__}: {text(error)}"), kinds=kinds_of(error))
+
+
+def _arguments(call: Call, callee: Callee) -> dict[str, Any]:
+    """What the function asks for, as copies: a step that changes its input must not change the saga's."""
+    return {name: msgspec.json.decode(msgspec.json.encode(call.given[name])) for name in needs(callee)}

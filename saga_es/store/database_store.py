@@ -1,0 +1,39 @@
+"""The store on a database: the ports, each with what stands behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from saga_es.store.database import Database
+from saga_es.store.log.codec import Codec
+from saga_es.store.log.log import Log
+from saga_es.store.notifications import Notifications
+from saga_es.store.sagas import Sagas
+from saga_es.store.store import SharedStore
+from saga_es.store.views.kinds import Views
+from saga_es.store.workers import Workers
+from saga_es.store.writer import Writer
+
+
+@dataclass(frozen=True)
+class DatabaseStore(SharedStore):
+    """The store on SQLite, PostgreSQL, MySQL or MariaDB."""
+
+    log: Log
+    writer: Writer
+    workers: Workers
+    notifications: Notifications
+
+    @classmethod
+    def on(cls, database: Database, codec: Codec, views: Views, lease_s: float = 10.0) -> Self:
+        """The store on a database.
+
+        Args:
+            database: Where everything is.
+            codec: Of the events in the log.
+            views: Kept in the transaction that appends.
+            lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
+        """
+        log = Log(database, codec)
+        return cls(log, Sagas(log), Writer(database, log, views), Workers(database, lease_s), Notifications(database))

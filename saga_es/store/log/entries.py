@@ -1,0 +1,129 @@
+"""What the log is made of: what is to be appended to a stream, and what stands in one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from saga_es.errors import BadStreamId, NothingToAppend
+from saga_es.store.log.codec import Codec
+
+STREAM_ID_LIMIT = 64
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event with its place in its stream."""
+
+    stream_id: str
+    category: str
+    version: int
+    event: Any
+    recorded_at: datetime
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A row of the log as it stands: `text` is the JSON as it was written."""
+
+    position: int
+    stream_id: str
+    category: str
+    version: int
+    type: str
+    text: str
+    recorded_at: datetime
+    schema: int
+    hash: str
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """An entry that this version cannot decode, and why."""
+
+    entry: Entry
+    why: str
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """Events to be appended to one stream, all or none.
+
+    The stamp is taken once, when the draft is made: a draft that is written again after a lost answer is
+    the same draft, and its rows can be told from anybody else's.
+
+    Attributes:
+        notifies: Whoever owns the stream's saga is to look at it: the one who appends does not.
+    """
+
+    stream_id: str
+    category: str
+    expected_version: int
+    events: tuple[Any, ...]
+    recorded_at: datetime
+    notifies: bool = False
+
+    def recorded(self) -> list[Recorded]:
+        """The events as they stand in the stream once appended."""
+        return [
+            Recorded(self.stream_id, self.category, version, event, self.recorded_at)
+            for version, event in enumerate(self.events, self.expected_version + 1)
+        ]
+
+
+def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
+    """The rows of a draft, without their hashes.
+
+    Raises:
+        BadStreamId: The log does not take such an id.
+        NothingToAppend: There are no events in it.
+        PayloadTooLarge: An event is larger than the limit.
+        PayloadUnencodable: An event has no JSON form.
+    """
+    check_stream_id(draft.stream_id)
+    if not draft.events:
+        raise NothingToAppend(draft.stream_id)
+    schema = codec.schema(draft.category)
+    return [
+        {
+            "stream_id": draft.stream_id,
+            "category": draft.category,
+            "version": version,
+            "type": type(event).__name__,
+            "data": codec.encode(event),
+            "recorded_at": draft.recorded_at,
+            "schema": schema,
+        }
+        for version, event in enumerate(draft.events, draft.expected_version + 1)
+    ]
+
+
+def check_stream_id(stream_id: str) -> None:
+    """Make sure that the log takes this id, the same on every database.
+
+    Raises:
+        BadStreamId: It does not.
+    """
+    try:
+        stream_id.encode()
+    except UnicodeEncodeError:
+        raise BadStreamId(stream_id, STREAM_ID_LIMIT) from None
+    if not 0 < len(stream_id) <= STREAM_ID_LIMIT or "\0" in stream_id:
+        raise BadStreamId(stream_id, STREAM_ID_LIMIT)
+
+
+def is_possible(stream_id: str) -> bool:
+    """Whether the log takes this id."""
+    try:
+        check_stream_id(stream_id)
+    except BadStreamId:
+        return False
+    return True
+
+
+def by_stream(events: Sequence[Recorded]) -> dict[str, list[Recorded]]:
+    """Events grouped by stream, each group in its order."""
+    streams: dict[str, list[Recorded]] = defaultdict(list)
+    for event in events:
+        streams[event.stream_id].append(event)
+    return streams

@@ -1,0 +1,58 @@
+"""Reading streams: what every log does alike, wherever its rows are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from saga_es.errors import UnreadableEvent
+from saga_es.store.log.codec import Codec
+from saga_es.store.log.entries import Entry, Recorded, Unreadable
+
+
+class Reader(ABC):
+    """Reads streams of rows, and decodes them.
+
+    Args:
+        codec: Of the events in the log.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+
+    @abstractmethod
+    def entries_of(self, stream_ids: Sequence[str]) -> dict[str, list[Entry]]:
+        """The rows of several streams, each in order; never decoded."""
+
+    def read(self, stream_id: str) -> list[Recorded]:
+        """The events of a stream, in order; empty when it does not exist.
+
+        Raises:
+            UnreadableEvent: An event cannot be decoded.
+            StoreUnavailable: The database did not answer.
+        """
+        return [self.decode(entry) for entry in self.entries_of([stream_id])[stream_id]]
+
+    def read_many(self, stream_ids: Sequence[str]) -> dict[str, list[Recorded]]:
+        """The events of several streams, each in order; an empty list for a stream that does not exist."""
+        streams = self.entries_of(stream_ids)
+        return {stream_id: [self.decode(entry) for entry in entries] for stream_id, entries in streams.items()}
+
+    def told(self, entries: Iterable[Entry]) -> list[Recorded | Unreadable]:
+        """The entries, each decoded if it can be: for who reads on where one cannot."""
+        told: list[Recorded | Unreadable] = []
+        for entry in entries:
+            try:
+                told.append(self.decode(entry))
+            except UnreadableEvent as error:
+                told.append(Unreadable(entry, error.why))
+        return told
+
+    def decode(self, entry: Entry) -> Recorded:
+        """The entry with its event decoded.
+
+        Raises:
+            UnreadableEvent: It cannot be.
+        """
+        event = self.codec.decode(entry.category, entry.type, entry.text, entry.schema)
+        return Recorded(entry.stream_id, entry.category, entry.version, event, entry.recorded_at)

@@ -1,0 +1,61 @@
+"""An operating system process: what tells it from all others, and whether it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+
+
+class Process(msgspec.Struct, frozen=True):
+    """An operating system process, told apart from any other that ever had its number."""
+
+    host: str
+    pid: int
+    pid_started: str
+
+    @classmethod
+    def this(cls) -> Process:
+        """The process we are in."""
+        return cls(_host(), os.getpid(), _pid_started(os.getpid()) or "")
+
+    def is_gone(self) -> bool:
+        """True when it ran on this host, and surely runs no more."""
+        return self.host == _host() and _pid_started(self.pid) != self.pid_started
+
+
+def _host() -> str:
+    """This machine since its last boot, and this process space in it (containers share the first, not the second)."""
+    parts = [socket.gethostname()]
+    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        path = Path(source)
+        try:
+            parts.append(str(path.readlink()) if path.is_symlink() else path.read_text().strip())
+        except OSError:  # not Linux: the name must do
+            continue
+    return "/".join(parts)[:255]
+
+
+def _pid_started(pid: int) -> str | None:
+    """When the process started, in the kernel's ticks; None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        # The name in brackets may hold blanks and brackets; the 22nd field counts from behind it.
+        state, *fields = stat.rpartition(")")[2].split()
+        return None if state == "Z" else fields[18]
+    except OSError:
+        return _signal_reaches(pid)
+
+
+def _signal_reaches(pid: int) -> str | None:
+    if Path("/proc/self").exists():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return ""
+    return ""

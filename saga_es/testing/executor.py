@@ -1,0 +1,66 @@
+"""The executor of a simulated worker: it sends calls into the network, and hears answers while the worker lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from saga_es.core.outcomes import Outcome, Unavailable
+from saga_es.runtime.calls.port import Call, Returned
+from saga_es.testing.faults import Crash, Faults
+from saga_es.testing.network import Network
+
+CAPACITY = 1000
+
+
+class NetworkExecutor:
+    """Makes the calls of one worker in the network.
+
+    Args:
+        network: Carries calls and answers.
+        faults: What goes wrong with the worker.
+        is_alive: Whether the worker lives; nobody hears the answers to a dead one.
+    """
+
+    def __init__(self, network: Network, faults: Faults, is_alive: Callable[[], bool] = lambda: True) -> None:
+        self._network = network
+        self._faults = faults
+        self._is_alive = is_alive
+
+    @property
+    def capacity(self) -> int:
+        """Always enough: in virtual time no call waits for a thread."""
+        return CAPACITY
+
+    def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
+        """Send the calls on their ways, one after the other; those that were given up are not sent.
+
+        Raises:
+            Crash: The worker died before one of them was sent.
+        """
+        failed: list[tuple[Call, Exception]] = []
+        for call in calls:
+            if self._faults.crashes():
+                raise Crash
+            try:
+                self._send(call, returned)
+            except Exception as error:  # noqa: BLE001 (as the executor does)
+                failed.append((call, error))
+        return failed
+
+    def give_up(self, call: Call) -> None:
+        """Nobody waits for it; if it is on its way, it may arrive all the same."""
+        call.is_given_up = True
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _send(self, call: Call, returned: Returned) -> None:
+        if call.is_given_up:
+            returned(call, Unavailable("given up before it began"))
+        else:
+            self._network.send(call, partial(self._answer, call, returned))
+
+    def _answer(self, call: Call, returned: Returned, outcome: Outcome) -> None:
+        if self._is_alive():
+            returned(call, outcome)

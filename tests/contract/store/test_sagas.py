@@ -1,0 +1,82 @@
+"""Sagas are read from any log: folded under the plans they started with, each for itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_es.core import events as e
+from saga_es.core.plan import plan_id
+from saga_es.core.state import SagaState, SagaStatus
+from saga_es.definition.saga import Saga
+from saga_es.errors import NotFound, PayloadUnencodable, UnreadableEvent
+from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.entries import Draft
+from saga_es.store.ports import Written
+from saga_es.store.sagas import Sagas
+from tests.conftest import AT, note_draft
+from tests.support.any_store import AnyStore
+
+
+def car() -> None: ...
+
+
+def saga_of(name: str) -> Saga:
+    saga = Saga(name)
+    saga.step(compensation=None)(car)
+    return saga
+
+
+@pytest.fixture
+def started(any_store: AnyStore) -> AnyStore:
+    """A saga in its first step, one that is done, one that cannot be read, one without a plan, and no saga."""
+    plan = saga_of("trip").plan
+    start = e.SagaStarted("trip", plan_id(plan), {}, "w-1")
+    done = (start, e.StepStarted("car", 1), e.StepCompleted("car", None), e.SagaCompleted())
+    drafts = (
+        Draft(plan_id(plan), PLAN, 0, (e.PlanRecorded(plan),), AT),
+        Draft("goes on", SAGA, 0, (start, e.StepStarted("car", 1)), AT),
+        Draft("done", SAGA, 0, done, AT),
+        Draft("planless", SAGA, 0, (e.SagaStarted("trip", "no such plan", {}, "w-1"),), AT),
+        note_draft("n-1", "a"),
+    )
+    assert any_store.write(*drafts) == [Written()] * len(drafts)
+    odd, rows = any_store.writer.prepare(Draft("odd", SAGA, 0, (start, e.StepStarted("car", 1)), AT))
+    assert any_store.writer.write([(odd, [rows[0], {**rows[1], "type": "StepInvented"}])]) == [Written()]
+    return any_store
+
+
+def test_a_saga_is_what_its_events_come_to(started: AnyStore) -> None:
+    """Under the plan that it started with."""
+    found = started.sagas.find("goes on")
+    assert found is not None
+    assert (found.status, found.version, found.owner, found.plan) == (
+        SagaStatus.IN_PROGRESS,
+        2,
+        "w-1",
+        saga_of("trip").plan,
+    )
+
+
+def test_what_is_no_saga_is_not_found(started: AnyStore) -> None:
+    """No stream at all, or a stream of another category; and why, if it is asked."""
+    assert [started.sagas.find(saga_id) for saga_id in ("nobody", "n-1")] == [None, None]
+    assert isinstance(started.sagas.absent("nobody"), NotFound)
+    assert isinstance(started.sagas.refused_start("nobody", "no room"), PayloadUnencodable)
+
+
+def test_of_many_one_that_cannot_be_read_stands_for_itself_alone(started: AnyStore) -> None:
+    """Those that there are; an event that is not known, or a plan that is not there, is one saga's trouble."""
+    found = started.sagas.find_many(["goes on", "done", "odd", "planless", "nobody", "n-1"])
+    kinds = {saga_id: type(state) for saga_id, state in found.items()}
+    assert kinds == {"goes on": SagaState, "done": SagaState, "odd": UnreadableEvent, "planless": UnreadableEvent}
+    for saga_id in ("odd", "planless"):
+        with pytest.raises(UnreadableEvent):
+            started.sagas.find(saga_id)
+
+
+def test_a_plan_is_recorded_once(started: AnyStore) -> None:
+    """Those that the log does not hold yet are told by their ids, each once."""
+    other = saga_of("other")
+    missing = Sagas(started.log).unrecorded([saga_of("trip").plan, other.plan, other.plan])
+    assert missing == [(plan_id(other.plan), e.PlanRecorded(other.plan))]
+    assert started.sagas.plan(plan_id(saga_of("trip").plan)) == saga_of("trip").plan
