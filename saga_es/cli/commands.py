@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 import click
 import msgspec
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
 from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.describe import plain
@@ -70,7 +70,7 @@ def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | Non
     """Abort a saga: what was done is compensated, last first."""
     if is_preview:
         with reading(settings) as node:
-            terminal.show_preview(saga_id, preview(_found(node, saga_id)), as_json=as_json)
+            output.show_preview(saga_id, preview(_found(node, saga_id)), as_json=as_json)
         return
     if reason is None:
         raise click.UsageError("Missing option '--reason'.")

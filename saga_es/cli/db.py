@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.options import app_of, as_json_option, errors, settings_options
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -50,7 +50,7 @@ def grants_(settings: Settings, role: str, as_json: bool) -> None:
     node = Node(settings, app_of(settings))
     try:
         migrate.check(node.database)
-        terminal.show_grants(grants(node.database, list(node.views), role), as_json=as_json)
+        output.show_grants(grants(node.database, list(node.views), role), as_json=as_json)
     finally:
         node.database.close()
 
@@ -62,7 +62,7 @@ def current(settings: Settings, as_json: bool) -> None:
     node = Node(settings, app_of(settings))
     try:
         found = migrate.found(node.database)
-        terminal.show_migration(found, migrate.head(), as_json=as_json)
+        output.show_migration(found, migrate.head(), as_json=as_json)
         migrate.check(node.database)
     finally:
         node.database.close()

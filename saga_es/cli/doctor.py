@@ -7,7 +7,7 @@ import time
 
 import click
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.options import FAILURE, NO_DATABASE, app_of, as_json_option, settings_options
 from saga_es.errors import NotMigrated
 from saga_es.node.node import Node
@@ -31,7 +31,7 @@ def doctor(settings: Settings, as_json: bool) -> None:
         findings = examine(node.database, node.store.workers, time.time())
     finally:
         node.database.close()
-    terminal.show_findings(findings, as_json=as_json)
+    output.show_findings(findings, as_json=as_json)
     faults = [finding.subject for finding in findings if finding.verdict == "fault"]
     if "migration" in faults:
         sys.exit(NO_DATABASE)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.options import USAGE, as_json_option, errors, fail, reading, settings_options
 from saga_es.cli.progress import advancing
 from saga_es.core.describe import plain
@@ -68,7 +68,7 @@ def archive(
     with reading(settings) as node:
         many = count_over(node.database, over)
         if dry_run:
-            terminal.show_retention({"would_archive": many}, as_json=as_json)
+            output.show_retention({"would_archive": many}, as_json=as_json)
             return
         archiving = Archiving(node.database, node.store.sagas, node.views, over, folder, keep_in_views=keep_in_views)
         archived = Archived()
@@ -77,7 +77,7 @@ def archive(
             for archived in archiving.archive(families_over(node.database, over), datetime.now(UTC)):
                 told(archived.sagas - so_far)
                 so_far = archived.sagas
-    terminal.show_retention(msgspec.structs.asdict(archived), as_json=as_json)
+    output.show_retention(msgspec.structs.asdict(archived), as_json=as_json)
 
 
 @click.command("import", short_help="Bring the sagas of an archive or an export into the log.")
@@ -96,7 +96,7 @@ def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_js
     """
     whole = counted(file)
     if check:
-        terminal.show_retention({"streams": whole.streams, "events": whole.events}, as_json=as_json)
+        output.show_retention({"streams": whole.streams, "events": whole.events}, as_json=as_json)
         return
     with reading(settings) as node, advancing("Importing", "streams", whole.streams) as told:
         brought = Brought()
@@ -104,7 +104,7 @@ def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_js
         for brought in Importing(node.database, node.store.sagas, node.views, unfinished=unfinished).bring(file):
             told(brought.streams - so_far)
             so_far = brought.streams
-    terminal.show_retention(msgspec.structs.asdict(brought), as_json=as_json)
+    output.show_retention(msgspec.structs.asdict(brought), as_json=as_json)
     sums = [str(view.name) for view in node.views if isinstance(view, Tally)]
     if brought.back and sums:  # whether they have them still, nobody knows
         again = plain(f"saga-es replay {' '.join(f'--view {name}' for name in sums)}")

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.options import FAILURE, RUNNING, WAITING, app_of, as_json_option, errors, settings_options
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -40,6 +40,6 @@ def recover(settings: Settings, as_json: bool) -> None:
     from saga_es.cli.work import recover as run_to_the_end  # noqa: PLC0415 (needs Flask, as above)
 
     recovered = run_to_the_end(Node(settings, app_of(settings)))
-    terminal.show_recovery(recovered.ended, recovered.left, as_json=as_json)
+    output.show_recovery(recovered.ended, recovered.left, as_json=as_json)
     if recovered.left:
         sys.exit(FAILURE)

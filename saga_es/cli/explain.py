@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.options import as_json_option, reading, settings_options
 from saga_es.node.explain import explained
 from saga_es.node.settings import Settings
@@ -15,4 +15,4 @@ from saga_es.node.settings import Settings
 def explain(settings: Settings, saga_id: str, as_json: bool) -> None:
     """Say in one sentence why a saga is not moving, or how it has ended."""
     with reading(settings) as node:
-        terminal.show_explanation(explained(node, saga_id), as_json=as_json)
+        output.show_explanation(explained(node, saga_id), as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.filters import tags_of
 from saga_es.cli.options import FAILURE, USAGE, as_json_option, errors, fail, reading, settings_options
 from saga_es.errors import BadStart, BadStreamId, BadTags, DefinitionError
@@ -53,14 +53,14 @@ def start(
         except (DefinitionError, BadStart, BadStreamId, BadTags) as error:
             fail(str(error), USAGE)
         if not wait:
-            terminal.show_started(saga_id, as_json=as_json)
+            output.show_started(saga_id, as_json=as_json)
             return
         errors.print(f"Started {saga_id}, waiting for its end (Ctrl-C stops waiting, not the saga)", markup=False)
         try:
             result = node.client.result(saga_id, timeout_s)
         except TimeoutError as error:
             fail(str(error), FAILURE)
-        terminal.show_result(result, as_json=as_json)
+        output.show_result(result, as_json=as_json)
         if not result.completed:
             sys.exit(FAILURE)
 

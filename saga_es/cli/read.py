@@ -9,7 +9,7 @@ from typing import Any
 import click
 from sqlalchemy.engine import Connection
 
-from saga_es.cli import output as terminal
+from saga_es.cli import output
 from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
 from saga_es.errors import SagaArchived
@@ -44,7 +44,7 @@ def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as
         while len(found.rows) < limit and found.next_cursor:  # where few fit, one page does not look at all
             more = page(connection, chosen, limit - len(found.rows), found.next_cursor)
             found = Page([*found.rows, *more.rows], more.next_cursor)
-    terminal.show_list(found, as_json=as_json)
+    output.show_list(found, as_json=as_json)
 
 
 def _views(node: Node, at: int | None) -> AbstractContextManager[Connection]:
@@ -63,7 +63,7 @@ def show(settings: Settings, saga_id: str, at: int | None, as_json: bool) -> Non
     """Tell the story of one saga."""
     with reading(settings) as node:
         story, history = story_at(node.store.sagas, saga_id, at)
-    terminal.show_story(story, history, as_json=as_json)
+    output.show_story(story, history, as_json=as_json)
 
 
 @click.command()
@@ -83,7 +83,7 @@ def diff(settings: Settings, saga_id: str, first: int, second: int, as_json: boo
     with reading(settings) as node:
         after, history = story_at(node.store.sagas, saga_id, second)
         before, _ = story_at(node.store.sagas, saga_id, first)
-    terminal.show_difference(before, after, history[first:], as_json=as_json)
+    output.show_difference(before, after, history[first:], as_json=as_json)
 
 
 @click.command()
@@ -102,6 +102,6 @@ def events(settings: Settings, saga_id: str | None, follow: bool, as_json: bool)
             fail(f"the log holds nothing under the id {saga_id!r}", NOT_FOUND)
         try:
             for entry in follow_log(node.database, node.store.log, saga_id) if follow else node.store.log.walk(saga_id):
-                terminal.show_entry(entry, as_json=as_json)
+                output.show_entry(entry, as_json=as_json)
         except KeyboardInterrupt:
             return
