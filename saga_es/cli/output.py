@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from saga_es.core.describe import moment, plain, short, shown, tell
+from saga_es.core.describe import describe, moment, plain, short, shown
 from saga_es.core.explain import Explanation
 from saga_es.core.operate import Undoing
 from saga_es.runtime.handle import SagaResult
@@ -130,7 +130,7 @@ def _tell_all(console: Console, history: Sequence[Told]) -> None:
     for told in history:
         match told:
             case Recorded(version=version, recorded_at=at):
-                sentence = tell(told.event)
+                sentence = describe(told.event)
             case Unreadable(Entry(version=version, recorded_at=at) as entry, why):
                 sentence = f"This version cannot read {entry.type} {short(entry.text)}: {why}"
             case _:

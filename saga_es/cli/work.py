@@ -87,7 +87,7 @@ def moves_by_itself(state: SagaState) -> bool:
     """Whether a call is out or will be made again; not when it waits for a signal, a time, a person or another saga."""
     if state.status.ended or state.paused:
         return False
-    return any(step.waiting or (step.is_out and step.child is None) for step in state.steps.values())
+    return any(step.waiting or (step.in_flight and step.child is None) for step in state.steps.values())
 
 
 def _unfinished(node: Node) -> Sequence[str]:

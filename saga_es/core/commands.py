@@ -1,4 +1,4 @@
-"""Commands: what may be asked of a saga that exists, by people, other sagas and services. Events of them are stored."""
+"""Commands: requests to a saga that exists, by people, sagas and services. A command is stored as its event."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import msgspec
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Abort: compensate what was done."""
+    """Abort the saga and compensate what was done."""
 
     actor: str
     reason: str
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """Begin nothing more until somebody resumes it."""
+    """Begin nothing more until a person resumes the saga."""
 
     actor: str
     reason: str
@@ -29,14 +29,14 @@ class Resume(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Try now what waits to be tried again; of a FAILED saga, what was given up."""
+    """Retry now instead of later; in a FAILED saga, retry what was given up."""
 
     actor: str
     reason: str
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """Of a FAILED saga: take this step, or its compensation, for done."""
+    """In a FAILED saga, count this step, or its compensation, as done."""
 
     step: str
     actor: str
@@ -44,7 +44,7 @@ class Skip(msgspec.Struct, frozen=True):
 
 
 class ReplaceInput(msgspec.Struct, frozen=True):
-    """Of a FAILED saga: give this step another input, and try it again."""
+    """In a FAILED saga, give this step another input and retry it."""
 
     step: str
     input: dict[str, Any]
@@ -53,7 +53,7 @@ class ReplaceInput(msgspec.Struct, frozen=True):
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """Of a FAILED saga: a person has set it right by hand, and this is how it ended."""
+    """End a FAILED saga that a person has set right by hand."""
 
     actor: str
     reason: str
@@ -61,7 +61,7 @@ class Resolve(msgspec.Struct, frozen=True):
 
 
 class SendSignal(msgspec.Struct, frozen=True):
-    """Give a signal; the same key twice is one signal."""
+    """Send a signal; the same key twice is one signal."""
 
     signal: str
     payload: Any = None
@@ -69,7 +69,7 @@ class SendSignal(msgspec.Struct, frozen=True):
 
 
 class Revoke(msgspec.Struct, frozen=True):
-    """The saga this one is a part of aborts: compensate everything, also after the end."""
+    """The parent saga aborts: compensate everything, also after the end."""
 
     actor: str
     reason: str

@@ -1,7 +1,7 @@
-"""The rules of a saga: what follows from a fact, as events. Pure; the shell appends them, then acts on them.
+"""The rules of a saga: the events that follow from a fact. Pure; the shell appends the events, then acts on them.
 
 A fact that no longer matters (an answer to an attempt that was given up, a timer of a saga that has ended)
-yields no events. One answer yields the outcome together with the next intent, so both are one append.
+yields no events. An answer yields the outcome together with the next intent, so both are one append.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from saga_es.core import events as e
+from saga_es.core import operate
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
-from saga_es.core.operate import record
 from saga_es.core.outcomes import (
     ChildReady,
     Completed,
@@ -33,21 +33,21 @@ from saga_es.core.state import SagaState, StepStatus
 
 
 def decide(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:
-    """The events that follow from a fact; empty when it changes nothing.
+    """The events that follow from a fact; empty when the fact changes nothing.
 
     Raises:
-        CommandRefused: The fact is an order that this saga cannot follow now.
+        CommandRefused: The fact is a command that this saga cannot follow now.
     """
     return advance(state, fact, now)[0]
 
 
 def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[e.SagaEvent], SagaState]:
-    """What `decide` says, and the state it leads to, which is known by then: who needs both folds once.
+    """The events of `decide` and the state after them, so that a caller who needs both folds only once.
 
     Raises:
-        CommandRefused: The fact is an order that this saga cannot follow now.
+        CommandRefused: The fact is a command that this saga cannot follow now.
     """
-    decided = _hear(state, fact, now)
+    decided = _record(state, fact, now)
     if not decided and not isinstance(fact, Woken):
         return [], state
     state = fold(state, decided)
@@ -57,8 +57,8 @@ def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[e.SagaEve
     return decided, state
 
 
-def _hear(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
-    """What the fact itself comes to, before the saga goes on from there."""
+def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
+    """The events that record the fact itself, before the saga goes on from there."""
     if (state.version == 0) is not isinstance(fact, Start):
         return []
     match fact:
@@ -67,7 +67,7 @@ def _hear(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  # 
         case CallReturned() | RetryDue() | ChildEnded() | OwnerGone() | CannotGoOn() if state.status.ended:
             return []
         case CallReturned():
-            return _call_returned(state, fact, now) if _is_out(state, fact) else []
+            return _call_returned(state, fact, now) if _is_in_flight(state, fact) else []
         case RetryDue(step, direction, attempt):
             return _retry(state, step, direction, attempt, now)
         case ChildEnded():
@@ -79,14 +79,14 @@ def _hear(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  # 
         case CannotGoOn(reason):
             return [e.SagaFailed(reason)]
         case command:
-            return record(state, command, now)
+            return operate.record(state, command, now)
 
 
 def _owner_gone(state: SagaState, gone: OwnerGone) -> list[e.SagaEvent]:
     taken = e.SagaTakenOver(gone.worker, state.owner)
     for name, step in evolve(state, taken).steps.items():
-        if step.crashes >= gone.most_crashes:  # it takes its process along, and the other sagas must live
-            return [taken, e.SagaFailed(f"{step.crashes} workers went while step {name!r} was under way")]
+        if step.crashes >= gone.most_crashes:  # the call kills its process; the other sagas must live
+            return [taken, e.SagaFailed(f"{step.crashes} workers crashed while step {name!r} was under way")]
     return [taken]
 
 
@@ -124,7 +124,7 @@ def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetim
     match outcome:
         case Completed(result) if state.plan.step(name).work is None:
             return [e.StepCompleted(name, result)]
-        case Completed() if not state.aborted:  # its condition holds
+        case Completed() if not state.aborted:  # the condition of a step that waits holds
             return start_waiting(state, name, now)
         case Completed() | Skipped():
             return [e.StepSkipped(name)]
@@ -153,7 +153,7 @@ def _give_up(state: SagaState, failed: e.StepFailed) -> list[e.SagaEvent]:
 
 
 def _is_past_return(state: SagaState, step: StepPlan) -> bool:
-    """Whether a step that failed leaves no way back: the pivot is done, or may be and cannot be undone."""
+    """Whether the saga cannot go back after this failure: the pivot is done, or may be done and cannot be undone."""
     may_be_done = step.kind == "pivot" and step.compensation is None and state.step(step.name).in_doubt
     return step.kind == "retriable" or may_be_done
 
@@ -169,7 +169,7 @@ def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: d
 
 
 def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[e.SagaEvent]:
-    """It has happened: the step is done. It has not, or that cannot be told: it is tried again, or given up."""
+    """An action that has happened makes the step done. Otherwise the step is tried again, or given up."""
     match outcome:
         case Rejected(error):
             answered = e.ProbeAnswered(name, happened=False, error=error)
@@ -186,11 +186,11 @@ def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[e.Sag
     if answered.happened or step.status is not StepStatus.IN_PROGRESS or not (state.aborted or is_last):
         return [answered]
     failure: e.Failure = "unknown" if answered.happened is None else "unavailable"
-    error = step.error or answered.error or "nobody knows whether it happened"
+    error = step.error or answered.error or "it is unknown whether it happened"
     return [answered, *_give_up(state, e.StepFailed(name, step.attempts, failure, error))]
 
 
-# ── A saga that a step runs ──────────────────────────────────────────────────────────────────────────────
+# ── A child saga ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _child_ready(state: SagaState, name: str, ready: ChildReady) -> e.ChildStarted | e.StepSkipped:
@@ -217,7 +217,7 @@ def _child_ended(state: SagaState, fact: ChildEnded) -> list[e.SagaEvent]:
             assert_never(fact.status)
 
 
-# ── Trying again ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Retries ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _retry(state: SagaState, name: str, direction: Direction, attempt: int, now: datetime) -> list[e.SagaEvent]:
@@ -239,20 +239,20 @@ def _next_attempt(state: SagaState, name: str) -> e.ProbeStarted | e.StepStarted
     return e.ProbeStarted(name, step.attempts) if asks else e.StepStarted(name, step.attempts + 1)
 
 
-# ── Is the fact about the call that is out now? ──────────────────────────────────────────────────────────
+# ── Is the fact about the call in flight? ────────────────────────────────────────────────────────────────
 
 
-def _is_out(state: SagaState, fact: CallReturned) -> bool:
+def _is_in_flight(state: SagaState, fact: CallReturned) -> bool:
     step = state.step(fact.step)
     if fact.direction is Direction.PROBE or step.probing:
         return step.probing and fact.direction is Direction.PROBE and fact.attempt == step.attempts
     match fact.direction:
         case Direction.ACTION if step.child is not None:
-            return False  # its call made the input of a saga, and that is what is waited for now
+            return False  # the call made the input of the child saga; the step waits for that saga now
         case Direction.ACTION:
-            out = (StepStatus.IN_PROGRESS, step.attempts)
+            called = (StepStatus.IN_PROGRESS, step.attempts)
         case Direction.COMPENSATION:
-            out = (StepStatus.COMPENSATING, step.compensation_attempts)
+            called = (StepStatus.COMPENSATING, step.compensation_attempts)
         case _:
             assert_never(fact.direction)
-    return step.is_out and (step.status, fact.attempt) == out
+    return step.in_flight and (step.status, fact.attempt) == called

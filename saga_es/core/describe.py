@@ -1,4 +1,4 @@
-"""Telling: every event of a saga as a sentence that people read."""
+"""Describe every event of a saga in a sentence for people."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SHORT = 100
 """Characters of a result or an error that a line shows."""
 
 
-def tell(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
-    """An event as a sentence."""
+def describe(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
+    """One event as a sentence."""
     match event:
         case e.SagaStarted():
             return _started(event)
         case e.SagaTakenOver(worker, None):
-            return f"{worker} took it."
+            return f"{worker} took the saga."
         case e.SagaTakenOver(worker, previous):
-            return f"{worker} took it over, because {previous} is gone."
+            return f"{worker} took the saga over, because {previous} is gone."
         case e.SagaBegan():
             return "The saga goes forward."
         case e.StepStarted(step, 1):
@@ -31,7 +31,7 @@ def tell(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: o
         case e.StepCompleted(step, result):
             return f"Step {step} is done: {shown(result)}"
         case e.StepSkipped(step, None):
-            return f"Step {step} is skipped: it is not wanted."
+            return f"Step {step} is skipped: its condition does not hold."
         case e.StepSkipped(step, actor, reason):
             return f"Step {step} is skipped by {actor}: {reason}"
         case e.StepFailed():
@@ -43,11 +43,11 @@ def tell(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: o
         case e.WaitStarted(step, until):
             return f"Step {step} waits until {moment(until)}."
         case e.SignalReceived(signal, payload):
-            return f"The signal {signal} came: {shown(payload)}"
+            return f"The signal {signal} arrived: {shown(payload)}"
         case e.ChildStarted(step, saga, saga_id):
             return f"Step {step} runs the saga {saga}, as {saga_id}."
         case e.ProbeStarted(step, attempt):
-            return f"Step {step} is asked whether attempt {attempt} has happened."
+            return f"A probe asks whether attempt {attempt} of step {step} has happened."
         case e.ProbeAnswered():
             return _answered(event)
         case e.SagaAborted(None, error):
@@ -65,21 +65,21 @@ def tell(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: o
         case e.CompensationFailed():
             return _undo_failed(event)
         case e.CompensationSkipped(step, actor, reason):
-            return f"Step {step} is taken for undone by {actor}: {reason}"
+            return f"{actor} marks step {step} as undone: {reason}"
         case e.SagaPaused(actor, reason):
             return f"The saga is paused by {actor}: {reason}"
         case e.SagaResumed(actor, reason):
             return f"The saga is resumed by {actor}: {reason}"
         case e.RetryOrdered(actor, reason):
-            return f"{actor} had it tried again at once: {reason}"
+            return f"{actor} retried the saga at once: {reason}"
         case e.InputReplaced(step, input_, actor, reason):
             return f"{actor} gave step {step} another input: {reason}. It is {shown(input_)}"
         case e.SagaReopened("COMPENSATING", actor, reason):
-            return f"The saga goes on undoing, by order of {actor}: {reason}"
+            return f"{actor} reopened the saga, which compensates: {reason}"
         case e.SagaReopened(_, actor, reason):
-            return f"The saga goes on, by order of {actor}: {reason}"
+            return f"{actor} reopened the saga, which goes forward: {reason}"
         case e.SagaResolved(status, actor, reason):
-            return f"{actor} set it right by hand, and it is {status}: {reason}"
+            return f"{actor} resolved the saga by hand as {status}: {reason}"
         case e.SagaCompleted():
             return "The saga is complete: every step is done."
         case e.SagaCompensated():
@@ -93,11 +93,11 @@ def tell(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: o
 def _started(started: e.SagaStarted) -> str:
     saga = f"The saga {started.saga}"
     if started.starts_at is not None:
-        return f"{saga} was asked for, and starts at {moment(started.starts_at)}."
+        return f"{saga} was requested, and starts at {moment(started.starts_at)}."
     if started.worker is None:
-        return f"{saga} was asked for, and waits for a worker."
-    part = f", as a part of {started.parent}" if started.parent else ""
-    return f"{saga} began, on {started.worker}{part}."
+        return f"{saga} was requested, and waits for a worker."
+    parent = f", as a child of {started.parent}" if started.parent else ""
+    return f"{saga} began on {started.worker}{parent}."
 
 
 def _failed(failed: e.StepFailed) -> str:
@@ -106,7 +106,7 @@ def _failed(failed: e.StepFailed) -> str:
     attempt = f"at attempt {failed.attempt} ({failed.failure})"
     if failed.retry_at is None:
         return f"Step {failed.step} failed for good {attempt}: {failed.error}"
-    follows = "it is asked whether it has happened at" if failed.last else "next try at"
+    follows = "a probe follows at" if failed.last else "next try at"
     return f"Step {failed.step} failed {attempt}, {follows} {moment(failed.retry_at)}: {failed.error}"
 
 
@@ -124,16 +124,16 @@ def _answered(answered: e.ProbeAnswered) -> str:
         case False:
             return f"Step {answered.step} has not happened, and never will: {answered.error}"
         case None:
-            return f"Whether step {answered.step} has happened cannot be told: {answered.error}"
+            return f"It is unknown whether step {answered.step} has happened: {answered.error}"
 
 
 def moment(time: datetime | None) -> str:
-    """A time, to the millisecond; nothing when there is none."""
+    """A time in UTC, to the millisecond; an empty string for None."""
     return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
 def shown(value: Any) -> str:
-    """A value as the start of its JSON."""
+    """The start of a value's JSON."""
     return short(msgspec.json.encode(value).decode())
 
 
@@ -141,12 +141,12 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def plain(text: str) -> str:
-    """A text that others wrote, for a terminal: without what moves the cursor, paints, or begins a line of its own."""
+    """An untrusted text made safe for a terminal: every control character is escaped."""
     return text.translate(_CONTROLS)
 
 
 def short(text: str | None) -> str:
-    """The start of a text; nothing when there is none."""
+    """The first `SHORT` characters of a text; an empty string for None."""
     if not text:
         return ""
     text = plain(text)

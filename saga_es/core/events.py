@@ -1,11 +1,11 @@
-"""The events of a saga: everything that can ever be known about it, as facts in the past tense.
+"""The events of a saga: everything that is known about it, in the past tense.
 
-The name of a class is its storage format, and so are the names of its fields: what is written here is read
-for ever. Two kinds stand out. An *intent* says that a call is about to be made, and is committed before it
-(`StepStarted`, `CompensationStarted`, `ProbeStarted`, `ChildStarted`); a wait, or a failure with a `retry_at`,
-says that a timer was set. After a crash, the intents without an outcome are exactly what has to be done again.
+The names of the classes and of their fields are the storage format: the log is read for ever. Two kinds of event make
+the shell act. An *intent* says that a call is about to be made, and is committed before the call (`StepStarted`,
+`CompensationStarted`, `ProbeStarted`, `ChildStarted`). A wait, or a failure with a `retry_at`, says that a timer was
+set. After a crash, the intents without an outcome are exactly the work to do again.
 
-What a person ordered carries who it was and why.
+The event of a person's command carries the actor and the reason.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import msgspec
 from saga_es.core.plan import Plan
 
 Failure = Literal["rejected", "unavailable", "unknown"]
-"""How a call failed: refused for good / not now / nobody knows whether it happened."""
+"""How a call failed: refused for good / not now / it is unknown whether it happened."""
 
 
 class PlanRecorded(msgspec.Struct, frozen=True):
-    """A version of a definition was first used; its stream is named by the plan's id."""
+    """A version of a definition was used for the first time; the id of its stream is the plan's id."""
 
     plan: Plan
 
 
 class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Somebody asked for the saga. Without a worker it waits until one takes it; with `starts_at`, until then."""
+    """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then."""
 
     saga: str
     plan_id: str
@@ -41,11 +41,11 @@ class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SagaBegan(msgspec.Struct, frozen=True):
-    """A saga that had waited for a worker, or for its time, goes forward."""
+    """The saga, which had waited for a worker or for its time, goes forward."""
 
 
 class SagaTakenOver(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A worker became the owner, because the one before (None: there was none) is gone."""
+    """A worker became the owner, because the previous owner (None: there was none) is gone."""
 
     worker: str
     previous: str | None = None
@@ -59,14 +59,14 @@ class StepStarted(msgspec.Struct, frozen=True):
 
 
 class StepCompleted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The action was done, and this is what it answered."""
+    """The action succeeded with this result."""
 
     step: str
     result: Any = None
 
 
 class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The step was left out: its condition does not hold, or a person said so."""
+    """The step was left out: its condition does not hold, or a person skipped it."""
 
     step: str
     actor: str | None = None
@@ -74,9 +74,9 @@ class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An attempt at the action failed; it is tried again at `retry_at`, or given up when that is None.
+    """An attempt at the action failed; it is tried again at `retry_at`, or given up when `retry_at` is None.
 
-    With `last` no attempt follows: what is done at `retry_at` is to ask whether it has happened.
+    With `last` no attempt follows: a probe asks at `retry_at` whether the action has happened.
     """
 
     step: str
@@ -88,21 +88,21 @@ class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StepFannedOut(msgspec.Struct, frozen=True):
-    """The step is done for each element of a list, on its own: as `step[0]` up to `step[size - 1]`."""
+    """The step is done for each element of a list, as `step[0]` to `step[size - 1]`."""
 
     step: str
     size: int
 
 
 class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The step waits, until then at the most; for ever when that is None."""
+    """The step waits, at most until this time; for ever when `until` is None."""
 
     step: str
     until: datetime | None = None
 
 
 class SignalReceived(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Somebody gave a signal; it is kept until a step waits for it."""
+    """A signal was received; it is kept until a step waits for it."""
 
     signal: str
     payload: Any = None
@@ -110,7 +110,7 @@ class SignalReceived(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChildStarted(msgspec.Struct, frozen=True):
-    """Intent: the saga that the step runs is about to be started."""
+    """Intent: the child saga of the step is about to be started."""
 
     step: str
     saga: str
@@ -119,14 +119,14 @@ class ChildStarted(msgspec.Struct, frozen=True):
 
 
 class ProbeStarted(msgspec.Struct, frozen=True):
-    """Intent: somebody is about to be asked whether this attempt has happened."""
+    """Intent: a probe is about to ask whether this attempt has happened."""
 
     step: str
     attempt: int
 
 
 class ProbeAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """It has happened, with this result; it has not, and never will; or (None) that could not be told."""
+    """The action has happened, with this result; it has not and never will; or (None) that is unknown."""
 
     step: str
     happened: bool | None = None
@@ -135,9 +135,9 @@ class ProbeAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SagaAborted(msgspec.Struct, frozen=True):
-    """The saga aborted: nothing more goes forward, what happened or may have is compensated.
+    """The saga aborted: no step goes forward any more; each step that happened, or may have, is compensated.
 
-    The step is the one that failed; None when it was the deadline that passed.
+    `step` is the step that failed; None when the deadline passed.
     """
 
     step: str | None
@@ -145,7 +145,7 @@ class SagaAborted(msgspec.Struct, frozen=True):
 
 
 class SagaCancelled(msgspec.Struct, frozen=True):
-    """Somebody aborted the saga."""
+    """A person, a service or the parent saga aborted the saga."""
 
     actor: str
     reason: str
@@ -159,13 +159,13 @@ class CompensationStarted(msgspec.Struct, frozen=True):
 
 
 class CompensationCompleted(msgspec.Struct, frozen=True):
-    """The step's effect is undone, or it is certain that it never will be there."""
+    """The step's effect is undone, or it is certain that there never will be one."""
 
     step: str
 
 
 class CompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An attempt at the compensation failed; it is tried again at `retry_at`, or given up when that is None."""
+    """An attempt at the compensation failed; it is tried again at `retry_at`, or given up when `retry_at` is None."""
 
     step: str
     attempt: int
@@ -175,7 +175,7 @@ class CompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CompensationSkipped(msgspec.Struct, frozen=True):
-    """A person takes the step for undone."""
+    """A person marked the step as undone."""
 
     step: str
     actor: str
@@ -183,21 +183,21 @@ class CompensationSkipped(msgspec.Struct, frozen=True):
 
 
 class SagaPaused(msgspec.Struct, frozen=True):
-    """Nothing more is begun until somebody resumes it; what is under way is heard."""
+    """The saga begins nothing more until it is resumed; the answers of calls in flight are recorded."""
 
     actor: str
     reason: str
 
 
 class SagaResumed(msgspec.Struct, frozen=True):
-    """The pause is over."""
+    """A person ended the pause."""
 
     actor: str
     reason: str
 
 
 class RetryOrdered(msgspec.Struct, frozen=True):
-    """Somebody did not want to wait: what was to be tried again later is tried again at `at`."""
+    """A person retried the saga: every wait for a retry ends at `at`."""
 
     actor: str
     reason: str
@@ -205,7 +205,7 @@ class RetryOrdered(msgspec.Struct, frozen=True):
 
 
 class InputReplaced(msgspec.Struct, frozen=True):
-    """From now on, this is the step's `input`."""
+    """A person gave the step another `input`, from now on."""
 
     step: str
     input: dict[str, Any]
@@ -214,9 +214,9 @@ class InputReplaced(msgspec.Struct, frozen=True):
 
 
 class SagaReopened(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A saga that had ended goes on, with any worker; what was given up is tried again at `at`.
+    """A saga that had ended goes on, on any worker; steps that were given up are tried again at `at`.
 
-    The error is why it aborted; None when it goes forward.
+    `error` says why the saga aborted; None when it goes forward.
     """
 
     status: Literal["IN_PROGRESS", "COMPENSATING"]
@@ -227,7 +227,7 @@ class SagaReopened(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SagaResolved(msgspec.Struct, frozen=True):
-    """The end by hand: a person has set right what was in the way, and says how the saga ended."""
+    """The end by hand: a person solved the problem, and says how the saga ended."""
 
     status: Literal["COMPLETED", "COMPENSATED"]
     actor: str
@@ -243,7 +243,7 @@ class SagaCompensated(msgspec.Struct, frozen=True):
 
 
 class SagaFailed(msgspec.Struct, frozen=True):
-    """The end until a person does something: the reason says what is in the way."""
+    """The end until a person acts: the reason says what blocks the saga."""
 
     reason: str
 
@@ -278,7 +278,7 @@ SagaEvent = (
     | SagaCompensated
     | SagaFailed
 )
-"""The closed union of what the stream of a saga holds."""
+"""The closed union of the events in a saga's stream."""
 
 Intent = StepStarted | CompensationStarted | ProbeStarted | ChildStarted | StepFailed | CompensationFailed | WaitStarted
-"""The events the shell acts on once they are committed: a call to make, or a timer to set."""
+"""The events that make the shell act once they are committed: it makes a call, or sets a timer."""

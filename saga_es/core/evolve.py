@@ -1,4 +1,4 @@
-"""Evolve: what one more event makes of a saga's state. The only way a state comes to be."""
+"""Evolve: the state of a saga after one more event. Every state is made this way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fold(state: SagaState, events: Iterable[e.SagaEvent]) -> SagaState:
 def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
     """The state after one more event."""
     version = state.version + 1
-    match event:  # what every saga has comes first: a case costs 0.15 us
+    match event:  # frequent events come first: a case costs 0.15 us
         case e.StepStarted(step, attempt):
             return _step(state, step, **_CALLED, status=StepStatus.IN_PROGRESS, attempts=attempt, child=None)
         case e.StepCompleted():
@@ -89,10 +89,10 @@ def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PL
 
 
 _CALLED: dict[str, Any] = {"waiting": None, "probing": False, "probed": False, "interrupted": False}
-"""What no longer holds of a step once it is called, or has answered."""
+"""Reset when a step is called, and when it has answered."""
 
 _ANSWERED: dict[str, Any] = {**_CALLED, "crashes": 0}
-"""What no longer holds of a step once there is an outcome: whoever was called, did not take the process along."""
+"""Reset when there is an outcome: the call did not kill its process."""
 
 _COMPLETED: dict[str, Any] = {
     **_ANSWERED,
@@ -102,7 +102,7 @@ _COMPLETED: dict[str, Any] = {
     "in_doubt": False,
     "forgiven": 0,
 }
-"""What holds of a step once it is done, whatever it answered."""
+"""Set when a step is done, whatever its result."""
 
 
 def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
@@ -130,10 +130,10 @@ def _completed(state: SagaState, completed: e.StepCompleted) -> SagaState:
 
 
 def _failed(state: SagaState, failed: e.StepFailed) -> SagaState:
-    # Once in doubt, always in doubt: a later "refused" says nothing about an earlier attempt still under way.
+    # Once in doubt, always in doubt: a later refusal says nothing about an earlier attempt that is still under way.
     is_call = state.plan.step(failed.step).work is None
     in_doubt = is_call and (state.step(failed.step).in_doubt or failed.failure == "unknown")
-    probed = state.step(failed.step).probed  # whoever could not tell just now is not asked again before it is undone
+    probed = state.step(failed.step).probed  # a probe that just gave no answer is not repeated before compensation
     changes = {**_ANSWERED, "probed": probed, "error": failed.error, "in_doubt": in_doubt, "wait": None}
     if failed.retry_at is not None:
         return _step(state, failed.step, **(changes | {"waiting": failed}))
@@ -151,8 +151,8 @@ def _probe_answered(state: SagaState, answered: e.ProbeAnswered) -> SagaState:
     match answered.happened:
         case True:
             status = StepStatus.COMPLETED if step.status is StepStatus.IN_PROGRESS else step.status
-            told = {"result": answered.result, "error": None, "waiting": None, "in_doubt": False, "crashes": 0}
-            return _with_effect(_step(state, name, **told, status=status, probing=False, probed=True), name)
+            changes = {"result": answered.result, "error": None, "waiting": None, "in_doubt": False, "crashes": 0}
+            return _with_effect(_step(state, name, **changes, status=status, probing=False, probed=True), name)
         case False:
             return _without_effect(_step(state, name, in_doubt=False, probing=False, probed=True), name)
         case None:
@@ -179,14 +179,14 @@ def _started(state: SagaState, started: e.SagaStarted) -> SagaState:
 
 
 def _taken_over(state: SagaState, worker: str) -> SagaState:
-    """The calls that were out may have happened: whoever would have heard the answer is gone."""
-    blamed = state.paused is None  # in a pause nobody makes them again: they cannot be why the worker went
+    """The calls in flight may have happened: the worker that would have received the answers is gone."""
+    blamed = state.paused is None  # a paused saga makes no calls again: they cannot have killed the worker
     steps = {name: _interrupted(state.plan.step(name), step, blamed=blamed) for name, step in state.steps.items()}
     return replace(state, version=state.version + 1, owner=worker, steps=steps)
 
 
 def _interrupted(planned: StepPlan, step: StepState, *, blamed: bool) -> StepState:
-    if not step.is_out or step.child is not None:
+    if not step.in_flight or step.child is not None:
         return step
     crashes = step.crashes + blamed
     if step.status is not StepStatus.IN_PROGRESS or step.probing or planned.work is not None:
@@ -195,11 +195,11 @@ def _interrupted(planned: StepPlan, step: StepState, *, blamed: bool) -> StepSta
 
 
 def _aborted(state: SagaState, step: str | None, error: str) -> SagaState:
-    """Steps that wait, for what is to come or to be tried again, never will be; those in doubt may have happened."""
+    """Steps that wait, or wait for a retry, are FAILED; the steps in doubt among them are compensated."""
     steps = dict(state.steps)
     doubtful = []
     for name, waiting in state.steps.items():
-        if waiting.status is not StepStatus.IN_PROGRESS or waiting.is_out:
+        if waiting.status is not StepStatus.IN_PROGRESS or waiting.in_flight:
             continue
         steps[name] = replace(waiting, status=StepStatus.FAILED, waiting=None, wait=None)
         doubtful += [name] if waiting.in_doubt else []
@@ -231,7 +231,7 @@ def _reopened(state: SagaState, reopened: e.SagaReopened) -> SagaState:
 
 
 def _given_another_chance(state: SagaState, name: str, step: StepState, at: datetime) -> StepState:
-    """What was given up waits to be tried again, with all the attempts its policy allows."""
+    """A step that was given up waits for a retry, with all the attempts that its policy allows."""
     step = replace(step, crashes=0)
     failure: e.Failure = "unknown" if step.in_doubt else "rejected"
     error = step.error or ""
@@ -240,12 +240,12 @@ def _given_another_chance(state: SagaState, name: str, step: StepState, at: date
         return replace(step, stuck=False, waiting=undoing, forgiven=step.compensation_attempts)
     if step.status is not StepStatus.FAILED or state.aborted:
         return _due(step, at)
-    if not step.attempts:  # it never came to a call: its list could not be read
+    if not step.attempts:  # no call was made: its list could not be read
         return replace(step, status=StepStatus.PENDING)
     doing = e.StepFailed(name, step.attempts, failure, error, at)
     return replace(step, status=StepStatus.IN_PROGRESS, waiting=doing, forgiven=step.attempts, probed=False)
 
 
 def _due(step: StepState, at: datetime) -> StepState:
-    """The step, if it waits to be tried again, has waited long enough."""
+    """The step with its retry due at this time; unchanged when it waits for none."""
     return step if step.waiting is None else replace(step, waiting=replace(step.waiting, retry_at=at))

@@ -1,6 +1,6 @@
-"""Explaining: why a saga is not moving, or how it has ended, in one sentence.
+"""Explain in one sentence why a saga is not moving, or how it has ended.
 
-What is told comes from the saga's state, from when things happened, and from what the shell knows about workers
+The sentence is made from the saga's state, from the times of its events, and from what the shell knows about workers
 and code (`Known`). Each reason completes "The saga …"; the most important comes first.
 """
 
@@ -17,19 +17,19 @@ from saga_es.core.plan import Delay
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 
 MOST_STEPS = 5
-"""Steps and parts that a sentence names."""
+"""The most steps and elements that a sentence names."""
 
 Past = Sequence[tuple[datetime, e.SagaEvent]]
 """The events of a saga, and when each was recorded."""
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """What is known of a saga's owner.
+    """What is known about a saga's owner.
 
     Attributes:
-        silent_s: The age of its heartbeat; None when it has none any more.
-        is_gone: Its process surely runs no more.
-        lease_s: The age at which it is taken for gone.
+        silent_s: The age of its heartbeat in seconds; None when it has no heartbeat any more.
+        is_gone: Whether its process has certainly ended.
+        lease_s: The age of the heartbeat, in seconds, after which the worker counts as gone.
     """
 
     silent_s: float | None
@@ -38,12 +38,12 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What the shell knows beside the log.
+    """What the shell knows in addition to the log.
 
     Attributes:
-        owner: Of a saga that has one.
-        missing: The code it will miss on its way, in words, as far as the process knows that is asked.
-        children: Why the sagas that steps run are not moving, by their ids: without "The saga ".
+        owner: The owner of the saga; None when it has none.
+        missing: The code that the saga needs and that this process does not have, in words.
+        children: Why the child sagas are not moving, by their ids: without "The saga ".
     """
 
     owner: Worker | None = None
@@ -52,10 +52,10 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Why a saga is not moving, in the words of the wire.
+    """Why a saga is not moving, in the words of the API.
 
     Attributes:
-        reasons: What the sentence is made of, the most important first.
+        reasons: The parts of the sentence, the most important first.
     """
 
     transaction_id: str
@@ -65,19 +65,19 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(state: SagaState, past: Past, known: Known, now: datetime) -> Explanation:
-    """Why the saga is not moving, or how it has ended; `state` is the fold of its past."""
-    reasons = [_ended(state, past)] if state.status.ended else list(_going_on(state, past, known, now))
+    """Explain why the saga is not moving, or how it has ended; `state` is the fold of its past."""
+    reasons = [_ended(state, past)] if state.status.ended else list(_unfinished(state, past, known, now))
     return Explanation(state.saga_id, state.status, f"The saga {'; it '.join(reasons)}.", reasons)
 
 
-# ── It has ended ─────────────────────────────────────────────────────────────────────────────────────────
+# ── A saga that has ended ────────────────────────────────────────────────────────────────────────────────
 
 
 def _ended(state: SagaState, past: Past) -> str:
     at, last = past[-1]
     match last:
         case e.SagaResolved(status, actor, reason):
-            return f"was set right by hand and is {status} since {_at(at)}, by {actor}: {reason}"
+            return f"was resolved by hand and is {status} since {_at(at)}, by {actor}: {reason}"
         case e.SagaFailed(reason):
             return f"is FAILED since {_at(at)} and needs a person: {reason}; what can help: {_commands(state)}"
         case _ if state.aborted:
@@ -102,16 +102,16 @@ def _why_aborted(state: SagaState) -> str:
     return f"step {state.failed_step!r} failed: {state.error}" if state.failed_step else str(state.error)
 
 
-# ── It has not ended ─────────────────────────────────────────────────────────────────────────────────────
+# ── A saga that has not ended ────────────────────────────────────────────────────────────────────────────
 
 
-def _going_on(state: SagaState, past: Past, known: Known, now: datetime) -> Iterator[str]:
+def _unfinished(state: SagaState, past: Past, known: Known, now: datetime) -> Iterator[str]:
     reasons = [*_paused(state, past), *_without_worker(state, known)]
     reasons += [f"cannot go on to its end: {what}" for what in known.missing]
     reasons += [*_not_begun(state, now), *_steps(state, past, known, now)]
     yield from reasons or [f"goes on at once, on {state.owner}: nothing stands in its way"]
     if state.aborted:
-        yield f"goes back, because {_why_aborted(state)}"
+        yield f"is compensating, because {_why_aborted(state)}"
     elif state.deadline_at is not None and not state.beyond_return and not state.paused:
         yield f"aborts at {_at(state.deadline_at)}, its deadline"
 
@@ -128,7 +128,7 @@ def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
         yield f"waits for {who}"
     elif owner is None or owner.silent_s is None or owner.is_gone:
         yield f"is owned by {state.owner}, which is gone, and waits for {who}"
-    elif owner.silent_s > owner.lease_s / 2:  # one that lives is never silent for so long
+    elif owner.silent_s > owner.lease_s / 2:  # a living worker is never silent for so long
         silent = f"is owned by {state.owner}, whose heartbeat is {owner.silent_s:.0f} s old"
         late = owner.silent_s > owner.lease_s
         yield f"{silent}, and {f'waits for {who}' if late else f'is taken over when it is {owner.lease_s:g} s old'}"
@@ -139,10 +139,10 @@ def _not_begun(state: SagaState, now: datetime) -> Iterator[str]:
         yield f"starts at {_at(state.starts_at)}"
 
 
-# ── What its steps wait for ──────────────────────────────────────────────────────────────────────────────
+# ── What the steps wait for ──────────────────────────────────────────────────────────────────────────────
 
-_GIVEN_UP, _TRIED_AGAIN, _WAITING, _OUT = range(4)
-"""How important it is what a step waits for: what went wrong first, then what somebody can do something about."""
+_GIVEN_UP, _RETRIED, _WAITING, _IN_FLIGHT = range(4)
+"""The rank of what a step waits for: failures first, then waits that a person can end."""
 
 
 def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[str]:
@@ -150,15 +150,15 @@ def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[st
     found: list[tuple[int, str]] = []
     for name, step in state.steps.items():
         if step.waiting is not None and not step.probing:
-            found.append((_TRIED_AGAIN, _retried(state, name, step, step.waiting)))
+            found.append((_RETRIED, _retried(state, name, step, step.waiting)))
         elif step.stuck or (step.status is StepStatus.FAILED and not state.aborted):
             found.append((_GIVEN_UP, _given_up(name, step)))
         elif step.wait is not None:
             found.append((_WAITING, _waited(state, name, step.wait, now)))
-        elif step.is_out:
-            found.append((_OUT, _out(state, name, step, since.get(name), known)))
-    if state.paused:  # then only answers are heard: nothing else goes on
-        found = [(rank, words) for rank, words in found if rank == _OUT]
+        elif step.in_flight:
+            found.append((_IN_FLIGHT, _in_flight(state, name, step, since.get(name), known)))
+    if state.paused:  # a paused saga does nothing but await the answers of calls in flight
+        found = [(rank, words) for rank, words in found if rank == _IN_FLIGHT]
     words = [words for _, words in sorted(found, key=lambda ranked: ranked[0])]
     more = len(words) - MOST_STEPS
     return words if more <= 0 else [*words[:MOST_STEPS], f"waits for {more} more like these"]
@@ -166,7 +166,7 @@ def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[st
 
 def _given_up(name: str, step: StepState) -> str:
     what = "undoing step" if step.stuck else "step"
-    return f"has given up {what} {name!r}, and waits for what is out: {step.error}"
+    return f"has given up {what} {name!r}, and waits for the calls in flight: {step.error}"
 
 
 def _retried(state: SagaState, name: str, step: StepState, failed: e.StepFailed | e.CompensationFailed) -> str:
@@ -190,7 +190,7 @@ def _numbered(attempt: int, attempts: int) -> str:
 
 def _waited(state: SagaState, name: str, wait: e.WaitStarted, now: datetime) -> str:
     if state.signals.get(name):
-        return f"has got the signal {name!r}, and goes on with it at once"
+        return f"has received the signal {name!r}, and goes on with it at once"
     until = f"until {_at(wait.until)}" if wait.until else "for as long as it takes"
     is_over = ", which has passed" if wait.until and wait.until <= now else ""
     what = "waits" if isinstance(state.plan.step(name).work, Delay) else f"waits for the signal {name!r}"
@@ -198,12 +198,12 @@ def _waited(state: SagaState, name: str, wait: e.WaitStarted, now: datetime) -> 
     return f"{what} {until}{is_over}{why}"
 
 
-def _out(state: SagaState, name: str, step: StepState, begun: datetime | None, known: Known) -> str:
+def _in_flight(state: SagaState, name: str, step: StepState, begun: datetime | None, known: Known) -> str:
     is_undoing = step.status is StepStatus.COMPENSATING
     if step.probing or (step.interrupted and state.plan.step(name).probe):
         return f"asks since {_at(begun)} whether step {name!r} has happened"
     if step.child is not None:
-        does = f"has saga {step.child.saga!r} undone" if is_undoing else f"runs saga {step.child.saga!r}"
+        does = f"undoes saga {step.child.saga!r}" if is_undoing else f"runs saga {step.child.saga!r}"
         which = known.children.get(step.child.saga_id, "is not there yet")
         return f"{does} for step {name!r}: {step.child.saga_id}, which {which}"
     attempt = step.compensation_attempts if is_undoing else step.attempts
@@ -213,7 +213,7 @@ def _out(state: SagaState, name: str, step: StepState, begun: datetime | None, k
 
 
 def _since(past: Past) -> dict[str, datetime]:
-    """When the call of each step was made that is out, if one is: after a takeover it is made again."""
+    """When the last call of each step was made; a takeover makes the calls in flight again."""
     since: dict[str, datetime] = {}
     for at, event in past:
         match event:

@@ -1,4 +1,4 @@
-"""Facts: what just happened to a saga, as the shell tells it to `decide`. They are not stored; events are."""
+"""Facts: what just happened to a saga, as the shell reports it to `decide`. Events are stored; facts are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saga_es.core.outcomes import Direction, Outcome
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Somebody asked for the saga. Without a worker it waits for one; with `starts_at`, until then."""
+    """A caller starts the saga. Without a worker the saga waits for one; with `starts_at` it waits until then."""
 
     plan_id: str
     input: dict[str, Any]
@@ -23,7 +23,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class CallReturned(msgspec.Struct, frozen=True):
-    """A call came back, or its time ran out."""
+    """A call returned, or timed out."""
 
     step: str
     direction: Direction
@@ -49,14 +49,14 @@ class ChildEnded(msgspec.Struct, frozen=True):
 
 
 class Woken(msgspec.Struct, frozen=True):
-    """A time the saga waited for has come, or somebody gave it an order: it looks what there is to do."""
+    """A time that the saga waited for has come, or a command was recorded: the saga decides what to do next."""
 
 
 class OwnerGone(msgspec.Struct, frozen=True):
-    """This worker found the saga without a living owner and takes it.
+    """This worker found the saga without a living owner and takes it over.
 
     Attributes:
-        most_crashes: Workers that may go while one and the same call is out; with so many the saga is FAILED.
+        most_crashes: The saga is FAILED when this many workers crashed while the same call was in flight.
     """
 
     worker: str
@@ -64,7 +64,7 @@ class OwnerGone(msgspec.Struct, frozen=True):
 
 
 class CannotGoOn(msgspec.Struct, frozen=True):
-    """The shell cannot carry the saga on: a step's code is gone, or the database will not take an outcome."""
+    """The shell cannot continue the saga: a step's code is gone, or the database refuses an outcome."""
 
     reason: str
 

@@ -1,7 +1,7 @@
-"""What must hold of every saga's stream, whatever happened to it: checked event by event, from the log alone.
+"""The rules that every saga's stream obeys, checked event by event, from the log alone.
 
-The checker keeps books of its own and asks neither `decide` nor `evolve`: it is their judge. The simulator, the
-tests on real databases and `saga-es verify` all use it.
+The checker judges `decide` and `evolve`, so it uses neither: it keeps books of its own. The simulator, the tests on
+real databases and `saga-es verify` use it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from saga_es.core import events as e
-from saga_es.core.plan import Plan, Signal, index_of, part_of, step_of
+from saga_es.core.plan import Plan, Signal, element_of, index_of, step_of
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -30,10 +30,10 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 def violations(saga_id: str, plan: Plan, events: Iterable[tuple[int, e.SagaEvent]]) -> list[Violation]:
-    """All rules that a stream breaks; none of a sound one.
+    """All rules that a stream breaks; a sound stream breaks none.
 
     Args:
-        saga_id: Whose stream it is.
+        saga_id: The saga of the stream.
         plan: The plan that its first event names.
         events: The versions and events, in the order of versions.
     """
@@ -48,19 +48,19 @@ def violations(saga_id: str, plan: Plan, events: Iterable[tuple[int, e.SagaEvent
 
 
 class _Step:
-    """What the books hold of one step or part."""
+    """The books of one step or element."""
 
     def __init__(self) -> None:
         self.attempts = 0
         self.undone_attempts = 0
-        self.out = False  # an intent to act has no outcome yet
+        self.in_flight = False  # an intent to act has no outcome yet
         self.undoing = False
         self.probing = False
-        self.waits = False  # to be tried again, or for what is to come
+        self.waits = False  # for a retry, a time, a signal or a child saga
         self.done = False
         self.doubt = False
         self.effect = False
-        self.restart = False  # the attempt that was out may be made once more: its worker is gone
+        self.restart = False  # the attempt in flight may be made once more: its worker is gone
 
 
 class _Books:
@@ -74,13 +74,13 @@ class _Books:
         self.paused = False
         self.began = False
         self.ended: str | None = None
-        self.reopening = False  # a person changed something, and the next event says that it goes on
+        self.reopening = False  # a person changed something; the next event must reopen the saga
         self.signals: dict[str, int] = {}
         self.steps: dict[str, _Step] = {}
-        self.parts: dict[str, int] = {}
+        self.fan_outs: dict[str, int] = {}
 
     def see(self, event: e.SagaEvent) -> list[str]:
-        """Enter an event; the rules it breaks."""
+        """Enter an event, and return the rules that it breaks."""
         if isinstance(event, e.SagaStarted) is not (self.version == 1):
             return ["a saga starts once, with its first event"]
         name = getattr(event, "step", None)
@@ -107,7 +107,7 @@ class _Books:
     # ── Rules about when ─────────────────────────────────────────────────────────────────────────────────
 
     def _by_a_person(self, event: e.SagaEvent) -> list[str]:
-        """What a person may do is done to a saga that is FAILED, which goes on in the same append."""
+        """A person changes only a FAILED saga, which is reopened in the same append."""
         was_reopening, self.reopening = self.reopening, False
         if was_reopening and not isinstance(event, e.SagaReopened):
             return [f"{type(event).__name__} where the saga should be reopened"]
@@ -137,7 +137,7 @@ class _Books:
 
     def _while_paused(self, event: e.SagaEvent) -> list[str]:
         begins = isinstance(event, e.StepStarted | e.CompensationStarted | e.ProbeStarted)
-        begins = begins or (isinstance(event, e.WaitStarted) and not self._step(event.step).out)
+        begins = begins or (isinstance(event, e.WaitStarted) and not self._step(event.step).in_flight)
         return [f"{type(event).__name__} while the saga is paused"] if begins and self.paused else []
 
     # ── Rules about steps ────────────────────────────────────────────────────────────────────────────────
@@ -153,30 +153,28 @@ class _Books:
                 again = step.restart and attempt == step.attempts
                 if attempt != step.attempts + 1 and not again:
                     broken.append(f"attempt {attempt} of step {name!r} follows attempt {step.attempts}")
-                step.attempts, step.out, step.waits, step.restart = attempt, True, False, False
+                step.attempts, step.in_flight, step.waits, step.restart = attempt, True, False, False
             case e.WaitStarted(name):
-                broken = [] if step.out else self._may_begin(name, step)
+                broken = [] if step.in_flight else self._may_begin(name, step)
                 broken += [f"step {name!r} waits twice"] if step.waits else []
-                step.out, step.waits = False, True
+                step.in_flight, step.waits = False, True
             case e.ChildStarted(name):
-                broken = [] if step.out else [f"step {name!r} runs a saga without having been called"]
+                broken = [] if step.in_flight else [f"step {name!r} runs a saga without having been called"]
             case e.StepCompleted(name):
-                broken = [] if step.out or step.waits else [f"step {name!r} is done without an intent"]
+                broken = [] if step.in_flight or step.waits else [f"step {name!r} is done without an intent"]
                 broken += self._use_signal(name)
-                step.out, step.waits, step.done, step.effect = False, False, True, True
+                step.in_flight, step.waits, step.done, step.effect = False, False, True, True
             case e.StepSkipped(name, actor):
-                is_asked = step.out or actor is not None
-                broken = (
-                    [] if is_asked else [f"step {name!r} is skipped without having been asked whether it is wanted"]
-                )
-                step.out, step.waits, step.done, step.effect, step.doubt = False, False, True, False, False
+                may_skip = step.in_flight or actor is not None
+                broken = [] if may_skip else [f"step {name!r} is skipped, but its condition was not evaluated"]
+                step.in_flight, step.waits, step.done, step.effect, step.doubt = False, False, True, False, False
                 step.probing = False
             case e.StepFailed(name, attempt, failure, retry_at=retry_at):
                 is_wait = attempt == 0 or step.waits
-                if not is_wait and (not step.out or attempt != step.attempts):
+                if not is_wait and (not step.in_flight or attempt != step.attempts):
                     broken.append(f"attempt {attempt} of step {name!r} fails without an intent")
                 step.doubt = step.doubt or (failure == "unknown" and self.plan.step(name).work is None)
-                step.out, step.waits = False, retry_at is not None
+                step.in_flight, step.waits = False, retry_at is not None
                 step.effect = step.effect or (step.doubt and retry_at is None)
         return broken
 
@@ -188,30 +186,30 @@ class _Books:
         return [] if there else [f"step {name!r} is done without its signal"]
 
     def _may_begin(self, name: str, step: _Step) -> list[str]:
-        broken = self._why_no_part(name)
+        broken = self._why_no_element(name)
         if not self.began:
             broken.append(f"step {name!r} goes forward before the saga began")
         if self.aborted:
             broken.append(f"step {name!r} goes forward after the saga aborted")
-        if step.done or (step.out and not step.restart):
+        if step.done or (step.in_flight and not step.restart):
             broken.append(f"step {name!r} begins, but is {'done' if step.done else 'under way'}")
         early = [other for other in self.plan.after(step_of(name)) if not self._is_done(other)]
         if early:
             broken.append(f"step {name!r} begins before {', '.join(early)}")
         return broken
 
-    def _why_no_part(self, name: str) -> list[str]:
+    def _why_no_element(self, name: str) -> list[str]:
         planned, index = self.plan.step(name), index_of(name)
         if (planned.over is None) is not (index is None):
-            return [f"step {name!r} is not of the plan: {planned.name!r} is done over {planned.over or 'no list'}"]
+            return [f"step {name!r} does not fit the plan: {planned.name!r} is done over {planned.over or 'no list'}"]
         if index is None:
             return []
-        size = self.parts.get(planned.name, 0)
-        out = sum(step.out for other, step in self.steps.items() if step_of(other) == planned.name and other != name)
-        broken = [f"step {name!r} is none of {size} parts"] if index >= size else []
-        return (
-            [*broken, f"step {name!r} is one more than {planned.at_once} at once"] if out >= planned.at_once else broken
-        )
+        size = self.fan_outs.get(planned.name, 0)
+        others = [step for other, step in self.steps.items() if step_of(other) == planned.name and other != name]
+        broken = [f"step {name!r} is not one of {size} elements"] if index >= size else []
+        if sum(step.in_flight for step in others) >= planned.at_once:
+            broken.append(f"step {name!r} is one more than {planned.at_once} at once")
+        return broken
 
     def _back(
         self, event: e.CompensationStarted | e.CompensationCompleted | e.CompensationFailed | e.CompensationSkipped
@@ -242,9 +240,9 @@ class _Books:
         if self.plan.step(name).compensation is None:
             broken.append(f"step {name!r} is undone, but has no compensation")
         if not step.effect:
-            broken.append(f"step {name!r} is undone, but has no effect that stands")
-        if any(other.out for other in self.steps.values()):
-            broken.append(f"step {name!r} is undone while an action is out")
+            broken.append(f"step {name!r} is undone, but has no effect")
+        if any(other.in_flight for other in self.steps.values()):
+            broken.append(f"step {name!r} is undone while an action is in flight")
         behind = self.plan.behind(step_of(name))
         late = [other for other in self._standing() if step_of(other) in behind]
         if late:
@@ -255,16 +253,16 @@ class _Books:
         step = self._step(event.step)
         if isinstance(event, e.ProbeStarted):
             step.probing = True
-            return [] if step.doubt else [f"step {event.step!r} is asked about, but is not in doubt"]
-        broken = [] if step.probing else [f"a probe of step {event.step!r} is answered that nobody sent"]
+            return [] if step.doubt else [f"step {event.step!r} is probed, but is not in doubt"]
+        broken = [] if step.probing else [f"a probe of step {event.step!r} is answered without an intent"]
         step.probing = False
         if event.happened:
-            step.done = step.done or not self.aborted or step.out or step.waits
-            step.out, step.waits, step.doubt, step.effect = False, False, False, True
+            step.done = step.done or not self.aborted or step.in_flight or step.waits
+            step.in_flight, step.waits, step.doubt, step.effect = False, False, False, True
         elif event.happened is False:
             step.doubt = step.effect = False
-        if not event.happened and step.out:  # it was interrupted, and is made again, or given up
-            step.out, step.waits = False, True
+        if not event.happened and step.in_flight:  # the call was interrupted, and is made again, or given up
+            step.in_flight, step.waits = False, True
         return broken
 
     # ── Rules about the saga ─────────────────────────────────────────────────────────────────────────────
@@ -283,15 +281,15 @@ class _Books:
             case e.SagaTakenOver(worker, previous):
                 was, self.owner = self.owner, worker
                 self._interrupt()
-                return [f"it is taken from {previous}, but belongs to {was}"] if previous != was else []
+                return [f"the saga is taken over from {previous}, but its owner is {was}"] if previous != was else []
             case e.SagaAborted():
                 return self._abort()
             case e.SagaCancelled():
                 self.paused = False
                 return self._abort()
             case e.StepFannedOut(name, size):
-                broken = [f"step {name!r} is fanned out twice"] if name in self.parts else []
-                self.parts[name] = size
+                broken = [f"step {name!r} is fanned out twice"] if name in self.fan_outs else []
+                self.fan_outs[name] = size
                 return broken
             case e.SagaPaused():
                 self.paused = True
@@ -316,17 +314,17 @@ class _Books:
 
     def _interrupt(self) -> None:
         for name, step in self.steps.items():
-            if step.out and self.plan.step(name).work is None:
+            if step.in_flight and self.plan.step(name).work is None:
                 step.doubt = step.restart = True
 
     def _abort(self) -> list[str]:
         broken = ["the saga aborts twice"] if self.aborted else []
         pivots = [step.name for step in self.plan.steps if step.kind == "pivot"]
-        called = [name for name in pivots if self._step(name).out or self._is_done(name)]
+        called = [name for name in pivots if self._step(name).in_flight or self._is_done(name)]
         broken += [f"the saga aborts after its pivot {name!r} was called" for name in called]
         self.aborted = True
         for step in self.steps.values():
-            if not step.probing:  # what is being asked about is answered first
+            if not step.probing:  # the answer of a probe comes first
                 step.effect = step.effect or (step.waits and step.doubt)
                 step.waits = False
         return broken
@@ -342,12 +340,12 @@ class _Books:
 
     def _why_not_compensated(self) -> list[str]:
         standing = self._standing()
-        broken = [f"COMPENSATED, but {', '.join(standing)} stands"] if standing else []
-        out = [name for name, step in self.steps.items() if step.out or step.undoing or step.probing]
-        broken += [f"COMPENSATED while {', '.join(out)} is out"] if out else []
+        broken = [f"COMPENSATED, but {', '.join(standing)} is not undone"] if standing else []
+        in_flight = [name for name, step in self.steps.items() if step.in_flight or step.undoing or step.probing]
+        broken += [f"COMPENSATED while {', '.join(in_flight)} is in flight"] if in_flight else []
         return broken if self.aborted else [*broken, "COMPENSATED, but the saga never aborted"]
 
-    # ── Looking things up ────────────────────────────────────────────────────────────────────────────────
+    # ── Look-ups ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _step(self, name: str) -> _Step:
         return self.steps.setdefault(name, _Step())
@@ -355,7 +353,9 @@ class _Books:
     def _is_done(self, name: str) -> bool:
         if name in self.steps and self.steps[name].done:
             return True
-        return name in self.parts and all(self._is_done(part_of(name, index)) for index in range(self.parts[name]))
+        return name in self.fan_outs and all(
+            self._is_done(element_of(name, index)) for index in range(self.fan_outs[name])
+        )
 
     def _standing(self) -> list[str]:
         return [n for n, step in self.steps.items() if step.effect and self.plan.step(n).compensation is not None]

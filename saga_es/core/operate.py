@@ -1,7 +1,7 @@
-"""Orders: what people, other sagas and other services may ask of a saga, and when.
+"""Commands to a saga, from people, sagas and services: which are allowed when, and how they are recorded.
 
-An order is recorded first, by whoever hears it; then whoever owns the saga goes on from there. So the events here
-call nobody, and any process may append them.
+The process that receives a command records it; then the saga's owner continues the saga. So the events here make no
+calls, and any process may append them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from saga_es.core.state import SagaState, SagaStatus, StepStatus
 from saga_es.errors import CommandRefused
 
 MOST_SIGNALS = 100
-"""Signals of one name that are kept until a step waits for them."""
+"""Signals of one name that a saga keeps until a step waits for them."""
 
 
-def record(state: SagaState, order: Command, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one case an order)
-    """The events that record the order; none when it changes nothing.
+def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one case a command)
+    """The events that record the command; none when it changes nothing.
 
     Raises:
-        CommandRefused: The saga cannot follow it, as it is now.
+        CommandRefused: The saga cannot follow the command in its present state.
     """
-    match order:
+    match command:
         case Cancel(actor, reason):
             _refuse_if(state, _why_not_cancel(state))
             return [e.SagaCancelled(actor, reason)]
@@ -54,13 +54,13 @@ def record(state: SagaState, order: Command, now: datetime) -> list[e.SagaEvent]
             _refuse_if(state, _why_not_failed(state))
             return [e.SagaResolved(status or ("COMPENSATED" if state.aborted else "COMPLETED"), actor, reason)]
         case SendSignal():
-            return _signal(state, order)
+            return _signal(state, command)
         case Revoke(actor, reason):
             return _revoke(state, actor, reason, now)
 
 
 def still_open(state: SagaState) -> list[str]:
-    """The steps and parts of a FAILED saga that stand in its way: those a person can skip, or give another input."""
+    """The steps and elements that block a FAILED saga: a person can skip them, or replace their input."""
     aborted = {StepStatus.IN_PROGRESS, StepStatus.COMPENSATING}
     open_ = aborted if state.aborted else {StepStatus.IN_PROGRESS, StepStatus.FAILED}
     return [name for name, step in state.steps.items() if step.status in open_ or step.probing]
@@ -70,27 +70,29 @@ def _retry(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.S
     if state.status is SagaStatus.FAILED:
         return [_reopened(state, actor, reason, now)]
     waits = any(step.waiting for step in state.steps.values())
-    _refuse_if(state, _has_ended(state) or _is_paused(state) or (None if waits else "nothing of it waits for a retry"))
+    _refuse_if(
+        state, _has_ended(state) or _is_paused(state) or (None if waits else "none of its steps waits for a retry")
+    )
     return [e.RetryOrdered(actor, reason, now)]
 
 
-def _signal(state: SagaState, give: SendSignal) -> list[e.SagaEvent]:
+def _signal(state: SagaState, sent: SendSignal) -> list[e.SagaEvent]:
     names = [step.name for step in state.plan.steps if isinstance(step.work, Signal)]
-    if give.signal not in names:
+    if sent.signal not in names:
         there = ", ".join(names) or "none"
-        raise CommandRefused(state.saga_id, f"it has no signal {give.signal!r}; there is {there}")
-    if give.key is not None and (give.signal, give.key) in state.signal_keys:
+        raise CommandRefused(state.saga_id, f"it has no signal {sent.signal!r}; there is {there}")
+    if sent.key is not None and (sent.signal, sent.key) in state.signal_keys:
         return []
     _refuse_if(state, _has_ended(state) or ("it has aborted" if state.aborted else None))
-    if state.step(give.signal).status not in {StepStatus.PENDING, StepStatus.IN_PROGRESS}:
-        raise CommandRefused(state.saga_id, f"step {give.signal!r} is {state.step(give.signal).status} already")
-    if len(state.signals.get(give.signal, ())) >= MOST_SIGNALS:
-        raise CommandRefused(state.saga_id, f"{MOST_SIGNALS} signals {give.signal!r} wait already, which is the limit")
-    return [e.SignalReceived(give.signal, give.payload, give.key)]
+    if state.step(sent.signal).status not in {StepStatus.PENDING, StepStatus.IN_PROGRESS}:
+        raise CommandRefused(state.saga_id, f"step {sent.signal!r} is {state.step(sent.signal).status} already")
+    if len(state.signals.get(sent.signal, ())) >= MOST_SIGNALS:
+        raise CommandRefused(state.saga_id, f"{MOST_SIGNALS} signals {sent.signal!r} wait already, which is the limit")
+    return [e.SignalReceived(sent.signal, sent.payload, sent.key)]
 
 
 def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.SagaEvent]:
-    """A saga whose parent aborts does so too; what cannot is left as it is, for its parent to tell."""
+    """A saga aborts with its parent; a saga that cannot abort stays as it is, and its parent reports that."""
     if state.status is SagaStatus.COMPLETED and not state.beyond_return:
         return [e.SagaReopened("COMPENSATING", actor, reason, now, error=reason)]
     return [e.SagaCancelled(actor, reason)] if _why_not_cancel(state) is None else []
@@ -100,7 +102,7 @@ def _reopened(state: SagaState, actor: str, reason: str, now: datetime) -> e.Sag
     return e.SagaReopened("COMPENSATING" if state.aborted else "IN_PROGRESS", actor, reason, now, error=state.cause)
 
 
-# ── Why an order cannot be followed ──────────────────────────────────────────────────────────────────────
+# ── Why a command is refused ─────────────────────────────────────────────────────────────────────────────
 
 
 def _refuse_if(state: SagaState, why: str | None) -> None:
@@ -131,15 +133,15 @@ def _why_not_open(state: SagaState, step: str) -> str | None:
     if step in names:
         return None
     known = any(planned.name == step_of(step) for planned in state.plan.steps)
-    about = f"step {step!r} does not stand in its way" if known else f"it has no step {step!r}"
-    return f"{about}; in its way: {', '.join(names) or 'no step'}"
+    about = f"step {step!r} does not block it" if known else f"it has no step {step!r}"
+    return f"{about}; it is blocked by: {', '.join(names) or 'no step'}"
 
 
 def _runs_a_saga(state: SagaState, name: str) -> str | None:
     step = state.step(name)
     if step.child is None or step.status is StepStatus.FAILED:
         return None
-    return f"step {name!r} has its input, and runs saga {step.child.saga_id}; it is that one that needs another"
+    return f"step {name!r} runs saga {step.child.saga_id} already; replace the input there"
 
 
 # ── What a cancel would do ───────────────────────────────────────────────────────────────────────────────
@@ -149,7 +151,7 @@ class Undoing(msgspec.Struct, frozen=True):
     """One step that a cancel would compensate.
 
     Attributes:
-        why: `done`; `in doubt`: it may have happened; `out`: its answer would be awaited first.
+        why: `done`; `in doubt`: the action may have happened; `out`: the call is in flight and is awaited first.
     """
 
     step: str
@@ -158,26 +160,26 @@ class Undoing(msgspec.Struct, frozen=True):
 
 
 def preview(state: SagaState) -> list[Undoing]:
-    """What a cancel would compensate, in the order in which it would begin to.
+    """The steps that a cancel would compensate, in the order in which their compensations would begin.
 
     Raises:
         CommandRefused: The saga cannot be cancelled now.
     """
     _refuse_if(state, _why_not_cancel(state))
-    out = [name for name, step in state.steps.items() if step.is_out and _may_have_effect(state, name)]
+    in_flight = [name for name, step in state.steps.items() if step.in_flight and _may_have_effect(state, name)]
     doubtful = [name for name, step in state.steps.items() if step.waiting and step.in_doubt]
-    why = dict.fromkeys(state.effects, "done") | dict.fromkeys(doubtful, "in doubt") | dict.fromkeys(out, "out")
-    aborted = fold(state, [e.SagaCancelled("", ""), *(e.StepCompleted(name) for name in out)])
+    why = dict.fromkeys(state.effects, "done") | dict.fromkeys(doubtful, "in doubt") | dict.fromkeys(in_flight, "out")
+    aborted = fold(state, [e.SagaCancelled("", ""), *(e.StepCompleted(name) for name in in_flight)])
     return [Undoing(name, state.plan.step(name).title, why[name]) for name in _order_of_undoing(aborted)]
 
 
 def _may_have_effect(state: SagaState, name: str) -> bool:
-    """Whether what is out does something that can be undone: not so a condition, or the making of an input."""
+    """Whether the call in flight has an effect to undo; a condition and the making of an input have none."""
     return state.plan.step(name).work is None or state.step(name).child is not None
 
 
 def _order_of_undoing(state: SagaState) -> Iterator[str]:
-    """The steps as they would be undone if all went well: by really going back, in thought."""
+    """The steps in the order of their compensation if all succeed, found by a simulation of it."""
     under_way: deque[e.SagaEvent] = deque()
     while not state.status.ended:
         begun = back(state)

@@ -1,4 +1,4 @@
-"""Outcomes: what a call of a step can come back with."""
+"""Outcomes: the ways in which a call of a step can end."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import msgspec
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """Done."""
+    """The call succeeded."""
 
     result: Any = None
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """Refused for good; nothing was done."""
+    """The participant refused for good; nothing was done."""
 
     error: str
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """Not now; nothing was done. The participant may have said how many seconds to wait.
+    """The participant cannot act now; nothing was done.
 
     Attributes:
-        kinds: What a retry policy may call the error: names of exception classes, or `HTTP 429`.
+        retry_after_s: Seconds that the participant asked us to wait, if it said so.
+        kinds: Names of the error for a retry policy: exception classes, or `HTTP 429`.
     """
 
     error: str
@@ -33,10 +34,10 @@ class Unavailable(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It may have happened: the answer was lost, late, broken, or a server error.
+    """The action may have happened: the answer was lost, late, broken, or a server error.
 
     Attributes:
-        kinds: What a retry policy may call the error: names of exception classes, or `HTTP 501`.
+        kinds: Names of the error for a retry policy: exception classes, or `HTTP 501`.
     """
 
     error: str
@@ -44,11 +45,11 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """The step's condition does not hold; it was not called."""
+    """The step's condition does not hold; no call was made."""
 
 
 class ChildReady(msgspec.Struct, frozen=True):
-    """The saga that a step runs may be started: under this id, with this input."""
+    """The child saga of a step can be started, under this id and with this input."""
 
     saga_id: str
     input: dict[str, Any]
@@ -59,7 +60,7 @@ Outcome = Completed | Skipped | ChildReady | Failed
 
 
 class Direction(StrEnum):
-    """Which of a step's calls: its action, its compensation, or the question whether the action has happened."""
+    """Which of a step's calls: the action, the compensation, or the probe that asks whether the action has happened."""
 
     ACTION = "action"
     COMPENSATION = "compensation"

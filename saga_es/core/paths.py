@@ -1,4 +1,4 @@
-"""Paths into what a saga knows: `cart`, `cart[lines]`, `input[legs][0]`. Plain data, so a plan can hold them."""
+"""Paths into the values of a saga: `cart`, `cart[lines]`, `input[legs][0]`. Plain data, so a plan can hold them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ NOT_THERE = (LookupError, TypeError, ValueError)
 
 
 def root_of(path: str) -> str:
-    """The name a path begins with."""
+    """The name at the start of a path."""
     return path.partition("[")[0]
 
 
 def look_up(path: str, known: Mapping[str, Any]) -> Any:
-    """What stands at the path.
+    """The value at the path.
 
     Raises:
-        LookupError, TypeError, ValueError: Nothing does: see `NOT_THERE`.
+        LookupError, TypeError, ValueError: There is no value: see `NOT_THERE`.
     """
     name, *keys = re.findall(r"\w+", path)
     value = known[name]

@@ -1,7 +1,7 @@
-"""The plan: everything about a saga's definition that deciding needs, as plain data.
+"""The plan: everything in a saga's definition that decisions need, as plain data.
 
-A plan is recorded in the log once per definition version, so that a log can be folded, decided on and
-shown without the code that wrote it, and a running saga goes on under the plan it started with.
+The log records a plan once per version of a definition. So a log can be folded, decided on and shown without the code
+that wrote it, and a saga goes on under the plan that it started with.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from zlib import crc32
 import msgspec
 
 LONGEST_S = 366 * 86_400.0
-"""No wait is longer: a date so far away that no calendar has it would stop more than its own saga."""
+"""The longest wait in seconds. A date beyond the calendar would stop more than its own saga."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often, and how far apart, a call is tried.
 
     The wait after attempt n is `first_delay_s * factor ** (n - 1)`, at most `cap_s`, then spread by up to
-    `jitter` (0.2 means plus or minus 20 %) so that many sagas do not knock at the same moment.
+    `jitter` (0.2 means plus or minus 20 %), so that many sagas do not call at the same moment.
 
     Attributes:
         attempts: Calls in all, the first included; at least 1.
         first_delay_s: Seconds between the first and the second attempt.
         factor: How much longer each wait is than the one before; at least 1.
         cap_s: The longest wait in seconds, before jitter.
-        jitter: Part of the wait, 0 to 1, by which it may differ either way.
-        give_up_on: Errors after which no attempt follows: names of exception classes, which stand for their
-            subclasses too, or answers such as `"HTTP 501"`. Whether the call has acted is not changed by this.
+        jitter: The fraction of the wait, 0 to 1, by which it may be longer or shorter.
+        give_up_on: Errors after which no attempt follows: names of exception classes, which include their
+            subclasses, or answers such as `"HTTP 501"`. It does not change whether the call may have acted.
     """
 
     attempts: int = 4
@@ -70,25 +70,25 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 FORWARD = RetryPolicy()
 BACKWARD = RetryPolicy(attempts=10)
-"""Compensations are tried harder: giving one up needs a person."""
+"""Compensations get more attempts, because a person is needed when one is given up."""
 
 
 Kind = Literal["compensatable", "pivot", "retriable"]
-"""What becomes of a step when a later one fails: it is undone / it is the last that can be / it cannot fail."""
+"""A step when a later step fails: it is undone / it was the point of no return / it is retried until it succeeds."""
 
 
 class Delay(msgspec.Struct, frozen=True, tag="delay"):
     """A step that waits.
 
     Attributes:
-        seconds: How long; or where the number stands: `input[grace_s]`, `quote[valid_s]`.
+        seconds: How long; or a path to the number: `input[grace_s]`, `quote[valid_s]`.
     """
 
     seconds: float | str
 
 
 class Signal(msgspec.Struct, frozen=True, tag="signal"):
-    """A step that waits until somebody gives the signal of its name.
+    """A step that waits for the signal of its name.
 
     Attributes:
         timeout_s: Seconds after which the step fails; None: it waits for ever.
@@ -98,7 +98,7 @@ class Signal(msgspec.Struct, frozen=True, tag="signal"):
 
 
 class Child(msgspec.Struct, frozen=True, tag="saga"):
-    """A step that runs another saga, of this name."""
+    """A step that runs another saga, given by its name."""
 
     saga: str
 
@@ -110,18 +110,18 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a plan.
 
     Attributes:
-        name: The step's key, unique in its saga; results are known by it.
-        title: What people read.
-        after: The steps that must be done before this one starts; None: the one written before it.
+        name: The step's key, unique in its saga; its result has this name.
+        title: The name that people read.
+        after: The steps that must be done before this one starts; None: the step written before it.
         kind: Once the pivot is done, the saga only goes forward: retriable steps are tried until they succeed.
-        retry: How the action is tried; of a retriable step, how far apart.
+        retry: How the action is tried; for a retriable step, only the waits count.
         compensation: How the compensation is tried; None when there is nothing to compensate.
         timeout_s: Seconds one attempt may take before its outcome counts as unknown.
         work: What the step does, if it is not a call.
-        over: Where the list stands whose elements the step is done for, each on its own: `cart[lines]`.
+        over: A path to the list, such as `cart[lines]`; the step is done for each of its elements on its own.
         at_once: How many of these elements may be under way together.
         condition: Whether the code has a condition that may skip the step.
-        probe: Whether the code can ask if a call has happened whose answer is not known.
+        probe: Whether the code has a probe, which asks whether an unanswered action has happened.
     """
 
     name: str
@@ -139,14 +139,14 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cannot_fail(self) -> bool:
-        """Whether it only waits, for something that surely comes or for ever."""
+        """Whether the step only waits, and cannot time out."""
         return not self.condition and (isinstance(self.work, Delay) or self.work == Signal(None))
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
-    """The steps of a saga: each after those it waits for, which are written before it.
+    """The steps of a saga, each written after the steps that it waits for.
 
-    Every decision asks it for steps and what they wait for, so both are looked up in tables that are made once.
+    Every decision looks up steps and the steps that they wait for, so both tables are made once and kept.
 
     Attributes:
         deadline_s: Seconds after its start at which a saga that can still go back aborts.
@@ -157,7 +157,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     deadline_s: float | None = None
 
     def step(self, name: str) -> StepPlan:
-        """The step of that name, or of that part; KeyError when the plan has none."""
+        """The step of this name, or of this element's name; KeyError when the plan has none."""
         return self._by_name.get(name) or self._by_name[step_of(name)]
 
     def after(self, name: str) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         return self._after[name]
 
     def behind(self, name: str) -> frozenset[str]:
-        """All steps that wait for this one, also by way of others."""
+        """All steps that wait for this one, directly or through others."""
         return self._behind.get(name, frozenset())
 
     @cached_property
@@ -197,22 +197,22 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         return behind
 
 
-def part_of(step: str, index: int) -> str:
-    """The name of one element's part of a step that is done over a list: `ticket[2]`, from 0."""
+def element_of(step: str, index: int) -> str:
+    """The name of one element of a step that is done over a list: `ticket[2]`, counted from 0."""
     return f"{step}[{index}]"
 
 
-def step_of(part: str) -> str:
-    """The step that a part belongs to; of a step that has no parts, itself."""
-    return part.partition("[")[0]
+def step_of(name: str) -> str:
+    """The step that an element belongs to; the name of a step is returned as it is."""
+    return name.partition("[")[0]
 
 
-def index_of(part: str) -> int | None:
-    """The place (0-based) of a part's element in its list; None when it is no part."""
-    index = part.partition("[")[2]
+def index_of(name: str) -> int | None:
+    """The place (0-based) of an element in its list; None for the name of a step."""
+    index = name.partition("[")[2]
     return int(index[:-1]) if index else None
 
 
 def plan_id(plan: Plan) -> str:
-    """The plan's id: the same plan has the same id everywhere, a changed one another."""
+    """The plan's id, a hash of its content: the same plan has the same id everywhere."""
     return "plan-" + hashlib.sha256(msgspec.json.encode(plan, order="deterministic")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Going on: what a saga does next, when nothing stands in its way. Forward step by step, or back, last first."""
+"""What a saga does next: it goes forward step by step, or it compensates, the last step first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from saga_es.core.plan import Delay, Signal, StepPlan, index_of, step_of
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
 
 LARGEST_FAN_OUT = 1000
-"""Elements one step is done for; for more, run a saga for each."""
+"""The most elements of one step; for more, run a saga for each."""
 
 
 def next_events(state: SagaState, now: datetime) -> list[e.SagaEvent]:
-    """What follows from the state alone, and from the time; empty when something has to happen first."""
+    """The events that follow from the state and the time alone; empty when the saga waits for a fact."""
     if state.paused or state.status.ended or state.owner is None:
         return []
     if state.status is SagaStatus.IN_PROGRESS and not _has_open_question(state):  # most sagas, most of the time
@@ -31,19 +31,19 @@ def next_events(state: SagaState, now: datetime) -> list[e.SagaEvent]:
         case SagaStatus.IN_PROGRESS:
             return _forward(state, now)
         case _:
-            return [] if _actions_out(state) else back(state)
+            return [] if _actions_in_flight(state) else back(state)
 
 
 def _has_open_question(state: SagaState) -> bool:
-    """Whether some step failed, waits, was interrupted, or is to be called again; one look at each instead of four."""
-    for step in state.steps.values():  # no `any`: every decision comes here, and its generator costs more than the look
+    """Whether a step failed, waits, was interrupted, or is to be called again; one look at each, not four."""
+    for step in state.steps.values():  # no `any`: every decision comes here, and a generator costs more
         if step.wait is not None or step.probed or step.interrupted or step.status is StepStatus.FAILED:
             return True
     return False
 
 
 def _interrupted(state: SagaState) -> list[e.SagaEvent]:
-    """Whoever would have heard the answer is gone: where it can be asked, it is asked whether it has happened."""
+    """Probes for the interrupted calls: the worker that would have received their answers is gone."""
     return [
         e.ProbeStarted(name, step.attempts)
         for name, step in state.steps.items()
@@ -51,30 +51,30 @@ def _interrupted(state: SagaState) -> list[e.SagaEvent]:
     ]
 
 
-def _actions_out(state: SagaState) -> bool:
-    return any(step.status is StepStatus.IN_PROGRESS and step.is_out for step in state.steps.values())
+def _actions_in_flight(state: SagaState) -> bool:
+    return any(step.status is StepStatus.IN_PROGRESS and step.in_flight for step in state.steps.values())
 
 
 # ── Forward ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _forward(state: SagaState, now: datetime) -> list[e.SagaEvent]:
-    """Every step starts as soon as all it waits for is done."""
+    """A step starts as soon as all the steps that it waits for are done."""
     failed = [name for name, step in state.steps.items() if step.status is StepStatus.FAILED]
-    if failed:  # past the point of return: those that are out are awaited, and no more are begun
-        return [] if _actions_out(state) else [e.SagaFailed(_why_failed(state, failed[0]))]
-    return deadline_passed(state, now) or _asked(state) or _waits_over(state, now) or _begin_free(state, now)
+    if failed:  # past the point of return: await the calls in flight, and begin no more
+        return [] if _actions_in_flight(state) else [e.SagaFailed(_why_failed(state, failed[0]))]
+    return deadline_passed(state, now) or _called_again(state) or _waits_over(state, now) or _begin_free(state, now)
 
 
 def deadline_passed(state: SagaState, now: datetime) -> list[e.SagaEvent]:
-    """The saga aborts when its time is over, if it still can."""
+    """The saga aborts when its deadline has passed, unless its pivot was called."""
     if state.deadline_at is None or state.deadline_at > now or state.beyond_return:
         return []
     return [e.SagaAborted(None, f"the deadline passed: {state.plan.deadline_s:g} s after the start")]
 
 
-def _asked(state: SagaState) -> list[e.SagaEvent]:
-    """After a wait the next attempt is made; after a crash the one that was out is made again."""
+def _called_again(state: SagaState) -> list[e.SagaEvent]:
+    """After a probe: the next attempt of a step that waited; the same attempt of a step that was interrupted."""
     return [
         e.StepStarted(name, step.attempts + (1 if step.waiting else 0))
         for name, step in state.steps.items()
@@ -85,7 +85,7 @@ def _asked(state: SagaState) -> list[e.SagaEvent]:
 def _begin_free(state: SagaState, now: datetime) -> list[e.SagaEvent]:
     plan = state.plan
     if plan.is_sequence and state.steps and next(reversed(state.steps.values())).status is StepStatus.IN_PROGRESS:
-        return []  # one after the other: while one is under way, no other is free
+        return []  # steps run one after the other: while one is under way, no other can begin
     done = state.done
     if len(done) >= len(plan.steps) and all(step.name in done for step in plan.steps):
         return [e.SagaCompleted()]
@@ -100,7 +100,7 @@ def _begin_free(state: SagaState, now: datetime) -> list[e.SagaEvent]:
 
 
 def _begin(state: SagaState, step: StepPlan, now: datetime) -> list[e.SagaEvent]:
-    """The intents of a step, or of those of its parts that are next; none if it is under way."""
+    """The intents of a step, or of its next elements; none if the step is under way."""
     if step.over is None:
         if state.step(step.name).status is not StepStatus.PENDING:
             return []
@@ -108,10 +108,10 @@ def _begin(state: SagaState, step: StepPlan, now: datetime) -> list[e.SagaEvent]
         return start_waiting(state, step.name, now) if is_wait else [e.StepStarted(step.name, 1)]
     if step.name not in state.fan_outs:
         return _fan_out(state, step.name, step.over)
-    parts = state.parts(step.name)
-    under_way = sum(state.step(part).status is StepStatus.IN_PROGRESS for part in parts)
-    waiting = [part for part in parts if state.step(part).status is StepStatus.PENDING]
-    return [e.StepStarted(part, 1) for part in waiting[: max(0, step.at_once - under_way)]]
+    elements = state.elements(step.name)
+    under_way = sum(state.step(element).status is StepStatus.IN_PROGRESS for element in elements)
+    waiting = [element for element in elements if state.step(element).status is StepStatus.PENDING]
+    return [e.StepStarted(element, 1) for element in waiting[: max(0, step.at_once - under_way)]]
 
 
 def _fan_out(state: SagaState, name: str, over: str) -> list[e.SagaEvent]:
@@ -120,13 +120,13 @@ def _fan_out(state: SagaState, name: str, over: str) -> list[e.SagaEvent]:
     except NOT_THERE as error:
         return _fail(state, name, f"there is no {over} to go over: {type(error).__name__}: {error}")
     if not isinstance(elements, list) or len(elements) > LARGEST_FAN_OUT:
-        found = f"of {len(elements)}" if isinstance(elements, list) else type(elements).__name__
-        return _fail(state, name, f"{over} is no list of at most {LARGEST_FAN_OUT} elements, but {found}")
+        found = f"a list of {len(elements)}" if isinstance(elements, list) else type(elements).__name__
+        return _fail(state, name, f"{over} must be a list of at most {LARGEST_FAN_OUT} elements, not {found}")
     return [e.StepFannedOut(name, len(elements))]
 
 
 def start_waiting(state: SagaState, name: str, now: datetime) -> list[e.SagaEvent]:
-    """A step that only waits begins to; or fails, because nobody can tell how long."""
+    """A step that only waits begins to wait; it fails when the length of its wait cannot be computed."""
     work = state.plan.step(name).work
     seconds: Any = work.timeout_s if isinstance(work, Signal) else None
     try:
@@ -135,12 +135,12 @@ def start_waiting(state: SagaState, name: str, now: datetime) -> list[e.SagaEven
             seconds = float(look_up(seconds, state.known_to(name))) if isinstance(seconds, str) else seconds
         until = None if seconds is None else now + timedelta(seconds=max(seconds, 0.0))  # in this order: NaN stays NaN
     except (*NOT_THERE, OverflowError) as error:
-        return _fail(state, name, f"how long to wait cannot be told: {type(error).__name__}: {error}")
+        return _fail(state, name, f"the length of the wait cannot be computed: {type(error).__name__}: {error}")
     return [e.WaitStarted(name, until)]
 
 
 def _waits_over(state: SagaState, now: datetime) -> list[e.SagaEvent]:
-    """One wait that is over, if there is one; the others are looked at next."""
+    """The events of one wait that is over, if there is one; the next pass finds the others."""
     waiting = (name for name, step in state.steps.items() if step.wait is not None)
     return next((events for name in waiting if (events := _wait_over(state, name, now))), [])
 
@@ -160,7 +160,7 @@ def _wait_over(state: SagaState, name: str, now: datetime) -> list[e.SagaEvent]:
 
 
 def _fail(state: SagaState, name: str, error: str) -> list[e.SagaEvent]:
-    """A step fails that called nobody."""
+    """A step fails without a call."""
     failed = e.StepFailed(name, 0, "rejected", error)
     stays = state.beyond_return or state.plan.step(name).kind == "retriable"
     return [failed] if stays else [failed, e.SagaAborted(name, error)]
@@ -172,15 +172,15 @@ def _why_failed(state: SagaState, name: str) -> str:
     return f"step {name!r} {why}: {state.step(name).error}"
 
 
-# ── Back ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Compensation ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def back(state: SagaState) -> list[e.SagaEvent]:
-    """Last first: a step is undone when all that came after it, by the plan, is undone."""
+    """The next compensations: a step is undone when all steps behind it in the plan are undone."""
     undoing = [name for name, step in state.steps.items() if step.status is StepStatus.COMPENSATING]
     stuck = [name for name in undoing if state.step(name).stuck]
-    if stuck:  # those that are out are awaited, and no more are begun
-        is_all = stuck == undoing and not state.is_out
+    if stuck:  # await the calls in flight, and begin no more
+        is_all = stuck == undoing and not state.in_flight
         return [e.SagaFailed(_why_stuck(state, stuck[0]))] if is_all else []
     standing = [name for name in reversed(state.effects) if state.plan.step(name).compensation is not None]
     if not standing:
@@ -192,7 +192,7 @@ def back(state: SagaState) -> list[e.SagaEvent]:
 
 
 def _at_once(state: SagaState, free: list[str]) -> Iterator[str]:
-    """Of a step that was done over a list, no more parts are undone together than were done together."""
+    """The elements to undo now: no more of one step at once than were done at once."""
     under_way: dict[str, int] = {}
     for name in free:
         step = step_of(name)

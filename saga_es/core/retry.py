@@ -1,4 +1,4 @@
-"""Trying again: whether, and when. Computed once, from saga, step and attempt, and recorded in the event."""
+"""Retries: whether and when. Computed once, from saga, step and attempt, and recorded in the event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saga_es.core.state import SagaState
 
 
 def retry_at(state: SagaState, name: str, direction: Direction, outcome: Failed, now: datetime) -> datetime | None:
-    """When the call that failed is made again; None when it is given up."""
+    """When the failed call is made again; None when it is given up."""
     if isinstance(outcome, Rejected):
         return None
     policy, attempt, is_endless = _policy(state, name, direction)
@@ -26,7 +26,7 @@ def retry_at(state: SagaState, name: str, direction: Direction, outcome: Failed,
 
 
 def failure_of(outcome: Failed) -> e.Failure:
-    """The word for it in the log."""
+    """The log's word for a failed outcome."""
     match outcome:
         case Rejected():
             return "rejected"

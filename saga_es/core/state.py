@@ -1,4 +1,4 @@
-"""The state of a saga: what the fold of its events (`evolve`) comes to, and what can be read from it."""
+"""The state of a saga: the fold of its events (`evolve`), and what can be read from it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from saga_es.core import events as e
-from saga_es.core.plan import Plan, index_of, part_of, step_of
+from saga_es.core.plan import Plan, element_of, index_of, step_of
 
 
 class SagaStatus(StrEnum):
-    """Where a saga is, in the words of the wire."""
+    """The status of a saga, in the words of the API."""
 
     PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
@@ -24,7 +24,7 @@ class SagaStatus(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """True when nothing more happens by itself."""
+        """True when nothing more happens without a person."""
         return self in ENDED
 
 
@@ -33,7 +33,7 @@ UNFINISHED = frozenset(SagaStatus) - ENDED
 
 
 class StepStatus(StrEnum):
-    """Where a step is, in the words of the wire."""
+    """The status of a step, in the words of the API."""
 
     PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
@@ -48,22 +48,22 @@ DONE = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 
 
 class StepState(msgspec.Struct, frozen=True):
-    """One step, or one part of a step that is done over a list.
+    """One step, or one element of a step that is done over a list.
 
-    Its two counters never share: compensation starts from 1 however often the action was tried.
+    Actions and compensations are counted apart: compensation starts at attempt 1, however often the action was tried.
 
     Attributes:
-        forgiven: Attempts that the policy does not count, for a person ordered more.
-        waiting: The failure whose `retry_at` is being waited for; None while a call is out, or none is wanted.
-        wait: What a step that only waits is waiting for.
-        child: The saga that it runs.
-        probing: A probe is out.
-        probed: A probe did not say that it has happened, and is not asked again before the next attempt.
-        in_doubt: Some attempt ended unknown, so the effect may be there although no answer said so.
-        interrupted: Its call was out when the worker went, and nothing has come of it since.
-        crashes: How often a worker went while its call was out, since the last outcome; pauses apart.
+        forgiven: Attempts that the policy does not count, because a person allowed more.
+        waiting: The failure whose `retry_at` the step waits for; None while a call is in flight, or when none follows.
+        wait: The wait of a step that only waits.
+        child: The saga that the step runs.
+        probing: A probe is in flight.
+        probed: A probe did not confirm the action; no further probe is made before the next attempt.
+        in_doubt: Some attempt ended unknown: the effect may exist although no answer confirmed it.
+        interrupted: Its call was in flight when the worker crashed, and no outcome was recorded since.
+        crashes: Workers that crashed while the call was in flight, since the last outcome; a pause does not count.
         stuck: Its compensation was given up.
-        input: What it has been given instead of the saga's input.
+        input: The input that a person gave this step instead of the saga's.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -84,8 +84,8 @@ class StepState(msgspec.Struct, frozen=True):
     input: dict[str, Any] | None = None
 
     @property
-    def is_out(self) -> bool:
-        """Whether an answer will come by itself: to a call, a probe, or from another saga."""
+    def in_flight(self) -> bool:
+        """Whether an answer will come without a person: to a call, to a probe, or from a child saga."""
         if self.probing:
             return True
         going = self.status is StepStatus.IN_PROGRESS or (self.status is StepStatus.COMPENSATING and not self.stuck)
@@ -100,15 +100,15 @@ class SagaState(msgspec.Struct, frozen=True):
 
     Attributes:
         version: How many events were folded: the version of the stream.
-        steps: The steps and parts that have started, by name.
-        fan_outs: How many parts each step has that is done over a list, once that is known.
-        effects: Steps and parts that happened or may have, and are not compensated: in order of completion.
-        signals: What was given and is not used yet, by signal, first come first.
-        signal_keys: The signals that came with a key, and the key.
+        steps: The steps and elements that have started, by name.
+        fan_outs: The number of elements of each step that is done over a list, once the list is known.
+        effects: Steps and elements that happened or may have, and are not compensated: in order of completion.
+        signals: The payloads that no step has used yet, by signal, oldest first.
+        signal_keys: Each signal that carried a key, with its key.
         aborted: Whether the saga has aborted.
-        failed_step: The step whose failure aborted it.
-        cause: Why it aborted: what its compensations are told.
-        error: Why it is FAILED; if it is not, why it aborted.
+        failed_step: The step whose failure aborted the saga.
+        cause: Why the saga aborted; its compensations receive it as `error`.
+        error: Why the saga is FAILED; otherwise why it aborted.
     """
 
     saga_id: str
@@ -134,63 +134,63 @@ class SagaState(msgspec.Struct, frozen=True):
     error: str | None = None
 
     def step(self, name: str) -> StepState:
-        """The state of a step or part, also when it has not started."""
+        """The state of a step or element, also when it has not started."""
         return self.steps.get(name, NOT_STARTED)
 
-    def parts(self, name: str) -> list[str]:
-        """What a step consists of: itself, or a part for each element; nothing as long as the list is not known."""
+    def elements(self, name: str) -> list[str]:
+        """The names of a step's elements: the step itself when it has no list; none before the list is known."""
         if self.plan.step(name).over is None:
             return [name]
-        return [part_of(name, index) for index in range(self.fan_outs.get(name, 0))]
+        return [element_of(name, index) for index in range(self.fan_outs.get(name, 0))]
 
     @property
     def done(self) -> set[str]:
-        """The steps, and the parts of steps, that are done or were skipped."""
+        """The steps and elements that are done or were skipped."""
         done = {name for name, step in self.steps.items() if step.status in DONE}
         return done.union(name for name in self.fan_outs if self.is_done(name)) if self.fan_outs else done
 
     def is_done(self, name: str) -> bool:
-        """Whether a step is done, or was skipped, with all its parts."""
+        """Whether a step is done or was skipped, with all its elements."""
         if self.step(name).status in DONE:
             return True
-        return name in self.fan_outs and all(self.step(part).status in DONE for part in self.parts(name))
+        return name in self.fan_outs and all(self.step(element).status in DONE for element in self.elements(name))
 
     def result(self, name: str) -> Any:
-        """What a step answered: of a step that is done over a list, a list; None where no answer came."""
+        """The result of a step: a list for a step that is done over a list; None where no answer came."""
         if self.plan.step(name).over is None or index_of(name) is not None:
             return self.step(name).result
-        return [self.step(part).result for part in self.parts(name)] if name in self.fan_outs else None
+        return [self.step(element).result for element in self.elements(name)] if name in self.fan_outs else None
 
     def known_to(self, name: str) -> dict[str, Any]:
-        """What a step or part may ask for by name: its input, and what each step answered."""
+        """The values that a step or element can ask for by name: its input, and the result of each step."""
         own = self.step(name).input
         input_ = own if own is not None else self.step(step_of(name)).input
         given = {"input": self.input if input_ is None else input_}
         steps = self.steps
-        if not self.fan_outs:  # then a step answered what it answered
+        if not self.fan_outs:  # then no result has to be put together from elements
             return given | {step.name: steps.get(step.name, NOT_STARTED).result for step in self.plan.steps}
         return given | {step.name: self.result(step.name) for step in self.plan.steps}
 
     @property
     def results(self) -> dict[str, Any]:
-        """What the completed steps answered, by step."""
+        """The results of the completed steps, by step."""
         done = (step.name for step in self.plan.steps if self.is_done(step.name))
         return {name: self.result(name) for name in done if self.step(name).status is not StepStatus.SKIPPED}
 
     @property
-    def is_out(self) -> bool:
-        """Whether some answer will come by itself."""
-        return any(step.is_out for step in self.steps.values())
+    def in_flight(self) -> bool:
+        """Whether the answer of some step will come without a person."""
+        return any(step.in_flight for step in self.steps.values())
 
     @property
     def beyond_return(self) -> bool:
-        """Whether the saga can only go forward: the pivot was called."""
+        """Whether the saga can only go forward, because the pivot was called."""
         called = {StepStatus.IN_PROGRESS, *DONE}
         return any(step.kind == "pivot" and self.step(step.name).status in called for step in self.plan.steps)
 
     @property
     def current_step_index(self) -> int:
-        """How many steps are done, going forward: the place (0-based) of the step that runs, failed, or comes next."""
+        """The place (0-based) of the step that runs, failed, or comes next; the number of steps when all are done."""
         if self.failed_step is not None:
             failed = step_of(self.failed_step)
             return next(i for i, step in enumerate(self.plan.steps) if step.name == failed)
@@ -198,9 +198,9 @@ class SagaState(msgspec.Struct, frozen=True):
 
 
 def open_intents(state: SagaState) -> list[e.Intent]:
-    """What the log says was begun and has no outcome: the calls to make again, the timers to set again.
+    """The intents without an outcome: the calls to make again, the timers to set again.
 
-    Nothing is, while the saga is paused.
+    A paused saga has none.
     """
     if state.status.ended or state.paused:
         return []
@@ -219,7 +219,7 @@ def _open_intent(state: SagaState, name: str, step: StepState) -> e.Intent | Non
         case StepStatus.IN_PROGRESS if step.child is not None:
             return step.child
         case StepStatus.IN_PROGRESS if step.probed or (step.interrupted and state.plan.step(name).probe):
-            return None  # it is asked first whether it has happened, or just was
+            return None  # a probe comes first, or was just answered
         case StepStatus.IN_PROGRESS:
             return e.StepStarted(name, step.attempts)
         case StepStatus.COMPENSATING if not step.stuck:
@@ -229,7 +229,7 @@ def _open_intent(state: SagaState, name: str, step: StepState) -> e.Intent | Non
 
 
 def is_same_start(state: SagaState, saga: str, input_: object) -> bool:
-    """Whether a saga that exists is the one a start asks for. Inputs are compared as JSON: `true` is not 1."""
+    """Whether a start asks for the saga that exists. Inputs are compared as JSON: `true` is not 1."""
     return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)
 
 

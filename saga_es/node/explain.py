@@ -48,7 +48,7 @@ def _missing(node: Node, state: SagaState) -> tuple[str, ...]:
 
 
 def _children(node: Node, state: SagaState, depth: int) -> dict[str, str]:
-    out = [step.child.saga_id for step in state.steps.values() if step.child is not None and step.is_out]
+    out = [step.child.saga_id for step in state.steps.values() if step.child is not None and step.in_flight]
     told: dict[str, str] = {}
     for saga_id in out[:MOST_STEPS]:
         try:

@@ -97,7 +97,7 @@ def needed(state: SagaState) -> Iterator[Need]:
     """What the saga needs until its end; what several parts of a step need comes several times."""
     for planned in state.plan.steps:
         is_whole = planned.over is None or planned.name not in state.fan_outs
-        for part in [planned.name] if is_whole else state.parts(planned.name):
+        for part in [planned.name] if is_whole else state.elements(planned.name):
             step = state.step(part)
             if state.aborted:
                 yield from _to_be_undone(planned, step, has_effect=part in state.effects)
@@ -150,7 +150,7 @@ def _is_asked(planned: StepPlan, step: StepState) -> bool:
     """Whether it is asked first if the step has happened: a call that is out is in doubt once its worker is gone."""
     if not planned.probe or step.status in {StepStatus.PENDING, StepStatus.COMPENSATING}:
         return step.probing
-    is_called = step.status is StepStatus.IN_PROGRESS and step.is_out
+    is_called = step.status is StepStatus.IN_PROGRESS and step.in_flight
     return step.probing or is_called or (step.in_doubt and not step.probed)
 
 

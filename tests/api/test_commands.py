@@ -150,7 +150,7 @@ def test_there_is_no_preview_of_a_cancel_that_would_be_refused(served: Served) -
     ("name", "why"),
     [
         ("resume", "it is not paused"),
-        ("retry", "nothing of it waits for a retry"),
+        ("retry", "none of its steps waits for a retry"),
         ("skip", "this is for a saga that is FAILED"),
         ("replace-input", "this is for a saga that is FAILED"),
         ("resolve", "this is for a saga that is FAILED"),
@@ -172,7 +172,7 @@ def test_a_step_that_does_not_stand_in_the_way_cannot_be_skipped(served: Served)
     for step in ("letter", "hotel", "seat[0]", "["):
         response = served.client.post(f"/api/saga/{saga_id}/skip", json={**BY_ANN, "step": step})
         assert_problem(response, 409)
-        assert "in its way: seat" in response.get_json()["detail"]
+        assert "it is blocked by: seat" in response.get_json()["detail"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -115,7 +115,7 @@ def test_show_tells_the_story_of_a_failed_saga_in_sentences_and_in_order(shelf: 
 
     story = lines[lines.index("") + 1 :]
     sentences = [
-        "The saga create-event began, on worker-",
+        "The saga create-event began on worker-",
         "Step event is called.",
         "Step event is done: ",
         "Step event_details is called.",

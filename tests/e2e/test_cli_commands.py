@@ -112,7 +112,7 @@ def test_a_failed_saga_is_mended(journeys: Journeys) -> None:
     for saga_id in (skipped, changed):
         when(client, saga_id, is_now("COMPENSATED"))
     line = line_of(journeys.run("resolve", resolved, "--status", "completed", *BY_ANN))
-    assert line.startswith("Recorded the end by hand. The saga was set right by hand and is COMPLETED since ")
+    assert line.startswith("Recorded the end by hand. The saga was resolved by hand and is COMPLETED since ")
     assert status_of(client, resolved)["status"] == "COMPLETED"
 
 
@@ -223,6 +223,6 @@ def test_a_command_is_recorded_while_nobody_runs_and_followed_by_the_next_worker
         saga_id = begun(opened(stack, sqlite_url, app_of(journey())))
     line = line_of(run_cli("cancel", saga_id, *BY_ANN, "--database-url", sqlite_url))
     assert "which is gone, and waits for a worker that knows 'journey'" in line
-    assert line.endswith("goes back, because cancelled by ann: she says so.")
+    assert line.endswith("is compensating, because cancelled by ann: she says so.")
     with ExitStack() as stack:
         when(opened(stack, sqlite_url, app_of(journey())).client, saga_id, is_now("COMPENSATED"))

@@ -36,7 +36,7 @@ MUTANTS = [
     Mutant(
         "compensation begins while an action is out",
         GOING_ON,
-        "return [] if _actions_out(state) else back(state)",
+        "return [] if _actions_in_flight(state) else back(state)",
         "return back(state)",
         (CANCEL, SOME_WAYS),
     ),
@@ -113,16 +113,16 @@ MUTANTS = [
     Mutant(
         "the answer to an attempt that was given up counts for the next",
         DECIDE,
-        "return step.is_out and (step.status, fact.attempt) == out",
-        "return step.is_out and step.status == out[0]",
+        "return step.in_flight and (step.status, fact.attempt) == called",
+        "return step.in_flight and step.status == called[0]",
         ("tests/unit/test_core_forward.py", "tests/unit/test_core_retries.py", CHAOS),
     ),
     Mutant(
         "a signal that comes early is lost",
         ORDERS,
-        "    return [e.SignalReceived(give.signal, give.payload, give.key)]",
-        "    waits = state.step(give.signal).wait\n"
-        "    return [e.SignalReceived(give.signal, give.payload, give.key)] if waits else []",
+        "    return [e.SignalReceived(sent.signal, sent.payload, sent.key)]",
+        "    waits = state.step(sent.signal).wait\n"
+        "    return [e.SignalReceived(sent.signal, sent.payload, sent.key)] if waits else []",
         ("tests/unit/test_core_waits.py", SOME_WAYS),
     ),
     Mutant(
@@ -191,8 +191,8 @@ MUTANTS = [
     Mutant(
         "completed when the list is, whatever became of its elements",
         STATE,
-        "all(self.step(part).status in DONE for part in self.parts(name))",
-        "bool(self.parts(name))",
+        "all(self.step(element).status in DONE for element in self.elements(name))",
+        "bool(self.elements(name))",
         (SOME_WAYS,),
     ),
     Mutant(

@@ -193,7 +193,7 @@ def test_a_parent_that_is_tried_again_waits_for_the_same_saga() -> None:
 
 def test_a_saga_that_has_its_input_cannot_be_given_another_through_its_parent() -> None:
     """It would change nothing: it is the saga itself that needs it."""
-    why = "step 'pay' has its input, and runs saga saga-2; it is that one that needs another"
+    why = "step 'pay' runs saga saga-2 already; replace the input there"
     given(*STUCK, plan=ORDER).refuses(ReplaceInput("pay", {}, *WHO), why)
 
 

@@ -191,7 +191,7 @@ def test_all_that_waits_is_tried_now() -> None:
 
 def test_a_saga_in_which_nothing_waits_refuses_a_retry() -> None:
     """Its call is out."""
-    given(*OUT).refuses(Retry(*WHO), "nothing of it waits for a retry")
+    given(*OUT).refuses(Retry(*WHO), "none of its steps waits for a retry")
 
 
 def test_a_paused_saga_refuses_a_retry() -> None:

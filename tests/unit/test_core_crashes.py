@@ -25,7 +25,7 @@ def test_a_call_that_takes_its_process_along_again_and_again_fails_the_saga() ->
     """The third takeover with the same call out is the last; it is recorded before anything is called again."""
     story = gone(given(*OUT), "w2", "w3").then(e.SagaTakenOver("w3", "w2"))
     story.when(OwnerGone("w4", 3))
-    story.then(e.SagaTakenOver("w4", "w3"), e.SagaFailed("3 workers went while step 'a' was under way"))
+    story.then(e.SagaTakenOver("w4", "w3"), e.SagaFailed("3 workers crashed while step 'a' was under way"))
 
 
 def test_an_answer_forgets_the_crashes() -> None:
@@ -86,7 +86,7 @@ def test_a_compensation_that_kills_is_counted_apart() -> None:
     assert story.decided[-1] == e.CompensationStarted("a", 1)
     gone(story, "w4", "w5").then(e.SagaTakenOver("w5", "w4"))
     story.when(OwnerGone("w6", 3))
-    story.then(e.SagaTakenOver("w6", "w5"), e.SagaFailed("3 workers went while step 'a' was under way"))
+    story.then(e.SagaTakenOver("w6", "w5"), e.SagaFailed("3 workers crashed while step 'a' was under way"))
 
 
 def test_a_person_can_give_it_another_chance() -> None:

@@ -8,7 +8,7 @@ from saga_es.core import events as e
 from saga_es.core.commands import ReplaceInput, Skip
 from saga_es.core.facts import OwnerGone, RetryDue, Start
 from saga_es.core.outcomes import Completed, Direction, Rejected, Skipped, Unavailable, Unknown
-from saga_es.core.plan import Plan, index_of, part_of, step_of
+from saga_es.core.plan import Plan, element_of, index_of, step_of
 from saga_es.core.proceed import LARGEST_FAN_OUT
 from saga_es.core.state import SagaState, StepStatus, open_intents
 from tests.support.story import (
@@ -132,9 +132,12 @@ def test_an_element_that_is_not_wanted_is_skipped_alone() -> None:
     ("input_", "words"),
     [
         ({}, "there is no input[lines] to go over: KeyError: 'lines'"),
-        ({"lines": 7}, "input[lines] is no list of at most 1000 elements, but int"),
-        ({"lines": {"a": 1}}, "input[lines] is no list of at most 1000 elements, but dict"),
-        ({"lines": [0] * (LARGEST_FAN_OUT + 1)}, "input[lines] is no list of at most 1000 elements, but of 1001"),
+        ({"lines": 7}, "input[lines] must be a list of at most 1000 elements, not int"),
+        ({"lines": {"a": 1}}, "input[lines] must be a list of at most 1000 elements, not dict"),
+        (
+            {"lines": [0] * (LARGEST_FAN_OUT + 1)},
+            "input[lines] must be a list of at most 1000 elements, not a list of 1001",
+        ),
     ],
 )
 def test_what_is_no_list_turns_the_saga_round(input_: dict[str, object], words: str) -> None:
@@ -169,7 +172,7 @@ PIVOT_FIRST = a_plan(
     a_step("ticket", compensation=None, kind="retriable", over="input[lines]"),
 )
 PAID: Past = [started({"lines": 7}), *done("pay")]
-NO_LIST = "input[lines] is no list of at most 1000 elements, but int"
+NO_LIST = "input[lines] must be a list of at most 1000 elements, not int"
 STUCK: Past = [*PAID, e.StepFailed("ticket", 0, "rejected", NO_LIST), e.SagaFailed("why")]
 
 
@@ -274,7 +277,7 @@ def test_the_parts_that_were_out_are_called_again_after_a_crash() -> None:
 
 def test_a_part_knows_its_step_and_its_place() -> None:
     """By its name alone."""
-    assert (part_of("ticket", 2), step_of("ticket[2]"), index_of("ticket[2]")) == ("ticket[2]", "ticket", 2)
+    assert (element_of("ticket", 2), step_of("ticket[2]"), index_of("ticket[2]")) == ("ticket[2]", "ticket", 2)
     assert (step_of("ticket"), index_of("ticket")) == ("ticket", None)
 
 

@@ -59,7 +59,7 @@ def test_completed_means_all_of_it(loop: Loop) -> None:
         if isinstance(event, e.SagaCompleted):
             assert all(state.is_done(step.name) for step in state.plan.steps)
             assert not state.aborted
-            assert not state.is_out
+            assert not state.in_flight
 
 
 @for_all(journeys())
@@ -68,7 +68,7 @@ def test_compensated_means_that_no_effect_is_left(loop: Loop) -> None:
     for state, event in states_of(let_it_end(loop)):
         if isinstance(event, e.SagaCompensated):
             assert [name for name in state.effects if state.plan.step(name).compensation] == []
-            assert not state.is_out
+            assert not state.in_flight
 
 
 @for_all(journeys())
@@ -76,7 +76,7 @@ def test_a_failed_saga_has_no_call_out_that_it_gave_up_for(loop: Loop) -> None:
     """What was given up is given up when all that was out has answered; the reason names the step."""
     for moment in loop.moments:
         if isinstance(moment.fact, CallReturned) and moment.events and isinstance(moment.events[-1], e.SagaFailed):
-            assert not fold(moment.before, moment.events[:-1]).is_out
+            assert not fold(moment.before, moment.events[:-1]).in_flight
             assert "step '" in moment.events[-1].reason
 
 
@@ -110,7 +110,7 @@ def test_a_step_is_undone_after_all_that_came_behind_it(loop: Loop) -> None:
             whole = state.plan.step(event.step).name
             assert standing.isdisjoint(state.plan.behind(whole))
             assert event.step in state.effects
-            assert all(not (step.status is StepStatus.IN_PROGRESS and step.is_out) for step in state.steps.values())
+            assert all(not (step.status is StepStatus.IN_PROGRESS and step.in_flight) for step in state.steps.values())
             assert not state.paused
 
 
@@ -123,7 +123,7 @@ def test_no_more_parts_are_under_way_together_than_may_be(loop: Loop) -> None:
             step = state.plan.step(event.step)
             status = after.step(event.step).status
             if step.over:
-                assert sum(after.step(part).status is status for part in state.parts(step.name)) <= step.at_once
+                assert sum(after.step(part).status is status for part in state.elements(step.name)) <= step.at_once
 
 
 @for_all(journeys())
@@ -208,7 +208,7 @@ def test_a_preview_is_what_a_cancel_does(loop: Loop) -> None:
     except CommandRefused:
         return
     before = len(loop.log)
-    out = [name for name, step in loop.state.steps.items() if step.status is StepStatus.IN_PROGRESS and step.is_out]
+    out = [name for name, step in loop.state.steps.items() if step.status is StepStatus.IN_PROGRESS and step.in_flight]
     loop.tell(Cancel(*WHO))
     if loop.state.owner is None and not loop.state.status.ended:
         loop.tell(OwnerGone("w-last"))

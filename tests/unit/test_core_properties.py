@@ -201,7 +201,7 @@ def test_a_takeover_at_any_append_changes_the_owner_and_puts_in_doubt_what_is_ou
         steps = {}
         for name, step in state.steps.items():
             was_out = step.status is StepStatus.IN_PROGRESS and step.waiting is None
-            changed = {"in_doubt": step.in_doubt or was_out, "interrupted": was_out, "crashes": int(step.is_out)}
+            changed = {"in_doubt": step.in_doubt or was_out, "interrupted": was_out, "crashes": int(step.in_flight)}
             steps[name] = msgspec.structs.replace(step, **changed)
         assert taken == msgspec.structs.replace(state, owner="w2", version=state.version + 1, steps=steps)
 

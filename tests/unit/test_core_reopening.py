@@ -75,18 +75,18 @@ def test_some_commands_are_only_for_a_saga_that_is_failed(past: Past, status: st
 @pytest.mark.parametrize("order", [Skip("a", *WHO), ReplaceInput("a", {}, *WHO)])
 def test_only_what_stands_in_the_way_can_be_skipped_or_replaced(order: Command) -> None:
     """The reason names what does."""
-    given(*STUCK).refuses(order, "step 'a' does not stand in its way; in its way: b")
+    given(*STUCK).refuses(order, "step 'a' does not block it; it is blocked by: b")
 
 
 def test_a_step_that_the_saga_has_not_cannot_be_skipped() -> None:
     """A misspelt name is told."""
-    given(*STUCK).refuses(Skip("ab", *WHO), "it has no step 'ab'; in its way: b")
+    given(*STUCK).refuses(Skip("ab", *WHO), "it has no step 'ab'; it is blocked by: b")
 
 
 def test_a_failed_saga_that_nothing_stands_in_the_way_of_says_so() -> None:
     """It may be retried, or resolved."""
     given(STARTED, *done("a"), e.SagaFailed("why")).refuses(
-        Skip("a", *WHO), "step 'a' does not stand in its way; in its way: no step"
+        Skip("a", *WHO), "step 'a' does not block it; it is blocked by: no step"
     )
 
 

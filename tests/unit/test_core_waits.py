@@ -60,7 +60,7 @@ def test_a_delay_that_cannot_be_told_turns_the_saga_round(seconds_: Any) -> None
     story.when(action("quote", Completed({"s": seconds_})))
     _, failed, aborted, undoing = story.decided
     assert isinstance(failed, e.StepFailed)
-    assert failed.error.startswith("how long to wait cannot be told: ")
+    assert failed.error.startswith("the length of the wait cannot be computed: ")
     assert (aborted, undoing) == (e.SagaAborted("nap", failed.error), e.CompensationStarted("quote", 1))
 
 
@@ -70,7 +70,7 @@ def test_a_delay_that_cannot_be_told_after_the_pivot_needs_a_person() -> None:
         a_step("pay", kind="pivot", compensation=None), a_step("nap", work=Delay("input[s]"), compensation=None)
     )
     story = given(STARTED, e.StepStarted("pay", 1), plan=plan).when(action("pay", Completed()))
-    error = "how long to wait cannot be told: KeyError: 's'"
+    error = "the length of the wait cannot be computed: KeyError: 's'"
     reason = f"step 'nap' must succeed and was refused: {error}"
     story.then(e.StepCompleted("pay"), e.StepFailed("nap", 0, "rejected", error), e.SagaFailed(reason))
 
@@ -97,7 +97,7 @@ def test_a_delay_beside_a_step_that_fails_is_not_waited_for() -> None:
 
 def test_a_retry_does_not_shorten_a_delay() -> None:
     """It is no failure that is waited out, but what the definition asks for."""
-    given(*NAPPING, plan=nap(5)).refuses(Retry("Ann", "now"), "nothing of it waits for a retry")
+    given(*NAPPING, plan=nap(5)).refuses(Retry("Ann", "now"), "none of its steps waits for a retry")
 
 
 # ── Signals ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -121,7 +121,7 @@ def test_the_call_of_a_compensation_is_told_with_why_the_saga_goes_back() -> Non
     """The reason comes last: it is no obstacle."""
     assert reasons(STARTED, *done("a"), e.SagaAborted("b", "no seats"), e.CompensationStarted("a", 1)) == [
         f"waits for the answer of undoing step 'a', called at {CALLED}",
-        "goes back, because step 'b' failed: no seats",
+        "is compensating, because step 'b' failed: no seats",
     ]
 
 
@@ -149,7 +149,7 @@ def test_the_retry_of_a_compensation_is_told() -> None:
     past: Events = [STARTED, *done("a"), e.SagaCancelled("ann", "no"), e.CompensationStarted("a", 1)]
     assert reasons(*past, e.CompensationFailed("a", 1, "unknown", "lost", LATER)) == [
         f"tries to undo step 'a' again at {T60} (retry 2 of 3), because lost",
-        "goes back, because cancelled by ann: no",
+        "is compensating, because cancelled by ann: no",
     ]
 
 
@@ -170,7 +170,7 @@ def test_a_signal_is_told_by_its_name_and_its_time_out() -> None:
     assert reasons(*past, e.WaitStarted("w", LATER), plan=plan) == [f"waits for the signal 'w' until {T60}"]
     assert reasons(*past, e.WaitStarted("w"), plan=plan) == ["waits for the signal 'w' for as long as it takes"]
     assert reasons(*past, e.WaitStarted("w"), e.SignalReceived("w", 1), plan=plan) == [
-        "has got the signal 'w', and goes on with it at once"
+        "has received the signal 'w', and goes on with it at once"
     ]
 
 
@@ -193,7 +193,7 @@ def test_a_saga_that_a_step_runs_is_told_with_what_it_waits_for() -> None:
     assert reasons(*past, plan=plan) == ["runs saga 'pay' for step 'w': pay-1, which is not there yet"]
     undoing: Events = [e.StepCompleted("w", {}), e.SagaCancelled("ann", "no"), e.CompensationStarted("w", 1)]
     first, _ = reasons(*past, *undoing, plan=plan, **child)
-    assert first.startswith("has saga 'pay' undone for step 'w': pay-1, which waits")
+    assert first.startswith("undoes saga 'pay' for step 'w': pay-1, which waits")
 
 
 def test_of_steps_that_run_together_what_went_wrong_comes_first() -> None:
@@ -228,7 +228,7 @@ def test_a_compensation_that_was_given_up_is_told_while_the_others_are_out() -> 
         *(e.CompensationStarted(name, 1) for name in "ab"),
     ]
     found = reasons(*past, e.CompensationFailed("a", 1, "rejected", "gone"))
-    assert found[0] == "has given up undoing step 'a', and waits for what is out: gone"
+    assert found[0] == "has given up undoing step 'a', and waits for the calls in flight: gone"
     assert "undoing step 'b'" in found[1]
 
 
@@ -282,7 +282,7 @@ def test_a_saga_that_waits_for_its_child_to_be_set_right_says_so() -> None:
         ),
         (
             [e.SagaFailed("broken"), e.SagaResolved("COMPLETED", "ann", "sent by post")],
-            "was set right by hand and is COMPLETED since 2026-01-02 03:04:05Z, by ann: sent by post",
+            "was resolved by hand and is COMPLETED since 2026-01-02 03:04:05Z, by ann: sent by post",
         ),
     ],
     ids=["completed", "compensated", "cancelled", "resolved"],

@@ -176,7 +176,7 @@ def _step(planned: StepPlan, state: SagaState, times: dict[str, _Times]) -> Step
     whole = _part(planned.name, planned, state, times)
     if planned.name not in state.fan_outs:
         return whole
-    parts = [_part(name, planned, state, times) for name in state.parts(planned.name)]
+    parts = [_part(name, planned, state, times) for name in state.elements(planned.name)]
     status = _status_of_all(whole.status, [part.status for part in parts], is_done=state.is_done(planned.name))
     is_over = status in {StepStatus.COMPLETED, StepStatus.COMPENSATED}
     return msgspec.structs.replace(

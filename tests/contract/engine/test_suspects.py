@@ -72,7 +72,7 @@ def test_the_one_that_kills_again_is_failed_and_the_next_is_tried(
     gate.set()
     engine = open_engine(saga)
     until(lambda: has_happened(engine, "s1", e.SagaFailed))
-    assert events_of(engine, "s1")[-1] == e.SagaFailed("5 workers went while step 'act' was under way")
+    assert events_of(engine, "s1")[-1] == e.SagaFailed("5 workers crashed while step 'act' was under way")
     for saga_id in SUSPECTS[1:]:
         assert engine.follow(saga_id).result(TIMEOUT_S).completed
     assert "s1" not in arrived
