@@ -1,4 +1,4 @@
-"""For processes that run no sagas, and ask for them: `open_client`."""
+"""`open_client`, for processes that start and command sagas and run none."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["Client", "open_client"]
 
 @contextmanager
 def open_client(database_url: str, *sagas: Saga, app: App | None = None, **settings: Any) -> Iterator[Client]:
-    """A client of the sagas on this database; its connections are closed when the block ends.
+    """Open a client of the sagas on this database; its connections close when the block ends.
 
-    It migrates nothing: that is for the workers, or for `saga-es db upgrade`.
+    It never migrates the database: workers and `saga-es db upgrade` do.
 
     Args:
         database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
-        sagas: The definitions that it can start; the other calls need none.
-        app: The application as a whole, instead of its sagas.
-        settings: Any of `Settings`, by name.
+        sagas: The definitions that the client can start; all other calls need none.
+        app: A whole application, instead of sagas.
+        settings: Settings by name; see `Settings`.
 
     Raises:
         SettingsError: A setting is wrong.
-        NotMigrated: The database has not the tables of this version.
+        NotMigrated: The database does not have the tables of this version.
         StoreUnavailable: The database did not answer.
     """
     loaded = Settings.load({"database_url": database_url, **settings})

@@ -1,4 +1,4 @@
-"""Orders, as values: what may be asked of a saga that exists. Give them with `engine.submit(saga_id, ...)`."""
+"""Commands to a saga, as values for `engine.submit(saga_id, ...)`."""
 
 from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.operate import Undoing

@@ -1,11 +1,10 @@
-"""Every error saga_es raises, in one tree.
+"""All errors that saga_es raises, in one tree.
 
-Each error keeps its facts as attributes; its message carries the numbers and the cure. Two of them are not
-faults but answers: a step function raises `StepRejected` or `StepUnavailable` to say how its call ended.
+Each error keeps its facts as attributes; its message gives the numbers and the cure. Two of the errors are answers, not
+faults: a step function raises `StepRejected` or `StepUnavailable` to say how its call ended.
 
-One rule for names: an error is named by what is the case (`NotFound`, `CommandRefused`, `VersionConflict`). Three stand
-for a whole family and end in Error: `SagaError` for all, `DefinitionError` for a saga that is written wrongly,
-`SettingsError` for settings.
+An error is named after the situation (`NotFound`, `CommandRefused`, `VersionConflict`). Three names stand for a family
+and end in Error: `SagaError` for all, `DefinitionError` for mistakes in a definition, `SettingsError` for settings.
 """
 
 from __future__ import annotations
@@ -49,22 +48,22 @@ __all__ = [
 
 
 class SagaError(Exception):
-    """Anything saga_es raises on purpose."""
+    """The base of all errors that saga_es raises on purpose."""
 
 
-# ── What a step says by raising ──────────────────────────────────────────────────────────────────────────
+# ── Raised by steps ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class StepRejected(SagaError):
-    """Raised by a step: refused for good, nothing was done. The saga compensates."""
+    """Raised by a step: the call is refused for good and nothing was done. The saga compensates."""
 
 
 class StepUnavailable(SagaError):
-    """Raised by a step: not now, nothing was done. The saga tries again later.
+    """Raised by a step: the call cannot be done now and nothing was done. The saga tries again later.
 
     Args:
-        message: Why, in words a person can read.
-        retry_after_s: Seconds the participant asked us to wait; a longer back-off of our own wins.
+        message: The reason, for people.
+        retry_after_s: Seconds that the participant asks to wait; the longer of it and the back-off counts.
     """
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
@@ -76,11 +75,11 @@ class StepUnavailable(SagaError):
 
 
 class DefinitionError(SagaError):
-    """A saga is written wrongly; raised while it is being built, never while it runs."""
+    """A mistake in a definition; raised while it is built, never while a saga runs."""
 
 
 class CannotServe(SagaError):
-    """The address is taken, or is none of this machine's."""
+    """The address is taken, or is not an address of this machine."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         super().__init__(f"cannot serve on {host}:{port}: {why}; choose another with --host and --port")
@@ -89,10 +88,10 @@ class CannotServe(SagaError):
 
 
 class SettingsError(SagaError):
-    """One or more settings are wrong; all of them are reported at once.
+    """One or more settings are wrong; the error reports all of them at once.
 
     Attributes:
-        problems: One line for each bad setting.
+        problems: One line for each wrong setting.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -100,7 +99,7 @@ class SettingsError(SagaError):
         self.problems = tuple(problems)
 
 
-# ── What a caller can meet ───────────────────────────────────────────────────────────────────────────────
+# ── Raised to callers ────────────────────────────────────────────────────────────────────────────────────
 
 
 class NotFound(SagaError):
@@ -112,7 +111,7 @@ class NotFound(SagaError):
 
 
 class SagaArchived(SagaError):
-    """The saga ran, has ended, and was taken out of the log since."""
+    """The saga has ended and was moved from the log to an archive."""
 
     def __init__(self, saga_id: str, archive: str) -> None:
         super().__init__(
@@ -123,7 +122,7 @@ class SagaArchived(SagaError):
 
 
 class BadBundle(SagaError):
-    """A file that is no bundle of events, or not whole, or changed."""
+    """The file is not a bundle of events, is incomplete, or was changed."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -132,7 +131,7 @@ class BadBundle(SagaError):
 
 
 class ImportRefused(SagaError):
-    """What a bundle holds does not go into this log."""
+    """The log does not accept a stream of the bundle."""
 
     def __init__(self, stream_id: str, why: str) -> None:
         super().__init__(f"{stream_id} is not imported: {why}")
@@ -141,7 +140,7 @@ class ImportRefused(SagaError):
 
 
 class NoSuchVersion(SagaError):
-    """The saga has not come so far."""
+    """The saga has fewer events than the version asks for."""
 
     def __init__(self, saga_id: str, version: int, last: int) -> None:
         super().__init__(f"saga {saga_id} has {last} events; there is no version {version} of it")
@@ -151,7 +150,7 @@ class NoSuchVersion(SagaError):
 
 
 class NoSuchPosition(SagaError):
-    """The log has not come so far."""
+    """The log ends before the position."""
 
     def __init__(self, position: int, last: int) -> None:
         super().__init__(f"the log ends at position {last}; there is no position {position} in it")
@@ -160,12 +159,12 @@ class NoSuchPosition(SagaError):
 
 
 class TooMuchPast(SagaError):
-    """To show the views as they were would take more events than may be folded for an answer."""
+    """The views at a past position need more events than one answer may fold."""
 
     def __init__(self, position: int, most_events: int) -> None:
         super().__init__(
-            f"the log holds more than {most_events} events up to position {position}, and no more are folded for one "
-            f"answer; `saga-es list --at {position}` has no such limit"
+            f"the log holds more than {most_events} events up to position {position}, the limit for one answer; "
+            f"`saga-es list --at {position}` has no such limit"
         )
         self.position = position
         self.most_events = most_events
@@ -183,7 +182,7 @@ class SagaExists(SagaError):
 
 
 class CommandRefused(SagaError):
-    """The saga cannot do what was asked of it, as it is now; nothing was recorded."""
+    """The saga cannot follow the command in its present state; nothing was recorded."""
 
     def __init__(self, saga_id: str, why: str) -> None:
         super().__init__(f"saga {saga_id} cannot do that: {why}")
@@ -192,7 +191,7 @@ class CommandRefused(SagaError):
 
 
 class VersionConflict(SagaError):
-    """The stream is not at the version that was expected: somebody appended first. Read it again and decide again."""
+    """The stream is not at the expected version: another append came first. Read it again and decide again."""
 
     def __init__(self, stream_id: str, expected_version: int) -> None:
         super().__init__(f"stream {stream_id} is not at version {expected_version}; read it again and decide again")
@@ -201,7 +200,7 @@ class VersionConflict(SagaError):
 
 
 class BadStreamId(SagaError, ValueError):
-    """An id that the log does not take."""
+    """The log does not accept the id."""
 
     def __init__(self, stream_id: str, limit: int) -> None:
         super().__init__(
@@ -212,15 +211,15 @@ class BadStreamId(SagaError, ValueError):
 
 
 class BadTags(SagaError, ValueError):
-    """Tags that a saga cannot be found by."""
+    """The tags of a saga are invalid."""
 
 
 class BadStart(SagaError, ValueError):
-    """A saga was asked for in a way that cannot be meant."""
+    """The arguments of a start contradict each other, or are invalid."""
 
 
 class NothingToAppend(SagaError, ValueError):
-    """An append without events."""
+    """An append had no events."""
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(f"an append to {stream_id!a} without events does nothing; leave it out")
@@ -228,7 +227,7 @@ class NothingToAppend(SagaError, ValueError):
 
 
 class PayloadTooLarge(SagaError):
-    """An event would be larger than the log takes; nothing was appended."""
+    """An event is larger than the log accepts; nothing was appended."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the payload is {size} bytes of JSON, the limit is {limit}; store a reference instead")
@@ -241,10 +240,10 @@ class PayloadUnencodable(SagaError):
 
 
 class ProjectionFailed(SagaError):
-    """The function of a view failed on an event, or the database does not take what it made of it.
+    """The function of a view failed on an event, or the database refuses its result.
 
     Attributes:
-        position: Where the event stands in the log; None when it does not stand there yet.
+        position: The event's position in the log; None when it has not been appended yet.
     """
 
     def __init__(
@@ -260,23 +259,23 @@ class ProjectionFailed(SagaError):
         self.position = position
 
     def named(self, view: str, position: int) -> ProjectionFailed:
-        """The same, of a view of that name and an event at that position."""
+        """The same error, with the name of the view and the position of the event."""
         return ProjectionFailed(view, self.stream_id, self.version, self.event_type, self.why, position)
 
 
-# ── What the database can do to us ───────────────────────────────────────────────────────────────────────
+# ── Raised by the database ───────────────────────────────────────────────────────────────────────────────
 
 
 class StoreUnavailable(SagaError):
-    """The database did not answer, or refused; the work is kept and goes on when it is back."""
+    """The database did not answer, or refused; the work is kept and goes on when the database is back."""
 
 
 class EngineStopped(StoreUnavailable):
-    """The engine of this process stops, or has stopped; what is in the log goes on with the next worker."""
+    """The engine of this process is stopping or has stopped; another worker goes on with the sagas in the log."""
 
 
 class NotMigrated(SagaError):
-    """The database answers but has not the tables of this version."""
+    """The database answers, but does not have the tables of this version."""
 
     def __init__(self, found: str | None, wanted: str) -> None:
         super().__init__(
@@ -287,7 +286,7 @@ class NotMigrated(SagaError):
 
 
 class MigrationDenied(NotMigrated):
-    """The database has not the tables of this version, and who we connect as may not make them."""
+    """The database does not have the tables of this version, and the database user may not create them."""
 
     def __init__(self, found: str | None, wanted: str, why: str) -> None:
         super().__init__(found, wanted)
@@ -295,14 +294,14 @@ class MigrationDenied(NotMigrated):
 
 
 class NotOnStandby(StoreUnavailable):
-    """A transaction was committed, but perhaps not on the standby that it was to wait for."""
+    """A transaction was committed, but perhaps not on the standby for which it had to wait."""
 
     def __init__(self, warning: str) -> None:
         super().__init__(f"committed, but perhaps not on the standby: {warning}")
 
 
 class RolledBack(StoreUnavailable):
-    """The database gave a transaction up for the sake of another (deadlock, serialization): nothing took place."""
+    """The database rolled the transaction back because of another (deadlock, serialization): nothing was done."""
 
 
 class Denied(StoreUnavailable):
@@ -310,7 +309,7 @@ class Denied(StoreUnavailable):
 
 
 class UnreadableEvent(SagaError):
-    """An event in the log cannot be decoded: written by a newer version, or its class is gone."""
+    """An event in the log cannot be decoded: a newer version wrote it, or its class is gone."""
 
     def __init__(self, category: str, event_type: str, why: str) -> None:
         super().__init__(f"cannot read an event of type {event_type!r} in category {category!r}: {why}")
@@ -323,7 +322,7 @@ class UnreadableEvent(SagaError):
 
 
 class BadKey(SagaError):
-    """A key cannot be used, or made."""
+    """A key cannot be used or created."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"key {path}: {why}")
@@ -332,7 +331,7 @@ class BadKey(SagaError):
 
 
 class BadSeal(SagaError):
-    """A seal is not what was signed."""
+    """A seal differs from what was signed, or cannot be read."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"seal {path}: {why}")

@@ -1,4 +1,4 @@
-"""The events of a saga, for views and tests of your own: what each says stands in docs/saga-model.md."""
+"""The events of a saga, for views and tests of your own; docs/saga-model.md explains each."""
 
 from saga_es.core.events import (
     ChildStarted,

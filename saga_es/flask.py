@@ -1,4 +1,4 @@
-"""The Flask extension: sagas in an application that exists.
+"""The Flask extension: sagas in an existing application.
 
 sagas = SagaES(app, sagas=[order], url_prefix="/api/saga")
 sagas.engine.start(order, {"amount": 20})
@@ -29,17 +29,17 @@ EXTENSION = "saga_es"
 
 
 class SagaES:
-    """Sagas of a Flask application, or of several: `init_app` may be called for each.
+    """The sagas of a Flask application, or of several: call `init_app` for each.
 
-    A setting is an argument here, else `SAGA_ES_…` of the application's config, else an environment variable, else its
-    default. The engine opens when it is first used, in the process that uses it, and closes when that process ends.
+    A setting is an argument here, else `SAGA_ES_…` in the application's config, else an environment variable, else its
+    default. The engine opens at its first use, in the process that uses it, and closes when that process ends.
 
     Args:
-        app: The Flask application; None: `init_app` is called later.
-        saga_app: The saga application as a whole, instead of its keywords.
+        app: The Flask application; None: call `init_app` later.
+        saga_app: A whole saga application, instead of keywords.
         sagas: The definitions.
-        url_prefix: Where the saga API is served; None: it is not.
-        options: Attributes of `App` (`views`, `events`, `upcasters`), and any of `Settings`, by name.
+        url_prefix: The path of the saga API; None: the API is not served.
+        options: Attributes of `App` (`views`, `events`, `upcasters`) and settings, by name.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SagaES:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Bind to a Flask application: its blueprint, and its commands `flask saga …`.
+        """Add the saga API and the commands `flask saga …` to a Flask application.
 
         Raises:
             SettingsError: A setting is wrong.
@@ -79,7 +79,7 @@ class SagaES:
 
     @property
     def engine(self) -> Engine:
-        """The engine of the current application, or of the one that this was made with; opened by its first use.
+        """The engine of the application given to the constructor, else of the current one; its first use opens it.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -95,7 +95,7 @@ def _commands(flags: Mapping[str, Any], saga_app: App) -> click.Group:
     @click.group("saga", cls=Commands)
     @click.pass_context
     def saga(context: click.Context) -> None:
-        """Read sagas, command them, run them."""
+        """Read, command and run sagas."""
         context.obj = Inherited(flags, saga_app)
 
     return saga

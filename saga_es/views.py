@@ -1,4 +1,4 @@
-"""Views: tables of your own that are made from the log, and can be made from it again at any time (docs/views.md)."""
+"""Views: tables of your own, made from the log; they can be rebuilt from it at any time (docs/views.md)."""
 
 from saga_es.store.drivers.columns import UtcDateTime, key_text
 from saga_es.store.log.entries import Recorded

@@ -42,7 +42,7 @@ def decide(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:
 
 
 def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[e.SagaEvent], SagaState]:
-    """The events of `decide` and the state after them, so that a caller who needs both folds only once.
+    """The events of `decide` and the state after them, so that a caller of both folds only once.
 
     Raises:
         CommandRefused: The fact is a command that this saga cannot follow now.
@@ -235,8 +235,8 @@ def _retry(state: SagaState, name: str, direction: Direction, attempt: int, now:
 
 def _next_attempt(state: SagaState, name: str) -> e.ProbeStarted | e.StepStarted:
     step = state.step(name)
-    asks = state.plan.step(name).probe and step.in_doubt and not step.probed
-    return e.ProbeStarted(name, step.attempts) if asks else e.StepStarted(name, step.attempts + 1)
+    is_probed = state.plan.step(name).probe and step.in_doubt and not step.probed
+    return e.ProbeStarted(name, step.attempts) if is_probed else e.StepStarted(name, step.attempts + 1)
 
 
 # ── Is the fact about the call in flight? ────────────────────────────────────────────────────────────────

@@ -123,15 +123,15 @@ def _paused(state: SagaState, past: Past) -> Iterator[str]:
 
 
 def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
-    who, owner = f"a worker that knows {state.plan.saga!r}", known.owner
+    worker, owner = f"a worker that knows {state.plan.saga!r}", known.owner
     if state.owner is None:
-        yield f"waits for {who}"
+        yield f"waits for {worker}"
     elif owner is None or owner.silent_s is None or owner.is_gone:
-        yield f"is owned by {state.owner}, which is gone, and waits for {who}"
+        yield f"is owned by {state.owner}, which is gone, and waits for {worker}"
     elif owner.silent_s > owner.lease_s / 2:  # a living worker is never silent for so long
         silent = f"is owned by {state.owner}, whose heartbeat is {owner.silent_s:.0f} s old"
         late = owner.silent_s > owner.lease_s
-        yield f"{silent}, and {f'waits for {who}' if late else f'is taken over when it is {owner.lease_s:g} s old'}"
+        yield f"{silent}, and {f'waits for {worker}' if late else f'is taken over when it is {owner.lease_s:g} s old'}"
 
 
 def _not_begun(state: SagaState, now: datetime) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Upcasters: they turn an event that an older version wrote into the form of the present version.
+"""Upcasters turn an event that an older version wrote into the form of the present version.
 
 An event in the log never changes. Beside its type it has a schema: a number that counts the forms in which the events
 of its category were written over time. The reader brings an older event from each schema to the next, up to the

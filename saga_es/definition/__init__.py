@@ -1,1 +1,1 @@
-"""What a saga is written with: the definition, its steps, and requests to participants."""
+"""The definition of a saga: its steps, and the requests to participants."""

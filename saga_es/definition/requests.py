@@ -1,4 +1,4 @@
-"""Requests to participants, as values: what a step calls when it is not a function."""
+"""Requests to participants, as values: a step can call a request instead of a function."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Request(msgspec.Struct, frozen=True, dict=True):
     """A call to a participant over HTTP, as a value; made with `Participant.post` and its siblings.
 
     Attributes:
-        participant: Who is called; where it lives is a setting.
-        path: May hold `{names}` like those of a step function, with indexes: `/seats/{booking[seat_id]}`.
-        body: A function that makes the JSON body, given what its parameters name.
+        participant: The name of the service; its base URL is a setting.
+        path: May contain names like the parameters of a step function, with indexes: `/seats/{booking[seat_id]}`.
+        body: A function that makes the JSON body; its parameters name the values it receives.
     """
 
     participant: str
@@ -38,30 +38,30 @@ class Request(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """The names the path and the body refer to."""
+        """The names that the path and the body ask for, each once."""
         return tuple(dict.fromkeys([*_names_in(self.path), *(parameters(self.body) if self.body else ())]))
 
     def url_path(self, given: Mapping[str, Any]) -> str:
-        """The path with its names filled in, each value quoted so that it stays one segment."""
+        """The path with its names filled in; each value is quoted, so that it stays one segment."""
         return _QuotingFormatter().vformat(self.path, (), given)
 
     def json_body(self, given: Mapping[str, Any]) -> Any:
-        """The body as a value to be written as JSON; None when the request has none."""
+        """The body as a value for JSON; None when the request has none."""
         return None if self.body is None else self.body(**{name: given[name] for name in parameters(self.body)})
 
 
 class Participant:
-    """A service that takes part in sagas, known by a name.
+    """A service that takes part in sagas, given by its name.
 
-    Its calls go to the base URL of the setting `SAGA_ES_PARTICIPANT_<NAME>`; without one, to the application
-    in this process.
+    Calls go to the base URL in the setting `SAGA_ES_PARTICIPANT_<NAME>`; without that setting, they go to the
+    application in this process.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def get(self, path: str) -> Request:
-        """A GET from this participant, which changes nothing there: a probe."""
+        """A GET from this participant, which must change nothing there: a probe."""
         return Request(self.name, "GET", path)
 
     def post(self, path: str, body: Function | None = None) -> Request:
@@ -78,14 +78,14 @@ class Participant:
 
 
 def parameters(function: Function) -> tuple[str, ...]:
-    """The names of the parameters that a function must be given.
+    """The names of the parameters without a default, in order.
 
     Raises:
-        DefinitionError: They cannot be told, or not all of them have names.
+        DefinitionError: The signature cannot be read, or it has positional-only, `*` or `**` parameters.
     """
     try:
         return _kept_parameters(function)
-    except TypeError:  # it cannot be a key of the table
+    except TypeError:  # the function is not hashable
         return _parameters(function)
 
 
@@ -101,11 +101,11 @@ def _parameters(function: Function) -> tuple[str, ...]:
 
 
 _kept_parameters = lru_cache(maxsize=4096)(_parameters)
-"""To read a signature costs 25 us, as much as all else that is done for a call of a short step."""
+"""Reading a signature costs 25 us, as much as the rest of a call of a short step."""
 
 
 def _names_in(path: str) -> list[str]:
-    """The names a path asks for: `{name}` or `{name[index]}`, and nothing cleverer."""
+    """The names that a path asks for: `{name}` or `{name[index]}`, and nothing else."""
     try:
         parts = list(string.Formatter().parse(path))
     except ValueError as error:
@@ -116,7 +116,7 @@ def _names_in(path: str) -> list[str]:
             continue
         if conversion or "{" in (spec or "") or not _FIELD.fullmatch(field):
             raise DefinitionError(
-                f"the path {path!r} may hold {{name}} and {{name[index]}}, but not reach into attributes: {{{field}}}"
+                f"the path {path!r} may contain {{name}} and {{name[index]}}, but no attributes: {{{field}}}"
             )
         names.append(field.partition("[")[0])
     return names
@@ -125,6 +125,6 @@ def _names_in(path: str) -> list[str]:
 class _QuotingFormatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         segment = quote(str(super().format_field(value, format_spec)), safe="")
-        if segment in {"", ".", ".."}:  # these mean another path altogether
+        if segment in {"", ".", ".."}:  # these would change the path
             raise ValueError(f"{value!r} cannot be a segment of a path")
         return segment

@@ -1,16 +1,16 @@
-"""What users write: a saga, its steps and their compensations.
+"""A saga as users write it: its steps and their compensations.
 
-A step is a function, or a request to a participant. Both say what they need by the names of their parameters:
+A step is a function, or a request to a participant. Both ask for values by the names of their parameters:
 
-- `input`: what the saga was started with;
-- the name of an earlier step: what that step answered (for a compensation: None where the answer was lost);
+- `input`: the input of the saga;
+- the name of an earlier step: the result of that step (in a compensation: None where the answer was lost);
 - `key`: the idempotency key of this call, a UUID, the same on every attempt and after every crash;
-- `action_key`: in a compensation, the key the action's call had;
+- `action_key`: in a compensation, the key of the action's call;
 - `error`: in a compensation, why the saga aborted;
 - `item`, `index`: in a step that is done over a list, the element and its place, from 0;
 - `saga_id`: the saga's id.
 
-Mistakes are `DefinitionError`s while the saga is being written, not surprises while it runs.
+A mistake raises `DefinitionError` while the definition is built, not while a saga runs.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Saga:
     """A saga definition.
 
     Steps run one after the other, in the order in which they are written, unless `after` or `together` says
-    otherwise. Each step has a compensation, or says `compensation=None` when there is nothing to undo.
+    otherwise. Each step has a compensation, or `compensation=None` when there is nothing to undo.
 
     Args:
-        name: The definition's name, as it stands in the log and in lists.
-        deadline_s: Seconds after its start at which a saga aborts, if it has not called its pivot.
-        at_once: How many of these sagas one worker runs together, counted while a call of theirs is out; further ones
-            stay PENDING. Without it, the worker's own limit is the only one.
+        name: The definition's name in the log and in lists.
+        deadline_s: Seconds after its start at which a saga aborts, unless its pivot was called.
+        at_once: How many of these sagas may have calls in flight on one worker; further sagas stay PENDING. Without
+            it, only the worker's own limit counts.
     """
 
     def __init__(self, name: str, *, deadline_s: float | None = None, at_once: int | None = None) -> None:
@@ -101,25 +101,25 @@ class Saga:
         timeout_s: float = 30.0,
         compensation: Any = _REQUIRED,
     ) -> F | Callable[[F], F]:
-        """Make the decorated function (`def` or `async def`) the next step, named like the function.
+        """Make the decorated function (`def` or `async def`) the next step; the step has the function's name.
 
         Args:
             action: The function, when the decorator is written without brackets.
-            title: What people read; the name in words if left out.
-            after: The steps that must be done before this one starts, as functions or names; the one written
-                before it if left out. An empty list: it starts at once.
-            when: A pure function of what it asks for; when it says no, the step is skipped.
-            over: A step that answers a list, or a path to one such as `cart[lines]`: the function is called for
-                each element, with `item` and `index`; the result is the list of results.
+            title: The name that people read; by default the step's name in words.
+            after: The steps that must be done before this one starts, as functions or names; by default the step
+                written before it. With an empty list the step starts at once.
+            when: A pure function; when it returns something false, the step is skipped.
+            over: A step whose result is a list, or a path to a list such as `cart[lines]`: the function is called
+                for each element, with `item` and `index`; the result is the list of results.
             at_once: How many elements may be under way together.
-            kind: `"pivot"`: once it is done, the saga only goes forward. `"retriable"`: comes after the pivot, and
-                is tried until it succeeds; it has no compensation.
+            kind: `"pivot"`: once the step is done, the saga only goes forward. `"retriable"`: the step comes after the
+                pivot, and is tried until it succeeds; it has no compensation.
             retry: How often and how far apart the action is tried.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
             compensation: None when there is nothing to undo; otherwise leave it out and use `compensates`.
 
         Raises:
-            DefinitionError: The name is taken, or a parameter names nothing known at this point.
+            DefinitionError: The name is taken, or a parameter names no value that is known at this point.
         """
         options: dict[str, Any] = {"kind": kind, "retry": retry, "timeout_s": timeout_s, "at_once": at_once}
 
@@ -140,7 +140,7 @@ class Saga:
             retry: How often and how far apart the compensation is tried.
 
         Raises:
-            DefinitionError: There is no such step, it has a compensation already, or a parameter is unknown.
+            DefinitionError: The step does not exist, it has a compensation already, or a parameter is unknown.
         """
 
         def decorate(function: F) -> F:
@@ -151,17 +151,17 @@ class Saga:
         return decorate
 
     def probes(self, step: Function | str) -> Callable[[F], F]:
-        """Make the decorated function the probe of a step: asked whether an action has happened that did not answer.
+        """Make the decorated function the probe of a step: it says whether an unanswered action has happened.
 
-        It answers like the action would have: it returns the result when it has happened, and raises `StepRejected`
-        when it has not, and never will; anything else it raises means that it cannot be told. Its `key` is that of
-        the action's call.
+        The probe answers like the action: it returns the result when the action has happened, and raises
+        `StepRejected` when it has not and never will. Any other exception means that the answer is unknown. The
+        probe's `key` is the key of the action's call.
 
         Args:
             step: The step's function, or its name.
 
         Raises:
-            DefinitionError: There is no such step, it has a probe already, or a parameter is unknown.
+            DefinitionError: The step does not exist, it has a probe already, or a parameter is unknown.
         """
 
         def decorate(function: F) -> F:
@@ -188,26 +188,26 @@ class Saga:
         compensation_retry: RetryPolicy = BACKWARD,
         timeout_s: float = 30.0,
     ) -> None:
-        """Add a step that is a request to a participant, and its compensation likewise.
+        """Add a step whose action, compensation and probe are requests to participants.
 
         Args:
             name: The step's key; later steps get its JSON answer by this name.
-            action: What is called.
-            compensation: What undoes it; None when there is nothing to undo.
-            probe: What is asked when the action did not answer: 2xx with the action's answer when it has happened,
-                404 when it has not, and never will.
-            title: What people read; the name in words if left out.
+            action: The request that does the step.
+            compensation: The request that undoes it; None when there is nothing to undo.
+            probe: The request when the action did not answer. The participant answers 2xx with the action's answer
+                when it has happened, and 404 when it has not and never will.
+            title: The name that people read; by default the step's name in words.
             after: As for `step`, and so are `when`, `over`, `at_once` and `kind`.
             when: A condition.
-            over: Where the list stands.
+            over: A step or a path that gives the list.
             at_once: How many elements may be under way together.
-            kind: Whether the saga can go back after it.
+            kind: Whether the saga can go back after the step.
             retry: How often and how far apart the action is tried.
             compensation_retry: The same for the compensation.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
 
         Raises:
-            DefinitionError: The name is taken, or a path or body names nothing known at this point.
+            DefinitionError: The name is taken, or a path or body names no value that is known at this point.
         """
         options: dict[str, Any] = {"kind": kind, "retry": retry, "timeout_s": timeout_s, "at_once": at_once}
         plan = _step_plan(name, title, over=None if over is None else name_of(over), **options)
@@ -228,12 +228,12 @@ class Saga:
         after: Sequence[Function | str] | None = None,
         when: Function | None = None,
     ) -> None:
-        """Add a step that waits; it survives any crash, and holds no thread.
+        """Add a step that waits. The wait survives any crash, and holds no thread.
 
         Args:
             name: The step's key.
-            seconds: How long, from when the step starts; or a path to the number, such as `input[grace_s]`.
-            title: What people read.
+            seconds: How long, from the step's start; or a path to the number, such as `input[grace_s]`.
+            title: The name that people read.
             after: As for `step`, and so is `when`.
             when: A condition.
         """
@@ -251,14 +251,14 @@ class Saga:
         after: Sequence[Function | str] | None = None,
         when: Function | None = None,
     ) -> None:
-        """Add a step that waits until somebody gives the signal of its name: an approval, a webhook.
+        """Add a step that waits for the signal of its name, such as an approval or a webhook.
 
-        Its result is what the signal carries. A signal that comes before the step starts is kept.
+        The signal's payload is the step's result. A signal that arrives before the step starts is kept.
 
         Args:
             name: The step's key, and the signal's name.
-            timeout_s: Seconds after which the step fails, and the saga aborts; None: it waits for ever.
-            title: What people read.
+            timeout_s: Seconds after which the step fails and the saga aborts; None: it waits for ever.
+            title: The name that people read.
             after: As for `step`, and so is `when`.
             when: A condition.
         """
@@ -282,25 +282,25 @@ class Saga:
         retry: RetryPolicy = FORWARD,
         compensation_retry: RetryPolicy = BACKWARD,
     ) -> None:
-        """Add a step that runs another saga, and is compensated by compensating that whole saga.
+        """Add a step that runs another saga; its compensation compensates that whole saga.
 
         Args:
-            name: The step's key; its result is the results of that saga, by step.
-            saga: The definition that is run.
-            input: Makes that saga's input from what it asks for; left out, it gets this saga's.
-            title: What people read.
+            name: The step's key; the step's result is the child saga's results, by step.
+            saga: The definition of the child saga.
+            input: A function that makes the child's input; by default the child gets this saga's input.
+            title: The name that people read.
             after: As for `step`, and so are `when`, `over` and `at_once`.
             when: A condition.
-            over: Where the list stands.
-            at_once: How many of its elements' sagas may be under way together.
-            kind: A saga that has a pivot cannot be compensated, so its step is a pivot too, or comes after one.
-            retry: How the making of the input is tried.
-            compensation_retry: How the other saga's compensation is waited for.
+            over: A step or a path that gives the list.
+            at_once: How many child sagas may be under way together.
+            kind: A saga with a pivot cannot be compensated, so its step is a pivot too, or comes after one.
+            retry: How often and how far apart `input` is tried.
+            compensation_retry: How often and how far apart the child's compensation is tried.
         """
         if kind == "compensatable" and any(step.kind == "pivot" for step in saga.plan.steps):
             raise DefinitionError(
                 f"saga {self.name!r}: step {name!r} runs {saga.name!r}, which has a pivot and so cannot be "
-                "compensated; say kind='pivot', or kind='retriable' after one"
+                "compensated; use kind='pivot', or kind='retriable' after one"
             )
         options: dict[str, Any] = {"kind": kind, "retry": retry, "at_once": at_once, "work": Child(saga.name)}
         plan = _step_plan(name, title, over=None if over is None else name_of(over), **options)
@@ -310,7 +310,7 @@ class Saga:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Steps written inside the block run at the same time; what comes after it waits for all of them."""
+        """Steps written inside the block run at the same time; the step after the block waits for all of them."""
         self._steps.open_group()
         try:
             yield
@@ -333,13 +333,13 @@ class Saga:
 
     @property
     def plan_id(self) -> str:
-        """The id of that plan: it changes when the plan does."""
+        """The id of the plan; it changes when the plan does."""
         if self._plan_id is None:
             self._plan_id = plan_id(self.plan)
         return self._plan_id
 
     def written(self, step: str) -> Step | None:
-        """The step of that name as written; None when this definition has none (any more)."""
+        """The step of this name, with its code; None when this definition has none (any more)."""
         return self._steps.find(step)
 
     def _add(self, step: Step, after: Sequence[Function | str] | None) -> None:
@@ -351,21 +351,21 @@ def _step_plan(name: str, title: str | None, *, work: Work | None = None, **opti
     return StepPlan(name=name, title=title or name.replace("_", " ").capitalize(), work=work, **options)
 
 
-def _same_input(input: Any) -> Any:  # noqa: A002 (the name a step asks for)
+def _same_input(input: Any) -> Any:  # noqa: A002 (steps ask for it by this name)
     return input
 
 
 def family(sagas: Iterable[Saga]) -> list[Saga]:
-    """The definitions, and those that their steps run, each once.
+    """The definitions and the definitions of their child sagas, each once.
 
     Raises:
-        DefinitionError: Two of them have one name.
+        DefinitionError: Two definitions have the same name.
     """
     found: dict[str, Saga] = {}
     waiting = list(sagas)
     while waiting:
         saga = waiting.pop(0)
         if found.setdefault(saga.name, saga) is not saga:
-            raise DefinitionError(f"there are two sagas named {saga.name!r}; the log could not tell them apart")
+            raise DefinitionError(f"there are two sagas named {saga.name!r}; give each a name of its own")
         waiting += [child for child in saga.children if found.get(child.name) is not child]
     return list(found.values())

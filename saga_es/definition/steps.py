@@ -1,4 +1,4 @@
-"""The steps of a saga as they were written: their plans, what they call, and the checks on both."""
+"""The steps of a saga as they were written: plans, code, and the checks on both."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from saga_es.definition.requests import Function, Request, parameters
 from saga_es.errors import DefinitionError
 
 NAME_LIMIT = 100
-"""Characters of a saga's or a step's name."""
+"""The most characters of a saga's or a step's name."""
 
 MOST_AT_ONCE = 1000
 
 CALL_NAMES = frozenset({"input", "key", "saga_id"})
-"""What every call may ask for by name."""
+"""The names that every call may ask for."""
 
 ELEMENT_NAMES = frozenset({"item", "index"})
-"""What the calls of a step that is done over a list may ask for, too."""
+"""The names that the calls of a step over a list may ask for, too."""
 
 UNDO_NAMES = frozenset({"action_key", "error"})
-"""What a compensation may ask for, too."""
+"""The names that a compensation may ask for, too."""
 
 Callee = Function | Request
-"""What a step calls."""
+"""The code of one call of a step."""
 
 
 class Step(msgspec.Struct, frozen=True):
     """One step as written: its plan, and the code behind it.
 
     Attributes:
-        action: What is called; of a step that runs another saga, what makes its input; of one that waits, None.
-        condition: Says whether the step is wanted at all.
+        action: The action; None in a step that waits. In a step that runs a child saga, it makes the child's input.
+        condition: Returns whether the step is done or skipped.
         probe: Says whether the action has happened.
     """
 
@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True):
     probe: Callee | None = None
 
     def callee(self, direction: Direction) -> Callee | None:
-        """What is called in this direction, if anything is."""
+        """The code that is called in this direction; None when there is none."""
         match direction:
             case Direction.ACTION:
                 return self.action
@@ -63,7 +63,7 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def callees(self) -> tuple[Callee, ...]:
-        """All that it may call."""
+        """Everything that the step may call."""
         there = (self.action, self.compensation, self.condition, self.probe)
         return tuple(callee for callee in there if callee is not None)
 
@@ -77,21 +77,21 @@ def is_async(callee: Callee | None) -> bool:
     """Whether a callee is an `async def`."""
     try:
         return _kept_is_async(callee)
-    except TypeError:  # it cannot be a key of the table
+    except TypeError:  # the callee is not hashable
         return inspect.iscoroutinefunction(callee)
 
 
 _kept_is_async = lru_cache(maxsize=4096)(inspect.iscoroutinefunction)
-"""To look costs 2 us, at every call."""
+"""The look costs 2 us, at every call."""
 
 
 def names_of(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:
-    """Steps by their names, each once."""
+    """The names of steps, each once."""
     return None if steps is None else tuple(dict.fromkeys(name_of(step) for step in steps))
 
 
 def name_of(step: Function | str) -> str:
-    """The name of a step that is given as its function, or by name."""
+    """The name of a step, given as its function or by name."""
     return step if isinstance(step, str) else step.__name__
 
 
@@ -100,22 +100,22 @@ def _checked(plan: StepPlan) -> StepPlan:
     check_seconds(f"step {name!r}", "timeout_s", plan.timeout_s)
     if plan.kind not in get_args(Kind):
         raise DefinitionError(f"step {name!r}: a kind is one of {', '.join(get_args(Kind))}, not {plan.kind!r}")
-    at_once: Any = plan.at_once  # as it was written, whatever that is
+    at_once: Any = plan.at_once  # as the user wrote it, of any type
     if not isinstance(at_once, int) or not 1 <= at_once <= MOST_AT_ONCE:
         raise DefinitionError(f"step {name!r}: at_once must be 1 to {MOST_AT_ONCE}, not {plan.at_once}")
     for path in (plan.over, plan.work.seconds if isinstance(plan.work, Delay) else None):
         if isinstance(path, str) and not PATH.fullmatch(path):
-            raise DefinitionError(f"step {name!r}: {path!r} is no path; write name, or name[key]")
+            raise DefinitionError(f"step {name!r}: {path!r} is not a path; write name, or name[key]")
     if plan.over is not None and plan.kind == "pivot":
-        raise DefinitionError(f"step {name!r} is a pivot, which is one call: it cannot go over a list")
+        raise DefinitionError(f"step {name!r} is a pivot, which is one call: it cannot be done over a list")
     return plan
 
 
 def check_seconds(what: str, name: str, seconds: Any) -> None:
-    """Make sure that somebody can wait for so long.
+    """Check that a duration is positive and at most a year.
 
     Raises:
-        DefinitionError: Nobody can.
+        DefinitionError: It is not.
     """
     if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_S:
         positive = isinstance(seconds, int | float) and seconds > 0
@@ -124,7 +124,7 @@ def check_seconds(what: str, name: str, seconds: Any) -> None:
 
 
 def _roots(*paths: float | str | None) -> tuple[str, ...]:
-    """The names that paths begin with; what is no path is passed over."""
+    """The names at the start of paths; other values are ignored."""
     return tuple(root_of(path) for path in paths if isinstance(path, str))
 
 
@@ -139,14 +139,14 @@ class Steps:
         self._frontier: tuple[str, ...] | None = None
 
     def find(self, name: str) -> Step | None:
-        """The step of that name."""
+        """The step of this name; None when there is none."""
         return self._steps.get(name)
 
     def plans(self) -> tuple[StepPlan, ...]:
-        """The plans of all of them.
+        """The plans of all steps, in the order in which they were written.
 
         Raises:
-            DefinitionError: There are none, or one does not say how it is compensated.
+            DefinitionError: There are no steps, or a step does not say how it is compensated.
         """
         if not self._steps:
             raise DefinitionError(f"saga {self._saga!r} has no steps")
@@ -159,7 +159,7 @@ class Steps:
         return tuple(step.plan for step in self._steps.values())
 
     def open_group(self) -> None:
-        """What is added from now on waits for what was there before, and not for each other."""
+        """Begin a group: its steps wait for the step before the group, and not for each other."""
         if self._group is not None:
             raise DefinitionError(
                 f"saga {self._saga!r}: a group cannot hold another; say what waits for what by `after`"
@@ -168,11 +168,11 @@ class Steps:
         self._frontier = self._frontier if self._frontier is not None else tuple(self._steps)[-1:]
 
     def close_group(self) -> None:
-        """The step that is added next waits for all of the group."""
+        """End the group: the next step waits for all steps of the group."""
         self._frontier, self._group = tuple(self._group or ()) or self._frontier, None
 
     def add(self, step: Step, after: tuple[str, ...] | None) -> None:
-        """Add a step; without `after` it comes after the one before it, or after the group before it."""
+        """Add a step; without `after` it waits for the step or the group written before it."""
         after = self._frontier if after is None else after
         plan = replace(_checked(step.plan), after=after, condition=step.condition is not None)
         self._check_place(plan)
@@ -192,7 +192,7 @@ class Steps:
             self._group.append(plan.name)
 
     def compensate(self, name: str, compensation: Callee, policy: RetryPolicy) -> None:
-        """Say what undoes a step."""
+        """Set the compensation of a step, and how it is tried."""
         step = self._there(name, "compensation")
         if name not in self._undecided:
             raise DefinitionError(f"saga {self._saga!r}: the compensation of step {name!r} is already settled")
@@ -203,16 +203,16 @@ class Steps:
         self.settle(name, policy)
 
     def settle(self, name: str, policy: RetryPolicy | None = None) -> None:
-        """Say how a step's compensation is tried; without a policy there is nothing to undo."""
+        """Set how a step's compensation is tried; without a policy there is nothing to undo."""
         step = self._steps[name]
         self._steps[name] = replace(step, plan=replace(step.plan, compensation=policy))
         self._undecided.discard(name)
 
     def probe(self, name: str, probe: Callee) -> None:
-        """Say what is asked when a step's action did not answer."""
+        """Set the probe of a step."""
         step = self._there(name, "probe")
         if step.probe is not None or step.plan.work is not None:
-            why = "has a probe already" if step.probe is not None else "calls nobody, so there is nothing to ask"
+            why = "has a probe already" if step.probe is not None else "makes no call, so there is nothing to probe"
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} {why}")
         self._check_known(name, needs(probe), self._known(name))
         self._steps[name] = replace(step, plan=replace(step.plan, probe=True), probe=probe)
@@ -231,7 +231,7 @@ class Steps:
         for other in plan.after or ():
             if other not in self._steps:
                 raise DefinitionError(
-                    f"saga {self._saga!r}: step {name!r} is to come after {other!r}, but no step of that name is "
+                    f"saga {self._saga!r}: step {name!r} comes after {other!r}, but no step of that name is "
                     f"written before it; there are {', '.join(self._steps) or 'none'}"
                 )
 
@@ -241,7 +241,7 @@ class Steps:
         return self._before(name) | CALL_NAMES | elements
 
     def _before(self, name: str) -> frozenset[str]:
-        """The steps that are surely done when this one starts."""
+        """The steps that are certainly done when this step starts."""
         plan = Plan(self._saga, tuple(step.plan for step in self._steps.values()))
         return frozenset(other for other in self._steps if name in plan.behind(other))
 
@@ -264,10 +264,10 @@ class Steps:
 
 
 def check_kinds(plan: Plan) -> None:
-    """Make sure that nothing that can fail comes after the pivot, or beside it: the saga could not go back.
+    """Check that no step that can fail comes after the pivot, or beside it: the saga could not go back.
 
     Raises:
-        DefinitionError: Something does.
+        DefinitionError: Such a step exists, there are several pivots, or a retriable step comes before the pivot.
     """
     pivots = [step.name for step in plan.steps if step.kind == "pivot"]
     if len(pivots) > 1:
@@ -280,5 +280,5 @@ def check_kinds(plan: Plan) -> None:
         if can_fail and pivots and pivots[0] not in plan.behind(step.name):
             raise DefinitionError(
                 f"saga {plan.saga!r}: step {step.name!r} may fail when the pivot {pivots[0]!r} is done, and the "
-                "saga could not go back; let it come before the pivot, or say kind='retriable'"
+                "saga could not go back; write it before the pivot, or use kind='retriable'"
             )

@@ -1,1 +1,1 @@
-"""One process of saga_es: its application, its settings, and what is wired from them."""
+"""One process of saga_es: its application, its settings, and the objects that it makes from them."""

@@ -1,4 +1,4 @@
-"""What an application gives to saga_es: its sagas, its views, and the parts that can be served."""
+"""An application of saga_es: its sagas, its views, and the blueprints that it serves."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from saga_es.store.views.kinds import Projection
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """An application; the setting `app` names the module that has one.
+    """An application; the setting `app` names the module that holds it.
 
     Attributes:
-        name: Shown by the API.
-        version: Shown by the API.
+        name: The name that the API shows.
+        version: The version that the API shows.
         sagas: The definitions.
         views: Views of the log, kept beside the built-in view `sagas`.
-        events: The event classes of each category the application writes to.
-        upcasters: By category, type and schema: the fields of an older event, as they are in the next schema.
-        blueprints: What is served beside the saga API, by name; `serve --only` picks among the names. A list stands for
-            blueprints that go by their own names.
-        everywhere: Blueprints that are served whichever names are picked.
+        events: The event classes of each category of the application, by category.
+        upcasters: Functions that bring an older event's fields to the next schema, by category, type and schema.
+        blueprints: The blueprints served beside the saga API, by name; `serve --only` chooses among the names. A list
+            of blueprints uses the blueprints' own names.
+        everywhere: Blueprints that are served whatever `serve --only` chooses.
     """
 
     name: str = "saga_es"
@@ -45,23 +45,23 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def application(app: App | None, sagas: Sequence[Saga] = (), **options: Any) -> App:
-    """The application that is given whole, or by its keywords.
+    """The given application, or one made from keywords.
 
     Args:
-        app: The application; None: it is made of the rest.
-        sagas: Its definitions.
+        app: The application; None: make one from the keywords.
+        sagas: The definitions.
         options: The other attributes of `App`.
 
     Raises:
-        TypeError: It is given in both ways.
+        TypeError: Both an application and keywords are given.
     """
     if app is None:
         return App(sagas=sagas, **options)
     given = sorted({**options, **({"sagas": sagas} if sagas else {})})
     if given:
-        raise TypeError(f"an App is given, and {', '.join(given)} beside it: give them to the App")
+        raise TypeError(f"an App is given, and also {', '.join(given)}: give them to the App")
     return app
 
 
 BARE = App()
-"""No application: sagas can be read and commanded, and none is run."""
+"""An empty application: sagas can be read and commanded, but none is run."""

@@ -1,4 +1,4 @@
-"""Explaining a saga: what the log tells of it, together with what this process knows of workers and code."""
+"""Explain a saga, from the log and from what this process knows about workers and code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from saga_es.runtime.needed_code import Verdict, prospect
 from saga_es.store.queries.explain import worker_of
 
 DEEPEST = 3
-"""Sagas within sagas that one explanation looks into."""
+"""Levels of child sagas that one explanation includes."""
 
 
 def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
-    """Why a saga is not moving, or how it has ended.
+    """Explain why a saga is not moving, or how it has ended.
 
     Raises:
-        NotFound: There is no such saga.
+        NotFound: No saga has this id.
         UnreadableEvent: One of its events cannot be decoded.
         StoreUnavailable: The database did not answer.
     """
@@ -40,7 +40,7 @@ def _owner(node: Node, state: SagaState) -> Worker | None:
 
 
 def _missing(node: Node, state: SagaState) -> tuple[str, ...]:
-    """The code that the saga will miss; nothing when this process does not know its definition at all."""
+    """The code that the saga will miss; nothing when this process does not have its definition."""
     if state.status.ended:
         return ()
     fares = prospect(state, {saga.name: saga for saga in family(node.app.sagas)})
@@ -48,13 +48,13 @@ def _missing(node: Node, state: SagaState) -> tuple[str, ...]:
 
 
 def _children(node: Node, state: SagaState, depth: int) -> dict[str, str]:
-    out = [step.child.saga_id for step in state.steps.values() if step.child is not None and step.in_flight]
-    told: dict[str, str] = {}
-    for saga_id in out[:MOST_STEPS]:
+    in_flight = [step.child.saga_id for step in state.steps.values() if step.child is not None and step.in_flight]
+    reasons: dict[str, str] = {}
+    for saga_id in in_flight[:MOST_STEPS]:
         try:
-            told[saga_id] = (
-                ", and ".join(explained(node, saga_id, depth - 1).reasons) if depth else "can be asked in turn"
+            reasons[saga_id] = (
+                ", and ".join(explained(node, saga_id, depth - 1).reasons) if depth else "can be explained on its own"
             )
         except NotFound:
-            continue  # its start is on its way
-    return told
+            continue  # its start is not committed yet
+    return reasons

@@ -1,7 +1,7 @@
-"""How often Python looks for garbage that refers to itself.
+"""How often Python's garbage collector looks for cycles.
 
-A saga makes some hundred objects, none of which refers to itself, and all are gone with the last reference. Python's
-own threshold has it look every 700 objects, which took an eighth of the loop's time; the more sagas wait, the more.
+A saga makes some hundred objects, and none is part of a cycle: all are freed with their last reference. By default the
+collector looks every 700 objects. That took an eighth of the loop's time, and more the more sagas wait.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import gc
 
 _PYTHONS_OWN = {700, 2000}
-"""The first threshold as Python has it, of one version or another."""
+"""The default first threshold of the supported Python versions."""
 
 OBJECTS = 50_000
-"""Some megabytes at the most, until they are looked through."""
+"""The new threshold: at most some megabytes of objects between two looks."""
 
 
 def look_less_often() -> None:
-    """Let garbage wait until there is some; a process that chose a threshold itself is left alone."""
+    """Raise the threshold of the collector, unless the process has changed it already."""
     first, *others = gc.get_threshold()
     if first in _PYTHONS_OWN:
         gc.set_threshold(OBJECTS, *others)

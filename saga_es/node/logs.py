@@ -1,4 +1,4 @@
-"""Log lines: on stderr, one line each, readable in a terminal and parseable elsewhere."""
+"""Log lines on stderr: readable in a terminal, parseable elsewhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import structlog
 
 
 class _Lossy:
-    """A file that drops what it cannot take: a full disk or a reader that has gone is nothing to whoever logs."""
+    """A file that drops what it cannot write: a full disk or a closed pipe must not stop the logging code."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # ValueError: it was closed
+        with suppress(OSError, ValueError):  # ValueError: the file is closed
             self._file.write(text)
 
     def flush(self) -> None:
@@ -26,7 +26,7 @@ class _Lossy:
 
 
 def configure_logs(level: str) -> None:
-    """Log from this level on; never to stdout, which is for data."""
+    """Log to stderr from this level on; stdout is for data."""
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(
         level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
@@ -38,7 +38,7 @@ def configure_logs(level: str) -> None:
     )
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        # A line and its end are one write: another thread's words must not come between them.
+        # A line and its line end are one write, so that no other thread writes between them.
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy(sys.stderr))),
         processors=[
             structlog.processors.add_log_level,

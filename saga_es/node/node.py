@@ -1,4 +1,4 @@
-"""The composition root: the only place that knows which object holds which."""
+"""The composition root: the only module that knows how the objects are wired."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ logger = structlog.get_logger("saga_es")
 
 
 class Node:
-    """One process of saga_es: its database, what it reads and writes there, and its engine.
+    """One process of saga_es: its database, its store, its views and its engine.
 
     Args:
-        recovers: Whether its engine takes over interrupted sagas.
+        recovers: Whether the engine takes over interrupted sagas.
     """
 
     def __init__(self, settings: Settings, app: App = BARE, *, recovers: bool = True) -> None:
@@ -74,16 +74,16 @@ class Node:
         self.projector = Projector(CatchUp(self.database, self.store.log, view) for view in self.views if view.follows)
 
     def answer_calls_with(self, application: WsgiApp) -> None:
-        """Send the calls to participants that live in this process through this application."""
+        """Send calls to participants without a base URL to this WSGI application."""
         self._application = application
 
     def call(
         self, participant: str, method: str, path: str, body: dict[str, Any] | None, timeout_s: float
     ) -> tuple[int, Any]:
-        """Call a participant outside any saga, on the way a saga's calls take; one that is not known is this process.
+        """Call a participant outside any saga, with the transport of a saga's calls; the default is this process.
 
         Returns:
-            The HTTP status (0: no answer came) and the decoded answer.
+            The HTTP status (0: no answer) and the decoded answer.
         """
         transport = self.transports.get(participant) or WsgiTransport(self._call_application)
         headers = {} if body is None else {"Content-Type": "application/json"}
@@ -96,10 +96,10 @@ class Node:
             return 0, {"error": str(error)}
 
     def open(self, wait_s: float = 0.0) -> None:
-        """Migrate, then run the engine, which first takes over what was interrupted, and the views that follow.
+        """Migrate, then run the engine, which first takes over interrupted sagas, and the asynchronous views.
 
         Args:
-            wait_s: Seconds to wait for a server that is away. A file that cannot be opened is not waited for.
+            wait_s: Seconds to wait for a database server that does not answer; a file is never waited for.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -111,7 +111,7 @@ class Node:
         self.projector.open()
 
     def close(self) -> None:
-        """Stop the engine and the views that follow, give up the connections; in a fork of their process, nothing."""
+        """Stop the engine and the asynchronous views, and close the connections; in a forked process, do nothing."""
         if self.engine.is_inherited:
             return
         self.projector.close()
@@ -133,20 +133,20 @@ def open_engine(
     events: Mapping[str, Sequence[type[Any]]] = MappingProxyType({}),
     **settings: Any,
 ) -> Iterator[Engine]:
-    """An engine of these sagas on this database, migrated and running; closed when the block ends.
+    """Migrate the database and run an engine of these sagas; it closes when the block ends.
 
     Args:
         database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
         sagas: The definitions.
-        app: The application as a whole, instead of sagas, views and events.
+        app: A whole application, instead of sagas, views and events.
         views: Views of the log (see `saga_es.views`), kept beside the built-in ones.
-        events: The event classes of each category of one's own that is appended to, or read by a view.
-        settings: Any of `Settings`, by name.
+        events: The event classes of each category of your own that you append to, or that a view reads.
+        settings: Settings by name; see `Settings`.
 
     Raises:
         SettingsError: A setting is wrong.
         StoreUnavailable: The database did not answer.
-        TypeError: An application is given, and sagas, views or events beside it.
+        TypeError: Both an application and sagas, views or events are given.
     """
     options = {name: given for name, given in (("views", views), ("events", events)) if given}
     node = Node(Settings.load({"database_url": database_url, **settings}), application(app, sagas, **options))
@@ -158,10 +158,10 @@ def open_engine(
 
 
 def load_app(name: str | None) -> App:
-    """The application that a setting names: `module` (its attribute `app`) or `module:attribute`.
+    """Import an application by name: `module` (its attribute `app`) or `module:attribute`; None: an empty one.
 
     Raises:
-        SettingsError: There is no such module, or it has no such application.
+        SettingsError: The module does not exist, or has no such application.
     """
     if name is None:
         return BARE
@@ -184,7 +184,7 @@ def load_app(name: str | None) -> App:
 def _transports(settings: Settings, sagas: Iterable[Saga], call_application: WsgiApp) -> Mapping[str, Transport]:
     called = {name for saga in sagas for name in _participants(saga)}
     for name in sorted(set(settings.participants) - called):
-        logger.warning("a participant is set that no saga calls", participant=name, called=sorted(called))
+        logger.warning("no saga calls a participant that is set", participant=name, called=sorted(called))
     names = called | set(settings.participants)
     transports: dict[str, Transport] = {}
     for name in sorted(names):
@@ -205,11 +205,11 @@ def _participants(saga: Saga) -> Iterator[str]:
 
 
 def _is_self(name: str, url: str, settings: Settings) -> bool:
-    """Whether a participant's URL is this very server, whose threads would wait for each other."""
+    """Whether a participant's URL is this server, whose threads would wait for each other."""
     parts = urlsplit(url)
     loopback = {"127.0.0.1", "localhost", "::1"}
     here = loopback if settings.host in {*loopback, "0.0.0.0", "::"} else {settings.host}  # noqa: S104 (compared, not bound)
     is_self = parts.hostname in here and (parts.port or 80) == settings.port
     if is_self:
-        logger.warning("a participant is this very server: its calls stay in the process", participant=name, url=url)
+        logger.warning("a participant is this server: its calls stay in the process", participant=name, url=url)
     return is_self

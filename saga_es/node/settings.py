@@ -1,4 +1,4 @@
-"""Settings: a flag, else an environment variable `SAGA_ES_…`, else the default. All bad ones are told at once."""
+"""Settings: a flag, else an environment variable `SAGA_ES_…`, else the default. All errors come at once."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _PARTICIPANT = PREFIX + "PARTICIPANT_"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set.
+    """All settings of a process.
 
     Attributes:
-        database_url: Where the log is.
-        app: The module that has the application: `package` or `package:attribute`; None: a bare engine.
-        host: The address to serve on; loopback unless told otherwise.
+        database_url: The database of the log.
+        app: The module of the application: `package` or `package:attribute`; None: no application.
+        host: The address to serve on; loopback by default.
         port: The port to serve on.
         threads: Requests served at once.
-        sagas_at_once: Sagas with a call out, from which on a worker begins no more: they stay PENDING.
-        call_threads: `def` steps and requests to participants under way at once.
+        sagas_at_once: Sagas with a call in flight; at this number a worker begins no more: new sagas stay PENDING.
+        call_threads: The most `def` steps and requests to participants at once.
         lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
-        most_crashes: Workers that may go while one and the same call is out; then its saga is FAILED.
-        payload_limit: Bytes of JSON a request, an input or a result may take.
-        execute_timeout_s: Seconds a request waits for its saga to end before it answers 202.
-        grace_s: Seconds that calls under way get when the process is asked to stop.
-        database_wait_s: Seconds that `serve` and `worker` wait for a database server that is away when they start.
+        most_crashes: A saga is FAILED when this many workers crashed while the same call was in flight.
+        payload_limit: The most bytes of JSON in a request, an input or a result.
+        execute_timeout_s: Seconds that a request waits for its saga to end before it answers 202.
+        grace_s: Seconds that calls in flight get to finish when the process is asked to stop.
+        database_wait_s: Seconds that `serve` and `worker` wait at their start for a database server that is away.
         log_level: debug, info, warning or error.
         participants: Base URLs of participants that are not in this process, by name.
     """
@@ -58,14 +58,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings.
+        """Load the settings from flags, the environment and the nearest `pyproject.toml`.
 
         Args:
-            flags: What the command line gave, by setting; None counts as not given.
-            environ: The environment; the process's own if left out.
+            flags: Values from the command line, by setting; None counts as not given.
+            environ: The environment; by default the process's own.
 
         Raises:
-            SettingsError: One or more are wrong.
+            SettingsError: One or more settings are wrong.
         """
         environ = os.environ if environ is None else environ
         unknown = set(flags or {}) - set(_Schema().fields)

@@ -1,4 +1,4 @@
-"""Stopping: what a process does when it is asked to end."""
+"""Graceful shutdown of a process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ logger = structlog.get_logger("saga_es")
 
 
 def stop_gracefully_when_asked(node: Node) -> None:
-    """On SIGTERM or SIGINT: stop the engine, with its grace for the calls under way, and leave the main thread."""
+    """On SIGTERM or SIGINT, stop the engine after its grace for the calls in flight, and leave the main thread."""
 
     def stop() -> None:
         logger.info("stopping", grace_s=node.settings.grace_s)
         node.engine.close(node.settings.grace_s)
 
     def asked_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        # The engine stops first, beside us: requests that wait for a saga are answered when the grace is over, and
-        # only then can the server's threads end. Nothing is logged here: the line that is interrupted holds the log.
+        # The engine stops first, in a thread of its own: requests that wait for a saga are answered when the grace is
+        # over, and only then can the server's threads end. No log line here: the interrupted code may hold its lock.
         threading.Thread(target=stop, name="saga-es-stop").start()
         raise SystemExit
 

@@ -54,5 +54,5 @@ def test_48_at_once_complete_when_the_services_are_said_to_be_at_the_servers_own
     """The server notices, says so, and does not wait for itself."""
     port = free_port()
     server = start_server("--threads", "8", "--port", str(port), settings=participants_at(f"http://localhost:{port}"))
-    assert any("this very server" in line for line in server.said)
+    assert any("a participant is this server" in line for line in server.said)
     assert_all_complete(server)
