@@ -1,4 +1,4 @@
-"""Expose: the HTTP API of the engine, and what an application's own blueprints need to look the same."""
+"""The HTTP API of the engine, and the building blocks for an application's own blueprints."""
 
 from saga_es.api.application import create_flask_app
 from saga_es.api.blueprint import Blueprint

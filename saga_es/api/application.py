@@ -16,16 +16,16 @@ from saga_es.api.responses import NODE
 from saga_es.node.node import Node
 
 CONFIG_PREFIX = "SAGA_ES_"
-"""What our settings of flask-smorest begin with in an application that may have its own."""
+"""The prefix of our flask-smorest settings in an application that may have settings of its own."""
 
 
 class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
-    """The OpenAPI document, with our problems in it instead of the library's errors."""
+    """The OpenAPI document, with our problems instead of the library's errors."""
 
     ERROR_SCHEMA = ProblemSchema
 
     def _register_responses(self) -> None:
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"  # for errors, which alone are registered here
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"  # only errors are registered here
         super()._register_responses()
         del self.DEFAULT_RESPONSE_CONTENT_TYPE
 
@@ -34,14 +34,14 @@ class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
 
 
 class Application(Flask):
-    """Flask, which asks of each function only once whether it is `async def`, not ten times a request."""
+    """Flask that checks each function for `async def` only once, not ten times a request."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._plain: set[Callable[..., Any]] = set()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, or where it is `async def`, one that waits for it."""
+        """The function; an `async def` is wrapped so that it blocks."""
         if func in self._plain:
             return func
         if iscoroutinefunction(func):
@@ -51,11 +51,11 @@ class Application(Flask):
 
 
 def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
-    """The application of a node.
+    """Make the Flask application of a node.
 
     Args:
-        node: What its requests read and write; they find it with `saga_es.api.node`.
-        only: The names of the blueprints to serve; all of them if left out.
+        node: The node that requests use; they find it with `saga_es.api.node`.
+        only: The names of the blueprints to serve; by default all.
     """
     app = Application("saga_es")
     app.extensions[NODE] = lambda: node
@@ -63,7 +63,7 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     api = ProblemApi(app)
     named = node.app.named_blueprints
     if not named:
-        api.register_blueprint(saga_blueprint)  # without an application there are still sagas to look at
+        api.register_blueprint(saga_blueprint)  # without an application, sagas can still be read
     picked = [blueprints for name, blueprints in named.items() if only is None or name in only]
     for blueprint in (blueprint for blueprints in [node.app.everywhere, *picked] for blueprint in blueprints):
         api.register_blueprint(blueprint)
@@ -76,13 +76,13 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
 
 
 def mount(node: Node, opened: Callable[[], Node], app: Flask, url_prefix: str) -> None:
-    """Serve the saga API of a node in an application that exists, below a prefix, and touch nothing else of it.
+    """Serve the saga API of a node in an existing application, below a prefix, and change nothing else there.
 
     Args:
-        node: What the requests read and write.
-        opened: Gives the node, opened; asked by each request, for the first may be what opens it.
-        app: The application; its own error handlers, configuration and OpenAPI document stay as they are.
-        url_prefix: `/api/saga`, say.
+        node: The node that requests use.
+        opened: Returns the node, opened; every request calls it, so that the first request can open the node.
+        app: The application; its error handlers, configuration and OpenAPI document stay as they are.
+        url_prefix: The prefix, such as `/api/saga`.
     """
     app.extensions[NODE] = opened
     ours = {name: setting for name, setting in _configuration(node).items() if name.startswith(("API_", "OPENAPI_"))}

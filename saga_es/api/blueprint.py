@@ -1,4 +1,4 @@
-"""Blueprints whose bodies are read as strict JSON, and whose decorators cost a request little."""
+"""Blueprints that read strict JSON, and whose decorators cost a request little."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Decorator = Callable[[Route], Route]
 
 
 class StrictParser(FlaskParser):
-    """Reads JSON as RFC 8259 has it: numbers or nesting without end, and halves of characters, are no JSON."""
+    """Reads JSON by RFC 8259; endless numbers, endless nesting and unpaired surrogates are errors."""
 
     def _raw_load_json(self, req: Request) -> Any:
         if req.environ.get("CONTENT_TYPE") != JSON and not req.is_json:
@@ -30,30 +30,30 @@ class StrictParser(FlaskParser):
         try:
             return msgspec.json.decode(body) if body else missing
         except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(str(error), "no JSON", 0) from error  # which webargs answers with 400
+            raise json.JSONDecodeError(str(error), "no JSON", 0) from error  # webargs answers 400
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # the library is untyped
     """A flask-smorest blueprint that reads strict JSON.
 
-    The library asks in each request, once for each decorator of the route, whether the function is `async def`. Here
-    that is asked once, and what only documents a route is not called at all.
+    The library checks in each request, once for each decorator of the route, whether the function is `async def`. This
+    class checks once, and decorators that only document a route are not called at all.
     """
 
     ARGUMENTS_PARSER = StrictParser()
 
     @staticmethod
-    def doc(**said: Any) -> Decorator:
-        """Describe the route, with words of the OpenAPI document."""
-        return _only_documenting(flask_smorest.Blueprint.doc(**said))
+    def doc(**words: Any) -> Decorator:
+        """Describe the route, in the words of the OpenAPI document."""
+        return _only_documenting(flask_smorest.Blueprint.doc(**words))
 
-    def alt_response(self, *said: Any, **more: Any) -> Decorator:
+    def alt_response(self, *args: Any, **options: Any) -> Decorator:
         """Describe another answer of the route."""
-        return _only_documenting(super().alt_response(*said, **more))
+        return _only_documenting(super().alt_response(*args, **options))
 
-    def response(self, *said: Any, **more: Any) -> Decorator:
-        """Describe the answer of the route, and make it of what the function returns, unless that is one."""
-        decorator: Decorator = super().response(*said, **more)
+    def response(self, *args: Any, **options: Any) -> Decorator:
+        """Describe the answer of the route, and make the answer from the return value unless it is one already."""
+        decorator: Decorator = super().response(*args, **options)
 
         def decorate(route: Route) -> Route:
             documented = decorator(route)
@@ -72,7 +72,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # the library i
 
 
 def _only_documenting(decorator: Decorator) -> Decorator:
-    """The decorator without what it does in a request: to pass the call on."""
+    """The decorator without its part in a request, which only passes the call on."""
 
     def decorate(route: Route) -> Route:
         documented = decorator(route)

@@ -1,4 +1,4 @@
-"""What people and other services may ask of a saga that exists: orders, signals, and why it is not moving."""
+"""The API for an existing saga: commands, signals, and the explanation why it is not moving."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from saga_es.store.queries.past import story_at
 Body = dict[str, Any]
 
 saga_blueprint = blueprint
-"""Everything about sagas: reading them, and what is added here."""
+"""The blueprint of the saga API: the routes that read sagas, and the routes of this module."""
 
 
 class CommandSchema(Schema):
-    """Who gives a command, and why: both stand in the log for ever."""
+    """Who gives a command, and why; the log keeps both for ever."""
 
     actor = Text(load_default="anonymous", metadata={"description": "Who gives the command."})
     reason = Text(LONGEST_WORDS, required=True)
 
 
 class StepCommandSchema(CommandSchema):
-    """An order about one step."""
+    """A command about one step."""
 
-    step = Text(required=True, metadata={"description": "The step's key; of a part `key[index]`."})
+    step = Text(required=True, metadata={"description": "The step's key; for an element `key[index]`."})
 
 
 class InputCommandSchema(StepCommandSchema):
-    """Another input for a step."""
+    """A command that gives a step another input."""
 
     input = fields.Dict(required=True, keys=fields.String(), values=fields.Raw(allow_none=True))
 
 
 class ResolveSchema(CommandSchema):
-    """How a saga has ended by hand."""
+    """How a person ended a saga by hand."""
 
     status = fields.String(
         load_default=None,
         allow_none=True,
         validate=validate.OneOf([SagaStatus.COMPLETED, SagaStatus.COMPENSATED]),
-        metadata={"description": "Left out: COMPENSATED when it had aborted, otherwise COMPLETED."},
+        metadata={"description": "The default: COMPENSATED when the saga had aborted, otherwise COMPLETED."},
     )
 
 
@@ -65,18 +65,20 @@ class UndoingSchema(Schema):
 
     step = fields.String(required=True)
     title = fields.String(required=True)
-    why = fields.String(required=True, metadata={"description": "done, in doubt, or out: its answer is awaited first"})
+    why = fields.String(
+        required=True, metadata={"description": "done, in doubt, or out: the call is in flight and is awaited first"}
+    )
 
 
 class PreviewSchema(Schema):
-    """What a cancel would compensate, in the order in which it would begin to."""
+    """The steps that a cancel would compensate, in the order in which their compensations would begin."""
 
     transaction_id = fields.String(required=True)
     would_compensate = fields.List(fields.Nested(UndoingSchema), required=True)
 
 
 class SignalledSchema(Schema):
-    """A signal that was recorded."""
+    """The answer to a signal: it is recorded."""
 
     transaction_id = fields.String(required=True)
     signal = fields.String(required=True)
@@ -97,22 +99,22 @@ class ExplanationSchema(Schema):
     )
 
 
-# ── Orders ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── Commands ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Callable[[Body], Command]], Any]:
-    """Make a route that gives the order which the decorated function makes of a body."""
+    """Make a route that submits the command which the decorated function makes from a body."""
 
-    def decorate(made_of: Callable[[Body], Command]) -> Any:
+    def decorate(to_command: Callable[[Body], Command]) -> Any:
         @blueprint.post(f"/<string:transaction_id>/{name}")
         @blueprint.arguments(schema)
         @blueprint.response(200, SagaSchema)
         @blueprint.alt_response(404, "NOT_FOUND")
         @blueprint.alt_response(410, "GONE")
         @blueprint.alt_response(409, "CONFLICT")
-        @wraps(made_of)
+        @wraps(to_command)
         def route(body: Body, transaction_id: str) -> Response:
-            _submit(transaction_id, made_of(body))
+            _submit(transaction_id, to_command(body))
             return json_response(story_at(node().store.sagas, transaction_id)[0])
 
         _alias(name, route, "POST")
@@ -122,57 +124,57 @@ def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Calla
 
 
 def _alias(name: str, route: Callable[..., Any], method: str) -> None:
-    """Serve a route also below `/orders/`, where it was before; the document names the shorter path alone."""
+    """Serve a route also below `/orders/`, its older path; the document names only the shorter path."""
     path, endpoint = f"/<string:transaction_id>/orders/{name}", f"orders-{name}-{method}".lower()
     flask.Blueprint.add_url_rule(blueprint, path, endpoint, route, methods=[method])
 
 
-def _submit(transaction_id: str, order: Command) -> None:
+def _submit(transaction_id: str, command: Command) -> None:
     try:
-        node().engine.submit(transaction_id, order)
-    except BadStreamId as error:  # an id that the log does not take is no saga's
+        node().engine.submit(transaction_id, command)
+    except BadStreamId as error:  # no saga can have an id that the log refuses
         raise NotFound(transaction_id) from error
 
 
 @_command("cancel")
 def cancel(body: Body) -> Command:
-    """Abort a saga: what was done is compensated, last first."""
+    """Abort a saga: the steps that were done are compensated, last first."""
     return Cancel(**body)
 
 
 @_command("pause")
 def pause(body: Body) -> Command:
-    """Have a saga begin nothing more until it is resumed; what is under way is heard."""
+    """Pause a saga: it begins nothing more until it is resumed; the answers of calls in flight are recorded."""
     return Pause(**body)
 
 
 @_command("resume")
 def resume(body: Body) -> Command:
-    """Have a saga go on after a pause."""
+    """Resume a paused saga."""
     return Resume(**body)
 
 
 @_command("retry")
 def retry(body: Body) -> Command:
-    """Have tried at once what waits to be tried again; of a FAILED saga, what was given up."""
+    """Retry at once what waits for a retry; in a FAILED saga, retry what was given up."""
     return Retry(**body)
 
 
 @_command("skip", StepCommandSchema)
 def skip(body: Body) -> Command:
-    """Of a FAILED saga: take a step that stands in its way, or its compensation, for done, and go on."""
+    """In a FAILED saga, count a step that blocks it, or its compensation, as done, and go on."""
     return Skip(**body)
 
 
 @_command("replace-input", InputCommandSchema)
 def replace_input(body: Body) -> Command:
-    """Of a FAILED saga: give a step that stands in its way another input, and try it again."""
+    """In a FAILED saga, give a step that blocks it another input, and retry it."""
     return ReplaceInput(**body)
 
 
 @_command("resolve", ResolveSchema)
 def resolve(body: Body) -> Command:
-    """Of a FAILED saga: say that it was set right by hand, and how it ended."""
+    """End a FAILED saga that a person has set right by hand, and say how it ended."""
     return Resolve(**body)
 
 
@@ -182,7 +184,7 @@ def resolve(body: Body) -> Command:
 @blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
 def preview_cancel(transaction_id: str) -> Response:
-    """What a cancel would compensate, in order; nothing is changed by asking."""
+    """Show the steps that a cancel would compensate, in order, and change nothing."""
     state = node().store.sagas.find(transaction_id)
     if state is None:
         raise node().store.sagas.absent(transaction_id)
@@ -204,7 +206,7 @@ _SIGNAL: Body = {
         }
     ],
     "requestBody": {
-        "description": "What the signal carries, and so the result of the step: any JSON. Left out: null.",
+        "description": "The payload of the signal, which is the result of the step: any JSON. The default: null.",
         "content": {"application/json": {"schema": {}}},
     },
 }
@@ -216,8 +218,8 @@ _SIGNAL: Body = {
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
-def give_signal(transaction_id: str, signal: str) -> Response:
-    """Give a saga the signal that its step of this name waits for, or will; one that comes early is kept."""
+def send_signal(transaction_id: str, signal: str) -> Response:
+    """Send a saga the signal that its step of this name waits for; a signal that arrives early is kept."""
     _submit(transaction_id, SendSignal(signal, _payload(), given_key()))
     story = story_at(node().store.sagas, transaction_id)[0]
     about = {"transaction_id": transaction_id, "signal": signal, "status": story.status, "version": story.version}
@@ -229,7 +231,7 @@ def _payload() -> Any:
     try:
         return msgspec.json.decode(body) if body else None
     except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
-        raise Problem(400, f"the body is no JSON: {error}") from error
+        raise Problem(400, f"the body is not JSON: {error}") from error
 
 
 # ── Why ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,5 +242,5 @@ def _payload() -> Any:
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 def explain(transaction_id: str) -> Response:
-    """Why a saga is not moving, or how it has ended, in one sentence."""
+    """Explain in one sentence why a saga is not moving, or how it has ended."""
     return json_response(explained(node(), transaction_id))

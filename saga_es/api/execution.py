@@ -1,4 +1,4 @@
-"""Running a saga for a request: the answer when it has ended, or a place to look when nobody wants to wait."""
+"""Run a saga for a request: answer when it has ended, or answer 202 with the place of its status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXECUTION_HEADERS = [
         "name": "Idempotency-Key",
         "in": "header",
         "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LIMIT},
-        "description": "The same key and body: the same saga and answer, run once. Another body: 422.",
+        "description": "The same key and body give the same saga and answer, run once. Another body gives 422.",
     },
     {
         "name": "Prefer",
@@ -48,19 +48,19 @@ class ExecutionSchema(Schema):
 
 
 class StartedSchema(Schema):
-    """A saga that goes on by itself."""
+    """A saga that goes on in the background."""
 
     transaction_id = fields.String(required=True)
     status = fields.String(required=True)
 
 
 def execute(saga: Saga, input_: dict[str, Any]) -> Response:
-    """Run the saga for the current request, whose headers `Idempotency-Key` and `Prefer` are heeded.
+    """Run a saga for the current request, by its headers `Idempotency-Key` and `Prefer`.
 
     Raises:
-        Problem: The key is unusable.
+        Problem: The key is invalid.
         SagaExists: The key was used with another body.
-        StoreUnavailable: The database does not take the start.
+        StoreUnavailable: The database did not commit the start.
     """
     handle = node().engine.start(saga, input_, key=given_key(), wait=False)
     timeout_s = node().settings.execute_timeout_s
@@ -75,11 +75,11 @@ def execute(saga: Saga, input_: dict[str, Any]) -> Response:
 
 
 def _result(handle: Handle, timeout_s: float) -> SagaResult:
-    """What came of the saga; while the database is away nobody waits for it, for each who does holds a thread.
+    """The result of the saga; while the database is away no request waits for it, because each wait holds a thread.
 
     Raises:
-        TimeoutError: It has not ended yet.
-        StoreUnavailable: The database is away, or does not take the start.
+        TimeoutError: The saga has not ended yet.
+        StoreUnavailable: The database is away, or did not commit the start.
     """
     while timeout_s > outage.COMMIT_TIMEOUT_S:
         try:
@@ -96,15 +96,15 @@ def _make_sure_it_began(handle: Handle) -> None:
 
 
 def given_key() -> str | None:
-    """The idempotency key of the current request, if it has one.
+    """The idempotency key of the current request; None when it has none.
 
     Raises:
-        Problem: It is unusable.
+        Problem: The key is empty or too long.
     """
     key = request.headers.get("Idempotency-Key")
     if key is not None and not 0 < len(key) <= KEY_LIMIT:
-        said = f"an idempotency key has 1 to {KEY_LIMIT} characters, not {len(key)}"
-        raise Problem(422, said, {"Idempotency-Key": [said]})
+        why = f"an idempotency key has 1 to {KEY_LIMIT} characters, not {len(key)}"
+        raise Problem(422, why, {"Idempotency-Key": [why]})
     return key
 
 
@@ -126,7 +126,7 @@ def _answer(result: SagaResult, steps: int) -> Response:
         done = len(result.results)
         message = f"All {steps} steps of {result.name!r} are done."
         if done < steps:
-            message = f"{done} of the {steps} steps of {result.name!r} are done, the others were left out."
+            message = f"{done} of the {steps} steps of {result.name!r} are done, the others were skipped."
         return json_response(
             {"success": True, **about, "message": message, "completed_steps": done, "results": result.results}
         )
@@ -134,7 +134,7 @@ def _answer(result: SagaResult, steps: int) -> Response:
     body = {
         "success": False,
         **about,
-        "message": _why_undone(result) if undone else "The saga cannot go on by itself: a person is needed.",
+        "message": _why_undone(result) if undone else "The saga cannot go on: it needs a person.",
         "failed_step": result.failed_step,
         "rollback_completed": undone,
         "error": result.error,
@@ -143,6 +143,6 @@ def _answer(result: SagaResult, steps: int) -> Response:
 
 
 def _why_undone(result: SagaResult) -> str:
-    if result.failed_step is None:  # somebody cancelled it, or its deadline passed
+    if result.failed_step is None:  # it was cancelled, or its deadline passed
         return f"The saga aborted ({result.error}); what was done is undone."
     return f"Step {result.failed_step!r} failed; what was done before is undone."

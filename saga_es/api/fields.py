@@ -1,4 +1,4 @@
-"""Marshmallow fields for what goes into the log: text, days and ids that every database stores and JSON carries."""
+"""Marshmallow fields for values in the log: text, days and ids that every database stores and JSON carries."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Text(fields.String):
     """A string of bounded length, without NUL and unpaired surrogates.
 
     Args:
-        longest: Characters at most.
-        shortest: Characters at least.
+        longest: The most characters.
+        shortest: The fewest characters.
     """
 
     def __init__(self, longest: int = 200, shortest: int = 1, **options: Any) -> None:
@@ -30,7 +30,7 @@ class Day(fields.String):
 
 
 class Number(fields.Float):
-    """A JSON number: neither a text that looks like one, nor a truth."""
+    """A JSON number; a string of digits and a boolean are refused."""
 
     def _validated(self, value: Any) -> Any:
         if isinstance(value, (str, bytes, bool)):
@@ -39,7 +39,7 @@ class Number(fields.Float):
 
 
 class Truth(fields.Boolean):
-    """`true` or `false`, and nothing that may stand for them."""
+    """`true` or `false`; no other value is taken for them."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
         del attr, data, options
@@ -65,7 +65,7 @@ class Id(fields.String):
 
 def _is_day(text: str) -> None:
     try:
-        is_day = date.fromisoformat(text).isoformat() == text  # which takes other spellings, too
+        is_day = date.fromisoformat(text).isoformat() == text  # fromisoformat takes other spellings, too
     except ValueError:
         is_day = False
     if not is_day:

@@ -1,4 +1,4 @@
-"""The filters of the list of sagas, as they stand in a query."""
+"""The filters of the list of sagas, as query parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _age(about: str) -> fields.Float:
 
 
 class SagaFilterSchema(PageSchema):
-    """Which sagas, and which page of them; all that is given must hold."""
+    """Filters that a saga must meet, all of them, and the page of the list."""
 
     status = fields.String(load_default=None, validate=validate.OneOf(list(SagaStatus)))
     name = _text("The definition's name.")
@@ -43,15 +43,15 @@ class SagaFilterSchema(PageSchema):
         validate=validate.Length(max=MOST_TAGS),
         metadata={"description": "A tag as `name:value`; may be repeated, the rarest first."},
     )
-    older_than = _age("The age it has at least")
-    newer_than = _age("The age it has at most")
-    error = _text("A part of its error, whatever the case of its letters; no character is special.")
-    paused = fields.Boolean(load_default=None, metadata={"description": "Whether it is paused."})
-    parent = _text("The id of the saga that it is a step of.")
+    older_than = _age("The lowest age of the saga")
+    newer_than = _age("The highest age of the saga")
+    error = _text("A part of the error, in upper or lower case; no character is special.")
+    paused = fields.Boolean(load_default=None, metadata={"description": "Whether the saga is paused."})
+    parent = _text("The id of the parent saga.")
 
 
-def asked_for(query: dict[str, Any]) -> SagaFilter:
-    """The filter of a query."""
+def filter_of(query: dict[str, Any]) -> SagaFilter:
+    """Turn a query into a filter."""
     return SagaFilter(
         status=query["status"],
         name=query["name"],

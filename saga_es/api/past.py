@@ -1,4 +1,4 @@
-"""The past over HTTP: queries that ask for it, and the views as they were."""
+"""The past over HTTP: query parameters for a version or a position, and the views at a position."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from saga_es.errors import TooMuchPast
 from saga_es.store.queries.past import views_at
 
 MOST_FOLDED = 100_000
-"""Events that are folded for one answer, at most: some four seconds of a thread that serves."""
+"""The most events that one answer folds: they cost some four seconds of a serving thread."""
 
 
 class VersionSchema(Schema):
-    """Which moment of a saga."""
+    """The version of a saga to show."""
 
     at_version = fields.Integer(
         load_default=None,
         validate=validate.Range(min=1),
-        metadata={"description": "As it was after so many events."},
+        metadata={"description": "The saga after this many events."},
     )
 
 
 class PositionSchema(Schema):
-    """Which moment of everything."""
+    """The position of the log to show."""
 
     at_position = fields.Integer(
         load_default=None,
         validate=validate.Range(min=0),
         metadata={
-            "description": "As it was once the event at this position was in the log, and all before it. Folds the log "
-            f"up to there, so it costs the more the longer that is; at most {MOST_FOLDED} events."
+            "description": "The state after the event at this position of the log. The answer folds the log up to "
+            f"there, so a longer log costs more; at most {MOST_FOLDED} events."
         },
     )
 
 
 @contextmanager
 def views_as_of(position: int | None) -> Iterator[Connection]:
-    """A connection to read the views with: as of now, or as they were at a position of the log.
+    """A connection that reads the views as of now, or as they were at a position of the log.
 
     Raises:
-        NoSuchPosition: The log does not reach so far.
-        Problem: 422; it would take more than `MOST_FOLDED` events.
+        NoSuchPosition: The log ends before the position.
+        Problem: 422: the log up to the position has more than `MOST_FOLDED` events.
     """
     here = node()
     if position is None:

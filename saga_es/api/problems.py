@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): every one, also those the framework raises."""
+"""All errors as `application/problem+json` (RFC 9457), including errors that the framework raises."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ RETRY_AFTER_S = 2
 
 
 class Problem(Exception):
-    """Raise it to answer with a problem.
+    """An error that is answered as a problem.
 
     Args:
         status: The HTTP status.
         detail: What is wrong and what to do about it.
-        errors: Messages by field, where fields are at fault.
+        errors: Messages by field, when fields are invalid.
         headers: Further headers of the answer.
     """
 
@@ -60,7 +60,7 @@ class Problem(Exception):
         self.headers = headers
 
     def response(self) -> Response:
-        """The answer."""
+        """The problem as an HTTP response."""
         title = HTTPStatus(self.status).phrase
         body: dict[str, Any] = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
         if self.errors:
@@ -71,7 +71,7 @@ class Problem(Exception):
 
 
 class ProblemSchema(Schema):
-    """RFC 9457."""
+    """A problem document (RFC 9457)."""
 
     type = fields.String(required=True)
     title = fields.String(required=True)
@@ -81,7 +81,7 @@ class ProblemSchema(Schema):
 
 
 def register_problem_handlers(app: Flask | Blueprint) -> None:
-    """Have an application answer every error with a problem, or a blueprint those of its own routes."""
+    """Answer every error of an application, or of a blueprint's own routes, with a problem."""
     app.register_error_handler(Problem, Problem.response)
     app.register_error_handler(HTTPException, lambda error: _of_framework(error).response())
     app.register_error_handler(SagaError, lambda error: _of_saga_error(error).response())
@@ -89,8 +89,8 @@ def register_problem_handlers(app: Flask | Blueprint) -> None:
 
 
 def only_json() -> None:
-    """A body that does not say it is JSON would be passed over, and every field reported missing."""
-    if request.environ.get("CONTENT_TYPE") == JSON:  # nearly always, and told in a tenth of the time
+    """Refuse a body of another content type: the parser would ignore it and report every field as missing."""
+    if request.environ.get("CONTENT_TYPE") == JSON:  # nearly always true, and ten times as fast
         return
     if request.content_length and not request.is_json:
         found = request.mimetype or "none"
@@ -102,30 +102,30 @@ def _of_framework(error: HTTPException) -> Problem:
     if isinstance(error, RequestEntityTooLarge):
         limit = current_app.config["MAX_CONTENT_LENGTH"]
         return Problem(status, f"the request is larger than {limit} bytes; see the setting SAGA_ES_PAYLOAD_LIMIT")
-    # webargs puts the messages of a failed validation here, under the place they came from: json, query ...
+    # webargs puts the messages of a failed validation here, under their source: json, query ...
     messages = getattr(error, "data", {}).get("messages", {})
     errors = {
-        "body" if field == "_schema" else field: _flat(said)
+        "body" if field == "_schema" else field: _flat(found)
         for place in messages.values()
         if isinstance(place, dict)
-        for field, said in place.items()
+        for field, found in place.items()
     }
     if errors:
         return Problem(status, f"{', '.join(errors)}: see errors", errors)
-    detail = "; ".join(said for place in messages.values() if isinstance(place, list) for said in place)
+    detail = "; ".join(text for place in messages.values() if isinstance(place, list) for text in place)
     headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
     return Problem(status, detail or error.description or HTTPStatus(status).phrase, headers=headers)
 
 
-def _flat(said: Any, where: str = "") -> list[str]:
-    """The messages about a field as one list; those about a part of it say which part."""
-    match said:
+def _flat(messages: Any, where: str = "") -> list[str]:
+    """The messages about a field as one list; a message about a nested field begins with its name."""
+    match messages:
         case dict():
-            return [line for part, about in said.items() for line in _flat(about, f"{where}{part}: ")]
+            return [line for field, nested in messages.items() for line in _flat(nested, f"{where}{field}: ")]
         case list():
-            return [f"{where}{line}" for line in said]
+            return [f"{where}{line}" for line in messages]
         case _:
-            return [f"{where}{said}"]
+            return [f"{where}{messages}"]
 
 
 def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table: one answer an error)
@@ -138,7 +138,7 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {"Idempotency-Key": [str(error)]})
         case UnreadableEvent():
             logger.error("a saga cannot be read", reason=str(error))
-            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}; it takes a version that knows it")
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}; a newer version can read it")
         case PayloadTooLarge():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         case CommandRefused():
@@ -148,7 +148,7 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
         case StoreUnavailable():
             logger.warning("answered 503", reason=str(error))
             what = "this server is stopping" if isinstance(error, EngineStopped) else "the database is away"
-            detail = f"{what}; nothing is lost, ask again"
+            detail = f"{what}; nothing is lost, try again"
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
         case _:
             return _of_bug(error)
@@ -156,4 +156,4 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
 
 def _of_bug(error: Exception) -> Problem:
     logger.error("a request failed", exc_info=error)
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here; the server's log says what")
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an internal error occurred; the server's log has the details")

@@ -15,7 +15,7 @@ from saga_es.node.node import Node
 from saga_es.store.queries.pages import BadCursor, Page, Selection, page
 
 NODE = "saga_es.node"
-"""The extension of the Flask application that gives its node, opened."""
+"""The Flask extension whose value is a function that returns the node, opened."""
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
@@ -24,10 +24,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class PageSchema(Schema):
-    """Which page of a list."""
+    """The page of a list to show."""
 
     limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, LARGEST_PAGE))
-    cursor = fields.String(load_default=None, metadata={"description": "The next_cursor of the page before."})
+    cursor = fields.String(load_default=None, metadata={"description": "The next_cursor of the previous page."})
 
 
 def node() -> Node:
@@ -37,12 +37,12 @@ def node() -> Node:
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer in JSON; knows structs, enums and instants."""
+    """An answer in JSON; it encodes structs, enums and times."""
     return Response(_encode(body), status, headers, content_type="application/json")
 
 
 def page_of(source: sa.Table | Selection, limit: int, cursor: str | None) -> Page:
-    """A page of a view, or of a selection of its rows; an unreadable cursor is a 422."""
+    """A page of a view, or of a selection of its rows; an unreadable cursor is answered with 422."""
     try:
         with node().database.reading() as connection:
             return page(connection, source, limit, cursor)

@@ -12,7 +12,7 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.engine import Connection
 
 from saga_es.api.blueprint import Blueprint
-from saga_es.api.filters import SagaFilterSchema, asked_for
+from saga_es.api.filters import SagaFilterSchema, filter_of
 from saga_es.api.past import VersionSchema
 from saga_es.api.problems import only_json, register_problem_handlers
 from saga_es.api.responses import json_response, node, page_of
@@ -25,10 +25,10 @@ from saga_es.store.views.saga_view import sagas, summary
 
 
 class SkipSchema(Schema):
-    """Why a step, or its compensation, was left out."""
+    """Why a step or its compensation was skipped."""
 
     at = fields.AwareDateTime(required=True)
-    actor = fields.String(required=True, allow_none=True, metadata={"description": "null: its condition did not hold"})
+    actor = fields.String(required=True, allow_none=True, metadata={"description": "null: the condition did not hold"})
     reason = fields.String(required=True, allow_none=True)
 
 
@@ -41,9 +41,9 @@ class PauseSchema(Schema):
 
 
 class StepSchema(Schema):
-    """One step of a saga, or one part of a step that is done over a list."""
+    """One step of a saga, or one element of a step that is done over a list."""
 
-    step = fields.String(required=True, metadata={"description": "The step's key; of a part `key[index]`."})
+    step = fields.String(required=True, metadata={"description": "The step's key; for an element `key[index]`."})
     name = fields.String(required=True, metadata={"description": "The step's title."})
     status = fields.String(required=True, validate=validate.OneOf(list(StepStatus)))
     attempts = fields.Integer(required=True)
@@ -54,16 +54,16 @@ class StepSchema(Schema):
     completed_at = fields.AwareDateTime(required=True, allow_none=True)
     compensated_at = fields.AwareDateTime(required=True, allow_none=True)
     until = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "What a step that waits is waiting for."}
+        required=True, allow_none=True, metadata={"description": "The time until which the step waits."}
     )
     retry_at = fields.AwareDateTime(required=True, allow_none=True)
-    child = fields.String(required=True, allow_none=True, metadata={"description": "The saga that the step runs."})
+    child = fields.String(required=True, allow_none=True, metadata={"description": "The id of the step's child saga."})
     skip = fields.Nested(SkipSchema, required=True, allow_none=True)
     elements = fields.List(
         fields.Nested(lambda: StepSchema()),  # noqa: PLW0108 (the class is not there yet)
         required=True,
         allow_none=True,
-        metadata={"description": "The parts of a step that is done over a list."},
+        metadata={"description": "The elements of a step that is done over a list."},
     )
 
 
@@ -94,14 +94,14 @@ class SagaSchema(Schema):
     paused = fields.Boolean(required=True)
     pause = fields.Nested(PauseSchema, required=True, allow_none=True)
     tags = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
-    parent = fields.String(required=True, allow_none=True, metadata={"description": "The saga it is a step of."})
+    parent = fields.String(required=True, allow_none=True, metadata={"description": "The id of the parent saga."})
     starts_at = fields.AwareDateTime(required=True, allow_none=True)
     deadline_at = fields.AwareDateTime(required=True, allow_none=True)
     steps = fields.List(fields.Nested(StepSchema), required=True)
     unreadable = fields.List(
         fields.Nested(UnreadSchema),
         required=True,
-        metadata={"description": "What this version cannot read of it; the story ends before the first of these."},
+        metadata={"description": "The events that this version cannot read; the story ends before the first of them."},
     )
 
 
@@ -139,20 +139,20 @@ class LogEventSchema(Schema):
 
 
 class EventsSchema(Schema):
-    """A saga's part of the log."""
+    """The events of one saga."""
 
     events = fields.List(fields.Nested(LogEventSchema), required=True)
 
 
 class SagaHealthSchema(Schema):
-    """Whether sagas move."""
+    """Whether the engine runs."""
 
     status = fields.String(required=True)
     active_transactions = fields.Integer(required=True)
 
 
-blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sagas, as their events tell them")
-register_problem_handlers(blueprint)  # also in an application that has error pages of its own
+blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sagas, folded from their events")
+register_problem_handlers(blueprint)  # also in an application with error pages of its own
 blueprint.before_request(only_json)
 
 
@@ -162,7 +162,7 @@ blueprint.before_request(only_json)
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 def status(query: dict[str, int | None], transaction_id: str) -> Response:
-    """One saga with its steps, as of now or of a version; exact at every moment: it folds the log."""
+    """Show one saga with its steps, now or at a version; always exact, because the answer folds the log."""
     return json_response(story_at(node().store.sagas, transaction_id, query["at_version"])[0])
 
 
@@ -170,11 +170,11 @@ def status(query: dict[str, int | None], transaction_id: str) -> Response:
 @blueprint.arguments(SagaFilterSchema, location="query")
 @blueprint.response(200, SagaListSchema)
 def list_sagas(query: dict[str, Any]) -> Response:
-    """Sagas, newest first; those of which all that is asked for holds.
+    """List the sagas that meet all filters, newest first.
 
-    Follow `next_cursor` until it is null: where few sagas fit, a page may be short, or empty, and not be the last.
+    Follow `next_cursor` until it is null: when few sagas match, a page can be short or empty and not be the last.
     """
-    found = page_of(sagas_where(asked_for(query), datetime.now(UTC)), query["limit"], query["cursor"])
+    found = page_of(sagas_where(filter_of(query), datetime.now(UTC)), query["limit"], query["cursor"])
     return json_response({"transactions": [summary(row) for row in found.rows], "next_cursor": found.next_cursor})
 
 
@@ -183,7 +183,7 @@ def list_sagas(query: dict[str, Any]) -> Response:
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 def events(transaction_id: str) -> Response:
-    """One saga's part of the log, in order."""
+    """List the events of one saga, in order."""
     entries = node().store.log.entries(stream_id=transaction_id)
     if not entries or entries[0].category != SAGA:
         raise node().store.sagas.absent(transaction_id)
@@ -209,7 +209,7 @@ def events(transaction_id: str) -> Response:
 @blueprint.response(200, SagaHealthSchema)
 @blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
 def health() -> Response:
-    """Whether the engine runs, and how many sagas are under way in the whole installation."""
+    """Show whether the engine runs, and how many sagas of the whole installation have not ended."""
     query = sa.select(sa.func.count()).select_from(sagas).where(sagas.c.status.in_(sorted(UNFINISHED)))
     with node().database.reading() as connection:
         active = connection.scalar(query)
@@ -220,13 +220,13 @@ def health() -> Response:
 
 
 class Summaries(msgspec.Struct, frozen=True):
-    """How many sagas there are, and the newest of them."""
+    """The number of sagas, and the newest of them."""
 
     total: int
     newest: list[dict[str, Any]]
 
 
 def summaries(connection: Connection, most: int) -> Summaries:
-    """How many sagas there are, and at most so many of the newest, as a connection sees them."""
+    """The number of sagas, and at most `most` of the newest, as the connection sees them."""
     total = connection.scalar(sa.select(sa.func.count()).select_from(sagas)) or 0
     return Summaries(total, [summary(row) for row in page(connection, sagas, most).rows])

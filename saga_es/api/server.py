@@ -1,4 +1,4 @@
-"""Serving a node over HTTP: one process, so that a kill is a kill, and the engine beside the requests it answers."""
+"""Serve a node over HTTP: one process runs the engine and answers requests, so that one kill stops both."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from saga_es.node.node import Node
 from saga_es.node.shutdown import stop_gracefully_when_asked
 
 HARD_LIMIT = 64 * 1_048_576
-"""Bytes of a request the server reads at all; the application refuses far smaller ones, with a problem document."""
+"""The most bytes of a request that the server reads; the application refuses far smaller ones with a problem."""
 
 
 def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]) -> None:
-    """Serve until the process is asked to stop (SIGTERM or SIGINT), then stop gracefully.
+    """Serve until SIGTERM or SIGINT, then stop gracefully.
 
     Args:
-        node: Whose application; it is opened first, which migrates and recovers.
-        only: The names of the blueprints to serve; all if left out. Calls within this process always find all.
-        ready: Told the base URL once requests are answered.
+        node: The node to serve; it is opened first, which migrates the database and recovers sagas.
+        only: The names of the blueprints to serve; by default all. Calls within this process always find all.
+        ready: Receives the base URL once the server answers requests.
 
     Raises:
-        CannotServe: The address is taken, or is none of this machine's.
+        CannotServe: The address is taken, or is not an address of this machine.
     """
     whole = create_flask_app(node)
     node.answer_calls_with(whole.wsgi_app)

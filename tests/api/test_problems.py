@@ -159,7 +159,7 @@ def test_a_server_that_is_stopping_says_so(open_node: OpenNode) -> None:
     first.node.engine.close(0.0)
     refused = first.client.post(EXECUTE, json={"name": "x"}, headers={"Idempotency-Key": "k"})
     assert_problem(refused, 503)
-    assert refused.get_json()["detail"] == "this server is stopping; nothing is lost, ask again"
+    assert refused.get_json()["detail"] == "this server is stopping; nothing is lost, try again"
     assert int(refused.headers["Retry-After"]) > 0
     body_of(open_node().client.post(EXECUTE, json={"name": "x"}, headers={"Idempotency-Key": "k"}), 200)
 
