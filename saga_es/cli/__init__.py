@@ -36,19 +36,19 @@ COMMANDS = {
     "verify": "verify:verify",
     "worker": "worker:worker",
 }
-"""Each command by its name: the module of this package, and what it is called there."""
+"""The module of each command in this package, and its name in that module, by the command's name."""
 
 
 class Commands(click.Group):
-    """The commands, each imported only when it is asked for: `serve` is there sooner without all the others."""
+    """The commands; each is imported only when it runs, so that `serve` starts sooner."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, as the help has them."""
+        """The names of the commands, in the order of the help."""
         del ctx
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None when there is none."""
+        """The command of this name; None when there is none."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -59,17 +59,18 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="saga-es")
-@click.option("--database-url", metavar="URL", help="Where the log is; may also stand behind the command.")
-@click.option("--app", metavar="MODULE", help="The application; may also stand behind the command.")
+@click.option("--database-url", metavar="URL", help="The database of the log; may also follow the command.")
+@click.option("--app", metavar="MODULE", help="The application; may also follow the command.")
 @click.pass_context
 def main(context: click.Context, /, **flags: str | None) -> None:
     """Sagas over several services, every step an immutable event in your own database.
 
-    Every setting is a flag, else an environment variable SAGA_ES_..., else its default. Where participants live
-    is set by SAGA_ES_PARTICIPANT_<NAME>=http://host:port; without one, they are called within this process.
+    Every setting is a flag, else an environment variable SAGA_ES_..., else its default. The setting
+    SAGA_ES_PARTICIPANT_<NAME>=http://host:port is the base URL of a participant; without it, the participant is
+    called within this process.
 
     Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 7 mismatch, 8 database unreachable or not migrated.
     """
-    from saga_es.cli.options import Inherited  # noqa: PLC0415 (what only a command needs: `--help` is there sooner)
+    from saga_es.cli.options import Inherited  # noqa: PLC0415 (only a command needs it: `--help` starts sooner)
 
     context.obj = Inherited({name: value for name, value in flags.items() if value is not None})

@@ -22,14 +22,14 @@ _WORDS = {
 }
 
 
-@click.command(short_help="Which unfinished sagas go on with this code; exit 7 if some would not.")
+@click.command(short_help="Check whether unfinished sagas go on with this code; exit 7 if some would not.")
 @settings_options(as_json_option)
 def check(settings: Settings, as_json: bool) -> None:
-    """Compare the code with the log: which unfinished sagas go on with it, and which would not.
+    """Compare the code with the log: which unfinished sagas go on with this code, and which would not.
 
-    Run it with the new code before that is rolled out. A saga goes on under the plan it started with, and needs the
-    code of the steps that it has not passed, and of the compensations of those that it has. Exit 0 when all go on;
-    7 when some would end FAILED, or would if they aborted, or would wait for ever, or cannot be read.
+    Run it with the new code before the roll-out. A saga goes on under the plan that it started with. It needs the code
+    of the steps that it has not passed, and of the compensations of the steps that it has. Exit 0 when all go on; 7
+    when some would end FAILED, or would if they aborted, or would wait for ever, or cannot be read.
     """
     with reading(settings) as node:
         definitions = {saga.name: saga for saga in family(node.app.sagas)}

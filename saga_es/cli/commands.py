@@ -1,6 +1,6 @@
-"""Orders and signals: `saga-es cancel`, `pause`, `resume`, `retry`, `skip`, `replace-input`, `resolve`, `signal`.
+"""Commands to a saga: `saga-es cancel`, `pause`, `resume`, `retry`, `skip`, `replace-input`, `resolve`, `signal`.
 
-No engine runs here. An order is recorded in the saga's stream, and whoever owns the saga goes on from there.
+No engine runs here. The command is recorded in the saga's stream; the worker that owns the saga acts on it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from saga_es.runtime.intake.commands import as_recorded
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run us as nobody it knows
+    except (OSError, KeyError):  # a container may run us under an unknown user id
         return f"uid {os.getuid()}"
 
 
@@ -37,37 +37,37 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _ID = click.argument("saga_id", metavar="ID")
 _STEP = click.argument("step", metavar="STEP")
 _ACTOR = click.option("--actor", default=_user, metavar="NAME", help="Who you are.  [default: the system's user]")
-_REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the log for ever.")
+_REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; the log keeps it for ever.")
 
 
-def _ordering(*more: Callable[[Any], Any]) -> Decorator:
-    """Give a command what every order takes, and these arguments and options."""
+def _commanding(*more: Callable[[Any], Any]) -> Decorator:
+    """Add the arguments and options of every command to a saga, and these."""
     return settings_options(_ID, *more, _REASON, _ACTOR)
 
 
-@click.command(short_help="Give a saga a signal.")
+@click.command(short_help="Send a saga a signal.")
 @settings_options(
     _ID,
     click.argument("name", metavar="NAME"),
-    click.option("--payload", metavar="JSON", help="What it carries, and so the result of the step.  [default: null]"),
+    click.option("--payload", metavar="JSON", help="The payload, which is the result of the step.  [default: null]"),
     click.option("--key", metavar="TEXT", help="The same key twice is one signal."),
 )
 def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key: str | None) -> None:
-    """Give a saga the signal that its step NAME waits for, or will."""
-    give = SendSignal(name, None if payload is None else _json("--payload", payload), key)
-    _record(settings, saga_id, give, f"the signal {name}")
+    """Send a saga the signal that its step NAME waits for; a signal that arrives early is kept."""
+    sent = SendSignal(name, None if payload is None else _json("--payload", payload), key)
+    _record(settings, saga_id, sent, f"the signal {name}")
 
 
-@click.command(short_help="Abort a saga, and undo what was done.")
+@click.command(short_help="Abort a saga, and compensate what was done.")
 @settings_options(
     _ID,
-    click.option("--preview", "is_preview", is_flag=True, help="Only print what would be compensated, in order."),
-    click.option("--reason", metavar="TEXT", help="Why; it stands in the log for ever.  [required without --preview]"),
+    click.option("--preview", "is_preview", is_flag=True, help="Only print the steps to compensate, in order."),
+    click.option("--reason", metavar="TEXT", help="Why; the log keeps it for ever.  [required without --preview]"),
     _ACTOR,
     as_json_option,
 )
 def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | None, actor: str, as_json: bool) -> None:
-    """Abort a saga: what was done is compensated, last first."""
+    """Abort a saga: the steps that were done are compensated, last first."""
     if is_preview:
         with reading(settings) as node:
             output.show_preview(saga_id, preview(_found(node, saga_id)), as_json=as_json)
@@ -77,60 +77,60 @@ def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | Non
     _record(settings, saga_id, Cancel(actor, reason), "the cancellation")
 
 
-@click.command(short_help="Begin nothing more until resumed.")
-@_ordering()
+@click.command(short_help="Pause a saga: it begins nothing more until resumed.")
+@_commanding()
 def pause(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
-    """Have a saga begin nothing more until it is resumed."""
+    """Pause a saga: it begins nothing more until it is resumed; the answers of calls in flight are recorded."""
     _record(settings, saga_id, Pause(actor, reason), "the pause")
 
 
-@click.command(short_help="Go on after a pause.")
-@_ordering()
+@click.command(short_help="Resume a paused saga.")
+@_commanding()
 def resume(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
-    """Have a saga go on after a pause."""
+    """Resume a paused saga."""
     _record(settings, saga_id, Resume(actor, reason), "the end of the pause")
 
 
-@click.command(short_help="Try again at once.")
-@_ordering()
+@click.command(short_help="Retry at once.")
+@_commanding()
 def retry(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
-    """Try at once what waits to be tried again; of a FAILED saga, what was given up."""
+    """Retry at once what waits for a retry; in a FAILED saga, retry what was given up."""
     _record(settings, saga_id, Retry(actor, reason), "the retry")
 
 
-@click.command(short_help="FAILED: leave a step out, and go on.")
-@_ordering(_STEP)
+@click.command(short_help="FAILED: skip a step, and go on.")
+@_commanding(_STEP)
 def skip(settings: Settings, saga_id: str, step: str, reason: str, actor: str) -> None:
-    """Of a FAILED saga: take STEP, or its compensation, for done, and go on."""
-    _record(settings, saga_id, Skip(step, actor, reason), f"that step {step} is skipped")
+    """In a FAILED saga, count STEP, or its compensation, as done, and go on."""
+    _record(settings, saga_id, Skip(step, actor, reason), f"the skip of step {step}")
 
 
-@click.command("replace-input", short_help="FAILED: give a step another input, and try it again.")
-@_ordering(_STEP, click.option("--input", "input_", required=True, metavar="JSON", help="The new input: an object."))
+@click.command("replace-input", short_help="FAILED: give a step another input, and retry it.")
+@_commanding(_STEP, click.option("--input", "input_", required=True, metavar="JSON", help="The new input: an object."))
 def replace_input(settings: Settings, saga_id: str, step: str, input_: str, reason: str, actor: str) -> None:
-    """Of a FAILED saga: give STEP another input, and try it again."""
+    """In a FAILED saga, give STEP another input, and retry it."""
     given = _json("--input", input_)
     if not isinstance(given, dict):
-        _unusable("--input", "it is no JSON object")
+        _unusable("--input", "it is not a JSON object")
     _record(settings, saga_id, ReplaceInput(step, given, actor, reason), f"the new input of step {step}")
 
 
-@click.command(short_help="FAILED: say that it was set right by hand.")
-@_ordering(
+@click.command(short_help="FAILED: end a saga that was set right by hand.")
+@_commanding(
     click.option(
         "--status",
         type=click.Choice([SagaStatus.COMPLETED, SagaStatus.COMPENSATED], case_sensitive=False),
-        help="How it ended.  [default: COMPENSATED when it had aborted, otherwise COMPLETED]",
+        help="How it ended.  [default: COMPENSATED when the saga had aborted, otherwise COMPLETED]",
     )
 )
 def resolve(
     settings: Settings, saga_id: str, status: Literal["COMPLETED", "COMPENSATED"] | None, reason: str, actor: str
 ) -> None:
-    """Of a FAILED saga: say that it was set right by hand."""
-    _record(settings, saga_id, Resolve(actor, reason, status), "the end by hand")
+    """End a FAILED saga that a person has set right by hand."""
+    _record(settings, saga_id, Resolve(actor, reason, status), "the resolution")
 
 
-# ── What they have in common ─────────────────────────────────────────────────────────────────────────────
+# ── Common to the commands ───────────────────────────────────────────────────────────────────────────────
 
 
 def _record(settings: Settings, saga_id: str, command: Command, what: str) -> None:
@@ -153,7 +153,7 @@ def _json(option: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
-        _unusable(option, f"it is no JSON: {error}")
+        _unusable(option, f"it is not JSON: {error}")
 
 
 def _unusable(option: str, why: str) -> NoReturn:

@@ -14,19 +14,19 @@ from saga_es.store.admin.grants import DEFAULT_ROLE, grants
 
 @click.group()
 def db() -> None:
-    """The database: its tables, by Alembic."""
+    """The database: migrations and grants."""
 
 
 @db.command()
 @settings_options()
 def upgrade(settings: Settings) -> None:
-    """Bring the database to this version."""
+    """Migrate the database to this version."""
     node = Node(settings, app_of(settings))
     try:
         made = migrate.upgrade(node.database, node.store.log, node.views)
     finally:
         node.database.close()
-    views = f"; made the views {', '.join(made)}" if made else ""
+    views = f"; created the views {', '.join(made)}" if made else ""
     errors.print(f"The database is at migration {migrate.head()}{views}.", markup=False)
 
 
@@ -37,15 +37,15 @@ def upgrade(settings: Settings) -> None:
         default=DEFAULT_ROLE,
         show_default=True,
         metavar="NAME",
-        help="Who is to run sagas; on MySQL NAME@HOST.",
+        help="The role that runs sagas; on MySQL NAME@HOST.",
     ),
     as_json_option,
 )
 def grants_(settings: Settings, role: str, as_json: bool) -> None:
     """Print the SQL for a role that runs sagas, and may only INSERT into `saga_events` and SELECT from it.
 
-    The owner of the tables runs it, after each `saga-es db upgrade`, which is the owner's, too; `serve` and `worker`
-    then connect as that role. The role must exist.
+    The owner of the tables runs `saga-es db upgrade`, and then this SQL; `serve` and `worker` connect as the role. The
+    role must exist.
     """
     node = Node(settings, app_of(settings))
     try:
@@ -55,10 +55,10 @@ def grants_(settings: Settings, role: str, as_json: bool) -> None:
         node.database.close()
 
 
-@db.command(short_help="Print the migration the database is at.")
+@db.command(short_help="Print the migration of the database.")
 @settings_options(as_json_option)
 def current(settings: Settings, as_json: bool) -> None:
-    """Print the migration the database is at; exit 8 when it is not that of this version."""
+    """Print the migration of the database; exit 8 when this version needs another."""
     node = Node(settings, app_of(settings))
     try:
         found = migrate.found(node.database)

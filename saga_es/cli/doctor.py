@@ -16,12 +16,12 @@ from saga_es.store.admin import migrate
 from saga_es.store.admin.doctor import examine
 
 
-@click.command(short_help="Whether the database lets the promises be kept, and how the workers are.")
+@click.command(short_help="Check the database, its settings and the workers.")
 @settings_options(as_json_option)
 def doctor(settings: Settings, as_json: bool) -> None:
-    """Look at the database and its settings, the clock, the migration, the workers, and what waits for one.
+    """Check the database and its settings, the clock, the migration, the workers, and the sagas that wait for one.
 
-    Exit 0 when nothing breaks a promise (warnings do not), 1 when something does, 8 when the database is unreachable or
+    Exit 0 when no finding breaks a promise (a warning does not), 1 when one does, 8 when the database is unreachable or
     not migrated.
     """
     node = Node(settings, app_of(settings))

@@ -10,9 +10,9 @@ from saga_es.node.explain import explained
 from saga_es.node.settings import Settings
 
 
-@click.command(short_help="Say why a saga is not moving.")
+@click.command(short_help="Explain why a saga is not moving.")
 @settings_options(click.argument("saga_id", metavar="ID"), as_json_option)
 def explain(settings: Settings, saga_id: str, as_json: bool) -> None:
-    """Say in one sentence why a saga is not moving, or how it has ended."""
+    """Explain in one sentence why a saga is not moving, or how it has ended."""
     with reading(settings) as node:
         output.show_explanation(explained(node, saga_id), as_json=as_json)

@@ -17,7 +17,11 @@ def _age(_context: click.Context, _option: click.Parameter, text: str | None) ->
 
 
 def tags_of(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The tags that an option gives."""
+    """Parse the tags of an option.
+
+    Raises:
+        BadParameter: A tag is invalid, or there are too many.
+    """
     if len(texts) > MOST_TAGS:
         raise click.BadParameter(f"at most {MOST_TAGS}, not {len(texts)}")
     with _as_usage():
@@ -33,7 +37,9 @@ def _as_usage() -> Iterator[None]:
 
 
 FILTERS = [
-    click.option("--status", type=click.Choice(list(SagaStatus), case_sensitive=False), help="Only these."),
+    click.option(
+        "--status", type=click.Choice(list(SagaStatus), case_sensitive=False), help="Only sagas with this status."
+    ),
     click.option("--name", help="Only sagas of this definition."),
     click.option(
         "--tag",
@@ -44,11 +50,15 @@ FILTERS = [
         help="Only sagas with this tag; may be repeated, the rarest first.",
     ),
     click.option(
-        "--older-than", "older_than_s", callback=_age, metavar="AGE", help="At least so old: 90, 10m, 2h, 3d."
+        "--older-than",
+        "older_than_s",
+        callback=_age,
+        metavar="AGE",
+        help="Only sagas at least this old: 90, 10m, 2h, 3d.",
     ),
-    click.option("--newer-than", "newer_than_s", callback=_age, metavar="AGE", help="At most so old."),
-    click.option("--error", metavar="TEXT", help="Only sagas whose error contains this, whatever its case."),
-    click.option("--paused/--not-paused", default=None, help="Only sagas that are paused, or that are not."),
-    click.option("--parent", metavar="ID", help="Only the sagas that are steps of this one."),
+    click.option("--newer-than", "newer_than_s", callback=_age, metavar="AGE", help="Only sagas at most this old."),
+    click.option("--error", metavar="TEXT", help="Only sagas whose error contains this text, in upper or lower case."),
+    click.option("--paused/--not-paused", default=None, help="Only sagas that are paused, or only sagas that are not."),
+    click.option("--parent", metavar="ID", help="Only the child sagas of this saga."),
 ]
-"""Each gives one attribute of a `SagaFilter`."""
+"""Options; each sets one attribute of a `SagaFilter`."""

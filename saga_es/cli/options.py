@@ -1,4 +1,4 @@
-"""What every command has in common: settings, exit codes, and how errors are told."""
+"""Common to all commands: settings, exit codes, and error messages."""
 
 from __future__ import annotations
 
@@ -37,36 +37,40 @@ OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8
 errors = Console(stderr=True, highlight=False)
 
 _SETTINGS = [
-    click.option("--database-url", metavar="URL", help="Where the log is.  [default: sqlite:///saga_es.db]"),
-    click.option("--app", metavar="MODULE", help="The application.  [default: that of the nearest pyproject.toml]"),
+    click.option("--database-url", metavar="URL", help="The database of the log.  [default: sqlite:///saga_es.db]"),
+    click.option("--app", metavar="MODULE", help="The application.  [default: from the nearest pyproject.toml]"),
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
 ]
 RUNNING = [
-    click.option("--sagas-at-once", metavar="NUMBER", help="With so many, new ones wait PENDING.  [default: 1000]"),
-    click.option("--call-threads", metavar="NUMBER", help="Calls to participants at once.  [default: 32]"),
-    click.option("--lease-s", metavar="SECONDS", help="A worker silent for so long is gone.  [default: 10]"),
-    click.option("--most-crashes", metavar="NUMBER", help="Then a saga that kills its process fails.  [default: 5]"),
-    click.option("--payload-limit", metavar="BYTES", help="Of a request, an input, a result.  [default: 1048576]"),
-    click.option("--grace-s", metavar="SECONDS", help="For calls under way at a stop.  [default: 5]"),
+    click.option("--sagas-at-once", metavar="NUMBER", help="At this number new sagas wait PENDING.  [default: 1000]"),
+    click.option("--call-threads", metavar="NUMBER", help="The most calls to participants at once.  [default: 32]"),
+    click.option("--lease-s", metavar="SECONDS", help="A worker counts as gone after this silence.  [default: 10]"),
+    click.option("--most-crashes", metavar="NUMBER", help="A saga that crashes this many workers fails.  [default: 5]"),
+    click.option(
+        "--payload-limit",
+        metavar="BYTES",
+        help="The most bytes of a request, an input or a result.  [default: 1048576]",
+    ),
+    click.option("--grace-s", metavar="SECONDS", help="The time to finish calls in flight at a stop.  [default: 5]"),
 ]
 WAITING = click.option("--database-wait-s", metavar="SECONDS", help="For a server that is away.  [default: 60]")
 SERVING = [
     WAITING,
     click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
     click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
-    click.option("--threads", metavar="NUMBER", help="Requests served at once.  [default: 8]"),
+    click.option("--threads", metavar="NUMBER", help="The most requests served at once.  [default: 8]"),
     *RUNNING,
-    click.option("--execute-timeout-s", metavar="SECONDS", help="Then execute answers 202.  [default: 120]"),
+    click.option("--execute-timeout-s", metavar="SECONDS", help="After this time execute answers 202.  [default: 120]"),
 ]
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 class Inherited(NamedTuple):
-    """What a group of commands hands to each of its commands.
+    """Settings and application that a group hands to its commands.
 
     Attributes:
-        flags: Settings, by name; an option behind the command wins.
-        app: The application; None: the one that the setting `app` names.
+        flags: Settings by name; an option after the command overrides them.
+        app: The application; None: the setting `app` names it.
     """
 
     flags: Mapping[str, Any] = {}
@@ -74,17 +78,17 @@ class Inherited(NamedTuple):
 
 
 def inherited() -> Inherited:
-    """What the group hands to the command that runs."""
+    """The settings and application that the group hands to the running command."""
     return click.get_current_context().find_object(Inherited) or Inherited()
 
 
 def app_of(settings: Settings) -> App:
-    """The application of a command."""
+    """The application of a command, from its group or from the setting `app`."""
     return inherited().app or load_app(settings.app)
 
 
 def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the settings every command has, and these options; it is called with a `Settings` first."""
+    """Add the settings of every command, and these options; the command receives a `Settings` as its first argument."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
@@ -105,16 +109,16 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn every known error into one line on stderr and its exit code."""
+    """Report every known error as one line on stderr, and exit with its code."""
     try:
         yield
     except NotMigrated as error:
         fail(str(error), NO_DATABASE)
     except StoreUnavailable as error:
-        cure = "; do it as the owner of the tables" if isinstance(error, Denied) else ""
+        cure = "; run the command as the owner of the tables" if isinstance(error, Denied) else ""
         fail(f"{error}{cure}", NO_DATABASE)
     except (NotFound, NoSuchVersion, NoSuchPosition, SagaArchived) as error:
-        more = "; `saga-es list` shows the sagas there are" if isinstance(error, NotFound) else ""
+        more = "; `saga-es list` shows all sagas" if isinstance(error, NotFound) else ""
         fail(f"{error}{more}", NOT_FOUND)
     except (SettingsError, BadCursor) as error:
         fail(str(error), USAGE)
@@ -127,14 +131,14 @@ def reported() -> Iterator[None]:
 
 
 def _fail_over_a_file(error: OSError) -> NoReturn:
-    """No such folder, not permitted, the disk is full."""
-    if isinstance(error, BrokenPipeError):  # who read our output has gone; click ends quietly then
+    """Report an error of the file system: no such folder, no permission, a full disk."""
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone; click ends quietly then
         raise error
     fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILURE)
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Say why, and exit."""
+    """Print a message to stderr, and exit with a code."""
     lines = [plain(line) for line in message.split("\n")]
     errors.print("saga-es: " + "\n".join(lines), markup=False, soft_wrap=True)
     sys.exit(code)
@@ -142,7 +146,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Node]:
-    """A node that only reads; the database must be migrated."""
+    """Open a node without an engine; the database must be migrated."""
     node = Node(settings, app_of(settings))
     try:
         migrate.check(node.database)
@@ -152,7 +156,7 @@ def reading(settings: Settings) -> Iterator[Node]:
 
 
 def chosen(node: Node, names: Sequence[str]) -> list[Projection]:
-    """The views of these names, or all; exits when one is not there."""
+    """The views of these names; all when there are none. An unknown name exits with code 3."""
     for name in names:
         if name not in node.views:
             there = ", ".join(view.name for view in node.views)

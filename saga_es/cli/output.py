@@ -1,4 +1,4 @@
-"""What the commands print: tables and stories for people, JSON for machines."""
+"""The output of the commands: tables and sentences for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _VERDICTS = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
 def show_list(page: Page, *, as_json: bool) -> None:
-    """A page of sagas."""
+    """Print a page of sagas."""
     if as_json:
         _json({"transactions": [summary(row) for row in page.rows], "next_cursor": page.next_cursor})
         return
@@ -62,7 +62,7 @@ def show_list(page: Page, *, as_json: bool) -> None:
 
 
 def show_story(story: SagaStory, history: Sequence[Told], *, as_json: bool) -> None:
-    """One saga: what it is, its steps, and what happened, in sentences."""
+    """Print one saga: its data, its steps, and its events in sentences."""
     if as_json:
         _json(story)
         return
@@ -74,15 +74,15 @@ def show_story(story: SagaStory, history: Sequence[Told], *, as_json: bool) -> N
     for column in ("step", "status", "attempts", "undo attempts", "result"):
         steps.add_column(column)
     for step in story.steps:
-        for part in (step, *(step.elements or ())):
-            steps.add_row(*_cells(part))
+        for row in (step, *(step.elements or ())):
+            steps.add_row(*_cells(row))
     console.print(steps)
     console.print()
-    _tell_all(console, history)
+    _describe_all(console, history)
 
 
 def show_difference(before: SagaStory, after: SagaStory, events: Sequence[Told], *, as_json: bool) -> None:
-    """What changed in a saga from one version to a later one, and the events in between."""
+    """Print the changes of a saga from one version to a later one, and the events in between."""
     changes = differences(before, after)
     if as_json:
         versions = {"from_version": before.version, "to_version": after.version}
@@ -91,7 +91,7 @@ def show_difference(before: SagaStory, after: SagaStory, events: Sequence[Told],
                 "transaction_id": after.transaction_id,
                 **versions,
                 "changes": changes,
-                "events": [_row(told) for told in events],
+                "events": [_row(entry) for entry in events],
             }
         )
         return
@@ -105,7 +105,7 @@ def show_difference(before: SagaStory, after: SagaStory, events: Sequence[Told],
         table.add_row(Text(plain(change.path)), _value(change.before), _value(change.after))
     console.print(table if changes else "Nothing changed.")
     console.print()
-    _tell_all(console, events)
+    _describe_all(console, events)
 
 
 def _value(value: Any) -> Text:
@@ -115,38 +115,38 @@ def _value(value: Any) -> Text:
     return Text(text, style=_COLOURS.get(text, ""))
 
 
-def _row(told: Told) -> dict[str, Any]:
-    match told:
+def _row(entry: Told) -> dict[str, Any]:
+    match entry:
         case Recorded(version=version, event=event, recorded_at=at):
             return {"version": version, "type": type(event).__name__, "data": event, "recorded_at": at}
-        case Unreadable(entry):
-            data = msgspec.Raw(entry.text.encode())
-            return {"version": entry.version, "type": entry.type, "data": data, "recorded_at": entry.recorded_at}
+        case Unreadable(raw):
+            data = msgspec.Raw(raw.text.encode())
+            return {"version": raw.version, "type": raw.type, "data": data, "recorded_at": raw.recorded_at}
         case _:
-            assert_never(told)
+            assert_never(entry)
 
 
-def _tell_all(console: Console, history: Sequence[Told]) -> None:
-    for told in history:
-        match told:
+def _describe_all(console: Console, history: Sequence[Told]) -> None:
+    for entry in history:
+        match entry:
             case Recorded(version=version, recorded_at=at):
-                sentence = describe(told.event)
-            case Unreadable(Entry(version=version, recorded_at=at) as entry, why):
-                sentence = f"This version cannot read {entry.type} {short(entry.text)}: {why}"
+                sentence = describe(entry.event)
+            case Unreadable(Entry(version=version, recorded_at=at) as raw, why):
+                sentence = f"This version cannot read {raw.type} {short(raw.text)}: {why}"
             case _:
-                assert_never(told)
+                assert_never(entry)
         console.print(Text.assemble((f"{version:>3}  ", "dim"), (moment(at) + "  ", "dim"), plain(sentence)))
 
 
 def _about(story: SagaStory) -> Iterator[tuple[str, str]]:
-    """What there is to say of a saga beside its steps, each with the word it is known by."""
+    """The data of a saga beside its steps, each value with its label."""
     if story.error:
         yield "why", story.error
     if story.unreadable:
         first = story.unreadable[0]
         yield (
             "unread",
-            f"this version cannot read what follows from version {first.version} ({first.type}): {first.why}",
+            f"this version cannot read the events from version {first.version} on ({first.type}): {first.why}",
         )
     if story.pause:
         yield "paused", f"by {story.pause.actor} since {moment(story.pause.at)}: {story.pause.reason}"
@@ -161,7 +161,7 @@ def _about(story: SagaStory) -> Iterator[tuple[str, str]]:
 
 
 def _cells(step: StepStory) -> tuple[Text | str, ...]:
-    """A step, or a part of one, as a row; what it waits for stands where its result will."""
+    """A step or an element as a row; the column of the result shows what the step waits for."""
     indent = "" if step.step == step.step.partition("[")[0] else "  "
     result = "" if step.result is None or step.elements else msgspec.json.encode(step.result).decode()
     if step.until and step.status == "IN_PROGRESS":
@@ -175,7 +175,7 @@ def _cells(step: StepStory) -> tuple[Text | str, ...]:
 
 
 def show_entry(entry: Entry, *, as_json: bool) -> None:
-    """One row of the log, on one line."""
+    """Print one row of the log on one line."""
     if as_json:
         row = {**msgspec.structs.asdict(entry), "data": msgspec.Raw(entry.text.encode())}
         del row["text"]
@@ -186,7 +186,7 @@ def show_entry(entry: Entry, *, as_json: bool) -> None:
 
 
 def show_explanation(explanation: Explanation, *, as_json: bool) -> None:
-    """Why a saga is not moving."""
+    """Print why a saga is not moving."""
     if as_json:
         _json(explanation)
     else:
@@ -194,7 +194,7 @@ def show_explanation(explanation: Explanation, *, as_json: bool) -> None:
 
 
 def show_preview(saga_id: str, undoing: Sequence[Undoing], *, as_json: bool) -> None:
-    """What a cancel would compensate, in order."""
+    """Print the steps that a cancel would compensate, in order."""
     if as_json:
         _json({"transaction_id": saga_id, "would_compensate": undoing})
         return
@@ -207,7 +207,7 @@ def show_preview(saga_id: str, undoing: Sequence[Undoing], *, as_json: bool) -> 
 
 
 def show_started(saga_id: str, *, as_json: bool) -> None:
-    """A saga whose start is in the log."""
+    """Print the id of a saga whose start is in the log."""
     if as_json:
         _json({"transaction_id": saga_id})
     else:
@@ -215,17 +215,17 @@ def show_started(saga_id: str, *, as_json: bool) -> None:
 
 
 def show_result(result: SagaResult, *, as_json: bool) -> None:
-    """How a saga ended."""
+    """Print how a saga ended."""
     if as_json:
-        told = msgspec.structs.asdict(result)
-        _json({"transaction_id": told.pop("saga_id"), **told})
+        members = msgspec.structs.asdict(result)
+        _json({"transaction_id": members.pop("saga_id"), **members})
         return
     why = f": {result.error}" if result.error else ""
     click.echo(plain(f"{result.saga_id} has ended {result.status}{why}"))
 
 
 def show_recovery(ended: Mapping[str, int], left: Mapping[str, str], *, as_json: bool) -> None:
-    """What `saga-es recover` has come to: how many sagas ended in each status, and why the others are not moving."""
+    """Print the result of `saga-es recover`: how many sagas ended in each status, and why the others are not moving."""
     if as_json:
         _json({"ended": ended, "left": left})
         return
@@ -235,18 +235,18 @@ def show_recovery(ended: Mapping[str, int], left: Mapping[str, str], *, as_json:
         click.echo(plain(f"{saga_id}  {sentence}"))
 
 
-def show_retention(told: Mapping[str, Any], *, as_json: bool) -> None:
-    """What was archived or imported: each number with its name."""
+def show_retention(numbers: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what was archived or imported: each number with its name."""
     if as_json:
-        _json(told)
+        _json(numbers)
         return
-    for name, value in told.items():
+    for name, value in numbers.items():
         shown_value = "\n".join(value) if isinstance(value, list) else str(value)
         click.echo(f"{name.replace('_', ' ')}: {shown_value or 'none'}")
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """What the doctor found."""
+    """Print the findings of the doctor."""
     if as_json:
         verdicts = [finding.verdict for finding in findings]
         worst = next((verdict for verdict in ("fault", "warning") if verdict in verdicts), "ok")
@@ -260,7 +260,7 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
 
 
 def show_grants(statements: Sequence[str], *, as_json: bool) -> None:
-    """SQL, for a file or for the shell of the database."""
+    """Print SQL statements, for a file or for the shell of the database."""
     if as_json:
         _json({"statements": statements})
     else:
@@ -268,7 +268,7 @@ def show_grants(statements: Sequence[str], *, as_json: bool) -> None:
 
 
 def show_migration(found: str | None, head: str, *, as_json: bool) -> None:
-    """The migration a database is at."""
+    """Print the migration of a database."""
     if as_json:
         _json({"current": found, "head": head})
     else:
@@ -276,7 +276,7 @@ def show_migration(found: str | None, head: str, *, as_json: bool) -> None:
 
 
 def _console() -> Console:
-    """A pipe has no width: nothing is cut there, so that what is printed can be searched."""
+    """A console; in a pipe it is so wide that nothing is cut, so that the output can be searched."""
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=250)
 
 

@@ -1,4 +1,4 @@
-"""Participants: `saga-es participant check`. It needs no database and no application."""
+"""`saga-es participant check`; it needs no database and no application."""
 
 from __future__ import annotations
 
@@ -44,24 +44,35 @@ def participant() -> None:
     """Participants: the services that sagas call."""
 
 
-@participant.command(short_help="Try whether a service is safe to call from sagas; exit 7 if it is not.")
+@participant.command(short_help="Check whether sagas can safely call a service; exit 7 if not.")
 @click.argument("url", metavar="URL", callback=_base_url)
-@click.option("--action", required=True, metavar="CALL", help='What a step calls: "POST /rooms".')
-@click.option("--compensation", required=True, metavar="CALL", help='What undoes it: "DELETE /rooms/{action_key}".')
-@click.option("--body", callback=_json, metavar="JSON", help='The action\'s; a text in it may be "{action_key}".')
-@click.option("--compensation-body", callback=_json, metavar="JSON", help="The compensation's.  [default: none]")
+@click.option("--action", required=True, metavar="CALL", help='The action of a step: "POST /rooms".')
 @click.option(
-    "--probe", metavar="CALL", help='What answers 2xx if it has happened, else 404: "GET /rooms/{action_key}".'
+    "--compensation",
+    required=True,
+    metavar="CALL",
+    help='The call that undoes the action: "DELETE /rooms/{action_key}".',
+)
+@click.option(
+    "--body", callback=_json, metavar="JSON", help='The body of the action; a string in it may be "{action_key}".'
+)
+@click.option(
+    "--compensation-body", callback=_json, metavar="JSON", help="The body of the compensation.  [default: none]"
+)
+@click.option(
+    "--probe",
+    metavar="CALL",
+    help='A call that is answered 2xx if the action has happened, else 404: "GET /rooms/{action_key}".',
 )
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True)
 @as_json_option
 def check(url: str, as_json: bool, **calls: Any) -> None:
-    """Try whether the service at URL is safe to call from sagas, whatever it is written in.
+    """Check whether sagas can safely call the service at URL, whatever language it is written in.
 
-    It is called as sagas call when something goes wrong: again, again at once, undone before it acted. Each check has
-    keys of its own, and undoes what it did; all the same, try a service that has a database for it. The compensation
-    may name {action_key}, the Idempotency-Key of its action, and {answer[...]}, what the action answered. Exit 0 when
-    all is as sagas need it; 7 when not; 1 when nobody is there.
+    The check calls the service as sagas do when something goes wrong: again, several times at once, and with the
+    compensation before the action. Each check has keys of its own, and undoes what it did; still, use a service with a
+    test database. The compensation may contain {action_key}, the Idempotency-Key of its action, and {answer[...]}, a
+    value of the action's answer. Exit 0 when the service passes; 7 when it fails a check; 1 when it does not answer.
     """
     from saga_es.participant import NotReachable, check_participant  # noqa: PLC0415 (it needs Flask: the other commands start faster)
 
@@ -90,12 +101,12 @@ def _show(report: Report) -> None:
     for finding in report.checks:
         if finding.came:
             console.print()
-            console.print(_told(finding), soft_wrap=True)
+            console.print(_details(finding), soft_wrap=True)
 
 
-def _told(finding: Finding) -> Text:
+def _details(finding: Finding) -> Text:
     if finding.verdict == "not tried":
         return Text.assemble((finding.check, "bold"), f": not tried: {finding.came}")
     lines = [("expected", finding.expected), ("came", finding.came), ("why", finding.why)]
-    said = [part for word, words in lines for part in ((f"\n  {word:<10}", "dim"), words)]
-    return Text.assemble((finding.check, "bold"), *said)
+    texts = [text for word, words in lines for text in ((f"\n  {word:<10}", "dim"), words)]
+    return Text.assemble((finding.check, "bold"), *texts)

@@ -1,4 +1,4 @@
-"""The bar of work that takes long: how far, how fast, how long yet. On stderr."""
+"""Progress bars on stderr, with rate and remaining time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from saga_es.cli.options import errors
 
 
 class RateColumn(ProgressColumn):
-    """So many a second.
+    """The rate of the work.
 
     Args:
-        what: Of what.
+        what: The unit, such as `events`.
     """
 
     def __init__(self, what: str) -> None:
@@ -24,14 +24,14 @@ class RateColumn(ProgressColumn):
         self._what = what
 
     def render(self, task: Task) -> Text:
-        """The present rate."""
+        """The present rate, per second."""
         rate = task.finished_speed or task.speed
         return Text(f"{rate:,.0f} {self._what}/s" if rate else "")
 
 
 @contextmanager
 def advancing(title: str, what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """A bar that advances by as many as it is told of."""
+    """Show a bar; the yielded function advances it by a number of units."""
     with _bar(title, what) as progress:
         task = progress.add_task(title, total=total)
         yield lambda more: progress.advance(task, more)
@@ -39,18 +39,18 @@ def advancing(title: str, what: str, total: int) -> Iterator[Callable[[int], obj
 
 @contextmanager
 def reaching(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar of events that is told the position it has reached, and the last one there is."""
+    """Show a bar of events; the yielded function sets the position reached, and the last position."""
     with _bar(title, "events") as progress:
         task = progress.add_task(title, total=None)
 
-        def told(position: int, last: int) -> None:
+        def reached(position: int, last: int) -> None:
             progress.update(task, completed=position, total=max(position, last))
 
-        yield told
+        yield reached
 
 
 def _bar(title: str, what: str) -> Progress:
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), RateColumn(what), TimeRemainingColumn())
-    # What is printed meanwhile goes above the bar where both are on one screen; a file or a pipe gets it as it is.
+    # On one screen, output goes above the bar; a file or a pipe gets the output unchanged.
     is_one_screen = sys.stdout.isatty()
     return Progress(*columns, console=errors, disable=not errors.is_terminal, redirect_stdout=is_one_screen)

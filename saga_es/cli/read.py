@@ -1,4 +1,4 @@
-"""Reading: `saga-es list`, `show`, `diff`, `events`."""
+"""Read sagas and the log: `saga-es list`, `show`, `diff`, `events`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ from saga_es.store.views.tags import tag_view
 @click.command("list", short_help="List sagas, newest first.")
 @settings_options(
     *FILTERS,
-    click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Rows at most."),
-    click.option("--cursor", help="Go on after the page that printed this cursor."),
-    click.option("--at", type=click.IntRange(min=0), metavar="POSITION", help="As it was at this place of the log."),
+    click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="The most rows."),
+    click.option("--cursor", help="Continue after the page that printed this cursor."),
+    click.option("--at", type=click.IntRange(min=0), metavar="POSITION", help="The list at this position of the log."),
     as_json_option,
 )
 def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as_json: bool, **wanted: Any) -> None:
-    """List sagas, newest first; those of which all that is asked for holds.
+    """List the sagas that meet all filters, newest first.
 
-    --at folds the log up to there, and takes the longer the longer that is: a second for some 30,000 events.
-    `saga-es events` has positions.
+    --at folds the log up to the position: a second for some 30,000 events. `saga-es events` shows positions.
     """
     chosen = sagas_where(SagaFilter(**wanted), datetime.now(UTC))
     with reading(settings) as node, _views(node, at) as connection:
         found = page(connection, chosen, limit, cursor)
-        while len(found.rows) < limit and found.next_cursor:  # where few fit, one page does not look at all
+        while len(found.rows) < limit and found.next_cursor:  # when few match, one page does not search the whole list
             more = page(connection, chosen, limit - len(found.rows), found.next_cursor)
             found = Page([*found.rows, *more.rows], more.next_cursor)
     output.show_list(found, as_json=as_json)
@@ -56,11 +55,11 @@ def _views(node: Node, at: int | None) -> AbstractContextManager[Connection]:
 @click.command()
 @settings_options(
     click.argument("saga_id", metavar="ID"),
-    click.option("--at", type=click.IntRange(min=1), metavar="VERSION", help="As it was after this many events."),
+    click.option("--at", type=click.IntRange(min=1), metavar="VERSION", help="The saga after this many events."),
     as_json_option,
 )
 def show(settings: Settings, saga_id: str, at: int | None, as_json: bool) -> None:
-    """Tell the story of one saga."""
+    """Show one saga: its steps, and its events in sentences."""
     with reading(settings) as node:
         story, history = story_at(node.store.sagas, saga_id, at)
     output.show_story(story, history, as_json=as_json)
@@ -74,7 +73,9 @@ def show(settings: Settings, saga_id: str, at: int | None, as_json: bool) -> Non
     as_json_option,
 )
 def diff(settings: Settings, saga_id: str, first: int, second: int, as_json: bool) -> None:
-    """Tell what changed in the story of one saga from version V1 to version V2, and the events that changed it.
+    """Show what changed in a saga from V1 to V2.
+
+    The output has the changes from version V1 to version V2, and the events in between.
 
     A version is a number of events: `saga-es show ID` counts them. The exit code is 0 whether anything changed or not.
     """
@@ -89,11 +90,11 @@ def diff(settings: Settings, saga_id: str, first: int, second: int, as_json: boo
 @click.command()
 @settings_options(
     click.argument("saga_id", metavar="[ID]", required=False),
-    click.option("--follow", is_flag=True, help="Go on with new events as they come; Ctrl-C stops."),
+    click.option("--follow", is_flag=True, help="Also print new events as they come; Ctrl-C stops."),
     as_json_option,
 )
 def events(settings: Settings, saga_id: str | None, follow: bool, as_json: bool) -> None:
-    """Print the log: of one saga or record, or all of it."""
+    """Print the events of one saga or record, or the whole log."""
     with reading(settings) as node:
         if saga_id is not None and not follow and not node.store.log.entries(saga_id, limit=1):
             absent = node.store.sagas.absent(saga_id)

@@ -20,30 +20,30 @@ from saga_es.store.views.comparing import Comparison, compare
 from saga_es.store.views.rebuild import Rebuilding, build_until, rebuild
 
 GARBAGE = 200_000
-"""Objects after which to look for garbage in circles: events make none, and to look for it took a fifth of the time."""
+"""The threshold of the garbage collector: events make no cycles, and looking for them took a fifth of the time."""
 
 
 @click.command(short_help="Rebuild the views from the log.")
 @settings_options(
-    click.option("--view", "names", metavar="NAME", multiple=True, help="This view alone; may be given again."),
+    click.option("--view", "names", metavar="NAME", multiple=True, help="Only this view; may be repeated."),
     click.option(
         "--until",
         type=click.IntRange(min=0),
         metavar="POSITION",
-        help="Build the views as they were at this place of the log, in tables NAME__until.",
+        help="Build the views at this position of the log, in tables NAME__until.",
     ),
-    click.option("--dry-run", is_flag=True, help="Change nothing; say how the views differ from what they would be."),
+    click.option("--dry-run", is_flag=True, help="Change nothing; compare the views with the log."),
     as_json_option,
 )
 def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run: bool, as_json: bool) -> None:
-    """Rebuild the views from the log, while it is written to and they are read.
+    """Rebuild the views from the log, while sagas run and the views are read.
 
-    Each view is built beside its own table; in the end all new tables take the places of the old ones at once, and who
-    appends waits for a moment. Interrupted at any time, it leaves the views as they were. A view that fails on an event
-    stays what it was, and is named with it; the others are rebuilt; exit 1.
+    Each view is built in a new table beside its own. At the end all new tables replace the old ones at once; appends
+    wait for a moment. An interrupted replay leaves the views unchanged. A view that fails on an event stays unchanged
+    and is named with the event; the other views are rebuilt; exit 1.
 
-    A view in service is always that of the whole log. --until builds the views as they were at a position beside
-    them, in tables NAME__until, to be looked at with SQL; the next replay drops these.
+    A view in service always shows the whole log. --until builds the views at a position in separate tables,
+    NAME__until, to be read with SQL; the next replay drops these tables.
     """
     gc.freeze()
     gc.set_threshold(GARBAGE)
@@ -53,23 +53,23 @@ def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run:
         if until is not None and until > last:
             fail(f"--until {until}: the log ends at position {last}", USAGE)
         if dry_run:
-            with reaching("Replaying") as told:
-                compared = compare(node.database, node.store.log, views, told, until)
+            with reaching("Replaying") as report:
+                compared = compare(node.database, node.store.log, views, report, until)
             _show_comparisons(compared, as_json=as_json)
             is_failed = any(comparison.failed for comparison in compared)
         else:
-            with schema_lock(node.database) as connection, reaching("Replaying") as told:
+            with schema_lock(node.database) as connection, reaching("Replaying") as report:
                 if until is None:
-                    rebuilding = rebuild(connection, node.database, node.store.log, views, told)
+                    rebuilding = rebuild(connection, node.database, node.store.log, views, report)
                 else:
-                    rebuilding = build_until(connection, node.database, node.store.log, views, until, told)
+                    rebuilding = build_until(connection, node.database, node.store.log, views, until, report)
             _show_rebuilding(rebuilding, as_json=as_json)
             is_failed = any(rebuilt.failed for rebuilt in rebuilding.views)
     if is_failed:
         sys.exit(FAILURE)
 
 
-# ── What came of it ──────────────────────────────────────────────────────────────────────────────────────
+# ── The result ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _show_rebuilding(rebuilding: Rebuilding, *, as_json: bool) -> None:
@@ -85,17 +85,19 @@ def _show_rebuilding(rebuilding: Rebuilding, *, as_json: bool) -> None:
         if rebuilt.failed is None:
             click.echo(f"{rebuilt.table}: {rebuilt.rows:,} rows")
         else:
-            click.echo(plain(f"{rebuilt.view.name}: left as it was. {rebuilt.failed}"))
+            click.echo(plain(f"{rebuilt.view.name}: unchanged. {rebuilt.failed}"))
     for kind, many in rebuilding.unread.items():
         errors.print(
-            plain(f"Left out: {many:,} of {kind}, which this version cannot read; replay again with one that can."),
+            plain(
+                f"Left out: {many:,} of {kind}, which this version cannot read; replay again with a version that can."
+            ),
             markup=False,
             soft_wrap=True,
         )
     rate = rebuilding.events / max(rebuilding.took_s, 1e-9)
     errors.print(
         f"{rebuilding.events:,} events up to position {rebuilding.position:,} in {rebuilding.took_s:.1f} s, "
-        f"{rate:,.0f} a second; nobody could append for {rebuilding.held_s * 1000:.0f} ms."
+        f"{rate:,.0f} a second; appends waited for {rebuilding.held_s * 1000:.0f} ms."
     )
 
 
@@ -115,14 +117,14 @@ def _show_comparisons(compared: Sequence[Comparison], *, as_json: bool) -> None:
         click.echo(msgspec.json.encode({"views": views}))
         return
     for comparison in compared:
-        click.echo(plain(f"{comparison.view.name}: {_told(comparison)}"))
+        click.echo(plain(f"{comparison.view.name}: {_verdict(comparison)}"))
     errors.print("Nothing was changed.")
 
 
-def _told(comparison: Comparison) -> str:
+def _verdict(comparison: Comparison) -> str:
     would = f"would have {comparison.rows:,} rows at position {comparison.position:,}"
     if comparison.failed is not None:
-        return f"would be left as it is. {comparison.failed}"
+        return f"would stay unchanged. {comparison.failed}"
     if comparison.problem is not None:
         return f"{would}; {comparison.problem}"
     if comparison.is_equal:

@@ -29,23 +29,23 @@ def _moment(_context: click.Context, _option: click.Parameter, text: str) -> dat
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        raise click.BadParameter(f"{text!a:.80} is no date; write 2026-01-31, or 2026-01-31T12:00:00Z") from error
+        raise click.BadParameter(f"{text!a:.80} is not a date; write 2026-01-31, or 2026-01-31T12:00:00Z") from error
 
 
-@click.command(short_help="Write finished sagas to files, and take them out of the log.")
+@click.command(short_help="Move finished sagas from the log to files.")
 @settings_options(
-    click.option("--before", required=True, callback=_moment, metavar="DATE", help="Only what ended before it (UTC)."),
-    click.option("--failed", is_flag=True, help="Also sagas that are FAILED, which nobody can retry then."),
+    click.option(
+        "--before", required=True, callback=_moment, metavar="DATE", help="Only sagas that ended before it (UTC)."
+    ),
+    click.option("--failed", is_flag=True, help="Also FAILED sagas, which can then no longer be retried."),
     click.option(
         "--folder",
         type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
         default=".",
-        help="Where the archives go.  [default: the present folder]",
+        help="The folder of the archives.  [default: the present folder]",
     ),
-    click.option(
-        "--keep-in-views", is_flag=True, help="Lists go on showing them, until `replay` makes the views anew."
-    ),
-    click.option("--dry-run", is_flag=True, help="Only say how many there are."),
+    click.option("--keep-in-views", is_flag=True, help="Keep the sagas in lists until `replay` rebuilds the views."),
+    click.option("--dry-run", is_flag=True, help="Only print the number of sagas."),
     as_json_option,
 )
 def archive(
@@ -57,11 +57,11 @@ def archive(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Write sagas that ended before DATE to compressed files, and take them out of the log.
+    """Move sagas that ended before DATE from the log to compressed files.
 
-    COMPLETED and COMPENSATED ones; a saga and those that run as its steps only all together. Each file is synced, read
-    back and checked, hash by hash, before anything leaves the log. Stopped at any moment nothing is lost: run it again.
-    Keep the files: `saga-es import FILE` brings their sagas back, and until then nobody can start one of them again.
+    It moves COMPLETED and COMPENSATED sagas; a saga and its child sagas move only together. Each file is synced, read
+    back and checked, hash by hash, before anything leaves the log. An interrupted archive loses nothing: run it again.
+    Keep the files: `saga-es import FILE` brings the sagas back. An archived saga cannot be started again.
     """
     statuses = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, *([SagaStatus.FAILED] if failed else []))
     over = Over(before, statuses)
@@ -72,10 +72,10 @@ def archive(
             return
         archiving = Archiving(node.database, node.store.sagas, node.views, over, folder, keep_in_views=keep_in_views)
         archived = Archived()
-        with advancing("Archiving", "sagas", many) as told:
+        with advancing("Archiving", "sagas", many) as advance:
             so_far = 0
             for archived in archiving.archive(families_over(node.database, over), datetime.now(UTC)):
-                told(archived.sagas - so_far)
+                advance(archived.sagas - so_far)
                 so_far = archived.sagas
     output.show_retention(msgspec.structs.asdict(archived), as_json=as_json)
 
@@ -83,43 +83,43 @@ def archive(
 @click.command("import", short_help="Bring the sagas of an archive or an export into the log.")
 @settings_options(
     click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True)),
-    click.option("--unfinished", is_flag=True, help="Also sagas that have not ended; a worker here goes on with them."),
+    click.option("--unfinished", is_flag=True, help="Also unfinished sagas; a worker here goes on with them."),
     click.option("--check", is_flag=True, help="Only read the file and check every hash in it."),
     as_json_option,
 )
 def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_json: bool) -> None:
-    """Bring the sagas of an archive or an export into the log: all of them, with the hashes and times they had.
+    """Bring all sagas of an archive or an export into the log, with their hashes and times.
 
-    The whole file is read first, and every hash checked: exit code 7 when something in it was changed or is missing.
-    What was archived from this log goes back to its place; what comes from another is appended. What is here already is
-    passed over, so an import that was stopped can be repeated.
+    The whole file is read first and every hash is checked: exit code 7 when an event was changed or is missing. Sagas
+    archived from this log go back to their positions; sagas of another log are appended. Sagas that are in the log
+    already are skipped, so an interrupted import can be repeated.
     """
     whole = counted(file)
     if check:
         output.show_retention({"streams": whole.streams, "events": whole.events}, as_json=as_json)
         return
-    with reading(settings) as node, advancing("Importing", "streams", whole.streams) as told:
+    with reading(settings) as node, advancing("Importing", "streams", whole.streams) as advance:
         brought = Brought()
         so_far = 0
         for brought in Importing(node.database, node.store.sagas, node.views, unfinished=unfinished).bring(file):
-            told(brought.streams - so_far)
+            advance(brought.streams - so_far)
             so_far = brought.streams
     output.show_retention(msgspec.structs.asdict(brought), as_json=as_json)
     sums = [str(view.name) for view in node.views if isinstance(view, Tally)]
-    if brought.back and sums:  # whether they have them still, nobody knows
+    if brought.back and sums:  # a sum may still include the sagas, or not
         again = plain(f"saga-es replay {' '.join(f'--view {name}' for name in sums)}")
-        text = f"If sums were made anew since the archiving, they lack what is back; this makes them whole: {again}"
+        text = f"If the sums were rebuilt since the archiving, they lack the imported sagas; to complete them: {again}"
         errors.print(text, markup=False, soft_wrap=True)
 
 
 @click.command(short_help="Print one saga as a bundle that another installation can import.")
 @settings_options(click.argument("saga_id", metavar="ID"))
 def export(settings: Settings, saga_id: str) -> None:
-    """Print one saga, those that run as its steps and their plans, as lines of JSON with their hashes.
+    """Print one saga, its child sagas and their plans, as lines of JSON with their hashes.
 
     `saga-es export ID > FILE` here, then `saga-es import FILE`, `show` and `verify` on another database.
     """
     if sys.stdout.isatty():
-        fail("this is for a file: saga-es export ID > FILE", USAGE)
+        fail("the output is for a file: saga-es export ID > FILE", USAGE)
     with reading(settings) as node:
         write_bundle(node.store.sagas, saga_id, sys.stdout.buffer, datetime.now(UTC))

@@ -11,7 +11,7 @@ from saga_es.node.settings import Settings
 
 @click.command()
 @settings_options(
-    *SERVING, click.option("--only", metavar="NAMES", help="Serve just these blueprints: event,venue ...")
+    *SERVING, click.option("--only", metavar="NAMES", help="Serve only these blueprints: event,venue ...")
 )
 def serve(settings: Settings, only: str | None) -> None:
     """Migrate, recover interrupted sagas, and serve the application."""

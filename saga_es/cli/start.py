@@ -1,4 +1,4 @@
-"""`saga-es start`: a saga is started here, and run by whichever worker there is."""
+"""`saga-es start`: record the start of a saga, for any worker to run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _time(_context: click.Context, _option: click.Parameter, text: str | None) -
     except ValueError as error:
         raise click.BadParameter(f"write it as in 2030-01-31T18:00:00Z: {error}") from error
     if moment is not None and moment.tzinfo is None:
-        raise click.BadParameter("it must know its time zone: write it as in 2030-01-31T18:00:00Z")
+        raise click.BadParameter("it needs a time zone: write it as in 2030-01-31T18:00:00Z")
     return moment
 
 
@@ -31,11 +31,11 @@ def _time(_context: click.Context, _option: click.Parameter, text: str | None) -
     click.argument("name", metavar="NAME"),
     click.argument("input_", metavar="[INPUT-JSON]", required=False),
     click.option("--id", "saga_id", metavar="ID", help="An id of your choice, 1 to 64 characters."),
-    click.option("--key", metavar="TEXT", help="The same key and input again is the same saga, and starts it once."),
+    click.option("--key", metavar="TEXT", help="The same key and input give the same saga, started once."),
     click.option("--tag", "tags", multiple=True, callback=tags_of, metavar="NAME:VALUE", help="May be repeated."),
-    click.option("--starts-at", callback=_time, metavar="TIME", help="Not before then: 2030-01-31T18:00:00Z."),
-    click.option("--wait", is_flag=True, help="Until it has ended; exit 1 unless it is COMPLETED then."),
-    click.option("--timeout-s", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: no longer."),
+    click.option("--starts-at", callback=_time, metavar="TIME", help="When the saga begins: 2030-01-31T18:00:00Z."),
+    click.option("--wait", is_flag=True, help="Wait for its end; exit 1 unless it is COMPLETED."),
+    click.option("--timeout-s", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: the longest wait."),
     as_json_option,
 )
 def start(
@@ -69,7 +69,7 @@ def _object(text: str | None) -> dict[str, Any]:
     try:
         given = {} if text is None else msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
-        fail(f"INPUT-JSON: it is no JSON: {error}", USAGE)
+        fail(f"INPUT-JSON: it is not JSON: {error}", USAGE)
     if not isinstance(given, dict):
-        fail("INPUT-JSON: it is no JSON object", USAGE)
+        fail("INPUT-JSON: it is not a JSON object", USAGE)
     return given

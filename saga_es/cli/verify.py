@@ -42,10 +42,10 @@ from saga_es.store.views.comparing import ViewDifference, compare
 from saga_es.store.views.kinds import Projection, Tally
 
 MOST_ROWS = 100
-"""Rows of a view that are named, of those that are missing, surplus, and different; all are counted."""
+"""The most rows that are named, of each view and kind (missing, surplus, different); all are counted."""
 
 MOST_IN_JSON = 1000
-"""Differences that are printed as JSON; all are counted."""
+"""The most differences in the JSON; all are counted."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -53,16 +53,16 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 class Verified(msgspec.Struct):
-    """What a verification has come to.
+    """The result of a verification.
 
     Attributes:
-        events: How many events were looked at.
-        rows: How many rows the views should have.
-        sealed: How many streams were compared with a seal; None: there was none.
-        archived: How many archived streams were looked for in their files; None: none.
-        found: How many differences there are.
-        differences: The first of them.
-        uncompared: Views that could not be compared, for streams that they may count are archived.
+        events: The number of events that were verified.
+        rows: The number of rows that the views should have.
+        sealed: The number of streams that were compared with a seal; None: no seal was given.
+        archived: The number of archived streams that were checked in their files; None: no folder was given.
+        found: The number of differences.
+        differences: The first differences.
+        uncompared: Views that could not be compared, because they may count streams that are archived.
     """
 
     events: int = 0
@@ -75,14 +75,14 @@ class Verified(msgspec.Struct):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What is to be verified.
+    """The options of a verification.
 
     Attributes:
-        stream_id: This stream alone, and no views.
-        names: These views alone, and not the log.
-        against: A seal.
-        public_key: What it was signed with.
-        archives: A folder.
+        stream_id: Verify only this stream, and no views.
+        names: Verify only these views, and not the log.
+        against: The file of a seal.
+        public_key: The file of the public key of the seal.
+        archives: The folder of the archives.
     """
 
     stream_id: str | None
@@ -92,37 +92,34 @@ class Wanted(msgspec.Struct, frozen=True):
     archives: Path | None
 
 
-@click.command(short_help="See whether the log is whole and the views are its fold; exit 7 if not.")
+@click.command(short_help="Verify that the log is intact and the views are its fold; exit 7 if not.")
 @settings_options(
-    click.option("--view", "names", multiple=True, metavar="NAME", help="This view alone; may be given again."),
-    click.option("--stream", "stream_id", metavar="ID", help="This stream alone, and no views."),
-    click.option("--against", type=_EXISTING, metavar="FILE", help="A seal: nothing of it may be lost or changed."),
-    click.option("--public-key", type=_EXISTING, metavar="FILE", help="The key that the seal was signed with."),
-    click.option(
-        "--archives", type=_FOLDER, metavar="FOLDER", help="Where archives are: what is in them is as it left."
-    ),
+    click.option("--view", "names", multiple=True, metavar="NAME", help="Only this view; may be repeated."),
+    click.option("--stream", "stream_id", metavar="ID", help="Only this stream, and no views."),
+    click.option("--against", type=_EXISTING, metavar="FILE", help="A seal; no sealed event may be lost or changed."),
+    click.option("--public-key", type=_EXISTING, metavar="FILE", help="The public key of the seal."),
+    click.option("--archives", type=_FOLDER, metavar="FOLDER", help="The folder of the archives, to verify them."),
     as_json_option,
 )
-def verify(settings: Settings, as_json: bool, **wanted: Any) -> None:
-    """See whether the log is whole and the views are its fold, and say where not: exit 0 when all is well, 7 when not.
+def verify(settings: Settings, as_json: bool, **options: Any) -> None:
+    """Verify that the log is intact and the views are its fold, and name each difference; exit 0 without any, else 7.
 
-    Of the log: versions without gaps, positions that grow, the hash chain of every stream, and what must hold of every
-    saga. Of the views: each row, byte for byte; --view NAME looks at that view alone, and not at the log.
+    In the log it verifies the versions, the positions, the hash chain of every stream, and the rules of every saga. In
+    the views it compares each row, byte for byte; --view NAME verifies only that view, and not the log.
 
-    With --against, also whether every stream that was sealed still is what it was, or has gone on from there: only this
-    finds a stream that was removed, cut off, or written anew with all its hashes. With --archives, also whether what
-    was archived still is in its files.
+    --against also verifies that every sealed stream is unchanged, or has only grown: only this finds a stream that was
+    removed, cut off, or rewritten with all its hashes. --archives also verifies the files of archived streams.
 
-    It may run while sagas do.
+    Sagas may run meanwhile.
     """
-    asked = Wanted(**wanted)
-    if (asked.against is None) != (asked.public_key is None):
+    wanted = Wanted(**options)
+    if (wanted.against is None) != (wanted.public_key is None):
         fail("--against FILE and --public-key FILE belong together", USAGE)
-    if asked.names and (asked.stream_id or asked.against or asked.archives):
-        fail("--view looks at views, --stream, --against and --archives at the log: ask one after the other", USAGE)
+    if wanted.names and (wanted.stream_id or wanted.against or wanted.archives):
+        fail("--view verifies views; --stream, --against and --archives verify the log: run one after the other", USAGE)
     verified = Verified()
     with reading(settings) as node:
-        for difference in _differences(node, verified, asked):
+        for difference in _differences(node, verified, wanted):
             verified.found += 1
             if not as_json:
                 click.echo(plain(str(difference)))
@@ -136,33 +133,33 @@ def verify(settings: Settings, as_json: bool, **wanted: Any) -> None:
         sys.exit(MISMATCH)
 
 
-def _differences(node: Node, verified: Verified, asked: Wanted) -> Iterator[Broken | ViewDifference]:
-    if not asked.names:
-        yield from _of_the_log(node, verified, asked)
-    if not asked.stream_id:
-        yield from _of_the_views(node, verified, chosen(node, asked.names))
+def _differences(node: Node, verified: Verified, wanted: Wanted) -> Iterator[Broken | ViewDifference]:
+    if not wanted.names:
+        yield from _of_the_log(node, verified, wanted)
+    if not wanted.stream_id:
+        yield from _of_the_views(node, verified, chosen(node, wanted.names))
 
 
-def _of_the_log(node: Node, verified: Verified, asked: Wanted) -> Iterator[Broken]:
+def _of_the_log(node: Node, verified: Verified, wanted: Wanted) -> Iterator[Broken]:
     with node.database.snapshot() as connection:
-        verified.events = count(connection, asked.stream_id)
-        if asked.stream_id is not None and not verified.events:
-            fail(f"the log holds nothing under the id {asked.stream_id!r}", NOT_FOUND)
-        with advancing("Verifying the log", "events", verified.events) as told:
-            yield from verify_streams(connection, node.store.sagas, told, asked.stream_id)
-        if asked.against is not None and asked.public_key is not None:
-            yield from _of_the_seal(connection, verified, asked.against, PublicKey(asked.public_key))
-        if asked.archives is not None:
+        verified.events = count(connection, wanted.stream_id)
+        if wanted.stream_id is not None and not verified.events:
+            fail(f"the log holds nothing under the id {wanted.stream_id!r}", NOT_FOUND)
+        with advancing("Verifying the log", "events", verified.events) as advance:
+            yield from verify_streams(connection, node.store.sagas, advance, wanted.stream_id)
+        if wanted.against is not None and wanted.public_key is not None:
+            yield from _of_the_seal(connection, verified, wanted.against, PublicKey(wanted.public_key))
+        if wanted.archives is not None:
             verified.archived = connection.scalar(sa.select(sa.func.count()).select_from(saga_archives)) or 0
-            with advancing("Reading the archives", "streams", verified.archived) as told:
-                yield from verify_archives(connection, asked.archives, told)
+            with advancing("Reading the archives", "streams", verified.archived) as advance:
+                yield from verify_archives(connection, wanted.archives, advance)
 
 
 def _of_the_seal(connection: Connection, verified: Verified, path: Path, key: PublicKey) -> Iterator[Broken]:
     try:
         seal = Seal(path, key)
-        with advancing("Comparing with the seal", "streams", seal.streams) as told:
-            yield from verify_seal(connection, seal, told)
+        with advancing("Comparing with the seal", "streams", seal.streams) as advance:
+            yield from verify_seal(connection, seal, advance)
         verified.sealed = seal.streams
     except BadSeal as error:
         yield Broken("", 0, str(error))
@@ -170,12 +167,12 @@ def _of_the_seal(connection: Connection, verified: Verified, path: Path, key: Pu
 
 def _of_the_views(node: Node, verified: Verified, views: Sequence[Projection]) -> Iterator[ViewDifference]:
     tallies = [str(view.name) for view in views if isinstance(view, Tally)]
-    if _any_archived(node):  # what an archived stream had added to a sum, nobody knows
+    if _any_archived(node):  # the share of an archived stream in a sum is unknown
         verified.uncompared = tallies
     compared = [view for view in views if view.name not in verified.uncompared]
-    with reaching("Comparing the views") as told:
-        comparisons = compare(node.database, node.store.log, compared, told, named=MOST_ROWS)
-    if tallies and _any_archived(node):  # since, perhaps
+    with reaching("Comparing the views") as report:
+        comparisons = compare(node.database, node.store.log, compared, report, named=MOST_ROWS)
+    if tallies and _any_archived(node):  # perhaps only since the first look
         verified.uncompared = tallies
     for comparison in comparisons:
         if comparison.view.name not in verified.uncompared:
@@ -189,28 +186,28 @@ def _any_archived(node: Node) -> bool:
 
 
 def _summary(verified: Verified) -> str:
-    looked_at = [
+    verified_parts = [
         *([f"{verified.events:,} events"] if verified.events else []),
         *([f"{verified.sealed:,} sealed streams"] if verified.sealed is not None else []),
         *([f"{verified.archived:,} archived streams"] if verified.archived is not None else []),
         *([f"{verified.rows:,} rows of views"] if verified.rows else []),
     ]
-    found = f"{verified.found:,} differences" if verified.found else "all is whole"
+    found = f"{verified.found:,} differences" if verified.found else "all is intact"
     tallies = ", ".join(verified.uncompared)
-    left = f" Not compared: {tallies}, for streams are archived that they may count." if tallies else ""
-    return f"{', '.join(looked_at) or 'Nothing there'}: {found}.{left}"
+    left = f" Not compared: {tallies}, because they may count archived streams." if tallies else ""
+    return f"{', '.join(verified_parts) or 'Nothing there'}: {found}.{left}"
 
 
-@click.command(short_help="Sign where every stream stands, for `verify --against`.")
+@click.command(short_help="Sign the heads of all streams, for `verify --against`.")
 @settings_options(
     click.argument("file", type=_FILE),
     click.option("--key", type=_EXISTING, required=True, metavar="FILE", help="The private key; see `saga-es keygen`."),
     as_json_option,
 )
 def seal(settings: Settings, file: Path, key: Path, as_json: bool) -> None:
-    """Write to FILE where every stream stands, signed with Ed25519.
+    """Write the heads of all streams to FILE, signed with Ed25519.
 
-    Keep the file where those who can change the database cannot reach it. FILE appears when it is complete, in place of
+    Keep the file out of reach of everyone who can change the database. FILE appears when it is complete, and replaces
     an older one.
     """
     signing = PrivateKey(key)
@@ -234,7 +231,7 @@ def seal(settings: Settings, file: Path, key: Path, as_json: bool) -> None:
 @click.command(short_help="Make a pair of keys for `seal` and `verify --against`.")
 @click.argument("file", type=_FILE)
 def keygen(file: Path) -> None:
-    """Make a pair of Ed25519 keys: the private one in FILE, which only you may read, the public one in FILE.pub."""
+    """Make a pair of Ed25519 keys: the private key in FILE, readable only by you, and the public key in FILE.pub."""
     with reported():
         public = make_keys(file)
-    errors.print(f"The private key is in {file}, the public one in {public}.", markup=False, soft_wrap=True)
+    errors.print(f"The private key is in {file}, the public key in {public}.", markup=False, soft_wrap=True)

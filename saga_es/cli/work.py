@@ -1,4 +1,4 @@
-"""Running a node's sagas without HTTP: for as long as the process lives, or until what was interrupted has ended."""
+"""Run a node's sagas without HTTP: until the process is stopped, or until all interrupted sagas have ended."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from saga_es.store.workers import Workers
 
 LOOK_EVERY_S = 0.25
 LOOKED_AT = 500
-"""Unfinished sagas that are looked at together, whether they go on by themselves."""
+"""The most unfinished sagas that one look reads."""
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What a recovery has come to.
+    """The result of a recovery.
 
     Attributes:
-        ended: How many sagas ended in each status.
-        left: Why those that are left are not moving, by id.
+        ended: The number of sagas that ended in each status.
+        left: Why the remaining sagas are not moving, by id.
     """
 
     ended: dict[str, int]
@@ -37,20 +37,20 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 def work(node: Node, ready: Callable[[], None]) -> None:
-    """Run sagas until the process is asked to stop (SIGTERM or SIGINT), then stop gracefully."""
+    """Run sagas until SIGTERM or SIGINT, then stop gracefully."""
     node.answer_calls_with(create_flask_app(node).wsgi_app)
     stop_gracefully_when_asked(node)
     try:
         node.open(node.settings.database_wait_s)
         ready()
-        while True:  # a signal ends it; one that reaches another thread does not end this one's sleep
+        while True:  # SystemExit ends the loop; a signal to another thread does not end this sleep, so it is short
             time.sleep(LOOK_EVERY_S)
     finally:
         node.close()
 
 
 def recover(node: Node) -> Recovered:
-    """Take over what no living worker owns, and run it to its end, or to where only others can move it on."""
+    """Take over sagas without a living owner, and run each until it has ended or no longer moves by itself."""
     node.answer_calls_with(create_flask_app(node).wsgi_app)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     try:
@@ -70,21 +70,21 @@ def recover(node: Node) -> Recovered:
 
 
 def _may_be_gone(workers: Workers, before: Mapping[str, float]) -> bool:
-    """Whether some worker has not been heard of since: it lives, or its lease is about to run out."""
+    """Whether a worker's heartbeat has not changed since: the worker lives, or its lease will soon expire."""
     return any(before.get(worker_id) == heartbeat for worker_id, heartbeat in workers.heartbeats().items())
 
 
 def _goes_on(node: Node, workers: Workers) -> bool:
-    """Whether something is still to be taken over, or moves by itself."""
+    """Whether a saga is still to be taken over, or moves by itself."""
     names = [saga.name for saga in family(node.app.sagas)]
     orphans = workers.orphans(LOOKED_AT, names)
     found = node.store.sagas.find_many([*orphans, *_unfinished(node)])
-    readable = [state for state in found.values() if isinstance(state, SagaState)]  # nobody takes over the others
+    readable = [state for state in found.values() if isinstance(state, SagaState)]  # no worker takes over the others
     return any(state.saga_id in orphans or moves_by_itself(state) for state in readable)
 
 
 def moves_by_itself(state: SagaState) -> bool:
-    """Whether a call is out or will be made again; not when it waits for a signal, a time, a person or another saga."""
+    """Whether a call is in flight or will be retried; not while the saga waits for a signal, time, person or child."""
     if state.status.ended or state.paused:
         return False
     return any(step.waiting or (step.in_flight and step.child is None) for step in state.steps.values())

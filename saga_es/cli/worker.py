@@ -1,4 +1,4 @@
-"""`saga-es worker` and `saga-es recover`: sagas are run here, without HTTP."""
+"""`saga-es worker` and `saga-es recover`: run sagas without HTTP."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from saga_es.node.settings import Settings
 @click.command(short_help="Run sagas without HTTP, beside any number of other workers.")
 @settings_options(*RUNNING, WAITING)
 def worker(settings: Settings) -> None:
-    """Migrate, take over interrupted sagas, claim those that wait for a worker, and run them until asked to stop.
+    """Migrate, take over interrupted sagas, claim sagas that wait for a worker, and run them until stopped.
 
-    Any number of workers share one database; each saga is run by one of them. A participant without a base URL
-    is called within this process. SIGTERM and Ctrl-C stop gracefully: what is unfinished then goes on with the others.
+    Any number of workers share one database; one worker runs each saga. A participant without a base URL is called
+    within this process. SIGTERM and Ctrl-C stop gracefully: other workers go on with the unfinished sagas.
     """
     from saga_es.cli.work import work  # noqa: PLC0415 (needs Flask, for the participants in this process)
 
@@ -34,7 +34,7 @@ def worker(settings: Settings) -> None:
 def recover(settings: Settings, as_json: bool) -> None:
     """Take over the sagas that no living worker owns, run them to their end, and exit.
 
-    Sagas that wait for a signal, a time or a person cannot be ended here: they are named, and left to the next worker.
+    A saga that waits for a signal, a time or a person cannot end here: it is printed, and left to the next worker.
     Exit 0 when all have ended, 1 when some are left.
     """
     from saga_es.cli.work import recover as run_to_the_end  # noqa: PLC0415 (needs Flask, as above)

@@ -128,7 +128,7 @@ def test_a_replay_says_who_may(database_url: str) -> None:
     """It makes tables, and the role makes none."""
     done = run_cli("replay", "--view", "sagas", "--database-url", database_url)
     assert done.returncode == 8, done.stderr
-    assert done.stderr.rstrip().endswith("do it as the owner of the tables")
+    assert done.stderr.rstrip().endswith("run the command as the owner of the tables")
 
 
 def test_the_role_needs_what_it_is_granted(owner_url: str) -> None:

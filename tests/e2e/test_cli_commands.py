@@ -105,14 +105,14 @@ def test_a_failed_saga_is_mended(journeys: Journeys) -> None:
     """By skipping, by another input, or by hand; the line says what was recorded."""
     client = journeys.served.client
     skipped, changed, resolved = (stuck(journeys.served) for _ in range(3))
-    assert "Recorded that step seat is skipped. " in line_of(journeys.run("skip", skipped, "seat", *BY_ANN))
+    assert "Recorded the skip of step seat. " in line_of(journeys.run("skip", skipped, "seat", *BY_ANN))
     assert "Recorded the new input of step seat. " in line_of(
         journeys.run("replace-input", changed, "seat", "--input", '{"sold": false}', *BY_ANN)
     )
     for saga_id in (skipped, changed):
         when(client, saga_id, is_now("COMPENSATED"))
     line = line_of(journeys.run("resolve", resolved, "--status", "completed", *BY_ANN))
-    assert line.startswith("Recorded the end by hand. The saga was resolved by hand and is COMPLETED since ")
+    assert line.startswith("Recorded the resolution. The saga was resolved by hand and is COMPLETED since ")
     assert status_of(client, resolved)["status"] == "COMPLETED"
 
 

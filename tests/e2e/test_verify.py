@@ -73,7 +73,7 @@ def test_a_log_that_is_whole_verifies(shop: Sealed) -> None:
     """Exit 0, nothing on stdout; as JSON the numbers."""
     plain = shop.verify()
     assert (plain.returncode, plain.stdout) == (0, "")
-    assert "13 events, 4 sealed streams, 3 rows of views: all is whole." in plain.stderr
+    assert "13 events, 4 sealed streams, 3 rows of views: all is intact." in plain.stderr
     machine = shop.run("verify", "--json")
     assert machine.returncode == 0
     nothing: dict[str, Any] = {"sealed": None, "found": 0, "differences": [], "uncompared": [], "archived": None}

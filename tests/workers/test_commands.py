@@ -61,8 +61,8 @@ def test_what_cannot_be_started_is_a_mistake_of_usage(run: OwnedSaga, site: Site
     run("start", "order", "--key", "k")
     for arguments, said, code in (
         (("ordre",), "there are: order, approval, pause", 2),
-        (("order", "{"), "it is no JSON", 2),
-        (("order", "[]"), "no JSON object", 2),
+        (("order", "{"), "it is not JSON", 2),
+        (("order", "[]"), "not a JSON object", 2),
         (("order", "--id", "x" * 65), "1 to 64 characters", 2),
         (("order", "--starts-at", "2030-01-01"), "time zone", 2),
         (("order", "--starts-at", "9999-12-31T23:59:59-12:00"), "year 1 to 9999", 2),
