@@ -61,7 +61,9 @@ def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key
 @click.command(short_help="Abort a saga, and compensate what was done.")
 @settings_options(
     _ID,
-    click.option("--preview", "is_preview", is_flag=True, help="Only print the steps to compensate, in order."),
+    click.option(
+        "--preview", "is_preview", is_flag=True, help="Only print the steps that would be compensated, in order."
+    ),
     click.option("--reason", metavar="TEXT", help="Why; the log keeps it for ever.  [required without --preview]"),
     _ACTOR,
     as_json_option,

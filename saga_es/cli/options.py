@@ -53,7 +53,9 @@ RUNNING = [
     ),
     click.option("--grace-s", metavar="SECONDS", help="The time to finish calls in flight at a stop.  [default: 5]"),
 ]
-WAITING = click.option("--database-wait-s", metavar="SECONDS", help="For a server that is away.  [default: 60]")
+WAITING = click.option(
+    "--database-wait-s", metavar="SECONDS", help="The wait for a server that is away.  [default: 60]"
+)
 SERVING = [
     WAITING,
     click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),

@@ -77,9 +77,9 @@ def _ended(state: SagaState, past: Past) -> str:
     at, last = past[-1]
     match last:
         case e.SagaResolved(status, actor, reason):
-            return f"was resolved by hand and is {status} since {_at(at)}, by {actor}: {reason}"
+            return f"was resolved by hand as {status} at {_at(at)}, by {actor}: {reason}"
         case e.SagaFailed(reason):
-            return f"is FAILED since {_at(at)} and needs a person: {reason}; what can help: {_commands(state)}"
+            return f"has been FAILED since {_at(at)} and needs a person: {reason}; what can help: {_commands(state)}"
         case _ if state.aborted:
             return f"has ended {state.status} at {_at(at)}: {_why_aborted(state)}; what was done is undone"
         case _:
@@ -111,7 +111,7 @@ def _unfinished(state: SagaState, past: Past, known: Known, now: datetime) -> It
     reasons += [*_not_begun(state, now), *_steps(state, past, known, now)]
     yield from reasons or [f"goes on at once, on {state.owner}: nothing stands in its way"]
     if state.aborted:
-        yield f"is compensating, because {_why_aborted(state)}"
+        yield f"is compensating: {_why_aborted(state)}"
     elif state.deadline_at is not None and not state.beyond_return and not state.paused:
         yield f"aborts at {_at(state.deadline_at)}, its deadline"
 
@@ -119,7 +119,7 @@ def _unfinished(state: SagaState, past: Past, known: Known, now: datetime) -> It
 def _paused(state: SagaState, past: Past) -> Iterator[str]:
     if state.paused:
         at = max((at for at, event in past if isinstance(event, e.SagaPaused)), default=None)
-        yield f"is paused by {state.paused.actor} since {_at(at)}: {state.paused.reason}"
+        yield f"has been paused by {state.paused.actor} since {_at(at)}: {state.paused.reason}"
 
 
 def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
@@ -201,7 +201,7 @@ def _waited(state: SagaState, name: str, wait: e.WaitStarted, now: datetime) -> 
 def _in_flight(state: SagaState, name: str, step: StepState, begun: datetime | None, known: Known) -> str:
     is_undoing = step.status is StepStatus.COMPENSATING
     if step.probing or (step.interrupted and state.plan.step(name).probe):
-        return f"asks since {_at(begun)} whether step {name!r} has happened"
+        return f"has asked since {_at(begun)} whether step {name!r} has happened"
     if step.child is not None:
         does = f"undoes saga {step.child.saga!r}" if is_undoing else f"runs saga {step.child.saga!r}"
         which = known.children.get(step.child.saga_id, "is not there yet")

@@ -254,8 +254,8 @@ class Steps:
             )
         return step
 
-    def _check_known(self, name: str, asked: Iterable[str], known: frozenset[str]) -> None:
-        unknown = [one for one in asked if one not in known]
+    def _check_known(self, name: str, needed: Iterable[str], known: frozenset[str]) -> None:
+        unknown = [one for one in needed if one not in known]
         if unknown:
             raise DefinitionError(
                 f"saga {self._saga!r}: step {name!r} asks for {', '.join(map(repr, unknown))}, "

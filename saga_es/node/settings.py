@@ -139,19 +139,19 @@ def _app_of_project(start: Path) -> object:
 
 def _lines(messages: Mapping[str, Any]) -> list[str]:
     lines = []
-    for name, said in sorted(messages.items()):
+    for name, found in sorted(messages.items()):
         if name == "participants":
-            lines += [f"{_PARTICIPANT}{which.upper()}: {_words(about)}" for which, about in said.items()]
+            lines += [f"{_PARTICIPANT}{which.upper()}: {_words(nested)}" for which, nested in found.items()]
         else:
-            lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {_words(said)}")
+            lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {_words(found)}")
     return lines
 
 
-def _words(said: Any) -> str:
-    match said:
+def _words(messages: Any) -> str:
+    match messages:
         case dict():
-            return " ".join(_words(part) for part in said.values())
+            return " ".join(_words(nested) for nested in messages.values())
         case list():
-            return " ".join(map(str, said))
+            return " ".join(map(str, messages))
         case _:
-            return str(said)
+            return str(messages)

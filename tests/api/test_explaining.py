@@ -63,7 +63,7 @@ def test_a_saga_that_is_paused_says_by_whom(served: Served) -> None:
     saga_id = begun(served)
     body_of(served.client.post(f"/api/saga/{saga_id}/orders/pause", json=BY_ANN), 200)
     (reason,) = explanation(served, saga_id)["reasons"]
-    assert re.fullmatch(r"is paused by ann since \S+ \S+Z: she says so", reason)
+    assert re.fullmatch(r"has been paused by ann since \S+ \S+Z: she says so", reason)
 
 
 def test_a_saga_that_needs_a_person_says_which_commands_can_help(served: Served) -> None:

@@ -73,7 +73,7 @@ def test_a_saga_is_paused_and_resumed(journeys: Journeys) -> None:
     """The line says where the saga is now; left out, the actor is the system's user."""
     saga_id = begun(journeys.served)
     line = line_of(journeys.run("pause", saga_id, *WHY))
-    assert line.startswith(f"Recorded the pause. The saga is paused by {getpass.getuser()} since ")
+    assert line.startswith(f"Recorded the pause. The saga has been paused by {getpass.getuser()} since ")
     assert line.endswith(": she says so.")
     line = line_of(journeys.run("resume", saga_id, *BY_ANN))
     assert line == ("Recorded the end of the pause. The saga waits for the signal 'approval' for as long as it takes.")
@@ -112,7 +112,7 @@ def test_a_failed_saga_is_mended(journeys: Journeys) -> None:
     for saga_id in (skipped, changed):
         when(client, saga_id, is_now("COMPENSATED"))
     line = line_of(journeys.run("resolve", resolved, "--status", "completed", *BY_ANN))
-    assert line.startswith("Recorded the resolution. The saga was resolved by hand and is COMPLETED since ")
+    assert line.startswith("Recorded the resolution. The saga was resolved by hand as COMPLETED at ")
     assert status_of(client, resolved)["status"] == "COMPLETED"
 
 
@@ -223,6 +223,6 @@ def test_a_command_is_recorded_while_nobody_runs_and_followed_by_the_next_worker
         saga_id = begun(opened(stack, sqlite_url, app_of(journey())))
     line = line_of(run_cli("cancel", saga_id, *BY_ANN, "--database-url", sqlite_url))
     assert "which is gone, and waits for a worker that knows 'journey'" in line
-    assert line.endswith("is compensating, because cancelled by ann: she says so.")
+    assert line.endswith("is compensating: cancelled by ann: she says so.")
     with ExitStack() as stack:
         when(opened(stack, sqlite_url, app_of(journey())).client, saga_id, is_now("COMPENSATED"))

@@ -48,7 +48,7 @@ def test_the_sentence_holds_every_reason_the_most_important_first() -> None:
     told = explained(STARTED, e.StepStarted("a", 1), e.SagaPaused("ann", "lunch"))
     assert (told.transaction_id, told.status) == (SAGA_ID, "IN_PROGRESS")
     assert told.reasons == [
-        "is paused by ann since 2026-01-02 03:04:05Z: lunch",
+        "has been paused by ann since 2026-01-02 03:04:05Z: lunch",
         f"waits for the answer of step 'a', called at {CALLED_EARLIER}",
     ]
     assert told.sentence == f"The saga {told.reasons[0]}; it {told.reasons[1]}."
@@ -121,7 +121,7 @@ def test_the_call_of_a_compensation_is_told_with_why_the_saga_goes_back() -> Non
     """The reason comes last: it is no obstacle."""
     assert reasons(STARTED, *done("a"), e.SagaAborted("b", "no seats"), e.CompensationStarted("a", 1)) == [
         f"waits for the answer of undoing step 'a', called at {CALLED}",
-        "is compensating, because step 'b' failed: no seats",
+        "is compensating: step 'b' failed: no seats",
     ]
 
 
@@ -149,7 +149,7 @@ def test_the_retry_of_a_compensation_is_told() -> None:
     past: Events = [STARTED, *done("a"), e.SagaCancelled("ann", "no"), e.CompensationStarted("a", 1)]
     assert reasons(*past, e.CompensationFailed("a", 1, "unknown", "lost", LATER)) == [
         f"tries to undo step 'a' again at {T60} (retry 2 of 3), because lost",
-        "is compensating, because cancelled by ann: no",
+        "is compensating: cancelled by ann: no",
     ]
 
 
@@ -159,7 +159,7 @@ def test_a_probe_is_told_before_and_while_it_is_out() -> None:
     failed: Events = [STARTED, e.StepStarted("a", 3), e.StepFailed("a", 3, "unknown", "lost", LATER, last=True)]
     assert reasons(*failed, plan=plan) == [f"asks at {T60} whether step 'a' has happened, because lost"]
     assert reasons(*failed, e.ProbeStarted("a", 3), plan=plan) == [
-        "asks since 2026-01-02 03:04:05Z whether step 'a' has happened"
+        "has asked since 2026-01-02 03:04:05Z whether step 'a' has happened"
     ]
 
 
@@ -236,7 +236,7 @@ def test_what_waits_is_not_told_of_a_saga_that_is_paused() -> None:
     """Nothing of it goes on before the saga does."""
     failed = e.StepFailed("a", 1, "unavailable", "busy", LATER)
     (only,) = reasons(STARTED, e.StepStarted("a", 1), failed, e.SagaPaused("ann", "lunch"))
-    assert only.startswith("is paused by ann")
+    assert only.startswith("has been paused by ann")
 
 
 def test_the_deadline_is_told_as_long_as_it_can_turn_the_saga_round() -> None:
@@ -255,7 +255,7 @@ def test_a_saga_that_needs_a_person_is_told_with_the_commands_that_can_help() ->
     past: Events = [STARTED, *done("a"), e.SagaCancelled("ann", "no"), e.CompensationStarted("a", 1)]
     (said,) = reasons(*past, e.CompensationFailed("a", 1, "rejected", "gone"), e.SagaFailed("it was given up"))
     assert said == (
-        "is FAILED since 2026-01-02 03:04:05Z and needs a person: it was given up; "
+        "has been FAILED since 2026-01-02 03:04:05Z and needs a person: it was given up; "
         "what can help: retry, skip a, replace-input a, resolve"
     )
 
@@ -282,7 +282,7 @@ def test_a_saga_that_waits_for_its_child_to_be_set_right_says_so() -> None:
         ),
         (
             [e.SagaFailed("broken"), e.SagaResolved("COMPLETED", "ann", "sent by post")],
-            "was resolved by hand and is COMPLETED since 2026-01-02 03:04:05Z, by ann: sent by post",
+            "was resolved by hand as COMPLETED at 2026-01-02 03:04:05Z, by ann: sent by post",
         ),
     ],
     ids=["completed", "compensated", "cancelled", "resolved"],
