@@ -1,4 +1,4 @@
-"""One URL, one database: connections for reading, transactions for writing, whatever the database."""
+"""One URL, one database: connections for reading and transactions for writing, on any database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from saga_es.store.drivers.url import parse_url
 from saga_es.store.drivers.writes import Write
 
 CLOSE_TIMEOUT_S = 1.0
-"""How long to wait for those who use a connection, when all are closed."""
+"""How long `close` waits for a connection that is in use."""
 
 
 class Database:
@@ -29,7 +29,7 @@ class Database:
     SQLite is opened in WAL mode with `synchronous=FULL`: a commit that was answered survives a power cut.
 
     Args:
-        url: The URL; the driver part may be left out.
+        url: The URL; the name of the Python driver may be left out.
         pool_size: Connections kept open for reading.
 
     Raises:
@@ -53,7 +53,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read with; what it sees is one consistent snapshot on SQLite and MySQL.
+        """A connection to read with; on SQLite and MySQL it sees one consistent snapshot.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -63,7 +63,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A transaction that only reads, and sees one state of the database however long it takes.
+        """A read-only transaction that sees one state of the database until it ends.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -78,9 +78,9 @@ class Database:
         SQLAlchemy's `StatementError`s that are about the values, such as `IntegrityError`, pass through.
 
         Raises:
-            RolledBack: The database gave it up for the sake of another; nothing took place.
-            StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it
-                took place: read before you write again.
+            RolledBack: The database rolled it back in favour of another transaction; nothing was written.
+            StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it was
+                committed: read before you write again.
         """
         with self._translated(), self._writer.connect() as connection:
             raw = connection.connection.driver_connection
@@ -92,10 +92,10 @@ class Database:
         self._check_place()
 
     def make_sure(self) -> None:
-        """Wait until what was committed here has reached the standby too, where the server said that it may not have.
+        """Wait until earlier commits are on the standby, if the server warned that they may not be.
 
         Raises:
-            StoreUnavailable: It is still not known.
+            StoreUnavailable: It is still unknown.
         """
         if self._is_in_doubt:
             with self.writing() as connection:
@@ -112,7 +112,7 @@ class Database:
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
-        """A connection of one's own, in no transaction; what was set or locked on it ends with the block.
+        """A connection of the caller's own, in no transaction; its settings and locks end with the block.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -123,7 +123,7 @@ class Database:
             yield connection
 
     def transact(self, writes: Sequence[Write]) -> None:
-        """Execute all writes, in this order, in one transaction, as fast as that can be done; all of them or none.
+        """Execute all writes, in this order, in one transaction: all of them or none. This is the fast path.
 
         SQLAlchemy's errors that are about the values, such as `IntegrityError`, pass through.
 
@@ -134,8 +134,8 @@ class Database:
         try:
             with self._translated(), self._doubted():
                 self._direct.transact(writes)
-            self._check_place()  # what was committed to a file that is gone meanwhile nobody finds again
-        except RolledBack:  # the connection is as good as before
+            self._check_place()  # nobody finds a commit to a file that was removed meanwhile
+        except RolledBack:  # the connection is still good
             raise
         except StoreUnavailable as error:
             if self._is_new_connection_better(error):
@@ -143,11 +143,11 @@ class Database:
             raise
 
     def look_up(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
-        """The rows of a short query that is asked often, at a tenth of what SQLAlchemy takes around it.
+        """The rows of a short, frequent query, at a tenth of the cost that SQLAlchemy adds.
 
         Args:
-            query: One that is kept: it is known by its identity.
-            values: Of its parameters.
+            query: A query that the caller keeps: it is cached by its identity.
+            values: The values of its parameters.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -160,18 +160,18 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close all connections, apart from those on which somebody waits for an answer that does not come."""
+        """Close all connections, except those in use that do not become free within `CLOSE_TIMEOUT_S`."""
         self._lookup.close(CLOSE_TIMEOUT_S)
         self._direct.close(CLOSE_TIMEOUT_S)
         self.engine.dispose()
 
     def is_missing(self) -> bool:
-        """Whether there is no such database yet, and a look at it would make one."""
+        """Whether the database does not exist yet, and connecting would create it."""
         return self.driver.is_missing(self.url)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """What SQLAlchemy raises, as `StoreUnavailable` where it is not about the values."""
+        """Translate SQLAlchemy's errors to `StoreUnavailable`, unless they are about the values."""
         try:
             yield
         except (DBAPIError, sa.exc.TimeoutError) as error:
@@ -187,16 +187,16 @@ class Database:
         return Denied if code in errors.denied else StoreUnavailable
 
     def _is_new_connection_better(self, error: StoreUnavailable) -> bool:
-        """Whether the next connection does not bring the trouble of this one along.
+        """Whether a new connection would be free of this connection's trouble.
 
-        Not so where there is no server, after a failed write or sync: closed, SQLite would find what could not be
-        synced in the file all the same, and take it for committed, which it is only until the power goes.
+        Without a server it would not be, after a failed write or sync: SQLite, closed and reopened, would find the
+        unsynced write in the file and take it for committed, though a power cut would lose it.
         """
         errors = self.driver.errors
         return self.driver.has_server or errors.code(getattr(error.__cause__, "orig", error)) in errors.read_only
 
     def _give_up_connections(self, context: ExceptionContext) -> None:
-        """Make all connections anew, when one can only read: it would stay so when the trouble is over."""
+        """Replace all connections when one has become read-only: it would stay read-only after the trouble is over."""
         errors = self.driver.errors
         if errors.code(context.original_exception) in errors.read_only:
             context.is_disconnect = True

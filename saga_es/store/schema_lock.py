@@ -1,6 +1,6 @@
-"""One at a time: of processes that want to change the tables at once, one does, and the others wait for it.
+"""The schema lock: of processes that want to change the tables, one does, and the others wait.
 
-The lock is the operating system's or the server's, and goes with the process that held it, however that ends.
+The lock is the operating system's or the server's. It ends with the process that holds it, however that ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from saga_es.store.database import Database
 
 @contextmanager
 def schema_lock(database: Database) -> Iterator[Connection]:
-    """A connection to change tables with, which nobody else has at the same time; in no transaction.
+    """A connection, in no transaction, that holds the schema lock while the block runs.
 
     Raises:
         StoreUnavailable: The database did not answer, or another process held the lock for too long.

@@ -1,4 +1,4 @@
-"""The tables that cannot be rebuilt: the log, its archives, the workers. Alembic owns them; views own theirs."""
+"""The tables that cannot be rebuilt: the log, its archives, the workers. Alembic owns them; a view owns its own."""
 
 from __future__ import annotations
 

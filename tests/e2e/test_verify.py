@@ -99,7 +99,7 @@ def test_what_was_changed_is_printed_and_the_exit_code_is_7(shop: Sealed) -> Non
     )
     plain = shop.verify()
     assert plain.returncode == 7
-    assert "stream order-1 at version 3: its hash is not that of the event" in plain.stdout
+    assert "stream order-1 at version 3: its hash does not fit the event" in plain.stdout
     assert "stream order-2 at version 4: it was sealed, and is gone" in plain.stdout
     assert "view sagas, row order-3, column status: is 'FAILED', should be 'COMPLETED'" in plain.stdout
     machine = shop.verify("--json")
@@ -145,7 +145,7 @@ def test_a_seal_that_was_changed_is_a_difference(shop: Sealed) -> None:
     path.write_text(path.read_text().replace('"order-1",4', '"order-1",3'))
     found = shop.verify()
     assert found.returncode == 7
-    assert found.stdout == f"seal {path}: its lines are not those that were signed\n"
+    assert found.stdout == f"seal {path}: its lines differ from the lines that were signed\n"
 
 
 def test_archives_are_verified_with_the_log(shop: Sealed) -> None:

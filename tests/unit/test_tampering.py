@@ -74,7 +74,7 @@ def test_what_is_wrong_is_said(sealed: SealedLog) -> None:
     rows[3] = msgspec.structs.replace(rows[3], text="{}")
     edited.rewrite("n-0", rows)
     (said,) = found(edited, key)
-    assert said.startswith("stream n-0 at version 4: its hash is not that of the event")
+    assert said.startswith("stream n-0 at version 4: its hash does not fit the event")
 
 
 # ── Keys and files ───────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""The doctor: whether this database, as it is set up, lets the promises be kept; and how its workers are.
+"""The doctor: whether the settings of this database let saga_es keep its promises, and how the workers are.
 
 Each finding is one line with the numbers and, where something is wrong, the cure. A `fault` breaks a promise: a crash
 may lose what was acknowledged, or sagas stand still. A `warning` is worth a look.
@@ -22,21 +22,21 @@ from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import Workers, database_now
 
 LATE_S = 60.0
-"""The age from which on a saga that waits for a worker is worth a look."""
+"""A saga that has waited longer than this for a worker is worth a look."""
 
 CLOCK_OFF_S = 5.0
 
 
 def examine(database: Database, workers: Workers, host_s: float) -> list[Finding]:
-    """Look at everything.
+    """Examine the settings, the migration, the clock, the workers and the asynchronous views.
 
     Args:
-        database: Which one.
-        workers: Who is at work there.
+        database: The database to examine.
+        workers: The workers of that database.
         host_s: The time by this host's clock, in seconds since 1970.
 
     Raises:
-        StoreUnavailable: It did not answer at all.
+        StoreUnavailable: The database did not answer at all.
     """
     findings: list[Finding] = []
     with database.reading() as connection:
@@ -96,7 +96,7 @@ def _running(connection: Connection) -> dict[str, int]:
 
 
 def _oldest(database: Database) -> Finding:
-    """Sagas that no living worker owns; how long the oldest has waited for one."""
+    """How many sagas no living worker owns, and how long the oldest has waited."""
     living = sa.select(saga_workers.c.worker_id)
     unfinished = sagas.c.status.in_([status.value for status in sorted(UNFINISHED)])
     waiting = unfinished & (sagas.c.owner.is_(None) | sagas.c.owner.not_in(living))
@@ -113,7 +113,7 @@ def _oldest(database: Database) -> Finding:
 
 
 def _following(database: Database) -> Iterator[Finding]:
-    """Each view that follows the log: how far behind it is, or what it does not get past."""
+    """For each view that follows the log: how far behind it is, or the event at which it fails."""
     with database.reading() as connection:
         last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(saga_events.c.position), 0))).scalar_one()
         found = checkpoints.read(connection)

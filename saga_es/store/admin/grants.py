@@ -1,7 +1,7 @@
-"""Grants: the SQL for a role that runs sagas, and can neither change the log nor remove from it.
+"""Grants: the SQL for a role that runs sagas, and can neither change nor remove what is in the log.
 
-The triggers refuse that to everybody; whoever owns the tables could drop the triggers. So the owner migrates (and
-archives), and the application connects as a role that may append to the log and read it, and nothing else.
+The triggers refuse changes to everybody, but the owner of the tables could drop the triggers. So the owner migrates
+and archives, and the application connects as a role that may only append to the log and read it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ APPEND, READ, CHANGE = "SELECT, INSERT", "SELECT", "SELECT, INSERT, UPDATE, DELE
 
 
 def grants(database: Database, views: Sequence[Projection], role: str = DEFAULT_ROLE) -> list[str]:
-    """The statements, for the owner of the tables to run once the database is migrated.
+    """The statements that the owner of the tables runs after the migration.
 
     Args:
-        database: Which one; it is asked for its schema.
-        views: The views of the application, which the role keeps.
-        role: Who gets them; it must exist.
+        database: The database; its schema is read from it.
+        views: The application's views; the role may change their tables.
+        role: The role that receives the grants; it must exist.
 
     Raises:
-        SettingsError: The database knows no roles.
-        StoreUnavailable: It did not answer.
+        SettingsError: The database has no roles.
+        StoreUnavailable: The database did not answer.
     """
     return database.driver.grants(database.reading, _tables(views), role)
 

@@ -1,7 +1,7 @@
-"""The database brought to the version of the package.
+"""Migrating the database to the version of the package.
 
-Alembic does it, and the migrations travel with the package; but a process that finds nothing to migrate does without
-Alembic, whose import takes a fifth of all that is imported.
+Alembic migrates, and the migrations are in the package. A process that has nothing to migrate does not import Alembic,
+which takes a fifth of the time of all imports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebu
 logger = structlog.get_logger("saga_es")
 
 VERSION_TABLE = "saga_alembic_version"
-"""Apart from the application's own `alembic_version`: both may live in one database."""
+"""Distinct from the application's own `alembic_version`: both may be in one database."""
 
 
 HEAD = "0003"
@@ -48,10 +48,10 @@ def _migrate(connection: Connection) -> None:
 
 
 def found(database: Database) -> str | None:
-    """The revision the database is at; looking makes no database where there is none.
+    """The revision the database is at. It creates no database where there is none.
 
     Raises:
-        StoreUnavailable: It did not answer.
+        StoreUnavailable: The database did not answer.
     """
     if database.is_missing():
         return None
@@ -60,13 +60,13 @@ def found(database: Database) -> str | None:
 
 
 def upgrade(database: Database, log: Log, views: Views) -> list[str]:
-    """Bring the database to this version; the names of the view tables that had to be made.
+    """Bring the database to this version; return the names of the view tables that were made.
 
-    Of processes that start at once, one migrates and the others wait for it. A following view that is missing is made
-    empty, and fills as it follows.
+    Of processes that start at the same time, one migrates and the others wait. A missing view that follows the log is
+    made empty, and its projector fills it.
 
     Raises:
-        MigrationDenied: There is something to make, and who we connect as may not.
+        MigrationDenied: The role of the connection may not make what is missing.
         ProjectionFailed: A view that had to be made failed on an event.
         StoreUnavailable: The database did not answer.
     """
@@ -81,7 +81,7 @@ def _upgrade(database: Database, log: Log, views: Views) -> list[str]:
         with connection.begin():
             revision = current(connection)
             is_new = revision is None
-            for view in views if is_new else ():  # what is there is of a log that is gone
+            for view in views if is_new else ():  # their tables are of a log that is gone
                 view.table.drop(connection, checkfirst=True)
             if revision != HEAD:
                 _migrate(connection)
@@ -105,12 +105,12 @@ def _check(rebuilding: Rebuilding) -> None:
     for view, failed in ((rebuilt.view, rebuilt.failed) for rebuilt in rebuilding.views):
         if failed is not None and not view.follows:
             raise failed
-        if failed is not None:  # it stops itself, and nobody else
+        if failed is not None:  # it stops this view only
             logger.error("a view could not be made anew", view=view.name, reason=str(failed))
 
 
 def check(database: Database) -> None:
-    """Make sure that the database is at this version.
+    """Check that the database is at this version.
 
     Raises:
         NotMigrated: It is not.

@@ -1,4 +1,4 @@
-"""Alembic, driven from inside. Imported only where there is something to migrate."""
+"""Alembic, called from Python. Import this module only where there is something to migrate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 
 def config(connection: Connection | None = None) -> Config:
-    """The Alembic configuration, bound to a connection if one is given."""
+    """The Alembic configuration; bound to a connection if there is one."""
     made = Config()
     made.set_main_option("script_location", str(_location()))
     made.attributes["connection"] = connection
@@ -24,7 +24,7 @@ def newest() -> str | None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the database of the connection to the newest revision."""
+    """Bring the connection's database to the newest revision."""
     command.upgrade(config(connection), "head")
 
 

@@ -1,1 +1,1 @@
-"""Streams leave the log for a file, and come back."""
+"""Archiving and bundles: streams move from the log to a file, and back."""

@@ -1,4 +1,4 @@
-"""What was taken out of the log: the rows of saga_archives, one for each stream, with the hash of its last event."""
+"""The rows of saga_archives: one for each stream that was archived, with the hash of its last event."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from saga_es.store.tables import saga_archives, saga_events
 
 
 def heads_in_archives(connection: Connection, stream_ids: Collection[str]) -> dict[str, Head]:
-    """Those of the streams that are archived, as they stood."""
+    """The heads of the archived streams among these, as they were when archived."""
     rows = connection.execute(sa.select(saga_archives).where(saga_archives.c.stream_id.in_(stream_ids)))
     return {row.stream_id: Head(row.version, row.hash) for row in rows}
 
 
 def take_out(connection: Connection, streams: Iterable[list[Entry]], archive: str, archived_at: datetime) -> None:
-    """Take whole streams out of the log, in the transaction of the connection: the one way that the database permits.
+    """Remove whole streams from the log, in the connection's transaction. The database permits no other removal.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: One of them is not as it stands in the log any more; nothing was taken out.
+        sqlalchemy.exc.IntegrityError: A stream differs from what is in the log now; nothing was removed.
     """
     ends = [entries[-1] for entries in streams]
     stones = [
@@ -43,10 +43,10 @@ def take_out(connection: Connection, streams: Iterable[list[Entry]], archive: st
 
 
 def put_back(connection: Connection, streams: Iterable[list[Entry]]) -> None:
-    """Put archived streams back where they stood, in the transaction of the connection.
+    """Put archived streams back at their positions, in the connection's transaction.
 
-    The database takes them from the last event to the first: the last is known by its hash, and each vouches for the
-    one before.
+    The triggers accept them from the last event to the first: the last hash is known, and each event vouches for
+    the event before it.
     """
     for entries in streams:
         put(connection, list(reversed(entries)))
@@ -54,15 +54,15 @@ def put_back(connection: Connection, streams: Iterable[list[Entry]]) -> None:
 
 
 def put(connection: Connection, entries: Sequence[Entry], *, anew: bool = False) -> None:
-    """Put entries into the log as they are, in the transaction of the connection.
+    """Put entries into the log unchanged, in the connection's transaction.
 
     Args:
         connection: In a transaction.
-        entries: In the order in which the database is to take them.
-        anew: At new positions, not at their own.
+        entries: In the order in which they are inserted.
+        anew: Whether they get new positions.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: A place is taken.
+        sqlalchemy.exc.IntegrityError: A position or a version is taken.
     """
     rows = [
         {

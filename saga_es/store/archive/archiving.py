@@ -1,8 +1,8 @@
-"""Archiving: finished sagas leave the log for a file.
+"""Archiving: finished sagas move from the log to a file.
 
-Owns: that nothing is lost. What leaves the log stands first in a file that was synced, read back and checked hash by
-hash; it leaves in transactions that also say in which file it is. Killed at any moment, every saga is in the log or in
-an archive that the log names, and the next run goes on with those that are still there.
+Owns: that nothing is lost. Before a saga is removed, it is in a file that was synced, read back and checked hash by
+hash. The transaction that removes it also records the name of the file. If the process is killed at any moment, every
+saga is in the log or in an archive that the log names, and the next archiving continues with the rest.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from saga_es.store.views.forgetting import forget
 from saga_es.store.views.kinds import Views
 
 AT_ONCE = 50
-"""Families read together, and taken out together: for so long whoever appends has to wait."""
+"""Families that are read, and removed, in one transaction; appends wait meanwhile."""
 
 MOST_IN_A_FILE = 20_000
-"""Sagas in one archive; the next go into the next."""
+"""Sagas in one archive; more sagas go into further archives."""
 
 
 class Progress(msgspec.Struct):
-    """How far an archiving has come.
+    """How far the archiving is.
 
     Attributes:
-        sagas: Taken out of the log.
-        moved_on: Not taken out, because they went on after they had been written to the archive.
+        sagas: Removed from the log.
+        moved_on: Not removed, because events were appended to them after they were written to the archive.
     """
 
     files: list[str] = []
@@ -56,12 +56,12 @@ class Progress(msgspec.Struct):
 
 
 class Archiving:
-    """Writes archives, and takes out of the log what they hold.
+    """Writes archives, and removes from the log what they hold.
 
     Args:
-        over: What is archived.
-        folder: Where the archives are written to.
-        keep_in_views: Whether views go on showing what is archived, until they are made anew.
+        over: Which sagas are archived.
+        folder: Where the archives are written.
+        keep_in_views: Whether views keep the rows of archived sagas until the next replay.
     """
 
     def __init__(
@@ -76,15 +76,15 @@ class Archiving:
         self._keep_in_views = keep_in_views
 
     def archive(self, families: Iterator[Family], now: datetime) -> Iterator[Progress]:
-        """Write families into one archive after the other, and take out of the log what each holds.
+        """Write families into one archive after another, and remove from the log what each archive holds.
 
         Yields:
-            How far it has come, again and again.
+            How far it is, after each archive and each transaction.
 
         Raises:
-            BadBundle: What a file holds is not what was read, or was changed in the log; nothing of it was taken out.
+            BadBundle: A file differs from what was read, or the log changed meanwhile; nothing of it was removed.
             OSError: A file cannot be written.
-            ProjectionFailed: A view failed on an event that it was to forget; its families are in the log still.
+            ProjectionFailed: A view failed while it forgot an event; its families are still in the log.
         """
         progress = Progress()
         while True:
@@ -97,7 +97,7 @@ class Archiving:
             yield from self._take_out(path, written, now, progress)
 
     def _write(self, families: Iterator[Family], now: datetime) -> tuple[Path, list[Family], dict[str, Head]]:
-        """Write an archive, whole and synced; the families in it, in order, and the heads of their sagas."""
+        """Write an archive and sync it; return the families in it, in order, and the heads of their sagas."""
         written: list[Family] = []
         heads: dict[str, Head] = {}
         path, part = _begun(self._folder, now)
@@ -122,14 +122,14 @@ class Archiving:
         return path, written, heads
 
     def _passed_by_views(self) -> float:
-        """The position that every view that follows has passed; what is behind it they have yet to take up."""
+        """The position that every view that follows the log has passed."""
         following = {view.name for view in self._views if view.follows}
         with self._database.reading() as connection:
             stands = [at.position for name, at in checkpoints.read(connection).items() if name in following]
         return min(stands, default=math.inf)
 
     def _plan_of(self, entries: list[Entry], passed: float) -> str | None:
-        """The id of a saga's plan, if the log, too, says that the saga is over, and all views know it."""
+        """The id of a saga's plan; None unless it is over in the log, too, and all views passed its end."""
         try:
             state = self._sagas.folded([self._log.decode(entry) for entry in entries])
         except UnreadableEvent:
@@ -144,7 +144,7 @@ class Archiving:
             try:
                 self._transact(some, path, now, progress)
             except IntegrityError:
-                for family in some:  # one saga has moved on: only its own family must stay for that
+                for family in some:  # one saga has moved on: only its family stays
                     try:
                         self._transact([family], path, now, progress)
                     except IntegrityError:
@@ -156,7 +156,7 @@ class Archiving:
         with (
             schema_lock(self._database),
             self._database.writing() as connection,
-        ):  # not while views are made anew from the log
+        ):  # not during a replay
             take_out(connection, streams, path.name, now)
             if not self._keep_in_views:
                 forget(connection, self._views, [self._log.decode(entry) for entries in streams for entry in entries])
@@ -165,23 +165,23 @@ class Archiving:
 
 
 def _check(path: Path, heads: dict[str, Head]) -> None:
-    """Read an archive back from the disk, every hash of it, and see that it ends where the log did."""
+    """Read an archive back from the disk, check every hash, and compare its ends with the log's."""
     read = {
         entries[0].stream_id: Head(entries[-1].version, entries[-1].hash)
         for entries in streams_in(path)
         if entries[0].category == SAGA
     }
     if read != heads:
-        raise BadBundle(str(path), f"{len(heads)} sagas were written, and what is read back is not what they are")
+        raise BadBundle(str(path), f"{len(heads)} sagas were written, but what was read back differs")
 
 
 def _begun(folder: Path, now: datetime) -> tuple[Path, BinaryIO]:
-    """A path that is free, and its part to write to; of all who archive into a folder at once, each gets another."""
+    """A free path, and its partial file to write to; processes that archive into one folder get different paths."""
     for number in count(1):
         path = folder / f"saga-archive-{now:%Y%m%dT%H%M%SZ}-{number:03}.ndjson.gz"
-        with suppress(FileExistsError):  # somebody else writes it, or was killed over it
+        with suppress(FileExistsError):  # another process writes it, or was killed while writing
             part = _part(path).open("xb")
-            if not path.exists():  # nor will it: only who made the part gives it the name
+            if not path.exists():  # only the process that made the partial file gives it this name
                 return path, part
             part.close()
             _part(path).unlink()
@@ -194,7 +194,7 @@ def _part(path: Path) -> Path:
 
 @contextmanager
 def _synced(path: Path, part: BinaryIO) -> Iterator[Any]:
-    """A compressed file to write to, which is there under its name once all of it is on the disk, and never before."""
+    """A compressed file to write to; it gets its name when all of it is on the disk, never before."""
     try:
         with part:
             with gzip.GzipFile(fileobj=part, mode="wb", compresslevel=6) as packed:
@@ -202,7 +202,7 @@ def _synced(path: Path, part: BinaryIO) -> Iterator[Any]:
             part.flush()
             os.fsync(part.fileno())
     except BaseException:
-        _part(path).unlink()  # of a full disk it would take what is left
+        _part(path).unlink()  # it would take the rest of a full disk
         raise
     _part(path).rename(path)
     folder = os.open(path.parent, os.O_RDONLY)

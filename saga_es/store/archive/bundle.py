@@ -1,9 +1,9 @@
-"""Bundles: whole streams in a file, with their hashes. An archive is one, and so is what `saga-es export` prints.
+"""Bundles: whole streams in a file, with their hashes. An archive is a bundle, and `saga-es export` prints one.
 
-Lines of JSON, compressed with gzip or not. First a header, `{"saga_es": "bundle", "format": 1, …}`; then a line for
-each event, the streams one after the other, each from its first event to its last, `data` being the very text of the
-log; in the end a line that counts them, without which the file is not whole. Nothing in it is to be believed: who
-reads it, checks every hash. The form is written down for others in docs/retention.md.
+A bundle is lines of JSON, compressed with gzip or not. The first line is a header,
+`{"saga_es": "bundle", "format": 1, …}`. Then comes a line for each event: the streams one after another, each from its
+first event to its last, `data` being the exact text in the log. The last line counts them; without it the file is not
+whole. A reader trusts nothing and checks every hash. docs/retention.md describes the format for others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from saga_es.store.log.entries import Entry
 FORMAT = 1
 GZIP = b"\x1f\x8b"
 LONGEST_LINE = 64 * 1_048_576
-"""Bytes; no event is so large."""
+"""Bytes in a line; no event is as large."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """An event as it stood in the log; the position is where it stood there."""
+    """An event as it is in the log, with its position there."""
 
     stream_id: str
     category: str
@@ -51,7 +51,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Trailer(msgspec.Struct, frozen=True):
-    """The last line: how much there was before it, and the SHA-256 of all its bytes."""
+    """The last line: the counts of what is before it, and the SHA-256 of all those bytes."""
 
     streams: int
     events: int
@@ -59,7 +59,7 @@ class Trailer(msgspec.Struct, frozen=True):
 
 
 class Counted(NamedTuple):
-    """How much there is in a bundle."""
+    """The counts of a bundle."""
 
     streams: int
     events: int
@@ -76,8 +76,8 @@ class Writing:
     """A bundle that is being written.
 
     Args:
-        file: Where its lines go.
-        made_at: Now.
+        file: Where its lines are written.
+        made_at: The present time.
     """
 
     def __init__(self, file: IO[bytes], made_at: datetime) -> None:
@@ -95,7 +95,7 @@ class Writing:
             self._say(_line(entry))
 
     def end(self) -> None:
-        """Say that this was all; without it the bundle is not whole."""
+        """Write the last line; without it the bundle is not whole."""
         self._say(Trailer(self.streams, self.events, self._sum.hexdigest()))
 
     def _say(self, what: msgspec.Struct) -> None:
@@ -122,7 +122,7 @@ def streams_in(path: Path) -> Iterator[list[Entry]]:
     """The streams of a bundle, each whole and with every hash checked; one at a time in memory.
 
     Raises:
-        BadBundle: It is none, or not whole, or something in it was changed; what was given out before stands.
+        BadBundle: It is no bundle, or not whole, or was changed; streams that were yielded before are sound.
     """
     try:
         with _open(path) as file:
@@ -132,10 +132,10 @@ def streams_in(path: Path) -> Iterator[list[Entry]]:
 
 
 def counted(path: Path) -> Counted:
-    """How many streams and events a bundle has, all of it being read and checked.
+    """How many streams and events a bundle has; all of it is read and checked.
 
     Raises:
-        BadBundle: It is none, or not whole, or something in it was changed.
+        BadBundle: It is no bundle, or not whole, or was changed.
     """
     streams = events = 0
     for entries in streams_in(path):
@@ -171,14 +171,14 @@ def _checked(path: Path, file: IO[bytes]) -> Iterator[list[Entry]]:
         head = _follows(path, number, entry, entries, head)
         entries.append(entry)
         events += 1
-    raise BadBundle(str(path), f"it ends after {events} events, without the line that says so; it is not whole")
+    raise BadBundle(str(path), f"it ends after {events} events without its last line; it is not whole")
 
 
 def _check_header(path: Path, text: bytes) -> None:
     try:
         header = _HEADER.decode(text)
     except msgspec.DecodeError as error:
-        raise BadBundle(str(path), f"its first line is not that of a bundle: {error}") from error
+        raise BadBundle(str(path), f"its first line is not a bundle's: {error}") from error
     if header.saga_es != "bundle" or header.format != FORMAT:
         raise BadBundle(str(path), f"it is a {header.saga_es!r} of format {header.format}; this version reads {FORMAT}")
 
@@ -191,12 +191,12 @@ def _check_end(path: Path, text: bytes, file: IO[bytes], counted: Trailer) -> No
     if said != counted:
         raise BadBundle(
             str(path),
-            f"it says that it has {said.events} events, and has {counted.events}; or what it says of them was changed",
+            f"its last line says {said.events} events, it has {counted.events}; or the last line was changed",
         )
     if text != _ENCODE(counted) + b"\n":
         raise BadBundle(str(path), "its last line is not as it was written")
     if file.read(1):
-        raise BadBundle(str(path), "something stands behind its last line")
+        raise BadBundle(str(path), "there is more after its last line")
 
 
 def _entry(path: Path, number: int, text: bytes) -> Entry:
@@ -212,9 +212,11 @@ def _entry(path: Path, number: int, text: bytes) -> Entry:
 
 
 def _follows(path: Path, number: int, entry: Entry, before: list[Entry], head: Head | None) -> Head:
-    """The head of the stream with this entry, which is the next of its stream and has the right hash."""
+    """The head of the stream after this entry; the entry must be the next of its stream and have the right hash."""
     if head is None or entry.version != head.version + 1 or (before and entry.stream_id != before[0].stream_id):
-        raise BadBundle(str(path), f"line {number}, {entry.stream_id}@{entry.version}, does not follow the one before")
+        raise BadBundle(
+            str(path), f"line {number}, {entry.stream_id}@{entry.version}, does not follow the event before"
+        )
     right = event_hash(
         head.hash,
         entry.stream_id,
@@ -226,7 +228,5 @@ def _follows(path: Path, number: int, entry: Entry, before: list[Entry], head: H
         entry.recorded_at,
     )
     if right != entry.hash:
-        raise BadBundle(
-            str(path), f"line {number}, {entry.stream_id}@{entry.version}, was changed: its hash is another"
-        )
+        raise BadBundle(str(path), f"line {number}, {entry.stream_id}@{entry.version}, was changed: its hash differs")
     return Head(entry.version, right)

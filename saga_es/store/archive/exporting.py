@@ -1,4 +1,4 @@
-"""Exporting: one saga as a bundle, with the sagas that run as its steps and the plans they go by."""
+"""Exporting: one saga as a bundle, with the sagas that run as its steps and their plans."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from saga_es.store.sagas import Sagas
 
 
 def export(sagas: Sagas, saga_id: str, file: IO[bytes], now: datetime) -> None:
-    """Write a bundle of one saga, as its events stand in the log.
+    """Write a bundle of one saga, with its events exactly as in the log.
 
     Raises:
         NotFound: There is no such saga.
-        SagaArchived: It was taken out of the log.
+        SagaArchived: It was archived.
         StoreUnavailable: The database did not answer.
     """
     log = sagas.log
@@ -35,7 +35,7 @@ def export(sagas: Sagas, saga_id: str, file: IO[bytes], now: datetime) -> None:
 
 
 def _family(log: Log, saga_id: str) -> Iterator[str]:
-    """The saga, and those that its steps run, and theirs; what cannot be read of them is passed over."""
+    """The saga and its descendants; an event that cannot be decoded is skipped."""
     yield saga_id
     for told in log.told(log.entries_of([saga_id])[saga_id]):
         match told:

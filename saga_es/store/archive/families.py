@@ -1,4 +1,4 @@
-"""Families of finished sagas: a saga that is nobody's step, with all that run as steps of it, and of those."""
+"""Families of finished sagas: a saga without a parent, with all its descendants."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from saga_es.store.database import Database
 from saga_es.store.views.saga_view import sagas
 
 AT_ONCE = 50
-"""Families looked for together."""
+"""Families searched for in one query."""
 
 Family = list[str]
 
 
 class Over(msgspec.Struct, frozen=True):
-    """What it takes to be archived.
+    """Which families are archived.
 
     Attributes:
-        before: The last thing that happened was before this.
-        statuses: How it may have ended.
+        before: The last event of the family is older than this.
+        statuses: The statuses its sagas may have ended in.
     """
 
     before: datetime
@@ -34,7 +34,7 @@ class Over(msgspec.Struct, frozen=True):
 def families_over(database: Database, over: Over) -> Iterator[Family]:
     """Families all of whose sagas are over; the oldest first.
 
-    They are found in the view `sagas`. What it says is not to be trusted with what cannot be undone: judge by the log.
+    They are found in the view `sagas`. A view must not decide what cannot be undone: check each saga in the log.
     """
     after: tuple[datetime, str] | None = None
     while True:
@@ -46,7 +46,7 @@ def families_over(database: Database, over: Over) -> Iterator[Family]:
 
 
 def count_over(database: Database, over: Over) -> int:
-    """How many sagas are over, those with a family that is not among them."""
+    """How many sagas are over, including sagas whose family is not."""
     with database.reading() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(sagas).where(_is_over(over))) or 0
 
@@ -56,7 +56,7 @@ def _is_over(over: Over) -> sa.ColumnElement[bool]:
 
 
 def _roots(database: Database, over: Over, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
-    """The next sagas that are over, and whose parent, if they have one, is not there."""
+    """The next sagas that are over and have no parent, or a parent that is not in the view."""
     parents = sagas.alias()
     is_root = sagas.c.parent.is_(None) | ~sa.exists().where(parents.c.saga_id == sagas.c.parent)
     query = sa.select(sagas.c.created_at, sagas.c.saga_id).where(is_root, _is_over(over))
@@ -70,7 +70,7 @@ def _roots(database: Database, over: Over, after: tuple[datetime, str] | None) -
 
 
 def _whole(database: Database, over: Over, roots: Iterable[str]) -> Iterator[Family]:
-    """The families of those roots, where every member is over."""
+    """The families of these roots in which every member is over."""
     families: dict[str, Family] = {root: [root] for root in roots}
     root_of = {root: root for root in families}
     generation = list(families)

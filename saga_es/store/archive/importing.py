@@ -1,8 +1,8 @@
-"""Importing: what a bundle holds comes into the log, with the hashes and times it had.
+"""Importing: the streams of a bundle enter the log, with their hashes and times.
 
-A saga that was archived from this very log comes back where it stood: to its positions, and its row in saga_archives
-goes. What comes from another log is appended, at new positions: the old ones may be taken, and who follows this log by
-positions must not miss it.
+A saga that was archived from this log returns to its positions, and its row in saga_archives is removed. A saga from
+another log is appended at new positions: its old ones may be taken, and readers that follow this log by positions must
+not miss it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from saga_es.store.views.forgetting import remember
 from saga_es.store.views.kinds import Views
 
 AT_ONCE = 50
-"""Streams brought in together."""
+"""Streams imported in one transaction."""
 
 
 class Brought(msgspec.Struct):
-    """What became of the streams of a bundle.
+    """How many streams of a bundle were imported.
 
     Attributes:
-        back: Archived from this log, and back in it.
+        back: Archived from this log, and now back in it.
         new: From another log.
         there: In the log already; nothing was done.
     """
@@ -46,15 +46,15 @@ class Brought(msgspec.Struct):
 
     @property
     def streams(self) -> int:
-        """All that were dealt with."""
+        """All streams that were handled."""
         return self.back + self.new + self.there
 
 
 class Importing:
-    """Brings bundles into the log.
+    """Imports bundles into the log.
 
     Args:
-        unfinished: Whether sagas may be brought in that have not ended: a worker here goes on with them.
+        unfinished: Whether sagas that have not ended may be imported: a worker here continues them.
     """
 
     def __init__(self, database: Database, sagas: Sagas, views: Views, *, unfinished: bool = False) -> None:
@@ -65,16 +65,16 @@ class Importing:
         self._unfinished = unfinished
 
     def bring(self, path: Path) -> Iterator[Brought]:
-        """Bring in what a bundle holds; first it is read to its end and every hash checked.
+        """Import the streams of a bundle; before that, the whole bundle is read and every hash checked.
 
-        Killed at any moment, it may be repeated: what is there already is passed over.
+        It may be repeated after a crash at any moment: streams that are in the log already are skipped.
 
         Yields:
-            How far it has come, again and again.
+            How far it is, after each transaction.
 
         Raises:
-            BadBundle: It is none, or not whole, or changed; nothing was brought in.
-            ImportRefused: A saga has not ended, or is another here; what stood before it was brought in.
+            BadBundle: It is no bundle, or not whole, or was changed; nothing was imported.
+            ImportRefused: A saga has not ended, or differs from one in this log; the streams before it were imported.
         """
         for _ in streams_in(path):
             pass
@@ -82,7 +82,7 @@ class Importing:
         streams = streams_in(path)
         while some := list(islice(streams, AT_ONCE)):
             plans = [entries for entries in some if entries[0].category == PLAN]
-            self._transact(plans, brought)  # first, and for itself: sagas are judged by plans that are committed
+            self._transact(plans, brought)  # first, alone: sagas are folded with committed plans
             others = [entries for entries in some if entries[0].category != PLAN]
             for entries in others:
                 self._check_ended(entries)
@@ -96,10 +96,10 @@ class Importing:
         try:
             state = self._sagas.folded([self._log.decode(entry) for entry in entries])
         except UnreadableEvent as error:
-            raise ImportRefused(stream_id, f"whether it has ended cannot be told, for {error}") from error
+            raise ImportRefused(stream_id, f"nobody can tell whether it has ended: {error}") from error
         if state is None or not state.status.ended:
             status = state.status if state else "unknown"
-            raise ImportRefused(stream_id, f"it is {status}, and a worker here would go on with it (see --unfinished)")
+            raise ImportRefused(stream_id, f"it is {status}, and a worker here would continue it (see --unfinished)")
 
     def _transact(self, streams: list[list[Entry]], brought: Brought) -> None:
         if not streams:
@@ -107,7 +107,7 @@ class Importing:
         with (
             schema_lock(self._database),
             self._database.writing() as connection,
-        ):  # not while views are made anew from the log
+        ):  # not during a replay
             back, new, there = self._sorted(connection, streams)
             put_back(connection, back)
             for entries in new:
@@ -126,7 +126,7 @@ class Importing:
     def _sorted(
         self, connection: Connection, streams: list[list[Entry]]
     ) -> tuple[list[list[Entry]], list[list[Entry]], list[list[Entry]]]:
-        """Those that come back, those that are new, and those that are there."""
+        """Streams that return, streams that are new, and streams that are in the log already."""
         ids = [entries[0].stream_id for entries in streams]
         archived, here = heads_in_archives(connection, ids), hashes_of(connection, ids)
         back, new, there = [], [], []

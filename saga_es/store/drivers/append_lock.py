@@ -1,7 +1,7 @@
-"""The append lock: nobody appends for a moment, so that tables made from the log are as far as the log.
+"""The append lock: nobody appends for a moment, so that tables made from the log are up to date with it.
 
-Those who append wait; nobody is refused. The lock waits for a transaction that has appended and is still open, but not
-for long: all others wait behind it, and it is better to let go and to come again.
+Appends wait; none is refused. The lock waits for an open transaction that has appended, but only briefly: all other
+appends wait behind it, so it is better to let go and try again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from sqlalchemy.engine import Connection
 
 @dataclass(frozen=True)
 class InTransaction:
-    """The transaction that changes the tables takes the lock, and holds it until it ends.
+    """The transaction that changes the tables takes the lock, and holds it to its end.
 
     Attributes:
-        take: Take it.
+        take: Takes the lock.
     """
 
     take: Callable[[Connection], None]
@@ -26,11 +26,11 @@ class InTransaction:
 
 @dataclass(frozen=True)
 class OnAnotherConnection:
-    """A change of tables ends its transaction, so a connection that does nothing else holds the lock.
+    """A change of tables would end the transaction, so a second connection holds the lock.
 
     Attributes:
-        held: Hold it while the block runs.
-        wait_briefly: Have a connection wait for a table no longer than for the lock.
+        held: Holds the lock while the block runs.
+        wait_briefly: Limits how long a connection waits for a table to how long one waits for the lock.
     """
 
     held: Callable[[Connection], AbstractContextManager[None]]

@@ -13,15 +13,15 @@ from sqlalchemy.types import TypeEngine
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnTypes:
-    """What a database keeps our kinds of values in.
+    """The column types of one database.
 
     Attributes:
         instant: An instant to the microsecond.
         keeps_zone: Whether its values have a time zone; if not, they are in UTC.
-        write_instant: What makes a value of it, if SQLAlchemy's own is not to.
-        read_instant: The same, back.
-        json_text: JSON as the very text that it was written as.
-        key_text: Text of at most so many characters, compared byte for byte.
+        write_instant: Converts an instant for the Python driver; None: SQLAlchemy does.
+        read_instant: Converts it back; None: SQLAlchemy does.
+        json_text: JSON, kept as the exact text that was written.
+        key_text: Text of at most this many characters, compared byte for byte.
     """
 
     instant: TypeEngine[Any] = field(default_factory=sa.DateTime)

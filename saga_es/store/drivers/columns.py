@@ -20,25 +20,25 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The database's own."""
+        """The database's type for an instant."""
         return dialect.type_descriptor(column_types(dialect).instant)
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
-        """The database's own, where it has one."""
+        """The database's own conversion, if it has one."""
         return column_types(dialect).write_instant or super().bind_processor(dialect)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """The same, back."""
+        """The database's own conversion back, if it has one."""
         return column_types(dialect).read_instant or super().result_processor(dialect, coltype)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Plain UTC, where no zone is kept."""
+        """UTC without a zone, where the database keeps no zone."""
         if value is None or column_types(dialect).keeps_zone:
             return value
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Aware UTC, also where the session's time zone is another."""
+        """Aware UTC, whatever the time zone of the session."""
         del dialect
         if value is None:
             return None
@@ -46,18 +46,18 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class JsonText(TypeDecorator[str]):
-    """JSON kept as the very text it was written as: encoded once, by us, and never reordered."""
+    """JSON kept as the exact text that was written: encoded once, by saga_es, and never reordered."""
 
     impl = sa.Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The database's own."""
+        """The database's type for JSON text."""
         return dialect.type_descriptor(column_types(dialect).json_text)
 
 
 class KeyText(TypeDecorator[str]):
-    """Text compared byte for byte on every database, also on MySQL, whose default ignores case and final blanks."""
+    """Text compared byte for byte on every database; MySQL would ignore case and trailing blanks."""
 
     impl = sa.String
     cache_ok = True
@@ -67,15 +67,15 @@ class KeyText(TypeDecorator[str]):
         self._length = length
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The database's own."""
+        """The database's type for such text."""
         return dialect.type_descriptor(column_types(dialect).key_text(self._length, dialect))
 
 
 def key_text(length: int) -> KeyText:
-    """Text of at most so many characters, compared byte for byte."""
+    """Text of at most this many characters, compared byte for byte."""
     return KeyText(length)
 
 
 def position_type() -> sa.BigInteger:
-    """A number that the database hands out; SQLite does so for its one type of whole numbers alone."""
+    """A number that the database assigns; SQLite assigns numbers to its INTEGER type only."""
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")

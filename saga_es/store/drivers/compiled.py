@@ -1,6 +1,6 @@
-"""Statements as a driver takes them, compiled once, and many rows executed at a fraction of what `execute` costs.
+"""Compiled statements: many rows executed for a fraction of the cost of `execute`.
 
-`Connection.execute` looks a statement up in a cache and lays out every row anew, 10 us a row; that was half of the time
+`Connection.execute` looks a statement up in a cache and converts every row anew, 10 us a row; that was half of the time
 of a saga. Here a statement is compiled once per dialect, and a row costs no more than its tuple.
 """
 
@@ -20,13 +20,13 @@ from saga_es.store.drivers.writes import THIS_ROW, BatchUpdate, Rows
 
 
 class Compiled:
-    """A statement as a driver takes it: its text, and how a row becomes a tuple."""
+    """A statement compiled for a driver: its text, and how a row becomes a tuple."""
 
     def __init__(self, statement: sa.Executable, names: tuple[str, ...], dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect, column_keys=names)  # type: ignore[attr-defined]
         self.text: str = compiled.string
         processors = {
-            # A batch has one time, which many rows share: it is laid out once.
+            # A batch has one time, which many rows share: it is converted once.
             name: lru_cache(64)(process) if isinstance(compiled.binds[name].type, UtcDateTime) else process
             for name, process in compiled._bind_processors.items()  # noqa: SLF001 (where SQLAlchemy keeps them)
         }
@@ -41,13 +41,13 @@ class Compiled:
             self._batch_update = as_one_update(statement.table, THIS_ROW, self._names, dialect)
 
     def executions(self, rows: Rows) -> Iterable[tuple[str, list[Any]]]:
-        """What to give to the driver's `executemany`, one after the other."""
+        """The arguments for the driver's `executemany`, one pair for each call."""
         if self._batch_update is None or len(rows) == 1:
             return [(self.text, self.laid_out(rows))]
         return self._batch_update.executions([self._tuple(row) for row in rows])
 
     def laid_out(self, rows: Rows) -> list[Any]:
-        """The rows as tuples, or where the driver wants names, as dicts; each value as the driver takes it."""
+        """The rows as tuples, or as dicts where the driver wants names; each value converted for the driver."""
         tuples = [self._tuple(row) for row in rows]
         return tuples if self._is_by_place else [dict(zip(self._names, row, strict=True)) for row in tuples]
 
@@ -62,7 +62,7 @@ class Compiled:
 
 
 class Query:
-    """A query as a driver takes it, and how the values of a row become ours."""
+    """A query compiled for a driver, and how the values of its rows are converted back."""
 
     def __init__(self, query: sa.Select[Any], dialect: Dialect) -> None:
         form: Any = query.compile(dialect=dialect)
@@ -72,11 +72,11 @@ class Query:
         self._processors = [(place, process) for place, process in enumerate(found) if process is not None]
 
     def laid_out(self, values: Mapping[str, Any]) -> Any:
-        """The parameters as the driver takes them."""
+        """The parameters converted for the driver."""
         return tuple(values[name] for name in self._names) if self._names else values
 
     def rows(self, found: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        """The rows with the values that SQLAlchemy would give."""
+        """The rows with the values that SQLAlchemy would return."""
         rows = [list(row) for row in found]
         for place, process in self._processors:
             for row in rows:
@@ -86,17 +86,17 @@ class Query:
 
 @lru_cache(64)
 def compiled_query(query: sa.Select[Any], dialect: Dialect) -> Query:
-    """A query's form for a driver; the query is to be one that is kept."""
+    """A query compiled for a driver. Pass a query that the caller keeps: it is cached by its identity."""
     return Query(query, dialect)
 
 
 @lru_cache(512)
 def compiled(statement: sa.Executable, names: tuple[str, ...], dialect: Dialect) -> Compiled:
-    """A statement's form for a driver; the statement is to be one that is kept, for it is known by its identity."""
+    """A statement compiled for a driver. Pass a statement that the caller keeps: it is cached by its identity."""
     return Compiled(statement, names, dialect)
 
 
 def execute_many(connection: Connection, statement: sa.Executable, rows: Rows) -> None:
-    """Execute a statement once for each row, in the transaction of a connection."""
+    """Execute a statement once for each row, in the connection's transaction."""
     for text, laid_out in compiled(statement, tuple(rows[0]), connection.dialect).executions(rows):
         connection.exec_driver_sql(text, laid_out)

@@ -1,8 +1,8 @@
 """The writer's own connection to the database, at the level of the driver.
 
-A batch is small and comes often: what SQLAlchemy does around a transaction (a connection from the pool, events, a
-cursor and a result for each statement, the reset) took longer than what the database does in it. So the statements are
-SQLAlchemy's, compiled once, and they are handed to the driver. Errors come out as SQLAlchemy's.
+A batch is small and frequent. SQLAlchemy's work around a transaction (a connection from the pool, events, a cursor and
+a result for each statement, the reset) took longer than the database's. So SQLAlchemy compiles each statement once, and
+the driver executes it. Errors are translated to SQLAlchemy's.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from saga_es.store.drivers.driver import Raw, driver_of
 from saga_es.store.drivers.writes import Write
 
 PING_AFTER_S = 5.0
-"""A connection that was idle for longer is tried first: the server may have gone and come back meanwhile."""
+"""A connection that was idle for longer is pinged first: the server may have restarted meanwhile."""
 
 
 class DriverConnection:
-    """A connection that is kept, and transactions on it; threads take turns.
+    """A connection that is kept, with transactions on it; one thread uses it at a time.
 
     Args:
-        engine: Where it is taken from, before the first transaction.
+        engine: Opens the connection, before the first transaction.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -43,15 +43,15 @@ class DriverConnection:
         """Execute all writes, in this order, in one transaction; all of them or none.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: What the driver said, as SQLAlchemy would put it. If that was at the commit,
-                nobody knows whether it took place.
+            sqlalchemy.exc.DBAPIError: The driver's error, as SQLAlchemy would wrap it. If it was raised at the commit,
+                nobody knows whether the writes were committed.
         """
         with self._lock, self._as_sqlalchemy_says():
             raw = self._connected()
             self._driver.forget_warnings(raw)
             whole = self._driver.as_one_statement(writes, self._dialect)
             if whole is not None:
-                raw.execute(*whole)  # on a connection that commits by itself: one way there and back
+                raw.execute(*whole)  # autocommit: one round trip
             else:
                 self._driver.begin(raw)
                 self._execute(raw, writes)
@@ -60,10 +60,10 @@ class DriverConnection:
             self._used_at = time.monotonic()
 
     def fetch(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
-        """The rows of one query, in a transaction of its own; not for what takes long, for others wait for their turn.
+        """The rows of one query, in a transaction of its own. Other threads wait for the connection: keep it short.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: What the driver said, as SQLAlchemy would put it.
+            sqlalchemy.exc.DBAPIError: The driver's error, as SQLAlchemy would wrap it.
         """
         form = compiled_query(query, self._dialect)
         with self._lock, self._as_sqlalchemy_says():
@@ -77,7 +77,7 @@ class DriverConnection:
         return form.rows(found)
 
     def close(self, timeout_s: float = -1) -> None:
-        """Give the connection up, unless somebody still waits for an answer on it after that (-1: wait for ever)."""
+        """Close the connection, unless it is still in use after the timeout (-1: wait for ever)."""
         if self._lock.acquire(timeout=timeout_s):
             try:
                 self._drop()
@@ -110,7 +110,7 @@ class DriverConnection:
 
     @contextmanager
     def _as_sqlalchemy_says(self) -> Iterator[None]:
-        """What the driver raises as what SQLAlchemy would raise; afterwards no transaction is open."""
+        """Translate the driver's errors to SQLAlchemy's; after an error no transaction is open."""
         dbapi: Any = self._dialect.loaded_dbapi
         try:
             yield

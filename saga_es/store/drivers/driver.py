@@ -1,6 +1,7 @@
-"""What is asked of a database, whichever it is: one object for each answers it all.
+"""What saga_es asks of a database: one object for each database answers it all.
 
-Nobody else asks which database it is. To add one is to add a file with its `Driver`, and its name in `__init__.py`.
+No other module asks which database it is. To add a database, add a file with its `Driver`, and its name in
+`__init__.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Raw = Any
 """A connection of the database's Python driver, without SQLAlchemy around it."""
 
 Changes = Callable[[Any], Mapping[str, sa.ColumnElement[Any]]]
-"""Given the columns of the row that was to be inserted: what to set in the row that is there."""
+"""Receives the columns of the row to insert; returns what to set in the row that exists."""
 
 Swap = Callable[[], None]
 
@@ -42,74 +43,74 @@ class Driver:
     """The answers of one database."""
 
     name: str
-    """What tests call the database; nothing else asks for it."""
+    """The database's name in tests; no other code uses it."""
 
     # ── Its URLs ─────────────────────────────────────────────────────────────────────────────────────────
 
     schemes: Mapping[str, str]
-    """What its URLs begin with, and what SQLAlchemy calls that."""
+    """The schemes of its URLs, and SQLAlchemy's name for each."""
 
     url_forms: tuple[str, ...]
     """How to write its URLs, for a message."""
 
     in_sqlalchemys_form: Callable[[str], str]
-    """The text of a URL as SQLAlchemy reads it; the text of another database's comes back as it is."""
+    """Converts the text of a URL to SQLAlchemy's form; the text of another database's URL is returned unchanged."""
 
     check_url: Callable[[URL], None]
-    """Raises `SettingsError` where such a database keeps nothing."""
+    """Raises `SettingsError` if such a database would keep nothing."""
 
     check_options: Callable[[Any, Mapping[str, Any]], None]
-    """Have the Python driver (its module) look at the options of a connection, without connecting."""
+    """Has the Python driver (its module) check the options of a connection, without connecting."""
 
     is_missing: Callable[[URL], bool]
-    """Whether there is no such database yet, and a look at it would make one."""
+    """Whether the database does not exist yet, and connecting would create it."""
 
     # ── Connections ──────────────────────────────────────────────────────────────────────────────────────
 
     has_server: bool
-    """Whether connections lead to a server, which may go and come back: a new one is as good as the old one."""
+    """Whether connections lead to a server, which may restart: a new connection is as good as the old one."""
 
     engine_options: Callable[[URL], dict[str, Any]]
-    """What `create_engine` is told."""
+    """The options for `create_engine`."""
 
     prepare_connections: Callable[[Engine, URL], Callable[[], None]]
-    """Have an engine prepare each connection, and begin transactions as they must. What comes back is to be called
-    before each write without SQLAlchemy: it raises `StoreUnavailable` where the write would go nowhere."""
+    """Has an engine prepare each connection, and begin transactions correctly. Call the returned function before each
+    write that bypasses SQLAlchemy: it raises `StoreUnavailable` where the write would be lost."""
 
     prepare_for_batches: Callable[[Raw], None]
-    """Prepare a connection on which batches are written and short queries are read."""
+    """Prepares a connection for batches and short queries."""
 
     # ── Transactions ─────────────────────────────────────────────────────────────────────────────────────
 
     snapshot_options: Mapping[str, Any]
-    """The execution options for a transaction that sees one state of the database."""
+    """The execution options of a transaction that sees one state of the database."""
 
     read_only_options: Mapping[str, Any]
-    """The same for a transaction that makes no table either, not even a temporary one."""
+    """The same for a transaction that makes no table, not even a temporary one."""
 
     begin: Callable[[Raw], None]
-    """Begin a transaction that writes."""
+    """Begins a transaction that writes."""
 
     begin_within: Callable[[Connection], None]
-    """Make sure that a transaction of the caller's has begun, so that a savepoint can be made in it."""
+    """Begins the caller's transaction if it has not begun, so that a savepoint can be made in it."""
 
     as_one_statement: Callable[[Sequence[Write], Dialect], tuple[str, list[str]] | None]
-    """All writes of a transaction as one statement that commits by itself, and its parameters; None: there is none."""
+    """All writes of a transaction as one statement that commits by itself, with its parameters; None: not possible."""
 
     as_one_update: Callable[[sa.Table, str, Sequence[str], Dialect], BatchUpdate] | None
-    """How one statement updates many rows; None: the Python driver does so as fast."""
+    """How one statement updates many rows; None: the Python driver is as fast."""
 
     end_query: Callable[[Raw], None]
-    """End a query on a connection that is kept, so that the next query sees what was committed since."""
+    """Ends a query on a connection that is kept, so that the next query sees later commits."""
 
     forget_warnings: Callable[[Raw], None]
-    """What the database warned of until now is not about the commit that follows."""
+    """Discards earlier warnings of the database: they are not about the next commit."""
 
     check_commit: Callable[[Raw], None]
-    """Raises `NotOnStandby` where the commit just now is not as safe as it was to be."""
+    """Raises `NotOnStandby` if the latest commit may not be on the standby."""
 
     wait_for_standby: Callable[[Connection], None]
-    """Write something whose commit waits for all that was written before it."""
+    """Writes something whose commit waits for everything written before it."""
 
     errors: ErrorCodes
 
@@ -118,13 +119,13 @@ class Driver:
     columns: ColumnTypes
 
     clock: str
-    """An expression: seconds since 1970 by the clock of the database, as a floating-point number."""
+    """An SQL expression: seconds since 1970 by the database's clock, as a floating-point number."""
 
     insert_or_change: Callable[[sa.Table, Changes], sa.Insert]
-    """Insert rows; where there is a row of the same key, change it."""
+    """Inserts rows; a row with the same key is changed instead."""
 
     insert_unless_there: Callable[[sa.Table], sa.Insert]
-    """Insert rows; where there is a row of the same key, leave it. Waits for a transaction that is inserting it."""
+    """Inserts rows; a row with the same key is left alone. Waits for a transaction that is inserting it."""
 
     by_bytes: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[Any]]
     """A column of `KeyText`, ordered by its bytes."""
@@ -133,47 +134,47 @@ class Driver:
     """A column, compared byte for byte."""
 
     through_index: Callable[[sa.Select[Any], sa.FromClause, str], sa.Select[Any]]
-    """A query that goes through the index of a table, where the database has to be told so."""
+    """A query that uses the given index of a table, where the database needs a hint for that."""
 
     gaps: Gaps
-    """How it tells that nobody can fill a gap between positions any more."""
+    """How the database shows that a gap between positions is final."""
 
     # ── Changes of tables ────────────────────────────────────────────────────────────────────────────────
 
     schema_lock: Callable[[Connection, URL], AbstractContextManager[None]]
-    """Hold the lock that one process at a time has, on a connection of its own. It goes with the process."""
+    """Holds the schema lock, which one process has at a time, on a connection of its own. It ends with the process."""
 
     append_lock: AppendLock
-    """How nobody appends while tables are swapped."""
+    """How appends are held back while tables are swapped."""
 
     sync_later: Callable[[Connection], None]
-    """Let the commits of a connection, which is in no transaction, not wait for the disk."""
+    """Lets the commits of a connection, which is in no transaction, not wait for the disk."""
 
     index_names_are_the_tables_own: bool
-    """Whether two tables may have indexes of one name."""
+    """Whether two tables may have indexes of the same name."""
 
     prepare_swap: Callable[[Connection, Sequence[str], str, str], Swap]
-    """Prepare to put tables in the places of others, all or none, so that nobody waits for the preparation. Given the
-    names (there may be no such table yet), what the new tables have behind them, and what the old ones are to have
-    until they are dropped. The swap is to be called on the same connection."""
+    """Prepares to put new tables in the places of old ones, all or none; nobody waits for the preparation. Receives the
+    names (an old table may be missing), the suffix of the new tables, and the suffix that the old tables have until
+    they are dropped. Call the returned function, which swaps, on the same connection."""
 
     is_swapped: Callable[[Connection, str], bool]
-    """Whether the table of a name is not the one that the snapshot of the transaction has."""
+    """Whether the table of this name differs from the table in the transaction's snapshot."""
 
     drop_table: Callable[[Connection, str], None]
-    """Drop a table, in transactions that keep nobody waiting for long."""
+    """Drops a table, in transactions that keep nobody waiting for long."""
 
     # ── Administration ───────────────────────────────────────────────────────────────────────────────────
 
     examine: Callable[[Connection], Iterator[Finding]]
-    """Look at the settings that our promises depend on."""
+    """Examines the settings that our promises depend on."""
 
     examine_writers: Callable[[URL, int], Iterator[Finding]]
-    """Look whether so many processes may write at once."""
+    """Examines whether this many processes may write at once."""
 
     grants: Callable[[Reading, Iterable[tuple[str, str]], str], list[str]]
-    """Statements that grant a role the use of the log's sequence and, given tables, what it may do with each. Raises
-    `SettingsError` where the database knows no roles."""
+    """Statements that grant a role the use of the log's sequence and, given tables, the listed rights on each. Raises
+    `SettingsError` where the database has no roles."""
 
 
 # ── Which is it? ─────────────────────────────────────────────────────────────────────────────────────────
@@ -183,19 +184,19 @@ _BY_DIALECT: dict[str, Driver] = {}
 
 
 def register(*drivers: Driver) -> None:
-    """Make drivers known: the package does, before anything in it can be used."""
+    """Register drivers. The package does so when it is imported."""
     _DRIVERS.extend(drivers)
     for driver in drivers:
         _BY_DIALECT.update({name.partition("+")[0]: driver for name in driver.schemes.values()})
 
 
 def drivers() -> tuple[Driver, ...]:
-    """All there are."""
+    """All registered drivers."""
     return tuple(_DRIVERS)
 
 
 def driver_of(dialect: Dialect) -> Driver:
-    """The driver of a database that SQLAlchemy speaks to in this dialect."""
+    """The driver of the database whose dialect this is."""
     return _BY_DIALECT[dialect.name]
 
 
@@ -203,12 +204,12 @@ def driver_for(url: URL) -> Driver:
     """The driver of the database at a URL.
 
     Raises:
-        KeyError: There is none.
+        KeyError: No driver is registered for it.
     """
     return _BY_DIALECT[url.get_backend_name()]
 
 
 def column_types(dialect: Dialect) -> ColumnTypes:
-    """The column types of a dialect; of one that is not a database's, those of SQL itself."""
+    """The column types of a dialect; standard SQL's for a dialect of no database."""
     driver = _BY_DIALECT.get(dialect.name)
     return STANDARD if driver is None else driver.columns

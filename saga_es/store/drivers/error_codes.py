@@ -1,4 +1,4 @@
-"""What a database says by the codes of its errors."""
+"""The error codes of a database, and what they mean."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class ErrorCodes:
     """The codes of one database.
 
     Attributes:
-        code: The code of what its driver raised; None where no server spoke.
-        rolled_back: It gave the transaction up for the sake of another; nothing of it took place.
-        in_the_way: Another transaction was in the way. The same may go well the next time.
-        denied: The role that we connect as may not do that.
+        code: The code of an error of the Python driver; None where no server raised it.
+        rolled_back: The transaction was rolled back in favour of another; nothing of it was written.
+        in_the_way: Another transaction was in the way. A second try may succeed.
+        denied: The role of the connection lacks the right.
         read_only: Nothing can be written here, or through this connection.
         about_values: A `ProgrammingError` with this code is about a value: our statements are fixed, so only a value
             can have spoilt one.
-        other_table: The table is not the one of the snapshot any more.
+        other_table: The table is no longer the one in the snapshot.
     """
 
     code: Callable[[BaseException | None], object]
@@ -32,13 +32,13 @@ class ErrorCodes:
     other_table: frozenset[object] = frozenset()
 
     def is_about_values(self, error: SQLAlchemyError) -> bool:
-        """Whether what was asked is at fault, and not the database: asking again would never help."""
+        """Whether the request is at fault, not the database: a second try would never help."""
         if isinstance(error, (IntegrityError, DataError)):
             return True
         return isinstance(error, ProgrammingError) and self.code(error.orig) in self.about_values
 
 
 def reason(error: Exception) -> str:
-    """The driver's own first line, without our statement and its parameters."""
+    """The first line of the driver's message, without the statement and its parameters."""
     original = getattr(error, "orig", None) or error
     return f"{type(original).__name__}: {str(original).splitlines()[0] if str(original) else 'no reason given'}"

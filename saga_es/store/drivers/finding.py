@@ -11,11 +11,11 @@ Verdict = Literal["ok", "warning", "fault"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
+    """One thing that the doctor examined.
 
     Attributes:
-        subject: What was looked at.
-        found: How it is; with the cure where something is wrong.
+        subject: What was examined.
+        found: Its state; with the cure where something is wrong.
     """
 
     subject: str
@@ -24,7 +24,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def durability(name: str, value: str, bad: tuple[str, ...], why: str) -> Finding:
-    """A setting that may cost what was acknowledged, when it has one of the bad values."""
+    """A setting that may lose acknowledged data when it has one of the bad values."""
     is_bad = value in bad
     return Finding("durability", "fault" if is_bad else "ok", f"{name}={value}" + (f": {why}" if is_bad else ""))
 

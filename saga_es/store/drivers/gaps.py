@@ -1,6 +1,6 @@
-"""Gaps between the positions that can be read: how a database tells that nobody can fill one any more.
+"""Gaps between the positions that can be read: how a database shows that a gap is final.
 
-A database that hands out positions before the commit shows a gap where a transaction that still runs will fill it.
+A database that assigns positions before the commit shows a gap where a running transaction will fill it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from sqlalchemy.engine import Connection
 
 
 class NoGaps:
-    """One transaction writes after the other: nobody can fill a gap."""
+    """One transaction writes after another: every gap is final."""
 
 
 @dataclass(frozen=True)
 class WritersKnown:
-    """Once all writers have ended that ran when a position was seen, no gap below that position can be filled.
+    """A gap below a position is final once all transactions have ended that wrote when the position was seen.
 
-    For a transaction holds a lock on the table from before it is handed a position until it ends.
+    A transaction locks the table before it is assigned a position, and holds the lock until it ends.
 
     Attributes:
         writers: The transactions that may fill a gap now.
@@ -32,13 +32,13 @@ class WritersKnown:
 
 @dataclass(frozen=True)
 class RowsLocked:
-    """A row that is not committed is locked: a gap is final in which a locking read finds neither row nor lock.
+    """An uncommitted row is locked: a gap is final when a locking read finds neither row nor lock.
 
-    It must have been seen for a while before: between the moment a statement is handed its positions and the moment its
-    first row stands, there is no wait for anything.
+    It must have existed for a while before: a statement is assigned its positions a moment before its first row stands,
+    but it waits for nothing in that moment.
 
     Attributes:
-        finds_nothing: Whether a query finds neither a row nor a lock. Nobody who appends waits for it.
+        finds_nothing: Whether a query finds neither a row nor a lock. No append waits for it.
     """
 
     finds_nothing: Callable[[Connection, sa.Select[Any]], bool]

@@ -1,6 +1,7 @@
-"""How long the other end of a connection may be silent: a host that vanishes says no goodbye.
+"""How long the other end of a connection may be silent: a host that vanishes closes nothing.
 
-Without these the kernel decides how long one waits for such a server, and how long such a client's locks are held.
+Without these settings the kernel decides how long a client waits for such a server, and how long such a client's locks
+are held.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from sqlalchemy.engine import URL
 
 CONNECT_S = 5
 QUIET_S = 5
-"""After this the other end is asked whether it is there."""
+"""After this many seconds of silence the other end is probed."""
 
 ASK_EVERY_S = 3
 UNANSWERED = 3
 GIVEN_UP_S = 15
-"""For what was sent and not acknowledged, a question or a query: then the connection is at its end."""
+"""Seconds without an acknowledgement of a probe or a query; then the connection is given up."""
 
 
 def unless_given(url: URL, ours: Mapping[str, Any]) -> dict[str, Any]:
-    """What the Python driver is to be told, as far as the URL does not."""
+    """The options for the Python driver, except those that the URL sets."""
     return {name: value for name, value in ours.items() if name not in url.query}
 
 
 def watch(driver: Any, url: URL) -> None:
-    """The same for a connection of PyMySQL, which knows no setting for it.
+    """The same for a connection of PyMySQL, which has no option for it.
 
-    Its `read_timeout` would do, but end every statement that takes longer, too: a migration, a replay.
+    Its `read_timeout` would do, but it would also end every longer statement: a migration, a replay.
     """
     if "read_timeout" not in url.query:
         driver._read_timeout = None  # noqa: SLF001 (as below)
@@ -43,7 +44,7 @@ def watch(driver: Any, url: URL) -> None:
         ("TCP_KEEPCNT", UNANSWERED),
         ("TCP_USER_TIMEOUT", GIVEN_UP_S * 1000),
     ):
-        if (option := getattr(socket, name, None)) is not None:  # not every system has them all
+        if (option := getattr(socket, name, None)) is not None:  # not every system has all of them
             end.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
@@ -53,8 +54,8 @@ POSTGRESQL_WATCHES = (
     f"('tcp_keepalives_count', '{UNANSWERED}'), ('tcp_user_timeout', '{GIVEN_UP_S * 1000}')"
     ") AS ours (name, value) USING (name) WHERE source = 'default'"
 )
-"""Has the server give up a client that vanished, and the locks that it held; where nobody has set it otherwise."""
+"""Has the server give up a client that vanished, and its locks, unless somebody configured it otherwise."""
 
 MARIADB_WATCHES = "/*M! , idle_write_transaction_timeout = 30 */"
-"""The like: MariaDB ends a transaction that holds locks and is not gone on with. To MySQL, which has
-no such setting, it is a comment."""
+"""The same: MariaDB ends a transaction that holds locks and is idle. For MySQL, which has no such setting, it is a
+comment."""

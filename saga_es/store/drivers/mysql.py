@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: two products that speak one protocol, and differ in a few things."""
+"""MySQL and MariaDB: two products that speak one protocol and differ in a few things."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from saga_es.store.drivers.gaps import RowsLocked
 from saga_es.store.drivers.mysql_batch import UpdateByCase
 
 APPEND_LOCK_WAIT_S = 1
-"""How long to wait for the append lock, while others wait behind us; the server counts in seconds."""
+"""How long to wait for the append lock, while others wait behind it; the server counts whole seconds."""
 
 SYNTAX_ERROR = 1064
 LOCK_NOT_AVAILABLE = {1205, 3572}
-"""What MariaDB and MySQL answer when a row is locked by somebody else, and one does not want to wait."""
+"""The answers of MariaDB and MySQL to NOWAIT when another transaction has locked the row."""
 
 
 # ── Connections and transactions ─────────────────────────────────────────────────────────────────────────
@@ -43,7 +43,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
     waits = f"lock_wait_timeout = {timeouts.LOCK_S}, innodb_lock_wait_timeout = {timeouts.LOCK_S}"
     order = f"SET time_zone = '+00:00', {waits} {keepalive.MARIADB_WATCHES}"
     fixed = {"charset": "utf8mb4", "init_command": order}
-    # `read_timeout` is for what a new connection begins with; `watch` takes it away.
+    # `read_timeout` covers only the start of a new connection; `watch` removes it.
     asks = {"connect_timeout": keepalive.CONNECT_S, "read_timeout": keepalive.CONNECT_S}
     arguments = {**keepalive.unless_given(url, asks), **fixed}
     return {"pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
@@ -67,7 +67,7 @@ def _code(error: BaseException | None) -> object:
 
 @contextmanager
 def _schema_lock(connection: Connection, url: URL) -> Iterator[None]:
-    # Such a lock is the whole server's, and has a name of at most 64 characters.
+    # Such a lock covers the whole server, and its name has at most 64 characters.
     name = f"saga_es {sha256(str(url.database).encode()).hexdigest()[:32]}"
     got = connection.scalar(sa.select(sa.func.get_lock(name, timeouts.SCHEMA_LOCK_S)))
     connection.rollback()
@@ -93,7 +93,7 @@ def _wait_briefly(connection: Connection) -> None:
 
 
 def _finds_nothing(connection: Connection, query: sa.Select[Any]) -> bool:
-    # Committed rows only, and no lock on what is not there: nobody who appends ever waits for this.
+    # Committed rows only, and no lock on missing rows: no append ever waits for this.
     connection.execution_options(isolation_level="READ COMMITTED")
     try:
         return connection.execute(query.with_for_update(read=True, nowait=True)).first() is None
@@ -117,12 +117,12 @@ def _insert_or_change(table: sa.Table, changes: Changes) -> sa.Insert:
 
 
 def _insert_unless_there(table: sa.Table) -> sa.Insert:
-    # Not INSERT IGNORE: with its shared locks, two that wait would deadlock.
+    # Not INSERT IGNORE: with its shared locks, two waiting transactions would deadlock.
     return mysql.insert(table).on_duplicate_key_update({c.name: c for c in table.primary_key.columns})
 
 
 def _exact(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    is_text = isinstance(column.type, (sa.JSON, sa.String, sa.types.TypeDecorator))  # it would take A for a
+    is_text = isinstance(column.type, (sa.JSON, sa.String, sa.types.TypeDecorator))  # it would equate A and a
     return sa.cast(column, sa.BINARY) if is_text else column
 
 
@@ -185,7 +185,7 @@ MYSQL = Driver(
     prepare_for_batches=lambda _raw: None,
     snapshot_options={"isolation_level": "REPEATABLE READ"},
     read_only_options={"isolation_level": "REPEATABLE READ"},
-    begin=lambda _raw: None,  # the first statement does
+    begin=lambda _raw: None,  # the first statement begins it
     begin_within=lambda _connection: None,
     as_one_statement=lambda _writes, _dialect: None,
     as_one_update=UpdateByCase,
@@ -199,7 +199,7 @@ MYSQL = Driver(
         in_the_way=frozenset({1213, 1020, 1205}),  # lock wait timeout
         denied=frozenset({1044, 1142, 1143, 1370}),
         read_only=frozenset({1290, 1792, 1836}),
-        about_values=frozenset({SYNTAX_ERROR}),  # PyMySQL sends also a value that it cannot send
+        about_values=frozenset({SYNTAX_ERROR}),  # PyMySQL sends even values that have no SQL form
         other_table=frozenset({1146, 1412}),  # no such table, its definition has changed since the snapshot
     ),
     columns=ColumnTypes(
@@ -210,7 +210,7 @@ MYSQL = Driver(
     clock="CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)",
     insert_or_change=_insert_or_change,
     insert_unless_there=_insert_unless_there,
-    by_bytes=lambda column: column,  # its collation is that
+    by_bytes=lambda column: column,  # its collation does
     exact=_exact,
     through_index=_through_index,
     gaps=RowsLocked(_finds_nothing),
@@ -219,7 +219,7 @@ MYSQL = Driver(
     sync_later=lambda _connection: None,
     index_names_are_the_tables_own=True,
     prepare_swap=_prepare_swap,
-    is_swapped=lambda _connection, _name: False,  # it refuses to read it: `other_table`
+    is_swapped=lambda _connection, _name: False,  # it refuses to read the table: `other_table`
     drop_table=_drop,
     examine=mysql_settings.examine,
     examine_writers=lambda _url, _writers: iter(()),

@@ -1,7 +1,7 @@
 """MySQL and MariaDB: the changes that a batch makes to the rows of a table, as one statement.
 
-Their protocol goes there and back for each row that is updated, which was two thirds of the time of a batch. Rows are
-known by their keys alone, so the server locks those and no others, as it does when they come one by one.
+The protocol takes a round trip for each row that is updated, which was two thirds of the time of a batch. Rows are
+selected by their keys alone, so the server locks those rows and no others, as it does for single updates.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
 MOST_ROWS = 100
-"""The server looks for each row among those of the statement, one after the other."""
+"""For each row the server searches the rows of the statement one by one."""
 
 MOST_CHARACTERS = 500_000
-"""A server takes only so much at once (`max_allowed_packet`, 16 MB unless told otherwise); and one row at the least."""
+"""A server accepts only so much at once (`max_allowed_packet`, 16 MB by default). A statement has at least one row."""
 
 
 class UpdateByCase:
     """An update of many rows, each with values of its own.
 
     Args:
-        table: Whose rows.
-        key: The parameter by which a row is known.
-        names: All parameters, in the order in which values come; the others are columns to be set.
+        table: The table of the rows.
+        key: The parameter that identifies a row.
+        names: All parameters, in the order of the values; the others are columns to set.
     """
 
     def __init__(self, table: sa.Table, key: str, names: Sequence[str], dialect: Dialect) -> None:
@@ -33,7 +33,8 @@ class UpdateByCase:
         (column,) = table.primary_key.columns
         known_by = written.format_column(column)
         self._key = names.index(key)
-        # Of a small table the server would read, and so lock, all rows; of the index those that are asked for.
+        # Of a small table the server would read, and so lock, all rows; through the index it reads the requested rows
+        # only.
         self._head = f"UPDATE {written.format_table(table)} FORCE INDEX (PRIMARY) SET "
         self._cases = {
             place: f"{written.format_column(table.columns[name])} = CASE {known_by}"
@@ -46,7 +47,7 @@ class UpdateByCase:
         """Texts, each with its parameters as `executemany` takes them.
 
         Args:
-            rows: Their values as the driver takes them; no two with one key.
+            rows: Their values as the driver takes them; no two with the same key.
         """
         for some in _bunches(rows):
             cases = ", ".join(case + " WHEN %s THEN %s" * len(some) + " END" for case in self._cases.values())

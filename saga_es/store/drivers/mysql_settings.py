@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: whether their settings let the promises be kept."""
+"""MySQL and MariaDB: whether their settings let saga_es keep its promises."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from saga_es.store.drivers.finding import Finding, Verdict, durability, settings
 
 
 def examine(connection: Connection) -> Iterator[Finding]:
-    """Look at the settings that our promises depend on."""
+    """Examine the settings that our promises depend on."""
     yield from judge(settings(connection, "SHOW VARIABLES"))
 
 
 def judge(variables: dict[str, str]) -> Iterator[Finding]:
-    """What these variables of a server come to."""
+    """The findings about these variables of a server."""
     said = {name.lower(): value for name, value in variables.items()}
     product = "MariaDB" if "mariadb" in said["version"].lower() else "MySQL"
     yield Finding("database", "ok", f"{product} {said['version']}")

@@ -22,17 +22,17 @@ from saga_es.store.drivers.gaps import WritersKnown
 from saga_es.store.drivers.postgresql_batch import as_one_statement
 
 APPEND_LOCK_WAIT_MS = 200
-"""How long to wait for the append lock, while others wait behind us."""
+"""How long to wait for the append lock, while others wait behind it."""
 
 SCHEMA_LOCK = 5_347_261
-"""Any number, the same in all our processes: the name of the schema lock within a database."""
+"""The key of the schema lock within a database: any number, the same in all processes."""
 
-# Our queries read few rows. Where the planner expects many, it would compile them first: ten milliseconds and more.
+# Our queries read few rows. Where the planner expects many, it would compile them first, for ten milliseconds or more.
 _NO_JIT = "SELECT set_config('jit', 'off', false) WHERE EXISTS (SELECT FROM pg_settings WHERE name = 'jit')"
 
 _BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
-"""Batches know their rows by keys. PostgreSQL keeps the plan of a prepared statement. A plan that was made when a view
-was small, or when its numbers were old, would read the whole view for each batch."""
+"""Batches select rows by keys. PostgreSQL keeps the plan of a prepared statement. A plan that was made when a view
+was small, or when its statistics were old, would read the whole view for each batch."""
 
 _WRITERS = sa.text(
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND mode = 'RowExclusiveLock' "
@@ -49,9 +49,9 @@ _SEVERAL_HOSTS = re.compile(
 
 
 def _with_hosts_apart(text: str) -> str:
-    """`postgresql://a:1,b:2/db`, as PostgreSQL's own tools take it, in SQLAlchemy's form: `…///db?host=a:1&host=b:2`.
+    """`postgresql://a:1,b:2/db`, the form of PostgreSQL's own tools, in SQLAlchemy's form: `…///db?host=a:1&host=b:2`.
 
-    Of several servers the one is meant that can be written to, unless the URL says otherwise.
+    Of several servers it means the one that accepts writes, unless the URL says otherwise.
     """
     found = _SEVERAL_HOSTS.match(text)
     if found is None:
@@ -121,19 +121,19 @@ def _code(error: BaseException | None) -> object:
 def _schema_lock(connection: Connection, _url: URL) -> Iterator[None]:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeouts.SCHEMA_LOCK_S}s'")
     connection.execute(sa.select(sa.func.pg_advisory_lock(SCHEMA_LOCK)))
-    connection.rollback()  # the lock is the session's, and stays
+    connection.rollback()  # the session keeps the lock
     yield
 
 
 def _take_append_lock(connection: Connection) -> None:
-    # The log before the views: whoever appends takes them in this order.
+    # The log before the views: appends lock them in this order.
     wait = f"SET LOCAL lock_timeout = '{APPEND_LOCK_WAIT_MS}ms'"
     connection.exec_driver_sql(f"{wait}; LOCK TABLE {LOG_TABLE} IN SHARE MODE")
 
 
 def _writers(connection: Connection) -> frozenset[str]:
-    # Who is handed a position holds this lock until the transaction ends. Transactions elsewhere, however long they
-    # run, do not matter; and a lock shows also who has no transaction id yet, which `pg_snapshot_xmin` does not.
+    # A transaction that is assigned a position holds this lock until it ends. Transactions in other databases, however
+    # long, do not matter. A lock also shows transactions without a transaction id, which `pg_snapshot_xmin` does not.
     return frozenset(connection.scalars(_WRITERS))
 
 
@@ -141,16 +141,16 @@ def _writers(connection: Connection) -> frozenset[str]:
 
 
 class _PostgresJsonText(sa.types.UserDefinedType[str]):
-    """`json`, which keeps the text, unlike `jsonb`."""
+    """`json`, which keeps the exact text, unlike `jsonb`."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """How it is called."""
+        """Its name in SQL."""
         return "JSON"
 
     def column_expression(self, colexpr: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-        """The text as it stands: the driver would parse a json column."""
+        """The text as it is: the driver would parse a json column."""
         return sa.cast(colexpr, sa.Text)
 
 
@@ -165,7 +165,7 @@ def _insert_unless_there(table: sa.Table) -> sa.Insert:
 
 
 def _exact(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    is_json = isinstance(column.type, (sa.JSON, JsonText))  # which PostgreSQL does not compare
+    is_json = isinstance(column.type, (sa.JSON, JsonText))  # PostgreSQL does not compare json
     return sa.cast(column, sa.Text) if is_json else column
 
 
@@ -201,7 +201,7 @@ POSTGRESQL = Driver(
     begin_within=lambda _connection: None,
     as_one_statement=as_one_statement,
     as_one_update=None,
-    end_query=lambda _raw: None,  # each commits by itself
+    end_query=lambda _raw: None,  # each query commits by itself
     forget_warnings=standby.forget,
     check_commit=standby.check,
     wait_for_standby=_wait_for_standby,
@@ -211,7 +211,7 @@ POSTGRESQL = Driver(
         in_the_way=frozenset({"40001", "40P01", "55P03"}),  # lock not available
         denied=frozenset({"42501"}),
         read_only=frozenset({"25006"}),
-        about_values=frozenset({None}),  # psycopg could not send a value: no server was asked
+        about_values=frozenset({None}),  # psycopg could not send a value: no server saw it
     ),
     columns=ColumnTypes(instant=postgresql.TIMESTAMP(timezone=True), keeps_zone=True, json_text=_PostgresJsonText()),
     clock="extract(epoch from clock_timestamp())::double precision",

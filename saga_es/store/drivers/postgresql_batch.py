@@ -1,9 +1,9 @@
-"""PostgreSQL: all that a batch writes, as one statement, which is one way there and back, commit included.
+"""PostgreSQL: all writes of a batch as one statement: one round trip, commit included.
 
-Each table's rows travel as one JSON text, which the server takes apart; that is faster than a message for each row, and
-than arrays. So the text is the same however long the batch is, and psycopg prepares it when it has come five times,
-which saves the server work each time. What cannot travel so is told apart by the types of columns and values, and is
-written in the ordinary way.
+The rows of each table are one JSON text, which the server takes apart; that is faster than a message for each row, and
+than arrays. So the text of the statement is the same for batches of any size, and psycopg prepares it after five uses,
+which saves the server work each time. The types of columns and values decide whether a batch can be sent so; other
+batches are written in the ordinary way.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _CARRIED: tuple[tuple[type[Any], tuple[type[Any], ...]], ...] = (
     (UtcDateTime, (datetime,)),
     (sa.Date, (date,)),
 )
-"""Column types whose values JSON carries as they are, and what these are. Anything else the server would make fit: the
-number 7 for the text "7", and the view would not be the one that comes of a replay."""
+"""Column types whose values JSON carries unchanged, and their Python types. The server would convert any other value:
+the number 7 to the text "7", and the view would differ from what a replay makes."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -43,9 +43,9 @@ class _Part(NamedTuple):
     """A statement for the rows of a JSON text.
 
     Attributes:
-        json: The columns that hold JSON themselves.
-        holds: What the others are to hold.
-        keys: The columns by which rows give way to each other; nothing where none does.
+        json: The columns that hold JSON.
+        holds: The Python types of the other columns.
+        keys: The columns that identify a row in an upsert; empty without one.
     """
 
     text: str
@@ -55,7 +55,7 @@ class _Part(NamedTuple):
 
 
 def as_one_statement(writes: Sequence[Write], dialect: Dialect) -> tuple[str, list[str]] | None:
-    """The text and the parameters of one statement; None where a column's type, or a value, does not allow it."""
+    """The text and the parameters of one statement; None where the type of a column or value does not allow it."""
     parts = [_part(statement, tuple(rows[0]), dialect) for statement, rows in writes]
     texts, parameters = [], []
     for part, (_, rows) in zip(parts, writes, strict=True):
@@ -72,7 +72,7 @@ def _fit(rows: Rows, holds: Mapping[str, tuple[type[Any], ...]]) -> bool:
             value = row[name]
             if value is not None and not isinstance(value, kinds):
                 return False
-            if isinstance(value, bool) and bool not in kinds:  # to Python it is a number
+            if isinstance(value, bool) and bool not in kinds:  # to Python a bool is a number
                 return False
     return True
 
@@ -83,7 +83,7 @@ def _is_twice(rows: Rows, keys: tuple[str, ...]) -> bool:
 
 
 def _with_json(rows: Rows, columns: Mapping[str, sa.JSON]) -> Rows:
-    """The rows with JSON values as the texts that SQLAlchemy would write: there is JSON's null, and SQL's."""
+    """The rows with JSON values as the texts that SQLAlchemy would write: JSON's null differs from SQL's."""
     return [
         {
             **row,
@@ -98,8 +98,8 @@ def _with_json(rows: Rows, columns: Mapping[str, sa.JSON]) -> Rows:
 
 @lru_cache(512)
 def _whole(parts: tuple[str, ...]) -> str:
-    # A prepared statement takes its locks from the outside in, a new one from the inside out: with nothing outside,
-    # both take them in the order of the parts, the log before the views, like everybody who appends.
+    # A prepared statement takes its locks from the outside in, a new one from the inside out. With nothing outside,
+    # both take them in the order of the writes, the log before the views, as every append does.
     named = (f"part_{place} AS ({part})" for place, part in enumerate(parts))
     return f"WITH {', '.join(named)} SELECT 1"
 
@@ -129,7 +129,7 @@ def _part(statement: sa.Insert | sa.Update | sa.Delete, names: tuple[str, ...], 
         case _:
             made = sa.delete(table).where(_key(table) == given[THIS_ROW])
     text = str(made.compile(dialect=dialect)).replace("%(rows)s::VARCHAR", "%s")
-    checked = {} if table.name == LOG_TABLE else holds  # what goes to the log is our own
+    checked = {} if table.name == LOG_TABLE else holds  # saga_es itself makes the log's values
     json_ = {name: type_ for name, type_ in types.items() if isinstance(type_, sa.JSON)}
     keys = tuple(column.name for column in table.primary_key.columns) if isinstance(statement, sa.Insert) else ()
     return _Part(
@@ -146,7 +146,7 @@ def _is_json(type_: sa.types.TypeEngine[Any]) -> bool:
 
 
 def _held(type_: sa.types.TypeEngine[Any]) -> tuple[type[Any], ...]:
-    """What values of a type are; nothing when JSON does not carry them."""
+    """The Python types of a column type's values; empty when JSON does not carry them."""
     if _is_json(type_):
         return (object,)
     if isinstance(type_, sa.Enum):

@@ -1,4 +1,4 @@
-"""PostgreSQL: whether its settings let the promises be kept."""
+"""PostgreSQL: whether its settings let saga_es keep its promises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saga_es.store.drivers.finding import Finding, durability, settings
 
 
 def examine(connection: Connection) -> Iterator[Finding]:
-    """Look at the settings that our promises depend on."""
+    """Examine the settings that our promises depend on."""
     said = settings(connection, "SELECT name, setting FROM pg_settings")
     yield Finding("database", "ok", f"PostgreSQL {said['server_version']}")
     yield Finding("isolation", "ok", f"{said['transaction_isolation']}; versions decide, so each level will do")

@@ -1,4 +1,4 @@
-"""PostgreSQL: tables put in the places of others, in one transaction."""
+"""PostgreSQL: new tables take the places of old ones, in one transaction."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _INDEXES = sa.text(
     "AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid)"
 )
 _NOT_THE_SAME = sa.text(
-    "SELECT 1 WHERE to_regclass(:quoted) IS NOT NULL "  # this asks for now, and what reads pg_class for the snapshot
+    "SELECT 1 WHERE to_regclass(:quoted) IS NOT NULL "  # this sees the present, and pg_class the snapshot
     "AND NOT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass(:quoted) AND relname = :name)"
 )
 
 
 def prepare_swap(connection: Connection, names: Sequence[str], suffix: str, _old: str) -> Callable[[], None]:
-    """All that has to be said, as one text; the old tables are dropped."""
+    """All statements of a swap, as one text; the old tables are dropped."""
     text = "; ".join(statement for name in names for statement in _statements(connection, name, suffix))
     return lambda: connection.exec_driver_sql(text).close()
 
@@ -32,7 +32,7 @@ def _statements(connection: Connection, name: str, suffix: str) -> Iterator[str]
     here = {"here": quote(name + suffix), "suffix": suffix}
     yield f"DROP TABLE IF EXISTS {quote(name)}"
     yield f"ALTER TABLE {quote(name + suffix)} RENAME TO {quote(name)}"
-    for constraint in connection.scalars(_CONSTRAINTS, here).all():  # and the indexes that bear their names
+    for constraint in connection.scalars(_CONSTRAINTS, here).all():  # and the indexes of the same names
         renamed = f"RENAME CONSTRAINT {quote(constraint)} TO {quote(constraint.replace(suffix, ''))}"
         yield f"ALTER TABLE {quote(name)} {renamed}"
     for index in connection.scalars(_INDEXES, here).all():
@@ -40,7 +40,7 @@ def _statements(connection: Connection, name: str, suffix: str) -> Iterator[str]
 
 
 def is_swapped(connection: Connection, name: str) -> bool:
-    """Whether the table is another one now: what it holds was committed after the snapshot, which shows it empty."""
+    """Whether the table was replaced: its rows were committed after the snapshot, which shows it empty."""
     quote = connection.dialect.identifier_preparer.quote
     return connection.scalar(_NOT_THE_SAME, {"quoted": quote(name), "name": name}) is not None
 

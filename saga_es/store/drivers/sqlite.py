@@ -27,7 +27,7 @@ from saga_es.store.drivers.gaps import NoGaps
 from saga_es.store.drivers.sqlite_file import SqliteFile
 
 CACHE_KB = 16_384
-"""Of a connection that changes tables. What is written lies near what was written before: four times as much was no
+"""The cache of a connection that changes tables. New rows lie near the rows before them: four times as much was no
 faster."""
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -48,7 +48,7 @@ def _is_missing(url: URL) -> bool:
 
 def _prepare_connections(engine: Engine, _url: URL) -> Callable[[], None]:
     file = SqliteFile()
-    event.listen(engine, "do_connect", lambda *_: file.check())  # SQLite would make an empty one
+    event.listen(engine, "do_connect", lambda *_: file.check())  # SQLite would create an empty file
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "connect", lambda connection, _: file.opened(connection.cursor()))
     event.listen(engine, "close", lambda *_: file.closed())
@@ -59,7 +59,7 @@ def _prepare_connections(engine: Engine, _url: URL) -> Callable[[], None]:
 
 
 def _prepare(connection: Raw, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves; the driver's own would come too late to be IMMEDIATE
+    connection.isolation_level = None  # we execute BEGIN ourselves; the driver's is never IMMEDIATE
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {timeouts.LOCK_S * 1000}")
     _turn_to_wal(cursor)
@@ -69,7 +69,7 @@ def _prepare(connection: Raw, _record: object) -> None:
 
 
 def _turn_to_wal(cursor: Any) -> None:
-    """Turn the file to WAL; of processes that do so at once, SQLite tells some "locked" without waiting."""
+    """Switch the file to WAL; when several processes do so at once, SQLite answers some "locked" without waiting."""
     deadline = time.monotonic() + timeouts.LOCK_S
     while True:
         try:
@@ -83,7 +83,7 @@ def _turn_to_wal(cursor: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A deferred transaction that turns into a writer can fail with "database is locked" at any statement;
+    # A deferred transaction that becomes a writer can fail with "database is locked" at any statement;
     # an immediate one waits at the start.
     writing = connection.get_execution_options().get(WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
@@ -94,7 +94,7 @@ def _begin_raw(connection: Raw) -> None:
 
 
 def _begin_within(connection: Connection) -> None:
-    # The driver puts that off to the first change, and would commit a savepoint that comes before it.
+    # The driver delays BEGIN to the first change, and would commit a savepoint that comes before it.
     raw: Raw = connection.connection.driver_connection
     if not raw.in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -106,8 +106,8 @@ def _code(error: BaseException | None) -> int | None:
 
 
 def _sync_later(connection: Connection) -> None:
-    # What is being built is not there for anybody yet. A power cut takes the last commits back, as if they had not
-    # been; it cannot take one back and leave what somebody else committed behind it.
+    # The table that is being built is in use by nobody yet. A power cut undoes the latest commits, as if they had never
+    # been; it cannot undo a commit and keep another process's commit after it.
     raw: Raw = connection.connection.dbapi_connection  # SQLAlchemy would begin a transaction
     raw.execute("PRAGMA synchronous = NORMAL").close()
 
@@ -133,7 +133,7 @@ def _schema_lock(connection: Connection, url: URL) -> Iterator[None]:
 
 
 # SQLAlchemy's own would take longer than all else that an append or a replay does to a row.
-@lru_cache(256)  # the events of one append have one time, and a view often shows it twice
+@lru_cache(256)  # the events of one append share one time, and a view often holds it twice
 def _instant_to_text(value: datetime | None) -> str | None:
     if value is None:
         return None
@@ -186,7 +186,7 @@ SQLITE = Driver(
         code=_code,
         in_the_way=frozenset({sqlite3.SQLITE_BUSY}),
         read_only=frozenset({sqlite3.SQLITE_READONLY}),
-        about_values=frozenset({None}),  # the driver could not bind a value: SQLite was not asked
+        about_values=frozenset({None}),  # the driver could not bind a value: SQLite never saw it
     ),
     columns=ColumnTypes(
         instant=sqlite.DATETIME(),  # type: ignore[no-untyped-call]
@@ -201,11 +201,11 @@ SQLITE = Driver(
     through_index=lambda query, _table, _index: query,
     gaps=NoGaps(),
     schema_lock=_schema_lock,
-    append_lock=InTransaction(lambda _connection: None),  # whoever writes is alone
+    append_lock=InTransaction(lambda _connection: None),  # there is one writer at a time
     sync_later=_sync_later,
     index_names_are_the_tables_own=False,
     prepare_swap=sqlite_tables.prepare_swap,
-    is_swapped=lambda _connection, _name: False,  # a snapshot has the old tables to its end
+    is_swapped=lambda _connection, _name: False,  # a snapshot keeps the old tables to its end
     drop_table=sqlite_tables.drop,
     examine=sqlite_settings.examine,
     examine_writers=sqlite_settings.examine_writers,

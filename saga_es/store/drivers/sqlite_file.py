@@ -1,6 +1,6 @@
 """Whether the paths of an SQLite database still lead to the files that are open: the main file, its log, their index.
 
-A file that was deleted, moved or replaced stays open, and takes commits that nobody finds again. They must not be
+A file that was deleted, moved or replaced stays open, and accepts commits that nobody finds again. They must not be
 acknowledged: a process that opens the path next does not see them.
 """
 
@@ -29,7 +29,7 @@ class SqliteFile:
         self._identities: dict[str, Identity] = {}
 
     def opened(self, cursor: Any) -> None:
-        """A connection was opened."""
+        """Record that a connection was opened; the first one says which files are meant."""
         with self._lock:
             self._connections += 1
             if self._connections > 1:
@@ -40,7 +40,7 @@ class SqliteFile:
             self._identities = {path: main, **{f"{path}{end}": _identity(f"{path}{end}") for end in ("-wal", "-shm")}}
 
     def closed(self) -> None:
-        """A connection was closed. With the last one, SQLite may remove its log: only the main file is watched on."""
+        """A connection was closed. With the last one, SQLite may remove its log: only the main file stays watched."""
         with self._lock:
             self._connections -= 1
             if not self._connections:
@@ -48,15 +48,15 @@ class SqliteFile:
                 self._identities = {path: identity}
 
     def check(self) -> None:
-        """Make sure that the paths lead to them.
+        """Check that the paths still lead to those files.
 
         Raises:
-            StoreUnavailable: One does not; once the file is back in its place, it does again.
+            StoreUnavailable: A path does not; it does again once the file is back in its place.
         """
         for path, identity in self._identities.items():
             found = _identity(path)
             if found != identity:
-                what = "gone" if found is None else "another file than the one that is open"
+                what = "gone" if found is None else "another file than the open one"
                 raise StoreUnavailable(f"{path} is {what}; put the file back, or restart this process")
 
 

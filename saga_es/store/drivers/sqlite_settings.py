@@ -1,4 +1,4 @@
-"""SQLite: whether its settings, and its version, let the promises be kept."""
+"""SQLite: whether its settings and its version let saga_es keep its promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAL_RESET_BACKPORTS = {(3, 44): 6, (3, 50): 7}
 
 
 def examine(connection: Connection) -> Iterator[Finding]:
-    """Look at the settings that our promises depend on."""
+    """Examine the settings that our promises depend on."""
     yield Finding("database", "ok", f"SQLite {sqlite3.sqlite_version}")
     yield Finding("isolation", "ok", "serializable: one writer at a time")
     journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
@@ -28,7 +28,7 @@ def examine(connection: Connection) -> Iterator[Finding]:
 
 
 def examine_writers(url: URL, writers: int) -> Iterator[Finding]:
-    """Look whether so many processes may write at once."""
+    """Examine whether this many processes may write at once."""
     version = sqlite3.sqlite_version
     if not has_wal_reset_fault(version):
         return

@@ -1,4 +1,4 @@
-"""SQLite: tables put in the places of others, and dropped, while others read and write."""
+"""SQLite: new tables take the places of old ones, and tables are dropped, while others read and write."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _INDEX = re.compile(r"(CREATE (?:UNIQUE )?INDEX )(\S+)( ON .*)", flags=re.DOTALL
 
 
 def prepare_swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> Callable[[], None]:
-    """Put tables in the places of those without the suffix; nothing has to be prepared."""
+    """Put tables in the places of the tables without the suffix; SQLite needs no preparation."""
     return partial(_swap, connection, names, suffix, old)
 
 
 def _swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> None:
     there = set(sa.inspect(connection).get_table_names()) & set(names)
     quote = connection.dialect.identifier_preparer.quote
-    # Without it, what a user's own SQL view says of the table would move away with the old one.
+    # Without it, SQL views that users made on the table would move away with the old table.
     connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
     for name in there:
         connection.exec_driver_sql(f"ALTER TABLE {quote(name)} RENAME TO {quote(name + old)}")
     for name in names:
         connection.exec_driver_sql(f"ALTER TABLE {quote(name + suffix)} RENAME TO {quote(name)}")
-    # SQLite cannot rename an index, and to make it again would take seconds. What it is called stands only in the
-    # schema table, and is changed there by the procedure that SQLite documents (lang_altertable.html).
+    # SQLite cannot rename an index, and making it again would take seconds. Its name is in the schema table only, and
+    # is changed there by the procedure that SQLite documents (lang_altertable.html).
     version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
     connection.exec_driver_sql("PRAGMA writable_schema = ON")
     for name in there:
@@ -45,7 +45,7 @@ def _rename_indexes(connection: Connection, table: str, renamed: Callable[[str],
     indexes = sa.text("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = :table AND sql <> ''")
     for name, text in connection.execute(indexes, {"table": table}).all():
         written = _INDEX.fullmatch(text)
-        if written is None:  # somebody's own, written in a way that we do not know: it goes
+        if written is None:  # a user's own index, in a form that we do not parse: it is dropped
             connection.exec_driver_sql(f"DROP INDEX {quote(name)}")
             continue
         connection.execute(
@@ -55,7 +55,7 @@ def _rename_indexes(connection: Connection, table: str, renamed: Callable[[str],
 
 
 def drop(connection: Connection, name: str) -> None:
-    """Drop a table in pieces: SQLite reads every page of what it drops, and nobody else writes meanwhile."""
+    """Drop a table in pieces: SQLite reads every page that it drops, and blocks all writers meanwhile."""
     quote = connection.dialect.identifier_preparer.quote
     with connection.begin():
         indexes = [str(index["name"]) for index in sa.inspect(connection).get_indexes(name)]

@@ -1,7 +1,7 @@
-"""Whether a commit has reached PostgreSQL's standby, where it is to be waited for.
+"""Whether a commit has reached PostgreSQL's standby, where commits wait for it.
 
-Somebody may cancel that wait. COMMIT then says that all went well, with a warning: the one warning that a commit of
-ours can bring. What it committed stands on the primary alone, and is lost with it.
+Somebody may cancel that wait. COMMIT then succeeds with a warning, the only warning that a commit of ours can bring.
+Its writes are on the primary alone, and are lost with it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 from saga_es.errors import NotOnStandby
 
 _WARNING = "saga_es_warning"
-"""The attribute of a connection that holds what was warned of on it; other databases' have none."""
+"""The attribute of a connection that holds its latest warning; connections to other databases have none."""
 
 
 def listen(driver: Any) -> None:
-    """Keep what PostgreSQL warns of on this connection."""
+    """Keep the warnings of PostgreSQL on this connection."""
 
     def note(said: Any) -> None:
         if said.severity_nonlocalized == "WARNING":
@@ -25,16 +25,16 @@ def listen(driver: Any) -> None:
 
 
 def forget(driver: Any) -> None:
-    """What was warned of until now is not about the commit that follows."""
+    """Discard earlier warnings: they are not about the next commit."""
     if getattr(driver, _WARNING, None) is not None:
         setattr(driver, _WARNING, None)
 
 
 def check(driver: Any) -> None:
-    """Make sure that the commit just now came without a warning.
+    """Check that the latest commit came without a warning.
 
     Raises:
-        NotOnStandby: It did not.
+        NotOnStandby: It came with a warning.
     """
     warning = getattr(driver, _WARNING, None)
     if warning is not None:

@@ -1,7 +1,7 @@
-"""How long anybody waits for a lock."""
+"""How long a connection waits for a lock."""
 
 LOCK_S = 10
 """For a lock that others hold."""
 
 SCHEMA_LOCK_S = 600
-"""For the schema lock at a server: as long as it takes to make views anew from some ten million events."""
+"""For the schema lock at a server: the time of a replay of some ten million events."""

@@ -1,4 +1,4 @@
-"""The URL of a database: read, given its driver, and refused before anybody connects if it can never work."""
+"""The URL of a database: parsed, completed with its Python driver, and refused early if it can never work."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from saga_es.store.drivers.driver import Driver, driver_for, drivers
 
 
 def parse_url(text: str) -> URL:
-    """The URL with its driver.
+    """The URL with its Python driver.
 
     Raises:
-        SettingsError: It cannot be used. A password that may be in it is not shown.
+        SettingsError: It cannot be used. The message shows no password.
     """
     try:
         url = sa.make_url(_in_sqlalchemys_form(text))
@@ -57,11 +57,11 @@ def _shown(text: str) -> str:
 
 
 def _check_options(driver: Driver, url: URL) -> None:
-    """Have the driver look at what the URL sets; with each connection is too late: it looks like a fault of a query."""
+    """Have the driver check the URL's options now: when connecting, a mistake would look like a failed query."""
     dialect = url.get_dialect()()
     module: Any = _imported(driver, url)
     try:
-        with warnings.catch_warnings(action="error", category=SAWarning):  # an option that it would ignore
+        with warnings.catch_warnings(action="error", category=SAWarning):  # for an option that it would ignore
             _, options = dialect.create_connect_args(url)
         driver.check_options(module, options)
     except (ArgumentError, SAWarning, TypeError, ValueError, module.Error) as error:

@@ -1,4 +1,4 @@
-"""What a transaction writes: statements, each with its rows."""
+"""The writes of a transaction: statements, each with its rows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 THIS_ROW = "this_row"
-"""The parameter by which updates and deletions know their row."""
+"""The parameter that identifies the row of an update or a deletion."""
 
 Rows = Sequence[Mapping[str, Any]]
 Write = tuple[sa.Executable, Rows]
-"""A statement, and the rows it is to be executed with: at least one, all with the same names."""
+"""A statement, and the rows to execute it with: at least one, all with the same names."""
 
 
 class BatchUpdate(Protocol):
@@ -22,5 +22,5 @@ class BatchUpdate(Protocol):
         """Texts, each with its parameters as `executemany` takes them.
 
         Args:
-            rows: Their values as the driver takes them; no two with one key.
+            rows: Their values as the driver takes them; no two with the same key.
         """

@@ -1,7 +1,7 @@
 """The hash chain of a stream: each event's hash covers the event and the hash before it, and so the whole past.
 
-The form is fixed for ever, and written down for others in docs/the-log.md: SHA-256 over netstrings (length in bytes,
-colon, bytes, comma), which leave no two readings of the same bytes.
+The format never changes, and docs/the-log.md describes it for others: SHA-256 over netstrings (length in bytes, colon,
+bytes, comma), so that no bytes can be read in two ways.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from saga_es.errors import VersionConflict
 
 
 class Head(msgspec.Struct, frozen=True):
-    """How far a stream has come: its last version, and the hash of that event."""
+    """The end of a stream: its last version, and the hash of that event."""
 
     version: int
     hash: str
@@ -28,7 +28,7 @@ _NOWHERE = (-1, "")
 
 
 def genesis(stream_id: str) -> str:
-    """What stands for a predecessor's hash before the first event of a stream."""
+    """The hash that stands before the first event of a stream."""
     return sha256(b"14:saga_es stream," + _netstring(stream_id)).hexdigest()
 
 
@@ -46,12 +46,12 @@ def event_hash(
 
     Args:
         previous: The hash of the event before it in its stream, or the stream's genesis.
-        stream_id: Which stream.
-        category: Of what.
-        version: Its place in the stream, from 1.
+        stream_id: The id of its stream.
+        category: The category of its stream.
+        version: Its version in the stream, from 1.
         type_: Its type, as stored.
         schema: The version of its schema.
-        text: Its JSON, the very text that is stored.
+        text: Its JSON, exactly as stored.
         recorded_at: Aware.
     """
     data = text.encode()
@@ -73,11 +73,11 @@ def chain(rows: Iterable[dict[str, Any]], heads: dict[str, Head]) -> dict[str, H
     """Give each row of the log its hash.
 
     Args:
-        rows: Rows of any number of streams, those of each in the order of versions; they are changed.
-        heads: Where each stream stands that is gone on with; those that begin here are left out.
+        rows: Rows of any number of streams, each stream's in the order of versions; each row receives its `hash`.
+        heads: The heads of the streams that continue; streams that begin here are left out.
 
     Returns:
-        Where each of the streams stands after the rows.
+        The heads of the streams after the rows.
 
     Raises:
         VersionConflict: A row does not follow its stream's head.
@@ -109,7 +109,7 @@ def _netstring(text: str) -> bytes:
     return b"%d:%b," % (len(encoded), encoded)
 
 
-# What comes again and again is laid out once: this is the path of every append.
+# Values that recur are encoded once: every append runs this code.
 
 
 @lru_cache(4096)

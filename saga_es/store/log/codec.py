@@ -1,6 +1,6 @@
-"""Events to text and back. The class name is the stored type; which classes a category has is a closed table.
+"""Encoding events as text, and decoding them. The class name is the stored type; each category has a closed set.
 
-What was written in an older schema is read through upcasters; what is of a newer one is not read at all.
+Events of an older schema are decoded through upcasters; events of a newer schema are not decoded.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ SAGA = "saga"
 PLAN = "plan"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
-"""Bytes of JSON an input, a result or a record may take, unless a setting says otherwise."""
+"""Bytes of JSON that an input, a result or a record may take, unless a setting says otherwise."""
 
 DEEPEST = 100
-"""Lists and objects within each other: what is deeper could be written by one process, and not read by another."""
+"""How deep lists and objects may nest: deeper ones could be written by one process and not read by another."""
 
 ENVELOPE = 1024
-"""Bytes of JSON an event may take beside its payload: names, ids, counters."""
+"""Bytes of JSON that an event may take beside its payload: names, ids, counters."""
 
 
 class Codec:
-    """Encodes events as JSON, decodes them by category and type.
+    """Encodes events as JSON, and decodes them by category and type.
 
     Args:
         events: The event classes of each further category; `saga` and `plan` are built in.
         payload_limit: Bytes of JSON an event's payload may take.
-        upcasters: Those of the further categories.
+        upcasters: The upcasters of the further categories.
 
     Raises:
-        DefinitionError: An upcaster is for an event that there is not.
+        DefinitionError: An upcaster is for an event that does not exist.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Codec:
         """The event's fields as JSON text.
 
         Raises:
-            PayloadTooLarge: It is larger than the limit.
-            PayloadUnencodable: A value in it has no JSON form.
+            PayloadTooLarge: The text is larger than the limit.
+            PayloadUnencodable: A value in the event has no JSON form, or it nests too deep.
         """
         try:
             text = self._encode(event)
@@ -80,20 +80,20 @@ class Codec:
         return text.decode()
 
     def schema(self, category: str) -> int:
-        """The schema that events of a category are written in."""
+        """The schema in which events of a category are written."""
         return self._schemas.get(category, FIRST_SCHEMA)
 
     def decode(self, category: str, event_type: str, text: str, schema: int | None = None) -> Any:
         """The event that was stored.
 
         Args:
-            category: Of its stream.
+            category: The category of its stream.
             event_type: The name of its class.
             text: Its fields, as JSON.
-            schema: What it was written in; the present one if left out.
+            schema: The schema it was written in; None: the present one.
 
         Raises:
-            UnreadableEvent: Its type is not known, its schema is newer than ours, or its fields are not the class's.
+            UnreadableEvent: Its type is unknown, its schema is newer than ours, or its fields do not fit the class.
         """
         decoder = self._decoders.get((category, event_type))
         if decoder is None:
@@ -117,7 +117,7 @@ class Codec:
             fields = upcast(msgspec.json.decode(text), category, event_type, schema, self._upcasters)
             return self._encode(fields).decode()
         except Exception as error:
-            why = f"it cannot be brought from schema {schema} to {self._schemas[category]}: {error!r}"
+            why = f"it cannot be converted from schema {schema} to {self._schemas[category]}: {error!r}"
             raise UnreadableEvent(category, event_type, why) from error
 
 
@@ -125,7 +125,7 @@ _BRACKET_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
 
 
 def is_too_deep(text: bytes) -> bool:
-    """Whether JSON nests deeper than `DEEPEST`; next to free for what is short, or has not so many brackets at all."""
+    """Whether JSON nests deeper than `DEEPEST`; almost free for short texts and for texts with few brackets."""
     if len(text) <= 2 * DEEPEST:  # each level takes two characters
         return False
     if text.count(b"[") + text.count(b"{") <= DEEPEST:

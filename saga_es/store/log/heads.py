@@ -1,7 +1,7 @@
-"""Where streams stand, remembered between appends: so that an append need not ask for the hash before it.
+"""The heads of streams, remembered between appends, so that an append need not query the previous hash.
 
-An event never changes, so what is known of a version cannot be wrong; it can only be of too early a version, and
-then it is of no use and the database is asked.
+An event never changes, so a remembered head cannot be wrong. It can only be too old; then it is useless, and the
+database is queried.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from saga_es.store.log.chain import Head
 
 MOST_HEADS = 16_384
-"""About 6 MB; a stream that is not among them costs its next batch one query."""
+"""About 6 MB; a stream that is not remembered costs its next batch one query."""
 
 
 class Heads:
-    """The heads of the streams that were appended to last; safe to use from many threads.
+    """The heads of the latest streams that were appended to; safe to use from many threads.
 
     Args:
-        most: How many to keep.
+        most: How many heads to keep.
     """
 
     def __init__(self, most: int = MOST_HEADS) -> None:
@@ -31,19 +31,19 @@ class Heads:
         return len(self._heads)
 
     def get(self, stream_id: str) -> Head | None:
-        """The head of a stream at some version; None when it is not known."""
+        """The head of a stream, perhaps an old one; None when it is unknown."""
         return self._heads.get(stream_id)
 
     def clear(self) -> None:
-        """Forget all: the database was away, and what comes back may be a copy that lacks the last commits."""
+        """Forget all heads: the database was away, and may return as a copy that lacks the last commits."""
         with self._lock:
             self._heads.clear()
 
     def learn(self, heads: Mapping[str, Head], over: Iterable[str] = ()) -> None:
-        """Keep heads that are committed, and forget those of streams to which hardly anybody will append again."""
+        """Keep committed heads, and forget the heads of streams in `over`, to which few will append again."""
         with self._lock:
             for stream_id, head in heads.items():
-                self._heads.pop(stream_id, None)  # those that are used go to the end, and stay longest
+                self._heads.pop(stream_id, None)  # used heads go to the end, and stay longest
                 self._heads[stream_id] = head
             for stream_id in over:
                 self._heads.pop(stream_id, None)

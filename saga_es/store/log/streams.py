@@ -1,4 +1,4 @@
-"""The log stream by stream, as one transaction sees it: for whoever looks at all of it."""
+"""The log stream by stream, as one transaction sees it: for readers of the whole log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saga_es.store.log.entries import Entry
 from saga_es.store.tables import saga_archives, saga_events
 
 CHUNK = 500
-"""Rows at once: a row may be a megabyte."""
+"""Rows in one fetch: a row may be a megabyte."""
 
 _events, _archives = saga_events.c, saga_archives.c
 _AFTER = (
@@ -31,8 +31,8 @@ def streams(connection: Connection, stream_id: str | None = None) -> Iterator[tu
     """Each stream with its rows in the order of versions, never decoded; the streams in the database's own order.
 
     Args:
-        connection: In a transaction that sees one state of the log all the time.
-        stream_id: This stream alone.
+        connection: In a transaction that sees one state of the log throughout.
+        stream_id: Only this stream.
     """
     rows = _all(connection) if stream_id is None else _one(connection, stream_id)
     for found, entries in groupby(rows, key=lambda entry: entry.stream_id):
@@ -52,17 +52,17 @@ def _one(connection: Connection, stream_id: str) -> Iterator[Entry]:
 
 
 def count(connection: Connection, stream_id: str | None = None) -> int:
-    """How many events there are."""
+    """The number of events."""
     query = sa.select(sa.func.count()).select_from(saga_events)
     return connection.scalar(query if stream_id is None else query.where(_events.stream_id == stream_id)) or 0
 
 
 def archived(connection: Connection, stream_ids: Sequence[str] | None = None) -> dict[str, Head]:
-    """The heads of streams that are archived.
+    """The heads of archived streams.
 
     Args:
         connection: To read with.
-        stream_ids: Of these streams; None: of those that the log still holds events of.
+        stream_ids: Only these streams; None: all of which the log still holds events.
     """
     is_there = sa.exists().where(_events.stream_id == _archives.stream_id)
     which = is_there if stream_ids is None else _archives.stream_id.in_(stream_ids)
@@ -71,10 +71,10 @@ def archived(connection: Connection, stream_ids: Sequence[str] | None = None) ->
 
 
 def heads(connection: Connection) -> Iterator[tuple[str, Head]]:
-    """The head of every stream, also of those that are archived, in the order of the bytes of their ids.
+    """The head of every stream, archived streams included, in the order of the bytes of their ids.
 
     Args:
-        connection: In a transaction that sees one state of the log; it can do nothing else until the last is read.
+        connection: In a transaction that sees one state of the log; it is busy until the last head is read.
     """
     last = sa.select(_events.stream_id, sa.func.max(_events.version).label("version")).group_by(_events.stream_id)
     ends = last.subquery()
@@ -90,7 +90,7 @@ def heads(connection: Connection) -> Iterator[tuple[str, Head]]:
 
 
 def hashes_at(connection: Connection, places: Mapping[str, int]) -> dict[str, str]:
-    """The hashes of streams at versions, of those that the log holds."""
+    """The hashes of streams at these versions, for those that the log holds."""
     query = sa.select(_events.stream_id, _events.version, _events.hash).where(
         _events.stream_id.in_(places), _events.version.in_(set(places.values()))
     )
@@ -98,6 +98,6 @@ def hashes_at(connection: Connection, places: Mapping[str, int]) -> dict[str, st
 
 
 def ends_of(connection: Connection, stream_ids: Sequence[str]) -> dict[str, int]:
-    """The last versions of streams, of those that the log holds."""
+    """The last versions of these streams, for those that the log holds."""
     query = sa.select(_events.stream_id, sa.func.max(_events.version)).group_by(_events.stream_id)
     return {row[0]: row[1] for row in connection.execute(query.where(_events.stream_id.in_(stream_ids)))}

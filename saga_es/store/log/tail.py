@@ -1,11 +1,11 @@
-"""The tail of the log, read in the order of positions, and never past one that may yet be taken.
+"""The tail of the log, read in the order of positions, never past a gap that may still be filled.
 
-Servers hand out positions before they commit: behind a position that can be read there may be a gap that a transaction
-still running will fill. A reader that keeps a checkpoint must not pass such a gap. It passes a gap that nobody can fill
-any more: of a transaction that was rolled back, of events that were archived.
+Servers assign positions before they commit: below a position that can be read there may be a gap that a running
+transaction will fill. A reader that keeps a checkpoint must not pass such a gap. It may pass a final gap, left by a
+transaction that was rolled back or by events that were archived.
 
-Owns: which gaps nobody can fill any more. Refuses: to hold up those who append. How a database tells which gaps those
-are stands in `drivers/gaps.py`.
+Owns: which gaps are final. Refuses: to hold up appends. `drivers/gaps.py` says how a database shows that a gap is
+final.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ FOLLOW_EVERY_S = 0.25
 CHUNK = 1000
 
 AGE_S = 1.0
-"""How long a gap must have been there before it is looked into, where only locks tell: thousands of times what an
-insert takes."""
+"""How long a gap must have existed before locks are asked about it: thousands of times the duration of an insert."""
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -45,7 +44,7 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 class _Mark(msgspec.Struct, frozen=True):
-    """A position that was seen, and what must be over before nothing below it can change."""
+    """A position that was seen, and the transactions that must end before everything below it is final."""
 
     position: int
     seen_at: float
@@ -53,12 +52,12 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 class Tail:
-    """Reads the log on and on, for one reader.
+    """Reads on from a position again and again, for one reader.
 
     Args:
         database: Where the log is.
         log: The log.
-        age_s: How long a gap must have been there before it is looked into, where only locks tell.
+        age_s: How long a gap must have existed before locks are asked about it.
     """
 
     def __init__(self, database: Database, log: Log, age_s: float = AGE_S) -> None:
@@ -70,7 +69,7 @@ class Tail:
         self._settled = 0
 
     def read(self, after_position: int, limit: int) -> Stretch:
-        """What comes after a position, as far as it will stay so.
+        """The events after a position that are final.
 
         Args:
             after_position: Exclusive.
@@ -79,7 +78,7 @@ class Tail:
         Raises:
             StoreUnavailable: The database did not answer.
         """
-        self._settle()  # before the rows are read: who has ended by now is seen then
+        self._settle()  # first: the rows of a transaction that has ended by now are read below
         with self._database.reading() as connection:
             entries = self._log.after(connection, after_position, limit)
             end = self._end(after_position, entries)
@@ -87,7 +86,7 @@ class Tail:
                 seen = connection.scalar(sa.select(sa.func.max(saga_events.c.position)))
                 self._mark = _Mark(seen or 0, time.monotonic(), self._writers())
         kept = entries[:end]
-        # The end of the log is no position that is known to be passed: the next one may be handed out already.
+        # The end of the log is not known to be passed: the next position may be assigned already.
         return Stretch(kept, kept[-1].position if kept else after_position, end == len(entries) < limit)
 
     def _settle(self) -> None:
@@ -103,7 +102,7 @@ class Tail:
             self._mark = None
 
     def _end(self, after_position: int, entries: Sequence[Entry]) -> int:
-        """How many of the entries can be passed on."""
+        """How many of the entries can be returned."""
         if isinstance(self._gaps, NoGaps):
             return len(entries)
         before = after_position
@@ -114,7 +113,7 @@ class Tail:
         return len(entries)
 
     def _stays(self, above: int, below: int) -> bool:
-        """Whether a gap stays one."""
+        """Whether a gap is final."""
         if below > self._settled:
             return False
         match self._gaps:
@@ -138,13 +137,13 @@ class Tail:
 def follow(
     database: Database, log: Log, stream_id: str | None = None, every_s: float = FOLLOW_EVERY_S
 ) -> Iterator[Entry]:
-    """The log, or one stream, from the first event on, and then what comes, in order, for ever.
+    """The log, or one stream, from its first event on, and then new events, in order, for ever.
 
     Args:
         database: Where the log is.
         log: The log.
-        stream_id: Which stream; None: all of them, in the order of positions.
-        every_s: Seconds between two looks at the end.
+        stream_id: The stream; None: all streams, in the order of positions.
+        every_s: Seconds between two reads at the end.
     """
     entries = _stream(log, stream_id) if stream_id is not None else _whole(Tail(database, log))
     for entry in entries:
@@ -155,7 +154,7 @@ def follow(
 
 
 def _stream(log: Log, stream_id: str) -> Iterator[Entry | None]:
-    """A version comes only after the one before it: within a stream there are no gaps."""
+    """A version is committed only after the version before it: a stream has no gaps."""
     position = 0
     while True:
         for entry in log.walk(stream_id, position):

@@ -1,1 +1,1 @@
-"""Whether the log is what was written: verified, sealed, signed."""
+"""Proof that the log is as it was written: verified, sealed, signed."""

@@ -1,4 +1,4 @@
-"""Whether the rows of a stream are what was appended: gapless, in order, and each with the hash that it must have.
+"""Whether the rows of a stream are as they were appended: gapless, in order, each with the right hash.
 
 Pure, so that a copy of a log, an archive or a bundle is checked like the log itself.
 """
@@ -17,8 +17,8 @@ class Broken(msgspec.Struct, frozen=True, tag="stream", tag_field="kind"):
     """A rule that a stream breaks, and where.
 
     Attributes:
-        stream_id: Which stream; empty: none alone, but a file.
-        version: The event that breaks it.
+        stream_id: The stream; empty: a file is broken, not a stream.
+        version: The version of the event that breaks it.
     """
 
     stream_id: str
@@ -30,12 +30,12 @@ class Broken(msgspec.Struct, frozen=True, tag="stream", tag_field="kind"):
 
 
 def broken(stream_id: str, entries: Sequence[Entry], archived: Head | None = None) -> Iterator[Broken]:
-    """The rules that a stream breaks; none of one that is whole.
+    """The rules that a stream breaks; none for a stream that is whole.
 
     Args:
-        stream_id: Which stream.
-        entries: All its rows that the log holds, in the order of versions.
-        archived: Its entry in the archives: then some or all of its rows may be gone.
+        stream_id: The id of the stream.
+        entries: All its rows in the log, in the order of versions.
+        archived: Its entry in the archives; then some or all of its rows may be gone.
     """
     before: Entry | None = None
     for entry in entries:
@@ -50,20 +50,20 @@ def _rules(stream_id: str, before: Entry | None, entry: Entry, archived: Head | 
     if not follows and archived is None:
         yield _gap(expected, entry.version - 1)
     if archived is not None and entry.version > archived.version:
-        yield f"it stands behind version {archived.version}, at which the stream was archived"
+        yield f"it comes after version {archived.version}, at which the stream was archived"
     if archived is not None and entry.version == archived.version and entry.hash != archived.hash:
-        yield "its hash is not the one that the stream was archived with"
+        yield "its hash differs from the hash in the archives"
     if before is not None and entry.position <= before.position:
-        yield f"its position {entry.position} is not behind {before.position}, that of the version before"
+        yield f"its position {entry.position} is not after {before.position}, the position of the version before"
     if before is not None and entry.category != before.category:
-        yield f"it is of category {entry.category}, the version before of {before.category}"
+        yield f"its category is {entry.category}, that of the version before is {before.category}"
     if follows and entry.hash != _hash(before.hash if before else genesis(stream_id), entry):
-        yield "its hash is not that of the event and the one before it: one of them was changed"
+        yield "its hash does not fit the event and the hash before it: one of them was changed"
 
 
 def _gap(first: int, last: int) -> str:
     if last < first:
-        return f"version {last + 1} stands where version {first} should be"
+        return f"version {last + 1} is where version {first} should be"
     return f"version {first} is missing" if first == last else f"versions {first} to {last} are missing"
 
 

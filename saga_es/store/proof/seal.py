@@ -1,8 +1,8 @@
 """Seals: the heads of all streams at one moment, signed, in a file that is kept elsewhere.
 
-A seal is NDJSON. Its first line says what it is, each further one is a stream, `[stream_id, version, hash]`, in the
-order of the bytes of the ids. The last holds the SHA-256 of all bytes before it, and an Ed25519 signature of that.
-It is written and read line by line: a million streams are about 120 MB, and take no memory.
+A seal is NDJSON. Its first line says what it is. Each further line is a stream, `[stream_id, version, hash]`, in the
+order of the bytes of the ids. The last line holds the SHA-256 of all bytes before it, and an Ed25519 signature of that
+hash. It is written and read line by line: a million streams make about 120 MB on disk, and need no memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from saga_es.store.proof.signing import PrivateKey, PublicKey
 
 LONGEST_LINE = 4096
 _CONTEXT = b"saga_es seal 1\n"
-"""Before what is signed, so that a signature of a seal is one of nothing else."""
+"""The prefix of what is signed, so that the signature of a seal fits nothing else."""
 
 
 class Heading(msgspec.Struct, frozen=True):
@@ -37,9 +37,9 @@ class Closing(msgspec.Struct, frozen=True):
     """The last line.
 
     Attributes:
-        streams: How many lines there are between.
+        streams: How many streams there are.
         root: SHA-256 of all bytes before this line, in hexadecimal digits.
-        signature: Ed25519, of the context and the root's digits; in base64.
+        signature: Ed25519, of the context and the digits of the root; in base64.
     """
 
     streams: int
@@ -57,8 +57,8 @@ def write_seal(heads: Iterable[tuple[str, Head]], file: IO[bytes], key: PrivateK
 
     Args:
         heads: In the order of the bytes of the streams' ids.
-        file: Where to write.
-        key: What to sign with.
+        file: Where the seal is written.
+        key: The key to sign with.
         sealed_at: Aware.
 
     Returns:
@@ -81,15 +81,15 @@ def write_seal(heads: Iterable[tuple[str, Head]], file: IO[bytes], key: PrivateK
 
 
 class Seal:
-    """A seal that is what was signed.
+    """A seal whose signature was checked.
 
     Args:
         path: Its file; read here once, whole, line by line.
-        key: The public key of who should have signed it.
+        key: The public key of the signer.
 
     Raises:
-        BadSeal: It is not what was signed with that key.
-        OSError: It cannot be read.
+        BadSeal: It differs from what was signed with that key.
+        OSError: The file cannot be read.
     """
 
     def __init__(self, path: Path, key: PublicKey) -> None:
@@ -103,17 +103,17 @@ class Seal:
             last = line
         closing = self._closing(last)
         if closing.root != root.hexdigest() or closing.streams != streams:
-            raise BadSeal(str(path), "its lines are not those that were signed")
+            raise BadSeal(str(path), "its lines differ from the lines that were signed")
         if not key.verifies(_signature(closing), _CONTEXT + closing.root.encode()):
             raise BadSeal(str(path), "its signature is not of this key")
         self.streams = streams
         self.sealed_at = self._heading().sealed_at
 
     def heads(self) -> Iterator[tuple[str, Head]]:
-        """The heads that were sealed.
+        """The sealed heads.
 
         Raises:
-            BadSeal: The file has changed since it was opened, or was signed but is no seal.
+            BadSeal: The file has changed since it was opened, or a signed line is no stream.
         """
         lines = self._lines()
         next(lines)
@@ -130,7 +130,7 @@ class Seal:
         try:
             return msgspec.json.decode(next(self._lines()), type=Heading)
         except (msgspec.DecodeError, UnicodeDecodeError, StopIteration) as error:
-            raise BadSeal(str(self._path), f"its first line is not that of a seal: {error}") from error
+            raise BadSeal(str(self._path), f"its first line is not a seal's: {error}") from error
 
     def _closing(self, line: bytes) -> Closing:
         try:
@@ -138,7 +138,7 @@ class Seal:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadSeal(str(self._path), f"its last line holds no signature: {error}") from error
         if _encode(closing) + b"\n" != line:
-            raise BadSeal(str(self._path), "its last line is not as it was written")
+            raise BadSeal(str(self._path), "its last line was changed")
         return closing
 
     def _lines(self) -> Iterator[bytes]:
@@ -152,28 +152,28 @@ def _signature(closing: Closing) -> bytes:
         signature = base64.b64decode(closing.signature, validate=True)
     except (binascii.Error, ValueError):
         return b""
-    # The last letter of base64 has bits that mean nothing: one signature is to have one form.
+    # The last letter of base64 has bits that mean nothing: a signature is to have one form.
     return signature if base64.b64encode(signature).decode() == closing.signature else b""
 
 
 def unlike(sealed: Head, hash_there: str | None, last: int, archived: Head | None) -> str | None:
-    """What is wrong with a stream that was sealed; None when nothing is.
+    """What is wrong with a sealed stream; None when nothing is.
 
-    That it has gone on is fine. Its chain is to be whole, which is for others to see: then its hash at the sealed
-    version vouches for all before.
+    A stream may have grown since. Its chain is verified elsewhere; given a whole chain, the hash at the sealed version
+    vouches for all events before it.
 
     Args:
-        sealed: Its head then.
-        hash_there: The hash that the log holds at that version; None when it holds no such event.
-        last: The last version that the log holds; 0 when it holds nothing of the stream.
+        sealed: Its head in the seal.
+        hash_there: The log's hash at that version; None when the log has no such event.
+        last: The last version in the log; 0 when the log has none of its events.
         archived: Its entry in the archives.
     """
     if hash_there == sealed.hash:
         return None
     if hash_there is not None:
-        return "its hash is not the sealed one: the stream was written anew"
+        return "its hash differs from the sealed hash: the stream was rewritten"
     if archived is not None and archived.version == sealed.version and archived.hash != sealed.hash:
-        return "it was archived with another hash than the sealed one"
+        return "the hash in the archives differs from the sealed hash"
     if archived is not None and archived.version >= sealed.version:
         return None
     if archived is not None:

@@ -1,4 +1,4 @@
-"""Ed25519 keys in files: PEM, as `openssl genpkey -algorithm ed25519` writes them, too."""
+"""Ed25519 keys in PEM files, as `openssl genpkey -algorithm ed25519` also writes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PrivateKey:
         path: Its file.
 
     Raises:
-        BadKey: There is none, it is no such key, or others may read it.
+        BadKey: The file is missing, holds no such key, or others may read it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,14 +43,14 @@ class PublicKey:
         path: Its file.
 
     Raises:
-        BadKey: There is none, or it is no such key.
+        BadKey: The file is missing, or holds no such key.
     """
 
     def __init__(self, path: Path) -> None:
         self._key: Ed25519PublicKey = _load(path, _read(path), is_private=False)
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Whether whoever has the private key has signed this message."""
+        """Whether this message was signed with the private key."""
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (an extra)
 
         try:
@@ -61,13 +61,13 @@ class PublicKey:
 
 
 def make_keys(path: Path) -> Path:
-    """Make a new pair of keys: the private one in a file that only its owner may read, the public one beside it.
+    """Make a new pair of keys: the private key in a file that only its owner may read, the public key beside it.
 
     Returns:
-        The file of the public key, the path with `.pub` behind it.
+        The file of the public key: the path plus `.pub`.
 
     Raises:
-        BadKey: One of the files is there already, or cannot be written.
+        BadKey: One of the files exists already, or cannot be written.
     """
     primitives = _primitives(path)
     from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 (an extra)
@@ -85,7 +85,7 @@ def make_keys(path: Path) -> Path:
 
 def _write(path: Path, text: bytes, mode: int) -> None:
     try:
-        # From its first moment on nobody else may read it; and nothing that is there is written over.
+        # Nobody else may ever read the file, and no existing file is overwritten.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(text)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""Verifying the log: every stream whole, every saga sound, nothing of a seal or an archive lost. Memory stays flat."""
+"""Verifying the log: every stream whole, every saga sound, no sealed or archived event lost. Memory stays flat."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from saga_es.store.tables import saga_archives
 HEADS_AT_ONCE = 500
 
 Told = Callable[[int], object]
-"""Told how many more have been looked at: events, or streams."""
+"""Receives how many more events or streams have been verified."""
 
 T = TypeVar("T")
 
 
 def verify_streams(connection: Connection, sagas: Sagas, told: Told, stream_id: str | None = None) -> Iterator[Broken]:
-    """The rules that streams break: versions without gaps, positions that grow, the chain, and the sagas' own rules.
+    """The rules that streams break: versions without gaps, growing positions, the hash chain, the sagas' own rules.
 
     Args:
         connection: A snapshot.
-        sagas: To read events and plans with.
-        told: Told of each stream's events.
-        stream_id: This stream alone.
+        sagas: Decodes events and plans.
+        told: Receives the number of events of each stream.
+        stream_id: Only this stream.
 
     Raises:
         StoreUnavailable: The database did not answer.
@@ -74,15 +74,15 @@ def _unsound(sagas: Sagas, saga_id: str, entries: Sequence[Entry]) -> Iterator[B
 
 
 def verify_seal(connection: Connection, seal: Seal, told: Told) -> Iterator[Broken]:
-    """What became of the streams that were sealed and should not have; that they have gone on is fine.
+    """What is wrong with the sealed streams; they may have grown since.
 
     Args:
-        connection: A snapshot; the chains in it are verified apart.
-        seal: What was sealed.
-        told: Told of sealed streams.
+        connection: A snapshot; its hash chains are verified separately.
+        seal: The seal.
+        told: Receives the numbers of sealed streams.
 
     Raises:
-        BadSeal: A line of it is no stream.
+        BadSeal: A line of the seal is no stream.
         StoreUnavailable: The database did not answer.
     """
     for some in _some(seal.heads(), HEADS_AT_ONCE):
@@ -99,12 +99,12 @@ def verify_seal(connection: Connection, seal: Seal, told: Told) -> Iterator[Brok
 
 
 def verify_archives(connection: Connection, folder: Path, told: Told) -> Iterator[Broken]:
-    """Archived streams that do not stand in their files as the log says, and files that are not what was written.
+    """Archived streams that differ in their files from the log, and files that were changed.
 
     Args:
         connection: A snapshot.
-        folder: Where the files are; other files in it do not matter.
-        told: Told of archived streams.
+        folder: The folder of the archives; other files in it do not matter.
+        told: Receives the numbers of archived streams.
 
     Raises:
         StoreUnavailable: The database did not answer.

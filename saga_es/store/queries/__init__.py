@@ -1,1 +1,1 @@
-"""What people read of sagas: stories, lists, the past."""
+"""What people read about sagas: stories, lists, the past."""

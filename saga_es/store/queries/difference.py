@@ -10,16 +10,16 @@ import msgspec
 from saga_es.store.queries.story import SagaStory
 
 ALWAYS_CHANGES = frozenset({"version", "updated_at"})
-"""What is another after every event, and so says nothing."""
+"""Fields that change with every event, and so say nothing."""
 
 NEVER_CHANGES = frozenset({"step", "name"})
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One thing that is another now.
+    """One value that has changed.
 
     Attributes:
-        path: Where it stands in the story: `status`, `steps.venue.attempts`, `steps.seat[1].result`.
+        path: Its place in the story: `status`, `steps.venue.attempts`, `steps.seat[1].result`.
         before: What it was, as JSON.
         after: What it became, as JSON.
     """
@@ -30,7 +30,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def differences(before: SagaStory, after: SagaStory) -> list[Change]:
-    """What changed between two stories of one saga, in the order in which a story tells it."""
+    """The changes between two stories of one saga, in the order of the story's fields."""
     return list(_between("", _laid_out(before), _laid_out(after)))
 
 
@@ -46,15 +46,15 @@ def _between(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
 
 class _Steps(dict[str, "_Step"]):
-    """Steps, or parts of a step, by name."""
+    """Steps, or elements of a step, by name."""
 
 
 class _Step(dict[str, Any]):
-    """What there is to say of one step or part."""
+    """The fields of one step or element."""
 
 
 def _laid_out(story: SagaStory) -> dict[str, Any]:
-    """The story with its steps by name; a whole list of them would differ wherever one does."""
+    """The story with its steps by name: lists would differ as a whole wherever one step does."""
     told: dict[str, Any] = msgspec.to_builtins(story)
     steps = _Steps({step["step"]: _Step(_told(step)) for step in told.pop("steps")})
     return {**{name: value for name, value in told.items() if name not in ALWAYS_CHANGES}, "steps": steps}

@@ -1,4 +1,4 @@
-"""What the table of workers says of a saga's owner, for `core/explain.py`."""
+"""What the table of workers says about a saga's owner, for `core/explain.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saga_es.store.workers import database_now
 
 
 def worker_of(database: Database, worker_id: str, lease_s: float) -> Worker:
-    """How a worker is, by the clock of the database.
+    """The state of a worker, by the database's clock.
 
     Raises:
         StoreUnavailable: The database did not answer.

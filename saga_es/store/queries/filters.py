@@ -1,9 +1,9 @@
-"""Which sagas a list shows.
+"""Filters: which sagas a list shows.
 
-Rows are found newest first, in the order of an index: by the first tag, else the parent, else those that are paused,
-else by status and name, else all; the ages cut the index short. Whatever else is asked for is looked at row by row, and
-no page looks at more than `pages.MOST_LOOKED_AT` rows: where few fit, it is short, and its cursor goes on behind the
-last that was looked at. So a page costs the same however many sagas there are.
+Rows are found newest first, in the order of one index: by the first tag, else by parent, else paused sagas, else by
+status and name, else all; the ages narrow the index. All other conditions are checked row by row, and no page checks
+more than `pages.MOST_LOOKED_AT` rows: where few rows fit, the page is short, and its cursor continues after the last
+row checked. So a page costs the same however many sagas there are.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class SagaFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What must all hold of a saga; None: anything.
+    """The conditions on a saga, all of which must hold; None: no condition.
 
     Attributes:
-        tags: Names and values. Put the rarest first: SQLite looks up that one, servers the one they think best.
-        older_than_s: Its start is so many seconds ago, or more.
-        newer_than_s: Its start is so many seconds ago, or less.
-        error: A part of its error; small and capital letters are the same (on SQLite those of ASCII), and every
-            character stands for itself.
-        parent: The saga it is a step of.
+        tags: Names and values. Put the rarest first: SQLite searches by the first tag, servers by the tag they choose.
+        older_than_s: Its start is this many seconds ago, or more.
+        newer_than_s: Its start is this many seconds ago, or less.
+        error: A text within its error; case does not matter (on SQLite for ASCII letters only), and every character
+            stands for itself.
+        parent: The saga whose step it is.
     """
 
     status: str | None = None
@@ -50,15 +50,15 @@ class SagaFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sagas_where(wanted: SagaFilter, now: datetime) -> Selection:
-    """The sagas that a filter lets through, for `page`.
+    """The sagas that a filter selects, for `page`.
 
     Args:
         wanted: The filter.
-        now: What ages are counted from.
+        now: The time from which ages are counted.
     """
     if not _can_be_stored(wanted):
         return Selection(sa.select(sagas), sagas.c.created_at, sagas.c.saga_id, (sa.false(),))
-    if wanted.tags:  # found through the index of tags, which has them newest first, too
+    if wanted.tags:  # found through the index of tags, which is newest first, too
         (name, value), *others = wanted.tags
         found = [saga_tags.c.name == name, saga_tags.c.value == value]
         table, index = saga_tags, "saga_tags_newest"
@@ -76,7 +76,7 @@ _IS_TAGGED = saga_tags.c.saga_id == sagas.c.saga_id
 
 
 def _through_an_index(wanted: SagaFilter) -> tuple[str, list[Condition], list[Condition]]:
-    """An index, what it finds of the wanted, and what has to be looked at row by row."""
+    """An index, the conditions that it satisfies, and the conditions to be checked row by row."""
     match wanted:
         case SagaFilter(parent=str(parent)):
             return "sagas_by_parent", [sagas.c.parent == parent], [*_looked_at(replace(wanted, parent=None))]
@@ -101,7 +101,7 @@ def _through_an_index(wanted: SagaFilter) -> tuple[str, list[Condition], list[Co
 
 
 def _looked_at(wanted: SagaFilter) -> Iterator[Condition]:
-    # As expressions, which no index finds: the database must not take another way than the index we chose.
+    # As expressions, which no index covers: the database must use the index we chose.
     for column in (sagas.c.status, sagas.c.name, sagas.c.parent):
         if (value := getattr(wanted, column.name)) is not None:
             yield column.concat("") == value
@@ -112,14 +112,14 @@ def _looked_at(wanted: SagaFilter) -> Iterator[Condition]:
 
 
 def _has_tag(name: str, value: str) -> Condition:
-    # Not EXISTS, which PostgreSQL would rather make a join of, with all sagas that have that tag.
+    # Not EXISTS: PostgreSQL would turn it into a join with all sagas that have that tag.
     tag = saga_tags.alias()
     its = sa.select(tag.c.value).where(tag.c.saga_id == sagas.c.saga_id, tag.c.name == name)
     return its.scalar_subquery() == value
 
 
 def _can_be_stored(wanted: SagaFilter) -> bool:
-    """Whether every text is one that a database could hold; no row has another, and some would not even be asked."""
+    """Whether a database could hold every text; no row has any other, and some databases would refuse the query."""
     texts = [wanted.status, wanted.name, wanted.error, wanted.parent, *(text for tag in wanted.tags for text in tag)]
     together = "".join(text for text in texts if text is not None)
     return "\0" not in together and together.encode(errors="ignore").decode() == together
@@ -129,10 +129,10 @@ def _can_be_stored(wanted: SagaFilter) -> bool:
 
 
 def tag_of(text: str) -> tuple[str, str]:
-    """The tag in `name:value`; the value may be empty, and hold more colons.
+    """The tag in `name:value`; the value may be empty, and may contain colons.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The text is no tag.
     """
     name, colon, value = text.partition(":")
     if not name or not colon:
@@ -144,7 +144,7 @@ def age_s(text: str) -> float:
     """The seconds in `90`, `90s`, `10m`, `2h` or `3d`.
 
     Raises:
-        ValueError: It is no age, or longer than a century.
+        ValueError: The text is no age, or longer than a century.
     """
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
     try:

@@ -1,4 +1,4 @@
-"""Keyset pages: newest first, a cursor instead of an offset, so that page 1000 costs what page 1 does."""
+"""Keyset pages: newest first, with a cursor instead of an offset, so that page 1000 costs what page 1 does."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Condition = sa.ColumnElement[bool]
 
 
 class BadCursor(ValueError):
-    """The cursor is none that a page gave out."""
+    """No page has returned this cursor."""
 
 
 MOST_LOOKED_AT = 1000
-"""Rows that one page looks at for those that fit: some milliseconds."""
+"""Rows that one page checks: some milliseconds."""
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Rows, and the cursor of the page after; None when there is none.
+    """Rows, and the cursor of the next page; None when there is no next page.
 
-    A page may have fewer rows than were asked for, even none, and yet a cursor: it has looked at `MOST_LOOKED_AT`
-    rows, and goes on behind them.
+    A page may have fewer rows than the limit, even none, and yet a cursor: it has checked `MOST_LOOKED_AT` rows, and
+    the next page continues after them.
     """
 
     rows: list[dict[str, Any]]
@@ -40,15 +40,15 @@ class Selection(NamedTuple):
     """Rows of a view, to be read newest first.
 
     Attributes:
-        rows: What is read of them; among its columns are `created_at` and one named like the key.
-        created_at: What they are ordered by; of the table whose index they are found in.
-        key: What those of one instant are ordered by; of the same table.
-        found: What must hold of a row, and an index finds; of the same table.
-        fits: What must hold beside, and is found out by looking at a row.
-        by_index: The name of that index. MySQL and MariaDB have to be told: for a page from the middle they would
-            rather begin at the newest row, and pass over all those of the pages before.
-        newest: What is newer is left out. A page from the middle begins there or at its cursor, and has one bound: of
-            two, SQLite may take the wrong one, and pass over all that lies between.
+        rows: What is selected; among its columns are `created_at` and one named like the key.
+        created_at: The column they are ordered by; in the table whose index is used.
+        key: The column that orders rows of one instant; in the same table.
+        found: The conditions that the index satisfies; in the same table.
+        fits: The conditions that are checked row by row.
+        by_index: The name of that index. MySQL and MariaDB need it as a hint: for a page from the middle they would
+            rather begin at the newest row, and skip all rows of the pages before.
+        newest: Newer rows are left out. A page from the middle begins there or at its cursor, and has one bound: of
+            two, SQLite may choose the wrong one, and skip all rows between.
     """
 
     rows: sa.Select[Any]
@@ -61,7 +61,7 @@ class Selection(NamedTuple):
 
     @classmethod
     def of(cls, table: sa.Table) -> Selection:
-        """All rows of a view, which has a column `created_at` and a key of one column."""
+        """All rows of a view that has a column `created_at` and a key of one column."""
         (key,) = table.primary_key.columns
         return cls(sa.select(table), table.c.created_at, key)
 
@@ -106,12 +106,12 @@ def _through(connection: Connection, query: sa.Select[Any], table: sa.FromClause
 def _behind(
     at: sa.Column[datetime], key: sa.Column[str], created_at: datetime, id_: str
 ) -> tuple[Condition, Condition]:
-    # The first is implied by the second; it is what lets every database start inside the index.
+    # The second implies the first; the first lets every database start inside the index.
     return at <= created_at, (at < created_at) | ((at == created_at) & (key < id_))
 
 
 def cursor_behind(created_at: datetime, id_: str) -> str:
-    """The cursor of the page that begins behind the row of this instant and key."""
+    """The cursor of the page that begins after the row of this instant and key."""
     return base64.urlsafe_b64encode(msgspec.json.encode([created_at, id_])).decode().rstrip("=")
 
 

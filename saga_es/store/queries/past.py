@@ -1,7 +1,7 @@
-"""Looking back: the story of a saga as it was at a version, the views as they were at a position.
+"""The past: the story of a saga at a version, the views at a position.
 
-A version costs the stream of one saga. A position costs the whole log up to there: no view keeps its own past, so
-each is made once more from the first event on, in a database of its own that is gone when it was looked at.
+A version costs one stream. A position costs the whole log up to it: no view keeps its past, so each is made again from
+the first event on, in a database of its own that is removed after it was read.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ CHUNK = 1000
 
 
 Told = Recorded | Unreadable
-"""What there is to tell of a moment in the life of a stream."""
+"""An event in the life of a stream, decoded if possible."""
 
 
 def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[SagaStory, Sequence[Told]]:
-    """The story of a saga as of now, or after its first events, so many as the version says; and those events.
+    """The story of a saga, at present or after its first `version` events; and those events.
 
-    An event that this version cannot read ends the story, but not what is told.
+    An event that this version cannot read ends the story, but not the events.
 
     Raises:
         NotFound: There is no such saga.
-        SagaArchived: It was taken out of the log.
-        NoSuchVersion: It has not so many events.
+        SagaArchived: It was archived.
+        NoSuchVersion: It has fewer events.
         UnreadableEvent: Not even its start can be read.
         StoreUnavailable: The database did not answer.
     """
@@ -59,24 +59,24 @@ def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[Sa
 
 @contextmanager
 def views_at(log: Log, views: Views, position: int, most_events: int | None = None) -> Iterator[Connection]:
-    """The views as they were once the event at a position, and all before it, were in the log (0: empty).
+    """The views after the event at a position and all events before it (0: empty).
 
-    What an archive has taken out of the log is not in them. On PostgreSQL and MySQL a transaction may commit behind a
-    higher position than its own, so the last moments before now may look otherwise a moment later.
+    They lack archived events. On PostgreSQL and MySQL a transaction may commit after one with a higher position, so the
+    last moments before the present may look different a moment later.
 
     Args:
-        log: What they are made from.
-        views: Which.
-        position: Inclusive; it need not be that of an event.
-        most_events: How many events may be folded for it: about 30,000 take a second. None: any number.
+        log: The log they are made from.
+        views: The views to make.
+        position: Inclusive; it need not be the position of an event.
+        most_events: How many events may be folded: about 30,000 take a second. None: any number.
 
     Yields:
-        A connection to an SQLite database that has these views and nothing else; in a file without a name, which a
-        crash leaves nothing of, so that memory stays flat.
+        A connection to an SQLite database that holds these views only; its file has no name, so that a crash leaves
+        nothing behind, and memory stays flat.
 
     Raises:
-        NoSuchPosition: The log does not reach so far.
-        TooMuchPast: It would take more events than that.
+        NoSuchPosition: The log does not reach that position.
+        TooMuchPast: It would take more events.
         StoreUnavailable: The database did not answer.
     """
     last = log.last_position()

@@ -1,4 +1,4 @@
-"""The story of one saga: what people read of it, folded from its stream. Exact at every moment; no view is asked."""
+"""The story of one saga, folded from its stream for people. It is exact at every moment; it reads no view."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saga_es.store.log.entries import Recorded
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """Why a step, or its compensation, was left out: a person said so, or (None) its condition did not hold."""
+    """Why a step, or its compensation, was skipped: a person skipped it, or (None) its condition did not hold."""
 
     at: datetime
     actor: str | None
@@ -32,17 +32,17 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class StepStory(msgspec.Struct, frozen=True):
-    """One step, or one part of a step that is done over a list, in the words of the wire.
+    """One step, or one element of a fanned-out step, in the words of the wire.
 
     Attributes:
-        attempts: How often the action was called; of a step with parts, all of theirs together.
+        attempts: How often the action was called; for a fanned-out step, the sum over its elements.
         completed_at: When the action was done, or given up.
         compensated_at: When its effect was undone, or taken for undone.
-        until: What a step that waits is waiting for, unless it waits for ever.
-        retry_at: When a call that failed is made again.
+        until: The time until which a step waits; None: it waits for ever, or not at all.
+        retry_at: When a failed call is made again.
         child: The saga that it runs.
-        skip: Why it was left out, if it was.
-        elements: Its parts, of a step that is done over a list, once the list is known.
+        skip: Why it was skipped, if it was.
+        elements: The elements of a fanned-out step, once the list is known.
     """
 
     step: str
@@ -63,7 +63,7 @@ class StepStory(msgspec.Struct, frozen=True):
 
 
 class Unread(msgspec.Struct, frozen=True):
-    """An event that this version cannot read, and why: a newer one wrote it, or its class is gone."""
+    """An event that this version cannot read, and why: a newer version wrote it, or its class is gone."""
 
     version: int
     type: str
@@ -74,8 +74,8 @@ class SagaStory(msgspec.Struct, frozen=True):
     """One saga, in the words of the wire.
 
     Attributes:
-        unreadable: What this version cannot read of it. The story then ends before the first of these: what came of
-            an event that is not understood is not known.
+        unreadable: The events that this version cannot read. The story ends before the first of them: the effect of an
+            event that is not understood is unknown.
     """
 
     transaction_id: str
@@ -129,7 +129,7 @@ def story(state: SagaState, history: Sequence[Recorded], unreadable: Sequence[Un
 
 
 class _Times(msgspec.Struct):
-    """When things last happened to a step or part; what came of an attempt before the last counts no more."""
+    """When things last happened to a step or element; results of attempts before the last do not count."""
 
     started: datetime | None = None
     completed: datetime | None = None
@@ -218,7 +218,7 @@ def _child(step: StepState) -> str | None:
 
 
 def _status_of_all(own: StepStatus, parts: Sequence[StepStatus], *, is_done: bool) -> StepStatus:
-    """Where a step is whose parts are there: where the part is that is in most need of being looked at."""
+    """The status of a fanned-out step: that of the element that needs attention most."""
     if own is not StepStatus.PENDING:
         return own
     if is_done:

@@ -1,1 +1,1 @@
-"""Tables that are made from the log: their kinds, how they are kept, followed, rebuilt and compared."""
+"""Tables that are made from the log: their kinds, how they are kept, caught up, rebuilt and compared."""

@@ -1,6 +1,6 @@
-"""Building views beside their tables, in one pass over the log for all of them.
+"""Building views in tables beside their own, in one pass over the log for all of them.
 
-Owns: that a view that fails on an event is named with it, and no other fails with it.
+Owns: that a view that fails on an event is reported with the event, and no other view fails with it.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from saga_es.store.views.kinds import Projection, sort_out
 from saga_es.store.views.shadows import clear, shadow
 
 CHUNK = 2000
-"""Events that are taken up in one transaction; on SQLite nobody else writes meanwhile."""
+"""Events in one transaction; on SQLite other writers wait meanwhile."""
 
 NEAR = 100
-"""Events that may be left for the moment in which nobody can append."""
+"""Events that may remain for the moment in which nobody can append."""
 
 APPROACHES = 20
-"""How often to come nearer, where more come in that time than `NEAR`."""
+"""How often to come nearer when more than `NEAR` events are appended meanwhile."""
 
 Told = Callable[[int, int], None]
-"""Told the position that has been reached, and the last one there is."""
+"""Receives the position that has been reached, and the last position."""
 
 
 class Builder:
-    """Builds views beside their tables.
+    """Builds views in tables beside their own.
 
     Args:
         connection: In no transaction; it holds the schema lock.
         database: The same database, to read the log through.
         log: The log.
-        views: Which views.
-        suffix: Behind the names of the tables that are built.
-        told: Told how far it has come.
+        views: The views to build.
+        suffix: The suffix of the names of the new tables.
+        told: Receives the position that has been reached, and the last position.
 
     Attributes:
-        views: Those that have not failed.
-        failures: Those that have, by name.
-        position: How far the tables are.
+        views: The views that have not failed.
+        failures: The failures of the others, by view.
+        position: The position that the tables have reached.
         events: How many events have been read.
-        failed_last: Whether a view failed on an event that `catch_up` took up.
-        unread: How many events of a kind this version cannot read; the views are without them.
+        failed_last: Whether a view failed in the last `catch_up`.
+        unread: How many events of each kind this version cannot read; the views lack them.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Builder:
         self._last = 0
 
     def make_tables(self) -> None:
-        """Make the tables, empty; what an interrupted build left is cleared."""
+        """Make the tables, empty; the remains of an interrupted build are removed."""
         clear(self._connection, self._tables, self._suffix)
         with self._connection.begin():
             for view in self._tables.values():
                 view.create(self._connection)
 
     def fill(self, tail: Tail, until: int | None = None) -> None:
-        """Take up the log, until its end is near, or to a position (inclusive)."""
+        """Apply the log, until its end is near, or up to a position (inclusive)."""
         approaches = 0
         while approaches < APPROACHES:
             limit = CHUNK if until is None else min(CHUNK, until - self.position)
@@ -98,14 +98,14 @@ class Builder:
             approaches += stretch.is_last
 
     def catch_up(self, until: int | None = None, *, is_long: bool = False) -> tuple[int, int]:
-        """Take up all that is left and that the transaction sees, in this one transaction.
+        """Apply, in this one transaction, all remaining events that the transaction sees.
 
         Args:
-            until: The last position that is wanted; None: all.
-            is_long: Whether somebody wants to be told how far it is.
+            until: The last position wanted; None: all.
+            is_long: Whether to report progress.
 
         Returns:
-            The position that is reached if it commits, and how many events have been taken up.
+            The position that is reached if it commits, and the number of events applied.
         """
         position, many, sound = self.position, 0, len(self.views)
         while found := self._log.after(self._connection, position, CHUNK):
@@ -120,7 +120,7 @@ class Builder:
         return position if until is None else min(position, until), many
 
     def commit(self, reached: tuple[int, int]) -> None:
-        """What `catch_up` took up is committed."""
+        """Record that what `catch_up` applied is committed."""
         self.position, many = reached
         self.events += many
 
@@ -132,7 +132,7 @@ class Builder:
         self._told(position, self._last if until is None else until)
 
     def _writes(self, entries: Sequence[Entry]) -> list[tuple[Projection, Sequence[Recorded], list[Write]]]:
-        """What the views make of entries; computed before a transaction begins, so that it is short."""
+        """The views' writes for entries; computed before a transaction begins, so that it is short."""
         writes: list[tuple[Projection, Sequence[Recorded], list[Write]]] = []
         events = self._decoded(entries)
         for view, concerned in sort_out(list(self._tables.values()), events):
@@ -149,7 +149,7 @@ class Builder:
             match told:
                 case Recorded():
                     decoded.append(told)
-                case Unreadable(entry):  # one event of a newer version must not keep a whole view from being made
+                case Unreadable(entry):  # one event of a newer version must not prevent a whole view
                     self.unread[f"{entry.category}/{entry.type}"] += 1
         return decoded
 
@@ -169,7 +169,7 @@ class Builder:
                 self._give_up(view, self._culprit(view, events, error), entries)
 
     def _culprit(self, view: Projection, events: Sequence[Recorded], error: Exception) -> ProjectionFailed:
-        """The first event whose rows the database does not take; the last one if it takes each alone."""
+        """The first event whose rows the database refuses; the last event if it accepts each alone."""
         culprit = events[-1]
         with self._connection.begin_nested() as attempt:
             for event in events:

@@ -1,7 +1,7 @@
-"""A view that follows the log: taken up event by event in transactions of its own, each together with its checkpoint.
+"""Catching up an asynchronous view: its events and its checkpoint are written in transactions of its own.
 
-Owns: that each event is taken up once, in the order of positions, whatever other processes do. Refuses: to pass an
-event that it fails on. That stops this view and nothing else, is written beside the checkpoint, and is tried again.
+Owns: that each event is applied once, in the order of positions, whatever other processes do. Refuses: to pass an event
+at which the view fails. The failure stops this view only, is recorded beside the checkpoint, and is tried again.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from saga_es.store.views.kinds import Projection
 from saga_es.store.views.rebuild import settle_swaps
 
 CHUNK = 1000
-"""Events that are taken up in one transaction."""
+"""Events in one transaction."""
 
 SWAP_TAKES = timedelta(seconds=5)
-"""Far more than it takes to put a new table in a view's place: who did that is gone, or is about to say so."""
+"""Far more than it takes to swap in a new table: a process that has not finished by then is gone, or about to."""
 
 
 class Step(Enum):
-    """What has come of one step."""
+    """The result of one step."""
 
-    ADVANCED = "it has gone on"
-    AT_THE_END = "there was nothing to take up"
-    OVERTAKEN = "another process has gone on meanwhile"
+    ADVANCED = "events were applied"
+    AT_THE_END = "there was nothing to apply"
+    OVERTAKEN = "another process has advanced the view meanwhile"
 
 
 class CatchUp:
-    """Keeps one following view, beside any number of other processes that do the same.
+    """Keeps one asynchronous view up to date, beside any number of processes that do the same.
 
     Args:
-        database: Where the view and the log are.
+        database: The database of the view and the log.
         log: The log.
         view: The view.
     """
@@ -56,18 +56,18 @@ class CatchUp:
         self._tail = Tail(database, log)
 
     def step(self, limit: int = CHUNK) -> Step:
-        """Take up what comes next.
+        """Apply the next events.
 
         Args:
             limit: Events at most.
 
         Raises:
-            ProjectionFailed: The view does not get past an event; all before it are taken up.
+            ProjectionFailed: The view fails at an event; all events before it are applied.
             StoreUnavailable: The database did not answer.
         """
         with self._database.reading() as connection:
             checkpoint = checkpoints.read(connection).get(self.view.name)
-        if checkpoint is None:  # another version of the code is in charge, in which it does not follow
+        if checkpoint is None:  # another version of the code is in charge, in which the view is synchronous
             return Step.AT_THE_END
         if checkpoint.pending.swap is not None:
             return self._wait_for_swap(checkpoint)
@@ -81,7 +81,7 @@ class CatchUp:
         except Exception as error:
             if isinstance(error, DBAPIError) and not self._database.driver.errors.is_about_values(error):
                 raise
-            if len(stretch.entries) > 1:  # up to the one that is at fault
+            if len(stretch.entries) > 1:  # halve, down to the event at fault
                 return self.step(len(stretch.entries) // 2)
             raise self._failed(checkpoint, stretch.entries[0], error) from error
 

@@ -1,7 +1,7 @@
-"""Checkpoints: how far each view that follows the log has come; its row changes in the transaction of the view's rows.
+"""Checkpoints: the position that each asynchronous view has reached, written in the transaction of the view's rows.
 
-Owns: that each event is taken up once, by one worker. The row decides: who wants to go on from a position changes the
-row only if it still says so. Beside the position stands what keeps a view from going on, for people and programs.
+Owns: that each event is applied once, by one worker. A worker advances the checkpoint only if it still holds the
+position that the worker read. Beside the position is the reason why a view cannot advance, for people and programs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NOTHING = "{}"
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The event that a view does not get past."""
+    """The event at which a view fails."""
 
     position: int
     type: str
@@ -29,11 +29,11 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What keeps a view from going on.
+    """The reason why a view cannot advance.
 
     Attributes:
         failed: It failed, and tries again later.
-        swap: Its table is being replaced by one that is as far as this position.
+        swap: Its table is being replaced by a table that has reached this position.
     """
 
     failed: Failed | None = None
@@ -41,12 +41,12 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """How far a view has come.
+    """The position that a view has reached.
 
     Attributes:
-        position: The last event it has taken up; 0: none.
-        pending: What keeps it from going on.
-        updated_at: When it last went on, or failed.
+        position: The last event applied; 0: none.
+        pending: The reason why it cannot advance.
+        updated_at: When it last advanced or failed.
     """
 
     name: str
@@ -67,33 +67,33 @@ def read(connection: Connection) -> dict[str, Checkpoint]:
 
 
 def begin(connection: Connection, name: str, position: int) -> None:
-    """Let a view go on from a position, whatever there was."""
+    """Set a view's checkpoint to a position, whatever it was."""
     forget(connection, [name])
     row = {"name": name, "position": position, "pending": NOTHING, "updated_at": datetime.now(UTC)}
     connection.execute(sa.insert(saga_checkpoints), row)
 
 
 def forget(connection: Connection, names: Sequence[str]) -> None:
-    """The views do not follow, or not any more."""
+    """Remove the checkpoints of views that are no longer asynchronous."""
     connection.execute(sa.delete(saga_checkpoints).where(_columns.name.in_(names)))
 
 
 def advance(connection: Connection, checkpoint: Checkpoint, position: int) -> bool:
-    """Go on from a checkpoint to a position; no failure is pending then.
+    """Advance a checkpoint to a position; that clears a recorded failure.
 
     Returns:
-        False when the view does not stand there any more, or its table is being replaced: then nothing changes.
+        False when the checkpoint has moved, or the table is being replaced; then nothing changes.
     """
     return _change(connection, checkpoint, {"position": position, "pending": NOTHING})
 
 
 def fail(connection: Connection, checkpoint: Checkpoint, failed: Failed) -> bool:
-    """Note the event that a view does not get past, unless it has gone on meanwhile."""
+    """Record the event at which a view fails, unless the view has advanced meanwhile."""
     return _change(connection, checkpoint, {"pending": _text(Pending(failed=failed))})
 
 
 def mark_swap(connection: Connection, name: str, position: int) -> None:
-    """Keep a view from going on while its table is replaced by one that is as far as a position."""
+    """Stop a view while its table is replaced by a table that has reached a position."""
     changed = {"pending": _text(Pending(swap=position)), "updated_at": datetime.now(UTC)}
     connection.execute(sa.update(saga_checkpoints).where(_columns.name == name).values(changed))
 

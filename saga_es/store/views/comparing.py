@@ -1,7 +1,7 @@
-"""Comparing views with what the log says they should be, without changing anything.
+"""Comparing views with the log, without changing anything.
 
-All is read in one snapshot, in which a view and the log are as far as each other; what the view should be is built in
-a temporary table of the connection, which goes with it. Nobody who reads or appends waits.
+One snapshot holds both, at the same position. The rows that the log gives are built in a temporary table of the
+connection, which ends with the connection. Nobody who reads or appends waits.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from saga_es.store.views.shadows import shadow
 from saga_es.store.views.swapped import Swapped, refuse_swapped, swaps_told
 
 DRY = "__dry"
-"""Behind a view's name: the temporary table."""
+"""The suffix of the temporary table."""
 
 ATTEMPTS = 5
-"""How often to begin anew, because a replay put other tables in the places of those that are compared."""
+"""How often to start again after a replay has replaced the tables that are compared."""
 
 EXAMPLES = 3
-"""Rows of a kind that are named, unless somebody wants to see more."""
+"""Rows of a kind that are named by default."""
 
 
 class ViewDifference(msgspec.Struct, frozen=True, tag="view", tag_field="kind"):
-    """One thing in which a view is not the fold of the log.
+    """One difference between a view and the fold of the log.
 
     Attributes:
-        view: Its name.
-        what: In a few words.
-        key: Of the row; None: it is about the whole table.
-        column: Which; None: it is about the whole row.
-        found: What stands in the table, as text; None: NULL.
-        folded: What should.
+        view: The name of the view.
+        what: The difference, in a few words.
+        key: The key of the row; None: the difference is about the whole table.
+        column: The column; None: it is about the whole row.
+        found: What is in the table, as text; None: NULL.
+        folded: What should be in the table.
     """
 
     view: str
@@ -73,15 +73,15 @@ class Comparison:
     """How a view differs from the fold of the log.
 
     Attributes:
-        position: How far the fold went: to the end of the log, or to the checkpoint of a view that follows.
+        position: The end of the fold: the end of the log, or the checkpoint of an asynchronous view.
         rows: How many rows there should be.
-        missing: Rows that should be there, and are not.
-        surplus: Rows that should not be there, and are.
-        different: Rows that are there and should be, and differ in a column.
+        missing: Rows that should exist, and do not.
+        surplus: Rows that exist, and should not.
+        different: Rows that exist and should, but differ in a column.
         examples: Keys of some such rows.
-        differences: Some of them, one by one.
-        problem: Why it cannot be compared: there is no such table, or its columns are not those of this version.
-        failed: The event that the view fails on; then it could not be made anew.
+        differences: Some of the differences.
+        problem: Why it cannot be compared: the table is missing, or its columns are another version's.
+        failed: The event at which the view fails; then it could not be built.
     """
 
     view: Projection
@@ -101,7 +101,7 @@ class Comparison:
         return not (self.missing or self.surplus or self.different or self.problem or self.failed)
 
     def told(self) -> Iterator[ViewDifference]:
-        """All that is known of how they differ, and how many rows more do."""
+        """All known differences, and how many more rows differ."""
         why = self.problem or (str(self.failed) if self.failed else None)
         if why is not None:
             yield ViewDifference(str(self.view.name), why)
@@ -123,11 +123,11 @@ def compare(
     """Compare views with the fold of the log, each as a whole.
 
     Args:
-        database: Where they are.
+        database: The database of the views.
         log: The log.
-        views: Which views.
-        told: Told the position that has been reached, and the last one there is.
-        until: Compare with the fold up to this position (inclusive), and not with that of the whole log.
+        views: The views to compare.
+        told: Receives the position that has been reached, and the last position.
+        until: Compare with the fold up to this position (inclusive), not with the fold of the whole log.
         named: How many rows of a kind are named.
 
     Raises:
@@ -139,7 +139,7 @@ def compare(
             compared = _all_compared(connection, database, log, wanted, told, until, named)
             refuse_swapped(connection, [view.name for view in wanted])
             return compared
-    raise StoreUnavailable(f"replays put new views in service {ATTEMPTS} times meanwhile; repeat it when they are over")
+    raise StoreUnavailable(f"replays replaced the views {ATTEMPTS} times meanwhile; repeat it when they are over")
 
 
 def _all_compared(
@@ -167,7 +167,7 @@ def _all_compared(
 def _snapshot(database: Database) -> Iterator[Connection]:
     with database.reading() as connection:
         connection.execution_options(**database.driver.snapshot_options)
-        connection.detach()  # so that temporary tables go with it
+        connection.detach()  # so that temporary tables end with it
         yield connection
 
 
@@ -187,19 +187,19 @@ def _compared(connection: Connection, builder: Builder, until: int | None, named
         elif not inspector.has_table(view.name):
             yield Comparison(view, position, rows, problem="there is no such table")
         elif not is_as_written(view.table, inspector):
-            yield Comparison(view, position, rows, problem="the table is that of another version")
+            yield Comparison(view, position, rows, problem="the table is another version's")
         else:
             compared = _Compared(connection, view, tables[view.name], named)
             yield compared.comparison(position, rows)
 
 
 class _Compared:
-    """A table of a view beside the one that it should be."""
+    """The table of a view beside the table that it should be."""
 
     def __init__(self, connection: Connection, view: Projection, wanted: sa.Table, named: int) -> None:
         self._connection = connection
         self._view = view
-        self._name = str(view.name)  # SQLAlchemy has a kind of text of its own, which has no JSON form
+        self._name = str(view.name)  # SQLAlchemy's text type has no JSON form
         self._wanted = wanted
         self._named = named
         self._keys = [str(column.name) for column in view.table.primary_key.columns]
@@ -225,7 +225,7 @@ class _Compared:
         what = sa.literal("it should not be there").label("what")
         table = self._view.table
         texts = [table.c[name] for name in self._keys if isinstance(table.c[name].type, (sa.String, KeyText))]
-        # A view may keep the rows of streams that are archived: nothing in the log says any more what they should be.
+        # A view may keep the rows of archived streams: the log no longer says what they should be.
         archived = [sa.exists().where(saga_archives.c.stream_id == column) for column in texts]
         return sa.select(what, *(table.c[name] for name in self._keys)).where(~wanted, *(~found for found in archived))
 

@@ -1,4 +1,4 @@
-"""Views forget, and remember: what the events of whole streams put there goes, and comes back."""
+"""Views forget whole streams, and remember them: the rows that their events made are removed and put back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from saga_es.store.views.kinds import Additions, Projection, View, sort_out
 
 
 def forget(connection: Connection, views: Iterable[Projection], events: Sequence[Recorded]) -> None:
-    """Take out of views what they hold of these events, which are all of their streams.
+    """Remove the rows that these events made; they must be all events of their streams.
 
-    Sums are left as they are, and so is a view of a kind of the application's own: `saga-es replay` makes them anew.
+    Tallies are not changed, nor are views of the application's own kinds: `saga-es replay` makes them anew.
     """
     for view in views:
         concerned = [event for event in events if event.category in view.categories]
@@ -34,7 +34,7 @@ def forget(connection: Connection, views: Iterable[Projection], events: Sequence
 
 
 def remember(connection: Connection, views: Iterable[Projection], events: Sequence[Recorded]) -> None:
-    """Put back what `forget` took out; also into views that follow, which have passed the positions of these events."""
+    """Put back what `forget` removed; also in asynchronous views, which have passed the positions of these events."""
     for view, concerned in sort_out([view for view in views if isinstance(view, View | Additions)], events):
         view.apply(connection, concerned)
 

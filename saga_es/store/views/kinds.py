@@ -1,14 +1,15 @@
-"""Views: tables that are a fold of the log, and can be made from it again at will.
+"""Views: tables that are a fold of the log, and can be made from it again at any time.
 
-There are three kinds, and each is written as a table and a function of a recorded event. The function sees the event
-alone: no database, no clock. So the table can always be made again, and comes out the same.
+There are three kinds. Each consists of a table and a function of a recorded event. The function sees the event alone,
+no database and no clock, so the table comes out the same each time it is made.
 
-- `View`: one row per stream. The function says which columns the event sets. The event at version 1 makes the row,
-  later ones change it, and `None` removes it.
-- `Additions`: rows that are only ever added. The function says which rows the event adds; most add none.
-- `Tally`: sums under any key. The function says what the event adds to which of them.
+- `View`: one row per stream. The function returns the columns that the event sets. The event at version 1 makes the
+  row, later events change it, and `None` removes it.
+- `Additions`: rows that are only added. The function returns the rows that the event adds; most events add none.
+- `Tally`: sums under any key. The function returns what the event adds to which sums.
 
-A view is kept in the transaction that appends, or follows the log with a checkpoint of its own.
+A synchronous view is kept in the transaction that appends; an asynchronous view follows the log with its own
+checkpoint.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from saga_es.store.log.entries import Recorded, by_stream
 from saga_es.store.views.statements import adding, deletion, update, upsert
 
 Change = Mapping[str, Any] | None
-"""Columns to set; empty: this event does not matter here; None: the row goes."""
+"""Columns to set; empty: the event does not matter here; None: the row is removed."""
 
 LONGEST_NAME = 40
-"""Characters of a view's name: while it is made anew, its tables and indexes bear longer ones."""
+"""Characters of a view's name: while the view is made anew, its tables and indexes have longer names."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Projection(ABC):
     """A table that is made from the events of some categories, and can be made again.
 
     Attributes:
-        table: Where it is kept. It has a primary key, and no foreign keys.
-        category: Whose events it is made from: one category, or several.
+        table: Its table. It has a primary key, and no foreign keys.
+        category: The category of its events, or several categories.
         follows: Whether it follows the log in transactions of its own, a moment behind. If not, it is kept in the
-            transaction that appends: whoever reads it sees all that is in the log, and its failing fails the append.
+            transaction that appends: readers see all that is in the log, and a failure of the view fails the append.
     """
 
     table: sa.Table
@@ -62,21 +63,21 @@ class Projection(ABC):
 
     @property
     def name(self) -> str:
-        """Its name is its table's."""
+        """The name of its table."""
         return str(self.table.name)
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Whose events it is made from."""
+        """The categories of its events."""
         return (self.category,) if isinstance(self.category, str) else tuple(self.category)
 
     def create(self, connection: Connection) -> None:
-        """Make its table, empty; what stood there before is gone."""
+        """Make its table, empty; an old table is dropped."""
         self.table.drop(connection, checkfirst=True)
         self.table.create(connection)
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Bring it up to date with further events of its categories, in the transaction of the connection.
+        """Apply further events of its categories, in the connection's transaction.
 
         Raises:
             ProjectionFailed: Its function failed on an event; nothing was written.
@@ -86,7 +87,7 @@ class Projection(ABC):
 
     @abstractmethod
     def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
-        """What brings it up to date with further events, in the order of the log; pure.
+        """The writes that apply further events, in the order of the log; pure.
 
         Raises:
             ProjectionFailed: Its function failed on an event.
@@ -101,8 +102,8 @@ class View(Projection):
     """One row per stream.
 
     Attributes:
-        table: Its primary key is one text column that holds the stream id.
-        change: Which columns an event sets; pure.
+        table: Its primary key is one text column, which holds the stream id.
+        change: Returns the columns that an event sets; pure.
     """
 
     change: Callable[[Recorded], Change]
@@ -110,7 +111,7 @@ class View(Projection):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.table.primary_key.columns) != 1:
-            raise DefinitionError(f"the key of the view {self.name!r} is to be one column, which holds the stream id")
+            raise DefinitionError(f"the key of the view {self.name!r} must be one column, which holds the stream id")
 
     @property
     def key(self) -> sa.Column[str]:
@@ -119,7 +120,7 @@ class View(Projection):
         return column
 
     def fold(self, events: Iterable[Recorded]) -> Change:
-        """What the events of one stream, in order, set all together; a row once removed stays so.
+        """The columns that the events of one stream, in order, set together; a row once removed stays removed.
 
         Raises:
             ProjectionFailed: The function failed on an event.
@@ -136,7 +137,7 @@ class View(Projection):
         return row
 
     def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
-        """Each stream's row is touched once, however many of its events there are."""
+        """Each stream's row is written once, however many of its events there are."""
         key = self.key.name
         inserts: list[dict[str, Any]] = []
         updates: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
@@ -159,12 +160,12 @@ class View(Projection):
 
 @dataclass(frozen=True)
 class Additions(Projection):
-    """Rows that events add, and nothing changes.
+    """Rows that events add, and no event changes.
 
     Attributes:
-        rows: The rows an event adds, each with every column; pure.
-        only: The classes of the events that it is asked about; none: all. Most events of a log are of a few classes: a
-            view that has no use for those is made anew faster, and costs an append less.
+        rows: Returns the rows that an event adds, each with every column; pure.
+        only: The event classes that the function receives; empty: all. Most events of a log are of a few classes: a
+            view that leaves them out is made anew faster, and costs an append less.
     """
 
     rows: Callable[[Recorded], Iterable[Mapping[str, Any]]]
@@ -195,8 +196,8 @@ class Tally(Projection):
     """Sums, each row under a key of any kind: a day, a name, both.
 
     Attributes:
-        table: All columns that are not of the primary key are whole numbers, which add up to the same in any order.
-        counts: What an event adds: for each row that it adds to, the key's columns and some of the others; pure.
+        table: All columns outside the primary key are whole numbers, which add up to the same in any order.
+        counts: Returns what an event adds: for each row, the key's columns and some of the others; pure.
         only: As for `Additions`.
     """
 
@@ -219,7 +220,7 @@ class Tally(Projection):
         return [column for column in self.table.columns if not column.primary_key]
 
     def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
-        """Each row is added to once, in the order of keys, so that transactions at once do not wait in a circle."""
+        """Each row is written once, in the order of keys, so that concurrent transactions do not deadlock."""
         keys = [column.name for column in self.table.primary_key.columns]
         blank = dict.fromkeys((column.name for column in self._sums), 0)
         rows: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -266,7 +267,7 @@ class Views:
         return name in self._views
 
     def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
-        """What brings the views that do not follow up to date with events, in the transaction that appends them.
+        """The writes that apply events to the synchronous views, in the transaction that appends them.
 
         Raises:
             ProjectionFailed: A view's function failed on an event.
@@ -275,12 +276,12 @@ class Views:
         return [write for view, its_events in concerned for write in view.writes(its_events, driver)]
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Bring the views that do not follow up to date with events, in the transaction that appends them."""
+        """Apply events to the synchronous views, in the transaction that appends them."""
         for view, concerned in sort_out(self._inline, events):
             view.apply(connection, concerned)
 
     def apply_to_all(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Bring all views up to date with events, those that follow, too: where they are made from the first on."""
+        """Apply events to all views, asynchronous ones too: for making them from the first event on."""
         for view, concerned in sort_out(self, events):
             view.apply(connection, concerned)
 

@@ -1,10 +1,10 @@
-"""Making views anew from the log, while it is written to and they are read.
+"""Replays: making views anew from the log, while it is written to and they are read.
 
-They are built beside their tables. Near the end of the log everybody is kept from appending for a moment: the last few
-events are taken up, and all new tables take the place of the old ones. Interrupted at any moment it leaves the old
-views as they were.
+New tables are built beside the views' own. Near the end of the log all appends are held back for a moment: the last few
+events are applied, and all new tables take the places of the old ones. An interruption at any moment leaves the old
+views unchanged.
 
-Owns: that what is put in service equals the log.
+Owns: that a view put in service equals the log.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from saga_es.store.views.kinds import Projection
 from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swapping
 
 TIMEOUT_S = 120.0
-"""How long to wait for those who keep the log or a view in a transaction of theirs."""
+"""How long to wait for transactions that hold the log or a view."""
 
 PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What has come of one view.
+    """The result for one view.
 
     Attributes:
-        table: Where it is.
-        rows: How many it has; None when it failed.
-        failed: The event it failed on, and why; then its table is what it was.
+        table: Its table.
+        rows: How many rows it has; None when it failed.
+        failed: The event at which it failed, and why; then its table is unchanged.
     """
 
     view: Projection
@@ -52,14 +52,14 @@ class Rebuilt:
 
 @dataclass(frozen=True)
 class Rebuilding:
-    """What has come of it all.
+    """The result for all views.
 
     Attributes:
-        position: What the views have reached.
+        position: The position that the views have reached.
         events: How many events were read.
         took_s: Seconds from the first event to the last.
         held_s: Seconds during which nobody could append.
-        unread: How many events of a kind this version cannot read; the views are without them.
+        unread: How many events of each kind this version cannot read; the views lack them.
     """
 
     views: Sequence[Rebuilt]
@@ -71,30 +71,30 @@ class Rebuilding:
 
 
 def _tell_nobody(_position: int, _last: int) -> None:
-    """Nobody watches."""
+    """Report no progress."""
 
 
 def rebuild(
     connection: Connection, database: Database, log: Log, views: Iterable[Projection], told: Told = _tell_nobody
 ) -> Rebuilding:
-    """Make views anew, and put them in service, all that do not fail at once.
+    """Make views anew, and put those that do not fail in service together.
 
     Args:
         connection: In no transaction; it holds the schema lock.
         database: The same database, to read the log through.
         log: The log.
-        views: Which views.
-        told: Told the position that has been reached, and the last one there is.
+        views: The views to make.
+        told: Receives the position that has been reached, and the last position.
 
     Raises:
-        StoreUnavailable: The database did not answer, or somebody was in the way for too long; all is as it was.
+        StoreUnavailable: The database did not answer, or a transaction was in the way for too long; nothing changed.
     """
     wanted = list(views)
     names = [view.name for view in wanted]
     began = time.monotonic()
     database.driver.sync_later(connection)
     with connection.begin():
-        settle_swaps(connection)  # before the tables are gone that tell whether one has taken place
+        settle_swaps(connection)  # first: the tables show whether a swap took place, and are dropped below
     clear(connection, names, OLD, UNTIL)
     builder = Builder(connection, database, log, wanted, NEW, told)
     builder.make_tables()
@@ -107,7 +107,7 @@ def rebuild(
 def build_until(
     connection: Connection, database: Database, log: Log, views: Iterable[Projection], until: int, told: Told
 ) -> Rebuilding:
-    """Make views as they were at a position (inclusive) in tables of their own; those in service are left alone."""
+    """Make views as of a position (inclusive) in tables of their own; the views in service are unchanged."""
     wanted = list(views)
     began = time.monotonic()
     builder = Builder(connection, database, log, wanted, UNTIL, told)
@@ -119,7 +119,7 @@ def build_until(
 
 
 def _put_in_service(connection: Connection, database: Database, log: Log, builder: Builder) -> float:
-    """Fill the tables to the end of the log, and swap them; how many seconds nobody could append at the end."""
+    """Fill the tables to the end of the log, and swap them; the seconds in which nobody could append."""
     tail = Tail(database, log)
     give_up_at = time.monotonic() + TIMEOUT_S
     while True:
@@ -135,21 +135,21 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
                 raise
             if time.monotonic() > give_up_at:
                 raise StoreUnavailable(
-                    f"somebody has kept the log or a view in a transaction for {TIMEOUT_S:g} s, and the new views "
+                    f"a transaction has held the log or a view for {TIMEOUT_S:g} s, and the new views "
                     "could not take their places; end that transaction, and repeat it"
                 ) from error
             time.sleep(PAUSE_S)
 
 
 def _is_in_the_way(database: Database, error: Exception) -> bool:
-    """Whether it is another transaction that was in the way; `alone` has put that into words of its own already."""
+    """Whether another transaction was in the way; `alone` has already translated its error."""
     errors = database.driver.errors
     found = error.__cause__ if isinstance(error, StoreUnavailable) else error
     return errors.code(getattr(found, "orig", None)) in errors.in_the_way
 
 
 def _finish(connection: Connection, database: Database, builder: Builder, swap: Swap) -> float:
-    """Keep everybody from appending, take up the rest, and swap; how many seconds that took."""
+    """Hold appends back, apply the rest, and swap; the seconds that took."""
     match database.driver.append_lock:
         case InTransaction(take):
             return _finish_in_one(connection, builder, swap, take)
@@ -179,7 +179,7 @@ def _finish_beside(
     with lock.held(holder):
         with connection.begin():
             reached = builder.catch_up()
-        builder.commit(reached)  # what follows may fail, and is then repeated; this is committed
+        builder.commit(reached)  # this is committed; the rest may fail, and is then repeated
         with connection.begin():
             _swap(connection, builder, builder.position, swap)
     return time.monotonic() - began
@@ -188,7 +188,7 @@ def _finish_beside(
 def _swap(connection: Connection, builder: Builder, position: int, swap: Swap) -> None:
     names = [view.name for view in builder.views]
     following = [view.name for view in builder.views if view.follows]
-    # A crash behind a swap that is no part of the transaction leaves a table that is farther than its checkpoint.
+    # A crash after a swap outside the transaction leaves a table that is ahead of its checkpoint.
     for name in following:
         checkpoints.mark_swap(connection, name, position)
     _put_in_place(connection, builder, swap)
@@ -198,7 +198,7 @@ def _swap(connection: Connection, builder: Builder, position: int, swap: Swap) -
 
 
 def _put_in_place(connection: Connection, builder: Builder, swap: Swap) -> None:
-    if builder.failed_last:  # the swap was prepared for that view, too
+    if builder.failed_last:  # the swap was prepared for the failed view, too
         swap = swapping(connection, [view.name for view in builder.views])
     swap()
 
@@ -222,7 +222,7 @@ def _report(
 
 
 def settle_swaps(connection: Connection) -> None:
-    """See whether a swap took place that was interrupted on MySQL, and let the views go on."""
+    """Find out whether a swap that was interrupted on MySQL took place, and let the views advance again."""
     for checkpoint in checkpoints.read(connection).values():
         if checkpoint.pending.swap is not None:
             has_taken_place = not sa.inspect(connection).has_table(checkpoint.name + NEW)
@@ -234,7 +234,7 @@ def settle_swaps(connection: Connection) -> None:
 
 
 def create(connection: Connection, views: Iterable[Projection]) -> None:
-    """Make views of a log that is empty."""
+    """Make views of an empty log."""
     for view in views:
         view.create(connection)
         if view.follows:
@@ -244,7 +244,7 @@ def create(connection: Connection, views: Iterable[Projection]) -> None:
 
 
 def not_as_written(connection: Connection, views: Iterable[Projection]) -> list[Projection]:
-    """The views that are missing, or that another version of the code made otherwise.
+    """The views whose tables are missing, or were made by another version of the code.
 
     Columns are known by their names, whatever their types; indexes by their columns.
     """
@@ -256,11 +256,11 @@ def not_as_written(connection: Connection, views: Iterable[Projection]) -> list[
 
 
 def is_as_written(table: sa.Table, inspector: sa.Inspector) -> bool:
-    """Whether a table is there, with the columns that the code has for it, and its indexes."""
+    """Whether a table exists, with the columns that the code has for it, and its indexes."""
     return (
         inspector.has_table(table.name)
         and {column["name"] for column in inspector.get_columns(table.name)} == {c.name for c in table.columns}
-        # Somebody may have added an index; its name is not compared, for a database may have shortened it.
+        # Users may add indexes. Names are not compared, for a database may have shortened them.
         and {tuple(index["column_names"]) for index in inspector.get_indexes(table.name)}
         >= {tuple(column.name for column in index.columns) for index in table.indexes}
     )

@@ -1,4 +1,4 @@
-"""The view `sagas`: one row per saga, for lists, and for finding what nobody is running."""
+"""The view `sagas`: one row per saga, for lists, and for finding sagas that no worker runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from saga_es.store.views.kinds import View
 
 
 def _few(name: str, column: str, which: str) -> sa.Index:
-    # SQLite sees that a query is about these only when it says so in the very same words.
+    # SQLite uses such an index only when the query's condition has the very same words.
     words = which.replace("true", "1")
     return sa.Index(name, column, "created_at", "saga_id", sqlite_where=sa.text(words), postgresql_where=sa.text(which))
 
@@ -37,12 +37,12 @@ sagas = sa.Table(
     sa.Column("has_error", sa.Boolean, nullable=False, comment="so that an index finds those that have one"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
-    # Lists are read newest first by (created_at, saga_id), whole or by what is asked for most; none of them sorts.
+    # Lists are read newest first by (created_at, saga_id), whole or by the most frequent filters; none of them sorts.
     sa.Index("sagas_newest", "created_at", "saga_id"),
     sa.Index("sagas_by_status", "status", "created_at", "saga_id"),
     sa.Index("sagas_by_name", "name", "created_at", "saga_id"),
     sa.Index("sagas_by_name_and_status", "name", "status", "created_at", "saga_id"),
-    # Few sagas are in these; where a database can, it keeps those alone. MySQL cannot, and keeps all.
+    # Few sagas are in these indexes; a database with partial indexes keeps those rows alone. MySQL keeps all.
     _few("sagas_by_parent", "parent", "parent IS NOT NULL"),
     _few("sagas_paused", "paused", "paused = true"),
     _few("sagas_with_error", "has_error", "has_error = true"),
@@ -60,7 +60,7 @@ def _change(recorded: Recorded) -> dict[str, Any]:
 def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
     event: e.SagaEvent = recorded.event
     match event:
-        case e.StepCompleted():  # what a saga has most of comes first: a replay asks for each event of the log
+        case e.StepCompleted():  # the most frequent event comes first: a replay runs this for each event
             return {}
         case e.StepStarted(step) | e.CompensationStarted(step) | e.WaitStarted(step) | e.ChildStarted(step):
             return {"current_step": step}
@@ -126,7 +126,7 @@ saga_view = View(sagas, SAGA, _change)
 
 
 def summary(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the view `sagas` as it goes over the wire."""
+    """A row of the view `sagas` as it is sent over the wire."""
     return {
         "transaction_id": row["saga_id"],
         "name": row["name"],

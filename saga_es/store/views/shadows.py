@@ -1,8 +1,8 @@
-"""Tables that stand beside a view's own: built there out of sight, and put in its place by one step.
+"""Shadow tables: built beside a view's own table out of sight, and swapped in by one step.
 
-A reader sees the old table or the new one, and a statement that somebody prepared finds the new one by its name. The
-names of indexes and constraints come out as they were. Whatever is left of an interrupted build has a name that
-nobody reads, and is cleared by the next.
+A reader sees the old table or the new one, and a prepared statement finds the new table by its name. Indexes and
+constraints keep their names. The remains of an interrupted build have names that nobody reads, and the next build
+removes them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from saga_es.store.drivers.driver import Driver, Swap, driver_of
 from saga_es.store.views.kinds import Projection
 
 NEW = "__new"
-"""Behind a view's name: the table that is being built."""
+"""The suffix of the table that is being built."""
 
 OLD = "__old"
-"""Behind a view's name: the table that was, until it is dropped."""
+"""The suffix of the old table, until it is dropped."""
 
 UNTIL = "__until"
-"""Behind a view's name: the view as of an earlier position, for whoever wants to look at it."""
+"""The suffix of the view as of an earlier position, for inspection."""
 
 P = TypeVar("P", bound=Projection)
 
@@ -33,10 +33,10 @@ def shadow(view: P, suffix: str, driver: Driver, *prefixes: str) -> P:
     """The same view, kept in a table of another name.
 
     Args:
-        view: Which.
-        suffix: Behind its name; and behind those of its indexes, unless they are the table's own and stay the same
-            when the table gets another name.
-        driver: The database's.
+        view: The view.
+        suffix: The suffix of its name, and of the names of its indexes, unless index names are the table's own and do
+            not change when the table is renamed.
+        driver: The driver of the database.
         prefixes: Of the table: `TEMPORARY`.
     """
     table = view.table.to_metadata(sa.MetaData(), name=view.name + suffix)
@@ -44,31 +44,33 @@ def shadow(view: P, suffix: str, driver: Driver, *prefixes: str) -> P:
     all_named: list[sa.Index | sa.Constraint] = [*table.indexes, *table.constraints]
     for named in all_named:
         if named.name:
-            plain = str(named.name).replace(suffix, "")  # that of an index of one column is made of the table's
+            plain = str(named.name).replace(
+                suffix, ""
+            )  # SQLAlchemy makes it of the table's, for an index of one column
             named.name = sa.quoted_name(plain + ("" if driver.index_names_are_the_tables_own else suffix), quote=None)
     return dataclasses.replace(view, table=table)
 
 
 def swapping(connection: Connection, names: Sequence[str]) -> Swap:
-    """What puts the new tables in the places of those in service, which may be missing; all of them or none.
+    """Prepares to put new tables in the places of those in service, which may be missing; all or none.
 
-    It is prepared so that nobody waits for the preparation, and is to be called in a transaction in which nobody else
-    appends. Where tables change in transactions, this takes place at the commit; elsewhere at once, and ends it.
+    Nobody waits for the preparation. Call the returned function in a transaction while appends are held back. Where
+    tables change in transactions, the swap takes place at the commit; elsewhere at once, and ends the transaction.
 
     Args:
         connection: In a transaction.
-        names: Of the views.
+        names: The names of the views.
     """
     return driver_of(connection.dialect).prepare_swap(connection, names, NEW, OLD)
 
 
 def clear(connection: Connection, names: Iterable[str], *suffixes: str) -> None:
-    """Drop what stands beside views, if anything does; in transactions of its own.
+    """Drop the shadow tables of views, if there are any, in transactions of their own.
 
     Args:
         connection: In no transaction.
-        names: Of the views.
-        suffixes: Which tables.
+        names: The names of the views.
+        suffixes: The suffixes of the tables.
     """
     with connection.begin():
         there = set(sa.inspect(connection).get_table_names())

@@ -1,4 +1,4 @@
-"""The statements that views are kept with, built once each: that costs more than to execute them."""
+"""The statements that keep views, built once each: building costs more than executing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from saga_es.store.drivers.writes import THIS_ROW
 
 @cache
 def upsert(table: sa.Table, driver: Driver) -> sa.Insert:
-    """Insert rows; one that should not be there yet is a fault of the view, gives way, and never stops the log."""
+    """Insert rows; an existing row is a fault of the view: it is overwritten, and never stops the log."""
     return driver.insert_or_change(table, lambda new: {c.name: new[c.name] for c in table.columns})
 
 
 @cache
 def adding(table: sa.Table, driver: Driver) -> sa.Insert:
-    """Insert rows, or add what they hold to the rows of the same key."""
+    """Insert rows, or add their values to the rows of the same key."""
     sums = [column for column in table.columns if not column.primary_key]
     return driver.insert_or_change(table, lambda new: {c.name: c + new[c.name] for c in sums})
 

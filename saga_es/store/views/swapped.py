@@ -1,7 +1,7 @@
-"""Whether a replay has put other tables in the places of views while somebody looked at them in a snapshot.
+"""Whether a replay has swapped tables while a snapshot was reading them.
 
-What such a table holds was committed after the snapshot was taken: PostgreSQL shows it as empty or as not there, MySQL
-refuses to read it. On SQLite a snapshot has the old tables to its end.
+The rows of such a table were committed after the snapshot: PostgreSQL shows the table as empty or missing, MySQL
+refuses to read it. On SQLite a snapshot keeps the old tables to its end.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from saga_es.store.drivers.error_codes import ErrorCodes
 
 
 class Swapped(Exception):
-    """The tables are others now: take another snapshot."""
+    """The tables were swapped: take another snapshot."""
 
 
 @contextmanager
 def swaps_told(errors: ErrorCodes) -> Iterator[None]:
-    """Raise `Swapped` where the database refuses to read a table because it is another one."""
+    """Raise `Swapped` where the database refuses to read a table because it was swapped."""
     try:
         yield
-    except NoSuchTableError as error:  # it was there a moment ago, when we asked
+    except NoSuchTableError as error:  # it existed a moment ago
         raise Swapped from error
     except DBAPIError as error:
         if errors.code(error.orig) in errors.other_table:
@@ -34,7 +34,7 @@ def swaps_told(errors: ErrorCodes) -> Iterator[None]:
 
 
 def refuse_swapped(connection: Connection, names: Iterable[str]) -> None:
-    """Raise `Swapped` if a table that was looked at is not that of the snapshot."""
+    """Raise `Swapped` if a table that was read differs from the snapshot's."""
     driver = driver_of(connection.dialect)
     if any(driver.is_swapped(connection, name) for name in names):
         raise Swapped

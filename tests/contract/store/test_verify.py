@@ -221,7 +221,7 @@ def test_what_the_chain_cannot_show_the_seal_does(whole: Store, tmp_path: Path) 
     assert sorted(lost(whole, sealed)) == [
         f"stream long at version {CHUNK * 2 + 7}: it was sealed at this version, but ends at version 1000",
         "stream s-20 at version 6: it was sealed, and is gone",
-        "stream short at version 1: its hash is not the sealed one: the stream was written anew",
+        "stream short at version 1: its hash differs from the sealed hash: the stream was rewritten",
     ]
 
 
