@@ -1,4 +1,4 @@
-"""What users' own tests need: a laboratory in which their sagas are killed in virtual time, and judged."""
+"""For users' own tests: a laboratory in which their sagas are killed in virtual time, and checked."""
 
 from saga_es.testing.faults import CallFault, Calm, Chaos, Crash, Faults, Script, StoreFault
 from saga_es.testing.lab import ANYBODY, CAREFUL, Lab, Outcome

@@ -1,4 +1,4 @@
-"""Time that passes only when somebody lets it."""
+"""Virtual time: it passes only when it is moved."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class VirtualClock:
         return self._now
 
     def set_right(self) -> None:
-        """There is no other."""
+        """There is no other clock to follow."""
 
     def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass at once."""
+        """Let this many seconds pass at once."""
         self._now += timedelta(seconds=seconds)
 
     def wake(self) -> None:
         """Nobody sleeps."""
 
     def move_to(self, time: datetime) -> None:
-        """Let time pass until then; the past stays the past."""
+        """Let time pass until then; it never goes back."""
         self._now = max(self._now, time)

@@ -1,4 +1,4 @@
-"""What can go wrong in a simulated run, and who decides that it does.
+"""What can go wrong in a simulated run, and which objects decide it.
 
 A fault is decided at each *point*: before and after each commit, before each call is made, when its answer comes.
 The same decisions always lead to the same log, byte for byte.
@@ -15,32 +15,32 @@ from saga_es.core.outcomes import Direction
 
 
 class Crash(BaseException):
-    """The worker's process dies here. Not an `Exception`: nothing in the worker survives to hear of it."""
+    """The worker's process dies here. Not an `Exception`: nothing in the worker survives to handle it."""
 
 
 class StoreFault(Enum):
-    """What becomes of a commit."""
+    """The fate of a commit."""
 
     NONE = auto()
     LOST = auto()
-    """It did not take place, and the worker is told that nobody knows."""
+    """It did not take place; the worker learns only that nobody knows."""
     UNHEARD = auto()
-    """It took place, and the worker is told that nobody knows."""
+    """It took place; the worker learns only that nobody knows."""
 
 
 class CallFault(Enum):
-    """What becomes of a call."""
+    """The fate of a call."""
 
     NONE = auto()
     REQUEST_LOST = auto()
     ANSWER_LOST = auto()
     DUPLICATED = auto()
-    """It arrives twice, the second time long after."""
+    """It arrives twice, the second time much later."""
     SLOW = auto()
-    """It arrives when its time is over."""
+    """It arrives after its timeout."""
     REFUSED = auto()
     BUSY = auto()
-    """Not now; nothing was done."""
+    """The participant is busy; nothing was done."""
 
 
 class Faults(Protocol):
@@ -51,15 +51,15 @@ class Faults(Protocol):
         ...
 
     def freezes(self) -> bool:
-        """Whether the worker stands still here, for so long that others think it dead."""
+        """Whether the worker stands still here, for so long that the others take it for dead."""
         ...
 
     def commit(self) -> StoreFault:
-        """What becomes of the next commit."""
+        """The fate of the next commit."""
         ...
 
     def call(self, step: str, direction: Direction, attempt: int) -> CallFault:
-        """What becomes of a call; attempts count from 1 in each worker's eyes."""
+        """The fate of a call; each worker counts attempts from 1."""
         ...
 
 
@@ -99,14 +99,14 @@ class Calm:
 
 
 class Script(Calm):
-    """Goes wrong where it is told to.
+    """Goes wrong at the given places.
 
     Args:
         kill_at: The points, counted from 0, at which the worker dies.
         freeze_at: The iterations, counted from 0, before which the worker stands still.
         lose_reply: The call, counted from 0, whose answer is lost.
-        calls: What becomes of the first, second ... call of a step in a direction; what is not listed is answered.
-        commits: What becomes of the first, second ... commit.
+        calls: The fates of the first, second ... call of a step in a direction; all further calls are answered.
+        commits: The fates of the first, second ... commit; all further commits take place.
     """
 
     def __init__(
@@ -125,21 +125,21 @@ class Script(Calm):
         self._commits = list(reversed(commits))
 
     def crashes(self) -> bool:
-        """Whether this point is one of those told."""
+        """Whether this point is in `kill_at`."""
         super().crashes()
         return self.points - 1 in self._kill_at
 
     def freezes(self) -> bool:
-        """Whether this iteration is one of those told."""
+        """Whether this iteration is in `freeze_at`."""
         super().freezes()
         return self.iterations - 1 in self._freeze_at
 
     def commit(self) -> StoreFault:
-        """As told."""
+        """The next of `commits`."""
         return self._commits.pop() if self._commits else StoreFault.NONE
 
     def call(self, step: str, direction: Direction, attempt: int) -> CallFault:
-        """As told."""
+        """The next of `calls`, or a lost answer at `lose_reply`."""
         super().call(step, direction, attempt)
         if self.calls - 1 == self._lose_reply:
             return CallFault.ANSWER_LOST
@@ -148,13 +148,13 @@ class Script(Calm):
 
 
 class Chaos(Calm):
-    """Goes wrong at random, the same way for the same seed; after `until_point` points nothing does any more.
+    """Goes wrong at random, the same way for the same seed; after `until_point` points nothing goes wrong.
 
     Args:
         seed: Names the run.
         rate: How likely a fault is at each point, 0 to 1.
-        calls: The faults that calls meet.
-        until_point: So that every run can come to its end.
+        calls: The faults that calls may meet.
+        until_point: Lets every run come to its end.
     """
 
     def __init__(
@@ -167,23 +167,23 @@ class Chaos(Calm):
         self._until = until_point
 
     def crashes(self) -> bool:
-        """By the dice, and rarer than other faults: each death costs a takeover."""
+        """At random, and rarer than other faults: each death costs a takeover."""
         super().crashes()
         return self._strikes(self._rate / 2)
 
     def freezes(self) -> bool:
-        """By the dice, rarer still."""
+        """At random, rarer still."""
         super().freezes()
         return self._strikes(self._rate / 10)
 
     def commit(self) -> StoreFault:
-        """By the dice."""
+        """At random."""
         if self._strikes(self._rate):
             return self._random.choice([StoreFault.LOST, StoreFault.UNHEARD])
         return StoreFault.NONE
 
     def call(self, step: str, direction: Direction, attempt: int) -> CallFault:
-        """By the dice."""
+        """At random."""
         super().call(step, direction, attempt)
         return self._random.choice(self._calls) if self._calls and self._strikes(self._rate * 2) else CallFault.NONE
 

@@ -1,4 +1,4 @@
-"""The judge of a simulated run: what its log and its participants' history must agree on."""
+"""The judge of a simulated run: the log and the participants' history must agree."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from saga_es.testing.network import Ran
 from saga_es.testing.world import World
 
 MISHAPS = ("deciding failed", "a call could not be made", "an event could not be recorded")
-"""Reasons for which a saga is FAILED that are a mistake in the engine, or in the faults."""
+"""Reasons of FAILED sagas that show a mistake in the engine, or in the faults."""
 
 
 def faults_found(world: World) -> list[str]:
-    """Everything that is wrong with a run that came to its end; nothing if all promises were kept."""
+    """Everything that is wrong with a finished run; empty if all promises were kept."""
     found = [f"{call.step} was called without a committed intent" for call in world.network.unfounded]
     found += world.store.trespasses
     found += _keys(world.network.history)
@@ -52,7 +52,7 @@ def _keys(history: list[Ran]) -> list[str]:
 
 
 def _children(world: World) -> list[str]:
-    """What a parent says of a child stands in the log after the child's own end."""
+    """What a parent records about a child stands in the log after the child's own end."""
     entries = [entry for stream in world.store.streams.values() for entry in stream if entry.category == SAGA]
     started: dict[tuple[str, str], str] = {}
     ends: dict[str, str] = {}
@@ -75,9 +75,9 @@ def _children(world: World) -> list[str]:
 
 
 def _effects(state: SagaState, ran: list[Ran], by_hand: set[str]) -> list[str]:
-    """COMPLETED means that every action ran; COMPENSATED, that each that ran was undone after it.
+    """COMPLETED means that every action ran. COMPENSATED means that each action that ran was undone after it.
 
-    An action runs when its key first arrives: whoever honours keys answers a repetition, and does nothing.
+    An action runs when its key first arrives: a participant that honours keys answers a repetition, and does nothing.
     """
     done = _places(reversed([*enumerate(ran)]), Direction.ACTION)
     undone = _places(enumerate(ran), Direction.COMPENSATION)
@@ -105,7 +105,7 @@ def _called(state: SagaState) -> list[tuple[str, StepPlan]]:
 
 
 def _places(ran: Iterable[tuple[int, Ran]], direction: Direction) -> dict[str, int]:
-    """The place in history at which each step ran to its end; of several, the one that is named last."""
+    """The place in history at which each step ran to its end; of several places, the last in `ran`."""
     return {
         call.step: place for place, call in ran if call.direction is direction and isinstance(call.outcome, Completed)
     }

@@ -1,4 +1,4 @@
-"""The laboratory: a saga of yours is run, killed at every event, and cut off from every answer, in virtual time."""
+"""The laboratory: it runs a saga of yours in virtual time, kills it at every event, and loses every answer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ANYBODY = (CallFault.REQUEST_LOST, CallFault.ANSWER_LOST, CallFault.BUSY, CallFa
 """Faults that every step must survive."""
 
 CAREFUL = (*ANYBODY, CallFault.SLOW, CallFault.DUPLICATED)
-"""Those that only participants survive which remember keys, and what was undone before it came."""
+"""Faults that a participant survives only if it remembers keys, and compensations that arrive before their action."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """How a simulated run ended.
 
     Attributes:
-        results: What the completed steps answered, by step.
+        results: The results of the completed steps, by step.
         calls: The calls that arrived at participants, in order: `charge`, `undo charge`, `ask charge`.
         log: The whole log as text; the same run gives the same bytes.
     """
@@ -43,19 +43,19 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Lab:
-    """Runs one saga again and again, each time in a world of its own, and checks what must hold.
+    """Runs one saga again and again, each time in a world of its own, and checks the promises.
 
-    Steps that are functions are called as they are, in this thread. Whatever they touch is touched for real, many
-    times over: give them a fake of your own, or a participant that honours the idempotency key.
+    Steps that are functions are called unchanged, in this thread, many times. They change real things: give them a fake
+    of your own, or a participant that honours the idempotency key.
 
     Args:
         saga: The definition.
-        input: What each run starts with.
+        input: The input of each run.
         app: A WSGI application that answers the requests of steps, such as a Flask application.
-        transports: How participants are reached, by name, where it is not by `app`.
-        commands: Orders and signals that are given in each run, each so many seconds after the start.
-        fresh: Called before each run, to make what the steps touch as it was.
-        check: Called after each run with how it ended, to assert what must hold of what the steps touched.
+        transports: The transports of participants that `app` does not answer, by name.
+        commands: Commands and signals that are sent in each run, each so many seconds after the start.
+        fresh: Called before each run; resets what the steps touch.
+        check: Called after each run with its outcome; asserts what must hold for what the steps touched.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Lab:
         """Run the saga once.
 
         Args:
-            faults: What goes wrong; nothing if left out.
+            faults: What goes wrong; None: nothing.
 
         Raises:
-            AssertionError: A promise was broken; the message says which, and holds the log.
+            AssertionError: A promise was broken; the message names it, and holds the log.
         """
         return self._run(faults or Calm(), f"run {self.runs}")
 
@@ -99,13 +99,13 @@ class Lab:
         return [self._run(Script(kill_at=[point]), f"killed at point {point}") for point in points]
 
     def freeze_at_every_iteration(self) -> list[Outcome]:
-        """Run the saga once for each moment at which its process can stand still until others think it dead.
+        """Run the saga once for each iteration, and let its process stand still there until others take it for dead.
 
         Raises:
             AssertionError: In one of the runs a promise was broken.
         """
         iterations = range(self._calm().iterations)
-        return [self._run(Script(freeze_at=[turn]), f"frozen at turn {turn}") for turn in iterations]
+        return [self._run(Script(freeze_at=[at]), f"frozen at iteration {at}") for at in iterations]
 
     def lose_every_reply_once(self) -> list[Outcome]:
         """Run the saga once for each of its calls, and lose the answer to that call.
@@ -122,9 +122,9 @@ class Lab:
         """Run the saga once for each seed, with everything going wrong at random.
 
         Args:
-            seeds: Each names a run; the same seed is the same run.
+            seeds: Each seed names a run; the same seed gives the same run.
             rate: How likely a fault is at each point, 0 to 1.
-            calls: What can become of a call; `CAREFUL` for participants that honour their keys.
+            calls: The faults that calls may meet; `CAREFUL` for participants that honour their keys.
 
         Raises:
             AssertionError: In one of the runs a promise was broken; the message names the seed.
@@ -137,7 +137,7 @@ class Lab:
         return calm
 
     def _run(self, faults: Faults, name: str) -> Outcome:
-        # Each run has an id of its own: participants that outlive it would take the next one for a repetition.
+        # Each run has an id of its own: participants that outlive a run would take the next run for a repetition.
         self.runs += 1
         self._fresh()
         saga_id = name.replace(" ", "-")

@@ -1,4 +1,4 @@
-"""A participant as it should be, in a few lines: it does each thing once, and undoes what it did or might still do."""
+"""A model participant in a few lines: it does each thing once, and undoes what it did or might still do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from saga_es.errors import StepRejected
 class Ledger:
     """Remembers what was done under which idempotency key.
 
-    A repeated key gets the first answer and does nothing again. What is undone before it was done is never done.
+    A repeated key gets the first answer, and nothing is done again. An action that was undone before it came is never
+    done.
 
     Attributes:
-        effects: How often each key had an effect; never more than once, if all is well.
+        effects: How often each key had an effect; more than once is a fault.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Ledger:
 
     @property
     def standing(self) -> set[str]:
-        """The keys whose effects are there now."""
+        """The keys whose effects stand now."""
         return set(self._answers) - self._undone
 
     def clear(self) -> None:
@@ -37,7 +38,7 @@ class Ledger:
         """Do something, under the key of the action's call.
 
         Raises:
-            StepRejected: It was undone before; it came too late.
+            StepRejected: It was undone before it came.
         """
         if key in self._undone:
             raise StepRejected("it was undone before it came")
@@ -47,7 +48,7 @@ class Ledger:
         return self._answers[key]
 
     def undo(self, action_key: str) -> None:
-        """Undo what was done under the action's key, or see to it that it never is."""
+        """Undo what was done under the action's key, or make sure that it is never done."""
         self._undone.add(action_key)
 
     def has(self, key: str) -> bool:

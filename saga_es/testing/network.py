@@ -1,4 +1,4 @@
-"""Participants, and the network between: each call arrives, is lost, or arrives twice, as the faults say."""
+"""Participants, and the network between: the faults decide whether a call arrives, is lost, or arrives twice."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from saga_es.store.ports import Log
 from saga_es.testing.faults import CallFault, Faults
 
 ON_THE_WAY_S = 0.01
-"""How long a request or an answer travels."""
+"""Seconds that a request or an answer travels."""
 
 LATE_S = 5.0
-"""How much later a duplicated request arrives for the second time."""
+"""Seconds after which a duplicated request arrives again."""
 
 Answer = Callable[[Outcome], None]
 At = Callable[[float, Callable[[], object]], None]
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """A call that arrived, and what came of it there; whether anybody heard of it is another matter."""
+    """A call that arrived, and its outcome there; its answer may still be lost."""
 
     saga_id: str
     step: str
@@ -46,14 +46,14 @@ class Network:
     """Carries calls to participants and answers back, in virtual time.
 
     Args:
-        log: Where each call must have its intent.
+        log: The log in which each call must have its intent.
         faults: What goes wrong on the way.
-        at: Has something happen so many seconds later.
-        transports: How participants of requests are reached; they answer at once, in this thread.
+        at: Schedules something for so many seconds later.
+        transports: The transports of request steps; they answer at once, in this thread.
 
     Attributes:
         history: The calls that arrived, in order.
-        unfounded: Calls that were made without a committed intent; there should be none.
+        unfounded: Calls that were made without a committed intent; each is a fault.
     """
 
     def __init__(self, log: Log, faults: Faults, at: At, transports: Mapping[str, Transport]) -> None:
@@ -85,8 +85,8 @@ class Network:
 
     def _deliver(self, call: Call, fault: CallFault, answer: Answer) -> None:
         outcome = self._arrive(call)
-        heard = Unknown("the answer was lost") if fault is CallFault.ANSWER_LOST else outcome
-        self._at(ON_THE_WAY_S, partial(answer, heard))
+        received = Unknown("the answer was lost") if fault is CallFault.ANSWER_LOST else outcome
+        self._at(ON_THE_WAY_S, partial(answer, received))
 
     def _arrive(self, call: Call) -> Outcome:
         try:
@@ -113,7 +113,7 @@ class Network:
 
 
 def _in_turn(function: Function) -> Function:
-    """An `async` function as one that is called and waited for; with the same parameters."""
+    """An `async` function as a function that is called and waited for, with the same parameters."""
 
     @wraps(function)
     def call(**given: Any) -> Any:
