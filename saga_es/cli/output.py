@@ -20,7 +20,7 @@ from saga_es.store.drivers.finding import Finding
 from saga_es.store.log.entries import Entry, Recorded, Unreadable
 from saga_es.store.queries.difference import differences
 from saga_es.store.queries.pages import Page
-from saga_es.store.queries.past import Told
+from saga_es.store.queries.past import PastEvent
 from saga_es.store.queries.story import SagaStory, StepStory
 from saga_es.store.views.saga_view import summary
 
@@ -61,7 +61,7 @@ def show_list(page: Page, *, as_json: bool) -> None:
         Console(stderr=True).print(f"More with --cursor {page.next_cursor}", soft_wrap=True)
 
 
-def show_story(story: SagaStory, history: Sequence[Told], *, as_json: bool) -> None:
+def show_story(story: SagaStory, history: Sequence[PastEvent], *, as_json: bool) -> None:
     """Print one saga: its data, its steps, and its events in sentences."""
     if as_json:
         _json(story)
@@ -81,7 +81,7 @@ def show_story(story: SagaStory, history: Sequence[Told], *, as_json: bool) -> N
     _describe_all(console, history)
 
 
-def show_difference(before: SagaStory, after: SagaStory, events: Sequence[Told], *, as_json: bool) -> None:
+def show_difference(before: SagaStory, after: SagaStory, events: Sequence[PastEvent], *, as_json: bool) -> None:
     """Print the changes of a saga from one version to a later one, and the events in between."""
     changes = differences(before, after)
     if as_json:
@@ -115,7 +115,7 @@ def _value(value: Any) -> Text:
     return Text(text, style=_COLOURS.get(text, ""))
 
 
-def _row(entry: Told) -> dict[str, Any]:
+def _row(entry: PastEvent) -> dict[str, Any]:
     match entry:
         case Recorded(version=version, event=event, recorded_at=at):
             return {"version": version, "type": type(event).__name__, "data": event, "recorded_at": at}
@@ -126,7 +126,7 @@ def _row(entry: Told) -> dict[str, Any]:
             assert_never(entry)
 
 
-def _describe_all(console: Console, history: Sequence[Told]) -> None:
+def _describe_all(console: Console, history: Sequence[PastEvent]) -> None:
     for entry in history:
         match entry:
             case Recorded(version=version, recorded_at=at):

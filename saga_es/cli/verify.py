@@ -177,7 +177,7 @@ def _of_the_views(node: Node, verified: Verified, views: Sequence[Projection]) -
     for comparison in comparisons:
         if comparison.view.name not in verified.uncompared:
             verified.rows += comparison.rows
-            yield from comparison.told()
+            yield from comparison.lines()
 
 
 def _any_archived(node: Node) -> bool:

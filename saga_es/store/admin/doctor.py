@@ -79,10 +79,10 @@ def _living(database: Database, workers: Workers) -> Iterator[Finding]:
         row for row in rows if row.silent_s > workers.lease_s or Process(row.host, row.pid, row.pid_started).is_gone()
     ]
     alive = [row for row in rows if row not in gone]
-    told = ", ".join(
+    shown = ", ".join(
         f"{row.worker_id} ({row.host.partition('/')[0]}, {running.get(row.worker_id, 0)} sagas)" for row in alive
     )
-    yield Finding("workers", "ok", f"{len(alive)} alive" + (f": {told}" if told else ""))
+    yield Finding("workers", "ok", f"{len(alive)} alive" + (f": {shown}" if shown else ""))
     if gone:
         names = ", ".join(row.worker_id for row in gone)
         yield Finding("workers", "warning", f"{len(gone)} gone, and not taken over yet: {names}")
@@ -107,9 +107,9 @@ def _oldest(database: Database) -> Finding:
     if not count:
         return Finding("waiting", "ok", "no saga waits for a worker")
     age_s = max(0.0, now_s - oldest.timestamp())
-    told = f"{count} sagas wait for a worker, the oldest for {age_s:.0f} s"
+    shown = f"{count} sagas wait for a worker, the oldest for {age_s:.0f} s"
     cure = ": start `saga-es worker` with their definitions, or raise --sagas-at-once" if age_s > LATE_S else ""
-    return Finding("waiting", "warning" if age_s > LATE_S else "ok", told + cure)
+    return Finding("waiting", "warning" if age_s > LATE_S else "ok", shown + cure)
 
 
 def _following(database: Database) -> Iterator[Finding]:

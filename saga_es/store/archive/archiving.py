@@ -100,8 +100,8 @@ class Archiving:
         """Write an archive and sync it; return the families in it, in order, and the heads of their sagas."""
         written: list[Family] = []
         heads: dict[str, Head] = {}
-        path, part = _begun(self._folder, now)
-        with _synced(path, part) as file:
+        path, partial = _begun(self._folder, now)
+        with _synced(path, partial) as file:
             writing = Writing(file, now)
             plans: set[str] = set()
             passed = self._passed_by_views()
@@ -180,31 +180,31 @@ def _begun(folder: Path, now: datetime) -> tuple[Path, BinaryIO]:
     for number in count(1):
         path = folder / f"saga-archive-{now:%Y%m%dT%H%M%SZ}-{number:03}.ndjson.gz"
         with suppress(FileExistsError):  # another process writes it, or was killed while writing
-            part = _part(path).open("xb")
+            partial = _partial(path).open("xb")
             if not path.exists():  # only the process that made the partial file gives it this name
-                return path, part
-            part.close()
-            _part(path).unlink()
+                return path, partial
+            partial.close()
+            _partial(path).unlink()
     raise AssertionError
 
 
-def _part(path: Path) -> Path:
+def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
 @contextmanager
-def _synced(path: Path, part: BinaryIO) -> Iterator[Any]:
+def _synced(path: Path, partial: BinaryIO) -> Iterator[Any]:
     """A compressed file to write to; it gets its name when all of it is on the disk, never before."""
     try:
-        with part:
-            with gzip.GzipFile(fileobj=part, mode="wb", compresslevel=6) as packed:
+        with partial:
+            with gzip.GzipFile(fileobj=partial, mode="wb", compresslevel=6) as packed:
                 yield packed
-            part.flush()
-            os.fsync(part.fileno())
+            partial.flush()
+            os.fsync(partial.fileno())
     except BaseException:
-        _part(path).unlink()  # it would take the rest of a full disk
+        _partial(path).unlink()  # it would take the rest of a full disk
         raise
-    _part(path).rename(path)
+    _partial(path).rename(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -62,13 +62,13 @@ def _prepare(connection: Raw, _record: object) -> None:
     connection.isolation_level = None  # we execute BEGIN ourselves; the driver's is never IMMEDIATE
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {timeouts.LOCK_S * 1000}")
-    _turn_to_wal(cursor)
+    _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
-def _turn_to_wal(cursor: Any) -> None:
+def _switch_to_wal(cursor: Any) -> None:
     """Switch the file to WAL; when several processes do so at once, SQLite answers some "locked" without waiting."""
     deadline = time.monotonic() + timeouts.LOCK_S
     while True:

@@ -25,19 +25,21 @@ from saga_es.store.tables import saga_archives
 
 HEADS_AT_ONCE = 500
 
-Told = Callable[[int], object]
+Progress = Callable[[int], object]
 """Receives how many more events or streams have been verified."""
 
 T = TypeVar("T")
 
 
-def verify_streams(connection: Connection, sagas: Sagas, told: Told, stream_id: str | None = None) -> Iterator[Broken]:
+def verify_streams(
+    connection: Connection, sagas: Sagas, progress: Progress, stream_id: str | None = None
+) -> Iterator[Broken]:
     """The rules that streams break: versions without gaps, growing positions, the hash chain, the sagas' own rules.
 
     Args:
         connection: A snapshot.
         sagas: Decodes events and plans.
-        told: Receives the number of events of each stream.
+        progress: Receives the number of events of each stream.
         stream_id: Only this stream.
 
     Raises:
@@ -48,7 +50,7 @@ def verify_streams(connection: Connection, sagas: Sagas, told: Told, stream_id: 
         yield from broken(found, entries, gone.get(found))
         if entries[0].category == SAGA and [entry.version for entry in entries] == list(range(1, len(entries) + 1)):
             yield from _unsound(sagas, found, entries)
-        told(len(entries))
+        progress(len(entries))
 
 
 def _unsound(sagas: Sagas, saga_id: str, entries: Sequence[Entry]) -> Iterator[Broken]:
@@ -73,13 +75,13 @@ def _unsound(sagas: Sagas, saga_id: str, entries: Sequence[Entry]) -> Iterator[B
         yield Broken(saga_id, violation.version, violation.rule)
 
 
-def verify_seal(connection: Connection, seal: Seal, told: Told) -> Iterator[Broken]:
+def verify_seal(connection: Connection, seal: Seal, progress: Progress) -> Iterator[Broken]:
     """What is wrong with the sealed streams; they may have grown since.
 
     Args:
         connection: A snapshot; its hash chains are verified separately.
         seal: The seal.
-        told: Receives the numbers of sealed streams.
+        progress: Receives the numbers of sealed streams.
 
     Raises:
         BadSeal: A line of the seal is no stream.
@@ -95,16 +97,16 @@ def verify_seal(connection: Connection, seal: Seal, told: Told) -> Iterator[Brok
             rule = unlike(head, there.get(stream_id), ends.get(stream_id, 0), gone.get(stream_id))
             if rule is not None:
                 yield Broken(stream_id, head.version, rule)
-        told(len(sealed))
+        progress(len(sealed))
 
 
-def verify_archives(connection: Connection, folder: Path, told: Told) -> Iterator[Broken]:
+def verify_archives(connection: Connection, folder: Path, progress: Progress) -> Iterator[Broken]:
     """Archived streams that differ in their files from the log, and files that were changed.
 
     Args:
         connection: A snapshot.
         folder: The folder of the archives; other files in it do not matter.
-        told: Receives the numbers of archived streams.
+        progress: Receives the numbers of archived streams.
 
     Raises:
         StoreUnavailable: The database did not answer.
@@ -113,7 +115,7 @@ def verify_archives(connection: Connection, folder: Path, told: Told) -> Iterato
     for name in names:
         rows = connection.execute(sa.select(saga_archives).where(saga_archives.c.archive == name))
         heads = {row.stream_id: Head(row.version, row.hash) for row in rows}
-        told(len(heads))
+        progress(len(heads))
         yield from _unlike_its_file(folder / Path(name).name, heads)
 
 

@@ -55,11 +55,11 @@ class _Step(dict[str, Any]):
 
 def _laid_out(story: SagaStory) -> dict[str, Any]:
     """The story with its steps by name: lists would differ as a whole wherever one step does."""
-    told: dict[str, Any] = msgspec.to_builtins(story)
-    steps = _Steps({step["step"]: _Step(_told(step)) for step in told.pop("steps")})
-    return {**{name: value for name, value in told.items() if name not in ALWAYS_CHANGES}, "steps": steps}
+    fields: dict[str, Any] = msgspec.to_builtins(story)
+    steps = _Steps({step["step"]: _Step(_fields(step)) for step in fields.pop("steps")})
+    return {**{name: value for name, value in fields.items() if name not in ALWAYS_CHANGES}, "steps": steps}
 
 
-def _told(step: dict[str, Any]) -> dict[str, Any]:
-    parts = _Steps({part["step"]: _Step(_told(part)) for part in step.pop("elements") or []})
-    return {**{name: value for name, value in step.items() if name not in NEVER_CHANGES}, "parts": parts}
+def _fields(step: dict[str, Any]) -> dict[str, Any]:
+    elements = _Steps({element["step"]: _Step(_fields(element)) for element in step.pop("elements") or []})
+    return {**{name: value for name, value in step.items() if name not in NEVER_CHANGES}, "elements": elements}

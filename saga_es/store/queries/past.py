@@ -25,11 +25,11 @@ from saga_es.store.views.kinds import Views
 CHUNK = 1000
 
 
-Told = Recorded | Unreadable
+PastEvent = Recorded | Unreadable
 """An event in the life of a stream, decoded if possible."""
 
 
-def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[SagaStory, Sequence[Told]]:
+def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[SagaStory, Sequence[PastEvent]]:
     """The story of a saga, at present or after its first `version` events; and those events.
 
     An event that this version cannot read ends the story, but not the events.
@@ -46,15 +46,15 @@ def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[Sa
         raise sagas.absent(saga_id)
     if version is not None and version > len(whole):
         raise NoSuchVersion(saga_id, version, len(whole))
-    told = sagas.log.told(whole[:version])
+    events = sagas.log.told(whole[:version])
     unread = [
-        Unread(found.entry.version, found.entry.type, found.why) for found in told if isinstance(found, Unreadable)
+        Unread(found.entry.version, found.entry.type, found.why) for found in events if isinstance(found, Unreadable)
     ]
-    history = [found for found in told[: unread[0].version - 1 if unread else None] if isinstance(found, Recorded)]
+    history = [found for found in events[: unread[0].version - 1 if unread else None] if isinstance(found, Recorded)]
     state = sagas.folded(history)
     if state is None:
         raise UnreadableEvent(SAGA, unread[0].type, unread[0].why)
-    return story(state, history, unread), told
+    return story(state, history, unread), events
 
 
 @contextmanager

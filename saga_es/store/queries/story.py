@@ -173,26 +173,28 @@ def _pause(state: SagaState, history: Sequence[Recorded]) -> Pause | None:
 
 
 def _step(planned: StepPlan, state: SagaState, times: dict[str, _Times]) -> StepStory:
-    whole = _part(planned.name, planned, state, times)
+    whole = _element(planned.name, planned, state, times)
     if planned.name not in state.fan_outs:
         return whole
-    parts = [_part(name, planned, state, times) for name in state.elements(planned.name)]
-    status = _status_of_all(whole.status, [part.status for part in parts], is_done=state.is_done(planned.name))
+    elements = [_element(name, planned, state, times) for name in state.elements(planned.name)]
+    status = _status_of_all(whole.status, [element.status for element in elements], is_done=state.is_done(planned.name))
     is_over = status in {StepStatus.COMPLETED, StepStatus.COMPENSATED}
     return msgspec.structs.replace(
         whole,
         status=status,
-        attempts=sum(part.attempts for part in parts),
-        compensation_attempts=sum(part.compensation_attempts for part in parts),
+        attempts=sum(element.attempts for element in elements),
+        compensation_attempts=sum(element.compensation_attempts for element in elements),
         result=state.result(planned.name),
-        error=whole.error or next((part.error for part in parts if part.error), None),
-        completed_at=_latest(whole.started_at, *(part.completed_at for part in parts)) if is_over else None,
-        compensated_at=_latest(*(part.compensated_at for part in parts)) if status is StepStatus.COMPENSATED else None,
-        elements=parts,
+        error=whole.error or next((element.error for element in elements if element.error), None),
+        completed_at=_latest(whole.started_at, *(element.completed_at for element in elements)) if is_over else None,
+        compensated_at=_latest(*(element.compensated_at for element in elements))
+        if status is StepStatus.COMPENSATED
+        else None,
+        elements=elements,
     )
 
 
-def _part(name: str, planned: StepPlan, state: SagaState, times: dict[str, _Times]) -> StepStory:
+def _element(name: str, planned: StepPlan, state: SagaState, times: dict[str, _Times]) -> StepStory:
     step, when = state.step(name), times[name]
     return StepStory(
         step=name,
@@ -217,16 +219,16 @@ def _child(step: StepState) -> str | None:
     return step.child.saga_id if step.child else None
 
 
-def _status_of_all(own: StepStatus, parts: Sequence[StepStatus], *, is_done: bool) -> StepStatus:
+def _status_of_all(own: StepStatus, elements: Sequence[StepStatus], *, is_done: bool) -> StepStatus:
     """The status of a fanned-out step: that of the element that needs attention most."""
     if own is not StepStatus.PENDING:
         return own
     if is_done:
-        return StepStatus.SKIPPED if set(parts) == {StepStatus.SKIPPED} else StepStatus.COMPLETED
-    if {StepStatus.COMPLETED, StepStatus.COMPENSATED} <= set(parts):
+        return StepStatus.SKIPPED if set(elements) == {StepStatus.SKIPPED} else StepStatus.COMPLETED
+    if {StepStatus.COMPLETED, StepStatus.COMPENSATED} <= set(elements):
         return StepStatus.COMPENSATING
-    telling = (StepStatus.COMPENSATING, StepStatus.IN_PROGRESS, StepStatus.FAILED, StepStatus.COMPENSATED)
-    return next((status for status in telling if status in parts), StepStatus.IN_PROGRESS)
+    by_need = (StepStatus.COMPENSATING, StepStatus.IN_PROGRESS, StepStatus.FAILED, StepStatus.COMPENSATED)
+    return next((status for status in by_need if status in elements), StepStatus.IN_PROGRESS)
 
 
 def _latest(*times: datetime | None) -> datetime | None:

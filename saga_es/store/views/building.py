@@ -31,7 +31,7 @@ NEAR = 100
 APPROACHES = 20
 """How often to come nearer when more than `NEAR` events are appended meanwhile."""
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Receives the position that has been reached, and the last position."""
 
 
@@ -44,7 +44,7 @@ class Builder:
         log: The log.
         views: The views to build.
         suffix: The suffix of the names of the new tables.
-        told: Receives the position that has been reached, and the last position.
+        progress: Receives the position that has been reached, and the last position.
 
     Attributes:
         views: The views that have not failed.
@@ -56,7 +56,13 @@ class Builder:
     """
 
     def __init__(
-        self, connection: Connection, database: Database, log: Log, views: Iterable[Projection], suffix: str, told: Told
+        self,
+        connection: Connection,
+        database: Database,
+        log: Log,
+        views: Iterable[Projection],
+        suffix: str,
+        progress: Progress,
     ) -> None:
         self.views = list(views)
         self.failures: dict[str, ProjectionFailed] = {}
@@ -68,7 +74,7 @@ class Builder:
         self._database = database
         self._log = log
         self._suffix = suffix
-        self._told = told
+        self._progress = progress
         self._tables = {view.name: shadow(view, suffix, database.driver) for view in self.views}
         self._last = 0
 
@@ -92,7 +98,7 @@ class Builder:
             with self._connection.begin():
                 self._write(writes, entries)
             self.commit((stretch.reached, len(entries)))
-            self._tell(self.position, until)
+            self._report(self.position, until)
             if stretch.is_last and len(entries) < NEAR:
                 return
             approaches += stretch.is_last
@@ -113,7 +119,7 @@ class Builder:
             self._write(self._writes(entries), entries)
             position, many = found[-1].position, many + len(entries)
             if is_long:
-                self._tell(position, until)
+                self._report(position, until)
             if len(entries) < len(found):
                 break
         self.failed_last = len(self.views) < sound
@@ -126,10 +132,10 @@ class Builder:
 
     # ── A stretch of the log ─────────────────────────────────────────────────────────────────────────────
 
-    def _tell(self, position: int, until: int | None) -> None:
+    def _report(self, position: int, until: int | None) -> None:
         if position > self._last:
             self._last = self._log.last_position()
-        self._told(position, self._last if until is None else until)
+        self._progress(position, self._last if until is None else until)
 
     def _writes(self, entries: Sequence[Entry]) -> list[tuple[Projection, Sequence[Recorded], list[Write]]]:
         """The views' writes for entries; computed before a transaction begins, so that it is short."""
@@ -145,10 +151,10 @@ class Builder:
     def _decoded(self, entries: Sequence[Entry]) -> list[Recorded]:
         wanted = {category for view in self._tables.values() for category in view.categories}
         decoded: list[Recorded] = []
-        for told in self._log.told(entry for entry in entries if entry.category in wanted):
-            match told:
+        for found in self._log.told(entry for entry in entries if entry.category in wanted):
+            match found:
                 case Recorded():
-                    decoded.append(told)
+                    decoded.append(found)
                 case Unreadable(entry):  # one event of a newer version must not prevent a whole view
                     self.unread[f"{entry.category}/{entry.type}"] += 1
         return decoded

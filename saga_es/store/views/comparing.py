@@ -22,7 +22,7 @@ from saga_es.store.drivers.driver import driver_of
 from saga_es.store.log.log import Log
 from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
-from saga_es.store.views.building import Builder, Told
+from saga_es.store.views.building import Builder, Progress
 from saga_es.store.views.kinds import Projection
 from saga_es.store.views.rebuild import is_as_written
 from saga_es.store.views.shadows import shadow
@@ -100,7 +100,7 @@ class Comparison:
         """Whether the view is what it should be."""
         return not (self.missing or self.surplus or self.different or self.problem or self.failed)
 
-    def told(self) -> Iterator[ViewDifference]:
+    def lines(self) -> Iterator[ViewDifference]:
         """All known differences, and how many more rows differ."""
         why = self.problem or (str(self.failed) if self.failed else None)
         if why is not None:
@@ -116,7 +116,7 @@ def compare(
     database: Database,
     log: Log,
     views: Iterable[Projection],
-    told: Told,
+    progress: Progress,
     until: int | None = None,
     named: int = EXAMPLES,
 ) -> list[Comparison]:
@@ -126,7 +126,7 @@ def compare(
         database: The database of the views.
         log: The log.
         views: The views to compare.
-        told: Receives the position that has been reached, and the last position.
+        progress: Receives the position that has been reached, and the last position.
         until: Compare with the fold up to this position (inclusive), not with the fold of the whole log.
         named: How many rows of a kind are named.
 
@@ -136,7 +136,7 @@ def compare(
     wanted = list(views)
     for _ in range(ATTEMPTS):
         with suppress(Swapped), _snapshot(database) as connection:
-            compared = _all_compared(connection, database, log, wanted, told, until, named)
+            compared = _all_compared(connection, database, log, wanted, progress, until, named)
             refuse_swapped(connection, [view.name for view in wanted])
             return compared
     raise StoreUnavailable(f"replays replaced the views {ATTEMPTS} times meanwhile; repeat it when they are over")
@@ -147,7 +147,7 @@ def _all_compared(
     database: Database,
     log: Log,
     views: Sequence[Projection],
-    told: Told,
+    progress: Progress,
     until: int | None,
     named: int,
 ) -> list[Comparison]:
@@ -159,7 +159,9 @@ def _all_compared(
         return [
             comparison
             for end, group in groups.items()
-            for comparison in _compared(connection, Builder(connection, database, log, group, DRY, told), end, named)
+            for comparison in _compared(
+                connection, Builder(connection, database, log, group, DRY, progress), end, named
+            )
         ]
 
 
@@ -210,7 +212,9 @@ class _Compared:
         """How they differ."""
         queries = (self._missing(), self._surplus(), self._different())
         counts = [self._connection.scalar(sa.select(sa.func.count()).select_from(q.subquery())) or 0 for q in queries]
-        differences = [d for query, count in zip(queries, counts, strict=True) if count for d in self._told(query)]
+        differences = [
+            d for query, count in zip(queries, counts, strict=True) if count for d in self._differences(query)
+        ]
         examples = tuple(dict.fromkeys(difference.key for difference in differences if difference.key))[:EXAMPLES]
         more, fewer, other = counts
         return Comparison(self._view, position, rows, more, fewer, other, examples, tuple(differences))
@@ -249,7 +253,7 @@ class _Compared:
         exact = driver_of(self._connection.dialect).exact
         return exact(folded).is_distinct_from(exact(found))
 
-    def _told(self, query: sa.Select[Any]) -> Iterator[ViewDifference]:
+    def _differences(self, query: sa.Select[Any]) -> Iterator[ViewDifference]:
         for row in self._connection.execute(query.order_by(*self._keys).limit(self._named)).mappings():
             key = "/".join(str(row[name]) for name in self._keys)
             if "what" in row:

@@ -24,7 +24,7 @@ from saga_es.store.drivers.driver import Swap
 from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.views import checkpoints
-from saga_es.store.views.building import Builder, Told
+from saga_es.store.views.building import Builder, Progress
 from saga_es.store.views.kinds import Projection
 from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swapping
 
@@ -70,12 +70,16 @@ class Rebuilding:
     unread: Mapping[str, int] = field(default_factory=dict)
 
 
-def _tell_nobody(_position: int, _last: int) -> None:
+def _report_nothing(_position: int, _last: int) -> None:
     """Report no progress."""
 
 
 def rebuild(
-    connection: Connection, database: Database, log: Log, views: Iterable[Projection], told: Told = _tell_nobody
+    connection: Connection,
+    database: Database,
+    log: Log,
+    views: Iterable[Projection],
+    progress: Progress = _report_nothing,
 ) -> Rebuilding:
     """Make views anew, and put those that do not fail in service together.
 
@@ -84,7 +88,7 @@ def rebuild(
         database: The same database, to read the log through.
         log: The log.
         views: The views to make.
-        told: Receives the position that has been reached, and the last position.
+        progress: Receives the position that has been reached, and the last position.
 
     Raises:
         StoreUnavailable: The database did not answer, or a transaction was in the way for too long; nothing changed.
@@ -96,7 +100,7 @@ def rebuild(
     with connection.begin():
         settle_swaps(connection)  # first: the tables show whether a swap took place, and are dropped below
     clear(connection, names, OLD, UNTIL)
-    builder = Builder(connection, database, log, wanted, NEW, told)
+    builder = Builder(connection, database, log, wanted, NEW, progress)
     builder.make_tables()
     held_s = _put_in_service(connection, database, log, builder)
     took_s = time.monotonic() - began
@@ -105,12 +109,12 @@ def rebuild(
 
 
 def build_until(
-    connection: Connection, database: Database, log: Log, views: Iterable[Projection], until: int, told: Told
+    connection: Connection, database: Database, log: Log, views: Iterable[Projection], until: int, progress: Progress
 ) -> Rebuilding:
     """Make views as of a position (inclusive) in tables of their own; the views in service are unchanged."""
     wanted = list(views)
     began = time.monotonic()
-    builder = Builder(connection, database, log, wanted, UNTIL, told)
+    builder = Builder(connection, database, log, wanted, UNTIL, progress)
     builder.make_tables()
     builder.fill(Tail(database, log), until)
     took_s = time.monotonic() - began

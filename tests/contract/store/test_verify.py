@@ -231,7 +231,7 @@ def test_what_the_chain_cannot_show_the_seal_does(whole: Store, tmp_path: Path) 
 def differences(store: Store) -> list[str]:
     """What is said of the views."""
     compared = compare(store.database, store.log, store.views, lambda _position, _last: None)
-    return [str(difference) for comparison in compared for difference in comparison.told()]
+    return [str(difference) for comparison in compared for difference in comparison.lines()]
 
 
 @pytest.mark.parametrize("keep_in_views", [False, True])

@@ -69,7 +69,7 @@ def noted(store: Store) -> Store:
 def said(store: Store, named: int = 100) -> list[str]:
     """Everything that is said of the views."""
     compared = compare(store.database, store.log, VIEWS, lambda _position, _last: None, named=named)
-    return [str(difference) for comparison in compared for difference in comparison.told()]
+    return [str(difference) for comparison in compared for difference in comparison.lines()]
 
 
 def change(store: Store, *statements: sa.Executable) -> None:
