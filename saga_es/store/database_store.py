@@ -1,4 +1,4 @@
-"""The store on a database: the ports, each with what stands behind it."""
+"""The store on a database: the implementations of the ports."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class DatabaseStore(SharedStore):
         """The store on a database.
 
         Args:
-            database: Where everything is.
-            codec: Of the events in the log.
-            views: Kept in the transaction that appends.
+            database: The database that holds everything.
+            codec: Encodes and decodes the events in the log.
+            views: The views; the synchronous ones are kept in the transaction that appends.
             lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
         """
         log = Log(database, codec)

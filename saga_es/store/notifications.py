@@ -30,17 +30,17 @@ class Notifications:
         self._database = database
 
     def is_empty(self) -> bool:
-        """Whether there is none at all: so it nearly always is, and it costs next to nothing to know."""
+        """Whether there are none at all: the usual case, at almost no cost."""
         return not self._database.look_up(_ANY, {})[0][0]
 
     def pending(self, worker_id: str) -> list[Notification]:
-        """Those that a worker acknowledges: of its own sagas, and of sagas that are over."""
+        """Those that a worker acknowledges: for its own sagas, and for sagas that are over."""
         with self._database.reading() as connection:
             rows = connection.execute(_PENDING, {"worker_id": worker_id})
             return [Notification(row.saga_id, row.version, row.owner, row.status in (None, *ENDED)) for row in rows]
 
     def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one is pending for a saga of these definitions that nobody owns; it is kept for the next owner."""
+        """Whether one is pending for a saga of these definitions without an owner; it is kept for the next owner."""
         with self._database.reading() as connection:
             return connection.execute(_UNCLAIMED, {"names": sorted(names)}).first() is not None
 
@@ -72,7 +72,7 @@ _PENDING = (
 )
 _UNCLAIMED = (
     sa.select(saga_bells.c.saga_id)
-    .where(  # from the few notifications to their sagas: of a join, SQLite would begin with all sagas of the names
+    .where(  # from the few notifications to their sagas: a join in SQLite would begin with all sagas of the names
         sa.exists().where(
             sagas.c.saga_id == saga_bells.c.saga_id,
             sagas.c.owner.is_(None),

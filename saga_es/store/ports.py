@@ -1,7 +1,7 @@
-"""The ports of the store: what the runtime asks of it, and what crosses between them.
+"""The ports of the store: the protocols that the runtime uses, and the values that cross them.
 
-The databases satisfy them (`saga_es.store.database_store`), and so does the store in memory of the simulator
-(`saga_es.testing.memory`). One contract suite runs on all of them.
+The store on a database (`saga_es.store.database_store`) implements them, and so does the simulator's store in memory
+(`saga_es.testing.memory`). One contract suite tests both.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from saga_es.store.process import Process
 # ── What crosses ─────────────────────────────────────────────────────────────────────────────────────────
 
 Prepared = tuple[Draft, list[dict[str, Any]]]
-"""A draft with its rows: what a writer takes."""
+"""A draft with its rows, as a writer takes it."""
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The draft stands in the log."""
+    """The draft is in the log."""
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -39,15 +39,15 @@ class Refused(msgspec.Struct, frozen=True):
 Receipt = Written | Conflict | Refused
 
 READ_AT_ONCE = 500
-"""Notifications that `pending` gives at most."""
+"""The most notifications that `pending` returns."""
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """Something was appended to a saga, up to this version, by somebody who does not own it.
+    """Something was appended to a saga, up to this version, by a process that does not own the saga.
 
     Attributes:
         owner: The worker that owns the saga; None when none does.
-        is_over: The saga has ended, or is none.
+        is_over: The saga has ended, or does not exist.
     """
 
     saga_id: str
@@ -86,49 +86,49 @@ class Log(Protocol):
         """The entry with its event decoded.
 
         Raises:
-            UnreadableEvent: It cannot be.
+            UnreadableEvent: The event cannot be decoded.
         """
         ...
 
-    def told(self, entries: Iterable[Entry]) -> list[Recorded | Unreadable]:
-        """The entries, each decoded if it can be."""
+    def decode_all(self, entries: Iterable[Entry]) -> list[Recorded | Unreadable]:
+        """The entries, each decoded if possible."""
         ...
 
     def archive_of(self, stream_id: str) -> str | None:
-        """The name of the archive that a stream is in; None when it is in none."""
+        """The name of the archive that holds a stream; None when no archive does."""
         ...
 
 
 class Writer(Protocol):
-    """Appends to the log; nothing else does."""
+    """Appends to the log; no other object does."""
 
     def prepare(self, draft: Draft) -> Prepared:
-        """The draft with its rows: what cannot be encoded fails here, before any batch.
+        """The draft with its rows; a draft that cannot be encoded fails here, before any batch.
 
         Raises:
-            BadStreamId: The log does not take such an id.
-            NothingToAppend: There are no events in it.
+            BadStreamId: The log does not accept this id.
+            NothingToAppend: The draft has no events.
             PayloadTooLarge: An event is larger than the limit.
             PayloadUnencodable: An event has no JSON form.
         """
         ...
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
-        """Append drafts, each of another stream; each draft all or none, and one bad draft harms no other.
+        """Append drafts, each of another stream. Each is appended whole or not at all, and a bad draft harms no other.
 
-        A draft that stands in the log already is `Written`, also when others have appended behind it.
+        A draft that is in the log already is `Written`, even when later events follow it.
 
         Returns:
-            A receipt for each draft, in their order.
+            A receipt for each draft, in the same order.
 
         Raises:
-            StoreUnavailable: Nobody knows what took place. Writing the same batch again settles it.
+            StoreUnavailable: Nobody knows which drafts were written. Writing the same batch again settles it.
         """
         ...
 
 
 class Workers(Protocol):
-    """Who is at work: one row per worker, with a heartbeat. Each method may raise `StoreUnavailable`."""
+    """The workers: one row each, with a heartbeat. Each method may raise `StoreUnavailable`."""
 
     @property
     def lease_s(self) -> float:
@@ -136,11 +136,11 @@ class Workers(Protocol):
         ...
 
     def beat(self, worker_id: str, process: Process) -> bool:
-        """Say that this worker lives; True when there was no row: at the first beat, or when it had counted as gone."""
+        """Record that this worker lives. True when it had no row: at its first beat, or after it counted as gone."""
         ...
 
     def leave(self, worker_id: str) -> None:
-        """Say goodbye: what this worker leaves unfinished may be taken over at once."""
+        """Remove this worker's row: others may take over its unfinished sagas at once."""
         ...
 
     def heartbeats(self) -> Mapping[str, float]:
@@ -148,19 +148,19 @@ class Workers(Protocol):
         ...
 
     def bury(self) -> list[str]:
-        """Remove the workers that are gone: their process is, or their lease ran out."""
+        """Remove the workers that are gone: their process has ended, or their lease has expired."""
         ...
 
     def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
-        """Unfinished sagas of these definitions whose owner has no row, and their last owners; oldest first."""
+        """Unfinished sagas of these definitions whose owner has no row, with their last owners; oldest first."""
         ...
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
-        """How many unfinished sagas whose owner has no row there are of other definitions, by name."""
+        """How many unfinished sagas of other definitions have an owner without a row, by name."""
         ...
 
     def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
-        """When each of these sagas moved last, of those that exist; at most some hundreds."""
+        """When each of these sagas last changed, if it exists; pass at most some hundreds."""
         ...
 
 
@@ -168,19 +168,19 @@ class Notifications(Protocol):
     """The notifications that nobody has acknowledged yet. Each method may raise `StoreUnavailable`."""
 
     def is_empty(self) -> bool:
-        """Whether there is none at all."""
+        """Whether there are none at all."""
         ...
 
     def pending(self, worker_id: str) -> list[Notification]:
-        """Those that a worker acknowledges: of its own sagas, and of sagas that are over; by saga and version."""
+        """Those that a worker acknowledges: for its own sagas, and for sagas that are over; by saga and version."""
         ...
 
     def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one is pending for an unfinished saga of these definitions that nobody owns."""
+        """Whether one is pending for an unfinished saga of these definitions without an owner."""
         ...
 
     def acknowledge(self, notifications: Sequence[Notification]) -> None:
-        """Remove notifications whose sagas were read; one that is gone already is no fault."""
+        """Remove notifications whose sagas were read; a missing notification is no error."""
         ...
 
 
@@ -188,22 +188,22 @@ class Notifications(Protocol):
 
 
 class SharedLog(Log, Protocol):
-    """A log that can be read in a transaction of a caller's."""
+    """A log that can be read in the caller's transaction."""
 
     def read(self, stream_id: str, connection: Connection | None = None) -> list[Recorded]:
-        """See `Log.read`; as of now, or as a connection sees the stream."""
+        """See `Log.read`; at present, or as a connection sees the stream."""
         ...
 
 
 class SharedWriter(Writer, Protocol):
-    """A writer that can append in a transaction of a caller's."""
+    """A writer that can append in the caller's transaction."""
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
-        """Append a draft in the transaction of a connection: it takes place exactly when that commits.
+        """Append a draft in the connection's transaction: it is appended if and only if that commits.
 
         Raises:
-            sqlalchemy.exc.IntegrityError: The stream has moved past what was expected; nothing was appended, and the
-                transaction is as it was.
-            VersionConflict: The stream is not as far as was expected; the same holds.
+            sqlalchemy.exc.IntegrityError: The stream has passed the expected version; nothing was appended, and the
+                transaction is unchanged.
+            VersionConflict: The stream has not reached the expected version; the same holds.
         """
         ...

@@ -1,4 +1,4 @@
-"""An operating system process: what tells it from all others, and whether it is gone."""
+"""An operating system process: its identity, and whether it is gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Process(msgspec.Struct, frozen=True):
-    """An operating system process, told apart from any other that ever had its number."""
+    """An operating system process, distinct from any other process that ever had its number."""
 
     host: str
     pid: int
@@ -18,31 +18,31 @@ class Process(msgspec.Struct, frozen=True):
 
     @classmethod
     def this(cls) -> Process:
-        """The process we are in."""
+        """The current process."""
         return cls(_host(), os.getpid(), _pid_started(os.getpid()) or "")
 
     def is_gone(self) -> bool:
-        """True when it ran on this host, and surely runs no more."""
+        """True when it ran on this host and has certainly ended."""
         return self.host == _host() and _pid_started(self.pid) != self.pid_started
 
 
 def _host() -> str:
-    """This machine since its last boot, and this process space in it (containers share the first, not the second)."""
+    """This machine since its last boot, and its process namespace (containers share the boot, not the namespace)."""
     parts = [socket.gethostname()]
     for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         path = Path(source)
         try:
             parts.append(str(path.readlink()) if path.is_symlink() else path.read_text().strip())
-        except OSError:  # not Linux: the name must do
+        except OSError:  # not Linux: the host name must suffice
             continue
     return "/".join(parts)[:255]
 
 
 def _pid_started(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks; None when there is none."""
+    """When the process started, in the kernel's ticks; None when there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        # The name in brackets may hold blanks and brackets; the 22nd field counts from behind it.
+        # The name in brackets may hold blanks and brackets; count to the 22nd field from the closing bracket.
         state, *fields = stat.rpartition(")")[2].split()
         return None if state == "Z" else fields[18]
     except OSError:

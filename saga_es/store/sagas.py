@@ -1,4 +1,4 @@
-"""Sagas as they stand in the log: their streams folded under the plans they started with."""
+"""Sagas in the log: their streams, folded under the plans they started with."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from saga_es.store.ports import Log
 
 
 class Sagas:
-    """Reads sagas from the log. Plans never change once recorded, so they are kept."""
+    """Reads sagas from the log. A recorded plan never changes, so plans are kept."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
         self._plans: dict[str, Plan] = {}
 
     def find(self, saga_id: str) -> SagaState | None:
-        """The saga as of now; None when there is none.
+        """The saga at present; None when there is none.
 
         Raises:
             UnreadableEvent: One of its events cannot be decoded.
@@ -31,7 +31,7 @@ class Sagas:
         return self.folded(self.log.read(saga_id))
 
     def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
-        """The sagas of those ids, where there are any; one that cannot be read stands for itself alone."""
+        """The sagas with these ids, where they exist; an unreadable saga does not affect the others."""
         found: dict[str, SagaState | UnreadableEvent] = {}
         for saga_id, entries in self.log.entries_of(saga_ids).items():
             try:
@@ -43,7 +43,7 @@ class Sagas:
         return found
 
     def absent(self, saga_id: str) -> NotFound | SagaArchived:
-        """Why a saga is not in the log: there never was one, or it is archived.
+        """Why a saga is not in the log: it never existed, or it is archived.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -52,7 +52,7 @@ class Sagas:
         return NotFound(saga_id) if archive is None else SagaArchived(saga_id, archive)
 
     def refused_start(self, saga_id: str, reason: str) -> SagaArchived | PayloadUnencodable:
-        """Why the database did not take a start: the saga ran and is archived, or there is something in it.
+        """Why the database refused a start: the saga is archived, or the input holds something it cannot store.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -63,7 +63,7 @@ class Sagas:
         return PayloadUnencodable(f"the database does not take this start: {reason}")
 
     def folded(self, history: Sequence[Recorded]) -> SagaState | None:
-        """The state after these events of one saga's stream, from its first; None where it is not a saga's."""
+        """The state after these events of one saga's stream, from its first on; None for another kind of stream."""
         if not history or history[0].category != SAGA:
             return None
         saga_id, events = history[0].stream_id, [recorded.event for recorded in history]
@@ -77,7 +77,7 @@ class Sagas:
             raise UnreadableEvent(SAGA, type(events[-1]).__name__, why) from error
 
     def plan(self, id_: str) -> Plan:
-        """The plan of that id.
+        """The plan with this id.
 
         Raises:
             UnreadableEvent: The log does not hold it.
@@ -91,7 +91,7 @@ class Sagas:
         return self._plans[id_]
 
     def unrecorded(self, plans: Sequence[Plan]) -> list[tuple[str, e.PlanRecorded]]:
-        """Those of the plans that the log does not hold yet, by their ids."""
+        """The plans that the log does not hold yet, with their ids."""
         wanted = {plan_id(plan): e.PlanRecorded(plan) for plan in plans}
         held = {id_ for id_, events in self.log.read_many(list(wanted)).items() if events}
         return [(id_, recorded) for id_, recorded in wanted.items() if id_ not in held]

@@ -1,4 +1,4 @@
-"""The store as one object: all that a worker remembers with."""
+"""The store as one object: everything that a worker remembers with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saga_es.store.sagas import Sagas
 
 @dataclass(frozen=True)
 class Store:
-    """What remembers: the log, the sagas in it, who writes to it, who is at work, and who is to be notified."""
+    """The log, the sagas in it, the writer, the workers, and the notifications."""
 
     log: ports.Log
     sagas: Sagas

@@ -1,7 +1,7 @@
-"""Who is at work: one row per worker, with a heartbeat by the database's clock.
+"""The workers: one row each, with a heartbeat by the database's clock.
 
-A row decides only whether a saga *may* be taken over; whether it *is* is decided by the log alone. So a wrong
-guess here costs a little work, never a doubled one.
+A row decides only whether a saga *may* be taken over. The log alone decides whether it *is*. So a wrong guess here
+costs a little work, and never repeats any.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Workers:
         self.lease_s = lease_s
 
     def beat(self, worker_id: str, process: Process) -> bool:
-        """Say that this worker lives; True when there was no row: at the first beat, or when it had counted as gone."""
+        """Record that this worker lives. True when it had no row: at its first beat, or after it counted as gone."""
         with self._database.writing() as connection:
             row = saga_workers.c.worker_id == worker_id
             touched = connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now()))
@@ -61,7 +61,7 @@ class Workers:
             return float(connection.execute(sa.select(database_now())).scalar_one())
 
     def leave(self, worker_id: str) -> None:
-        """Say goodbye: what this worker leaves unfinished may be taken over at once."""
+        """Remove this worker's row: others may take over its unfinished sagas at once."""
         with self._database.writing() as connection:
             connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id == worker_id))
 
@@ -72,7 +72,7 @@ class Workers:
             return {row.worker_id: row.heartbeat_at for row in rows}
 
     def bury(self) -> list[str]:
-        """Remove the workers that are gone: their process on this host is, or their lease ran out."""
+        """Remove the workers that are gone: their process on this host has ended, or their lease has expired."""
         with self._database.reading() as connection:
             expired = saga_workers.c.heartbeat_at < database_now() - self.lease_s
             found = connection.execute(sa.select(saga_workers, expired.label("expired"))).all()
@@ -83,7 +83,7 @@ class Workers:
         return gone
 
     def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
-        """Unfinished sagas of these definitions without a living worker, and their last owners; oldest first."""
+        """Unfinished sagas of these definitions without a living worker, with their last owners; oldest first."""
         query = (
             sa.select(sagas.c.saga_id, sagas.c.owner)
             .where(_is_orphan(), _NAME.in_(sorted(names)), sagas.c.saga_id.not_in(sorted(apart_from)))
@@ -94,13 +94,13 @@ class Workers:
             return {row.saga_id: row.owner for row in connection.execute(query)}
 
     def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
-        """When each of these sagas moved last; at most some hundreds."""
+        """When each of these sagas last changed; pass at most some hundreds."""
         query = sa.select(sagas.c.saga_id, sagas.c.updated_at).where(sagas.c.saga_id.in_(saga_ids))
         with self._database.reading() as connection:
             return {row.saga_id: row.updated_at for row in connection.execute(query)}
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
-        """How many unfinished sagas without a living worker there are of other definitions, by name."""
+        """How many unfinished sagas of other definitions have no living worker, by name."""
         query = (
             sa.select(sagas.c.name, sa.func.count().label("sagas"))
             .where(_is_orphan(), sagas.c.name.not_in(sorted(names)))
@@ -111,7 +111,7 @@ class Workers:
 
 
 _NAME = sagas.c.name.concat(sa.literal_column("''"))
-"""The name as no index has it: SQLite would read all sagas of a name, in their order, to find the few that go on."""
+"""The name in a form that no index has: SQLite would read all sagas of a name, in order, to find the few unfinished."""
 
 
 def _is_orphan() -> sa.ColumnElement[bool]:

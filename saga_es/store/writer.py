@@ -1,7 +1,7 @@
 """Group commit: the drafts of a batch and the views they change, in one transaction.
 
-Owns: which drafts took place. Refuses: to guess. A conflict is isolated to its stream, and a commit whose
-answer was lost is settled by reading: writing the same drafts again finds that they already stand there.
+Owns: which drafts are in the log. Refuses: to guess. A conflict stays with its stream. A commit whose answer was lost
+is settled by reading: writing the same drafts again finds them in the log.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from saga_es.store.views.kinds import Views
 logger = structlog.get_logger("saga_es")
 
 ATTEMPTS = 6
-"""At a transaction that the database gives up for the sake of others. Nothing of it took place, so it is safe."""
+"""Tries of a transaction that the database rolls back in favour of others. Nothing of it was written, so it is safe."""
 
 _ENDS = (e.SagaCompleted, e.SagaCompensated, e.SagaFailed)
 
@@ -46,21 +46,21 @@ class Writer:
         self._driver = database.driver
 
     def prepare(self, draft: Draft) -> Prepared:
-        """The draft with its rows: encoded here, once, so that what cannot be encoded fails before any batch.
+        """The draft with its rows; encoded once, so that a draft that cannot be encoded fails before any batch.
 
         Raises:
-            BadStreamId: The log does not take such an id.
-            NothingToAppend: There are no events in it.
+            BadStreamId: The log does not accept this id.
+            NothingToAppend: The draft has no events.
             PayloadTooLarge: An event is larger than the limit.
             PayloadUnencodable: An event has no JSON form.
         """
         return draft, rows_of(draft, self._log.codec)
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
-        """Append all drafts, each of another stream, in one transaction if possible; each draft all or none.
+        """Append all drafts, each of another stream, in one transaction if possible; each draft whole or not at all.
 
         Raises:
-            StoreUnavailable: Nobody knows what took place. Writing the same batch again settles it.
+            StoreUnavailable: Nobody knows which drafts were written. Writing the same batch again settles it.
         """
         try:
             self._transact(batch)
@@ -72,13 +72,14 @@ class Writer:
                 return [Written()] * len(batch)
             if len(batch) <= 1:
                 return [self._not_written(draft, error) for draft, _ in batch]
-            # One bad draft fails the whole transaction: the others must not pay for it, not even with one of their own.
+            # One bad draft fails the whole transaction. The others must not pay for it, not even with a transaction
+            # each.
             half = len(batch) // 2
             return [*self.write(batch[:half]), *self.write(batch[half:])]
         return [Written()] * len(batch)
 
     def _stands(self, batch: Sequence[Prepared]) -> bool:
-        """Whether all of it is in the log: by our own commit, whose answer was lost."""
+        """Whether the whole batch is in the log: by our own commit, whose answer was lost."""
         with self._database.reading() as connection:
             is_ours = self._log.holds(connection, [row for _, rows in batch for row in rows])
         if is_ours:
@@ -91,7 +92,7 @@ class Writer:
                 with self._database.reading() as connection:
                     moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
                 return Conflict() if moved_on else Refused(str(error.orig))
-            case VersionConflict():  # it is not even as far as was expected
+            case VersionConflict():  # the stream has not even reached the expected version
                 return Conflict()
             case _:
                 logger.error(
@@ -100,12 +101,12 @@ class Writer:
                 return Refused(f"{type(error).__name__}: {error}")
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
-        """Append a draft in a transaction of the caller's: it takes place exactly when that commits.
+        """Append a draft in the caller's transaction: it is appended if and only if that commits.
 
         Raises:
-            sqlalchemy.exc.IntegrityError: The stream has moved past what was expected; nothing was appended, and the
-                transaction is as it was.
-            VersionConflict: The stream is not as far as was expected; the same holds.
+            sqlalchemy.exc.IntegrityError: The stream has passed the expected version; nothing was appended, and the
+                transaction is unchanged.
+            VersionConflict: The stream has not reached the expected version; the same holds.
         """
         driver_of(connection.dialect).begin_within(connection)
         with connection.begin_nested():
@@ -128,11 +129,12 @@ class Writer:
     def _transact_once(self, batch: Sequence[Prepared]) -> None:
         reached = self._log.chained([row for _, rows in batch for row in rows], self._heads)
         self._database.transact(self._writes(batch))
-        # Only now do they stand in the log: what a transaction thought that did not commit must not be remembered.
+        # Learn only now that they are in the log: the heads of a transaction that did not commit must not be
+        # remembered.
         self._heads.learn(reached, [draft.stream_id for draft, _ in batch if isinstance(draft.events[-1], _ENDS)])
 
     def _writes(self, batch: Sequence[Prepared]) -> list[Write]:
-        """Log, views and notifications: all that a batch of chained rows comes to."""
+        """All writes of a batch of chained rows: log, views and notifications."""
         return [
             (APPEND, [row for _, rows in batch for row in rows]),
             *self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._driver),

@@ -1,4 +1,4 @@
-"""A store in memory, with the promises of the real one and faults on order.
+"""A store in memory that keeps the promises of the real one, and fails on demand.
 
 It passes the contract suite of the ports. What differs from a database is that no bytes reach a disk.
 """
@@ -34,10 +34,10 @@ class MemoryStore:
 
     Attributes:
         streams: The log, by stream.
-        sagas: The view of that name: the columns of each saga.
-        living: The workers that said they live, and when they last did, in seconds since 1970.
-        dead: The workers whose process is gone, or counts as gone; they may have a row still.
-        trespasses: What workers wrote to sagas that were not theirs; there should be none.
+        sagas: The view `sagas`: the columns of each saga.
+        living: The workers with a row, and when they last beat, in seconds since 1970.
+        dead: The workers whose process is gone, or counts as gone; they may still have a row.
+        trespasses: What workers wrote to sagas that others own; each is a fault.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -51,7 +51,7 @@ class MemoryStore:
         self.trespasses: list[str] = []
 
     def append(self, draft: Draft, rows: Sequence[dict[str, Any]], worker_id: str | None = None) -> Receipt:
-        """Append a draft, if its stream is where it expects; a draft that stands there already is written."""
+        """Append a draft if its stream is at the expected version; a draft that is there already counts as written."""
         stream, expected = self.streams[draft.stream_id], draft.expected_version
         if len(stream) < expected:
             return Conflict()
@@ -70,7 +70,7 @@ class MemoryStore:
         return Written()
 
     def beat(self, worker_id: str) -> None:
-        """Note that a worker lives now."""
+        """Record that a worker lives now."""
         self.living[worker_id] = self.clock.now().timestamp()
 
     def text(self) -> str:
@@ -79,7 +79,7 @@ class MemoryStore:
         return "\n".join(f"{e.stream_id}@{e.version} {e.recorded_at.isoformat()} {e.type} {e.text}" for e in entries)
 
     def _view(self, draft: Draft) -> Refused | None:
-        """Bring the saga's row up to date; refused where a database would refuse the row."""
+        """Update the saga's row; refused where a database would refuse the row."""
         try:
             change = saga_view.fold(draft.recorded()) or {}
         except ProjectionFailed as error:
@@ -95,7 +95,7 @@ class MemoryStore:
         return None
 
     def _watch(self, draft: Draft, worker_id: str | None) -> None:
-        """Note a worker that writes to a saga of another's."""
+        """Record a worker that writes to a saga that another worker owns."""
         row = self.sagas.get(draft.stream_id)
         if row is not None and row["owner"] != worker_id and not draft.notifies:
             types = ", ".join(type(event).__name__ for event in draft.events)
@@ -130,13 +130,13 @@ class MemoryLog(Reader):
         self._decoded: dict[int, Recorded] = {}
 
     def decode(self, entry: Entry) -> Recorded:
-        """The entry with its event decoded: from its text, but once only, for nothing in here ever changes a text."""
+        """The entry with its event decoded: once only, for its text never changes."""
         if entry.position not in self._decoded:
             self._decoded[entry.position] = super().decode(entry)
         return self._decoded[entry.position]
 
     def archive_of(self, stream_id: str) -> str | None:
-        """Nothing is archived in here."""
+        """None: nothing is archived in memory."""
         del stream_id
         return None
 
@@ -146,11 +146,11 @@ class MemoryLog(Reader):
 
 
 class MemoryWriter:
-    """Writes to the log in memory, as well as the faults let it.
+    """Writes to the log in memory; the faults may prevent it.
 
     Args:
-        codec: Of the events in the log.
-        worker_id: Who writes.
+        codec: Encodes the events.
+        worker_id: The worker that writes.
     """
 
     def __init__(self, store: MemoryStore, codec: Codec, faults: Faults, worker_id: str | None) -> None:
@@ -164,10 +164,10 @@ class MemoryWriter:
         return draft, rows_of(draft, self._codec)
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
-        """Append all drafts, each all or none.
+        """Append all drafts, each whole or not at all.
 
         Raises:
-            StoreUnavailable: Nobody knows what took place.
+            StoreUnavailable: Nobody knows which drafts were written.
             Crash: The worker died, before the commit or after it.
         """
         if self._faults.crashes():
@@ -195,7 +195,7 @@ class MemoryWorkers:
         self.lease_s = lease_s
 
     def beat(self, worker_id: str, process: Process) -> bool:
-        """Say that this worker lives; True when there was no row."""
+        """Record that this worker lives; True when it had no row."""
         del process
         is_new = worker_id not in self._store.living
         self._store.beat(worker_id)
@@ -203,7 +203,7 @@ class MemoryWorkers:
         return is_new
 
     def leave(self, worker_id: str) -> None:
-        """Say goodbye."""
+        """Remove this worker's row."""
         self._store.living.pop(worker_id, None)
 
     def heartbeats(self) -> dict[str, float]:
@@ -211,7 +211,7 @@ class MemoryWorkers:
         return dict(self._store.living)
 
     def bury(self) -> list[str]:
-        """Remove those that are gone."""
+        """Remove the workers that are gone."""
         living, dead = self._store.living, self._store.dead
         expired = self._store.clock.now().timestamp() - self.lease_s
         gone = [worker_id for worker_id, beaten in living.items() if worker_id in dead or beaten < expired]
@@ -220,7 +220,7 @@ class MemoryWorkers:
         return gone
 
     def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
-        """Unfinished sagas of these definitions without a living worker, and their last owners; oldest first."""
+        """Unfinished sagas of these definitions without a living worker, with their last owners; oldest first."""
         found = [
             (row["created_at"], saga_id, row["owner"])
             for saga_id, row in self._store.sagas.items()
@@ -229,12 +229,12 @@ class MemoryWorkers:
         return {saga_id: owner for _, saga_id, owner in sorted(found, key=lambda orphan: orphan[:2])[:limit]}
 
     def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
-        """When each of these sagas moved last."""
+        """When each of these sagas last changed."""
         sagas = self._store.sagas
         return {saga_id: sagas[saga_id]["updated_at"] for saga_id in saga_ids if saga_id in sagas}
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
-        """How many there are of other definitions."""
+        """How many unfinished sagas of other definitions there are, by name."""
         counts: dict[str, int] = defaultdict(int)
         for row in self._store.sagas.values():
             if row["name"] not in names and self._is_orphan(row):
@@ -252,7 +252,7 @@ class MemoryNotifications:
         self._store = store
 
     def is_empty(self) -> bool:
-        """Whether there is none at all."""
+        """Whether there are none at all."""
         return not self._store.notifications
 
     def pending(self, worker_id: str) -> list[Notification]:
@@ -267,12 +267,12 @@ class MemoryNotifications:
         return found[:READ_AT_ONCE]
 
     def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one is pending for a saga that nobody owns."""
+        """Whether one is pending for a saga without an owner."""
         sagas = self._store.sagas
         rows = (sagas[saga_id] for saga_id, _ in self._store.notifications if saga_id in sagas)
         return any(row["owner"] is None and row["status"] not in ENDED and row["name"] in names for row in rows)
 
     def acknowledge(self, notifications: Sequence[Notification]) -> None:
-        """Take notifications away that were answered."""
+        """Remove notifications whose sagas were read."""
         for notification in notifications:
             self._store.notifications.pop((notification.saga_id, notification.version), None)

@@ -97,9 +97,9 @@ class Network:
         return outcome
 
     def _answer(self, call: Call) -> Outcome:
-        """What the callee answers, in this thread, also when it is `async`."""
+        """The callee's answer, in this thread, also when the callee is `async`."""
         if inspect.iscoroutinefunction(call.callee):
-            return self._caller.answer(replace(call, callee=_in_turn(call.callee)))
+            return self._caller.answer(replace(call, callee=_awaited(call.callee)))
         return self._caller.answer(call)
 
     def _has_intent(self, call: Call) -> bool:
@@ -112,7 +112,7 @@ class Network:
         return any(recorded.event == intent for recorded in self._log.read(call.saga_id))
 
 
-def _in_turn(function: Function) -> Function:
+def _awaited(function: Function) -> Function:
     """An `async` function as a function that is called and waited for, with the same parameters."""
 
     @wraps(function)

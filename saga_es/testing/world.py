@@ -1,8 +1,8 @@
 """A small world in which sagas run in virtual time: the production loop and core, a store in memory, and faults.
 
-Nothing here waits: when nobody has anything to do, the clock is moved to when somebody has. A worker that dies is
-dropped where it stands, with its inbox and its timers; what it had asked of participants still arrives there, and
-the next worker takes over what it finds in the store.
+Nothing here waits: when nothing is to be done, the clock moves to the next time when something is. A worker that dies
+is dropped at once, with its inbox and its timers. Its calls still arrive at participants, and the next worker takes
+over what it finds in the store.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from saga_es.testing.memory import MemoryLog, MemoryNotifications, MemoryStore, 
 from saga_es.testing.network import Network
 
 RESTART_S = 1.0
-"""How long after a death the next worker is up."""
+"""Seconds from a death until the next worker is up."""
 
 LULL = 100
-"""Turns without anything new after which chores are passed over: by then they would have found what there is."""
+"""Iterations without news after which chores are skipped: by then they would have found everything."""
 
 MAX_ITERATIONS = 5_000
 """More than any saga needs that comes to an end."""
@@ -51,10 +51,10 @@ class World:
     """One simulated run.
 
     Args:
-        sagas: The definitions; those that their steps run come along.
-        faults: What goes wrong; nothing if left out.
-        transports: How participants of requests are reached, by name; they are called at once, in this thread.
-        workers: How many are up from the start. When the last of them is gone, another comes up.
+        sagas: The definitions; the definitions of their children are added.
+        faults: What goes wrong; None: nothing.
+        transports: The transports of participants, by name; they are called at once, in this thread.
+        workers: How many are up from the start. When the last worker is gone, another comes up.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class World:
             self._hire()
 
     def start(self, saga: Saga, input_: dict[str, Any], saga_id: str, *, starts_at: datetime | None = None) -> None:
-        """Have a saga started; asked for again after each death of a worker, as a caller with a key would."""
+        """Start a saga; the start is repeated after each death of a worker, as a caller with a key would do."""
         begin = StartRequest(saga_id, saga, input_, Handle(saga_id), starts_at=starts_at)
         self._asked.append(begin)
         self.worker.inbox.put(begin)
 
     def ask(self, saga_id: str, command: Command, after_s: float = 0.0) -> None:
-        """Have somebody give an order, so many seconds from now; asked again until a worker has recorded it."""
+        """Send a command so many seconds from now; it is repeated until a worker has recorded it."""
 
         def give() -> None:
             done: Future[None] = Future()
@@ -100,11 +100,11 @@ class World:
         self.at(after_s, give)
 
     def at(self, after_s: float, action: Callable[[], object]) -> None:
-        """Have something happen, so many seconds from now."""
+        """Schedule something for so many seconds from now."""
         heapq.heappush(self._agenda, (self.clock.now() + timedelta(seconds=after_s), next(self._serial), action))
 
     def run(self) -> None:
-        """Let everything happen, until every saga has ended and nothing is on its way any more.
+        """Run until every saga has ended and nothing is on its way any more.
 
         Raises:
             AssertionError: It does not come to an end.
@@ -112,16 +112,16 @@ class World:
         for _ in range(MAX_ITERATIONS):
             if not self._happens():
                 return
-        raise AssertionError(f"after {MAX_ITERATIONS} turns: {self.describe()}")
+        raise AssertionError(f"after {MAX_ITERATIONS} iterations: {self.describe()}")
 
     @property
     def worker(self) -> _Worker:
-        """The one whom callers reach."""
+        """The worker that callers reach."""
         up = [worker for worker in self.workers if worker.is_up(self.clock.now())]
         return up[0] if up else self.workers[-1]
 
     def state(self, saga_id: str) -> SagaState | None:
-        """A saga as its log tells it."""
+        """A saga, folded from its log."""
         return self.sagas.find(saga_id)
 
     def describe(self) -> str:
@@ -130,7 +130,7 @@ class World:
 
     @property
     def all_ended(self) -> bool:
-        """Whether every saga that was asked for has ended."""
+        """Whether every saga that was started has ended."""
         rows = self.store.sagas
         return all(begin.saga_id in rows for begin in self._asked) and all(
             SagaStatus(row["status"]).ended for row in rows.values()
@@ -139,7 +139,7 @@ class World:
     # ── One thing after the other ────────────────────────────────────────────────────────────────────────
 
     def _happens(self) -> bool:
-        """Let the next thing happen; False when there is none."""
+        """Let the next thing happen; False when nothing is left."""
         now = self.clock.now()
         for worker in self.workers:
             if worker.is_up(now) and worker.has_work:
@@ -174,7 +174,7 @@ class World:
             self._bury(worker)
 
     def _beat_meanwhile(self) -> None:
-        """Beat for the workers that are up: time has passed in which they would have beaten, had we let them."""
+        """Record heartbeats of the workers that are up: time has passed in which they would have beaten."""
         now = self.clock.now()
         for worker in self.workers:
             if worker.is_up(now) and worker.loop.worker_id in self.store.living:
@@ -187,7 +187,7 @@ class World:
     def _carry_on(self) -> None:
         if not any(worker.is_up(self.clock.now()) for worker in self.workers):
             self._hire()
-        for begin in self._asked:  # whoever asked got no answer, and asks again
+        for begin in self._asked:  # the caller got no answer, and repeats its start
             if begin.saga_id not in self.store.sagas:
                 self.worker.inbox.put(begin)
 
@@ -228,7 +228,7 @@ class _Worker:
         return len(self.inbox) > 0 or self.loop.idle_s() == 0
 
     def next_due(self, now: datetime, *, chores: bool) -> datetime | None:
-        """When it has something to do, if nothing else happens; also if that is only a look around."""
+        """When it next has something to do, if nothing else happens; also if that is only a chore."""
         if not self.is_up(now):
             return self.frozen_until
         if not chores:

@@ -37,8 +37,8 @@ def export(sagas: Sagas, saga_id: str, file: IO[bytes], now: datetime) -> None:
 def _family(log: Log, saga_id: str) -> Iterator[str]:
     """The saga and its descendants; an event that cannot be decoded is skipped."""
     yield saga_id
-    for told in log.told(log.entries_of([saga_id])[saga_id]):
-        match told:
+    for found in log.decode_all(log.entries_of([saga_id])[saga_id]):
+        match found:
             case Recorded(event=e.ChildStarted(saga_id=child)):
                 yield from _family(log, child)
             case _:
@@ -47,7 +47,7 @@ def _family(log: Log, saga_id: str) -> Iterator[str]:
 
 def _plans(log: Log, family: list[str]) -> Iterator[str]:
     for saga_id in family:
-        match log.told(log.entries_of([saga_id])[saga_id][:1]):
+        match log.decode_all(log.entries_of([saga_id])[saga_id][:1]):
             case [Recorded(event=e.SagaStarted(plan_id=plan_id))]:
                 yield plan_id
             case _:

@@ -120,8 +120,8 @@ class Importing:
         brought.events += sum(map(len, [*back, *new]))
 
     def _recorded(self, streams: Iterable[list[Entry]]) -> list[Recorded]:
-        told = self._log.told(entry for entries in streams for entry in entries)
-        return [found for found in told if isinstance(found, Recorded)]
+        decoded = self._log.decode_all(entry for entries in streams for entry in entries)
+        return [found for found in decoded if isinstance(found, Recorded)]
 
     def _sorted(
         self, connection: Connection, streams: list[list[Entry]]

@@ -1,4 +1,4 @@
-"""What the log is made of: what is to be appended to a stream, and what stands in one."""
+"""The values of the log: what is appended to a stream, and what is read from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A row of the log as it stands: `text` is the JSON as it was written."""
+    """A row of the log, unchanged: `text` is the JSON exactly as written."""
 
     position: int
     stream_id: str
@@ -49,11 +49,11 @@ class Unreadable(msgspec.Struct, frozen=True):
 class Draft(msgspec.Struct, frozen=True):
     """Events to be appended to one stream, all or none.
 
-    The stamp is taken once, when the draft is made: a draft that is written again after a lost answer is
-    the same draft, and its rows can be told from anybody else's.
+    The time is taken once, when the draft is made. A draft that is written again after a lost answer is the same draft,
+    and its rows differ from everybody else's.
 
     Attributes:
-        notifies: Whoever owns the stream's saga is to look at it: the one who appends does not.
+        notifies: Whether the owner of the stream's saga is notified: its owner does not append this draft.
     """
 
     stream_id: str
@@ -64,7 +64,7 @@ class Draft(msgspec.Struct, frozen=True):
     notifies: bool = False
 
     def recorded(self) -> list[Recorded]:
-        """The events as they stand in the stream once appended."""
+        """The events as they are in the stream after the append."""
         return [
             Recorded(self.stream_id, self.category, version, event, self.recorded_at)
             for version, event in enumerate(self.events, self.expected_version + 1)
@@ -75,8 +75,8 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
     """The rows of a draft, without their hashes.
 
     Raises:
-        BadStreamId: The log does not take such an id.
-        NothingToAppend: There are no events in it.
+        BadStreamId: The log does not accept this id.
+        NothingToAppend: The draft has no events.
         PayloadTooLarge: An event is larger than the limit.
         PayloadUnencodable: An event has no JSON form.
     """
@@ -99,10 +99,10 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
 
 
 def check_stream_id(stream_id: str) -> None:
-    """Make sure that the log takes this id, the same on every database.
+    """Check that the log accepts this id; the rule is the same on every database.
 
     Raises:
-        BadStreamId: It does not.
+        BadStreamId: It does not accept the id.
     """
     try:
         stream_id.encode()
@@ -113,7 +113,7 @@ def check_stream_id(stream_id: str) -> None:
 
 
 def is_possible(stream_id: str) -> bool:
-    """Whether the log takes this id."""
+    """Whether the log accepts this id."""
     try:
         check_stream_id(stream_id)
     except BadStreamId:

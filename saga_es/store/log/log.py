@@ -18,15 +18,15 @@ from saga_es.store.log.reader import Reader
 from saga_es.store.tables import saga_archives, saga_events
 
 STREAMS_AT_ONCE = 500
-"""Streams one query reads: databases take only so many parameters."""
+"""Streams that one query reads: databases limit the number of parameters."""
 
 ROWS_AT_ONCE = 250
 MOST_BYTES = 16_777_216
-"""What is read of the log at once, beside one event that is larger."""
+"""Bytes of the log read at once; a single larger event is still read."""
 
 
 APPEND = sa.insert(saga_events)
-"""Appends rows that are chained. It fails when a version is taken: its stream has moved past what was expected."""
+"""Appends chained rows. It fails when a version is taken: the stream has passed the expected version."""
 
 _SELECT = sa.select(*saga_events.c)
 _STREAM = _SELECT.where(saga_events.c.stream_id == sa.bindparam("stream_id")).order_by(saga_events.c.version)
@@ -38,7 +38,7 @@ _HASHES = sa.select(saga_events.c.stream_id, saga_events.c.version, saga_events.
 
 
 class Log(Reader):
-    """Reads the log, and makes rows ready to be appended."""
+    """Reads the log, and prepares rows for the append."""
 
     def __init__(self, database: Database, codec: Codec) -> None:
         super().__init__(codec)
@@ -50,15 +50,15 @@ class Log(Reader):
         """Give each row its hash; the rows are then ready for `APPEND`.
 
         Args:
-            rows: Those of each stream in the order of versions.
-            heads: What is known of streams; what is not is read. Events never change: it may be read before the append.
-            connection: To read with; one of its own is taken if need be.
+            rows: Each stream's in the order of versions.
+            heads: The known heads; others are read. Events never change, so they may be read before the append.
+            connection: To read with; None: another connection is opened if needed.
 
         Returns:
-            Where each stream stands once the rows are appended.
+            The heads of the streams after the rows.
 
         Raises:
-            VersionConflict: A stream is not as far as was expected.
+            VersionConflict: A stream has not reached the expected version.
             StoreUnavailable: The database did not answer.
         """
         return chain(rows, self._before(rows, heads, connection))
@@ -66,7 +66,7 @@ class Log(Reader):
     def _before(
         self, rows: Sequence[dict[str, Any]], known: Heads | None, connection: Connection | None
     ) -> dict[str, Head]:
-        """The heads that rows go on from; those that nobody remembers by one query."""
+        """The heads before the rows; one query reads those that are not remembered."""
         expected: dict[str, int] = {}
         for row in rows:
             expected.setdefault(row["stream_id"], row["version"] - 1)
@@ -95,7 +95,7 @@ class Log(Reader):
         return heads
 
     def archive_of(self, stream_id: str) -> str | None:
-        """The name of the archive that a stream is in; None when it is in none."""
+        """The name of the archive that holds a stream; None when no archive does."""
         if not is_possible(stream_id):
             return None
         with self._database.reading() as connection:
@@ -109,18 +109,18 @@ class Log(Reader):
         return found or 0
 
     def holds(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> bool:
-        """Whether exactly these rows stand in the log: the answer to a commit whose answer was lost.
+        """Whether exactly these rows are in the log: this settles a commit whose answer was lost.
 
         Args:
             connection: To read with.
-            rows: Chained: the last hash of a stream vouches for all of its rows.
+            rows: Chained rows: the last hash of a stream vouches for all of its rows.
         """
         last = {row["stream_id"]: Head(row["version"], row["hash"]) for row in rows}
         found = self._heads_at(connection, {stream_id: head.version for stream_id, head in last.items()})
         return found == last
 
     def read(self, stream_id: str, connection: Connection | None = None) -> list[Recorded]:
-        """The events of a stream, in order, as of now or as a connection sees it; empty when it does not exist.
+        """The events of a stream, in order, at present or as a connection sees it; empty when it does not exist.
 
         Raises:
             UnreadableEvent: An event cannot be decoded.
@@ -132,7 +132,7 @@ class Log(Reader):
         """The rows of several streams, each in order; never decoded."""
         streams: dict[str, list[Entry]] = {stream_id: [] for stream_id in stream_ids}
         possible = [stream_id for stream_id in streams if is_possible(stream_id)]
-        if connection is None and len(possible) == 1:  # every call to a participant asks for a stream or two
+        if connection is None and len(possible) == 1:  # every call to a participant reads a stream or two
             streams[possible[0]] = [Entry(*row) for row in self._database.look_up(_STREAM, {"stream_id": possible[0]})]
             return streams
         with nullcontext(connection) if connection is not None else self._database.reading() as reading:
@@ -152,7 +152,7 @@ class Log(Reader):
         *,
         until_position: int | None = None,
     ) -> list[Entry]:
-        """Rows as they stand, of one stream or of the whole log, in the order of positions; never decoded."""
+        """Rows, unchanged, of one stream or of the whole log, in the order of positions; never decoded."""
         query = _SELECT.where(saga_events.c.position > after_position).order_by(saga_events.c.position).limit(limit)
         if until_position is not None:
             query = query.where(saga_events.c.position <= until_position)
@@ -169,13 +169,13 @@ class Log(Reader):
             return connection.scalar(sa.select(sa.func.max(saga_events.c.position))) or 0
 
     def reaches(self, many: int, until_position: int) -> bool:
-        """Whether the log has more than so many events up to a position."""
+        """Whether the log has more than this many events up to a position."""
         positions = sa.select(saga_events.c.position).where(saga_events.c.position <= until_position)
         with self._database.reading() as connection:
             return connection.scalar(positions.order_by(saga_events.c.position).offset(many).limit(1)) is not None
 
     def walk(self, stream_id: str | None = None, after_position: int = 0, chunk: int = 1000) -> Iterator[Entry]:
-        """Rows as they stand, of one stream or of the whole log, in the order of positions, read in chunks."""
+        """Rows, unchanged, of one stream or of the whole log, in the order of positions, read in chunks."""
         while True:
             entries = self.entries(stream_id, after_position, chunk)
             yield from entries
@@ -184,13 +184,13 @@ class Log(Reader):
             after_position = entries[-1].position
 
     def after(self, connection: Connection, position: int, limit: int, most_bytes: int = MOST_BYTES) -> list[Entry]:
-        """Rows behind a position, in the order of positions, as a connection sees them.
+        """Rows after a position, in the order of positions, as a connection sees them.
 
         Args:
             connection: To read with.
             position: Exclusive.
             limit: Rows at most, and at least one.
-            most_bytes: Characters of JSON after which no more rows are read: memory stays flat whatever they hold.
+            most_bytes: After this many characters of JSON no more rows are read, so that memory stays flat.
         """
         query = _SELECT.where(saga_events.c.position > position).order_by(saga_events.c.position).limit(limit)
         entries: list[Entry] = []

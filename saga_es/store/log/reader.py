@@ -1,4 +1,4 @@
-"""Reading streams: what every log does alike, wherever its rows are."""
+"""Reading streams: what all logs do the same way, wherever their rows are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Reader(ABC):
     """Reads streams of rows, and decodes them.
 
     Args:
-        codec: Of the events in the log.
+        codec: Decodes the events in the log.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -38,21 +38,21 @@ class Reader(ABC):
         streams = self.entries_of(stream_ids)
         return {stream_id: [self.decode(entry) for entry in entries] for stream_id, entries in streams.items()}
 
-    def told(self, entries: Iterable[Entry]) -> list[Recorded | Unreadable]:
-        """The entries, each decoded if it can be: for who reads on where one cannot."""
-        told: list[Recorded | Unreadable] = []
+    def decode_all(self, entries: Iterable[Entry]) -> list[Recorded | Unreadable]:
+        """The entries, each decoded if possible: for readers that continue after an unreadable event."""
+        decoded: list[Recorded | Unreadable] = []
         for entry in entries:
             try:
-                told.append(self.decode(entry))
+                decoded.append(self.decode(entry))
             except UnreadableEvent as error:
-                told.append(Unreadable(entry, error.why))
-        return told
+                decoded.append(Unreadable(entry, error.why))
+        return decoded
 
     def decode(self, entry: Entry) -> Recorded:
         """The entry with its event decoded.
 
         Raises:
-            UnreadableEvent: It cannot be.
+            UnreadableEvent: The event cannot be decoded.
         """
         event = self.codec.decode(entry.category, entry.type, entry.text, entry.schema)
         return Recorded(entry.stream_id, entry.category, entry.version, event, entry.recorded_at)

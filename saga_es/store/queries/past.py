@@ -46,7 +46,7 @@ def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[Sa
         raise sagas.absent(saga_id)
     if version is not None and version > len(whole):
         raise NoSuchVersion(saga_id, version, len(whole))
-    events = sagas.log.told(whole[:version])
+    events = sagas.log.decode_all(whole[:version])
     unread = [
         Unread(found.entry.version, found.entry.type, found.why) for found in events if isinstance(found, Unreadable)
     ]
@@ -90,7 +90,9 @@ def views_at(log: Log, views: Views, position: int, most_events: int | None = No
             for view in views:
                 view.create(connection)
             for entries in _chunks(log, position):
-                views.apply_to_all(connection, [found for found in log.told(entries) if isinstance(found, Recorded)])
+                views.apply_to_all(
+                    connection, [found for found in log.decode_all(entries) if isinstance(found, Recorded)]
+                )
             yield connection
     finally:
         scratch.dispose()

@@ -151,7 +151,7 @@ class Builder:
     def _decoded(self, entries: Sequence[Entry]) -> list[Recorded]:
         wanted = {category for view in self._tables.values() for category in view.categories}
         decoded: list[Recorded] = []
-        for found in self._log.told(entry for entry in entries if entry.category in wanted):
+        for found in self._log.decode_all(entry for entry in entries if entry.category in wanted):
             match found:
                 case Recorded():
                     decoded.append(found)

@@ -75,7 +75,7 @@ def test_an_event_that_cannot_be_decoded_is_told_beside_those_that_can(any_store
     with pytest.raises(UnreadableEvent):
         any_store.log.read("n-1")
     entries = any_store.log.entries_of(["n-1"])["n-1"]
-    readable, unreadable = any_store.log.told(entries)
+    readable, unreadable = any_store.log.decode_all(entries)
     assert readable == draft.recorded()[0]
     assert isinstance(unreadable, Unreadable)
     assert unreadable.entry == entries[1]
