@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.row import Row
+from benchmarks.servers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "docs" / "performance.json"
 PAGE = PROJECT / "docs" / "performance.md"
 PLOT = PROJECT / "docs" / "performance.svg"

@@ -3,9 +3,8 @@
 from saga_es import App
 from saga_es.api import saga_blueprint
 from saga_es.participant import RECORD_EVENTS
-from services import create_event, demo, event, event_details, ticket, venue
-
-SERVICES = (event.service, event_details.service, venue.service, ticket.service)
+from services import create_event, demo
+from services.catalogue import SERVICES
 
 app = App(
     name="saga_es demo",

@@ -13,10 +13,10 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.engine import Connection
 
 from saga_es.api import Blueprint, PositionSchema, execute, json_response, node, page, summaries, views_as_of
-from services import create_event, event, event_details, ticket, venue
+from services import create_event
+from services.catalogue import SERVICES
 from services.records import on_the_wire
 
-SERVICES = (event.service, event_details.service, venue.service, ticket.service)
 NEWEST = 100
 TIMEOUT_S = 10.0
 

@@ -19,6 +19,7 @@ from saga_es.errors import DefinitionError, SagaError
 from saga_es.runtime.calls.outcomes import outcome_of_answer
 from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent, Transport
 from saga_es.runtime.ids import idempotency_key, new_id
+from saga_es.runtime.waiting.backoff import Backoff
 
 ATTEMPTS = 4
 PATIENT = 10
@@ -176,7 +177,7 @@ class Step:
 
     def _settled(self, send: Callable[[], Answer], attempts: int = ATTEMPTS) -> Reply:
         """Repeat a call while a saga would: while it is not answered by a 2xx, or refused for good."""
-        delay_s = FIRST_DELAY_S
+        backoff = Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
         for _ in range(attempts - 1):
             try:
                 answer = send()
@@ -187,8 +188,7 @@ class Step:
                 if isinstance(outcome, Completed | Rejected) or _reply(answer).is_done:
                     return _reply(answer)
                 asked_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
-            time.sleep(min(max(delay_s, asked_s), LONGEST_DELAY_S))
-            delay_s *= 2
+            time.sleep(min(max(backoff.next_s(), asked_s), LONGEST_DELAY_S))
         return self._once(send)
 
     def _once(self, send: Callable[[], Answer]) -> Reply:

@@ -11,7 +11,7 @@ from saga_es.runtime.batch import Batch, Committer
 from saga_es.runtime.cluster.heartbeat import Heartbeat
 from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
-from saga_es.runtime.dispatch import Calls
+from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.inbox import Put
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
@@ -109,20 +109,20 @@ class TakeOver:
     """Proposes to take over what has no living owner. The log decides whether this worker is the one that does."""
 
     def __init__(
-        self, recovery: Recovery, owned: OwnedSagas, calls: Calls, committer: Committer, limits: Limits
+        self, recovery: Recovery, owned: OwnedSagas, dispatch: Dispatch, committer: Committer, limits: Limits
     ) -> None:
         self._recovery = recovery
         self._owned = owned
-        self._calls = calls
+        self._dispatch = dispatch
         self._committer = committer
         self._limits = limits
 
     def run(self, batch: Batch) -> float | None:
         """Propose it for as many as there is capacity for."""
-        if not self._limits.takes_over or self._calls.stopped:
+        if not self._limits.takes_over or self._dispatch.stopped:
             return None
         worker_id = self._owned.worker_id
-        states, again_s = self._recovery.interrupted(worker_id, self._owned.state, self._calls.capacity, batch.now)
+        states, again_s = self._recovery.interrupted(worker_id, self._owned.state, self._dispatch.capacity, batch.now)
         for state in states:
             if outdated := batch.withdraw(state.saga_id):  # decided for a saga that is not ours any more
                 self._committer.put_back(outdated)
@@ -138,21 +138,21 @@ class ReadNotifications:
         self,
         listener: Listener,
         owned: OwnedSagas,
-        calls: Calls,
+        dispatch: Dispatch,
         committer: Committer,
         warn: OutageWarning,
         chores: Chores,
     ) -> None:
         self._listener = listener
         self._owned = owned
-        self._calls = calls
+        self._dispatch = dispatch
         self._committer = committer
         self._warn = warn
         self._chores = chores
 
     def run(self, batch: Batch) -> float | None:
         """Read, catch up, and acknowledge what was read."""
-        if self._calls.stopped:
+        if self._dispatch.stopped:
             return None
         try:
             self._committer.catch_up(self._listener.listen(self._owned.worker_id), batch)
@@ -160,7 +160,7 @@ class ReadNotifications:
                 self._chores.schedule(TakeOver)
         except StoreUnavailable as error:
             self._warn("a look for commands", error)
-        return self._listener.pause_s(is_busy=self._calls.out > 0)
+        return self._listener.pause_s(is_busy=self._dispatch.in_flight > 0)
 
 
 class ForwardCommands:

@@ -29,13 +29,13 @@ _Way = tuple[str, Direction]
 _NOTHING: dict[_Way, bool] = {}
 
 
-class Calls:
+class Dispatch:
     """The calls that are out and the times that are waited for; one of either a step and direction.
 
     Used by the loop's thread, but for `put`.
 
     Attributes:
-        out: How many calls have not come back.
+        in_flight: How many calls have not returned.
         stopped: No more calls are made.
     """
 
@@ -59,7 +59,7 @@ class Calls:
             str, dict[_Way, bool]
         ] = {}  # of each saga: True is a call, False a time that is waited for
         self._made: list[Call] = []
-        self.out = 0
+        self.in_flight = 0
         self.stopped = False
 
     @property
@@ -108,7 +108,7 @@ class Calls:
         """
         made, self._made = self._made, []
         if made:
-            for call, error in self._executor.perform(made, self._tell):
+            for call, error in self._executor.perform(made, self._returned):
                 self._put(FactArrived(call.saga_id, cannot_call(error)))
         return len(made)
 
@@ -127,7 +127,7 @@ class Calls:
     def resume(self, state: SagaState) -> None:
         """Do all that the log says is under way, and is not here: after a takeover, a pause, or somebody's order."""
         for intent in open_intents(state):
-            if not self._is_out(state.saga_id, (intent.step, _direction(intent))):
+            if not self._is_in_flight(state.saga_id, (intent.step, _direction(intent))):
                 self._intent(state, intent)
         self._set_alarms(state)
         if state.aborted:
@@ -169,7 +169,7 @@ class Calls:
 
     def _call(self, state: SagaState, step: str, direction: Direction, attempt: int) -> None:
         way = (step, direction)
-        if self.stopped or self._is_out(state.saga_id, way):
+        if self.stopped or self._is_in_flight(state.saga_id, way):
             return  # the intent stands in the log: the next worker performs it; or it was performed after a pause
         found = written(self._definitions, state.plan, step, direction)
         if isinstance(found, CannotGoOn):
@@ -193,13 +193,13 @@ class Calls:
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True
-        self.out += 1
+        self.in_flight += 1
         self._capacity.acquire(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
         self._made.append(call)
 
-    def _is_out(self, saga_id: str, way: _Way) -> bool:
+    def _is_in_flight(self, saga_id: str, way: _Way) -> bool:
         return self._under_way.get(saga_id, _NOTHING).get(way, False)
 
     def _ended(self, saga_id: str, step: str, direction: Direction) -> None:
@@ -210,10 +210,10 @@ class Calls:
             self._timers.cancel((saga_id, step, direction))
 
     def _released(self, saga_id: str) -> None:
-        self.out -= 1
+        self.in_flight -= 1
         self._capacity.release(saga_id)
 
-    def _tell(self, call: Call, outcome: Outcome) -> None:
+    def _returned(self, call: Call, outcome: Outcome) -> None:
         self._put(FactArrived(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))
 
     # ── Times ────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ from saga_es.core.facts import Start
 from saga_es.core.state import SagaState
 from saga_es.runtime.batch import Batch, Committer
 from saga_es.runtime.chores import Chores, ForwardCommands, TakeOver
-from saga_es.runtime.dispatch import Calls
+from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.inbox import (
     MOST_AT_ONCE,
     AppendRequest,
@@ -39,14 +39,14 @@ class Loop:
         self,
         inbox: Inbox,
         owned: OwnedSagas,
-        calls: Calls,
+        dispatch: Dispatch,
         committer: Committer,
         forwarding: Forwarding,
         chores: Chores,
     ) -> None:
         self._inbox = inbox
         self._owned = owned
-        self._calls = calls
+        self._dispatch = dispatch
         self._committer = committer
         self._forwarding = forwarding
         self._chores = chores
@@ -62,13 +62,13 @@ class Loop:
             StoreUnavailable: The database is away and the clock was woken to stop; the batch is not settled.
         """
         batch = Batch(self._chores.now())
-        for item in [*items, *self._calls.due(batch.now, MOST_AT_ONCE)]:
+        for item in [*items, *self._dispatch.due(batch.now, MOST_AT_ONCE)]:
             self._decide(item, batch)
         self._chores.run(batch)
         self._committer.commit(batch)  # appends, evolves, and performs what was appended
         waiting = len(self._inbox)  # before the calls go out: they may be back sooner than we can look
-        calls = self._calls.send()
-        if self._calls.has_capacity_again():
+        calls = self._dispatch.send()
+        if self._dispatch.has_capacity_again():
             self._chores.schedule(TakeOver)
         return min(waiting + calls, MOST_AT_ONCE) if calls else 0
 
@@ -89,7 +89,7 @@ class Loop:
             case FollowRequest(handle):
                 self._owned.follow(handle)
             case StopRequest():
-                self._calls.stopped = True
+                self._dispatch.stopped = True
             case _:
                 assert_never(item)
 
@@ -100,7 +100,7 @@ class Loop:
             return
         definition = request.definition
         saga = self._owned.add(SagaState(request.saga_id, definition.plan), request.handle)
-        waits = request.starts_at is None and not self._calls.reserve(definition.name)
+        waits = request.starts_at is None and not self._dispatch.reserve(definition.name)
         worker = None if waits else self._owned.worker_id
         start = Start(definition.plan_id, request.input, worker, request.tags, request.starts_at, request.parent)
         batch.proposal(saga).add(start, batch.now)

@@ -10,7 +10,7 @@ from saga_es.core import events as e
 from saga_es.core.facts import Woken
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
-from saga_es.runtime.dispatch import Calls, cannot_call
+from saga_es.runtime.dispatch import Dispatch, cannot_call
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import FactArrived, Put, StartRequest
@@ -33,8 +33,8 @@ class OwnedSaga:
 class OwnedSagas:
     """Sagas by their ids, as of their last commit. Used by the loop's thread."""
 
-    def __init__(self, calls: Calls, remote: RemoteHandles, put: Put, warn: OutageWarning) -> None:
-        self._calls = calls
+    def __init__(self, dispatch: Dispatch, remote: RemoteHandles, put: Put, warn: OutageWarning) -> None:
+        self._dispatch = dispatch
         self._remote = remote
         self._put = put
         self._warn = warn
@@ -113,7 +113,7 @@ class OwnedSagas:
         self._perform(state, events)
         if state.status.ended:
             del self._by_id[state.saga_id]
-            self._calls.forget(state)
+            self._dispatch.forget(state)
             for handle in saga.handles:
                 handle.mark_ended(SagaResult.from_state(state))
 
@@ -163,15 +163,15 @@ class OwnedSagas:
     def _drop(self, saga: OwnedSaga) -> None:
         if self._by_id.get(saga.state.saga_id) is saga:  # not one that has taken its place
             del self._by_id[saga.state.saga_id]
-        self._calls.forget(saga.state)
+        self._dispatch.forget(saga.state)
         self._remote.add(*saga.handles)
 
     def _perform(self, state: SagaState, events: Iterable[e.SagaEvent] | None) -> None:
         try:
             if events is None:
-                self._calls.resume(state)
+                self._dispatch.resume(state)
             else:
-                self._calls.perform(state, events)
+                self._dispatch.perform(state, events)
         except Exception as error:
             logger.exception("performing failed", saga_id=state.saga_id)
             self._put(FactArrived(state.saga_id, cannot_call(error)))

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.store.views.catch_up import CatchUp, Step
 
@@ -35,7 +36,7 @@ class _Schedule:
     def __init__(self, catch_up: CatchUp, now: datetime) -> None:
         self.catch_up = catch_up
         self.due_at = now
-        self._failures = 0
+        self._backoff = Backoff(RETRY_S, LONGEST_RETRY_S)
 
     def take(self, clock: Clock) -> None:
         """One step, and when the next one is due."""
@@ -51,7 +52,7 @@ class _Schedule:
         except Exception:
             logger.exception("a view that follows the log failed", view=self.catch_up.view.name)
             return LONGEST_RETRY_S
-        self._failures = 0
+        self._backoff.reset()
         match step:
             case Step.ADVANCED:
                 return 0.0
@@ -61,8 +62,7 @@ class _Schedule:
                 return STAND_BACK_S
 
     def _fail(self, error: ProjectionFailed | StoreUnavailable) -> float:
-        retry_s: float = min(LONGEST_RETRY_S, RETRY_S * 2**self._failures)
-        self._failures += 1
+        retry_s = self._backoff.next_s()
         name = self.catch_up.view.name
         logger.error("a view that follows the log stands still", view=name, reason=str(error), next_try_in_s=retry_s)
         return retry_s

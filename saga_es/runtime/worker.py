@@ -26,7 +26,7 @@ from saga_es.runtime.chores import (
 from saga_es.runtime.cluster.heartbeat import Heartbeat
 from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
-from saga_es.runtime.dispatch import Calls
+from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Inbox, Item
 from saga_es.runtime.intake.commands import Commands
@@ -74,13 +74,13 @@ class Worker:
         self._warn = OutageWarning(clock)
         self._timers: Timers[Item] = Timers()
         capacity = _capacity(known.values(), limits)
-        self._calls = Calls(executor, self._timers, clock, known, self.inbox.put, capacity)
+        self._dispatch = Dispatch(executor, self._timers, clock, known, self.inbox.put, capacity)
         self._remote = RemoteHandles(store.sagas, self._look_soon)
-        self._owned = OwnedSagas(self._calls, self._remote, self.inbox.put, self._warn)
-        self._forwarding = Forwarding(Commands(store, clock), clock, lambda: self._calls.stopped)
+        self._owned = OwnedSagas(self._dispatch, self._remote, self.inbox.put, self._warn)
+        self._forwarding = Forwarding(Commands(store, clock), clock, lambda: self._dispatch.stopped)
         committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat)
         self._chores = Chores(clock)
-        self._loop = Loop(self.inbox, self._owned, self._calls, committer, self._forwarding, self._chores)
+        self._loop = Loop(self.inbox, self._owned, self._dispatch, committer, self._forwarding, self._chores)
         self._add_chores(committer, capacity, known, limits, process)
 
     def _add_chores(
@@ -91,7 +91,7 @@ class Worker:
         limits: Limits,
         process: Process | None,
     ) -> None:
-        store, owned, calls, chores = self._store, self._owned, self._calls, self._chores
+        store, owned, dispatch, chores = self._store, self._owned, self._dispatch, self._chores
         heartbeat = Heartbeat(store.workers, owned, self._clock, process)
         recovery = Recovery(store.sagas, store.workers, known, capacity, self._warn)
         listener = Listener(store.notifications, owned, capacity, known if limits.takes_over else ())
@@ -99,8 +99,8 @@ class Worker:
         chores.add(
             self._heartbeat,
             LookAgain(heartbeat, committer),
-            TakeOver(recovery, owned, calls, committer, limits),
-            ReadNotifications(listener, owned, calls, committer, self._warn, chores),
+            TakeOver(recovery, owned, dispatch, committer, limits),
+            ReadNotifications(listener, owned, dispatch, committer, self._warn, chores),
             ForwardCommands(self._forwarding, owned, self.inbox.put, chores),
             LookAtRemote(owned),
         )
@@ -128,12 +128,12 @@ class Worker:
 
     def stop_calling(self) -> None:
         """Perform no more intents; they stand in the log, for the next worker."""
-        self._calls.stopped = True
+        self._dispatch.stopped = True
 
     def start_over(self) -> None:
         """Forget everything and go on as a new worker would: by taking over, from the log, what is unfinished."""
         self._owned.drop_all()
-        self._calls.drop_unsent()
+        self._dispatch.drop_unsent()
         try:
             self.leave()
         except StoreUnavailable as error:
@@ -165,7 +165,7 @@ class Worker:
     @property
     def idle(self) -> bool:
         """Whether no call is in flight."""
-        return self._calls.out == 0
+        return self._dispatch.in_flight == 0
 
     def idle_s(self) -> float | None:
         """Seconds until there is something to do that is known of; None when there is none."""
@@ -180,7 +180,7 @@ class Worker:
 
     def _retry(self, ask: Callable[[], T]) -> T:
         """Ask the database until it answers: nothing can go on without it."""
-        return retry_until(ask, self._clock, lambda: self._calls.stopped)
+        return retry_until(ask, self._clock, lambda: self._dispatch.stopped)
 
     def _beat(self) -> None:
         self._chores.schedule(Beat, self._heartbeat.run())

@@ -49,8 +49,8 @@ MUTANTS = [
         BATCH,
         "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
         "            for proposal in batch.proposals:\n"
-        "                self._owned._calls.perform(proposal.state, proposal.events)\n"
-        "            self._owned._calls.send()\n"
+        "                self._owned._dispatch.perform(proposal.state, proposal.events)\n"
+        "            self._owned._dispatch.send()\n"
         "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
         (SOME_WAYS,),
     ),
@@ -107,8 +107,8 @@ MUTANTS = [
     Mutant(
         "the heart waits for thousands that wait for the same time",
         LOOP,
-        "self._calls.due(batch.now, MOST_AT_ONCE)",
-        "self._calls.due(batch.now, 1_000_000)",
+        "self._dispatch.due(batch.now, MOST_AT_ONCE)",
+        "self._dispatch.due(batch.now, 1_000_000)",
         ("tests/contract/engine/test_floods.py",),
     ),
     Mutant(

@@ -14,7 +14,7 @@ from saga_es.core.evolve import fold
 from saga_es.core.facts import CallReturned
 from saga_es.core.state import SagaState
 from saga_es.runtime.calls.executor import Executor
-from saga_es.runtime.dispatch import Calls
+from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.inbox import FactArrived, Item, StartRequest
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.runtime.waiting.timers import Timers
@@ -53,14 +53,14 @@ class Shell:
     def __init__(self, executor: Executor, saga: Saga = trip) -> None:
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         clock = SystemClock()
-        self.calls = Calls(executor, Timers(), clock, {"order": saga, "child": child}, self.inbox.put)
+        self.dispatch = Dispatch(executor, Timers(), clock, {"order": saga, "child": child}, self.inbox.put)
         self.state = SagaState(SAGA_ID, saga.plan)
 
     def commit(self, *events: e.SagaEvent) -> None:
         """These events are in the log, and are acted on."""
         self.state = fold(self.state, events)
-        self.calls.perform(self.state, events)
-        self.calls.send()
+        self.dispatch.perform(self.state, events)
+        self.dispatch.send()
 
     def answers(self, count: int) -> list[tuple[str, int]]:
         """The calls that come back next."""
@@ -110,8 +110,8 @@ def test_what_a_paused_saga_was_taken_over_with_is_called_when_it_is_cancelled(s
     shell.state = fold(
         shell.state, [started({}), e.StepStarted("book", 1), e.SagaPaused(*WHO), e.SagaTakenOver("w2", "w1")]
     )
-    shell.calls.resume(shell.state)
-    assert shell.calls.out == 0
+    shell.dispatch.resume(shell.state)
+    assert shell.dispatch.in_flight == 0
     shell.commit(e.SagaCancelled(*WHO))
     assert shell.answers(1) == [("book", 1)]
 
@@ -145,7 +145,7 @@ def test_calls_of_a_saga_that_is_no_longer_ours_hold_up_no_others(gate: threadin
     shell = Shell(executor, hanging)
     shell.commit(started({}), e.StepStarted("book", 1), e.StepStarted("pay", 1))
     assert begun.get(timeout=TIMEOUT_S) == "book"
-    shell.calls.forget(shell.state)
+    shell.dispatch.forget(shell.state)
     assert shell.answers(1) == [("pay", 1)]
     assert begun.empty()
     executor.close()

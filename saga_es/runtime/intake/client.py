@@ -21,6 +21,7 @@ from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.intake.commands import Commands, as_recorded
 from saga_es.runtime.intake.starts import Starts
+from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
 from saga_es.store.log.entries import check_stream_id
@@ -28,6 +29,7 @@ from saga_es.store.store import SharedStore
 
 FIRST_LOOK_S = 0.05
 LONGEST_LOOK_S = 1.0
+SLOWER = 1.5
 
 
 class Client(Control):
@@ -107,13 +109,13 @@ class Client(Control):
             StoreUnavailable: The database did not answer.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        wait_s = FIRST_LOOK_S
+        backoff = Backoff(FIRST_LOOK_S, LONGEST_LOOK_S, SLOWER)
         while not (state := self._found(saga_id)).status.ended:
+            wait_s = backoff.next_s()
             left_s = wait_s if deadline is None else deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError(f"saga {saga_id} is {state.status} after {timeout:g} s; it goes on")
             time.sleep(min(wait_s, left_s))
-            wait_s = min(wait_s * 1.5, LONGEST_LOOK_S)
         return SagaResult.from_state(state)
 
     def _found(self, saga_id: str) -> SagaState:

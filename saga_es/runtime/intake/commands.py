@@ -19,13 +19,13 @@ from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft
 from saga_es.store.ports import Conflict, Refused, Writer, Written
+from saga_es.store.queries.filters import MOST_TAGS
 from saga_es.store.store import Store
 
 ATTEMPTS = 20
 """Versions that may be taken before ours while an order is being recorded."""
 
 
-MOST_TAGS = 20
 LONGEST_TAG = 200
 LONGEST_NAME = 64
 LONGEST_WORDS = 2000

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from saga_es.errors import StoreUnavailable
+from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.promise import Promise
 
@@ -56,16 +57,16 @@ def retry_until(ask: Callable[[], T], clock: Clock, is_stopped: Callable[[], boo
 
 
 def _retry(ask: Callable[[], T], may_wait: Callable[[float], bool], sleep: Callable[[float], None]) -> T:
-    wait_s = FIRST_WAIT_S
+    backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
     while True:
         try:
             return ask()
         except StoreUnavailable as error:
+            wait_s = backoff.next_s()
             if not may_wait(wait_s):
                 raise
             logger.warning("the database is away, trying again", reason=str(error), wait_s=wait_s)
         sleep(wait_s)
-        wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
 
 def with_timeout(timeout_s: float, act: Callable[[], None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from saga_es.runtime.waiting.backoff import Backoff
+
 QUICK_S = 0.1
 SLOW_S = 0.6
 """Of the second in which an order from elsewhere is to be heard, this leaves the rest for reading it and for acting."""
@@ -14,7 +16,7 @@ class PollingInterval:
     """The waits between looks."""
 
     def __init__(self) -> None:
-        self._wait_s = QUICK_S
+        self._backoff = Backoff(QUICK_S, SLOW_S, SLOWER)
 
     def next_s(self, *, is_active: bool) -> float:
         """How long to wait until the next look.
@@ -22,5 +24,6 @@ class PollingInterval:
         Args:
             is_active: The last look found something, or there is another reason to expect more soon.
         """
-        self._wait_s = QUICK_S if is_active else min(SLOW_S, self._wait_s * SLOWER)
-        return self._wait_s
+        if is_active:
+            self._backoff.reset()
+        return self._backoff.next_s()

@@ -222,7 +222,7 @@ def test_a_list_of_many_is_gone_through(open_engine: OpenEngine) -> None:
     assert result.results["greet"] == 1000
     refused = engine.start("party", {"guests": list(range(1001))}).result(TIMEOUT_S)
     assert (refused.status, refused.failed_step) == (SagaStatus.COMPENSATED, "seat")
-    assert len(engine._worker._calls._under_way) == len(engine._worker._calls._children._followed) == 0
+    assert len(engine._worker._dispatch._under_way) == len(engine._worker._dispatch._children._followed) == 0
 
 
 @pytest.mark.parametrize("guests", [None, "abc", {"a": 1}, 7])

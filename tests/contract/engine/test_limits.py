@@ -209,4 +209,4 @@ def test_room_is_given_back_however_a_call_ends(open_engine: OpenEngine) -> None
     engine = open_engine(saga, late, at_once=1, executor=Executor())
     handles = [engine.start(saga) for _ in range(5)] + [engine.start(late) for _ in range(2)]
     assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPENSATED}
-    assert engine._worker._calls._capacity.left == 1
+    assert engine._worker._dispatch._capacity.left == 1

@@ -131,7 +131,7 @@ def test_a_parent_and_its_child_outlive_a_loop_that_fails(
     acts = {"ship": raising(StepRejected("no stock"))} if end is SagaStatus.COMPENSATED else {}
     engine = open_engine(order(child, diary, acts), child, writer=Stumbling(store, kind))
     assert engine.start("order", INPUT).result(TIMEOUT_S).status is end  # to follow it now might be refused, rightly
-    assert engine._worker._calls._children._followed == set()
+    assert engine._worker._dispatch._children._followed == set()
 
 
 def test_two_appends_to_one_stream_are_both_answered_when_the_loop_fails(
@@ -323,5 +323,5 @@ def test_when_all_sagas_have_ended_an_engine_holds_nothing_of_them(open_engine: 
         until(partial(_is_idle, one))
         loop = one._worker
         assert len(loop._timers) == 0
-        assert len(loop._calls._under_way) == len(loop._calls._children._followed) == 0
+        assert len(loop._dispatch._under_way) == len(loop._dispatch._children._followed) == 0
         assert len(loop._remote) == 0
