@@ -1,4 +1,4 @@
-"""A batch: what one iteration of the loop proposes to append, and what becomes of it once it is committed or not."""
+"""A batch: what one iteration of the loop proposes to append, how it is committed, and what follows from the result."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ logger = structlog.get_logger("saga_es")
 
 
 class Proposal:
-    """What one batch wants to append to one saga: the facts so far, their events, and the state they lead to.
+    """What one batch wants to append to one saga: the facts so far, their events, and the resulting state.
 
     Attributes:
-        base: The state it was decided on; what it appends comes right after.
-        commands: The commands among the facts, whose callers wait.
+        base: The state that the decisions start from. The events are appended right after its version.
+        commands: The commands that were decided. Their callers wait.
     """
 
     __slots__ = ("base", "commands", "events", "facts", "saga", "state")
@@ -44,11 +44,11 @@ class Proposal:
 
     @property
     def first(self) -> Fact | None:
-        """The fact that came first, apart from commands."""
+        """The first fact; commands are not counted."""
         return self.facts[0] if self.facts else None
 
     def add(self, fact: Fact, now: datetime) -> None:
-        """Decide on one more fact, in the light of those before it; what cannot be decided is this saga's end alone."""
+        """Decide on one more fact, after those before it. An error in deciding fails this saga alone."""
         try:
             events, state = advance(self.state, fact, now)
         except Exception as error:
@@ -63,23 +63,23 @@ class Proposal:
         """Decide on a command.
 
         Raises:
-            CommandRefused: The saga cannot follow it; nothing was decided.
+            CommandRefused: The saga cannot follow the command. Nothing was decided.
         """
         events, self.state = advance(self.state, request.command, now)
         self.commands.append(request)
         self.events += events
 
     def settle_commands(self, error: Exception | None = None) -> None:
-        """Tell the callers that their commands are in the log, or why they are not."""
+        """Resolve the waiting callers: their commands are in the log, or the error says why they are not."""
         for request in self.commands:
             request.settle(error)
 
 
 class Batch:
-    """What one iteration proposes, for each saga at most one proposal, and for each other stream one append.
+    """What one iteration proposes: at most one proposal for each saga, and one append for each other stream.
 
     Attributes:
-        now: The time at which all of it is decided.
+        now: The time of every decision in the batch.
     """
 
     def __init__(self, now: datetime) -> None:
@@ -89,38 +89,38 @@ class Batch:
 
     @property
     def proposals(self) -> list[Proposal]:
-        """One for each saga, in the order in which they began."""
+        """One proposal for each saga, oldest first."""
         return list(self._proposals.values())
 
     @property
     def appends(self) -> list[AppendRequest]:
-        """One for each stream, in the order in which they came."""
+        """One append for each stream, in the order of arrival."""
         return list(self._appends.values())
 
     def proposal(self, saga: OwnedSaga) -> Proposal:
-        """What the batch proposes for a saga, begun if need be."""
+        """The proposal for a saga. It is created if the batch has none."""
         saga_id = saga.state.saga_id
         if saga_id not in self._proposals:
             self._proposals[saga_id] = Proposal(saga)
         return self._proposals[saga_id]
 
     def withdraw(self, saga_id: str) -> Proposal | None:
-        """Take back what was proposed for a saga; None if nothing was."""
+        """Remove the proposal for a saga and return it; None if there is none."""
         return self._proposals.pop(saga_id, None)
 
     def append(self, request: AppendRequest) -> bool:
-        """Take in an append; False when the batch has one for that stream already: the next batch takes it."""
+        """Add an append; False if the batch already has one for that stream, which then belongs in the next batch."""
         return self._appends.setdefault(request.stream_id, request) is request
 
 
 class Committer:
-    """Appends batches, and settles each proposal by its receipt: go on, catch up, or tell who waits.
+    """Appends batches, and settles each proposal by its receipt: the saga goes on, catches up, or fails.
 
     Args:
         owned: The sagas of this worker.
-        put: Where facts and commands go that have to be decided again.
-        retry: Asks the database until it answers: nothing can go on without it.
-        keep_alive: Beats between the parts of a large batch, each of which may take as long as a lease.
+        put: Puts facts and commands that have to be decided again back into the inbox.
+        retry: Repeats an operation until the database answers: nothing can go on without it.
+        keep_alive: Sends a heartbeat between the splits of a large batch. One split may take as long as a lease.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class Committer:
         self._keep_alive = keep_alive
 
     def commit(self, batch: Batch) -> None:
-        """Append the batch, in one transaction unless it is too large for one, and settle all of it.
+        """Append the batch and settle all of it. A batch that is too large for one transaction is split.
 
         Raises:
-            StoreUnavailable: The database is away, and the worker was asked to stop.
+            StoreUnavailable: The database is away, and the worker is stopping.
         """
         for number, chunk in enumerate(split(self._drafts(batch))):
             if number:
@@ -152,14 +152,14 @@ class Committer:
                 settle(receipt)
 
     def catch_up(self, sagas: Sequence[OwnedSaga], batch: Batch) -> None:
-        """Go on with sagas from what others appended to them; what the batch proposed for them is decided again."""
+        """Load what others appended to these sagas and go on from there. Their proposals are decided again."""
         found = self._retry(lambda: self._sagas.find_many([saga.state.saga_id for saga in sagas])) if sagas else {}
         for saga in sagas:
             outdated = batch.withdraw(saga.state.saga_id) or Proposal(saga)
             self._decide_again(outdated, found.get(saga.state.saga_id))
 
     def put_back(self, proposal: Proposal) -> None:
-        """Have the commands of a proposal looked at again, by whoever owns the saga now."""
+        """Put the commands of a proposal back into the inbox, for the worker that owns the saga now."""
         for request in proposal.commands:
             self._put(request)
 
@@ -177,7 +177,7 @@ class Committer:
             proposal.settle_commands()
             return None
         try:
-            notifies = proposal.state.owner is None  # it waits for a worker that has capacity
+            notifies = proposal.state.owner is None  # the saga waits for a worker that has capacity
             return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now, notifies))
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
@@ -191,7 +191,7 @@ class Committer:
                 self._owned.release(proposal.saga)
                 proposal.settle_commands()
             case Written():
-                # Of a saga taken over, all that is open has to be done again, not just what was decided now.
+                # After a takeover every open intent has to be performed again, not only those of this batch.
                 taken_over = isinstance(proposal.first, OwnerGone)
                 self._owned.advance(proposal.saga, proposal.state, None if taken_over else proposal.events)
                 proposal.settle_commands()
@@ -203,12 +203,12 @@ class Committer:
                 assert_never(receipt)
 
     def _overtaken(self, proposal: Proposal) -> None:
-        """Somebody else appended to the saga's stream: what they wrote decides whose it is now."""
+        """Another worker appended to the saga's stream: its events decide who owns the saga now."""
         saga_id = proposal.base.saga_id
         self._decide_again(proposal, self._retry(lambda: self._sagas.find_many([saga_id])).get(saga_id))
 
     def _decide_again(self, proposal: Proposal, state: SagaState | UnreadableEvent | None) -> None:
-        """Decide again what was proposed, on what stands in the log; or leave it, if the saga is not ours any more."""
+        """Decide the proposal again from the state in the log; drop the saga if this worker no longer owns it."""
         saga, saga_id = proposal.saga, proposal.base.saga_id
         match proposal.first, state:
             case Start(input=input_), SagaState() if not is_same_start(state, saga.state.plan.saga, input_):
@@ -216,23 +216,23 @@ class Committer:
             case _:
                 pass
         if self._owned.catch_up(saga, state):
-            self._tell_again(proposal)
+            self._put_facts_back(proposal)
         self.put_back(proposal)
 
-    def _tell_again(self, proposal: Proposal) -> None:
+    def _put_facts_back(self, proposal: Proposal) -> None:
         for fact in proposal.facts:
             self._put(FactArrived(proposal.base.saga_id, fact))
 
     def _refused(self, proposal: Proposal, reason: str) -> None:
         saga, saga_id = proposal.saga, proposal.base.saga_id
-        if proposal.commands:  # what somebody sent must not be the end of the saga: the rest is tried without it
-            proposal.settle_commands(PayloadUnencodable(f"the database does not take this order: {reason}"))
-            self._tell_again(proposal)
-        elif saga.state.version == 0:  # nothing of it stands in the log: it never was
+        if proposal.commands:  # a caller's payload must not fail the saga: the facts are tried without the commands
+            proposal.settle_commands(PayloadUnencodable(f"the database does not accept this command: {reason}"))
+            self._put_facts_back(proposal)
+        elif saga.state.version == 0:  # the log has no event of the saga: it was never started
             self._owned.fail(saga, self._retry(lambda: self._sagas.refused_start(saga_id, reason)))
             self._owned.drop(saga)
         elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
-            logger.error("not even the failure of a saga could be recorded", saga_id=saga_id, reason=reason)
+            logger.error("the failure of a saga could not be recorded", saga_id=saga_id, reason=reason)
             self._owned.drop(saga)
         else:
             self._put(FactArrived(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
@@ -241,15 +241,15 @@ class Committer:
 # ── A batch in several transactions ──────────────────────────────────────────────────────────────────────
 
 Wanted = tuple[Callable[[Receipt], None], Prepared]
-"""A draft, and who is to know what became of it."""
+"""A callback for the receipt, and the prepared draft."""
 
 MAX_TRANSACTION_SIZE = 16_777_216
-"""Characters of encoded events in one transaction, beside a draft that is larger. PostgreSQL takes no parameter above
-1 GB, in which every quote is escaped again; and no heartbeat is sent while one transaction is written."""
+"""Characters of encoded events in one transaction; a larger draft has a transaction of its own. PostgreSQL accepts no
+parameter above 1 GB, in which every quote is escaped again. No heartbeat is sent while a transaction is written."""
 
 
 def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
-    """The drafts in their order, as many together as one transaction takes; one that is larger by itself."""
+    """Split the drafts, in their order, into transactions of at most `MAX_TRANSACTION_SIZE` characters."""
     chunk: list[Wanted] = []
     size = 0
     for draft in drafts:

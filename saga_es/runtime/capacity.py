@@ -1,7 +1,7 @@
-"""How much a worker takes on: the sagas that have a call out here, and how many more there may be.
+"""The capacity of a worker: how many sagas have a call in flight here, and how many more may begin.
 
-A saga that waits (for a signal, a time, another saga, its next attempt) takes no capacity: what it waits for may need
-it. When it goes on it does so at once, also where there is no capacity left; nothing new is begun then.
+A saga that waits (for a signal, a time, another saga, its next attempt) uses no capacity: the saga that it waits for
+may need it. A waiting saga goes on at once, even if no capacity is left. New sagas begin only if there is capacity.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ NO_LIMIT = 1_000_000_000
 
 
 class Capacity:
-    """Sagas with calls out, against the limits of this worker. Used by the loop's thread.
+    """Sagas with calls in flight, against the limits of this worker. Used by the loop's thread.
 
     Args:
-        limit: How many there may be; None: any number.
-        limits: How many of one definition, by name; of the others any number.
+        limit: The most sagas with a call in flight; None: any number.
+        limits: The most of one definition, by its name. Other definitions have no limit of their own.
     """
 
     def __init__(self, limit: int | None = None, limits: Mapping[str, int] | None = None) -> None:
@@ -29,26 +29,31 @@ class Capacity:
         self._coming: Counter[str] = Counter()
         self._wanting: set[str | None] = set()
 
-    # ── Calls go out and come back ───────────────────────────────────────────────────────────────────────
+    # ── Calls begin and return ───────────────────────────────────────────────────────────────────────────
 
     def acquire(self, saga_id: str, name: str) -> None:
-        """A call of a saga of this definition goes out."""
-        out = self._calls.get(saga_id, 0)
-        if not out:
+        """Count a call that begins.
+
+        Args:
+            saga_id: The saga that makes the call.
+            name: The definition of that saga.
+        """
+        in_flight = self._calls.get(saga_id, 0)
+        if not in_flight:
             self._names[saga_id] = name
             self._busy[name] += 1
-        self._calls[saga_id] = out + 1
+        self._calls[saga_id] = in_flight + 1
 
     def release(self, saga_id: str) -> None:
-        """A call of the saga is out no more."""
-        out = self._calls.pop(saga_id) - 1
-        if out:
-            self._calls[saga_id] = out
+        """Count a call of the saga that has returned, or was given up."""
+        in_flight = self._calls.pop(saga_id) - 1
+        if in_flight:
+            self._calls[saga_id] = in_flight
         else:
             self._busy[self._names.pop(saga_id)] -= 1
 
     def reserve(self, name: str) -> bool:
-        """Keep capacity for a saga whose first call goes out in this batch; False when there is none."""
+        """Reserve capacity for a saga whose first call begins in this batch; False if there is none."""
         if not self.left_of(name):
             self._want(name)
             return False
@@ -56,7 +61,7 @@ class Capacity:
         return True
 
     def end_batch(self) -> bool:
-        """What was reserved is in use, or given up; True when there is capacity again for those who found none."""
+        """Drop the reservations: the calls of the batch have begun by now. True if sagas that waited can begin."""
         self._coming.clear()
         if any(self._is_wide_again(name) for name in self._wanting):
             self._wanting.clear()
@@ -76,18 +81,18 @@ class Capacity:
         return max(0, min(self.left, limit - self._busy[name] - self._coming[name]))
 
     def open_to(self, names: Collection[str]) -> list[str]:
-        """Those of the definitions that there is capacity for; the others are waited for."""
-        there = [name for name in names if self.left_of(name)]
-        for name in names if len(there) < len(names) else ():
-            if name not in there:
+        """The definitions that have capacity. For the others, `end_batch` says when they have capacity again."""
+        open_ = [name for name in names if self.left_of(name)]
+        for name in names if len(open_) < len(names) else ():
+            if name not in open_:
                 self._want(name)
-        return there
+        return open_
 
     def _want(self, name: str) -> None:
         self._wanting.add(name if self.left else None)
 
     def _is_wide_again(self, name: str | None) -> bool:
-        # Not at the first place that is free: each look for more costs a query, and may bring more than one.
+        # One free place is not enough: each look for waiting sagas costs a query, and may find several.
         limit, left = (
             (self._limit, self.left) if name is None else (self._limits.get(name, NO_LIMIT), self.left_of(name))
         )

@@ -1,7 +1,7 @@
-"""Sagas that are steps of other sagas: started, waited for, and undone as a whole.
+"""Child sagas: steps of a parent saga that are sagas themselves. They are started, awaited, and compensated as a whole.
 
-A child is a saga like any other, in a stream of its own, and may run on another worker. What its parent knows of
-it is how it ended.
+A child is a saga like any other. It has a stream of its own, and may run on another worker. Its parent knows only how
+it ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from saga_es.runtime.needed_code import child_written
 
 
 class Children:
-    """The sagas that steps run, and what is waited for of them."""
+    """Starts, aborts and follows the child sagas of this worker's sagas. Used by the loop's thread."""
 
     def __init__(self, definitions: Mapping[str, Saga], put: Put) -> None:
         self._definitions = definitions
@@ -31,7 +31,7 @@ class Children:
         self._followed: set[tuple[str, str, Direction]] = set()
 
     def start(self, state: SagaState, child: e.ChildStarted) -> None:
-        """Start the saga of a step, or find it started, and tell the parent how it ends."""
+        """Start the child of a step, or find that it was started. The parent gets its end as a fact."""
         followed = (state.saga_id, child.step, Direction.ACTION)
         if state.paused or followed in self._followed:
             return
@@ -45,35 +45,35 @@ class Children:
         self._put(StartRequest(child.saga_id, saga, child.input, handle, parent=state.saga_id))
 
     def revoke(self, state: SagaState) -> None:
-        """Have the sagas that are under way abort, like their parent."""
+        """Abort the children that are in progress, because their parent aborts."""
         for step in state.steps.values():
             if step.child is not None and step.status is StepStatus.IN_PROGRESS:
                 self._put(CommandRequest(step.child.saga_id, _revoke(state), Future()))
 
     def undo(self, state: SagaState, step: str, attempt: int) -> None:
-        """Have the saga of a step compensated, also after its end, and tell the parent when it is."""
+        """Compensate the child of a step, even after its end. The parent gets the outcome as a fact."""
         child, followed = state.step(step).child, (state.saga_id, step, Direction.COMPENSATION)
         if followed in self._followed:
             return
         returned = partial(self._undone, state.saga_id, step, attempt)
-        if child is None:  # its intent was never written, so it was never started
+        if child is None:  # the intent was never recorded, so the child was never started
             self._put(_returned(state.saga_id, step, attempt, Completed()))
             return
         self._followed.add(followed)
         handle = Handle(child.saga_id)
         handle.when_ended(returned)
-        asked: Future[None] = Future()
-        asked.add_done_callback(lambda done: self._follow(handle, done))
-        self._put(CommandRequest(child.saga_id, _revoke(state), asked))
+        recorded: Future[None] = Future()
+        recorded.add_done_callback(lambda done: self._follow(handle, done))
+        self._put(CommandRequest(child.saga_id, _revoke(state), recorded))
 
     def forget(self, state: SagaState) -> None:
-        """The parent has ended, or is no longer ours."""
+        """Stop following the children of a parent that has ended, or that this worker no longer owns."""
         if not self._followed:
             return
         self._followed.difference_update((state.saga_id, step, way) for step in state.steps for way in Direction)
 
-    def _follow(self, handle: Handle, asked: Future[None]) -> None:
-        error = asked.exception()
+    def _follow(self, handle: Handle, recorded: Future[None]) -> None:
+        error = recorded.exception()
         if error is None:
             self._put(FollowRequest(handle))
         elif isinstance(error, Exception):
@@ -88,9 +88,9 @@ class Children:
                 assert status in {"COMPLETED", "COMPENSATED", "FAILED"}, "it has ended"
                 self._put(FactArrived(parent, ChildEnded(step, status, result.results, result.error)))  # type: ignore[arg-type]  # asserted
             case StoreUnavailable():
-                pass  # this process stops: the next worker finds the intent
+                pass  # this process stops, and the next worker finds the intent in the log
             case error:
-                self._put(FactArrived(parent, CannotGoOn(f"step {step!r} cannot follow its saga: {error}")))
+                self._put(FactArrived(parent, CannotGoOn(f"step {step!r} cannot follow its child saga: {error}")))
 
     def _undone(self, parent: str, step: str, attempt: int, ended: Future[SagaResult]) -> None:
         self._followed.discard((parent, step, Direction.COMPENSATION))
@@ -100,9 +100,9 @@ class Children:
             case NotFound():
                 self._put(_returned(parent, step, attempt, Completed()))
             case StoreUnavailable():
-                pass  # this process stops: the next worker finds the intent
+                pass  # this process stops, and the next worker finds the intent in the log
             case error:
-                self._put(_returned(parent, step, attempt, Unknown(f"its saga cannot be followed: {error}")))
+                self._put(_returned(parent, step, attempt, Unknown(f"the child saga cannot be followed: {error}")))
 
 
 def _revoke(state: SagaState) -> Revoke:

@@ -1,4 +1,4 @@
-"""Chores: what a worker does now and then, whatever its sagas do. Each says when it is to run again."""
+"""Chores: the periodic work of a worker, independent of its sagas. Each chore says when it is to run again."""
 
 from __future__ import annotations
 
@@ -21,22 +21,26 @@ from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.runtime.waiting.timers import Timers
 
 LOOK_EVERY_S = 0.2
-"""How often sagas of other workers are looked at while somebody here waits for their end."""
+"""How often the worker looks at sagas of other workers, while a handle here waits for their end."""
 
 LOOK_AGAIN_AFTER_S = 1.0
-"""How long after this worker counted as gone it looks which sagas others took over: by then they have."""
+"""How long after it counted as gone a worker reads its sagas again: by then, other workers have taken them over."""
 
 
 class Chore(Protocol):
     """Periodic work. It may propose events in the batch of the iteration in which it runs."""
 
     def run(self, batch: Batch) -> float | None:
-        """Do it; returns the seconds until it is to run again, None: not before it is scheduled."""
+        """Do the work.
+
+        Returns:
+            The seconds until the chore is to run again; None: not before it is scheduled.
+        """
         ...
 
 
 class Chores:
-    """The chores of a worker, each with the time of its next run. They do not wait behind thousands of timers."""
+    """The chores of a worker, each with the time of its next run. Thousands of due timers do not delay them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -44,36 +48,36 @@ class Chores:
         self._timers: Timers[Chore] = Timers()
 
     def add(self, *chores: Chore) -> None:
-        """Take in chores, one of a kind; each runs once it is scheduled."""
+        """Add chores, at most one of each class. A chore runs once it is scheduled."""
         self._all |= {type(chore): chore for chore in chores}
 
     def schedule(self, kind: type[Chore], after_s: float = 0.0) -> None:
-        """Have a chore run after so many seconds, instead of when it was to run before."""
+        """Run a chore after so many seconds. This replaces the time that was set before."""
         self._timers.set(kind, self._clock.now() + timedelta(seconds=after_s), self._all[kind])
 
     def schedule_if_idle(self, kind: type[Chore], after_s: float = 0.0) -> None:
-        """Have a chore run, unless it is to run anyway: a later request does not put it off."""
+        """Run a chore after so many seconds, unless it is scheduled already: then its time stays."""
         if kind not in self._timers:
             self.schedule(kind, after_s)
 
     def now(self) -> datetime:
-        """The time by which they run."""
+        """The time of the chores' clock."""
         return self._clock.now()
 
     def run(self, batch: Batch) -> None:
-        """Run those that are due."""
+        """Run the chores that are due."""
         for chore in self._timers.due(batch.now):
             after_s = chore.run(batch)
             if after_s is not None:
                 self.schedule(type(chore), after_s)
 
     def next_due(self) -> datetime | None:
-        """When the next one is due; None when none is scheduled."""
+        """When the next chore is due; None if none is scheduled."""
         return self._timers.next_due()
 
 
 class Beat:
-    """Says that this worker lives. If it had counted as gone, it has its sagas looked at again."""
+    """Records that this worker is alive. If it had counted as gone, it schedules another look at its sagas."""
 
     def __init__(self, heartbeat: Heartbeat, owned: OwnedSagas, warn: OutageWarning, chores: Chores) -> None:
         self._heartbeat = heartbeat
@@ -82,7 +86,7 @@ class Beat:
         self._chores = chores
 
     def run(self, batch: Batch | None = None) -> float:
-        """Beat; the seconds until the next beat."""
+        """Send a heartbeat; returns the seconds until the next."""
         del batch
         try:
             if self._heartbeat.beat(self._owned.worker_id):
@@ -93,20 +97,20 @@ class Beat:
 
 
 class LookAgain:
-    """Reads what others did to sagas of this worker while it counted as gone, some at a time."""
+    """Reads what others appended to this worker's sagas while it counted as gone, some sagas at a time."""
 
     def __init__(self, heartbeat: Heartbeat, committer: Committer) -> None:
         self._heartbeat = heartbeat
         self._committer = committer
 
     def run(self, batch: Batch) -> float | None:
-        """Look at some; at once again while there are more."""
+        """Read some sagas; run again at once while there are more."""
         self._committer.catch_up(self._heartbeat.unseen(), batch)
         return None if self._heartbeat.has_seen_all else 0.0
 
 
 class TakeOver:
-    """Proposes to take over what has no living owner. The log decides whether this worker is the one that does."""
+    """Proposes to take over sagas without a living owner. The log decides whether this worker gets them."""
 
     def __init__(
         self, recovery: Recovery, owned: OwnedSagas, dispatch: Dispatch, committer: Committer, limits: Limits
@@ -118,13 +122,13 @@ class TakeOver:
         self._limits = limits
 
     def run(self, batch: Batch) -> float | None:
-        """Propose it for as many as there is capacity for."""
+        """Propose the takeover of as many sagas as there is capacity for."""
         if not self._limits.takes_over or self._dispatch.stopped:
             return None
         worker_id = self._owned.worker_id
         states, again_s = self._recovery.interrupted(worker_id, self._owned.state, self._dispatch.capacity, batch.now)
         for state in states:
-            if outdated := batch.withdraw(state.saga_id):  # decided for a saga that is not ours any more
+            if outdated := batch.withdraw(state.saga_id):  # it was decided before the saga lost its owner
                 self._committer.put_back(outdated)
             takeover = OwnerGone(worker_id, self._limits.most_crashes)
             batch.proposal(self._owned.add(state)).add(takeover, batch.now)
@@ -132,7 +136,7 @@ class TakeOver:
 
 
 class ReadNotifications:
-    """Reads what others appended to sagas of this worker, and sees whether sagas wait that nobody owns."""
+    """Reads what others appended to this worker's sagas, and looks for sagas that wait and have no owner."""
 
     def __init__(
         self,
@@ -151,7 +155,7 @@ class ReadNotifications:
         self._chores = chores
 
     def run(self, batch: Batch) -> float | None:
-        """Read, catch up, and acknowledge what was read."""
+        """Read the notifications, catch up with the sagas they name, then acknowledge them."""
         if self._dispatch.stopped:
             return None
         try:
@@ -164,7 +168,7 @@ class ReadNotifications:
 
 
 class ForwardCommands:
-    """Records commands for sagas that other workers own, or nobody."""
+    """Records commands for sagas that this worker does not own."""
 
     def __init__(self, forwarding: Forwarding, owned: OwnedSagas, put: Put, chores: Chores) -> None:
         self._forwarding = forwarding
@@ -173,21 +177,21 @@ class ForwardCommands:
         self._chores = chores
 
     def run(self, batch: Batch) -> float | None:
-        """Record some; at once again while there are more."""
+        """Record some commands; run again at once while there are more."""
         del batch
         if self._forwarding.run(self._owned, self._put):
-            self._chores.schedule(TakeOver)  # a saga that had ended is nobody's now
+            self._chores.schedule(TakeOver)  # a command may have reopened a saga that had ended: it has no owner now
         return 0.0 if self._forwarding else None
 
 
 class LookAtRemote:
-    """Looks whether sagas of other workers have ended whose end somebody here waits for."""
+    """Looks whether sagas of other workers have ended, for the handles here that wait for them."""
 
     def __init__(self, owned: OwnedSagas) -> None:
         self._owned = owned
 
     def run(self, batch: Batch) -> float | None:
-        """Look at them; again after a while if anybody still waits."""
+        """Look at them; run again after a while if a handle still waits."""
         del batch
         self._owned.look_after()
         return LOOK_EVERY_S if self._owned.follows_remote else None

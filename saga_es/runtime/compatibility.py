@@ -1,4 +1,4 @@
-"""Comparing the code with the log: what becomes of the unfinished sagas, version by version of their definitions."""
+"""Compares the code with the log: what happens to the unfinished sagas of each version of each definition."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from saga_es.store.queries.pages import page
 from saga_es.store.sagas import Sagas
 
 AT_ONCE = 100
-"""Sagas in memory together."""
+"""Sagas that are in memory at a time."""
 
 SHOWN = 5
-"""Ids that are told of a group."""
+"""Ids that are shown for a group."""
 
 _IN_ORDER_OF_LIFE = (SagaStatus.PENDING, SagaStatus.IN_PROGRESS, SagaStatus.COMPENSATING)
 
 
 class Group(msgspec.Struct):
-    """Sagas of one version that fare alike.
+    """Sagas of one version with the same prospect.
 
     Attributes:
-        missing: Why they do not go on.
-        saga_ids: A few of them.
+        missing: The reasons why they do not go on.
+        saga_ids: At most `SHOWN` of their ids.
     """
 
     verdict: Verdict
@@ -40,17 +40,17 @@ class Group(msgspec.Struct):
     saga_ids: list[str] = []
 
     def count(self, saga_id: str) -> None:
-        """One more."""
+        """Count one more saga."""
         self.sagas += 1
         if len(self.saga_ids) < SHOWN:
             self.saga_ids.append(saga_id)
 
 
 class Version(msgspec.Struct):
-    """One version of a definition that unfinished sagas go by.
+    """One version of a definition, with its unfinished sagas.
 
     Attributes:
-        is_present: It is the version of the code.
+        is_present: Whether the code defines this version.
     """
 
     saga: str
@@ -61,16 +61,20 @@ class Version(msgspec.Struct):
 
 
 class Comparison(msgspec.Struct):
-    """What becomes of all unfinished sagas."""
+    """What happens to all unfinished sagas.
+
+    Attributes:
+        goes_on: Whether every one of them goes on.
+    """
 
     goes_on: bool
     versions: list[Version]
 
 
 def compare(database: Database, sagas: Sagas, definitions: Mapping[str, Saga]) -> Comparison:
-    """Compare the code with the log, in a memory that does not grow with the number of sagas.
+    """Compare the code with the log. The memory used does not grow with the number of sagas.
 
-    A saga that moves on meanwhile may be counted twice.
+    A saga that changes its status during the comparison may be counted twice.
 
     Raises:
         StoreUnavailable: The database did not answer.
@@ -93,7 +97,7 @@ def compare(database: Database, sagas: Sagas, definitions: Mapping[str, Saga]) -
 
 
 def _unfinished(database: Database) -> Iterator[list[dict[str, Any]]]:
-    """The rows of unfinished sagas; in an order in which none that moves on meanwhile is passed over."""
+    """The rows of unfinished sagas, status by status: a saga that moves on meanwhile is not missed."""
     for status in _IN_ORDER_OF_LIFE:
         chosen = sagas_where(SagaFilter(status=status), datetime.now(UTC))
         cursor: str | None = None
@@ -112,7 +116,7 @@ def _fares(found: SagaState | UnreadableEvent | None, definitions: Mapping[str, 
             return Prospect(Verdict.UNREADABLE, (str(found),))
         case SagaState() if not found.status.ended:
             return prospect(found, definitions)
-        case _:  # it has ended since
+        case _:  # the saga has ended meanwhile
             return None
 
 
@@ -121,5 +125,5 @@ def _is_present(definitions: Mapping[str, Saga], name: str, plan_id: str) -> boo
 
 
 def _sorted(groups: Mapping[Prospect, Group]) -> list[Group]:
-    command = list(Verdict)
-    return sorted(groups.values(), key=lambda group: (command.index(group.verdict), -group.sagas))
+    order = list(Verdict)
+    return sorted(groups.values(), key=lambda group: (order.index(group.verdict), -group.sagas))

@@ -1,4 +1,4 @@
-"""Control: what may be asked of a saga that exists, the same of an engine, of a client, and of a handle."""
+"""Control: the commands and reads of an existing saga. Engine, client and handle have the same ones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from saga_es.store.store import Store
 
 
 class Control(ABC):
-    """Gives commands to sagas, whichever worker runs them, and reads how they are.
+    """Gives commands to sagas on any worker, and reads their status.
 
-    Each command returns when it is in the log. All of them raise the same errors:
+    Each command returns when it is in the log. All commands raise the same errors:
 
-    - `NotFound`: there is no such saga; `SagaArchived`: it has ended and left the log;
-    - `CommandRefused`: the saga cannot follow the command, as it is now; nothing was recorded;
-    - `StoreUnavailable`: the database does not take it; whether it yet will is not known: repeat it;
-    - `PayloadUnencodable`, `PayloadTooLarge`: what the command carries cannot be stored.
+    - `NotFound`: there is no such saga; `SagaArchived`: it has ended and was moved from the log to an archive;
+    - `CommandRefused`: the saga cannot follow the command in its present state; nothing was recorded;
+    - `StoreUnavailable`: the database did not confirm the command, which may be recorded or not: repeat it;
+    - `PayloadUnencodable`, `PayloadTooLarge`: the command's payload cannot be stored.
 
-    Args of all commands: `reason` says why, and `actor` says who; both stand in the log for ever.
+    All commands of an operator take a `reason` and an `actor`, the person or program that gives the command. Both stay
+    in the log for ever.
     """
 
     def __init__(self, store: Store) -> None:
@@ -30,14 +31,14 @@ class Control(ABC):
 
     @abstractmethod
     def submit(self, saga_id: str, command: Command) -> None:
-        """Give a command as a value (see `saga_es.commands`); each of the methods below gives one."""
+        """Give a command as a value (see `saga_es.commands`). Each of the methods below gives one."""
 
     def cancel(self, saga_id: str, *, reason: str, actor: str) -> None:
-        """Abort the saga: what was done is compensated, last first."""
+        """Abort the saga: its completed steps are compensated, last first."""
         self.submit(saga_id, Cancel(actor, reason))
 
     def pause(self, saga_id: str, *, reason: str, actor: str) -> None:
-        """Begin nothing more until somebody resumes the saga; answers of calls in flight are still recorded."""
+        """Begin no more calls until the saga is resumed. Answers to calls in flight are still recorded."""
         self.submit(saga_id, Pause(actor, reason))
 
     def resume(self, saga_id: str, *, reason: str, actor: str) -> None:
@@ -45,47 +46,47 @@ class Control(ABC):
         self.submit(saga_id, Resume(actor, reason))
 
     def retry(self, saga_id: str, *, reason: str, actor: str) -> None:
-        """Try now what waits to be tried again; of a FAILED saga, what was given up."""
+        """Retry now what waits for its next attempt; in a FAILED saga, what was given up."""
         self.submit(saga_id, Retry(actor, reason))
 
     def skip(self, saga_id: str, step: str, *, reason: str, actor: str) -> None:
-        """Of a FAILED saga: take a step that stands in its way, or its compensation, for done."""
+        """In a FAILED saga: treat the step that blocks it, or that step's compensation, as done."""
         self.submit(saga_id, Skip(step, actor, reason))
 
     def replace_input(self, saga_id: str, step: str, input: dict[str, Any], *, reason: str, actor: str) -> None:  # noqa: A002 (the field's word)
-        """Of a FAILED saga: give a step that stands in its way another input, and try it again."""
+        """In a FAILED saga: give the step that blocks it another input, and retry it."""
         self.submit(saga_id, ReplaceInput(step, input, actor, reason))
 
     def resolve(
         self, saga_id: str, *, reason: str, actor: str, status: Literal["COMPLETED", "COMPENSATED"] | None = None
     ) -> None:
-        """Of a FAILED saga: a person has set it right by hand.
+        """Close a FAILED saga that a person has put right by hand.
 
         Args:
-            saga_id: Which saga.
-            reason: What was done.
-            actor: Who did it.
-            status: How it ended; if left out, COMPENSATED when it had aborted, otherwise COMPLETED.
+            saga_id: The saga.
+            reason: What the person did.
+            actor: The person.
+            status: The end to record; if left out, COMPENSATED for a saga that had aborted, otherwise COMPLETED.
         """
         self.submit(saga_id, Resolve(actor, reason, status))
 
     def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
-        """Send a signal: what the saga's step of this name waits for, or will.
+        """Send the signal that a step of the saga waits for. It may arrive before the step does.
 
         Args:
-            saga_id: Which saga.
+            saga_id: The saga.
             name: The name of the step.
             payload: The result of the step.
-            key: Any text of the caller's choice; the same key twice is one signal.
+            key: Any text of the caller's choice. Two signals with the same key count as one.
         """
         self.submit(saga_id, SendSignal(name, payload, key))
 
     def preview(self, saga_id: str) -> list[Undoing]:
-        """What a cancel would compensate now, in the order in which it would begin to; nothing is done.
+        """What a cancel would compensate now, in the order in which the compensations would begin. Changes nothing.
 
         Raises:
             NotFound: There is no such saga.
-            CommandRefused: It cannot be cancelled now.
+            CommandRefused: The saga cannot be cancelled now.
             StoreUnavailable: The database did not answer.
         """
         state = self._store.sagas.find(saga_id)
@@ -94,7 +95,7 @@ class Control(ABC):
         return preview(state)
 
     def status(self, saga_id: str) -> SagaStory:
-        """How a saga is, and each of its steps; exact at the moment of reading: it folds the log.
+        """The status of a saga and of each of its steps. It is folded from the log, so it is exact when it is read.
 
         Raises:
             NotFound: There is no such saga.

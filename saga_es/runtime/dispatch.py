@@ -1,4 +1,4 @@
-"""Acting on committed events: an intent becomes a call, a wait becomes a timer, a child becomes a saga."""
+"""Acts on committed events: an intent becomes a call, a wait becomes a timer, a child becomes a saga."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
 
 _Way = tuple[str, Direction]
-"""A step, and which of its calls."""
+"""A step, and the direction of its call."""
 
 _NOTHING: dict[_Way, bool] = {}
 
 
 class Dispatch:
-    """The calls that are out and the times that are waited for; one of either a step and direction.
+    """The calls in flight, and the timers of sagas: for each step and direction, one call or one timer.
 
-    Used by the loop's thread, but for `put`.
+    Used by the loop's thread.
+
+    Args:
+        put: Puts facts into the inbox; it is called from any thread.
 
     Attributes:
         in_flight: How many calls have not returned.
-        stopped: No more calls are made.
+        stopped: Whether no more calls are made.
     """
 
     def __init__(
@@ -55,20 +58,18 @@ class Dispatch:
         self._put = put
         self._capacity = capacity or Capacity()
         self._children = Children(definitions, put)
-        self._under_way: dict[
-            str, dict[_Way, bool]
-        ] = {}  # of each saga: True is a call, False a time that is waited for
+        self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
         self._made: list[Call] = []
         self.in_flight = 0
         self.stopped = False
 
     @property
     def capacity(self) -> int:
-        """How many more sagas may be taken over now."""
+        """How many more sagas may be taken over now, as far as the executor is concerned."""
         return self._executor.capacity
 
     def perform(self, state: SagaState, events: Iterable[e.SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
-        """Act on events that are committed: end the call whose outcome they tell, make the next, set timers."""
+        """Act on committed events: release the calls whose outcome they hold, make the next calls, set timers."""
         for event in events:
             match event:
                 case e.StepStarted() | e.CompensationStarted() | e.ProbeStarted() | e.ChildStarted() | e.WaitStarted():
@@ -93,18 +94,18 @@ class Dispatch:
                     pass
 
     def reserve(self, name: str) -> bool:
-        """Keep capacity for a saga of this definition whose first call is made in this batch; False if none is left."""
+        """Reserve capacity for a saga of this definition that begins in this batch; False if none is left."""
         return self._capacity.reserve(name)
 
     def has_capacity_again(self) -> bool:
-        """Whether sagas that found no capacity would find some; what was reserved is in use by then, or given up."""
+        """End the batch's reservations; whether sagas that found no capacity would find some now."""
         return self._capacity.end_batch()
 
     def send(self) -> int:
-        """Have the calls made that were asked for since the last time: all those of a batch together.
+        """Hand over the calls that were collected since the last time, so that a batch's calls begin together.
 
         Returns:
-            How many they were.
+            The number of calls.
         """
         made, self._made = self._made, []
         if made:
@@ -113,7 +114,7 @@ class Dispatch:
         return len(made)
 
     def due(self, now: datetime, most: int) -> list[Item]:
-        """What sagas are to be told whose times have come, so many at the most; calls that are late are given up."""
+        """Take the timers that are due, at most `most` of them. Calls that timed out are given up."""
         items = self._timers.due(now, most)
         for item in items:
             if isinstance(item, CallTimedOut):
@@ -121,11 +122,11 @@ class Dispatch:
         return items
 
     def drop_unsent(self) -> None:
-        """Make no call that was not handed over yet: its saga is taken over anew, and calls it then."""
+        """Drop the calls that were not handed over yet. Their sagas are taken over again, and make them then."""
         self._made.clear()
 
     def resume(self, state: SagaState) -> None:
-        """Do all that the log says is under way, and is not here: after a takeover, a pause, or somebody's order."""
+        """Perform every open intent that is not in flight here: after a takeover, a pause or a command."""
         for intent in open_intents(state):
             if not self._is_in_flight(state.saga_id, (intent.step, _direction(intent))):
                 self._intent(state, intent)
@@ -134,7 +135,7 @@ class Dispatch:
             self._children.revoke(state)
 
     def forget(self, state: SagaState) -> None:
-        """The saga has ended, or is no longer ours: nothing more is waited for."""
+        """Drop the calls and timers of a saga that has ended, or that this worker no longer owns."""
         for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
             timer = self._timers.cancel((state.saga_id, step, direction))
             if is_call:
@@ -170,7 +171,7 @@ class Dispatch:
     def _call(self, state: SagaState, step: str, direction: Direction, attempt: int) -> None:
         way = (step, direction)
         if self.stopped or self._is_in_flight(state.saga_id, way):
-            return  # the intent stands in the log: the next worker performs it; or it was performed after a pause
+            return  # stopped: the next worker finds the intent in the log; in flight: it was performed after a pause
         found = written(self._definitions, state.plan, step, direction)
         if isinstance(found, CannotGoOn):
             self._put(FactArrived(state.saga_id, found))
@@ -220,19 +221,19 @@ class Dispatch:
 
     def _wait(self, saga_id: str, step: str, due: datetime | None, fact: RetryDue | Woken) -> None:
         direction = fact.direction if isinstance(fact, RetryDue) else Direction.ACTION
-        self._ended(saga_id, step, direction)  # the timer takes the place of the call's time-out
+        self._ended(saga_id, step, direction)  # the new timer replaces the call's time-out
         if due is not None:
             self._under_way.setdefault(saga_id, {})[step, direction] = False
             self._timers.set((saga_id, step, direction), due, FactArrived(saga_id, fact))
 
     def _set_alarms(self, state: SagaState) -> None:
         for name in ("starts_at", "deadline_at"):
-            if (due := getattr(state, name)) is not None:  # also one that passed while we committed
+            if (due := getattr(state, name)) is not None:  # even if it passed during the commit
                 self._timers.set((state.saga_id, name), due, FactArrived(state.saga_id, Woken()))
 
 
 def cannot_call(error: Exception) -> CannotGoOn:
-    """What a saga is told whose call could not be made."""
+    """The fact for a saga whose call could not be made."""
     return CannotGoOn(f"a call could not be made: {type(error).__name__}: {error}")
 
 
@@ -252,7 +253,7 @@ def _direction(intent: e.Intent) -> Direction:
 
 
 def _given(state: SagaState, step: str, direction: Direction, key: str) -> dict[str, Any]:
-    """What the callee may ask for; in a compensation, a result that never came is None."""
+    """The arguments that a callee may name. In a compensation, a result that never came is None."""
     given = state.known_to(step)
     index = index_of(step)
     if index is not None:

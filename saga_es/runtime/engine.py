@@ -1,4 +1,4 @@
-"""The engine: the loop on a thread of its own, and what other threads may ask of it."""
+"""The engine: the loop on a thread of its own, and the methods that other threads call."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from saga_es.store.store import SharedStore
 logger = structlog.get_logger("saga_es")
 
 CLOSE_TIMEOUT_S = COMMIT_TIMEOUT_S
-"""Beyond the grace, for the batch that is being committed; a database that is silent for longer is not waited for."""
+"""How long `close` waits, after the grace, for the batch that is being committed."""
 
 GOODBYE_S = 2.0
-"""For the goodbye, however long the rest took."""
+"""How long `close` at least waits for the worker's row to be deleted, however long the rest took."""
 
 LOOKS_FOR_A_COMMIT = 3000
-"""How often a saga is looked for that the caller's transaction starts: that is ten minutes."""
+"""How often the engine looks for a saga that the caller's transaction starts: for ten minutes."""
 
 
 class Engine(Control):
     """Runs sagas in this process; safe to use from any thread. Made by `saga_es.open_engine`.
 
     Args:
-        definitions: The sagas; a running saga whose code is missing ends FAILED with a reason.
+        definitions: The sagas that it runs. A running saga whose code is missing ends FAILED with a reason.
     """
 
     def __init__(
@@ -93,20 +93,20 @@ class Engine(Control):
             saga: The definition, or its name.
             input: What the steps get as `input`; must have a JSON form.
             saga_id: An id of the caller's choice, 1 to 64 characters.
-            key: Any text of the caller's choice; the same key of the same definition is the same saga.
-            tags: Texts by name, to find the saga by; they stay as they are.
-            starts_at: The saga waits until then; aware of its time zone.
-            connection: Start the saga in a transaction of the caller's, on the same database: it exists exactly when
-                that commits, and begins within a moment after. If it is rolled back, the handle says `NotFound`.
-            wait: Block until the start is in the log and survives any crash. Without it `handle.started()`
-                tells when it does. With a `connection` nothing is waited for.
+            key: Any text of the caller's choice. The same key of the same definition is the same saga.
+            tags: Texts by name, to find the saga by. They never change.
+            starts_at: The earliest time at which the first step begins; with a time zone.
+            connection: A transaction of the caller's on the same database, in which the start is recorded. The saga
+                exists if it commits, and begins within a moment after. If it rolls back, the handle raises `NotFound`.
+            wait: Block until the start is in the log and survives any crash. Without it, `handle.started()` waits for
+                that. With a `connection`, `start` never waits.
 
         Raises:
-            SagaExists: The id or key stands for a saga with another input.
-            BadStreamId: The id is none the log takes.
+            SagaExists: The id or key belongs to a saga with another input.
+            BadStreamId: The log does not accept the id.
             BadTags: There are too many tags, or one is too long.
-            BadStart: The key is empty or no Unicode, or the time knows no zone or is none in UTC.
-            StoreUnavailable: The database does not take the start; when it is back, it may yet.
+            BadStart: The key is empty or not valid Unicode, or the time has no zone or no place in UTC.
+            StoreUnavailable: The database did not confirm the start within 10 s. It may still be recorded.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
         """
@@ -126,18 +126,18 @@ class Engine(Control):
             return handle
         self._put(begin)
         if wait:
-            cure = f"it may yet be: repeat it with saga_id={handle.saga_id!r}"
+            cure = f"it may still be: repeat it with saga_id={handle.saga_id!r}"
             _with_timeout_error("start", lambda: handle.started(COMMIT_TIMEOUT_S), cure)
         return handle
 
     def follow(self, saga_id: str) -> Handle:
-        """A handle on a saga that was started before, here or in any other process."""
+        """A handle on a saga that was started before, by this or any other process."""
         handle = Handle(saga_id, control=self)
         self._put(FollowRequest(handle))
         return handle
 
     def submit(self, saga_id: str, command: Command) -> None:
-        """Give a command as a value, whichever worker runs the saga; returns when it is in the log."""
+        """Give a command as a value, to a saga on any worker; returns when it is in the log."""
         check_stream_id(saga_id)
         request = CommandRequest(saga_id, as_recorded(command, self._store.writer), Future())
         self._put(request)
@@ -145,17 +145,17 @@ class Engine(Control):
 
     @property
     def worker_id(self) -> str:
-        """Who this engine is, in the log and among the workers."""
+        """The id of this engine's worker, in the log and in the workers' table."""
         return self._worker.worker_id
 
     @property
     def is_inherited(self) -> bool:
-        """Whether another process has opened it, of which this one was forked: what it holds is that one's to close."""
+        """Whether this process was forked from the one that opened the engine. Only the parent may close it."""
         return self._opened_in not in {None, os.getpid()}
 
     @property
     def active(self) -> int:
-        """How many sagas this engine is running."""
+        """How many sagas this engine owns."""
         return self._worker.active
 
     @property
@@ -166,11 +166,11 @@ class Engine(Control):
     # ── For participants in this process ─────────────────────────────────────────────────────────────────
 
     def append(self, stream_id: str, category: str, expected_version: int, events: Sequence[Any]) -> None:
-        """Append events of the application's own to a stream, in the next batch; returns when they are durable.
+        """Append the application's own events to a stream, in the next batch; returns when they are durable.
 
         Raises:
-            VersionConflict: The stream is not at the expected version; nothing was appended.
-            StoreUnavailable: The database does not take them; whether it yet will is not known.
+            VersionConflict: The stream is not at the expected version. Nothing was appended.
+            StoreUnavailable: The database did not confirm the append within 10 s. It may still be recorded.
             PayloadTooLarge: An event is larger than the limit.
             PayloadUnencodable: An event has no JSON form.
         """
@@ -180,13 +180,13 @@ class Engine(Control):
         _with_timeout_error("append", lambda: append.done.wait(COMMIT_TIMEOUT_S))
 
     def read(self, stream_id: str) -> list[Recorded]:
-        """The events of a stream, in order; empty when it does not exist."""
+        """The events of a stream, in order; empty if the stream does not exist."""
         return self._store.log.read(stream_id)
 
     # ── Life ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self) -> Self:
-        """Record the plans, then run the loop, which first takes over what was interrupted."""
+        """Record the plans, then start the loop. The loop first takes over the sagas that were interrupted."""
         self._opened_in = os.getpid()
         self._starts.record_plans()
         self._worker.begin_work()
@@ -194,13 +194,16 @@ class Engine(Control):
         return self
 
     def close(self, grace_s: float = 5.0) -> None:
-        """StopRequest: no new calls, `grace_s` seconds for those that are out; the rest is for the next worker.
+        """Stop: begin no new calls, and wait for those in flight. The next worker goes on with unfinished sagas.
+
+        Args:
+            grace_s: Seconds to wait for the calls in flight.
 
         Raises:
-            RuntimeError: It was called on the engine's own thread, by a callback; nothing is stopped.
+            RuntimeError: A callback called it on the engine's own thread. Nothing was stopped.
         """
         if threading.current_thread() is self._thread:
-            raise RuntimeError("a callback runs on the thread that is to end: close it on another thread")
+            raise RuntimeError("a callback cannot end the thread it runs on: close the engine on another thread")
         if self.is_inherited:
             return
         with self._closing:
@@ -218,7 +221,7 @@ class Engine(Control):
         if was_open:
             self._thread.join(grace_s + CLOSE_TIMEOUT_S)
         self._executor.close()
-        stopped = EngineStopped("the engine was stopped; what is in the log goes on with the next worker")
+        stopped = EngineStopped("the engine was stopped; the next worker goes on with the sagas in the log")
         while items := self._inbox.take():
             for item in items:
                 refuse(item, stopped)
@@ -228,7 +231,7 @@ class Engine(Control):
         try:
             with_timeout(max(GOODBYE_S, given_up_at - time.monotonic()), self._worker.leave)
         except StoreUnavailable as error:
-            logger.warning("could not say goodbye, the lease will run out", reason=str(error))
+            logger.warning("could not delete the worker's row; its lease will run out", reason=str(error))
 
     def __enter__(self) -> Self:
         return self.open()
@@ -245,22 +248,22 @@ class Engine(Control):
                     self._worker.start_over()
                 self._batch_window.wait_for_answers(self._worker.iterate(items))
                 has_failed = False
-            except StoreUnavailable as error:  # stopped while the database is away: the rest is for the next worker
+            except StoreUnavailable as error:  # stopped while the database is away: the next worker goes on
                 for item in items:
                     refuse(item, error)
                 return
-            except BaseException as error:  # noqa: BLE001 (also a callback's SystemExit: without its loop a process looks alive)
+            except BaseException as error:  # noqa: BLE001 (even SystemExit in a callback must not end the loop)
                 self._has_failed(error, items)
                 has_failed = True
 
     def _has_failed(self, error: BaseException, items: Iterable[Item]) -> None:
-        """Say that the loop failed, and to whom; nothing that is called here may end it."""
-        with suppress(Exception):  # the log may be why it failed
+        """Report that the loop failed, in the log and to the callers. Nothing here may end the loop."""
+        with suppress(Exception):  # logging may be what failed
             logger.error("the loop failed; it starts over from the log", exc_info=error)
-        told = StoreUnavailable("the engine starts over; repeat it under the same key")
-        for item in items:  # some may have been done: whoever waits has to ask again
+        starts_over = StoreUnavailable("the engine starts over; repeat it under the same key")
+        for item in items:  # some may have been recorded: the caller has to repeat the request
             with suppress(BaseException):
-                refuse(item, told)
+                refuse(item, starts_over)
         self._clock.sleep(1.0)
 
     def _is_done(self) -> bool:
@@ -275,10 +278,10 @@ class Engine(Control):
 
     def _put(self, item: Item) -> None:
         if self._closed:
-            raise EngineStopped("the engine is stopping; ask the next worker")
+            raise EngineStopped("the engine is stopping; repeat the request on another worker")
         self._inbox.put(item)
-        if self._closed and not self.alive:  # nobody may be left who looks into the inbox
-            refuse(item, EngineStopped("the engine was stopped; ask the next worker"))
+        if self._closed and not self.alive:  # no loop may be left to empty the inbox
+            refuse(item, EngineStopped("the engine was stopped; repeat the request on another worker"))
 
 
 def _with_timeout_error(what: str, wait: Any, cure: str = "repeat it under the same key") -> None:

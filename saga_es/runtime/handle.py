@@ -1,4 +1,4 @@
-"""A handle: what `engine.start` gives back, to wait on from a thread or from asyncio."""
+"""A handle: the result of `engine.start`. A thread or a coroutine waits on it for the end of the saga."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class SagaResult(msgspec.Struct, frozen=True):
 
     Attributes:
         status: COMPLETED, COMPENSATED or FAILED.
-        results: What the completed steps answered, by step.
-        failed_step: The step whose failure aborted the saga; None when none did.
-        error: Why it aborted, or why it is FAILED.
+        results: The results of the completed steps, by step.
+        failed_step: The step whose failure aborted the saga; None if no step did.
+        error: Why the saga aborted, or why it is FAILED.
     """
 
     saga_id: str
@@ -36,18 +36,18 @@ class SagaResult(msgspec.Struct, frozen=True):
 
     @property
     def completed(self) -> bool:
-        """Whether every step was done."""
+        """Whether the saga is COMPLETED: every step was done."""
         return self.status is SagaStatus.COMPLETED
 
     def of(self, step: Callable[..., T]) -> T:
-        """What a step returned, as the type that its function says: a dataclass, a struct, a dict.
+        """The result of a step, converted to the return type of its function: a dataclass, a struct, a dict.
 
         Args:
             step: The function of the step.
 
         Raises:
-            KeyError: The step is not done.
-            msgspec.ValidationError: What it returned is not of that type.
+            KeyError: The step was not completed.
+            msgspec.ValidationError: The result does not fit that type.
         """
         returned = self.results[step.__name__]
         returns = get_type_hints(step).get("return", Any)
@@ -60,11 +60,12 @@ class SagaResult(msgspec.Struct, frozen=True):
 
 
 class Handle:
-    """A saga that was asked for. Wait with `result()`, or `await` the handle itself.
+    """A handle on one saga. Wait with `result()`, or `await` the handle itself.
 
     Args:
-        lookups: How often it may be looked for in vain: the transaction that starts it has yet to commit.
-        control: What commands go through: the engine or client that made the handle.
+        lookups: How often the saga may be missing from the log before the handle fails: the transaction that starts it
+            may not have committed yet.
+        control: The engine or client that made the handle. The handle's commands go through it.
     """
 
     def __init__(self, saga_id: str, *, lookups: int = 0, control: Control | None = None) -> None:
@@ -75,26 +76,32 @@ class Handle:
         self._ended: Promise[SagaResult] = Promise()
 
     def started(self, timeout: float | None = None) -> None:
-        """Block until the saga's start is in the log, and so survives any crash.
+        """Block until the saga's start is in the log. From then on, the saga survives any crash.
+
+        Args:
+            timeout: Seconds to wait; None: for ever.
 
         Raises:
-            TimeoutError: It took longer than `timeout` seconds; whether the saga will run is not known.
-            SagaExists: The id or key stands for a saga with another input.
+            TimeoutError: It took longer than `timeout` seconds. The saga may still start.
+            SagaExists: The id or key belongs to a saga with another input.
         """
         self._started.wait(timeout)
 
     def result(self, timeout: float | None = None) -> SagaResult:
         """Block until the saga has ended, here or on another worker.
 
+        Args:
+            timeout: Seconds to wait; None: for ever.
+
         Raises:
-            TimeoutError: It took longer than `timeout` seconds; the saga goes on.
-            SagaExists: The id or key stands for a saga with another input.
+            TimeoutError: It took longer than `timeout` seconds. The saga goes on.
+            SagaExists: The id or key belongs to a saga with another input.
             NotFound: There is no such saga.
         """
         return self._ended.wait(timeout)
 
     def status(self) -> SagaStory:
-        """How the saga is, and each of its steps; exact at the moment of reading.
+        """The status of the saga and of each of its steps; exact when it is read.
 
         Raises:
             NotFound: There is no such saga.
@@ -111,21 +118,21 @@ class Handle:
         self._controlled().signal(self.saga_id, name, payload, key=key)
 
     def _controlled(self) -> Control:
-        assert self.control is not None, "a handle that is given out has one"
+        assert self.control is not None, "every handle that a caller gets has a control"
         return self.control
 
     def __await__(self) -> Generator[Any, None, SagaResult]:
-        # Shielded: one who stops waiting must not take the result from the others.
+        # Shielded: a waiter that is cancelled must not cancel the future of the others.
         return asyncio.shield(asyncio.wrap_future(self._ended.future)).__await__()
 
     def when_ended(self, callback: Callable[[Future[SagaResult]], None]) -> None:
-        """Have it called when the end is known, or that it never will be; on a thread of the engine: be quick."""
+        """Call back once the saga has ended, or its end can never be known. The engine's thread calls: be quick."""
         self._ended.future.add_done_callback(callback)
 
     # ── The engine's side ────────────────────────────────────────────────────────────────────────────────
 
     def stop_looking(self) -> None:
-        """The saga is in the log by now, or never will be."""
+        """Fail at the next look if the saga is not in the log: the transaction that would start it is over."""
         self.lookups = 0
 
     def mark_started(self) -> None:
@@ -138,6 +145,6 @@ class Handle:
         self._ended.resolve(result)
 
     def mark_failed(self, error: Exception) -> None:
-        """Neither will be known here."""
+        """The start and the end will never be known here."""
         self._started.resolve(None, error)
         self._ended.resolve(None, error)

@@ -1,4 +1,4 @@
-"""Ids: new ones, and the ones that must come out the same after every crash."""
+"""Ids: new ids, and derived ids that must be the same after every crash."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _NAMESPACE_BYTES = UUID("7d0b1c9e-5b0a-5c58-9d3e-3d5f0a6f2c11").bytes
 
 
 def new_id() -> str:
-    """A new id: a UUID of version 7 (RFC 9562, 5.7), so that ids made later sort later."""
+    """A new id: a UUID of version 7 (RFC 9562, 5.7), so that a later id sorts after an earlier one."""
     return _text(f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}", 7)
 
 
 def saga_id_for(saga: str, key: str) -> str:
-    """The id of the saga that a caller's idempotency key stands for: the log itself remembers the keys."""
+    """The saga id that a caller's idempotency key stands for. The log needs no table of keys."""
     return _uuid5(f"{len(saga)}/{saga}/{key}")
 
 
 def idempotency_key(saga_id: str, step: str, direction: Direction) -> str:
-    """The key of one of a step's two calls: the same on every attempt and after every crash."""
+    """The idempotency key of a step's call in one direction: the same on every attempt and after every crash."""
     return _uuid5(f"{saga_id}/{step}/{direction}")
 
 
 def _uuid5(name: str) -> str:
-    """`str(uuid5(…, name))` at a quarter of its time: a saga of four steps needs four of them."""
+    """`str(uuid5(…, name))` in a quarter of its time: a saga of four steps needs four of them."""
     return _text(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest(), 5)
 
 
@@ -39,4 +39,4 @@ def _text(digits: str, version: int) -> str:
 
 
 _VARIANTS = {f"{digit:x}": f"{digit & 0b0011 | 0b1000:x}" for digit in range(16)}
-"""Any digit, as the one whose first two bits say that the UUID is of the RFC (9562, 4.1)."""
+"""Each hexadecimal digit, with its first two bits set to the variant of the RFC (9562, 4.1)."""

@@ -1,4 +1,4 @@
-"""What the loop is told: everything that reaches it from other threads, in one queue."""
+"""The inbox of the loop: one queue for everything that other threads send to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
 
 
 class StartRequest(msgspec.Struct, frozen=True):
-    """Start this saga; the input is as it will be read back from the log."""
+    """Start this saga. The input has the form in which it is read back from the log."""
 
     saga_id: str
     definition: Saga
@@ -35,56 +35,56 @@ class StartRequest(msgspec.Struct, frozen=True):
 
 
 class CommandRequest(msgspec.Struct, frozen=True):
-    """Give an order to a saga, wherever it runs; done when it is in the log."""
+    """Give a command to a saga on any worker. `done` is set once the command is in the log."""
 
     saga_id: str
     command: Command
     done: Future[None]
 
     def settle(self, error: Exception | None = None) -> None:
-        """Let the one who gave it know that it is in the log, or why it is not."""
+        """Resolve the caller's future: the command is in the log, or the error says why it is not."""
         _settle(self.done, error)
 
 
 class FactArrived(msgspec.Struct, frozen=True):
-    """Tell a running saga a fact."""
+    """A fact for a saga that this worker owns."""
 
     saga_id: str
     fact: Fact
 
 
 class CallTimedOut(FactArrived, frozen=True):
-    """Tell it that a call has not answered in time."""
+    """The fact that a call has not answered in time."""
 
     call: Call
 
 
 class AppendRequest(msgspec.Struct, frozen=True):
-    """Append events that are not a saga's: a participant in this process asks."""
+    """Append events that are not a saga's, for a participant in this process."""
 
     prepared: Prepared
     done: Promise[None]
 
     @property
     def stream_id(self) -> str:
-        """Where they go."""
+        """The stream that the events are appended to."""
         return self.prepared[0].stream_id
 
     def settle(self, receipt: Receipt) -> None:
-        """Let the one who asked know."""
+        """Resolve the caller's promise by the receipt."""
         match receipt:
             case Written():
                 self.done.resolve(None)
             case Conflict():
                 self.done.resolve(None, VersionConflict(self.stream_id, self.prepared[0].expected_version))
             case Refused(reason):
-                self.done.resolve(None, PayloadUnencodable(f"the database does not take this: {reason}"))
+                self.done.resolve(None, PayloadUnencodable(f"the database does not accept this: {reason}"))
             case _:
                 assert_never(receipt)
 
 
 class FollowRequest(msgspec.Struct, frozen=True):
-    """Resolve the handle when its saga ends, wherever it runs."""
+    """Resolve the handle when its saga ends, on any worker."""
 
     handle: Handle
 
@@ -98,7 +98,7 @@ Put = Callable[[Item], None]
 
 
 def refuse(item: Item, error: Exception) -> None:
-    """Tell whoever waits for an item that it will not be looked at."""
+    """Resolve the caller of an item with an error: the item will not be processed."""
     match item:
         case StartRequest(handle=handle) | FollowRequest(handle):
             handle.mark_failed(error)
@@ -113,7 +113,7 @@ def refuse(item: Item, error: Exception) -> None:
 
 
 def _settle(done: Future[None], error: Exception | None = None) -> None:
-    if done.done():  # it was told that the engine starts over, and its item came to its turn all the same
+    if done.done():  # it failed when the engine started over, and its item was processed all the same
         return
     if error is None:
         done.set_result(None)
@@ -122,11 +122,11 @@ def _settle(done: Future[None], error: Exception | None = None) -> None:
 
 
 MOST_AT_ONCE = 1000
-"""Items of one batch: more do not make it any cheaper for each, and what else is to be done must not wait for them."""
+"""The most items of one batch. A larger batch is no cheaper for each item, and it would delay the chores."""
 
 
 class Inbox:
-    """A queue that one thread empties, a batch at a time; it is woken only if it sleeps."""
+    """A queue that one thread empties, a batch at a time. That thread is woken only if it sleeps."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
@@ -145,29 +145,29 @@ class Inbox:
         return len(self._items)
 
     def take(self, timeout_s: float | None = 0.0) -> list[Item]:
-        """The items there are, `MOST_AT_ONCE` at the most.
+        """Take the items that are there, at most `MOST_AT_ONCE`.
 
         Args:
-            timeout_s: If there are none, how long to wait for the first (None: for ever).
+            timeout_s: Seconds to wait for the first item if there is none; None: for ever.
         """
         if not self._items and timeout_s != 0:
             self._sleep(timeout_s, 1)
         return [self._items.popleft() for _ in range(min(len(self._items), MOST_AT_ONCE))]
 
     def wait_for(self, enough: int, timeout_s: float) -> bool:
-        """Wait until so many items are there; False when they are not after so many seconds."""
+        """Wait until `enough` items are there; False if there are fewer after `timeout_s` seconds."""
         self._sleep(timeout_s, enough)
         return len(self._items) >= enough
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether somebody sleeps until items come."""
+        """Whether a thread sleeps until items arrive."""
         return self._is_asleep
 
     def _sleep(self, timeout_s: float | None, enough: int) -> None:
         self._enough = enough
         self._is_asleep = True
-        if len(self._items) < enough:  # the last did not come before it was known that we sleep
+        if len(self._items) < enough:  # an item may have arrived before `_is_asleep` was set
             with suppress(Empty):
                 self._wakes.get(timeout=timeout_s)
         self._is_asleep = False

@@ -86,7 +86,7 @@ MUTANTS = [
     Mutant(
         "what somebody else's event interrupted is told to nobody",
         BATCH,
-        "        if self._owned.catch_up(saga, state):\n            self._tell_again(proposal)",
+        "        if self._owned.catch_up(saga, state):\n            self._put_facts_back(proposal)",
         "        self._owned.catch_up(saga, state)",
         ("tests/contract/store/test_notifications.py", "tests/contract/engine/test_command_races.py", CHAOS),
     ),
@@ -149,15 +149,15 @@ MUTANTS = [
     Mutant(
         "the child is told to abort, and not waited for",
         CHILDREN,
-        "        asked.add_done_callback(lambda done: self._follow(handle, done))",
-        "        asked.add_done_callback(lambda _: self._put(_returned(state.saga_id, step, attempt, Completed())))",
+        "        recorded.add_done_callback(lambda done: self._follow(handle, done))",
+        "        recorded.add_done_callback(lambda _: self._put(_returned(state.saga_id, step, attempt, Completed())))",
         (SOME_WAYS, CANCEL),
     ),
     Mutant(
         "the child is waited for, and not told to abort",
         CHILDREN,
-        "        self._put(CommandRequest(child.saga_id, _revoke(state), asked))",
-        "        asked.set_result(None)",
+        "        self._put(CommandRequest(child.saga_id, _revoke(state), recorded))",
+        "        recorded.set_result(None)",
         (
             "tests/contract/engine/test_children.py::test_a_child_that_had_completed_is_compensated_when_its_parent_aborts",
         ),

@@ -22,5 +22,5 @@ def test_a_worker_whose_database_is_empty_stops_when_asked(site: Site) -> None:
             relay.freeze()
             assert relay.has_frozen(TIMEOUT_S)
             assert host.stop() == 0
-            host.hears(lambda line: "could not say goodbye, the lease will run out" in line)
+            host.hears(lambda line: "could not delete the worker's row; its lease will run out" in line)
             assert [line for line in host.said if "level=" in line and "level=info" not in line][1:] == []
