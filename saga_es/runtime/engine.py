@@ -111,20 +111,20 @@ class Engine(Control):
             PayloadTooLarge: The input is larger than the limit.
         """
         lookups = 0 if connection is None else LOOKS_FOR_A_COMMIT
-        begin = self._starts.begin(
+        request = self._starts.request(
             saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, lookups=lookups
         )
-        handle = begin.handle
+        handle = request.handle
         handle.control = self
         is_chosen = saga_id is not None or key is not None
-        is_there = is_chosen and self._starts.found(begin, connection)
+        is_there = is_chosen and self._starts.found(request, connection)
         if not is_there and connection is not None:
-            self._starts.record_within(connection, begin)
+            self._starts.record_within(connection, request)
             event.listen(connection, "rollback", lambda _connection: handle.stop_looking(), once=True)
         if is_there or connection is not None:
             self._put(FollowRequest(handle))
             return handle
-        self._put(begin)
+        self._put(request)
         if wait:
             cure = f"it may still be: repeat it with saga_id={handle.saga_id!r}"
             _with_timeout_error("start", lambda: handle.started(COMMIT_TIMEOUT_S), cure)

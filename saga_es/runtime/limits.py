@@ -1,4 +1,4 @@
-"""What a worker takes on."""
+"""The limits of a worker."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class Limits(msgspec.Struct, frozen=True):
     """The limits of one worker.
 
     Attributes:
-        sagas_at_once: Sagas with a call in flight; beyond them new ones stay PENDING; None: any number.
-        most_crashes: Workers that may go while one and the same call is in flight; then its saga is FAILED.
-        takes_over: Whether it takes over sagas whose worker is gone; a process that only serves participants does not.
+        sagas_at_once: The most sagas with a call in flight; further new sagas stay PENDING; None: any number.
+        most_crashes: How many workers may crash while the same call is in flight; then its saga is FAILED.
+        takes_over: Whether it takes over sagas whose worker is gone. A process that only serves participants does not.
     """
 
     sagas_at_once: int | None = None

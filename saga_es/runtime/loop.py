@@ -1,10 +1,10 @@
-"""The loop: one thread's work, which owns all running sagas of a process and is its only writer.
+"""The loop: the work of one thread, which owns all running sagas of a process and alone appends to their streams.
 
     inbox -> decide -> append (one transaction for the whole batch) -> evolve -> perform -> inbox
 
-While one batch is being committed, facts pile up and become the next: group commit without tuning. Nothing is
-performed before its intent is committed. Time, calls and storage come from outside, so that the very same loop runs
-under a simulator. `worker.py` puts the loop together, and `Engine` gives it a thread.
+While one batch is being committed, facts collect in the inbox and become the next batch: group commit without tuning.
+No call is made before its intent is committed. Time, calls and storage come from outside, so the same loop runs in a
+simulator. `worker.py` builds the loop, and `Engine` gives it a thread.
 """
 
 from __future__ import annotations
@@ -52,39 +52,39 @@ class Loop:
         self._chores = chores
 
     def iterate(self, items: Iterable[Item]) -> int:
-        """Take everything that came in and the timers that are due, as one batch.
+        """Process these items, the due timers and the due chores as one batch.
 
         Returns:
-            How many items the inbox holds once all calls that went out have come back, but no more than one batch
-            takes; 0 when none went out.
+            How many items the inbox will hold once all calls of this batch have returned, at most `MOST_AT_ONCE`;
+            0 if the batch made no calls.
 
         Raises:
-            StoreUnavailable: The database is away and the clock was woken to stop; the batch is not settled.
+            StoreUnavailable: The database is away, and the clock was woken to stop. The batch is not settled.
         """
         batch = Batch(self._chores.now())
         for item in [*items, *self._dispatch.due(batch.now, MOST_AT_ONCE)]:
             self._decide(item, batch)
         self._chores.run(batch)
         self._committer.commit(batch)  # appends, evolves, and performs what was appended
-        waiting = len(self._inbox)  # before the calls go out: they may be back sooner than we can look
+        waiting = len(self._inbox)  # counted before the calls begin: they may return at once
         calls = self._dispatch.send()
         if self._dispatch.has_capacity_again():
             self._chores.schedule(TakeOver)
         return min(waiting + calls, MOST_AT_ONCE) if calls else 0
 
     def _decide(self, item: Item, batch: Batch) -> None:  # noqa: C901 (a table: one case an item)
-        """Propose what follows from an item."""
+        """Add what follows from an item to the batch."""
         match item:
             case FactArrived(saga_id, fact):
                 saga = self._owned.get(saga_id)
-                if saga is not None:  # otherwise it ended meanwhile, or is no longer ours
+                if saga is not None:  # otherwise it has ended, or another worker owns it
                     batch.proposal(saga).add(fact, batch.now)
             case StartRequest():
                 self._start(item, batch)
             case CommandRequest():
                 self._command(item, batch)
             case AppendRequest():
-                if not batch.append(item):  # a batch holds one draft a stream
+                if not batch.append(item):  # a batch holds one draft for each stream
                     self._inbox.put(item)
             case FollowRequest(handle):
                 self._owned.follow(handle)
@@ -112,8 +112,8 @@ class Loop:
                 self._forwarding.add(request)
                 self._chores.schedule_if_idle(ForwardCommands)
             elif (proposal := batch.proposal(saga)).state.status.ended:
-                self._inbox.put(request)  # once its end is in the log nobody owns it, and the command is forwarded
+                self._inbox.put(request)  # once the end is in the log, the saga has no owner: then it is forwarded
             else:
                 proposal.follow(request, batch.now)
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with a command, only its caller is told)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with a command concerns its caller alone)
             request.settle(error)

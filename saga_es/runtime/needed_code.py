@@ -1,7 +1,7 @@
-"""The code that a saga still needs, and what of it is missing here. Pure.
+"""The code that a saga still needs, and which of it is missing here. Pure.
 
-A saga goes on under the plan that it started with, and calls what its definition has under the same names now. So a
-step that is gone from the definition is missed when the saga comes to it, and by no saga that has passed it.
+A saga goes on under the plan that it started with, and calls the functions that its definition has under the same names
+now. So a saga misses a step that was removed from the definition when it comes to that step, and not after it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from saga_es.definition.steps import Step
 
 
 def written(definitions: Mapping[str, Saga], plan: Plan, step: str, direction: Direction) -> Step | CannotGoOn:
-    """The code of a call; or why a saga cannot go on without it."""
+    """The code of a call, or the fact that the saga cannot go on without it."""
     name = step_of(step)
     saga = definitions.get(plan.saga)
     if saga is None:
@@ -38,35 +38,35 @@ def written(definitions: Mapping[str, Saga], plan: Plan, step: str, direction: D
 
 
 def child_written(definitions: Mapping[str, Saga], step: str, saga: str) -> Saga | CannotGoOn:
-    """The saga that a step runs; or why the saga of that step cannot go on without it."""
+    """The definition of a step's child, or the fact that the parent cannot go on without it."""
     why = f"the code of step {step_of(step)!r} is gone: no saga {saga!r} is defined here"
     return definitions.get(saga) or CannotGoOn(why)
 
 
-# ── What becomes of a saga ───────────────────────────────────────────────────────────────────────────────
+# ── What happens to a saga ───────────────────────────────────────────────────────────────────────────────
 
 
 class Verdict(StrEnum):
-    """What becomes of an unfinished saga with the code that is here."""
+    """What happens to an unfinished saga with the present code."""
 
     GOES_ON = "goes_on"
     MAY_FAIL = "may_fail"
-    """It ends FAILED if it aborts, or if an answer is lost."""
+    """The saga ends FAILED if it aborts, or if an answer is lost."""
     FAILS = "fails"
     WAITS = "waits"
-    """No worker with this code takes it over: it waits for one that knows its definition."""
+    """No worker with this code takes the saga over: it waits for a worker that knows its definition."""
     UNREADABLE = "unreadable"
 
 
 class Prospect(msgspec.Struct, frozen=True):
-    """A verdict, and the reasons: what is missing."""
+    """A verdict, and the reasons for it: the missing code."""
 
     verdict: Verdict
     missing: tuple[str, ...] = ()
 
 
 def prospect(state: SagaState, definitions: Mapping[str, Saga]) -> Prospect:
-    """What becomes of a saga with this code, if its worker stops now and another goes on."""
+    """What happens to a saga if its worker stops now and another worker goes on with this code."""
     if state.plan.saga not in definitions:
         return Prospect(Verdict.WAITS, (f"no saga {state.plan.saga!r} is defined here",))
     needs = list(needed(state))
@@ -82,10 +82,10 @@ def prospect(state: SagaState, definitions: Mapping[str, Saga]) -> Prospect:
 
 
 class Need(NamedTuple):
-    """Code that a saga needs: a call of one of its steps, or (no direction) the definition of the saga it runs.
+    """Code that a saga needs: a call of one of its steps, or (without a direction) the definition of a child.
 
     Attributes:
-        is_sure: It is needed on the way that the saga is on; otherwise only if something fails, or an answer is lost.
+        is_sure: Whether the saga needs it if all goes well; otherwise only after a failure or a lost answer.
     """
 
     step: str
@@ -94,36 +94,36 @@ class Need(NamedTuple):
 
 
 def needed(state: SagaState) -> Iterator[Need]:
-    """What the saga needs until its end; what several parts of a step need comes several times."""
+    """What the saga needs until its end. What several elements of a fan-out need comes several times."""
     for planned in state.plan.steps:
         is_whole = planned.over is None or planned.name not in state.fan_outs
-        for part in [planned.name] if is_whole else state.elements(planned.name):
-            step = state.step(part)
+        for element in [planned.name] if is_whole else state.elements(planned.name):
+            step = state.step(element)
             if state.aborted:
-                yield from _to_be_undone(planned, step, has_effect=part in state.effects)
+                yield from _to_be_undone(planned, step, has_effect=element in state.effects)
             else:
                 yield from _to_be_done(planned, step)
                 yield from _in_case(planned, step, can_abort=not _is_past_pivot(state))
 
 
 def _to_be_done(planned: StepPlan, step: StepState) -> Iterator[Need]:
-    """The calls of a step on the way forward, and of one that was out when the saga aborted."""
+    """The calls of a step of a saga that goes forward, or of a step that was in flight when the saga aborted."""
     name, is_child = planned.name, isinstance(planned.work, Child)
     if step.status in DONE or step.wait is not None:
         return
     if is_child:
         yield Need(name, None, is_sure=True)
-    is_made = step.child is not None and step.waiting is None  # the input of the saga that it runs
+    is_made = step.child is not None and step.waiting is None  # the child's input
     if is_made or (_only_waits(planned) and not planned.condition):
         return
-    asks = _is_asked(planned, step)
-    if asks:
+    probes = _is_probed_first(planned, step)
+    if probes:
         yield Need(name, Direction.PROBE, is_sure=True)
-    yield Need(name, Direction.ACTION, is_sure=not asks)
+    yield Need(name, Direction.ACTION, is_sure=not probes)
 
 
 def _in_case(planned: StepPlan, step: StepState, *, can_abort: bool) -> Iterator[Need]:
-    """What is needed if a call's answer is lost, or the saga aborts."""
+    """What a step needs if a call's answer is lost, or if the saga aborts."""
     if planned.probe and step.status not in DONE:
         yield Need(planned.name, Direction.PROBE, is_sure=False)
     if can_abort and planned.compensation is not None and step.status is not StepStatus.SKIPPED:
@@ -131,23 +131,23 @@ def _in_case(planned: StepPlan, step: StepState, *, can_abort: bool) -> Iterator
 
 
 def _to_be_undone(planned: StepPlan, step: StepState, *, has_effect: bool) -> Iterator[Need]:
-    is_out = step.status is StepStatus.IN_PROGRESS  # its answer is awaited before it is undone
-    if is_out:  # a saga that is not there yet will not be started
+    in_progress = step.status is StepStatus.IN_PROGRESS  # its answer is awaited before it is compensated
+    if in_progress:  # a child that was not started yet will not be started
         yield from (need for need in _to_be_done(planned, step) if need.direction or step.child)
-    if planned.compensation is None or not (is_out or has_effect):
+    if planned.compensation is None or not (in_progress or has_effect):
         return
-    asks = _is_asked(planned, step)
-    if asks:
+    probes = _is_probed_first(planned, step)
+    if probes:
         yield Need(planned.name, Direction.PROBE, is_sure=True)
-    yield _undoing(planned, is_sure=not asks and (has_effect or planned.work is None))
+    yield _undoing(planned, is_sure=not probes and (has_effect or planned.work is None))
 
 
 def _undoing(planned: StepPlan, *, is_sure: bool) -> Need:
     return Need(planned.name, None if isinstance(planned.work, Child) else Direction.COMPENSATION, is_sure)
 
 
-def _is_asked(planned: StepPlan, step: StepState) -> bool:
-    """Whether it is asked first if the step has happened: a call that is out is in doubt once its worker is gone."""
+def _is_probed_first(planned: StepPlan, step: StepState) -> bool:
+    """Whether the step is probed first: once its worker is gone, a call in flight is in doubt."""
     if not planned.probe or step.status in {StepStatus.PENDING, StepStatus.COMPENSATING}:
         return step.probing
     is_called = step.status is StepStatus.IN_PROGRESS and step.in_flight
@@ -163,7 +163,7 @@ def _only_waits(planned: StepPlan) -> bool:
 
 
 def _lacking(need: Need, plan: Plan, definitions: Mapping[str, Saga]) -> str | None:
-    """Why the need is not met; None when it is."""
+    """Why the need is not met; None if it is met."""
     work = plan.step(need.step).work
     if need.direction is not None:
         found: object = written(definitions, plan, need.step, need.direction)

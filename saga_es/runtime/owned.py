@@ -1,4 +1,4 @@
-"""The sagas this loop owns, those it only follows, and who waits for the end of either."""
+"""The sagas that this worker owns, and the handles that wait for the end of these and of remote sagas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = structlog.get_logger("saga_es")
 
 
 class OwnedSaga:
-    """A saga this engine owns: its state as of the last commit, and who waits for its end."""
+    """A saga that this worker owns: its state as of the last commit, and the handles that wait for its end."""
 
     __slots__ = ("handles", "state")
 
@@ -31,7 +31,7 @@ class OwnedSaga:
 
 
 class OwnedSagas:
-    """Sagas by their ids, as of their last commit. Used by the loop's thread."""
+    """The owned sagas by their ids. Used by the loop's thread."""
 
     def __init__(self, dispatch: Dispatch, remote: RemoteHandles, put: Put, warn: OutageWarning) -> None:
         self._dispatch = dispatch
@@ -48,47 +48,47 @@ class OwnedSagas:
         return saga_id in self._by_id
 
     def get(self, saga_id: str) -> OwnedSaga | None:
-        """The saga, if it is run here."""
+        """The saga, if this worker owns it."""
         return self._by_id.get(saga_id)
 
     def version(self, saga_id: str) -> int:
-        """The version that is known here; 0 of a saga that is not run here."""
+        """The version of the last commit; 0 for a saga that this worker does not own."""
         state = self.state(saga_id)
         return state.version if state else 0
 
     def state(self, saga_id: str) -> SagaState | None:
-        """The saga's state as far as is known here, if it is run here."""
+        """The state as of the last commit; None for a saga that this worker does not own."""
         saga = self._by_id.get(saga_id)
         return None if saga is None else saga.state
 
     @property
     def ids(self) -> list[str]:
-        """All of them."""
+        """The ids of all owned sagas."""
         return list(self._by_id)
 
     def add(self, state: SagaState, handle: Handle | None = None) -> OwnedSaga:
-        """Run a saga from this state on; those who followed it from afar wait here now."""
-        here = self._by_id.get(state.saga_id)
-        if here is not None:  # it was taken from us while we slept, and we have not noticed yet
-            self._drop(here)
+        """Own a saga from this state on. Its remote handles become its local handles."""
+        stale = self._by_id.get(state.saga_id)
+        if stale is not None:  # another worker took the saga over, and this worker has not noticed yet
+            self._drop(stale)
         handles = [handle] if handle else self._remote.take(state.saga_id)
         saga = self._by_id[state.saga_id] = OwnedSaga(state, handles)
         return saga
 
-    def join(self, saga: OwnedSaga, state: SagaState, begin: StartRequest) -> None:
-        """Have one who asked for a saga that was started before wait for that one, if it is the same."""
-        if is_same_start(state, begin.definition.name, begin.input):
-            self._attach(saga, begin.handle)
+    def join(self, saga: OwnedSaga, state: SagaState, request: StartRequest) -> None:
+        """Attach a start's handle to a saga that was started before. The handle fails if the input differs."""
+        if is_same_start(state, request.definition.name, request.input):
+            self._attach(saga, request.handle)
         else:
-            begin.handle.mark_failed(SagaExists(begin.saga_id))
+            request.handle.mark_failed(SagaExists(request.saga_id))
 
     @property
     def follows_remote(self) -> bool:
-        """Whether somebody here waits for the end of a saga of another worker."""
+        """Whether a handle here waits for the end of another worker's saga."""
         return len(self._remote) > 0
 
     def follow(self, handle: Handle) -> None:
-        """Resolve the handle when its saga ends, here or elsewhere."""
+        """Resolve the handle when its saga ends, here or on another worker."""
         saga = self._by_id.get(handle.saga_id)
         if saga is not None:
             self._attach(saga, handle)
@@ -97,14 +97,14 @@ class OwnedSagas:
         self.look_after([handle.saga_id])
 
     def look_after(self, saga_ids: Sequence[str] | None = None) -> None:
-        """Look whether sagas that run elsewhere have ended: these, or all that are followed."""
+        """Look whether remote sagas have ended: these, or all that have a handle here."""
         try:
             self._remote.look(saga_ids)
         except StoreUnavailable as error:
             self._warn("a look at other workers' sagas", error)
 
     def advance(self, saga: OwnedSaga, state: SagaState, events: Iterable[e.SagaEvent] | None) -> None:
-        """Go on to a state that is committed, and act on what led there; without events, on all that is under way."""
+        """Go on to a committed state, and perform its events; without events, perform every open intent."""
         is_first = saga.state.version == 0
         saga.state = state
         if is_first:
@@ -118,7 +118,7 @@ class OwnedSagas:
                 handle.mark_ended(SagaResult.from_state(state))
 
     def catch_up(self, saga: OwnedSaga, state: SagaState | UnreadableEvent | None) -> bool:
-        """Go on from what others appended to a saga; False, and dropped, when it is not ours any more."""
+        """Go on from the state in the log. False if this worker no longer owns the saga: then it is dropped."""
         if not isinstance(state, SagaState) or state.owner != self.worker_id or state.status.ended:
             self.drop(saga)
             return False
@@ -128,29 +128,29 @@ class OwnedSagas:
         return True
 
     def fail(self, saga: OwnedSaga, error: Exception) -> None:
-        """The saga will not be, or not with this input: tell those who asked for it."""
+        """Fail the handles of a saga that cannot be started, or not with this input."""
         for handle in saga.handles:
             handle.mark_failed(error)
         saga.handles.clear()
 
     def release(self, saga: OwnedSaga) -> None:
-        """The saga's start is in the log, and waits for a worker that has capacity; its end is followed from afar."""
+        """Give up a saga whose start is in the log, and waits for capacity. Its handles become remote handles."""
         for handle in saga.handles:
             handle.mark_started()
         self._drop(saga)
 
     def drop(self, saga: OwnedSaga) -> None:
-        """The saga is no longer ours; those who wait for its end follow it from afar."""
+        """Drop a saga that this worker no longer owns. Its handles become remote handles."""
         self._drop(saga)
         self.look_after([saga.state.saga_id])
 
     def drop_all(self) -> None:
-        """None of them is ours any more."""
+        """Drop all sagas."""
         for saga in list(self._by_id.values()):
             self._drop(saga)
 
     def abandon(self, error: Exception) -> None:
-        """Tell all who wait that they wait in vain."""
+        """Fail all handles, local and remote."""
         for saga in self._by_id.values():
             self._remote.add(*saga.handles)
         self._remote.fail_all(error)
@@ -161,7 +161,7 @@ class OwnedSagas:
             handle.mark_started()
 
     def _drop(self, saga: OwnedSaga) -> None:
-        if self._by_id.get(saga.state.saga_id) is saga:  # not one that has taken its place
+        if self._by_id.get(saga.state.saga_id) is saga:  # a newer one may have replaced it
             del self._by_id[saga.state.saga_id]
         self._dispatch.forget(saga.state)
         self._remote.add(*saga.handles)

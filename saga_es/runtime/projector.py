@@ -1,4 +1,4 @@
-"""The thread of a process that keeps its following views."""
+"""The projector: the thread that keeps a process's asynchronous views up to date."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from saga_es.store.views.catch_up import CatchUp, Step
 logger = structlog.get_logger("saga_es")
 
 LOOK_EVERY_S = 0.25
-"""How often the end of the log is looked at."""
+"""How often a view that has caught up looks for new events."""
 
 STAND_BACK_S = 2.0
-"""How long to leave a view to the process that was faster."""
+"""How long to leave a view alone that another process advances."""
 
 RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
-"""A view that failed tries again after `RETRY_S`, then after twice as long, and so on up to this."""
+"""A view that failed is retried after `RETRY_S`, then after twice as long each time, up to this."""
 
 CLOSE_TIMEOUT_S = 3.0
-"""How long a step is waited for in the end: it may never hear from its database again."""
+"""How long `close` waits for the present step: its database may never answer."""
 
 
 class _Schedule:
-    """When a view is to go on, and how often it has failed."""
+    """When a view is due, and how long it waits after a failure."""
 
     def __init__(self, catch_up: CatchUp, now: datetime) -> None:
         self.catch_up = catch_up
@@ -39,9 +39,9 @@ class _Schedule:
         self._backoff = Backoff(RETRY_S, LONGEST_RETRY_S)
 
     def take(self, clock: Clock) -> None:
-        """One step, and when the next one is due."""
+        """Take one step, and set when the next one is due."""
         self.due_at = clock.now() + timedelta(seconds=LONGEST_RETRY_S)
-        with suppress(Exception):  # of the log: that the step failed could not even be said
+        with suppress(Exception):  # the step failed, and so did logging it
             self.due_at = clock.now() + timedelta(seconds=self._step())
 
     def _step(self) -> float:
@@ -50,7 +50,7 @@ class _Schedule:
         except (ProjectionFailed, StoreUnavailable) as error:
             return self._fail(error)
         except Exception:
-            logger.exception("a view that follows the log failed", view=self.catch_up.view.name)
+            logger.exception("an asynchronous view failed", view=self.catch_up.view.name)
             return LONGEST_RETRY_S
         self._backoff.reset()
         match step:
@@ -64,31 +64,31 @@ class _Schedule:
     def _fail(self, error: ProjectionFailed | StoreUnavailable) -> float:
         retry_s = self._backoff.next_s()
         name = self.catch_up.view.name
-        logger.error("a view that follows the log stands still", view=name, reason=str(error), next_try_in_s=retry_s)
+        logger.error("an asynchronous view stands still", view=name, reason=str(error), next_try_in_s=retry_s)
         return retry_s
 
 
 class Projector:
-    """Keeps the following views of a process, each on its own: one that fails stops no other.
+    """Keeps the asynchronous views of a process up to date. A view that fails does not stop the others.
 
     Args:
         catch_ups: One for each view.
-        clock: Tells when they are due.
+        clock: The clock that decides when they are due.
     """
 
     def __init__(self, catch_ups: Iterable[CatchUp], clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._schedules = [_Schedule(catch_up, self._clock.now()) for catch_up in catch_ups]
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="saga-es-following", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="saga-es-projector", daemon=True)
 
     def open(self) -> None:
-        """Begin; without views there is nothing to begin."""
+        """Start the thread, if there are views."""
         if self._schedules:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop after the step that is under way; one that takes too long is left to itself, its view to the next."""
+        """Stop after the present step. A step that takes longer than `CLOSE_TIMEOUT_S` is not waited for."""
         self._stopped.set()
         self._clock.wake()
         if self._thread.ident is not None:

@@ -1,4 +1,4 @@
-"""Handles on sagas that run elsewhere: looked up in the log until they end."""
+"""Handles on sagas of other workers. The loop looks these sagas up in the log until they end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.store.sagas import Sagas
 
 LOOK_AT_ONCE = 500
-"""Sagas looked at together; of more, the next look takes the next."""
+"""The most sagas of one look; the next look takes the next ones."""
 
 
 class RemoteHandles:
-    """Who waits for the end of a saga that this process does not run.
+    """The handles that wait for the end of sagas that this worker does not own.
 
     Args:
-        look_soon: Has `look` called within a moment; called whenever there is one more to look for.
+        look_soon: Schedules a call of `look`. It is called whenever a handle is added.
     """
 
     def __init__(self, sagas: Sagas, look_soon: Callable[[], None]) -> None:
@@ -31,23 +31,26 @@ class RemoteHandles:
         return len(self._handles)
 
     def add(self, *handles: Handle) -> None:
-        """Follow from now on."""
+        """Resolve these handles when their sagas end."""
         for handle in handles:
             self._handles[handle.saga_id].append(handle)
             self._look_soon()
 
     def take(self, saga_id: str) -> list[Handle]:
-        """The handles of a saga that is run here from now on."""
+        """Remove the handles of a saga and return them: this worker owns the saga from now on."""
         return self._handles.pop(saga_id, [])
 
     def fail_all(self, error: Exception) -> None:
-        """Nobody will look any more."""
+        """Fail all handles: there will be no more looks."""
         for saga_id in list(self._handles):
             for handle in self.take(saga_id):
                 handle.mark_failed(error)
 
     def look(self, saga_ids: Sequence[str] | None = None) -> None:
-        """Resolve the handles of sagas that have ended, or never were: of these, or of all in turn.
+        """Resolve the handles of sagas that have ended, and fail those of sagas that do not exist.
+
+        Args:
+            saga_ids: The sagas to look at; None: the next `LOOK_AT_ONCE` of all.
 
         Raises:
             StoreUnavailable: The database did not answer; the handles stay.
@@ -56,11 +59,11 @@ class RemoteHandles:
         wanted = [saga_id for saga_id in following if saga_id in self._handles]
         found = self._sagas.find_many(wanted) if wanted else {}
         for saga_id in wanted:
-            what = found.get(saga_id) or self._sagas.absent(saga_id)
+            state = found.get(saga_id) or self._sagas.absent(saga_id)
             for handle in self.take(saga_id):
-                self._tell(handle, what)
+                self._resolve(handle, state)
 
-    def _tell(self, handle: Handle, found: SagaState | UnreadableEvent | NotFound | SagaArchived) -> None:
+    def _resolve(self, handle: Handle, found: SagaState | UnreadableEvent | NotFound | SagaArchived) -> None:
         match found:
             case SagaState(status=status) as state if status.ended:
                 handle.mark_ended(SagaResult.from_state(state))

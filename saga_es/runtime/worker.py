@@ -1,4 +1,4 @@
-"""A worker: the loop with all that stands around it, and what the engine asks of it."""
+"""A worker: it builds the loop with its parts, and offers the methods that the engine calls."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ T = TypeVar("T")
 
 
 class Worker:
-    """One worker of a process; without a thread: the thread that calls `iterate` is its thread.
+    """One worker of a process. It has no thread: the thread that calls `iterate` is its thread.
 
     Args:
-        definitions: The sagas that it starts and takes over; a running saga whose code is missing ends FAILED.
-        process: Where the workers' table says it runs; in this process if left out.
+        definitions: The sagas that it starts and takes over. A running saga whose code is missing ends FAILED.
+        process: The process that the workers' table names for this worker; this process if left out.
 
     Attributes:
-        inbox: What is to be done; any thread may put something in.
+        inbox: The work to be done. Any thread may put something in.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Worker:
 
     @property
     def worker_id(self) -> str:
-        """Who this worker is, in the log and among the workers."""
+        """The id of this worker, in the log and in the workers' table."""
         return self._owned.worker_id
 
     @worker_id.setter
@@ -121,41 +121,42 @@ class Worker:
         self._owned.worker_id = worker_id
 
     def begin_work(self) -> None:
-        """Say that this worker lives, and set the chores going."""
+        """Send the first heartbeat, and schedule the chores."""
         self._beat()
         self._chores.schedule(TakeOver)
         self._chores.schedule(ReadNotifications)
 
     def stop_calling(self) -> None:
-        """Perform no more intents; they stand in the log, for the next worker."""
+        """Make no more calls. Their intents stay in the log for the next worker."""
         self._dispatch.stopped = True
 
     def start_over(self) -> None:
-        """Forget everything and go on as a new worker would: by taking over, from the log, what is unfinished."""
+        """Drop all state and go on as a new worker: it takes over the unfinished sagas from the log."""
         self._owned.drop_all()
         self._dispatch.drop_unsent()
         try:
             self.leave()
         except StoreUnavailable as error:
-            logger.warning("could not leave; the lease will run out", worker=self.worker_id, reason=str(error))
+            message = "could not delete the worker's row; its lease will run out"
+            logger.warning(message, worker=self.worker_id, reason=str(error))
         self.worker_id = f"worker-{new_id()}"
         self.begin_work()
         self._chores.schedule(LookAtRemote)
 
     def leave(self) -> None:
-        """Say goodbye, so that what is unfinished can be taken over at once.
+        """Delete this worker's row, so that others can take over its unfinished sagas at once.
 
         Raises:
-            StoreUnavailable: The database is away; then the lease has to run out.
+            StoreUnavailable: The database is away. The sagas are taken over when the lease has run out.
         """
         self._store.workers.leave(self.worker_id)
 
     def abandon(self, error: Exception) -> None:
-        """Tell all who wait that they wait in vain."""
+        """Fail all waiting handles and commands."""
         self._owned.abandon(error)
         self._forwarding.abandon(error)
 
-    # ── What it is at ────────────────────────────────────────────────────────────────────────────────────
+    # ── Status ───────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def active(self) -> int:
@@ -168,19 +169,19 @@ class Worker:
         return self._dispatch.in_flight == 0
 
     def idle_s(self) -> float | None:
-        """Seconds until there is something to do that is known of; None when there is none."""
+        """Seconds until the next timer or chore is due; None if there is none."""
         times = [due for due in (self._timers.next_due(), self._chores.next_due()) if due is not None]
         return max(0.0, (min(times) - self._clock.now()).total_seconds()) if times else None
 
     def next_wait(self) -> datetime | None:
-        """When the next time comes that a saga waits for, or a call; chores apart."""
+        """When the next timer of a saga or a call is due; None if there is none. Chores are not counted."""
         return self._timers.next_due()
 
-    # ── What the loop asks for ───────────────────────────────────────────────────────────────────────────
+    # ── Callbacks of the loop ────────────────────────────────────────────────────────────────────────────
 
-    def _retry(self, ask: Callable[[], T]) -> T:
-        """Ask the database until it answers: nothing can go on without it."""
-        return retry_until(ask, self._clock, lambda: self._dispatch.stopped)
+    def _retry(self, operation: Callable[[], T]) -> T:
+        """Repeat an operation until the database answers: nothing can go on without it."""
+        return retry_until(operation, self._clock, lambda: self._dispatch.stopped)
 
     def _beat(self) -> None:
         self._chores.schedule(Beat, self._heartbeat.run())
@@ -190,7 +191,7 @@ class Worker:
 
 
 def _capacity(definitions: Iterable[Saga], limits: Limits) -> Capacity:
-    if not limits.takes_over:  # nobody else may be there who would claim what waits
+    if not limits.takes_over:  # a saga that waits might find no other worker to claim it
         return Capacity()
     of_definitions = {saga.name: saga.at_once for saga in definitions if saga.at_once is not None}
     return Capacity(limits.sagas_at_once, of_definitions)

@@ -180,7 +180,7 @@ def test_a_command_that_the_saga_cannot_follow_is_exit_code_1(journeys: Journeys
         ("resume", saga_id, *WHY): "it is not paused",
         ("skip", saga_id, "seat", *WHY): "this is for a saga that is FAILED",
         ("signal", saga_id, "rain"): "there is approval",
-        ("pause", saga_id, "--reason", " "): "an order's reason has 1 to 2000 characters",
+        ("pause", saga_id, "--reason", " "): "a command's reason has 1 to 2000 characters",
     }.items():
         done = journeys.run(*command)
         assert_refused(done, 1)

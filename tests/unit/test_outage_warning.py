@@ -5,7 +5,7 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from saga_es.errors import StoreUnavailable
-from saga_es.runtime.waiting.outage import SAY_EVERY_S, OutageWarning
+from saga_es.runtime.waiting.outage import WARN_EVERY_S, OutageWarning
 from saga_es.testing.clock import VirtualClock
 
 AWAY = StoreUnavailable("connection refused")
@@ -18,7 +18,7 @@ def test_what_is_put_off_is_said_at_once_and_then_now_and_then() -> None:
     with capture_logs() as logs:
         for _ in range(300):  # half a minute of looks
             warn("recovery", AWAY)
-            clock.sleep(SAY_EVERY_S / 100)
+            clock.sleep(WARN_EVERY_S / 100)
     assert [log["what"] for log in logs] == ["recovery"] * 3
     assert {log["reason"] for log in logs} == {str(AWAY)}
 

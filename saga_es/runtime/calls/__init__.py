@@ -1,1 +1,1 @@
-"""What goes out: calls of steps, over threads and sockets, and what their answers mean."""
+"""Outgoing calls: the calls of steps, over threads and sockets, and the meaning of their answers."""

@@ -1,7 +1,7 @@
-"""Connections to one base URL, kept open, that send each request in one piece.
+"""Connections to one base URL. They stay open, and send each request in one piece.
 
-urllib3 sends the head of a request and then its body, and so a server is woken twice. Its `PoolManager` takes each URL
-apart anew, to find the pool of its host; here there is one host.
+urllib3 sends the head of a request and then its body, which wakes the server twice. Its `PoolManager` parses each URL
+again to find the pool of its host; here there is only one host.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class _InOnePiece(HTTPConnection):
-    """A connection that holds back what a request consists of until it is whole."""
+    """A connection that collects the pieces of a request, and sends them together."""
 
     _held: list[bytes] | None = None
 
     def request(self, *given: Any, **more: Any) -> None:
-        """Send a request; a connection that is not open is opened before the first byte leaves."""
+        """Send a request. A closed connection is opened before the first byte is sent."""
         held: list[bytes] = []
         self._held = held
         try:
@@ -29,7 +29,7 @@ class _InOnePiece(HTTPConnection):
         self.send(b"".join(held))
 
     def send(self, data: Any) -> None:
-        """Send, or hold back."""
+        """Send the data, or collect it while a request is being built."""
         if self._held is None:
             super().send(data)
         else:
@@ -49,8 +49,8 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 def pool_of(base_url: str, connections: int) -> HTTPConnectionPool:
-    """Connections to the host of a base URL; more than `connections` at once are closed after use."""
+    """A pool of connections to the host of a base URL. It keeps `connections` open; others are closed after use."""
     url = urllib3.util.parse_url(base_url)
     kind = _TlsPool if url.scheme == "https" else _Pool
-    assert url.host, "a setting is a URL with a host"
+    assert url.host, "the settings accept only URLs with a host"
     return kind(url.host.strip("[]"), url.port, maxsize=connections)

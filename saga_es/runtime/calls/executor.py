@@ -1,7 +1,7 @@
-"""Calls participants: the only place where a saga touches the world.
+"""The executor: it calls participants, and is the only place where a saga acts on the world.
 
-Owns: turning a call into exactly one outcome. Refuses: to try again; that is decided in the core. Cannot
-promise: that a call which timed out has not acted.
+It turns each call into exactly one outcome. It never retries: the core decides that. A call that timed out may have
+acted all the same.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 CLOSE_TIMEOUT_S = 2.0
 
 WAITING_FOR_A_THREAD = 8
-"""Calls for each thread that may wait for it when sagas are taken over: calls of 3 s still begin within their 30 s."""
+"""The most calls that wait for each thread during takeovers: calls of 3 s still begin within their time-out of 30 s."""
 
 MOST_AWAITED = 1000
-"""`async def` calls under way when sagas are taken over."""
+"""The most `async def` calls in flight during takeovers."""
 
 
 class Executor:
-    """Performs calls: `def` on threads, `async def` on one event loop, requests on pooled connections.
+    """Performs calls: `def` steps on threads, `async def` steps on one event loop, requests on pooled connections.
 
     Args:
-        transports: How each participant is reached, by name.
-        threads: How many `def` steps and requests may be under way at once.
-        payload_limit: Bytes of JSON a result may take.
+        transports: The transport to each participant, by the participant's name.
+        threads: How many `def` steps and requests may be in flight at once.
+        payload_limit: The most bytes of JSON in a result.
     """
 
     def __init__(
@@ -48,30 +48,32 @@ class Executor:
         self._caller = Caller(transports, payload_limit)
         self._pool = Pool(threads)
         self._threads = threads
-        self._awaited = self._came_back = 0  # coroutines; each number is written by one thread
+        self._awaited = self._returned = 0  # coroutines; each number is written by one thread
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread
 
     @property
     def capacity(self) -> int:
-        """How many more sagas may be taken over now; 0 until it is worth the look.
+        """How many more sagas may be taken over now; 0 until half of the capacity is free, which is worth a query.
 
-        A call that waits for a thread for longer than its time-out counts as not made: what was interrupted can wait
-        better where it is, in the log.
+        A call that waits for a thread longer than its time-out is not made. So interrupted sagas wait in the log
+        instead.
         """
         most_waiting = WAITING_FOR_A_THREAD * self._threads
-        waiting, awaited = len(self._pool), self._awaited - self._came_back
+        waiting, awaited = len(self._pool), self._awaited - self._returned
         if 2 * waiting > most_waiting or 2 * awaited > MOST_AWAITED:
             return 0
         return min(most_waiting - waiting, MOST_AWAITED - awaited)
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
-        """Start calls, in this order; `returned` is told the outcome of each once, from another thread.
+        """Start calls, in this order. They are handed over together: waking a thread costs more than a short step.
 
-        They are handed over together: to wake a thread costs more than a short step.
+        Args:
+            calls: The calls.
+            returned: Receives the outcome of each call, once, on another thread.
 
         Returns:
-            Those that could not be started, and why.
+            The calls that could not be started, each with its error.
         """
         work: list[Work] = []
         failed: list[tuple[Call, Exception]] = []
@@ -81,7 +83,7 @@ class Executor:
                 try:
                     asyncio.run_coroutine_threadsafe(self._await(call, returned), self._event_loop())
                     self._awaited += 1
-                except Exception as error:  # noqa: BLE001 (whatever it is, the others' calls are made)
+                except Exception as error:  # noqa: BLE001 (the other calls are made all the same)
                     failed.append((call, error))
             else:
                 work.append(partial(self._run, call, returned, now + call.timeout_s))
@@ -89,12 +91,12 @@ class Executor:
         return failed
 
     def give_up(self, call: Call) -> None:
-        """Do not begin the call any more; if it has begun, let no other wait for its thread."""
+        """Do not begin the call. If it has begun, another thread may be started in place of its thread."""
         call.is_given_up = True
         self._pool.give_up(lambda work: isinstance(work, partial) and work.args[0] is call)
 
     def close(self) -> None:
-        """Take no more calls; those under way are left to themselves."""
+        """Accept no more calls. Calls in flight are left to themselves."""
         self._pool.close()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -104,7 +106,7 @@ class Executor:
 
     def _run(self, call: Call, returned: Returned, expires: float) -> None:
         try:
-            # Given up while it waited for a thread, or about to be: it must not act any more.
+            # It was given up while it waited for a thread, or is about to be: it must not act any more.
             if call.is_given_up or time.monotonic() >= expires:
                 outcome: Outcome = Unavailable(f"no thread was free within {call.timeout_s:g} s")
             else:
@@ -119,7 +121,7 @@ class Executor:
             outcome = Unavailable("given up before it began") if is_late else await self._caller.await_answer(call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
             outcome = outcome_of_error(error)
-        self._came_back += 1
+        self._returned += 1
         returned(call, outcome)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:

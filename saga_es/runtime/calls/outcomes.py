@@ -1,4 +1,4 @@
-"""What an answer means. The one table that turns HTTP and exceptions into the four outcomes."""
+"""The meaning of answers: the one table that turns HTTP answers and exceptions into outcomes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NOT_THERE = frozenset({404, 410})
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 ERROR_LIMIT = 2000
-"""Characters of an error we keep: it is read by people, and stands in the log for ever."""
+"""The most characters of an error that are kept: people read it, and it stays in the log for ever."""
 
 
 def outcome_of_answer(answer: Answer) -> Outcome:
-    """2xx: done. 4xx: refused, or not now. Anything else, also a 2xx that is not JSON: nobody knows."""
+    """The outcome of a call. 2xx: done. 4xx: refused, or not now. Others, and a 2xx that is not JSON: not known."""
     match answer.status // 100:
         case 2:
             return _result(answer)
@@ -37,7 +37,7 @@ def outcome_of_answer(answer: Answer) -> Outcome:
 
 
 def outcome_of_probe(answer: Answer) -> Outcome:
-    """As any answer; but only 404 and 410 say that it has not happened. Other refusals are of the question."""
+    """The outcome of a probe. Only 404 and 410 mean that the call has not happened; other refusals mean nothing."""
     outcome = outcome_of_answer(answer)
     if isinstance(outcome, Rejected) and answer.status not in NOT_THERE:
         return Unknown(outcome.error, _kinds(answer))
@@ -45,7 +45,7 @@ def outcome_of_probe(answer: Answer) -> Outcome:
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """What a step function, or a transport, says by raising."""
+    """The outcome of a call whose step function or transport raised an exception."""
     match error:
         case StepRejected():
             return Rejected(text(error))
@@ -60,12 +60,12 @@ def outcome_of_error(error: BaseException) -> Outcome:
 
 
 def kinds_of(error: BaseException) -> tuple[str, ...]:
-    """The names by which a retry policy may know an exception: its class, and those it is derived from."""
+    """The names that a retry policy may give for an exception: its class and the classes that it is derived from."""
     return tuple(kind.__name__ for kind in type(error).__mro__ if kind not in {BaseException, object})
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """The seconds a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3); None if unreadable."""
+    """The seconds of a Retry-After header, given as a number or a date (RFC 9110, 10.2.3); None if unreadable."""
     if header is None:
         return None
     try:
@@ -81,22 +81,22 @@ def retry_after_s(header: str | None) -> float | None:
 
 
 def text(error: object) -> str:
-    """An error as text that every database stores: bounded, without NUL and unpaired surrogates."""
+    """An error as text that every database stores: at most `ERROR_LIMIT` characters, no NUL, no unpaired surrogates."""
     try:
         words = str(error)
-    except BaseException:  # noqa: BLE001 (an exception of a user's may fail to say what it is, and in any way)
-        words = "an error that has no words"
+    except BaseException:  # noqa: BLE001 (the text method of a user's exception may raise anything)
+        words = "an error without a message"
     clean = words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     return clean if len(clean) <= ERROR_LIMIT else clean[: ERROR_LIMIT - 1] + "…"
 
 
 def _bounded(seconds: float | None) -> float | None:
-    """What was asked for, within a day; None where it is no number."""
+    """The seconds, limited to 0 to `LONGEST_RETRY_AFTER_S`; None if they are not a number."""
     try:
-        asked = math.nan if seconds is None else float(seconds)
-    except (TypeError, ValueError, OverflowError):  # a step may have said anything
+        number = math.nan if seconds is None else float(seconds)
+    except (TypeError, ValueError, OverflowError):  # a step may have given anything
         return None
-    return None if math.isnan(asked) else min(max(asked, 0.0), LONGEST_RETRY_AFTER_S)
+    return None if math.isnan(number) else min(max(number, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _result(answer: Answer) -> Outcome:
@@ -117,7 +117,7 @@ def _error(answer: Answer) -> str:
 
 
 def _detail(answer: Answer) -> str:
-    """What a problem document says, or the start of the body."""
+    """The detail of a problem document, or the start of the body."""
     try:
         problem = msgspec.json.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,7 +1,7 @@
-"""Threads for `def` steps and HTTP calls.
+"""The pool of threads for `def` steps and HTTP calls.
 
-Not `concurrent.futures`: its threads are joined at exit, so one hung step would keep a process from ending,
-and each of its futures costs more than a short step.
+It does not use `concurrent.futures`: the interpreter joins those threads at exit, so one hung step would keep the
+process from ending, and each of those futures costs more than a short step.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ logger = structlog.get_logger("saga_es")
 Work = Callable[[], None]
 
 TIMES_AS_MANY = 4
-"""Threads there may be for each that is allowed, together with those that hang in work that was given up."""
+"""The most threads as a multiple of the limit, including the threads that hang in work that was given up."""
 
-SAY_EVERY_S = 60.0
-"""How often it is said again that no more threads are started."""
+WARN_EVERY_S = 60.0
+"""How often the warning is repeated that no more threads are started."""
 
 
 class _Seat:
-    """What one thread works on, and whether that was given up."""
+    """The present work of one thread, and whether it was given up."""
 
     __slots__ = ("hangs", "work")
 
@@ -37,13 +37,13 @@ class _Seat:
 
 
 class Pool:
-    """At most so many daemon threads, started as they are needed. What work raises is logged.
+    """A limited number of daemon threads, started as they are needed. Exceptions of the work are logged.
 
-    A thread whose work was given up is not counted until it comes back: another may be started in its place.
+    A thread whose work was given up is not counted until it returns: another may be started in its place.
 
-    To wake a thread costs more than a short step, so one alone is woken for a bunch of work. Each that takes a piece
-    and leaves others wakes one more, unless one is on its way already: short pieces are done by the first before the
-    second arrives, and a piece that takes its time holds up no other.
+    Waking a thread costs more than a short step, so a bunch of work wakes only one. A thread that takes a piece of work
+    and leaves more wakes another thread, unless one is being woken already. So the first thread does short pieces
+    before the second arrives, and a long piece delays no other.
     """
 
     def __init__(self, threads: int) -> None:
@@ -52,7 +52,7 @@ class Pool:
         self._hanging = 0
         self._next_warning = 0.0
         self._idle = 0
-        self._is_one_coming = False
+        self._is_one_waking = False
         self._is_closed = False
         self._lock = threading.Lock()
         self._queue: deque[Work] = deque()
@@ -63,12 +63,16 @@ class Pool:
         return len(self._queue)
 
     def submit(self, *work: Work) -> None:
-        """Have each piece of work done by some thread, in the order of submission."""
+        """Queue pieces of work. The threads begin them in this order."""
         self._queue.extend(work)
-        self._have_one_come()
+        self._wake_one()
 
     def give_up(self, is_it: Callable[[Work], bool]) -> None:
-        """Let no other work wait for this piece, if a thread has begun it and it hangs."""
+        """Stop counting the thread that hangs in this piece of work, so that another can be started.
+
+        Args:
+            is_it: Recognises the piece of work.
+        """
         with self._lock:
             for seat in self._seats:
                 if seat.work is not None and not seat.hangs and is_it(seat.work):
@@ -76,21 +80,21 @@ class Pool:
                     self._hanging += 1
                     break
             is_short = self._counted < self._limit and len(self._seats) >= self._most
-        self._have_one_come()
+        self._wake_one()
         if is_short and (now := time.monotonic()) >= self._next_warning:
-            self._next_warning = now + SAY_EVERY_S
-            with suppress(Exception):  # whatever the log raises, the loop tells who was waiting
+            self._next_warning = now + WARN_EVERY_S
+            with suppress(Exception):  # an error in logging must not reach the loop
                 logger.warning(
-                    "calls that were given up hang, and no more threads are started: other calls wait for these",
+                    "calls that were given up still hang, and no more threads are started: other calls wait for them",
                     hanging=self._hanging,
                     threads=len(self._seats),
                     call_threads=self._limit,
                     waiting=len(self),
-                    cure="have steps give up by themselves (a time-out for each socket), then start this process anew",
+                    cure="give each socket in your steps a time-out of its own, then restart this process",
                 )
 
     def close(self) -> None:
-        """Let each thread end when all work is done; does not wait."""
+        """End each thread once all work is done. Does not wait."""
         with self._lock:
             self._is_closed = True
             for _ in self._seats:
@@ -104,13 +108,13 @@ class Pool:
     def _most(self) -> int:
         return TIMES_AS_MANY * self._limit
 
-    def _have_one_come(self) -> None:
+    def _wake_one(self) -> None:
         with self._lock:
-            if self._is_one_coming or not self._queue:
+            if self._is_one_waking or not self._queue:
                 return
             if self._idle:
                 self._idle -= 1
-                self._is_one_coming = True
+                self._is_one_waking = True
                 self._wakes.put(None)
             elif self._counted < self._limit and len(self._seats) < self._most and not self._is_closed:
                 self._start_one()
@@ -119,24 +123,24 @@ class Pool:
         seat, name = _Seat(), f"saga-es-call-{len(self._seats) + 1}"
         try:
             threading.Thread(target=self._run, args=(seat,), name=name, daemon=True).start()
-        except RuntimeError:  # the system allows us no more: those there are do the work
+        except RuntimeError:  # the system allows no more threads: the present ones do the work
             if self._seats:
                 return
             raise
         self._seats.add(seat)
-        self._is_one_coming = True
+        self._is_one_waking = True
 
     def _run(self, seat: _Seat) -> None:
         while True:
             with self._lock:
-                self._is_one_coming = False
+                self._is_one_waking = False
             for work in self._pieces():
                 seat.work = work
                 try:
                     work()
-                except BaseException:  # a thread that ended would be missing for ever
-                    with suppress(BaseException):  # the log may be what failed
-                        logger.exception("a call failed in a way that it should not")
+                except BaseException:  # the thread must not end: nothing would replace it
+                    with suppress(BaseException):  # logging may be what failed
+                        logger.exception("a call raised an error that its executor did not catch")
                 if seat.hangs:
                     break
             with self._lock:
@@ -145,7 +149,7 @@ class Pool:
                     seat.hangs = False
                     self._hanging -= 1
                 is_replaced = self._counted > self._limit
-                if self._queue and not is_replaced:  # it came after the last look, and may have relied on us
+                if self._queue and not is_replaced:  # work that came after the last look may rely on this thread
                     continue
                 if self._is_closed or is_replaced:
                     self._seats.remove(seat)
@@ -159,6 +163,6 @@ class Pool:
                 work = self._queue.popleft()
             except IndexError:  # another thread was faster, or nothing is left
                 return
-            if self._queue and not self._is_one_coming:
-                self._have_one_come()
+            if self._queue and not self._is_one_waking:
+                self._wake_one()
             yield work

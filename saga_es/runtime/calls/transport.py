@@ -1,4 +1,4 @@
-"""How a request reaches a participant: over the network, or through the application in this process."""
+"""Transports: a request reaches a participant over the network, or through an application in this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 from saga_es.runtime.calls.connections import pool_of
 
 ANSWER_LIMIT = 1_048_576
-"""Bytes of an answer we read; a longer one is unreadable."""
+"""The most bytes of an answer that are read; a longer answer counts as lost."""
 
 READ_SIZE = 65_536
 
@@ -29,11 +29,11 @@ WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class NotSent(Exception):
-    """The request never left: nothing can have been done."""
+    """The request was not sent: nothing can have been done."""
 
 
 class AnswerLost(Exception):
-    """The request left, the answer did not come: nobody knows what was done."""
+    """The request was sent and no readable answer came: what was done is not known."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Transport(Protocol):
-    """Sends one request once; trying again is decided elsewhere."""
+    """Sends one request once. The core decides about retries."""
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer.
@@ -79,14 +79,14 @@ class HttpTransport:
                 preload_content=False,
             )
             content = self._read(response, time.monotonic() + timeout_s)
-        except (NewConnectionError, ConnectTimeoutError) as error:  # their relatives come after sending
+        except (NewConnectionError, ConnectTimeoutError) as error:  # related errors may occur after sending
             raise NotSent(f"{self._base_url} cannot be reached: {error}") from error
         except (HTTPError, OSError) as error:
             raise AnswerLost(f"no answer from {self._base_url}: {error}") from error
         return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        """The whole body, by the deadline: the library's time-out is for each read, and one may drip for ever."""
+        """The whole body, by the deadline. The library's time-out is for each read, and a body may drip for ever."""
         content = bytearray()
         while chunk := response.read1(READ_SIZE, decode_content=True):
             content += chunk
@@ -101,30 +101,30 @@ class HttpTransport:
 
 
 class WsgiTransport:
-    """Through a WSGI application in this process: the same routes and bytes, and no socket.
+    """Through a WSGI application in this process: the same routes and bytes, without a socket.
 
-    A server that called itself over HTTP would need a second thread for every request it serves: eight
-    waiting requests would starve eight threads.
+    A server that called itself over HTTP would need a second thread for each request that it serves: eight waiting
+    requests would block all of eight threads.
     """
 
     def __init__(self, app: WsgiApp) -> None:
         self._app = app
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
-        """Call the application in this thread; `timeout_s` is the caller's to keep."""
+        """Call the application on this thread. `timeout_s` is ignored: the caller has to keep it."""
         del timeout_s
-        told = _Told()
+        head = _Head()
         try:
-            chunks = self._app(_environ(method, path, headers, body), told)
+            chunks = self._app(_environ(method, path, headers, body), head)
             try:
-                rest = b"".join(chunks)  # before the head is looked at: it may be told with the first chunk
+                rest = b"".join(chunks)  # before the head is read: the application may set it with the first chunk
             finally:
                 if hasattr(chunks, "close"):
                     chunks.close()
-            return Answer(told.status, {name.lower(): value for name, value in told.headers}, told.written + rest)
+            return Answer(head.status, {name.lower(): value for name, value in head.headers}, head.written + rest)
         except NotSent:
             raise
-        except Exception as error:  # whatever the application let through: it may have acted before
+        except Exception as error:  # the application may have acted before it raised
             raise AnswerLost(f"the application failed: {type(error).__name__}: {error}") from error
 
 
@@ -140,8 +140,8 @@ _ENVIRON: Mapping[str, Any] = {
     "wsgi.multiprocess": False,
     "wsgi.run_once": False,
 }
-"""What PEP 3333 asks for and is the same in each request. To have it made by `werkzeug.test`, and the answer collected
-there, cost 40 us a call."""
+"""The entries of PEP 3333 that are the same for each request. Building them, and collecting the answer, with
+`werkzeug.test` costs 40 µs a call."""
 
 
 def _environ(method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def _environ_name(header: str) -> str:
     return name if name == "CONTENT_TYPE" else f"HTTP_{name}"
 
 
-class _Told:
-    """What an application says of its answer before the body: the callable that PEP 3333 calls `start_response`."""
+class _Head:
+    """The head of an application's answer; it is the callable that PEP 3333 calls `start_response`."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -176,7 +176,7 @@ class _Told:
         self.written = b""
 
     def __call__(self, line: str, headers: Sequence[tuple[str, str]], error: Any = None) -> Callable[[bytes], None]:
-        del error  # a head that is corrected takes the place of the one before: nothing was sent yet
+        del error  # a corrected head replaces the one before: nothing was sent yet
         self.status, self.headers = int(line[:3]), headers
         return self._write
 

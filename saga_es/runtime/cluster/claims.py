@@ -1,8 +1,8 @@
-"""Whose turn it is to take what nobody runs, so that workers who look at the same moment take different sagas.
+"""Claims: which worker may take over which saga first, so that workers that look at the same time take different ones.
 
-Each saga has an order of its own in which the living workers may claim it (rendezvous hashing): the first at once, the
-others a moment later each, should it still be there. So the load is spread evenly, nobody has to agree on anything, and
-the share of a worker that has no capacity, or does not know the definition, goes to the next. The log decides, as ever.
+For each saga, the living workers are ranked (rendezvous hashing). The first may claim it at once, each further one a
+moment later if the saga is still there. So the load is spread evenly without any agreement between workers. If a worker
+has no capacity or does not know the definition, the next one takes its share. The log decides who owns the saga.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from hashlib import blake2b
 
 EACH_LATER_S = 0.25
 LATEST = 3
-"""From this place in the order on, all wait equally long."""
+"""From this rank on, all workers wait equally long."""
 
 
 class Claims:
-    """What was seen without an owner, and since when. Used by the loop's thread."""
+    """The sagas that were seen without a living owner, and since when. Used by the loop's thread."""
 
     def __init__(self) -> None:
         self._seen: dict[str, datetime] = {}
 
     def due(self, saga_ids: Iterable[str], worker_id: str, living: Collection[str], now: datetime) -> list[str]:
-        """Those of the sagas that this worker may claim now, in the order given.
+        """The sagas that this worker may claim now, in the order given.
 
         Args:
-            saga_ids: All that have no living owner.
+            saga_ids: All sagas without a living owner.
             worker_id: This worker.
-            living: All that live.
+            living: All living workers.
             now: The time.
         """
         self._seen = {saga_id: self._seen.get(saga_id, now) for saga_id in saga_ids}

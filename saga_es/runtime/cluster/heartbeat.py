@@ -1,4 +1,4 @@
-"""A worker's heartbeat, and what it has to see again once it has counted as gone."""
+"""A worker's heartbeat, and the sagas that the worker has to read again after it counted as gone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from saga_es.store.ports import Workers
 from saga_es.store.process import Process
 
 SEEN_AT_ONCE = 500
-"""Sagas that are read before the heart beats again: who reads thousands in one go counts as gone once more."""
+"""The most sagas that are read between two heartbeats: a worker that reads thousands at once counts as gone again."""
 
 
 class Heartbeat:
-    """Says that this worker lives. Used by the loop's thread.
+    """Records that this worker is alive. Used by the loop's thread.
 
     Args:
-        process: Where the workers' table says it runs; in this process if left out.
+        process: The process that the workers' table names for this worker; this process if left out.
     """
 
     def __init__(self, workers: Workers, owned: OwnedSagas, clock: Clock, process: Process | None = None) -> None:
@@ -27,11 +27,11 @@ class Heartbeat:
 
     @property
     def pause_s(self) -> float:
-        """How long until it is to beat again: four beats a lease."""
+        """The seconds between two heartbeats: there are four in a lease."""
         return self._workers.lease_s / 4
 
     def beat(self, worker_id: str) -> bool:
-        """Beat; True when it had counted as gone, and others may have taken sagas that run here.
+        """Send a heartbeat. True if the worker had counted as gone, so that others may have taken its sagas over.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -43,11 +43,11 @@ class Heartbeat:
         return bool(self._unseen)
 
     def unseen(self) -> list[OwnedSaga]:
-        """Some of the sagas that others may have taken, and that were not asked for yet."""
+        """The next sagas that others may have taken over, at most `SEEN_AT_ONCE`."""
         some, self._unseen = self._unseen[:SEEN_AT_ONCE], self._unseen[SEEN_AT_ONCE:]
         return [saga for saga_id in some if (saga := self._owned.get(saga_id)) and saga.state.version]
 
     @property
     def has_seen_all(self) -> bool:
-        """Whether there are no more of them."""
+        """Whether `unseen` has returned all of them."""
         return not self._unseen

@@ -1,4 +1,4 @@
-"""What a worker is notified of: others appended to its sagas, or a saga waits that nobody owns."""
+"""The notification listener: others have appended to this worker's sagas, or a saga without an owner waits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from saga_es.store.ports import Notification, Notifications
 
 
 class Listener:
-    """Reads notifications in two steps: it says which sagas to read, and acknowledges once they are read.
+    """Handles notifications in two steps: it names the sagas to read, and acknowledges once they are read.
 
     Args:
-        adopts: The definitions whose sagas this worker takes on.
+        adopts: The definitions whose sagas this worker takes over.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Listener:
         self._is_empty = True
 
     def listen(self, worker_id: str) -> list[OwnedSaga]:
-        """The sagas of ours to which somebody has appended what we have not read.
+        """The owned sagas that have events in the log which this worker has not read.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -46,10 +46,10 @@ class Listener:
         return [saga for saga_id in sorted(behind) if (saga := self._owned.get(saga_id))]
 
     def acknowledge(self) -> bool:
-        """Take away the notifications that were listened to; True when one is left for a saga that we might run.
+        """Delete the notifications that were read. True if one is left for a saga that this worker might take over.
 
         Raises:
-            StoreUnavailable: The database did not answer; what was not taken away is listened to once more.
+            StoreUnavailable: The database did not answer. The notifications that remain are read again.
         """
         self._notifications.acknowledge(
             [
@@ -64,5 +64,5 @@ class Listener:
         return bool(names) and self._notifications.unclaimed(names)
 
     def pause_s(self, *, is_busy: bool) -> float:
-        """How long until it is time to listen again."""
+        """The seconds until the next look for notifications."""
         return self._interval.next_s(is_active=is_busy or bool(self._pending))

@@ -1,4 +1,4 @@
-"""Finding what was interrupted. There is no second path: what is found is taken over, and goes on like any saga."""
+"""Recovery finds interrupted sagas. There is no second path: this worker takes them over, and they go on as usual."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ logger = structlog.get_logger("saga_es")
 
 RECOVER_EVERY_S = 2.0
 RECOVER_AT_ONCE = 500
-"""Sagas taken over in one batch; more follow in the next, so that memory and participants are not flooded."""
+"""The most sagas taken over in one batch. More follow in the next, so that memory and participants are not flooded."""
 
 LOOK_AGAIN_S = 0.05
-"""How soon the next suspects' turn is looked for, while any wait; and whether there is capacity for more."""
+"""How soon to look again while suspects wait to be tried, or while more sagas are due than there is capacity for."""
 
 OTHERS_MAY_LOOK_S = 0.25
-"""How soon we look whether others took what they may claim first, or whether there is capacity for more."""
+"""How soon to look again while other workers may claim sagas first, or while no definition has capacity."""
 
 SHARES = 4
-"""How many times what may be taken is looked at: some of it is for other workers to claim first."""
+"""How many times as many sagas are looked at as may be taken over: other workers may claim some of them first."""
 
 Interrupted = tuple[list[SagaState], float]
 
@@ -38,9 +38,9 @@ class Recovery:
     """Looks for unfinished sagas whose worker is gone.
 
     Args:
-        definitions: The sagas known here. Those of other definitions are left to workers that know them: a
-            process that knows half of the sagas must not fail the other half.
-        capacity: What there is capacity for; the rest is left where it is, to others or until there is.
+        definitions: The sagas known here. Other sagas are left to workers that know them: a process that knows half of
+            the definitions must not fail the sagas of the other half.
+        capacity: The capacity of this worker. Sagas beyond it wait in the log, for other workers or for capacity.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Recovery:
     def interrupted(
         self, worker_id: str, here: Callable[[str], SagaState | None], most: int, now: datetime
     ) -> Interrupted:
-        """Sagas to take over, oldest first, within the capacity; and the seconds after which to look again.
+        """The sagas to take over, oldest first, within the capacity; and the seconds until the next look.
+
+        It never raises `StoreUnavailable`: while the database is away, it finds nothing.
 
         Args:
-            worker_id: Who would take them over.
-            here: The state of a saga that runs here, as far as is known here; None of any other.
-            most: How many may be taken over now; none while too many calls wait already.
+            worker_id: This worker.
+            here: Returns the state of a saga that this worker owns, as of its last commit; None for other sagas.
+            most: The most sagas to take over now; 0 while too many calls wait for a thread.
             now: The time.
-
-        Never raises `StoreUnavailable`: a database that is away is looked at again later.
         """
         names = self._capacity.open_to(self._definitions)
         if not most or (self._definitions and not names):
@@ -76,17 +76,17 @@ class Recovery:
             limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._suspects)
             orphans = self._workers.orphans(limit, names, apart_from=self._left_alone)
             self._suspects.forget_all_but(orphans)
-            wanted = {id_: owner for id_, owner in orphans.items() if not _is_run(here(id_), owner)}
+            wanted = {id_: owner for id_, owner in orphans.items() if not _is_owned(here(id_), owner)}
             free = [id_ for id_ in wanted if id_ not in self._suspects]
             due = self._due(free, worker_id, now)
             states = self._admitted(self._innocent(self._read(due[:most], wanted)))
-            states += self._read(self._suspects.next(lambda id_: _may_kill(here(id_)), now), wanted)
+            states += self._read(self._suspects.next(lambda id_: _is_suspected(here(id_)), now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
             self._warn("recovery", error)
             return [], RECOVER_EVERY_S
         if gone:
-            logger.info("workers are gone, taking over what they left", sagas=len(states), workers_gone=len(gone))
+            logger.info("workers are gone, taking over their sagas", sagas=len(states), workers_gone=len(gone))
         for name, count in unknown.items():
             logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
         if states and len(orphans) == limit:
@@ -96,7 +96,7 @@ class Recovery:
         return states, OTHERS_MAY_LOOK_S if len(free) > len(states) else RECOVER_EVERY_S
 
     def _due(self, saga_ids: Sequence[str], worker_id: str, now: datetime) -> list[str]:
-        """Those that this worker may claim now; one more than there is capacity for, to show a shortage."""
+        """The sagas that this worker may claim now: at most one more than its capacity, to show a shortage."""
         living = self._workers.heartbeats() if saga_ids else ()
         return self._claims.due(saga_ids, worker_id, living, now)[: self._capacity.left + 1]
 
@@ -105,11 +105,11 @@ class Recovery:
         return self._suspects.hold_back(states, self._workers.moved_at(suspects) if suspects else {})
 
     def _admitted(self, states: Sequence[SagaState]) -> list[SagaState]:
-        """Those that there is capacity for."""
+        """The sagas that there is capacity for."""
         return [state for state in states if self._capacity.reserve(state.plan.saga)]
 
     def _read(self, saga_ids: Sequence[str], owners: Mapping[str, str | None]) -> list[SagaState]:
-        """The sagas, but for those that found a home, or their end, between the two looks."""
+        """Read the sagas. Those that got another owner or ended since the query are left out."""
         found = self._sagas.find_many(saga_ids) if saga_ids else {}
         for saga_id, state in found.items():
             if not isinstance(state, SagaState):
@@ -122,9 +122,9 @@ class Recovery:
         ]
 
 
-def _is_run(here: SagaState | None, owner: str | None) -> bool:
+def _is_owned(here: SagaState | None, owner: str | None) -> bool:
     return here is not None and here.owner == owner
 
 
-def _may_kill(here: SagaState | None) -> bool:
+def _is_suspected(here: SagaState | None) -> bool:
     return here is not None and is_suspect(here)

@@ -1,12 +1,12 @@
-"""Suspects: sagas whose call was out each time that one worker after the other went, and may be why they went.
+"""Suspects: sagas that had the same call in flight when several workers crashed, and that may be the reason.
 
-Taken over all at once they would be counted out together, the innocent with the one that kills. So they are tried: one
-alone at first, then twice as many at a time for as long as nobody dies; whoever was tried and went again is tried
-alone. A trial is over when its calls were answered, or when this process has lived through it for a while.
+If all suspects were taken over at once, each crash would count against all of them, the innocent too. So they are
+tried: first one alone, then twice as many at a time while no worker crashes. A suspect that was tried before another
+crash is tried alone. A trial ends when the calls are answered, or when this process has survived for a while.
 
-Calls of those that were tried before may still be out when another one kills. So what was taken over last of all is
-tried first: if it was that one, it is counted out with nobody beside it. The rest come in the order of the crashes held
-against them, fewest first: whoever has but one left is not exposed to those that have more.
+Calls of an earlier trial may still be in flight when a later suspect crashes the worker. So the suspect that was taken
+over last is tried first: if it is the reason, the next crash counts against it alone. The others follow by the number
+of their crashes, fewest first: a suspect that is one crash from FAILED does not run beside others before their trial.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from saga_es.core.state import SagaState
 logger = structlog.get_logger("saga_es")
 
 SUSPECT_AFTER = 2
-"""Workers that go while one and the same call is out, before its saga is taken for the reason."""
+"""How many workers crash with the same call in flight before its saga is suspected."""
 
 TRIAL_S = 10.0
-"""A process that lives so long is not killed by the calls it made when it began."""
+"""How long a trial lasts: if the process survives so long, the calls of the trial do not crash it."""
 
 MOST_AT_ONCE = 512
 
@@ -34,7 +34,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Suspects:
-    """The suspects that wait for their turn, and those whose turn it is. Used by the loop's thread."""
+    """The suspects that wait to be tried, and those that are being tried. Used by the loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, _Suspect] = {}
@@ -49,11 +49,11 @@ class Suspects:
         return saga_id in self._waiting
 
     def hold_back(self, states: Iterable[SagaState], moved_at: Mapping[str, datetime]) -> list[SagaState]:
-        """Those that are not suspected; the others wait for their turn.
+        """Return the sagas that are not suspects. The suspects wait to be tried.
 
         Args:
             states: Sagas without a living owner.
-            moved_at: When each of them moved last: of suspects, mostly when they were taken over.
+            moved_at: The time of the last event of each suspect: mostly its last takeover.
         """
         innocent = []
         for state in states:
@@ -64,26 +64,26 @@ class Suspects:
         return innocent
 
     def forget_all_but(self, orphans: Iterable[str]) -> None:
-        """Suspects that somebody else took over, or that ended, wait no more."""
+        """Remove the waiting suspects that are no longer orphans: they have a new owner, or have ended."""
         self._waiting = {saga_id: self._waiting[saga_id] for saga_id in orphans if saga_id in self._waiting}
 
     def next(self, is_suspected_here: Callable[[str], bool], now: datetime) -> list[str]:
-        """The suspects whose turn it is now; none while others are being tried.
+        """Start the next trial, and return its suspects; none while a trial goes on.
 
         Args:
-            is_suspected_here: Whether a saga runs here, and is a suspect still.
+            is_suspected_here: Whether this worker owns a saga that is still a suspect.
             now: The time.
         """
         if self._ends is not None and now < self._ends and any(map(is_suspected_here, self._tried)):
             return []
-        if self._tried:  # they were answered, or have not killed us
+        if self._tried:  # their calls were answered, or this process has survived them
             self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
         self._tried = self._next_suspects()
         for saga_id in self._tried:
             del self._waiting[saga_id]
         if self._tried:
             self._ends = now + timedelta(seconds=TRIAL_S)
-            logger.warning("sagas whose workers went again and again", tried=len(self._tried), waiting=len(self))
+            logger.warning("sagas whose workers crashed repeatedly", tried=len(self._tried), waiting=len(self))
         return self._tried
 
     def _next_suspects(self) -> list[str]:
@@ -103,7 +103,7 @@ class _Suspect(NamedTuple):
 
 
 def is_suspect(state: SagaState) -> bool:
-    """Whether a call of the saga may be why its workers went; none is made while it is paused."""
+    """Whether a call of the saga may have crashed its workers. A paused saga makes no calls, so it is no suspect."""
     return state.paused is None and _crashes(state) >= SUSPECT_AFTER
 
 

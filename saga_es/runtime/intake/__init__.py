@@ -1,1 +1,1 @@
-"""What comes in: starts and commands, from this process or through the log."""
+"""Incoming requests: starts and commands, from this process or through the log."""

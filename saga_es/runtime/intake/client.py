@@ -1,6 +1,6 @@
-"""The client: what a process may ask of sagas that runs none itself.
+"""The client: starts sagas and gives commands from a process that runs none.
 
-It starts no thread and keeps no worker's row. What it records waits in the log, for whichever worker there is.
+It starts no thread and has no row in the workers' table. Whatever it records waits in the log for a worker.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SLOWER = 1.5
 
 
 class Client(Control):
-    """Starts sagas, gives them orders and signals, and reads them; safe to use from any thread.
+    """Starts sagas, gives them commands and signals, and reads them; safe to use from any thread.
 
     Args:
-        definitions: The sagas that it can start. The other calls need no definition.
+        definitions: The sagas that it can start. Its other methods need no definition.
     """
 
     def __init__(self, store: SharedStore, definitions: Iterable[Saga] = (), clock: Clock | None = None) -> None:
@@ -59,52 +59,56 @@ class Client(Control):
     ) -> Handle:
         """Start a saga, or find the one that was started before under the same id or key; durable when this returns.
 
-        It is PENDING until a worker that knows the definition has capacity for it.
+        The saga is PENDING until a worker that knows the definition has capacity for it.
 
         Args:
             saga: The definition, or its name.
             input: What the steps get as `input`; must have a JSON form.
             saga_id: An id of the caller's choice, 1 to 64 characters.
-            key: Any text of the caller's choice; the same key of the same definition is the same saga.
-            tags: Texts by name, to find the saga by; they stay as they are.
-            starts_at: The saga waits until then; aware of its time zone.
-            connection: Start the saga in a transaction of the caller's, on the same database: it exists exactly when
-                that commits.
+            key: Any text of the caller's choice. The same key of the same definition is the same saga.
+            tags: Texts by name, to find the saga by. They never change.
+            starts_at: The earliest time at which the first step begins; with a time zone.
+            connection: A transaction of the caller's on the same database, in which the start is recorded. The saga
+                exists if it commits.
 
         Raises:
-            DefinitionError: The saga is none of the client's.
-            SagaExists: The id or key stands for a saga with another input.
-            BadStreamId: The id is none the log takes.
+            DefinitionError: The client does not know the saga.
+            SagaExists: The id or key belongs to a saga with another input.
+            BadStreamId: The log does not accept the id.
             BadTags: There are too many tags, or one is too long.
-            BadStart: The key is empty or no Unicode, or the time knows no zone or is none in UTC.
+            BadStart: The key is empty or not valid Unicode, or the time has no zone or no place in UTC.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
-            StoreUnavailable: The database does not take the start; whether it yet will is not known.
+            StoreUnavailable: The database did not confirm the start. It may still be recorded.
         """
-        begin = self._starts.begin(saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at)
+        request = self._starts.request(saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at)
         if not self._are_plans_recorded:
             self._starts.record_plans()
             self._are_plans_recorded = True
         if connection is None:
-            self._starts.record(begin)
-        elif not self._starts.found(begin, connection):
-            self._starts.record_within(connection, begin)
-        return ClientHandle(begin.saga_id, self)
+            self._starts.record(request)
+        elif not self._starts.found(request, connection):
+            self._starts.record_within(connection, request)
+        return ClientHandle(request.saga_id, self)
 
     def follow(self, saga_id: str) -> Handle:
         """A handle on a saga that was started before, by any process."""
         return ClientHandle(saga_id, self)
 
     def submit(self, saga_id: str, command: Command) -> None:
-        """Give a command as a value, whichever worker runs the saga; returns when it is in the log."""
+        """Give a command as a value, to a saga on any worker; returns when it is in the log."""
         check_stream_id(saga_id)
         self._commands.record(saga_id, as_recorded(command, self._store.writer), COMMIT_TIMEOUT_S)
 
     def result(self, saga_id: str, timeout: float | None = None) -> SagaResult:
-        """Block until the saga has ended, on whichever worker; it is looked at ever less often, at least once a second.
+        """Block until the saga has ended, on any worker. The log is read ever less often, but at least once a second.
+
+        Args:
+            saga_id: The saga.
+            timeout: Seconds to wait; None: for ever.
 
         Raises:
-            TimeoutError: It took longer than `timeout` seconds; the saga goes on.
+            TimeoutError: It took longer than `timeout` seconds. The saga goes on.
             NotFound: There is no such saga.
             StoreUnavailable: The database did not answer.
         """
@@ -126,7 +130,7 @@ class Client(Control):
 
 
 class ClientHandle(Handle):
-    """A handle that looks at the log: no engine of this process tells it of the end."""
+    """A handle that reads the log, because no engine in this process resolves it."""
 
     def __init__(self, saga_id: str, client: Client) -> None:
         super().__init__(saga_id, control=client)
@@ -135,7 +139,7 @@ class ClientHandle(Handle):
         self.mark_started()  # a client returns when the start is in the log
 
     def result(self, timeout: float | None = None) -> SagaResult:
-        """Block until the saga has ended, on whichever worker; see `Client.result`."""
+        """Block until the saga has ended, on any worker; see `Client.result`."""
         return self._client.result(self.saga_id, timeout)
 
     def __await__(self) -> Generator[Any, None, SagaResult]:
@@ -143,12 +147,12 @@ class ClientHandle(Handle):
         return super().__await__()
 
     def when_ended(self, callback: Callable[[Future[SagaResult]], None]) -> None:
-        """Have it called when the end is known, or that it never will be, on a thread of its own."""
+        """Call back once the saga has ended, or its end can never be known. A thread of its own calls."""
         super().when_ended(callback)
         self._watch()
 
     def _watch(self) -> None:
-        if self._watching.acquire(blocking=False):  # once, and never given back
+        if self._watching.acquire(blocking=False):  # never released: there is one watching thread at most
             threading.Thread(target=self._wait, name="saga-es-watch", daemon=True).start()
 
     def _wait(self) -> None:

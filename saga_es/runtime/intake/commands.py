@@ -1,4 +1,4 @@
-"""Orders on their way to a saga: checked, and where somebody else runs it, or nobody, recorded for them."""
+"""Commands on their way to a saga: checked, and recorded in the log if this process does not own the saga."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from saga_es.store.queries.filters import MOST_TAGS
 from saga_es.store.store import Store
 
 ATTEMPTS = 20
-"""Versions that may be taken before ours while an order is being recorded."""
-
+"""How often others may append to the saga first, before recording a command fails."""
 
 LONGEST_TAG = 200
 LONGEST_NAME = 64
@@ -32,10 +31,10 @@ LONGEST_WORDS = 2000
 
 
 def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
-    """The tags, if they are few and short enough to be found by.
+    """The tags, checked: at most `MOST_TAGS`, with names and values of limited length.
 
     Raises:
-        BadTags: They are not.
+        BadTags: There are too many tags, or one is too long or not a valid text.
     """
     if len(tags) > MOST_TAGS:
         raise BadTags(f"{len(tags)} tags are more than {MOST_TAGS}")
@@ -48,24 +47,24 @@ def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
                 f"these have {len(name)} and {len(value)}: {name!a:.80}"
             )
         if ":" in name:
-            raise BadTags(f"the name of a tag holds no colon, which parts it from its value: {name!a:.80}")
+            raise BadTags(f"the name of a tag holds no colon, which separates it from its value: {name!a:.80}")
         if text(name) != name or text(value) != value:
             raise BadTags(f"a tag holds no NUL and no unpaired surrogate: {name!a:.80}")
     return dict(tags)
 
 
 def as_recorded(command: Command, writer: Writer) -> Command:
-    """The order as it will be read back from the log, refused here if it cannot be written there.
+    """The command in the form in which it is read back from the log.
 
     Raises:
-        PayloadUnencodable: What it carries has no JSON form.
-        PayloadTooLarge: It is larger than the limit.
+        PayloadUnencodable: The payload has no JSON form, or the actor or reason is empty or too long.
+        PayloadTooLarge: The command is larger than the limit.
     """
     try:
         recorded: Command = msgspec.json.decode(msgspec.json.encode(command), type=type(command))
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise PayloadUnencodable(f"the order has no JSON form: {error}") from error
-    writer.prepare(Draft("order", SAGA, 0, (recorded,), datetime.min.replace(tzinfo=UTC)))
+        raise PayloadUnencodable(f"the command has no JSON form: {error}") from error
+    writer.prepare(Draft("command", SAGA, 0, (recorded,), datetime.min.replace(tzinfo=UTC)))
     match recorded:
         case SendSignal() | Revoke():
             return recorded
@@ -75,12 +74,12 @@ def as_recorded(command: Command, writer: Writer) -> Command:
 
 def _words(what: str, words: str) -> str:
     if not words.strip() or len(words) > LONGEST_WORDS:
-        raise PayloadUnencodable(f"an order's {what} has 1 to {LONGEST_WORDS} characters, not {len(words.strip())}")
+        raise PayloadUnencodable(f"a command's {what} has 1 to {LONGEST_WORDS} characters, not {len(words.strip())}")
     return text(words)
 
 
 class Commands:
-    """Records orders in the streams of sagas; the version decides, as for everything."""
+    """Records commands in the streams of sagas. The expected version keeps appends apart, as everywhere."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._sagas = store.sagas
@@ -88,20 +87,20 @@ class Commands:
         self._clock = clock
 
     def record(self, saga_id: str, command: Command, timeout_s: float = 0.0) -> None:
-        """Record an order, and notify the saga's owner; durable when this returns.
+        """Record a command, and notify the saga's owner; durable when this returns.
 
         Args:
-            saga_id: Which saga.
-            command: The order.
-            timeout_s: Seconds for which the very same write is tried again while the database is away; it is found
-                where its first commit took place.
+            saga_id: The saga.
+            command: The command.
+            timeout_s: Seconds for which the same write is repeated while the database is away. If an earlier attempt
+                was committed after all, the repetition finds it.
 
         Raises:
             NotFound: There is no such saga.
-            CommandRefused: The saga cannot follow it, as it is now.
-            PayloadTooLarge: What it carries is larger than the limit.
-            PayloadUnencodable: What it carries cannot be stored.
-            StoreUnavailable: The database did not take it; whether it yet will is not known.
+            CommandRefused: The saga cannot follow the command in its present state.
+            PayloadTooLarge: The payload is larger than the limit.
+            PayloadUnencodable: The payload cannot be stored.
+            StoreUnavailable: The database did not confirm the command. It may still be recorded.
         """
         for _ in range(ATTEMPTS):
             state = self._sagas.find(saga_id)
@@ -117,7 +116,7 @@ class Commands:
                 case Written():
                     return
                 case Refused(reason):
-                    raise PayloadUnencodable(f"the database does not take this order: {reason}")
+                    raise PayloadUnencodable(f"the database does not accept this command: {reason}")
                 case Conflict():
                     continue
-        raise StoreUnavailable(f"saga {saga_id} moved on {ATTEMPTS} times while it was being asked; ask again")
+        raise StoreUnavailable(f"saga {saga_id} changed {ATTEMPTS} times before the command was recorded; repeat it")

@@ -1,7 +1,7 @@
-"""Orders for sagas that other workers run, or nobody: each is a read and a commit of its own, on the loop's thread.
+"""Command forwarding: commands for sagas that this worker does not own. Each is a read and a commit of its own.
 
-So an iteration spends but a moment on them. Hundreds in one go, on a database that is far away, would outlast the
-lease.
+They run on the loop's thread, so one iteration spends only `MOMENT_S` on them. Hundreds at once, on a distant database,
+would outlast the worker's lease.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MOMENT_S = 0.2
 
 
 class Forwarding:
-    """Those that wait, in the order in which they came. Used by the loop's thread.
+    """The commands that wait to be recorded, oldest first. Used by the loop's thread.
 
     Args:
-        is_stopped: Whether the worker is to end, and asks a database that is away no more.
+        is_stopped: Whether the worker is stopping: then it no longer waits for a database that is away.
     """
 
     def __init__(self, commands: Commands, clock: Clock, is_stopped: Callable[[], bool]) -> None:
@@ -36,46 +36,46 @@ class Forwarding:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, ask: CommandRequest) -> None:
-        """Have an order recorded once those before it are."""
-        self._waiting.append(ask)
+    def add(self, request: CommandRequest) -> None:
+        """Record a command after those that wait already."""
+        self._waiting.append(request)
 
     def run(self, ours: Container[str], put: Put) -> bool:
-        """Record orders, one at least, and as many as a moment is enough for; the rest is for the next iteration.
+        """Record commands for `MOMENT_S` seconds, but at least one. The rest waits for the next iteration.
 
         Args:
-            ours: The sagas that run here by now: what is for one of them is put back.
-            put: Where to.
+            ours: The sagas that this worker owns by now. Commands for them go back into the inbox.
+            put: Puts a command into the inbox.
 
         Returns:
-            Whether any was recorded.
+            Whether any command was recorded.
         """
         until = self._clock.now() + timedelta(seconds=MOMENT_S)
         is_recorded = False
         while self._waiting:
-            ask = self._waiting.popleft()
-            if ask.saga_id in ours:
-                put(ask)
-            elif self._record(ask):
+            request = self._waiting.popleft()
+            if request.saga_id in ours:
+                put(request)
+            elif self._record(request):
                 is_recorded = True
             if self._clock.now() >= until:
                 break
         return is_recorded
 
     def abandon(self, error: Exception) -> None:
-        """Tell all who wait that they wait in vain."""
-        for ask in list(self._waiting):
-            ask.settle(error)
+        """Fail all waiting commands with an error."""
+        for request in list(self._waiting):
+            request.settle(error)
 
-    def _record(self, ask: CommandRequest) -> bool:
-        record = partial(self._commands.record, ask.saga_id, ask.command)
+    def _record(self, request: CommandRequest) -> bool:
+        record = partial(self._commands.record, request.saga_id, request.command)
         try:
-            if isinstance(ask.command, Revoke):  # another saga of ours waits for it, and would wait for ever
+            if isinstance(request.command, Revoke):  # its parent saga waits for it, and would wait for ever
                 retry_until(record, self._clock, self._is_stopped)
             else:
                 record()
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with an order, only its giver is told)
-            ask.settle(error)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with a command concerns its caller alone)
+            request.settle(error)
             return False
-        ask.settle()
+        request.settle()
         return True

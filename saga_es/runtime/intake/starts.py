@@ -1,4 +1,4 @@
-"""What is asked to be started: checked, and where no engine of this process is to run it, recorded for one that will.
+"""Starts of sagas: checked, and recorded for a worker if no engine of this process is to run the saga.
 
 A saga that is recorded here has no owner. It is PENDING until a worker claims it.
 """
@@ -31,11 +31,11 @@ from saga_es.store.ports import Conflict, Prepared, Refused, Written
 from saga_es.store.store import SharedStore
 
 LONGEST_WORKER_ID = "worker-" + "0" * 57
-"""What stands for the worker when it is tried whether a start fits into the log."""
+"""The longest id of a worker. The check whether a start fits into the log uses it as the owner."""
 
 
 class Starts:
-    """Checks starts, and records those that wait for a worker.
+    """Checks starts, and records starts that wait for a worker.
 
     Args:
         definitions: The sagas that can be started.
@@ -48,7 +48,7 @@ class Starts:
         self._writer = store.writer
         self._clock = clock
 
-    def begin(
+    def request(
         self,
         saga: Saga | str,
         input_: dict[str, Any] | None,
@@ -59,13 +59,13 @@ class Starts:
         starts_at: datetime | None,
         lookups: int = 0,
     ) -> StartRequest:
-        """The start that is asked for, checked; under an id of its own if none was chosen.
+        """Check a start, and make the request for it. Without an id or a key, the saga gets a new id.
 
         Raises:
             DefinitionError: No saga of that name is known here.
-            BadStreamId: The id is none the log takes.
+            BadStreamId: The log does not accept the id.
             BadTags: There are too many tags, or one is too long.
-            BadStart: The key is empty or no Unicode, or the time knows no zone or is none in UTC.
+            BadStart: The key is empty or not valid Unicode, or the time has no zone or no place in UTC.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
         """
@@ -80,48 +80,49 @@ class Starts:
         recorded = self._as_recorded(definition, input_ or {})
         return StartRequest(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
 
-    def found(self, begin: StartRequest, connection: Connection | None = None) -> bool:
+    def found(self, request: StartRequest, connection: Connection | None = None) -> bool:
         """Whether the saga was started before.
 
         Raises:
-            SagaExists: It was, with another input.
+            SagaExists: The saga was started with another input.
         """
-        existing = self._sagas.folded(self._log.read(begin.saga_id, connection))
-        if existing is not None and not is_same_start(existing, begin.definition.name, begin.input):
-            raise SagaExists(begin.saga_id)
+        existing = self._sagas.folded(self._log.read(request.saga_id, connection))
+        if existing is not None and not is_same_start(existing, request.definition.name, request.input):
+            raise SagaExists(request.saga_id)
         return existing is not None
 
-    def record_within(self, connection: Connection, begin: StartRequest) -> None:
-        """Record a start in the caller's transaction, unless somebody else's recorded the same while ours waited.
+    def record_within(self, connection: Connection, request: StartRequest) -> None:
+        """Record a start in the caller's transaction. The same start from another transaction is no error.
 
         Raises:
-            SagaExists: Somebody else's recorded another under this id.
+            SagaExists: Another transaction started a saga with another input under this id.
+            SagaArchived: The saga of this id was archived.
         """
         try:
-            self._writer.write_within(connection, self._without_worker(begin))
+            self._writer.write_within(connection, self._without_worker(request))
         except IntegrityError as error:
-            if not self.found(begin):
-                raise self._absent_or_other(begin.saga_id) from error
+            if not self.found(request):
+                raise self._absent_or_other(request.saga_id) from error
 
-    def record(self, begin: StartRequest) -> None:
-        """Record a start in a transaction of its own, unless it stands there already; durable when this returns.
+    def record(self, request: StartRequest) -> None:
+        """Record a start in a transaction of its own, unless the log has it already; durable when this returns.
 
-        While the database is away it is tried again, for `COMMIT_TIMEOUT_S` seconds. To write the same start again
-        is safe: it is found where its first commit took place.
+        While the database is away, the write is repeated for `COMMIT_TIMEOUT_S` seconds. That is safe: if an earlier
+        attempt was committed after all, the repetition finds it.
 
         Raises:
-            SagaExists: The id or key stands for a saga with another input.
-            StoreUnavailable: The database does not take it; whether it yet will is not known.
+            SagaExists: The id or key belongs to a saga with another input.
+            StoreUnavailable: The database did not confirm the start. It may still be recorded.
         """
-        prepared = self._without_worker(begin)
+        prepared = self._without_worker(request)
         try:
-            retry_for(lambda: self._record(begin, prepared), COMMIT_TIMEOUT_S)
+            retry_for(lambda: self._record(request, prepared), COMMIT_TIMEOUT_S)
         except StoreUnavailable as error:
-            cure = f"repeat it with saga_id={begin.saga_id!r}"
-            raise StoreUnavailable(f"{error}; whether the start is in the log is not known: {cure}") from error
+            cure = f"repeat it with saga_id={request.saga_id!r}"
+            raise StoreUnavailable(f"{error}; the start may be in the log or not: {cure}") from error
 
     def record_plans(self) -> None:
-        """Make sure that the log holds the plans of all definitions.
+        """Record the plans of all definitions that the log does not hold yet.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -132,36 +133,36 @@ class Starts:
         if drafts:
             self._writer.write(drafts)  # a conflict means that another process just recorded the same plan
 
-    def _record(self, begin: StartRequest, prepared: Prepared) -> None:
+    def _record(self, request: StartRequest, prepared: Prepared) -> None:
         match self._writer.write([prepared])[0]:
             case Written():
                 return
             case Refused(reason):
-                raise self._sagas.refused_start(begin.saga_id, reason)
+                raise self._sagas.refused_start(request.saga_id, reason)
             case Conflict():
-                if not self.found(begin):  # the stream is not a saga's
-                    raise SagaExists(begin.saga_id)
+                if not self.found(request):  # the stream belongs to something other than a saga
+                    raise SagaExists(request.saga_id)
 
     def _absent_or_other(self, saga_id: str) -> SagaArchived | SagaExists:
-        """Why an id is taken under which there is no saga: it is archived, or another stream has it."""
+        """Why an id without a saga is taken: the saga is archived, or the id belongs to another stream."""
         absent = self._sagas.absent(saga_id)
         return absent if isinstance(absent, SagaArchived) else SagaExists(saga_id)
 
-    def _without_worker(self, begin: StartRequest) -> Prepared:
-        start = Start(begin.definition.plan_id, begin.input, None, begin.tags, begin.starts_at)
+    def _without_worker(self, request: StartRequest) -> Prepared:
+        start = Start(request.definition.plan_id, request.input, None, request.tags, request.starts_at)
         now = self._clock.now()
-        events = decide(SagaState(begin.saga_id, begin.definition.plan), start, now)
-        return self._writer.prepare(Draft(begin.saga_id, SAGA, 0, tuple(events), now, notifies=True))
+        events = decide(SagaState(request.saga_id, request.definition.plan), start, now)
+        return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True))
 
     def _definition(self, saga: Saga | str) -> Saga:
         name = saga if isinstance(saga, str) else saga.name
         if name not in self.definitions:
-            there = ", ".join(self.definitions) or "none"
-            raise DefinitionError(f"no saga {name!r} is known here; there are: {there}")
+            known = ", ".join(self.definitions) or "none"
+            raise DefinitionError(f"no saga {name!r} is known here; there are: {known}")
         return self.definitions[name]
 
     def _as_recorded(self, definition: Saga, input_: dict[str, Any]) -> dict[str, Any]:
-        """The input as it will be read back from the log, refused here if it cannot be written there."""
+        """The input in the form in which it is read back from the log; checked for its size."""
         try:
             normal: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(input_), type=dict[str, Any])
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
@@ -182,7 +183,7 @@ def _check_key(key: str) -> None:
 
 def _in_utc(starts_at: datetime) -> datetime:
     if starts_at.utcoffset() is None:
-        raise BadStart(f"starts_at must know its time zone, and {starts_at} does not")
+        raise BadStart(f"starts_at must have a time zone, and {starts_at} has none")
     try:
         return starts_at.astimezone(UTC)
     except OverflowError:

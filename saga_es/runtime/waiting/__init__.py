@@ -1,1 +1,1 @@
-"""How this process waits: for a time, for a result, for a database that is away."""
+"""How this process waits: for a time, for a result, and for a database that is away."""

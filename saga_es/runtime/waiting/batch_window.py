@@ -1,9 +1,9 @@
-"""Whether the loop waits a moment for the answers to the calls it has just made, so that they come as one batch.
+"""The batch window: the loop may wait a moment for the answers to its calls, so that they form one batch.
 
-While one half of the sagas is being committed, the other half is being called, and comes back for a batch of its own:
-two half batches for ever, and an iteration of the loop costs about as much for one saga as for ten. Steps that return
-at once take the interpreter for that moment anyway: to wait for them costs nothing, and the halves meet. Steps that
-take their time are not waited for: who waited in vain tries less and less often.
+Without it, one half of the sagas is committed while the other half is called and returns for a batch of its own: two
+half batches for ever. But an iteration of the loop costs about as much for one saga as for ten. Fast steps use the
+interpreter during that moment anyway, so the wait costs nothing and the halves become one batch. Slow steps are not
+worth the wait: after a wait in vain, the loop leaves out more and more iterations before it waits again.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Callable
 
 MOMENT_S = 0.001
 MOMENT_OF_EACH_S = 0.000_1
-"""A call of a step that returns at once takes half of that, with all that is around it."""
+"""Twice the time of one call to a step that returns at once, with everything around it."""
 
 LONGEST_S = 0.01
 MOST_LEFT_OUT = 256
-"""Calls that take their time hold up the others by one moment in so many iterations."""
+"""The most iterations without a wait: slow calls delay the others by one moment in so many iterations."""
 
 
 class BatchWindow:
-    """Decides for each iteration; used by the loop's thread.
+    """Decides after each iteration whether to wait. Used by the loop's thread.
 
     Args:
-        wait: Waits until so many items are there, but no longer than so many seconds; says whether they are.
+        wait: Waits until so many items are in the inbox, for at most so many seconds; returns whether they are.
     """
 
     def __init__(self, wait: Callable[[int, float], bool]) -> None:
@@ -32,10 +32,10 @@ class BatchWindow:
         self._leave_out_next = 1
 
     def wait_for_answers(self, enough: int) -> None:
-        """Wait until so many items are there, if lately that took but a moment.
+        """Wait until `enough` items are in the inbox, unless the last waits were in vain.
 
         Args:
-            enough: With the answers to all calls that have just gone out; 0 when none did.
+            enough: How many items there will be once all calls of the batch have returned; 0 if it made no calls.
         """
         if not enough:
             return

@@ -1,4 +1,4 @@
-"""The time, as the one thing the loop may not look up by itself."""
+"""Clocks: the loop reads the time only from the clock that it was given."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Clock(Protocol):
         ...
 
     def set_right(self) -> None:
-        """Compare with the clock that all workers share, if there is one; done now and then.
+        """Compare this clock with the one that all workers share, and correct it. Called with each heartbeat.
 
         Raises:
-            StoreUnavailable: It did not answer; the time goes on as it was.
+            StoreUnavailable: The shared clock could not be read. This clock goes on uncorrected.
         """
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Come back after so many seconds, or as soon as `wake` is called."""
+        """Return after so many seconds, or as soon as `wake` is called."""
         ...
 
     def wake(self) -> None:
-        """End all sleep, now and later."""
+        """End all sleeps, present and future."""
         ...
 
 
@@ -47,54 +47,54 @@ class SystemClock:
         return datetime.now(UTC)
 
     def set_right(self) -> None:
-        """It is taken for right."""
+        """Do nothing: this clock is taken to be right."""
 
     def sleep(self, seconds: float) -> None:
-        """Come back after so many seconds, or as soon as `wake` is called."""
+        """Return after so many seconds, or as soon as `wake` is called."""
         self._awake.wait(seconds)
 
     def wake(self) -> None:
-        """End all sleep, now and later."""
+        """End all sleeps, present and future."""
         self._awake.set()
 
 
 TOLERANCE_S = 0.05
-"""Differences that are not worth a leap: answers travel, and clocks are read in steps."""
+"""A smaller difference is not corrected: answers take time, and clocks are read in steps."""
 
 
 class SharedClock(SystemClock):
-    """The clock of the database, as near as its answers come: the same on all hosts, whatever their own clocks say.
+    """The database's clock, as exact as its answers are fast. All hosts agree, whatever their own clocks show.
 
-    Times stand in the log (when to try again, until when to wait, a deadline), and any worker may have to keep them.
-    Between two answers the time is counted by the monotonic clock, so that it never leaps with the host's.
+    The log holds times (of the next attempt, of a wait's end, of a deadline), and any worker may have to keep them.
+    Between two readings the monotonic clock counts, so a jump of the host's clock has no effect.
 
     Args:
-        ask: Says what the time is there, in seconds since 1970.
+        read_s: Reads the database's clock, in seconds since 1970.
     """
 
-    def __init__(self, ask: Callable[[], float]) -> None:
+    def __init__(self, read_s: Callable[[], float]) -> None:
         super().__init__()
-        self._ask = ask
-        self._is_asked = False
+        self._read_s = read_s
+        self._is_read = False
         self._offset_s = datetime.now(UTC).timestamp() - time.monotonic()
 
     def now(self) -> datetime:
-        """Aware UTC; the database is asked at the first time, if it is there."""
-        if not self._is_asked:
+        """Aware UTC. The first call reads the database's clock, if the database is available."""
+        if not self._is_read:
             with suppress(StoreUnavailable):
                 self.set_right()
         return datetime.fromtimestamp(time.monotonic() + self._offset_s, UTC)
 
     def set_right(self) -> None:
-        """Ask the database, and follow it where we are off by more than the answer may have taken.
+        """Read the database's clock. Follow it if the difference is larger than the reading's own uncertainty.
 
         Raises:
-            StoreUnavailable: It did not answer; the time goes on as it was.
+            StoreUnavailable: The database did not answer. The clock goes on uncorrected.
         """
-        self._is_asked = True
-        asked = time.monotonic()
-        there_s = self._ask()
-        answered = time.monotonic()
-        offset_s = there_s - (asked + answered) / 2
-        if abs(offset_s - self._offset_s) > (answered - asked) / 2 + TOLERANCE_S:
+        self._is_read = True
+        before = time.monotonic()
+        database_s = self._read_s()
+        after = time.monotonic()
+        offset_s = database_s - (before + after) / 2
+        if abs(offset_s - self._offset_s) > (after - before) / 2 + TOLERANCE_S:
             self._offset_s = offset_s

@@ -1,4 +1,4 @@
-"""Patience with a database that is away: what is safe to ask again is asked again, for so long."""
+"""Outages of the database: operations that are safe to repeat are repeated, up to a time-out."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ logger = structlog.get_logger("saga_es")
 T = TypeVar("T")
 
 COMMIT_TIMEOUT_S = 10.0
-"""How long a caller waits for its commit before it is told that the database is away."""
+"""How long a caller waits for its commit before it gets `StoreUnavailable`."""
 
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 2.0
 
-SAY_EVERY_S = 10.0
-"""How often it is said again that the same is put off: an outage may be long, and the looks are many."""
+WARN_EVERY_S = 10.0
+"""How often the warning about the same operation is repeated: an outage may be long, and the attempts many."""
 
 
 class Retry(Protocol):
-    """Asks the database until it answers; what is asked must be safe to repeat."""
+    """Repeats an operation until the database answers. The operation must be safe to repeat."""
 
-    def __call__(self, ask: Callable[[], T]) -> T:
-        """The answer."""
+    def __call__(self, operation: Callable[[], T]) -> T:
+        """Returns the result of the operation."""
         ...
 
 
-def retry_for(ask: Callable[[], T], timeout_s: float) -> T:
-    """Ask the database until it answers, or `timeout_s` seconds are over; what is asked must be safe to repeat.
+def retry_for(operation: Callable[[], T], timeout_s: float) -> T:
+    """Repeat an operation until the database answers, for at most `timeout_s` seconds. It must be safe to repeat.
 
     Raises:
-        StoreUnavailable: It did not answer in time.
+        StoreUnavailable: The database did not answer in time.
     """
     deadline = time.monotonic() + timeout_s
-    return _retry(ask, lambda wait_s: time.monotonic() + wait_s <= deadline, time.sleep)
+    return _retry(operation, lambda wait_s: time.monotonic() + wait_s <= deadline, time.sleep)
 
 
-def retry_until(ask: Callable[[], T], clock: Clock, is_stopped: Callable[[], bool]) -> T:
-    """Ask the database until it answers, or whoever asks is stopped; what is asked must be safe to repeat.
+def retry_until(operation: Callable[[], T], clock: Clock, is_stopped: Callable[[], bool]) -> T:
+    """Repeat an operation until the database answers, or the caller is stopped. It must be safe to repeat.
 
     Raises:
-        StoreUnavailable: It did not answer, and we are stopped.
+        StoreUnavailable: The database did not answer, and the caller is stopped.
     """
-    return _retry(ask, lambda _wait_s: not is_stopped(), clock.sleep)
+    return _retry(operation, lambda _wait_s: not is_stopped(), clock.sleep)
 
 
-def _retry(ask: Callable[[], T], may_wait: Callable[[float], bool], sleep: Callable[[float], None]) -> T:
+def _retry(operation: Callable[[], T], may_wait: Callable[[float], bool], sleep: Callable[[float], None]) -> T:
     backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
     while True:
         try:
-            return ask()
+            return operation()
         except StoreUnavailable as error:
             wait_s = backoff.next_s()
             if not may_wait(wait_s):
@@ -70,17 +70,17 @@ def _retry(ask: Callable[[], T], may_wait: Callable[[float], bool], sleep: Calla
 
 
 def with_timeout(timeout_s: float, act: Callable[[], None]) -> None:
-    """Do what would never come to its end if the database accepted connections and did not answer any more.
+    """Act on a daemon thread, and wait at most `timeout_s` seconds: a silent database may block it for ever.
 
     Raises:
-        StoreUnavailable: It is not done yet; it is left to itself, on a thread that keeps no process from ending.
+        StoreUnavailable: The time is over. The thread is left to itself; it does not keep the process from ending.
     """
     done: Promise[None] = Promise()
 
     def run() -> None:
         try:
             act()
-        except Exception as error:  # noqa: BLE001 (it is raised where it is waited for)
+        except Exception as error:  # noqa: BLE001 (the waiting thread raises it)
             done.resolve(None, error)
         else:
             done.resolve(None)
@@ -93,15 +93,15 @@ def with_timeout(timeout_s: float, act: Callable[[], None]) -> None:
 
 
 class OutageWarning:
-    """Says what is put off because the database is away: at once, and again every `SAY_EVERY_S` while it goes on."""
+    """Warns that an operation is put off because the database is away: at once, then every `WARN_EVERY_S`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._next: dict[str, datetime] = {}
 
     def __call__(self, what: str, error: StoreUnavailable) -> None:
-        """Say it, unless it was said a moment ago."""
+        """Log the warning, unless it was logged less than `WARN_EVERY_S` ago."""
         now = self._clock.now()
         if now >= self._next.get(what, now):
-            self._next[what] = now + timedelta(seconds=SAY_EVERY_S)
+            self._next[what] = now + timedelta(seconds=WARN_EVERY_S)
             logger.warning("put off, the database is away", what=what, reason=str(error))

@@ -1,4 +1,4 @@
-"""How often to look for what may never come: often while something comes, and less and less often when nothing does."""
+"""The polling interval: short while looks find something, and longer and longer while they do not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from saga_es.runtime.waiting.backoff import Backoff
 
 QUICK_S = 0.1
 SLOW_S = 0.6
-"""Of the second in which an order from elsewhere is to be heard, this leaves the rest for reading it and for acting."""
+"""A command from another host is to take effect within a second: this leaves 0.4 s for reading it and acting on it."""
 
 SLOWER = 1.25
-"""From the shortest wait to the longest it takes nine looks, or two and a half seconds in which nothing came."""
+"""The longest wait is reached after nine looks, or two and a half seconds, that found nothing."""
 
 
 class PollingInterval:
@@ -22,7 +22,7 @@ class PollingInterval:
         """How long to wait until the next look.
 
         Args:
-            is_active: The last look found something, or there is another reason to expect more soon.
+            is_active: Whether the last look found something, or something else makes the next one likely to.
         """
         if is_active:
             self._backoff.reset()

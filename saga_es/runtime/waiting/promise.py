@@ -1,7 +1,7 @@
-"""Something that will be known once, and is waited for: by threads, in asyncio, or by a callback.
+"""A promise: a value that is set once. Threads wait for it, and a future makes it available to asyncio and callbacks.
 
-A lock that is held until then. A `concurrent.futures.Future` costs ten times as much, and each saga needs two; so it is
-made only for those who need one.
+It is a lock that is held until the value is set. A `concurrent.futures.Future` costs ten times as much, and each saga
+needs two promises; so the future is made only if it is needed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _SETTLING = Lock()
-"""Held for a moment, so that what is known first stays; one for all, for none is held while anything else is done."""
+"""Held while a value is set, so that the first value stays. One lock serves all promises: it is held for a moment."""
 
 
 class Promise(Generic[T]):
-    """A value, or an error, that is told once; who is first counts."""
+    """A value or an error, set once; the first counts."""
 
     __slots__ = ("_error", "_future", "_gate", "_is_known", "_value")
 
@@ -30,7 +30,7 @@ class Promise(Generic[T]):
         self._future: Future[T] | None = None
 
     def resolve(self, value: T | None, error: Exception | None = None) -> None:
-        """Let all who wait, and will wait, know; nothing happens if they do already."""
+        """Set the value or the error, and wake all waiting threads. Does nothing if it is set already."""
         with _SETTLING:
             if self._is_known:
                 return
@@ -41,23 +41,26 @@ class Promise(Generic[T]):
             self._pass_on(future)
 
     def wait(self, timeout: float | None = None) -> T:
-        """The value, as soon as it is known.
+        """Block until the value is set, and return it.
+
+        Args:
+            timeout: Seconds to wait; None: for ever.
 
         Raises:
             TimeoutError: It took longer than `timeout` seconds.
-            Exception: What was told instead of a value.
+            Exception: The error that was set instead of a value.
         """
         if not self._is_known:
             if not self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
                 raise TimeoutError
-            self._gate.release()  # for the next who waits
+            self._gate.release()  # for the next waiting thread
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]  # it was told
+        return self._value  # type: ignore[return-value]  # it is set
 
     @property
     def future(self) -> Future[T]:
-        """The same as a future of the standard library."""
+        """The promise as a future of the standard library."""
         with _SETTLING:
             if self._future is None:
                 self._future = Future()
@@ -67,6 +70,6 @@ class Promise(Generic[T]):
 
     def _pass_on(self, future: Future[T]) -> None:
         if self._error is None:
-            future.set_result(self._value)  # type: ignore[arg-type]  # it was told
+            future.set_result(self._value)  # type: ignore[arg-type]  # it is set
         else:
             future.set_exception(self._error)

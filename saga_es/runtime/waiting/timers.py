@@ -1,4 +1,4 @@
-"""What is to be told to the loop later: a heap, with one timer per key."""
+"""Timers: items that are due later, in a heap, with one timer for each key."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ T = TypeVar("T")
 
 
 class Timers(Generic[T]):
-    """Items with a due time. Setting a key again replaces its timer; a cancelled one costs nothing when due.
-
-    Used by one thread.
-    """
+    """Items with a due time. Setting a key again replaces its timer. Used by one thread."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[datetime, int, Hashable]] = []
@@ -29,7 +26,7 @@ class Timers(Generic[T]):
         return key in self._items
 
     def set(self, key: Hashable, due: datetime, item: T) -> None:
-        """Have the item due at that time, instead of what the key stood for before."""
+        """Set the key's timer, in place of the one that it had."""
         serial = next(self._serial)
         self._items[key] = serial, item
         heapq.heappush(self._heap, (due, serial, key))
@@ -37,12 +34,12 @@ class Timers(Generic[T]):
             self._compact()
 
     def cancel(self, key: Hashable) -> T | None:
-        """Forget the key's timer, if there is one, and give its item back."""
+        """Remove the key's timer and return its item; None if there is no timer."""
         item = self._items.pop(key, None)
         return None if item is None else item[1]
 
     def due(self, now: datetime, most: int | None = None) -> list[T]:
-        """Take the items that are due, in the order of their times; so many at the most (None: all)."""
+        """Take the items that are due at `now` or before, in the order of their times; at most `most` (None: all)."""
         taken: list[T] = []
         while self._heap and self._heap[0][0] <= now and len(taken) != most:
             _, serial, key = heapq.heappop(self._heap)
@@ -51,7 +48,7 @@ class Timers(Generic[T]):
         return taken
 
     def next_due(self) -> datetime | None:
-        """When the next item is due; None when there is none."""
+        """When the next item is due; None if there is none."""
         while self._heap and not self._is_live(*self._heap[0][1:]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -61,6 +58,6 @@ class Timers(Generic[T]):
         return item is not None and item[0] == serial
 
     def _compact(self) -> None:
-        # Most calls answer long before their time-out: their cancelled timers would pile up in the heap.
+        # Most calls answer long before their time-out: cancelled timers would pile up in the heap.
         self._heap = [entry for entry in self._heap if self._is_live(entry[1], entry[2])]
         heapq.heapify(self._heap)
