@@ -1,7 +1,7 @@
 """What a service needs to take part in sagas safely.
 
-A repeated call is answered like the first, and an undo that comes before its call is remembered: by `Barrier` in a
-service with tables of its own, by `Records` in one that keeps its records in the log. `check_participant` tries any
+`Barrier` (for a service with its own tables) and `Records` (for a service that keeps its records in the log) answer a
+repeated call like the first, and remember an undo that comes before its call. `check_participant` checks any HTTP
 participant, in whatever language it is written.
 """
 

@@ -1,15 +1,15 @@
-"""The barrier: lets each call of a saga take place once, in the service's own transaction.
+"""The barrier: each call of a saga takes effect once, in the service's own transaction.
 
-For a service of your own, with its own tables and database; it needs nothing else of saga_es. One row for each
-idempotency key, written in the transaction of what the call does, so that both are there or neither:
+It is for a service with its own tables and database, and needs nothing else of saga_es. Each idempotency key has one
+row, written in the transaction of the call's effect, so that both are committed or neither:
 
-- a repeated call is answered like the first, and does nothing again;
-- an undo of what was never done is remembered, so that the call it undoes, should it still come, is refused;
-- of calls with one key that come at the same time, one acts, and the others wait for it.
+- a repeated call gets the first answer, and does nothing again;
+- an undo of a call that never came is remembered, so that the call is refused if it still comes;
+- of several calls with the same key at the same time, one acts, and the others wait for it.
 
-The row is the lock. A call inserts it if it is not there, which waits for whoever is inserting it, and then locks it: a
-row that says neither answered nor undone was left by nobody else, so whoever holds it may act. There is no savepoint:
-SQLite's driver, as SQLAlchemy has it by default, would commit at the end of one.
+The row is the lock. A call inserts the row if it is missing, which waits for another call that is inserting it, and
+then locks it. A row with neither an answer nor an undo was inserted by the call that holds the lock, so that call may
+act. There is no savepoint: by default, SQLAlchemy's SQLite driver would commit at the end of one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LONGEST_KEY = 255
 
 
 class BadKey(SagaError, ValueError):
-    """A key that cannot be kept. Answer 400."""
+    """A key that the barrier cannot store. Answer 400."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
@@ -43,29 +43,29 @@ class BadKey(SagaError, ValueError):
 
 
 class TooLate(SagaError):
-    """The call was undone before it came; it must not act any more. Answer 409: refused for good."""
+    """The call was undone before it came, and must not act any more. Answer 409: refused for good."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"what was to be done under the key {key} was undone before this call; use a new key")
+        super().__init__(f"the call with the key {key} was undone before it came; use a new key")
         self.key = key
 
 
 class TryAgain(SagaError):
-    """Another call with this key was in the way, or this transaction began too early to see what that one did.
+    """Another call with this key is in the way, or this transaction began too early to see its result.
 
     Answer 503: the saga repeats the call, in a new transaction.
     """
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"another call with the key {key} is in the way of this one; repeat it")
+        super().__init__(f"another call with the key {key} is in the way of this one; repeat this call")
         self.key = key
 
 
 class Barrier:
-    """The keys that a service has seen.
+    """The idempotency keys that a service has seen.
 
     Args:
-        metadata: Where the table is declared; make it like the service's other tables.
+        metadata: The metadata that gets the barrier's table; create the table like the service's others.
         name: The table's name.
     """
 
@@ -85,20 +85,20 @@ class Barrier:
         self._undo = sa.update(table).where(mine).values(undone=True)
 
     def act(self, connection: Connection, key: str | None, act: Callable[[], Any]) -> Any:
-        """Act, or find what was answered when this was done before.
+        """Act, or return the answer of the first call with this key.
 
         Args:
-            connection: The transaction in which `act` writes. What `act` raises must end it: then nothing was done.
-            key: The `Idempotency-Key` of the call; None for a call that is no saga's, which just acts.
+            connection: The transaction in which `act` writes. An exception of `act` must roll it back.
+            key: The `Idempotency-Key` of the call; None for a call outside any saga, which always acts.
             act: Does the work in that transaction, and returns the answer as a JSON value.
 
         Returns:
-            The answer, as it will be given to every repetition.
+            The answer, in the form in which every repetition gets it.
 
         Raises:
-            BadKey: The key cannot be kept.
-            TooLate: It was undone before.
-            TryAgain: End this transaction; nothing was done in it.
+            BadKey: The key cannot be stored.
+            TooLate: The call was undone before it came.
+            TryAgain: Roll this transaction back. Nothing was done in it.
         """
         if key is None:
             return act()
@@ -112,19 +112,19 @@ class Barrier:
         return msgspec.json.decode(text)
 
     def undo(self, connection: Connection, action_key: str, undo: Callable[[Any], object]) -> bool:
-        """Undo what was done under a key, once; or see to it that it never will be.
+        """Undo the call with this key, once. If the call has not come, it is refused when it comes.
 
         Args:
-            connection: The transaction in which `undo` writes. What `undo` raises must end it.
-            action_key: The key of the call that is undone.
-            undo: Undoes it, given what it answered; not called when nothing was done, or when it was undone before.
+            connection: The transaction in which `undo` writes. An exception of `undo` must roll it back.
+            action_key: The key of the call to undo.
+            undo: Undoes the call, given its answer. Not called if nothing was done, or if it was undone before.
 
         Returns:
-            Whether something was undone now. Both are a success to a saga: answer 2xx.
+            Whether something was undone now. For a saga, both are a success: answer 2xx.
 
         Raises:
-            BadKey: The key cannot be one that anything was done under.
-            TryAgain: End this transaction; nothing was done in it.
+            BadKey: The key cannot be stored, so no call was made with it.
+            TryAgain: Roll this transaction back. Nothing was done in it.
         """
         found = self._claimed(connection, action_key)
         if found["undone"]:
@@ -135,16 +135,16 @@ class Barrier:
         return found["answer"] is not None
 
     def forget(self, connection: Connection, before: datetime) -> int:
-        """Forget the keys first seen before a time, so that the table does not grow for ever.
+        """Delete the keys first seen before a time, so that the table does not grow for ever.
 
-        A call with a forgotten key acts again: choose a time that no saga can still be on its way from.
+        A call with a deleted key acts again: choose a time before the start of every saga that is not finished.
 
         Args:
-            connection: The transaction to do it in.
-            before: An aware time.
+            connection: The transaction of the deletion.
+            before: An aware time, exclusive.
 
         Returns:
-            How many were forgotten.
+            The number of deleted keys.
         """
         return connection.execute(sa.delete(self.table).where(self.table.c.seen_at < before)).rowcount
 
@@ -157,7 +157,7 @@ class Barrier:
         with _alone(key, driver.errors):
             connection.execute(self._claims[driver], new)
             found = connection.execute(self._lock, {"this_key": key}).mappings().one_or_none()
-        if found is None:  # forgotten between the two statements
+        if found is None:  # the key was deleted between the two statements
             raise TryAgain(key)
         return found
 

@@ -1,8 +1,8 @@
-"""What a saga needs of a participant, as checks that any HTTP service can be put to.
+"""What a saga needs of a participant, as checks for any HTTP service.
 
-Each check makes the calls that a saga would make when something goes wrong, with keys of its own, undoes what it did,
-and says what was expected, what came, and why it matters. A participant is asked nothing but what a saga asks; so
-what it did is known from its answers alone, unless there is a probe.
+Each check makes the calls that a saga would make when something goes wrong, with keys of its own, and undoes what it
+did. It reports what was expected, what came, and why it matters. A check makes only calls that a saga makes. So it
+learns from the answers alone what the participant did, unless there is a probe.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 
-from saga_es.participant.trial import PATIENT, CannotName, Reply, Step, Subject
+from saga_es.participant.trial import MANY_ATTEMPTS, CannotName, Reply, Step, Subject
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
 AT_ONCE = 16
 ROUNDS = 6
-"""How often a call and its undo are sent at once: which comes first is up to chance."""
+"""How often a call and its undo are sent at once: chance decides which arrives first."""
 
 UNREADABLE = b'{"saga": '
 """What is left of a JSON body that was cut off."""
@@ -40,7 +40,8 @@ class Finding(msgspec.Struct, frozen=True):
     """How one check ended.
 
     Attributes:
-        came: What came that was not expected; or why it was not tried.
+        expected: What a saga expects.
+        came: The unexpected answer, or why the check was not tried; empty if the check passed.
         why: Why it matters for a saga.
     """
 
@@ -52,14 +53,19 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """How all checks ended."""
+    """How all checks ended.
+
+    Attributes:
+        conforms: Whether no check failed.
+        checks: One finding for each check.
+    """
 
     conforms: bool
     checks: list[Finding]
 
 
 class _Wrong(Exception):
-    """What came was not expected."""
+    """The participant's answer was not the expected one."""
 
 
 class _NotTried(Exception):
@@ -67,7 +73,7 @@ class _NotTried(Exception):
 
 
 class _Trials:
-    """Makes steps to try a participant with, and undoes what they did."""
+    """Makes the steps that try a participant, and undoes what they did."""
 
     def __init__(self, transport: Transport, subject: Subject, timeout_s: float) -> None:
         self.subject = subject
@@ -75,9 +81,9 @@ class _Trials:
         self._timeout_s = timeout_s
 
     @contextmanager
-    def step(self, *, hears: bool = True) -> Iterator[Step]:
-        """A step with keys of its own; it is undone in the end, as far as that is possible."""
-        step = Step(self._transport, self.subject, self._timeout_s, hears=hears)
+    def step(self, *, learns_answer: bool = True) -> Iterator[Step]:
+        """A step with keys of its own. It is undone at the end, as far as possible."""
+        step = Step(self._transport, self.subject, self._timeout_s, learns_answer=learns_answer)
         try:
             yield step
         finally:
@@ -102,21 +108,21 @@ def check_participant(
     probe: str | None = None,
     timeout_s: float = 10.0,
 ) -> Report:
-    """Put a participant to every check, with calls as a saga makes them when something goes wrong.
+    """Run every check on a participant, with the calls that a saga makes when something goes wrong.
 
     Args:
-        where: Its base URL, or a WSGI application, which is called in this process.
+        where: The participant's base URL, or a WSGI application, which is called in this process.
         action: The action as method and path: `POST /rooms`.
-        compensation: What undoes it: `DELETE /rooms/{action_key}`. It may also name `{answer[...]}`.
-        body: The JSON body of the action. A text in it that is `{action_key}` stands for the key.
-        compensation_body: That of the compensation; a text in it may also be `{answer[...]}`.
-        probe: What says whether the action has happened, by 2xx or 404: `GET /rooms/{action_key}`. With it, the effect
-            itself is looked at; without, only what the participant says.
-        timeout_s: For the answer to one call.
+        compensation: The call that undoes the action: `DELETE /rooms/{action_key}`. It may also name `{answer[...]}`.
+        body: The JSON body of the action. A text `{action_key}` in it stands for the key.
+        compensation_body: The JSON body of the compensation. A text in it may also be `{answer[...]}`.
+        probe: The call that says, by 2xx or 404, whether the action has happened: `GET /rooms/{action_key}`. With it,
+            the checks look at the effect itself; without it, only at the participant's answers.
+        timeout_s: Seconds to wait for the answer to one call.
 
     Raises:
-        DefinitionError: One of the calls cannot be read.
-        NotReachable: Nobody is there.
+        DefinitionError: One of the calls is not a method and a path.
+        NotReachable: No server answers there.
     """
     transport = HttpTransport(where) if isinstance(where, str) else WsgiTransport(where)
     trials = _Trials(transport, Subject.of(action, compensation, body, compensation_body, probe), timeout_s)
@@ -164,7 +170,7 @@ def _repeats(trials: _Trials) -> None:
 
 def _repeats_at_once(trials: _Trials) -> None:
     with trials.step() as step:
-        replies = _at_once(*[partial(step.act, PATIENT)] * AT_ONCE)
+        replies = _at_once(*[partial(step.act, MANY_ATTEMPTS)] * AT_ONCE)
         refused = [reply for reply in replies if not reply.is_done]
         if refused:
             raise _Wrong(f"{len(refused)} of {AT_ONCE} were not done; one was answered {refused[0]}")
@@ -215,8 +221,8 @@ def _refuses_late(trials: _Trials) -> None:
 
 def _ends_undone(trials: _Trials) -> None:
     for round_ in range(ROUNDS):
-        with trials.step(hears=False) as step:
-            calls = [partial(step.act, PATIENT), partial(step.undo, PATIENT)]
+        with trials.step(learns_answer=False) as step:
+            calls = [partial(step.act, MANY_ATTEMPTS), partial(step.undo, MANY_ATTEMPTS)]
             first, second = _at_once(*(calls if round_ % 2 else reversed(calls)))
             acted, undone = (first, second) if round_ % 2 else (second, first)
             _done(undone, "the compensation")
@@ -243,13 +249,13 @@ _CHECKS = (
     _Check(
         "action",
         "2xx; and 2xx from the probe",
-        "Nothing else can be tried with an action that is not done: see that the call and its body are right.",
+        "Nothing else can be tried if the action is not done: check that the call and its body are right.",
         _acts,
     ),
     _Check(
         "answers are JSON",
         "JSON, or nothing, in the body of every 2xx",
-        "An answer that cannot be read says nothing: the saga repeats the call, and aborts in the end.",
+        "A saga learns nothing from an unreadable answer: it repeats the call, and aborts in the end.",
         _answers_json,
     ),
     _Check(
@@ -260,40 +266,40 @@ _CHECKS = (
     ),
     _Check(
         f"action {AT_ONCE} times at once",
-        "one answer for all; those told 408, 425, 429 or 5xx ask again",
-        "A call that timed out is repeated while it still acts. One that is then refused for good, though the other "
-        "acts, is never undone.",
+        "one answer for all; after 408, 425, 429 or 5xx a call is repeated",
+        "A call that timed out is repeated while it still acts. If the repetition is refused for good while the first "
+        "call acts, its effect is never undone.",
         _repeats_at_once,
     ),
     _Check(
         "compensation",
         "2xx; and 404 or 410 from the probe",
-        "A saga whose compensation fails ends FAILED, and a person has to undo it.",
+        "If a compensation fails, the saga ends FAILED, and a person has to undo the action.",
         _undoes,
     ),
     _Check(
         "repeated compensation",
         "2xx, each time",
-        "A compensation whose answer was lost is repeated. If that is refused, the saga ends "
-        "FAILED though all is undone.",
+        "A compensation whose answer was lost is repeated. If the repetition is refused, the saga ends "
+        "FAILED although everything is undone.",
         _undoes_again,
     ),
     _Check(
         "action after its compensation",
         f"the first answer, or {_REFUSED}",
-        "A network may deliver a call once more, long after. What it does then, nobody undoes.",
+        "A network may deliver a call again, much later. Nothing undoes its effect then.",
         _acts_no_more,
     ),
     _Check(
         "compensation of nothing",
         "2xx for a key that was never seen",
-        "A call may be lost before it arrives; the saga cannot know, and compensates it.",
+        "A call may be lost before it arrives. The saga cannot know that, and compensates the call.",
         _undoes_nothing,
     ),
     _Check(
         "late action",
         f"{_REFUSED}, once its key was compensated",
-        "A call may arrive after its compensation, which had nothing to undo. What it does then, nobody undoes.",
+        "A call may arrive after its compensation, which had nothing to undo. Nothing undoes its effect then.",
         _refuses_late,
     ),
     _Check(
@@ -305,7 +311,7 @@ _CHECKS = (
     _Check(
         "unreadable body",
         _REFUSED,
-        "A 5xx means that it may have been done: the saga repeats in vain what can never be read.",
+        "A 5xx means that the action may have been done: the saga repeats in vain a call that can never be read.",
         _refuses_unreadable,
     ),
 )
@@ -325,7 +331,7 @@ def _same(reply: Reply, first: Reply) -> None:
 
 
 def _seen(step: Step, *, there: bool) -> None:
-    """What the probe says, if there is one."""
+    """Check the answer of the probe, if there is one."""
     seen = step.probe()
     if seen is not None and seen is not there:
         raise _Wrong(f"the probe says that it {'has' if seen else 'has not'} happened")

@@ -1,8 +1,8 @@
-"""Event-sourced records: one stream each in the same log, named by the idempotency key that registered it.
+"""Event-sourced records: each has its own stream in the same log, named by the idempotency key of its register call.
 
-The expected version does all the work. A repeated register is a conflict at version 1, and is answered with
-what stands there. A rollback that comes first writes a tombstone at version 1, so the late register is refused.
-Idempotency, empty compensation and hanging are one mechanism.
+The expected version does all the work. A repeated register call conflicts at version 1, and gets the fields of the
+first. A rollback that comes first writes a tombstone at version 1, so that the late register call is refused. So one
+mechanism handles repeated calls, compensations of nothing, and late calls.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from saga_es.store.views.kinds import Change, View
 
 
 class RecordRegistered(msgspec.Struct, frozen=True):
-    """The record exists from now on."""
+    """The record was registered, and is active."""
 
     fields: dict[str, Any]
 
 
 class RecordRolledBack(msgspec.Struct, frozen=True):
-    """The record is gone."""
+    """The record was rolled back, and is no longer active."""
 
 
 class RecordTombstoned(msgspec.Struct, frozen=True):
-    """It was rolled back before it was ever registered, and so never will be."""
+    """The id was rolled back before it was registered, so it can never be registered."""
 
 
 RecordEvent = RecordRegistered | RecordRolledBack | RecordTombstoned
@@ -42,7 +42,7 @@ class NotSeen(SagaError):
 
 
 class Tombstoned(SagaError):
-    """This id was rolled back before it was registered: the call came too late, and does nothing."""
+    """This id was rolled back before it was registered: the register call came too late, and did nothing."""
 
 
 class TakenElsewhere(SagaError):
@@ -50,10 +50,14 @@ class TakenElsewhere(SagaError):
 
 
 class Journal(Protocol):
-    """What records are kept in; the engine is one."""
+    """The log that keeps the records. The engine is a journal."""
 
     def append(self, stream_id: str, category: str, expected_version: int, events: Sequence[Any]) -> None:
-        """Append durably, or raise `VersionConflict`."""
+        """Append events durably.
+
+        Raises:
+            VersionConflict: The stream is not at the expected version.
+        """
         ...
 
     def read(self, stream_id: str) -> list[Recorded]:
@@ -65,7 +69,7 @@ class Records:
     """The records of one service.
 
     Args:
-        journal: Where they are kept.
+        journal: The log that keeps them.
         category: The service's category in the log.
     """
 
@@ -74,7 +78,7 @@ class Records:
         self._category = category
 
     def register(self, record_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Register a record, or find that this id was registered before.
+        """Register a record. If this id was registered before, nothing changes.
 
         Returns:
             The fields of the first registration under this id: those given, unless the call is a repeat.
@@ -82,7 +86,7 @@ class Records:
         Raises:
             Tombstoned: The id was rolled back before it was registered.
             TakenElsewhere: The id names something else.
-            StoreUnavailable: Whether it was registered is not known; repeat it under the same id.
+            StoreUnavailable: The record may be registered or not. Repeat the call with the same id.
         """
         registered = RecordRegistered(dict(fields))
         try:
@@ -94,7 +98,7 @@ class Records:
         return registered.fields
 
     def first_fields(self, record_id: str) -> dict[str, Any] | None:
-        """What this id was first registered with; None when it never was.
+        """The fields of the first registration under this id; None if it was never registered.
 
         Raises:
             Tombstoned: The id was rolled back before it was registered.
@@ -109,16 +113,16 @@ class Records:
                 raise Tombstoned(f"{record_id} was rolled back before it was registered; use a new key")
 
     def roll_back(self, record_id: str, *, before_registered: bool) -> None:
-        """Undo a registration; undoing it again changes nothing.
+        """Undo a registration. A repeated undo changes nothing.
 
         Args:
-            record_id: The id, or the key, that it was registered under.
-            before_registered: Leave a tombstone when there is nothing to undo yet, as a saga needs it.
+            record_id: The id, or the key, of the registration.
+            before_registered: Whether to write a tombstone if there is nothing to undo yet. A saga needs that.
 
         Raises:
             NotSeen: There is nothing to undo, and no tombstone is wanted.
             TakenElsewhere: The id names something else.
-            StoreUnavailable: Whether it was undone is not known; repeat it.
+            StoreUnavailable: The registration may be undone or not. Repeat the call.
         """
         match self._events(record_id):
             case [] if not before_registered:
@@ -131,11 +135,11 @@ class Records:
                 return
         try:
             self._journal.append(record_id, self._category, undone[0], [undone[1]])
-        except VersionConflict:  # somebody registered it, or undid it, just now
+        except VersionConflict:  # another call has just registered it, or undone it
             self.roll_back(record_id, before_registered=before_registered)
 
     def is_active(self, record_id: str) -> bool:
-        """Whether a record of this service has this id, and is not rolled back."""
+        """Whether this service has an active record with this id."""
         try:
             match self._events(record_id):
                 case [RecordRegistered()]:
@@ -149,7 +153,7 @@ class Records:
         history = self._journal.read(record_id)
         if history and history[0].category != self._category:
             raise TakenElsewhere(
-                f"{record_id} is of the category {history[0].category}, not {self._category}; use a new key"
+                f"{record_id} belongs to the category {history[0].category}, not {self._category}; use a new key"
             )
         return [recorded.event for recorded in history]
 

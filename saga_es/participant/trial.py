@@ -1,6 +1,6 @@
-"""The calls that a saga's step makes, to a participant that is being tried: each with the key that the saga would send.
+"""The calls of a saga's step, made to a participant that is being checked. Each has the key that a saga would send.
 
-Nothing of an engine is here: no log, no retries beyond those that a saga makes before it loses its patience.
+There is no engine and no log. A call is retried only as often as a saga would retry it.
 """
 
 from __future__ import annotations
@@ -22,31 +22,34 @@ from saga_es.runtime.ids import idempotency_key, new_id
 from saga_es.runtime.waiting.backoff import Backoff
 
 ATTEMPTS = 4
-PATIENT = 10
-"""Attempts where others are in the way, and a participant may well say "not now"."""
+MANY_ATTEMPTS = 10
+"""Attempts of a call that competes with others, so that the participant may answer "not now" several times."""
 
 FIRST_DELAY_S = 0.05
 LONGEST_DELAY_S = 1.0
 
 STEP = "check"
-"""What the step is called in `X-Saga-Step`."""
+"""The name of the step in `X-Saga-Step`."""
 
 _KNOWN_TO_ACTION = ("saga_id", "key", "action_key")
 
 
 class CannotName(Exception):
-    """The call cannot be made, since its path or body asks for what an answer would have told."""
+    """The call cannot be made: its path or body names a part of an answer that is not known."""
 
 
 class NotReachable(SagaError):
-    """Nobody answers there."""
+    """No server answers at the participant's address."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came of a call in the end; without a status when no answer came.
+    """The result of a call after its retries.
 
     Attributes:
-        value: The JSON of a 2xx, as a saga would keep it; None when it has no content, and text when it is not JSON.
+        status: The HTTP status; None if no answer came.
+        said: The status and the start of the body, or the error.
+        value: The JSON of a 2xx, as a saga would keep it; None if it has no content, and text if it is not JSON.
+        is_readable: Whether the body of a 2xx is JSON or empty.
     """
 
     status: int | None
@@ -56,12 +59,12 @@ class Reply(msgspec.Struct, frozen=True):
 
     @property
     def is_done(self) -> bool:
-        """Whether the participant says that it was done."""
+        """Whether the answer says that the call was done: 2xx."""
         return self.status is not None and self.status // 100 == 2  # noqa: PLR2004 (2xx)
 
     @property
     def is_refused(self) -> bool:
-        """Whether it says that it was refused for good."""
+        """Whether the answer says that the call was refused for good."""
         return self.status is not None and isinstance(outcome_of_answer(Answer(self.status, {}, b"")), Rejected)
 
     def __str__(self) -> str:
@@ -69,12 +72,12 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What is tried: the calls of one step.
+    """The calls of the step that is tried.
 
     Attributes:
-        body: The action's body, as JSON; a text in it that is `{action_key}` stands for the key. None for no body.
-        compensation_body: That of the compensation; a text may also be `{answer[...]}`.
-        probe: Asks whether the action has happened: 2xx, 404 or 410; None when nobody can be asked.
+        body: The JSON body of the action; a text `{action_key}` in it stands for the key. None for no body.
+        compensation_body: The JSON body of the compensation; a text may also be `{answer[...]}`.
+        probe: The call that says whether the action has happened, by 2xx, 404 or 410; None if there is none.
     """
 
     action: Request
@@ -87,10 +90,10 @@ class Subject(msgspec.Struct, frozen=True):
     def of(
         cls, action: str, compensation: str, body: Any = None, compensation_body: Any = None, probe: str | None = None
     ) -> Self:
-        """The calls of a step, as they are typed: `POST /rooms`, `DELETE /rooms/{action_key}`.
+        """Parse the calls of a step, such as `POST /rooms` and `DELETE /rooms/{action_key}`.
 
         Raises:
-            DefinitionError: One of them cannot be read, or asks for what nobody could know.
+            DefinitionError: A call is not a method and a path, or it names something that is never known.
         """
         return cls(
             _call(action, _KNOWN_TO_ACTION),
@@ -102,55 +105,55 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Step:
-    """A saga of its own, with the one step that is tried.
+    """The one step of a saga, with a saga id and keys of its own.
 
     Args:
-        transport: How the participant is reached.
+        transport: The transport to the participant.
         subject: The calls.
-        timeout_s: For the answer to one call.
-        hears: Whether the compensation knows what the action answered; a saga does not when the answer came too late.
+        timeout_s: Seconds to wait for the answer to one call.
+        learns_answer: Whether the compensation knows the action's answer. A saga does not if the answer came too late.
     """
 
-    def __init__(self, transport: Transport, subject: Subject, timeout_s: float, *, hears: bool = True) -> None:
+    def __init__(self, transport: Transport, subject: Subject, timeout_s: float, *, learns_answer: bool = True) -> None:
         self._transport = transport
         self._subject = subject
         self._timeout_s = timeout_s
-        self._hears = hears
+        self._learns_answer = learns_answer
         self._saga_id = new_id()
         self.action_key = idempotency_key(self._saga_id, STEP, Direction.ACTION)
         self._compensation_key = idempotency_key(self._saga_id, STEP, Direction.COMPENSATION)
         self._answer: Any = None
 
     def act(self, attempts: int = ATTEMPTS) -> Reply:
-        """Call the action, again and again until it is answered; what it answers, the compensation may ask for.
+        """Call the action, with retries. The compensation may name parts of its answer.
 
         Raises:
-            CannotName: It asks for more than is known.
-            NotReachable: Nobody is there.
+            CannotName: The call names something that is not known.
+            NotReachable: No server answers.
         """
         call = self._subject.action
         reply = self._settled(lambda: self._send(call, self.action_key, self._subject.body), attempts)
-        if reply.is_done and self._hears:
+        if reply.is_done and self._learns_answer:
             self._answer = reply.value
         return reply
 
     def act_with(self, content: bytes) -> Reply:
-        """Call the action once, with these very bytes."""
+        """Call the action once, with these bytes as its body."""
         call = self._subject.action
         return self._once(lambda: self._bytes(call, self.action_key, content))
 
     def undo(self, attempts: int = ATTEMPTS) -> Reply:
-        """Call the compensation, again and again until it is answered.
+        """Call the compensation, with retries.
 
         Raises:
-            CannotName: It asks for more than is known.
-            NotReachable: Nobody is there.
+            CannotName: The call names something that is not known.
+            NotReachable: No server answers.
         """
         call, body = self._subject.compensation, self._subject.compensation_body
         return self._settled(lambda: self._send(call, self._compensation_key, body), attempts)
 
     def probe(self) -> bool | None:
-        """Whether the action has happened, as the probe says; None when there is none, or it does not say."""
+        """Whether the action has happened, by the probe; None if there is no probe, or if its answer does not say."""
         call = self._subject.probe
         if call is None:
             return None
@@ -165,7 +168,7 @@ class Step:
         try:
             path = call.url_path(self._known(key))
         except (*NOT_THERE, AttributeError) as error:
-            why = "the answer to the action is not known, and may be lost to a saga, too; {action_key} always is"
+            why = "the action's answer is not known, and a saga may lose it, too; {action_key} is always known"
             raise CannotName(f"{call.method} {call.path} cannot be sent: {why}") from error
         headers = {"Idempotency-Key": key, "X-Saga-Id": self._saga_id, "X-Saga-Step": STEP}
         if content is not None:
@@ -176,19 +179,19 @@ class Step:
         return {"saga_id": self._saga_id, "key": key, "action_key": self.action_key, "answer": self._answer}
 
     def _settled(self, send: Callable[[], Answer], attempts: int = ATTEMPTS) -> Reply:
-        """Repeat a call while a saga would: while it is not answered by a 2xx, or refused for good."""
+        """Repeat a call as a saga would: until it is answered with a 2xx, or refused for good."""
         backoff = Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
         for _ in range(attempts - 1):
             try:
                 answer = send()
             except (NotSent, AnswerLost):
-                asked_s = 0.0
+                wanted_s = 0.0
             else:
                 outcome = outcome_of_answer(answer)
                 if isinstance(outcome, Completed | Rejected) or _reply(answer).is_done:
                     return _reply(answer)
-                asked_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
-            time.sleep(min(max(backoff.next_s(), asked_s), LONGEST_DELAY_S))
+                wanted_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
+            time.sleep(min(max(backoff.next_s(), wanted_s), LONGEST_DELAY_S))
         return self._once(send)
 
     def _once(self, send: Callable[[], Answer]) -> Reply:
@@ -207,7 +210,7 @@ def _call(text: str, known: Sequence[str]) -> Request:
     call = Request("checked", found[1], found[2])
     unknown = sorted(set(call.needs) - set(known))
     if unknown:
-        raise DefinitionError(f"{text!r} asks for {', '.join(unknown)}; known are {', '.join(known)}")
+        raise DefinitionError(f"{text!r} names {', '.join(unknown)}; the known names are {', '.join(known)}")
     return call
 
 
@@ -223,7 +226,7 @@ def _reply(answer: Answer) -> Reply:
 
 
 def _filled(body: Any, known: Mapping[str, Any]) -> Any:
-    """A body with what its `{names}` stand for."""
+    """A body with its `{names}` replaced by their values."""
     match body:
         case dict():
             return {name: _filled(value, known) for name, value in body.items()}
@@ -235,6 +238,6 @@ def _filled(body: Any, known: Mapping[str, Any]) -> Any:
             try:
                 return look_up(body[1:-1], known)
             except NOT_THERE as error:
-                raise CannotName(f"the body cannot be sent: nothing is known of {body}") from error
+                raise CannotName(f"the body cannot be sent: {body} is not known") from error
         case _:
             return body

@@ -1,4 +1,4 @@
-"""The barrier in a Flask application: where a call's key stands, and what is answered when it is not let through."""
+"""The barrier in a Flask application: it reads a call's key, and answers calls that the barrier refuses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ RETRY_AFTER_S = 1
 
 
 def takes_part(app: Flask | Blueprint) -> None:
-    """Have an application, or a part of it, answer calls that the barrier does not let through.
+    """Register error handlers, on an application or a blueprint, for calls that the barrier refuses.
 
-    With a problem document (RFC 9457): `TooLate` with 409, `TryAgain` with 503 and `Retry-After`, `BadKey` with 400.
+    They answer with a problem document (RFC 9457): `TooLate` with 409, `TryAgain` with 503 and `Retry-After`, `BadKey`
+    with 400.
     """
     app.register_error_handler(BadKey, lambda error: _problem(HTTPStatus.BAD_REQUEST, error))
     app.register_error_handler(TooLate, lambda error: _problem(HTTPStatus.CONFLICT, error))
@@ -23,7 +24,7 @@ def takes_part(app: Flask | Blueprint) -> None:
 
 
 def call_key() -> str | None:
-    """The `Idempotency-Key` of the request that is being answered; None when it has none, and so is no saga's."""
+    """The `Idempotency-Key` of the present request; None for a request outside any saga."""
     return request.headers.get("Idempotency-Key") or None
 
 

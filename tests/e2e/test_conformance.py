@@ -213,7 +213,7 @@ def test_a_compensation_that_only_the_answer_names_fails_where_the_answer_is_los
 def test_a_step_whose_answer_is_lost_cannot_name_what_it_told() -> None:
     """Also when it came, in truth: a saga that had given up on the call would not know it."""
     subject = Subject.of(ACTION, "DELETE /rooms/{answer[room]}", BODY)
-    step = Step(WsgiTransport(CarelessHotel().app), subject, 10, hears=False)
+    step = Step(WsgiTransport(CarelessHotel().app), subject, 10, learns_answer=False)
     assert step.act().is_done
     with pytest.raises(CannotName):
         step.undo()

@@ -90,7 +90,7 @@ class Pool:
                     threads=len(self._seats),
                     call_threads=self._limit,
                     waiting=len(self),
-                    cure="give each socket in your steps a time-out of its own, then restart this process",
+                    cure="set a time-out for each socket in the steps, then restart this process",
                 )
 
     def close(self) -> None:
