@@ -1,4 +1,4 @@
-"""Alembic's entry: with a connection handed over by saga_es, or on its own by `alembic upgrade head`."""
+"""Alembic's entry point: on a connection that saga_es hands over, or on its own by `alembic upgrade head`."""
 
 from alembic import context
 from sqlalchemy.engine import Connection

@@ -1,4 +1,4 @@
-"""The demonstration: four services, the saga that ties them, and demo endpoints, in one Flask application."""
+"""The demonstration: four services, the saga that calls them, and demo endpoints, in one Flask application."""
 
 from saga_es import App
 from saga_es.api import saga_blueprint

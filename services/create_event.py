@@ -1,4 +1,4 @@
-"""The saga `create-event`: an event, its details, a venue and tickets, or none of them."""
+"""The saga `create-event`: it registers an event, its details, a venue and tickets, or none of them."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ BODIES: dict[str, Callable[..., dict[str, Any]]] = {
     "ticket": _ticket,
 }
 
-# A rollback names the record by the register call's key, which the service adopted as its id: so it can be
-# undone also when the answer that would have told the id was lost.
+# A rollback names the record by the key of the register call, which the service uses as the record's id. So the
+# registration can be undone even if the answer with the id was lost.
 saga = Saga("create-event")
 saga.request(
     "event",
@@ -99,7 +99,7 @@ STEPS = [step.name for step in saga.plan.steps]
 
 
 class CreateEventSchema(Schema):
-    """What the saga starts with. What is left out gets the default shown, and is recorded with it."""
+    """The input of the saga. A field that is left out gets its default, and is recorded with it."""
 
     name = Text(required=True)
     description = Text(2000, load_default="No description yet")
@@ -130,12 +130,12 @@ blueprint = Blueprint("execute", __name__, url_prefix="/api/saga", description="
 
 @blueprint.post("/execute")
 @blueprint.doc(parameters=EXECUTION_HEADERS)
-@blueprint.arguments(CreateEventSchema())  # made once, not for each request
+@blueprint.arguments(CreateEventSchema())  # an instance, made once and not for each request
 @blueprint.response(200, ExecutionSchema, description="Completed")
-@blueprint.alt_response(202, schema=StartedSchema, description="It goes on by itself")
+@blueprint.alt_response(202, schema=StartedSchema, description="The saga goes on by itself")
 @blueprint.alt_response(409, schema=ExecutionSchema, description="Rolled back")
 @blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(500, schema=ExecutionSchema, description="A person is needed")
 def execute_create_event(body: Input) -> Response:
-    """Run the saga to its end, and tell how it ended."""
+    """Run the saga, and answer with its end."""
     return execute(saga, body)

@@ -1,4 +1,4 @@
-"""Demo endpoints: each shows one thing, and can be called with curl and nothing else."""
+"""Demo endpoints: each shows one scenario, and needs nothing but curl."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ blueprint = Blueprint("demo", __name__, url_prefix="/demo", description="One end
 
 
 class FailureSchema(Schema):
-    """Which step is to fail."""
+    """The step that is to fail."""
 
     fail_at_step = fields.String(load_default="event_details", validate=validate.OneOf(create_event.STEPS))
 
@@ -67,7 +67,7 @@ def endpoints() -> Response:
                 {"method": "POST", "path": "/demo/simulate-failure", "shows": "a saga that is rolled back"},
                 {"method": "GET", "path": "/demo/list-transactions", "shows": "the newest sagas"},
                 {"method": "GET", "path": "/demo/database-status", "shows": "what the views hold"},
-                {"method": "GET", "path": "/demo/health-check-all", "shows": "the health of every part"},
+                {"method": "GET", "path": "/demo/health-check-all", "shows": "the health of every service"},
                 {"method": "POST", "path": "/demo/test-individual-apis", "shows": "each service without a saga"},
             ]
         }
@@ -77,7 +77,7 @@ def endpoints() -> Response:
 @blueprint.post("/create-event-complete")
 @blueprint.response(200, {"type": "object"})
 def create_event_complete() -> Response:
-    """Run the saga with sample data, to its end."""
+    """Run the saga with sample data to its end."""
     return _scenario("create-event-complete", "All four steps are done, one after the other.", SHOW)
 
 
@@ -85,7 +85,7 @@ def create_event_complete() -> Response:
 @blueprint.arguments(FailureSchema, required=False)
 @blueprint.response(200, {"type": "object"})
 def simulate_failure(body: dict[str, str]) -> Response:
-    """Run the saga with a step that fails, and see the steps before it undone."""
+    """Run the saga with a step that fails; the steps before it are undone."""
     failing = body["fail_at_step"]
     description = f"Step {failing!r} is refused; the steps before it are compensated in reverse order."
     return _scenario("simulate-failure", description, {**SHOW, "fail_at_step": failing}, failed_at_step=failing)
@@ -94,7 +94,7 @@ def simulate_failure(body: dict[str, str]) -> Response:
 @blueprint.get("/list-transactions")
 @blueprint.response(200, {"type": "object"})
 def list_transactions() -> Response:
-    """How many sagas there are, and the newest of them."""
+    """The number of sagas, and the newest of them."""
     with views_as_of(None) as connection:
         found = summaries(connection, NEWEST)
     return json_response({"total_transactions": found.total, "transactions": found.newest})
@@ -105,7 +105,7 @@ def list_transactions() -> Response:
 @blueprint.response(200, {"type": "object"})
 @blueprint.alt_response(404, "NOT_FOUND")
 def database_status(query: dict[str, int | None]) -> Response:
-    """How many records each view holds, and the newest of them, as of now or of a position of the log."""
+    """The number of records in each view, and the newest of them, as of now or of a position of the log."""
     with views_as_of(query["at_position"]) as connection:
         counts = {service.plural: _count(connection, service.table) for service in SERVICES}
         details: dict[str, Any] = {
@@ -121,18 +121,18 @@ def database_status(query: dict[str, int | None]) -> Response:
 @blueprint.get("/health-check-all")
 @blueprint.response(200, {"type": "object"})
 def health_check_all() -> Response:
-    """The health of the application, the four services and the engine, each asked for itself."""
+    """The health of the application, the four services and the engine, each by a request of its own."""
     individual = {"main": _health("main", "/")}
     individual |= {service.category: _health(service.category, f"/api/{service.path}/health") for service in SERVICES}
     individual["saga"] = _health("saga", "/api/saga/health")
-    healthy = all(part["status"] == "healthy" for part in individual.values())
+    healthy = all(answer["status"] == "healthy" for answer in individual.values())
     return json_response({"overall_status": "healthy" if healthy else "unhealthy", "individual_results": individual})
 
 
 @blueprint.post("/test-individual-apis")
 @blueprint.response(200, {"type": "object"})
 def test_individual_apis() -> Response:
-    """Each service called once, on its own, without a saga."""
+    """Call each service once, without a saga."""
     given: dict[str, Any] = {"input": create_event.CreateEventSchema().load(SHOW)}
     results: dict[str, Any] = {}
     for service in SERVICES:
@@ -140,7 +140,10 @@ def test_individual_apis() -> Response:
         try:
             needed = body(**{name: given[name] for name in inspect.signature(body).parameters})
         except (KeyError, TypeError):
-            status, answer = 0, {"detail": "not called: a service before it answered without the id that it needs"}
+            status, answer = (
+                0,
+                {"detail": "not called: an earlier service gave no id for it"},
+            )
         else:
             status, answer = _call(service.category, "POST", f"/api/{service.path}/register", needed)
         given[service.category] = answer
@@ -149,7 +152,7 @@ def test_individual_apis() -> Response:
 
 
 def _scenario(name: str, description: str, show: dict[str, Any], **more: str) -> Response:
-    """The scenario's answer: the saga may end as it likes, the scenario was shown; unless a person is needed."""
+    """The scenario's answer: 200 however the saga ended, unless a person is needed."""
     answer = execute(create_event.saga, create_event.CreateEventSchema().load(show))
     body = {"demo_scenario": name, "description": description, **more, "result": msgspec.Raw(answer.get_data())}
     return json_response(
@@ -167,5 +170,5 @@ def _health(participant: str, path: str) -> dict[str, Any]:
 
 
 def _call(participant: str, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-    """A call of our own, on the way a saga's calls to this participant take."""
+    """Call a participant by the transport that a saga uses for it."""
     return node().call(participant, method, path, body, TIMEOUT_S)

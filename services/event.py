@@ -1,4 +1,4 @@
-"""The event service: what takes place, and when."""
+"""The event service: name, description and date of an event."""
 
 from __future__ import annotations
 

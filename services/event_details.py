@@ -1,4 +1,4 @@
-"""The event details service: what an event is like."""
+"""The event details service: a longer description, duration and requirements of an event."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the four services have in common: a table that is a view of the log, and the routes of the contract.
+"""The common part of the four services: a table that is a view of the log, and the routes of the contract.
 
-A service says what its records are; this says what can be done with them. No service knows another: a reference
-to a record elsewhere is checked in the log, the way a service of its own would ask its neighbour.
+A service defines its records, and this module defines the operations on them. No service knows another: a reference to
+another service's record is checked in the log, as a separate service would check it with a request.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class UndoneSchema(Schema):
 
 
 class HealthSchema(Schema):
-    """Whether a service answers."""
+    """The health of a service."""
 
     status = fields.String(required=True)
 
@@ -50,13 +50,13 @@ class Service:
     """One service: its view, and the blueprint with its routes.
 
     Args:
-        category: Its category in the log.
-        noun: What one record is called, in messages.
-        plural: What its list is called on the wire.
-        id_name: What a new record's id is called in the answer to a register call.
+        category: The service's category in the log.
+        noun: The name of one record in messages.
+        plural: The name of its list in answers.
+        id_name: The name of a new record's id in the answer to a register call.
         schema: The body of a register call.
         table: The view's table, with a column for each of the schema's fields.
-        references: Fields that must name an active record of another category.
+        references: The fields that must name an active record, each with the category of that record.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Service:
         self.view = record_view(table, category)
         self.blueprint = self._blueprint()
 
-    # ── What can be done ─────────────────────────────────────────────────────────────────────────────────
+    # ── Operations ───────────────────────────────────────────────────────────────────────────────────────
 
     def register(self, body: dict[str, Any]) -> Response:
         """Register a record, once per key."""
@@ -112,7 +112,7 @@ class Service:
         return json_response({self.plural: [on_the_wire(row) for row in found.rows], "next_cursor": found.next_cursor})
 
     def roll_back(self, record_id: str) -> Response:
-        """Undo a registration; a saga may do so before it was ever registered."""
+        """Undo a registration. A saga may do so before the record was registered."""
         try:
             record_id = str(UUID(record_id))
             self._records.roll_back(record_id, before_registered="X-Saga-Id" in request.headers)
@@ -123,7 +123,7 @@ class Service:
         return json_response({"success": True, "message": f"{self.noun} rolled back."})
 
     def _first_or_new(self, record_id: str, body: dict[str, Any], wants_failure: bool) -> dict[str, Any]:  # noqa: FBT001
-        """What was registered first under this id. A repeat is answered even where a first call would be refused."""
+        """The first registration under this id. A repeat gets it even if the call itself would be refused."""
         refusal = self._refusal(body, wants_failure)
         if refusal is None:
             return self._records.register(record_id, body)
@@ -165,7 +165,7 @@ class Service:
 
         @blueprint.post("/register")
         @blueprint.doc(parameters=[KEY_HEADER])
-        @blueprint.arguments(self.schema())  # made once, not for each request
+        @blueprint.arguments(self.schema())  # an instance, made once and not for each request
         @blueprint.response(201, registered)
         @blueprint.alt_response(409, "CONFLICT")
         def register(body: dict[str, Any]) -> Response:
@@ -190,7 +190,7 @@ class Service:
         @blueprint.response(200, UndoneSchema)
         @blueprint.alt_response(404, "NOT_FOUND")
         def roll_back(record_id: str) -> Response:
-            """Undo a registration; repeating it changes nothing."""
+            """Undo a registration. A repeated undo changes nothing."""
             return self.roll_back(record_id)
 
         @blueprint.get("/health")
@@ -233,7 +233,7 @@ class Service:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID in any of its spellings."""
+    """Whether a text is a UUID in any notation."""
     try:
         UUID(text)
     except ValueError:
@@ -242,12 +242,12 @@ def is_uuid(text: str) -> bool:
 
 
 def on_the_wire(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a service's table as its record goes over the wire."""
+    """A row of a service's table as a record of the API."""
     return {**row, "status": "active"}
 
 
 def _id_for(key: str | None, category: str) -> str:
-    """The id a key stands for: a UUID is taken as it is, any other text stands for one of its own."""
+    """The id for a key: a key that is a UUID is the id itself, any other text gives a UUID of version 5."""
     if not key:
         return str(uuid4())
     try:

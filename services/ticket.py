@@ -1,4 +1,4 @@
-"""The ticket service: what can be bought for an event at a venue."""
+"""The ticket service: the kinds of tickets for an event at a venue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The venue service: where events take place."""
+"""The venue service: the places where events happen."""
 
 from __future__ import annotations
 

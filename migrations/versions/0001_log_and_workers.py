@@ -1,4 +1,4 @@
-"""The log, append-only by rule of the database, and the workers.
+"""The log, which triggers keep append-only, and the table of workers.
 
 Revision: 0001, the first
 """
@@ -17,7 +17,7 @@ RULE = "saga_events is append-only"
 
 TRIGGERS = {
     "sqlite": [
-        # REPLACE deletes without firing DELETE triggers, so a taken place is refused before it is replaced.
+        # REPLACE deletes without firing DELETE triggers, so this trigger refuses an insert into a taken place.
         f"""
         CREATE TRIGGER saga_events_no_replace BEFORE INSERT ON saga_events
         WHEN EXISTS (SELECT 1 FROM saga_events WHERE position = NEW.position)
@@ -44,7 +44,7 @@ TRIGGERS = {
         """,
     ],
     "mysql": [
-        # DDL commits here at once: a kill may have left any part of this behind.
+        # Here each DDL statement commits at once: a killed upgrade may have run any of them.
         "DROP TRIGGER IF EXISTS saga_events_no_update",
         f"""
         CREATE TRIGGER saga_events_no_update BEFORE UPDATE ON saga_events
@@ -60,7 +60,7 @@ TRIGGERS = {
 
 
 def upgrade() -> None:
-    """Make the two tables, and the triggers that keep the log append-only."""
+    """Create the two tables, and the triggers that keep the log append-only."""
     op.create_table(
         "saga_events",
         sa.Column(
@@ -93,7 +93,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them; the log goes with its triggers."""
+    """Drop the tables; the triggers go with the log."""
     op.drop_table("saga_workers")
     op.drop_table("saga_events")
     if op.get_bind().dialect.name == "postgresql":

@@ -1,4 +1,4 @@
-"""The bells: where a worker looks whether somebody gave an order to one of its sagas.
+"""The table of notifications: a worker finds here that another process appended to one of its sagas.
 
 Revision: 0002, after 0001
 """
@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     op.create_table(
         "saga_bells",
         sa.Column("saga_id", key_text(64), primary_key=True),
@@ -25,5 +25,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it; orders that nobody heard yet wait for the next start of a worker."""
+    """Drop the table. Commands that no worker has read yet wait for the next start of a worker."""
     op.drop_table("saga_bells")

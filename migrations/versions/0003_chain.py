@@ -1,8 +1,8 @@
-"""The hash chain over each stream, the archives, and the checkpoints of those who follow the log.
+"""The hash chain of each stream, the archives, and the checkpoints of asynchronous views.
 
-Each event gets its hash and the version of its schema; those of an older log are filled in here. Killed in the middle
-it is taken back (SQLite, PostgreSQL), or gone on with by the next upgrade (MySQL, where each change of a table is final
-at once): every step looks first whether it was done, and at no moment may anybody change the log.
+Each event gets a hash and the version of its schema; this migration fills them in for the events of an older log. If it
+is killed, SQLite and PostgreSQL roll it back. On MySQL, where each change of a table commits at once, the next upgrade
+goes on with it: every step first checks whether it was done. At no moment can anybody change the log.
 
 Revision: 0003, after 0002
 """
@@ -32,7 +32,7 @@ logger = structlog.get_logger("saga_es")
 RULE = "saga_events is append-only"
 STONES = "saga_archives says what was removed"
 
-# What each rule refuses; the words are the same on every database.
+# The message of each rule; it is the same on every database.
 NO_UPDATE = f"{RULE}: no UPDATE"
 NO_DELETE = f"{RULE}: no DELETE or REPLACE, except of a stream that is archived as it stands"
 ARCHIVED = f"{RULE}: the stream is archived, its versions are taken"
@@ -40,11 +40,11 @@ NO_HEAD = f"{STONES}: a stream is archived at its last version, with its hash, a
 NO_CHANGE = f"{STONES}: no UPDATE"
 NOT_BACK = f"{STONES}: no DELETE or REPLACE before all events of the stream are back"
 
-# When they refuse. {new} and {old} are the row's names; {s} is the schema with its dot, where there is one.
+# The case that each rule refuses. {new} and {old} are the names of the row; {s} is the schema with a dot, or empty.
 IS_KEPT = """NOT EXISTS (
     SELECT 1 FROM {s}saga_archives a WHERE a.stream_id = {old}.stream_id AND a.version >= {old}.version
     AND NOT EXISTS (SELECT 1 FROM {s}saga_events e WHERE e.stream_id = {old}.stream_id AND e.version > a.version))"""
-# Who brings an archived stream back begins with its last event, known by its hash, and goes on towards the first.
+# An import of an archived stream begins with its last event, checked by its hash, and goes on towards the first.
 IS_ARCHIVED = """EXISTS (
     SELECT 1 FROM {s}saga_archives a WHERE a.stream_id = {new}.stream_id
     AND NOT (a.version = {new}.version AND a.hash = {new}.hash)
@@ -61,7 +61,7 @@ IS_NOT_BACK = """{old}.version <> (
     SELECT 1 FROM {s}saga_events e
     WHERE e.stream_id = {old}.stream_id AND e.version = {old}.version AND e.hash = {old}.hash)"""
 
-# Name: when it fires, on which table, what it refuses, and in which case.
+# By name: the statement and the table on which the trigger fires, its message, and the case that it refuses.
 TRIGGERS = {
     "saga_events_no_update": ("UPDATE", "saga_events", NO_UPDATE, "true"),
     "saga_events_only_archived": ("DELETE", "saga_events", NO_DELETE, IS_KEPT),
@@ -86,7 +86,7 @@ hashes = sa.table("saga_events", sa.column("position"), sa.column("hash"))
 
 
 def upgrade() -> None:
-    """Chain what stands in the log, and make the tables and the rules."""
+    """Compute the hashes of the events in the log, and create the tables and the triggers."""
     if op.get_context().as_sql:
         raise NotImplementedError("migration 0003 computes hashes: let `saga-es db upgrade` run it on the database")
     bind = op.get_bind()
@@ -104,7 +104,7 @@ def downgrade() -> None:
     """Drop the hashes, the archives and the checkpoints.
 
     Raises:
-        RuntimeError: Some streams are archived; without their rows nobody would know that they ever were.
+        RuntimeError: Some streams are archived. Without the table nothing would show that they existed.
     """
     bind = op.get_bind()
     archived = bind.scalar(sa.text("SELECT count(*) FROM saga_archives"))
@@ -145,7 +145,7 @@ def _make_tables(bind: Connection) -> None:
 
 
 def _chained(bind: Connection) -> Iterator[list[dict[str, Any]]]:
-    """All rows with their hashes, stream by stream, some at once."""
+    """All rows with their hashes, stream by stream, `AT_ONCE` at a time."""
     stream_id, version, previous, done = "", 0, "", 0
     total = bind.scalar(sa.select(sa.func.count()).select_from(events))
     while True:
@@ -175,7 +175,7 @@ def _chained(bind: Connection) -> Iterator[list[dict[str, Any]]]:
             logger.info("the log gets its hashes", events=done, of=total)
 
 
-# ── SQLite: a column that is never empty needs the table made anew; all in one transaction ───────────────
+# ── SQLite: a new column that is NOT NULL needs a new table; all in one transaction ──────────────────────
 
 
 def _upgrade_sqlite(bind: Connection) -> None:
@@ -190,11 +190,11 @@ def _upgrade_sqlite(bind: Connection) -> None:
     for rows in _chained(bind):
         bind.execute(sa.insert(made), rows)
     op.drop_table("saga_events")
-    op.execute("PRAGMA legacy_alter_table = ON")  # so that SQL views of somebody else's on the log are left alone
+    op.execute("PRAGMA legacy_alter_table = ON")  # so that SQL views of the application on the log stay as they are
     op.rename_table("saga_events_chained", "saga_events")
     op.execute("PRAGMA legacy_alter_table = OFF")
     op.execute(
-        # REPLACE deletes without firing DELETE triggers, so a taken place is refused before it is replaced.
+        # REPLACE deletes without firing DELETE triggers, so this trigger refuses an insert into a taken place.
         f"""
         CREATE TRIGGER saga_events_no_replace BEFORE INSERT ON saga_events
         WHEN EXISTS (SELECT 1 FROM saga_events WHERE position = NEW.position)
@@ -209,7 +209,7 @@ def _upgrade_sqlite(bind: Connection) -> None:
         )
 
 
-# ── PostgreSQL: one transaction, too ─────────────────────────────────────────────────────────────────────
+# ── PostgreSQL: in one transaction, too ──────────────────────────────────────────────────────────────────
 
 APPEND_ONLY = """
 CREATE TRIGGER saga_events_append_only BEFORE {changes} ON saga_events
@@ -226,14 +226,14 @@ def _upgrade_postgresql(bind: Connection) -> None:
     op.alter_column("saga_events", "schema", server_default=None)
     op.alter_column("saga_events", "hash", nullable=False)
     op.execute(APPEND_ONLY.format(changes="UPDATE OR TRUNCATE"))
-    # Named with its schema: a temporary table of the same name must not take the place of ours.
+    # The table is named with its schema: a temporary table of the same name must not replace it.
     schema = bind.scalar(sa.text("SELECT quote_ident(current_schema())"))
     for name, (change, table, words, case) in TRIGGERS.items():
         if name == "saga_events_no_update":
-            continue  # the trigger above refuses it, and TRUNCATE as well
+            continue  # the trigger above refuses UPDATE, and TRUNCATE as well
         when = case.format(s=f"{schema}.", new="NEW", old="OLD")
         fires = f"BEFORE {change} ON {table} FOR EACH ROW"
-        if name == "saga_events_not_archived":  # once a statement: once a row would double what a row costs
+        if name == "saga_events_not_archived":  # for each statement: for each row would double the cost
             when = f"EXISTS (SELECT 1 FROM fresh n WHERE {case.format(s=f'{schema}.', new='n')})"
             fires = f"AFTER INSERT ON {table} REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT"
         _make_postgresql_trigger(name, fires, when, words)
@@ -246,7 +246,7 @@ def _upgrade_postgresql(bind: Connection) -> None:
 
 
 def _make_postgresql_trigger(name: str, fires: str, when: str, words: str) -> None:
-    # Whoever archives waits for appends that are under way, and later ones wait for it: neither overlooks the other.
+    # An archiving transaction waits for appends in progress, and later appends wait for it: neither misses the other.
     lock = "LOCK TABLE saga_events IN SHARE ROW EXCLUSIVE MODE;" if name == "saga_archives_head" else ""
     op.execute(
         f"""
@@ -277,9 +277,9 @@ def _fill(bind: Connection, rows: list[dict[str, Any]]) -> None:
     )
 
 
-# ── MySQL and MariaDB: step by step, each of which may have been done ────────────────────────────────────
+# ── MySQL and MariaDB: step by step; a killed upgrade may have done any of the steps ─────────────────────
 
-# While hashes are filled in, nothing else may change, and an older process must not append without one.
+# While hashes are filled in, nothing else may change, and an older process must not append an event without a hash.
 MEANWHILE = {
     "saga_events_only_hash": (
         "UPDATE",
@@ -321,7 +321,7 @@ def _upgrade_mysql(bind: Connection) -> None:
 
 
 def _fill_at_once(bind: Connection, rows: list[dict[str, Any]]) -> None:
-    """As one statement: this driver would wait for the answer to each row."""
+    """Fill in the hashes with one statement: this driver would wait for the answer to each row."""
     fresh = " UNION ALL ".join(["SELECT %s AS position, %s AS hash"] * len(rows))
     bind.exec_driver_sql(
         f"UPDATE saga_events e JOIN ({fresh}) fresh ON fresh.position = e.position "
@@ -337,18 +337,18 @@ def _make_mysql_trigger(bind: Connection, name: str, rule: tuple[str, str, str, 
     if bind.scalar(is_there, {"name": name}):
         return
     change, table, words, case = rule
-    signal = "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062"  # a conflict, and not a database that is out of order
+    signal = "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062"  # drivers report it as a conflict, and not as an outage
     refusal = f"IF {case} THEN {signal}, MESSAGE_TEXT = '{words}'; END IF"
     if case == IS_ARCHIVED:
-        # What a trigger reads is locked until the transaction ends, also where there is nothing: the log itself may be
-        # read only for a stream that was archived, or nobody could append beside a transaction that stays open.
+        # Whatever a trigger reads stays locked until the transaction ends, gaps included. So the trigger reads the log
+        # only for a stream that was archived: otherwise an open transaction would block all appends.
         refusal = f"IF {IS_TAKEN} THEN {refusal}; END IF"
     refusal = refusal.format(s="", new="NEW", old="OLD")
     op.execute(f"CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH ROW {refusal}")
 
 
 def _downgrade_triggers(bind: Connection) -> None:
-    """Those of 0001 take the place of ours."""
+    """Replace these triggers by those of 0001."""
     for name in TRIGGERS:
         if name != "saga_events_no_update":
             op.execute(f"DROP TRIGGER {name}")
