@@ -1,8 +1,8 @@
 """All benchmarks: `make bench`, about twenty minutes; `make bench QUICK=1`, about four.
 
-Progress goes to stderr, the table to stdout; docs/performance.json, .svg and the table of docs/performance.md are
-written anew by a whole run that measured every row, and nothing by a part of one or a quick one. Ctrl-C ends it with
-what is measured so far. Exit 1 when a row was not measured.
+Progress goes to stderr, the table to stdout. A whole run that measured every row also writes docs/performance.json,
+.svg and the table of docs/performance.md; a partial or quick run writes none of them. Ctrl-C ends a run with the rows
+measured so far. The exit code is 1 if a row was not measured.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _help() -> str:
 
 @click.command(help=_help(), context_settings={"max_content_width": 160})
 @click.argument("names", metavar="[ROWS]...", nargs=-1, type=click.Choice(list(ROWS)))
-@click.option("--quick", is_flag=True, help="Fewer and shorter rounds, smaller logs: to see that all of it runs.")
+@click.option("--quick", is_flag=True, help="Fewer and shorter rounds, smaller logs: to see that everything runs.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--again", is_flag=True, help="Measure nothing: write docs/performance.md and .svg from the JSON.")
 def main(names: tuple[str, ...], quick: bool, file: Path | None, again: bool) -> None:  # noqa: FBT001 (flags)
@@ -88,15 +88,15 @@ def _measure(names: tuple[str, ...], effort: Effort, rows: list[Row]) -> None:
 
 
 def _or_why_not(name: str, rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows; one that cannot be measured says why, and the others are measured all the same."""
+    """The rows. If one cannot be measured, a row with the reason takes its place, and the run goes on."""
     try:
         yield from rows
-    except Exception as error:  # noqa: BLE001 (whatever it is, the run goes on unattended)
+    except Exception as error:  # noqa: BLE001 (an unattended run goes on after any error)
         yield Row(what=name, note=" ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _publish(run: report.Run) -> None:
-    from benchmarks import plot  # noqa: PLC0415 (needs the extra `bench`, which a part of a run may do without)
+    from benchmarks import plot  # noqa: PLC0415 (needs the extra `bench`, and a partial run works without it)
 
     report.refresh(run)
     plot.draw(run.rows, report.PLOT)

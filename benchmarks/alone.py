@@ -1,11 +1,11 @@
-"""What a saga costs by itself: the loop on the only thread of a process, its calls answered at once.
+"""The cost of a saga by itself: the loop on the only thread of a process, with calls that are answered at once.
 
     python -m benchmarks.alone                                                     # a table, in half a minute
     py-spy record -r 500 -o saga.svg -- python -m benchmarks.alone sqlite --under-way 64 --seconds 15
 
-No thread takes the interpreter from another, and no disk is waited for: SQLite's file is in memory where there is
-/dev/shm, and what PostgreSQL does is not counted. So this is the least that a saga costs its process; one second over
-it is the most that a process can do, whatever the machine's disk and however its threads get along.
+No thread competes for the interpreter, and none waits for a disk: SQLite's file is in memory if there is /dev/shm, and
+the time of the PostgreSQL server is not counted. So this is the least processor time of a saga. One second divided by
+it is the most sagas a second that a process can run, whatever its disk and its threads do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from saga_es.runtime.worker import Worker
 from saga_es.store.admin import migrate
 
 STORAGES = {"nothing": "nothing is stored", "sqlite": "SQLite, in memory", "postgresql": "PostgreSQL"}
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 (for a folder of our own that is deleted)
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 (for a temporary folder)
 ROUNDS = 5
 
 
@@ -50,7 +50,7 @@ class AtOnce:
         self._caller = Caller()
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
-        """Each is answered before the next is made."""
+        """Make the calls one after the other."""
         for call in calls:
             returned(call, self._caller.answer(call))
         return []
@@ -63,7 +63,7 @@ class AtOnce:
 
 
 class Alone:
-    """A loop that takes its turns when it is told to."""
+    """A worker without a thread of its own."""
 
     def __init__(self, url: str, *, stores: bool) -> None:
         node = Node(Settings.load({"database_url": url}), App(name="alone", version="0", sagas=(trip,)))
@@ -72,10 +72,15 @@ class Alone:
         self._inbox = self._loop.inbox
         self._loop.begin_work()
         if not stores:
-            node.database.transact = _store_nothing  # type: ignore[method-assign, assignment]  # all that comes before is done
+            node.database.transact = _store_nothing  # type: ignore[method-assign, assignment]  # everything before the commit is done
 
     def run(self, under_way: int, seconds: float) -> float:
-        """Run sagas, so many at the same time; microseconds of processor time for each."""
+        """Run sagas for a time; returns the microseconds of processor time for each.
+
+        Args:
+            under_way: How many sagas run at the same time.
+            seconds: How long sagas are started.
+        """
         began, until, cpu = 0, time.monotonic() + seconds, time.thread_time()
         while time.monotonic() < until:
             for _ in range(under_way - self._loop.active):
@@ -89,7 +94,7 @@ class Alone:
 
 
 def _store_nothing(_writes: Sequence[Any]) -> None:
-    """It is taken for stored."""
+    """Store nothing, in place of a commit."""
 
 
 @click.command(help=__doc__)
@@ -97,7 +102,7 @@ def _store_nothing(_writes: Sequence[Any]) -> None:
 @click.option("--under-way", multiple=True, type=int, default=(64, 8, 1), show_default=True, help="Sagas at a time.")
 @click.option("--seconds", type=float, default=0.6, show_default=True, help="For each of five rounds.")
 def main(storages: Sequence[str], under_way: Sequence[int], seconds: float) -> None:
-    """Measure, in turn, and print the medians."""
+    """Measure the storages in turn, and print the medians."""
     look_less_often()
     chosen = storages or tuple(STORAGES)
     took: dict[tuple[str, int], list[float]] = {}
@@ -111,7 +116,7 @@ def main(storages: Sequence[str], under_way: Sequence[int], seconds: float) -> N
             for name, loop in loops.items():
                 for many in under_way:
                     took.setdefault((name, many), []).append(loop.run(many, seconds))
-    table = Table(title="microseconds of processor time for a saga, and sagas a second at the most")
+    table = Table(title="microseconds of processor time for a saga, and the most sagas a second")
     table.add_column("under way")
     for many in under_way:
         table.add_column(f"{many}", justify="right")

@@ -1,7 +1,7 @@
-"""A log of many sagas, made in a minute: one saga that the engine ran, copied by the database under other ids.
+"""Makes a log of many sagas in a minute: the engine runs one saga, and the database copies it under other ids.
 
-The copies have the sizes, keys and indexes of real ones; the hashes of their rows are the first one's, so that
-`saga-es verify` would say what it should.
+The copies have the sizes, keys and indexes of real sagas. But their rows keep the hashes of the first one, so
+`saga-es verify` would report them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COMPUTED = {"stream_id": _NAMED, "saga_id": _NAMED, "recorded_at": _AT, "create
 
 
 def grow(url: str, sagas: int) -> None:
-    """Make a database with so many completed sagas of ten events each, and their rows in the view."""
+    """Make a database with so many completed sagas of ten events each, and with their rows in the view."""
     with open_engine(url, trip, log_level="warning") as engine:
         saga_id = engine.start(trip, INPUT).saga_id
         engine.follow(saga_id).result()

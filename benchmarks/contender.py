@@ -1,4 +1,4 @@
-"""Our end of the pipe to a contender: a process that is asked, and answers."""
+"""A contender: a process that is measured. This is the benchmark's end of the pipe to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Contender:
         arguments: Its command line.
 
     Raises:
-        Unable: It says so, or does not answer.
+        Unable: The contender reports that it cannot run, or does not answer.
     """
 
     def __init__(self, name: str, *arguments: str) -> None:
@@ -37,7 +37,7 @@ class Contender:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            process_group=0,  # Ctrl-C is for us; we end it
+            process_group=0,  # Ctrl-C must reach only the benchmark, which ends the contender
         )
         said = self._read(TIMEOUT_S)
         if "unable" in said:
@@ -46,14 +46,14 @@ class Contender:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The id of its process."""
         return self._process.pid
 
     def ask(self, question: str, **about: Any) -> dict[str, Any]:
-        """Ask, and wait for the answer.
+        """Send a question, and wait for the answer.
 
         Raises:
-            Unable: It does not answer, is gone, or failed.
+            Unable: The contender did not answer, ended, or failed.
         """
         assert self._process.stdin is not None
         print(json.dumps({"ask": question, **about}), file=self._process.stdin, flush=True)
@@ -63,13 +63,13 @@ class Contender:
         return said
 
     def kill(self) -> None:
-        """As a crash would: no goodbye."""
+        """Kill the process, as a crash would."""
         self._process.kill()
         self._process.wait()
 
     def close(self) -> None:
-        """Have it end, and see that it does."""
-        self._process.communicate()  # its input ends, and so does it
+        """End the process, and wait until it has ended."""
+        self._process.communicate()  # the process ends when its input ends
 
     def __enter__(self) -> Self:
         return self

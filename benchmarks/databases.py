@@ -1,4 +1,4 @@
-"""Fresh databases to measure on: files in a folder that is deleted, databases on a server that are dropped."""
+"""Fresh databases for measurements: files in a temporary folder, and databases on a server that are dropped."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 @contextmanager
 def fresh(kind: str, folder: Path | None = None) -> Iterator[str]:
-    """The URL of an empty database; it is gone when the block ends.
+    """The URL of an empty database. It is deleted when the block ends.
 
     Args:
         kind: One of `KINDS`.
-        folder: Where a file is put; where temporary files go if left out.
+        folder: The folder for SQLite's file; the system's temporary folder if left out.
 
     Raises:
         Unable: There is no server.
@@ -35,7 +35,7 @@ def fresh(kind: str, folder: Path | None = None) -> Iterator[str]:
 
 
 def server_version() -> str:
-    """What the PostgreSQL server calls itself; empty when there is none."""
+    """The version of the PostgreSQL server; empty if there is no server."""
     try:
         with psycopg.connect(_server(), connect_timeout=5) as connection:
             return f"PostgreSQL {connection.info.parameter_status('server_version')}"
@@ -52,14 +52,14 @@ def _sqlite(within: Path | None) -> Iterator[str]:
 @contextmanager
 def _postgresql() -> Iterator[str]:
     name = f"saga_es_bench_{uuid4().hex}"
-    _order(f"CREATE DATABASE {name}")
+    _execute(f"CREATE DATABASE {name}")
     try:
         yield _server().rpartition("/")[0] + f"/{name}"
     finally:
-        _order(f"DROP DATABASE {name} WITH (FORCE)")
+        _execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _order(statement: str) -> None:
+def _execute(statement: str) -> None:
     try:
         with psycopg.connect(_server(), autocommit=True, connect_timeout=5) as connection:
             connection.execute(statement)

@@ -1,4 +1,4 @@
-"""How much time a run may take."""
+"""The effort of a run: how long and how often it measures."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import msgspec
 
 
 class Effort(msgspec.Struct, frozen=True):
-    """How long and how often is measured.
+    """How long and how often a run measures.
 
     Attributes:
         rounds: How often engine and peer are measured in turn.
         seconds: How long one measurement takes.
-        idle_s: How long an idle server is watched.
-        sagas: Sagas in the big log.
-        waiting: Sagas that wait.
-        interrupted: Sagas that are interrupted.
-        replayed: Events that are replayed.
+        idle_s: How long an idle server is watched, in seconds.
+        sagas: The sagas in the big log.
+        waiting: The sagas that wait for a signal.
+        interrupted: The sagas that are interrupted.
+        replayed: The events that are replayed.
     """
 
     rounds: int = 5

@@ -1,10 +1,11 @@
-"""How long a page of the list of sagas takes, filter by filter, where there are a million sagas.
+"""Measures how long a page of the list of sagas takes, for each filter, with a million sagas.
 
     python -m benchmarks.lists                       # SQLite, PostgreSQL and MariaDB: about five minutes
-    python -m benchmarks.lists --sagas 100000 sqlite # to look
+    python -m benchmarks.lists --sagas 100000 sqlite # for a first look
 
-The rows of the views are generated, always the same; the servers are those of the tests. Each filter is asked for its
-first page of 50, and for a page from the middle, 30 times each; told are the best and the median in milliseconds.
+The rows of the views are generated, and always the same. The servers are those of the tests. Each filter reads its
+first page of 50 and a page from the middle, 30 times each. The table shows the best time and the median in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ FILTERS: list[dict[str, Any]] = [
 
 def rows(many: int) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """The rows of so many sagas, and those of their tags."""
-    dice = Random(1)  # noqa: S311 (the same rows each time)
+    dice = Random(1)  # noqa: S311 (it gives the same rows each time)
     for number in range(many):
         status = dice.choices(list(STATUSES), STATUSES.values())[0]  # type: ignore[arg-type]  # its values are a list, too
         name = dice.choices(list(NAMES), NAMES.values())[0]  # type: ignore[arg-type]
@@ -128,7 +129,7 @@ def fill(database: Database, many: int) -> None:
                 connection.exec_driver_sql("VACUUM ANALYZE")
             case "mysql":
                 connection.exec_driver_sql("ANALYZE TABLE sagas, saga_tags")
-            case _:  # SQLite has no statistics unless somebody makes them, and nobody does in production
+            case _:  # no ANALYZE: in production, SQLite has no statistics
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -140,7 +141,7 @@ def _insert(database: Database, some: list[dict[str, Any]], tags: list[dict[str,
 
 
 def measure(database: Database, wanted: dict[str, Any], many: int) -> tuple[int, float, float]:
-    """How many rows the first page has, and the best and the median of the milliseconds; of the slower page."""
+    """The number of rows on the first page, and the best and the median of the slower page, in milliseconds."""
     chosen = sagas_where(SagaFilter(**wanted), START + timedelta(seconds=many))
     middle = cursor_behind(START + timedelta(seconds=many // 2), "saga-")
     found, slower = 0, (0.0, 0.0)
@@ -158,11 +159,11 @@ def measure(database: Database, wanted: dict[str, Any], many: int) -> tuple[int,
 
 @click.command(help=__doc__)
 @click.argument("kinds", nargs=-1, type=click.Choice(KINDS))
-@click.option("--sagas", "many", default=1_000_000, show_default=True, help="How many there are.")
+@click.option("--sagas", "many", default=1_000_000, show_default=True, help="How many sagas there are.")
 def main(kinds: tuple[str, ...], many: int) -> None:
-    """Fill, ask, tell."""
+    """Fill the databases, measure each filter, and print the table."""
     table = Table("filter", box=None)
-    told: dict[str, list[str]] = {str(wanted): [] for wanted in FILTERS}
+    cells: dict[str, list[str]] = {str(wanted): [] for wanted in FILTERS}
     for kind in kinds or KINDS:
         table.add_column(f"{kind}: rows, best, median (ms)", justify="right")
         with tempfile.TemporaryDirectory() as folder, fresh_database(kind, Path(folder)) as url:
@@ -171,10 +172,10 @@ def main(kinds: tuple[str, ...], many: int) -> None:
             fill(node.database, many)
             for wanted in FILTERS:
                 found, best_ms, median_ms = measure(node.database, wanted, many)
-                told[str(wanted)].append(f"{found:>3} {best_ms:>8.2f} {median_ms:>8.2f}")
-                click.echo(f"{kind} {wanted} {told[str(wanted)][-1]}", err=True)
+                cells[str(wanted)].append(f"{found:>3} {best_ms:>8.2f} {median_ms:>8.2f}")
+                click.echo(f"{kind} {wanted} {cells[str(wanted)][-1]}", err=True)
             node.database.close()
-    for filter_, columns in told.items():
+    for filter_, columns in cells.items():
         table.add_row(filter_, *columns)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 

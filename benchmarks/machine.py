@@ -1,4 +1,4 @@
-"""Where the figures come from: machine, versions, and how busy it was."""
+"""The conditions of a run: the machine, the versions, and the load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.databases import server_version
 
 
 def about() -> dict[str, str]:
-    """What must be known to compare figures."""
+    """The facts that are needed to compare figures of two runs."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} cores, {_cpu()}, {_memory_gb():.0f} GB, {platform.system()} {platform.release()}",
@@ -47,7 +47,7 @@ def _version(package: str) -> str:
 
 def _sqlite_of_dbos() -> str:
     try:
-        import pysqlite3  # noqa: PLC0415 (it is there for DBOS alone)
+        import pysqlite3  # noqa: PLC0415 (only DBOS needs it)
     except ImportError:
         return ""
     return f" (DBOS on SQLite {pysqlite3.sqlite_version})"

@@ -1,4 +1,4 @@
-"""The figure of the docs: sagas a second, ours and the peers', on a logarithmic scale."""
+"""The figure of the docs: sagas a second of saga_es and its peers, on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OURS, PEER = "#1b6e53", "#b8b8b8"
 
 
 def draw(rows: Sequence[Row], file: Path) -> None:
-    """Bars in pairs, for the rows that hold rates of ours against those of somebody else."""
+    """Draw a pair of bars for each row that compares a rate of saga_es with that of a peer."""
     mpl.use("svg")
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "saga_es", "font.family": "sans-serif"})
     from matplotlib import pyplot as plt  # noqa: PLC0415 (after the back end was chosen)

@@ -1,7 +1,7 @@
-"""How fast views are rebuilt, and how long appends wait for it: `python -m benchmarks.replay URL EVENTS`.
+"""Measures how fast views are rebuilt, and how long appends wait meanwhile: `python -m benchmarks.replay URL EVENTS`.
 
-The database is to be empty. It is filled with events of the demo's shape; then a thread appends 1,000 events a second
-while `saga-es replay` runs three times.
+The database has to be empty. It is filled with events like those of the demo. Then a thread appends 1,000 events a
+second while `saga-es replay` runs three times.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def fill(node: Node, many: int) -> None:
 
 
 def load(node: Node, done: threading.Event, took_s: list[float]) -> None:
-    """Append 1,000 events a second, and note how long each append took."""
+    """Append 1,000 events a second, and record how long each append took."""
     began, made = time.perf_counter(), 0
     while not done.wait(0.02):
         due = int((time.perf_counter() - began) * A_SECOND) - made
@@ -80,7 +80,7 @@ def load(node: Node, done: threading.Event, took_s: list[float]) -> None:
 
 
 def main(url: str, many: int) -> None:
-    """Fill, load, replay, and say what it took."""
+    """Fill the log, append under load, replay, and print the figures."""
     node = Node(Settings(database_url=url), services.app)
     migrate.upgrade(node.database, node.store.log, node.views)
     fill(node, many)
@@ -94,12 +94,12 @@ def main(url: str, many: int) -> None:
         took_s.clear()
         command = [sys.executable, "-m", "saga_es", "replay", "--json"]
         found = subprocess.run(command, env={**os.environ, "SAGA_ES_DATABASE_URL": url}, stdout=-1, check=True)
-        told = msgspec.json.decode(found.stdout)
+        report = msgspec.json.decode(found.stdout)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         longest_ms, before_ms = max(took_s) * 1000, before * 1000
         print(  # noqa: T201
-            f"{told['events']:,} events in {told['took_s']:.1f} s, at most {used.ru_maxrss // 1024} MB; "
-            f"held for {told['held_s'] * 1000:.0f} ms; longest append {longest_ms:.0f} ms, before {before_ms:.0f} ms"
+            f"{report['events']:,} events in {report['took_s']:.1f} s, at most {used.ru_maxrss // 1024} MB; "
+            f"held for {report['held_s'] * 1000:.0f} ms; longest append {longest_ms:.0f} ms, before {before_ms:.0f} ms"
         )
     done.set()
     loading.join()

@@ -1,4 +1,4 @@
-"""The rows as people read them: in the terminal, in the docs, as a plot; and as JSON for whatever comes next."""
+"""The report of a run: its rows in the terminal and in the docs, and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STYLE = {True: "green", False: "red", None: "yellow"}
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run: where, and what was measured."""
+    """One run: its conditions, its command, and its rows."""
 
     about: Mapping[str, str]
     command: str
@@ -30,7 +30,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def print_table(rows: Iterable[Row], console: Console) -> None:
-    """The rows as a table in the terminal."""
+    """Print the rows as a table."""
     table = Table(title="saga_es, measured side by side")
     for heading in ("what", "saga_es", "peer", "measured", "target", "met"):
         table.add_column(heading, justify="left" if heading == "what" else "right", overflow="fold")
@@ -42,13 +42,13 @@ def print_table(rows: Iterable[Row], console: Console) -> None:
 
 
 def write(run: Run, results: Path = RESULTS) -> None:
-    """The run as JSON."""
+    """Write the run as JSON."""
     text: Any = msgspec.json.format(msgspec.json.encode(run), indent=1)
     results.write_bytes(text + b"\n")
 
 
 def read(results: Path = RESULTS) -> Run:
-    """The run that was written last."""
+    """Read the run that was written last."""
     return msgspec.json.decode(results.read_bytes(), type=Run)
 
 

@@ -1,4 +1,4 @@
-"""A row of the table: what was measured, against what, and whether that is what we want."""
+"""A row of the table: a figure of the engine, the figure it is compared with, and the target."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         what: What was measured.
         ours: The engine's figure, with its unit.
-        peer: What it is held against; None where the target is a figure of its own.
-        value: What the target is about: a ratio, or a figure in the target's unit; None when it could not be measured.
-        target: What we want `value` to be; None where it is not known which rows there would have been.
-        better: Whether that is the least or the most.
-        unit: Of value and target; `x` is a ratio.
-        note: Why something was not measured, or what must be known to read it.
-        figures: All that was measured, for the JSON.
+        peer: The peer's figure, with its unit; None if there is no peer.
+        value: The ratio or figure that is compared with the target; None if it could not be measured.
+        target: The wanted value, in the same unit; None if the row failed before its target was known.
+        better: Whether the target is the least or the most that `value` should be.
+        unit: The unit of value and target; `x` is a ratio.
+        note: Why something was not measured, or a remark that the reader needs.
+        figures: All measured figures, for the JSON.
     """
 
     what: str
@@ -36,21 +36,21 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None when nothing was measured."""
+        """Whether the target is met; None if nothing was measured."""
         if self.value is None or self.target is None:
             return None
         return self.value >= self.target if self.better == "least" else self.value <= self.target
 
     @property
     def wanted(self) -> str:
-        """The target, as people write it."""
+        """The target as text."""
         if self.target is None:
             return "—"
         return f"{'≥' if self.better == 'least' else '≤'} {_plain(self.target)}{_suffix(self.unit)}"
 
     @property
     def measured(self) -> str:
-        """What was measured, as people write it."""
+        """The value as text."""
         return "not measured" if self.value is None else f"{_plain(self.value)}{_suffix(self.unit)}"
 
 
@@ -60,7 +60,7 @@ def middle(rounds: list[dict[str, Any]], name: str) -> float:
 
 
 def ratio_of(ours: list[dict[str, Any]], peers: list[dict[str, Any]], name: str) -> float:
-    """The median of the ratios, each of two figures that were measured one right after the other."""
+    """The median of the ratios of two figures that were measured right after each other."""
     return float(median(mine[name] / theirs[name] for mine, theirs in zip(ours, peers, strict=True)))
 
 

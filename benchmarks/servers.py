@@ -1,4 +1,4 @@
-"""Servers to be measured: processes that answer HTTP, and what they cost."""
+"""Servers that are measured: processes that answer HTTP, with their processor time and memory."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """A server that answers.
+    """A server that answers HTTP. Creating one waits for the first answer.
 
     Attributes:
         began: When its process was started, by `time.monotonic()`.
-        answered: When it first answered.
+        answered: When it first answered, by `time.monotonic()`.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, began: float) -> None:
@@ -41,11 +41,11 @@ class Server:
         self.answered = time.monotonic()
 
     def rss_mb(self) -> float:
-        """Resident memory."""
+        """The resident memory, in megabytes."""
         return rss_mb(self.process.pid)
 
     def cpu_s(self) -> float:
-        """Processor time so far, of all its threads."""
+        """The processor time of all its threads so far, in seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -61,14 +61,14 @@ class Server:
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of a process."""
+    """The resident memory of a process, in megabytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 @contextmanager
 def saga_es(url: str, *flags: str, environment: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Server]:
-    """`saga-es serve` with the application of this project, as anybody would start it."""
+    """`saga-es serve` with the demonstration, as a user starts it."""
     port = port or free_port()
     command = [sys.executable, "-m", "saga_es", "serve", "--database-url", url, "--port", str(port), *flags]
     with _running(command, port, environment) as server:
@@ -76,20 +76,20 @@ def saga_es(url: str, *flags: str, environment: Mapping[str, str] | None = None,
 
 
 def made_ready(url: str) -> None:
-    """Have the database brought up to date, views and all, however long that takes."""
+    """Bring a database and its views up to date, however long that takes."""
     subprocess.run([sys.executable, "-m", "saga_es", "db", "upgrade", "--database-url", url], cwd=PROJECT, check=True)
 
 
 @contextmanager
 def demo() -> Iterator[Server]:
-    """The demo in memory."""
+    """The in-memory demo."""
     port = free_port()
     with _running([sys.executable, "-m", "benchmarks.contenders.demo", str(port)], port) as server:
         yield server
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no process listens on."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -106,7 +106,7 @@ def _running(command: list[str], port: int, environment: Mapping[str, str] | Non
             env=env,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            process_group=0,  # Ctrl-C is for us; we end it
+            process_group=0,  # Ctrl-C must reach only the benchmark, which ends the server
         )
         try:
             yield _answering(process, command, port, began, said)
@@ -126,4 +126,4 @@ def _answering(
     except Unable as error:
         said.seek(0)
         last = [b"nothing", *said.read().splitlines()][-1].decode(errors="replace")
-        raise Unable(f"{shlex.join(command)}: {error}; the last that it said: {last}") from error
+        raise Unable(f"{shlex.join(command)}: {error}; the last line of its stderr: {last}") from error

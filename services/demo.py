@@ -140,10 +140,7 @@ def test_individual_apis() -> Response:
         try:
             needed = body(**{name: given[name] for name in inspect.signature(body).parameters})
         except (KeyError, TypeError):
-            status, answer = (
-                0,
-                {"detail": "not called: an earlier service gave no id for it"},
-            )
+            status, answer = 0, {"detail": "not called: an earlier service gave no id for it"}
         else:
             status, answer = _call(service.category, "POST", f"/api/{service.path}/register", needed)
         given[service.category] = answer

@@ -1,1 +1,1 @@
-"""Programs that are measured, each a process of its own: the engine, and the peers it is held against."""
+"""The programs that are measured, each in a process of its own: the engine, and the peers it is compared with."""

@@ -1,4 +1,4 @@
-"""The contender's end of the pipe: a question a line, as JSON, and its answer a line."""
+"""The contender's end of the pipe: each question is a line of JSON, and so is each answer."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ Answers = Mapping[str, Callable[..., dict[str, Any]]]
 
 
 def answer_all(make: Callable[[], Answers]) -> None:
-    """Get ready, say so, then answer until nobody asks any more. What else is printed goes to stderr.
+    """Report that the contender is ready, then answer until the input ends. Other output goes to stderr.
 
     Args:
-        make: Gets ready; what it raises is told as the reason for which this contender cannot run.
+        make: Gets the contender ready. An exception is reported as the reason why it cannot run.
     """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
         answers = make()
-    except Exception as error:  # noqa: BLE001 (whatever is missing: the row says so, and prints no ratio)
+    except Exception as error:  # noqa: BLE001 (the row shows any error in place of a ratio)
         _say(out, _unable(error))
         return
     _say(out, {"ready": True})
     for line in sys.stdin:
-        asked = json.loads(line)
-        _say(out, _answered(answers[asked.pop("ask")], asked))
-    os._exit(0)  # a peer's threads must not keep the process
+        question = json.loads(line)
+        _say(out, _answered(answers[question.pop("ask")], question))
+    os._exit(0)  # a peer's threads must not keep the process from ending
 
 
 def _answered(answer: Callable[..., dict[str, Any]], about: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return answer(**about)
-    except Exception as error:  # noqa: BLE001 (whatever failed: half of a measurement is none)
+    except Exception as error:  # noqa: BLE001 (after any error there is no figure)
         return _unable(error)
 
 
@@ -49,20 +49,26 @@ def _say(out: Any, said: Mapping[str, Any]) -> None:
 
 
 UNDER_WAY = 0.25
-"""How long callers call before anything counts, as a part of the time that counts."""
+"""How long callers call before the measurement begins, as a fraction of the measured time."""
 
 
 def load(once: Callable[[], object], callers: int, seconds: float) -> dict[str, Any]:
-    """Call from so many threads, each again and again, and count what comes back within so many seconds.
+    """Call repeatedly from several threads, and count the calls that return within the measured time.
 
-    They have called for a while when the time begins, and go on until it is over: no caller is without the others.
+    The callers begin before the measured time and go on until it is over, so all of them are busy throughout.
+
+    Args:
+        once: The call.
+        callers: The number of threads.
+        seconds: The measured time.
 
     Returns:
-        `done`: calls; `per_s`; `p50_ms`, `p99_ms`: of one call; `cpu_us`: processor time of this process for one call.
+        `done`: calls; `per_s`: calls a second; `p50_ms`, `p99_ms`: the time of one call; `cpu_us`: the processor time
+        of this process for one call.
 
     Raises:
-        Exception: What a call raised.
-        TimeoutError: None came back.
+        Exception: The error of a call.
+        TimeoutError: No call returned.
     """
     ends: list[tuple[float, float]] = []
     failures: list[Exception] = []
@@ -75,7 +81,7 @@ def load(once: Callable[[], object], callers: int, seconds: float) -> dict[str, 
                 once()
                 ended = time.perf_counter()
                 ends.append((ended, ended - began))
-        except Exception as error:  # noqa: BLE001 (whatever it is: the caller of all raises it)
+        except Exception as error:  # noqa: BLE001 (`load` raises it in the end)
             failures.append(error)
 
     threads = [threading.Thread(target=call, daemon=True) for _ in range(callers)]

@@ -14,7 +14,7 @@ def _ready() -> Answers:
     url = sys.argv[1]
     if url.startswith("sqlite"):
         _new_sqlite(url.removeprefix("sqlite:///"))
-    from dbos import DBOS, DBOSConfig  # noqa: PLC0415 (only here, after the driver was exchanged)
+    from dbos import DBOS, DBOSConfig  # noqa: PLC0415 (after the driver was replaced)
 
     DBOS(config=DBOSConfig(name="trip", system_database_url=url, log_level="ERROR"))
 
@@ -45,7 +45,7 @@ def _ready() -> Answers:
 
 
 def _new_sqlite(file: str) -> None:
-    """DBOS needs a newer SQLite than many Pythons bring; and in WAL, which stays with the file, it is faster."""
+    """Use a newer SQLite, which DBOS needs, and WAL, in which it is faster. The file keeps that mode."""
     import pysqlite3  # noqa: PLC0415
 
     sys.modules["sqlite3"] = pysqlite3

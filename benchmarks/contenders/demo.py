@@ -1,6 +1,6 @@
-"""The saga most people write first: dicts in memory, and `requests` to the services of its own server.
+"""The saga that most people write first: dicts in memory, and `requests` to the services of its own server.
 
-Not durable, on purpose: this is what `POST /api/saga/execute` is held against. It runs as
+It is not durable, on purpose: `POST /api/saga/execute` is compared with it. It runs as
 `python -m benchmarks.contenders.demo PORT`.
 """
 
@@ -26,13 +26,13 @@ transactions: dict[str, dict[str, Any]] = {}
 
 @app.get("/")
 def status() -> Response:
-    """Say that requests are answered."""
+    """Answer that the server runs."""
     return jsonify(status="running")
 
 
 @app.post("/api/<service>/register")
 def register(service: str) -> tuple[Response, int]:
-    """Keep a record, in memory."""
+    """Keep a record in memory."""
     body = request.get_json()
     record_id = str(uuid.uuid4())
     with lock:
@@ -42,7 +42,7 @@ def register(service: str) -> tuple[Response, int]:
 
 @app.delete("/api/<service>/rollback/<record_id>")
 def roll_back(service: str, record_id: str) -> Response:
-    """Forget a record."""
+    """Delete a record."""
     with lock:
         records[service].pop(record_id, None)
     return jsonify(success=True, message="rolled back")
@@ -50,7 +50,7 @@ def roll_back(service: str, record_id: str) -> Response:
 
 @app.post("/api/saga/execute")
 def execute() -> tuple[Response, int]:
-    """Call the four services in turn; undo what was done when one refuses."""
+    """Call the four services in turn. If one refuses, undo the calls before it."""
     given = request.get_json()
     transaction: dict[str, Any] = {"id": str(uuid.uuid4()), "status": "IN_PROGRESS", "results": {}}
     with lock:
@@ -70,5 +70,5 @@ def execute() -> tuple[Response, int]:
 
 if __name__ == "__main__":
     base_url = f"http://127.0.0.1:{sys.argv[1]}"
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request would make it slower
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a log line for each request would make it slower
     app.run(port=int(sys.argv[1]), threaded=True)

@@ -12,7 +12,7 @@ from saga_es import open_engine
 from saga_es.core.state import SagaStatus
 
 _OPEN = ExitStack()
-"""Keeps the engine; nobody closes it, for the process is ended when nobody asks any more."""
+"""Keeps the engine open. It is never closed: the process ends when the questions end."""
 
 
 def _ready() -> Answers:

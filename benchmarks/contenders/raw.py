@@ -1,8 +1,8 @@
-"""The database alone: `python -m benchmarks.contenders.raw URL`. The rows of sagas, and nothing that makes them.
+"""The database alone: `python -m benchmarks.contenders.raw URL`. It inserts the rows of sagas, and does nothing else.
 
-The rows are those that the engine wrote for one canonical saga in this very database, at the same durability, into
-a table of the same columns, key and index, under ids that grow with time as the engine's do. Many rows go by the
-driver's `executemany` in one transaction, on PostgreSQL in one pipeline; one row, there, in one way there and back.
+The engine first writes the rows of one canonical saga to this database. Copies of them go into a table with the same
+columns, key and index, at the same durability, under ids that grow with time as the engine's do. Many rows go by the
+driver's `executemany` in one transaction, on PostgreSQL in one pipeline. There, a single row takes one round trip.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _ready() -> Answers:
         return {"per_s": done / HAPPY_EVENTS / (time.perf_counter() - began)}
 
     def singles(seconds: float) -> dict[str, Any]:
-        """The time of as many commits of one row as a saga has appends."""
+        """The time of several commits of one row each: as many as a saga has appends."""
         took: list[float] = []
         until = time.perf_counter() + seconds
         while (began := time.perf_counter()) < until:
@@ -56,7 +56,7 @@ def _ready() -> Answers:
 
 
 def _rows_of_one_saga(url: str) -> tuple[Rows, tuple[str, ...]]:
-    """Columns as the database gives them back, but for the position, which it hands out."""
+    """The rows and the names of their columns, without the position, which the database assigns."""
     with open_engine(url, trip, log_level="warning") as engine:
         saga_id = engine.start(trip, INPUT).saga_id
         engine.follow(saga_id).result()
@@ -73,13 +73,13 @@ def _rows_of_one_saga(url: str) -> tuple[Rows, tuple[str, ...]]:
 
 
 def _renamed(rows: Rows) -> Rows:
-    """The rows as those of another saga; the stream's id is their first column."""
+    """The rows with the id of another saga. The stream's id is their first column."""
     saga_id = new_id()
     return [(saga_id, *row[1:]) for row in rows]
 
 
 Write = Callable[[Sequence[tuple[Any, ...]]], object]
-"""Inserts rows in a transaction of their own, and returns when that is durable."""
+"""Inserts rows in one transaction; returns when they are durable."""
 
 
 def _sqlite(file: str, columns: Sequence[str]) -> Write:

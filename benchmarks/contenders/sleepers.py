@@ -24,7 +24,7 @@ def _ready() -> Answers:
     ids: list[str] = []
 
     def start(count: int) -> dict[str, Any]:
-        """Start so many, and come back when all of them are in the log."""
+        """Start so many sagas; returns when all of them are in the log."""
         began = time.perf_counter()
         handles = [engine.start(saga, INPUT, wait=False) for _ in range(count)]
         for handle in handles:
@@ -36,7 +36,7 @@ def _ready() -> Answers:
         return {"rss_mb": rss_mb(os.getpid()), "threads": threading.active_count(), "active": engine.active}
 
     def wake(count: int) -> dict[str, Any]:
-        """Give so many of them their signal, one after the other; the time until each has ended."""
+        """Send so many of them their signal, one after the other, and measure the time until each has ended."""
         took = []
         for saga_id in [ids.pop() for _ in range(count)]:
             began = time.perf_counter()

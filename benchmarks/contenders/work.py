@@ -1,4 +1,4 @@
-"""The canonical work: a saga of four steps, each a function that returns a small dict; and sagas that wait."""
+"""The canonical work: a saga of four steps, each a function that returns a small dict, and sagas that wait."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from saga_es import Saga, StepRejected
 
 INPUT = {"customer": "c-1042", "amount": 129.5, "seats": 2}
-"""What every saga starts with; the twin that fails has `refuse` in it, too."""
+"""The input of every saga. The failing twin has `refuse` in its input, too."""
 
 REFUSED = {**INPUT, "refuse": True}
 
 trip = Saga("trip")
-"""Four steps; with `refuse`, the fourth refuses and three are compensated."""
+"""Four steps. With `refuse`, the fourth step refuses and the other three are compensated."""
 
 
 @trip.step
@@ -63,7 +63,7 @@ REFUSED_EVENTS, REFUSED_APPENDS = 17, 8
 
 
 def held(*, is_held: bool) -> Saga:
-    """A saga like the canonical one, whose second step never answers if it is held: so it can be interrupted."""
+    """A saga like the canonical one. If it is held, its second step never answers, so that it can be interrupted."""
     saga = Saga("held")
 
     async def first(input: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def held(*, is_held: bool) -> Saga:
 
 
 patient = Saga("patient")
-"""Waits for a signal, for a day at the most."""
+"""Waits for a signal, for at most a day."""
 patient.wait_for("approval", timeout_s=86_400.0)
 
 

@@ -1,1 +1,1 @@
-"""What is measured: each file some rows of the table."""
+"""The measurements: each file measures some rows of the table."""

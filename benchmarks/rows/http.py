@@ -1,4 +1,4 @@
-"""`POST /api/saga/execute` from end to end, against the demo in memory; start-up; an idle server."""
+"""Measures `POST /api/saga/execute` against the in-memory demo, the start-up, and an idle server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVICES = "event,event-details,venue,ticket"
 
 
 def execute(effort: Effort) -> Iterator[Row]:
-    """POST execute with eight clients, durable, on SQLite and the default server, against a demo in memory."""
+    """POST execute with eight clients, durable, on SQLite and the default server, against the in-memory demo."""
     for participants, target, served in (
         ("participants in the process", 5.0, _one_process),
         ("services in a second process over HTTP", 2.5, _two_processes),
@@ -55,14 +55,14 @@ def _against_demo(what: str, target: float, ours: Server, baseline: Server, effo
 
 @contextmanager
 def _one_process() -> Iterator[Server]:
-    """The server of saga and services."""
+    """One server with the saga and the services."""
     with fresh("sqlite") as url, saga_es(url) as server:
         yield server
 
 
 @contextmanager
 def _two_processes() -> Iterator[Server]:
-    """The server of the saga, whose participants are another process."""
+    """The server of the saga. Its participants run in another process."""
     with ExitStack() as stack:
         url = stack.enter_context(fresh("sqlite"))
         port = free_port()
@@ -73,7 +73,7 @@ def _two_processes() -> Iterator[Server]:
 
 
 def _executed(port: int, seconds: float) -> dict[str, Any]:
-    """Clients with a connection each, kept open."""
+    """Load from clients that each keep one connection open."""
     mine = threading.local()
 
     def once() -> None:
@@ -88,7 +88,7 @@ def _executed(port: int, seconds: float) -> dict[str, Any]:
 
 
 def start_up(effort: Effort) -> Iterator[Row]:
-    """`saga-es serve`, from the command to the first answer."""
+    """`saga-es serve`: the time from the command to the first answer."""
     new: list[float] = []
     there: list[float] = []
     cpu: list[float] = []
@@ -110,7 +110,7 @@ def start_up(effort: Effort) -> Iterator[Row]:
 
 
 def idle(effort: Effort) -> Iterator[Row]:
-    """Processor and memory of a server that nobody asks anything, after it was asked something."""
+    """The processor time and memory of a server without requests, after it has served some."""
     watch_s = effort.idle_s
     with fresh("sqlite") as url, saga_es(url) as server:
         _executed(server.port, 0.5)

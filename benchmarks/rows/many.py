@@ -1,4 +1,4 @@
-"""Many sagas: interrupted by a crash, and waiting."""
+"""Measures many sagas: interrupted by a crash, and waiting for a signal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT_S = 120.0
 
 
 def interrupted(effort: Effort) -> Iterator[Row]:
-    """Kill -9 with a call of each of many sagas out; then a new process, timed from its start."""
+    """Kill -9 with one call of each of many sagas in flight; then a new process, timed from its start."""
     count = effort.interrupted
     with fresh("sqlite") as url, _reading(url) as database:
         with Contender("sleepers", url, "hold") as holder:
@@ -28,7 +28,7 @@ def interrupted(effort: Effort) -> Iterator[Row]:
             holder.kill()
         began = time.monotonic()
         with Contender("sleepers", url, "go"):
-            # Each worker takes over what it moves: an old owner of an unfinished saga is a saga that does not move.
+            # A worker takes over the sagas that it moves: an unfinished saga with an old owner does not move.
             living = "SELECT worker_id FROM saga_workers"
             _until(
                 database, f"NOT EXISTS (SELECT * FROM sagas WHERE status <> 'COMPLETED' AND owner NOT IN ({living}))"
@@ -59,7 +59,7 @@ def interrupted(effort: Effort) -> Iterator[Row]:
 
 
 def waiting(effort: Effort) -> Iterator[Row]:
-    """Many sagas that wait for a signal, for a day at the most: memory, and the time to wake one."""
+    """Many sagas that wait for a signal, for at most a day: memory, and the time to wake one."""
     with fresh("sqlite") as url, Contender("sleepers", url, "wait") as sleeper:
         took = sum(sleeper.ask("start", count=10_000)["took_s"] for _ in range(effort.waiting // 10_000))
         cost = sleeper.ask("cost")

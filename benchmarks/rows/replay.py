@@ -1,4 +1,4 @@
-"""Making all views anew from the log: `saga-es replay`, as anybody would start it."""
+"""Measures `saga-es replay`, as a user starts it: all views are rebuilt from the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOK_EVERY_S = 0.05
 def replay(effort: Effort) -> Iterator[Row]:
     """`saga-es replay` of a long log: events a second, and memory against a log of a tenth.
 
-    All views of the demonstration. Memory is flat when a log ten times as long takes no more of it.
+    It rebuilds all views of the demonstration. Memory is flat if a log ten times as long needs no more of it.
     """
     took_s, peak_mb, report = _replayed(effort.replayed)
     _, small_mb, _ = _replayed(effort.replayed // 10)
@@ -49,7 +49,7 @@ def replay(effort: Effort) -> Iterator[Row]:
 
 
 def _replayed(events: int) -> tuple[float, float, dict[str, Any]]:
-    """How long it took, the most memory it had, and what it reported."""
+    """The time in seconds, the most memory in megabytes, and the report of the command."""
     with fresh("sqlite") as url:
         grow(url, events // HAPPY_EVENTS)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What the size of the log costs: appends and lists with a million sagas in it."""
+"""Measures the cost of a large log: appends and lists with a million sagas."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def big_log(effort: Effort) -> Iterator[Row]:
 
 def _pages(url: str) -> list[float]:
     took = []
-    made_ready(url)  # the views of the demonstration are made from the whole log first: that is no start as any other
+    made_ready(url)  # the first start would build the demonstration's views from the whole log
     with saga_es(url) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         for _ in range(PAGES):

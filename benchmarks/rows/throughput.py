@@ -1,4 +1,4 @@
-"""Sagas a second at full durability, against DBOS and against the database alone; the failing twin; two workers."""
+"""Measures sagas a second at full durability: against DBOS, against bare inserts, with failures, with two workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMES_DBOS = {
     ("postgresql", 1): 5.0,
 }
 BATCH = 128
-"""Rows of a raw batch: 64 callers have about one append of two events each under way."""
+"""Rows of a raw batch: 64 callers have about one append of two events each in progress."""
 
 Rounds = list[dict[str, Any]]
 
@@ -48,7 +48,7 @@ def _compared(
     measure_ours: Callable[[Contender], dict[str, Any]],
     measure_peer: Callable[[Contender], dict[str, Any]],
 ) -> Row:
-    """Both in turn, each on a database of its own; the first round warms up, and does not count."""
+    """Measure both in turn, each on its own database. The first round warms up, and does not count."""
     ours: Rounds = []
     peers: Rounds = []
     reason = ""
@@ -91,7 +91,7 @@ def against_raw_batches(effort: Effort) -> Iterator[Row]:
 
 
 def latency(effort: Effort) -> Iterator[Row]:
-    """One caller: a saga's time against that of as many bare commits of one row as it has appends."""
+    """One caller: a saga's time against the time of as many single-row commits as it has appends."""
     for kind in KINDS:
         what, target = f"1 caller, {NAMES[kind]}: p50 against five raw single-row commits", 1.6
         try:

@@ -137,7 +137,7 @@ def test_a_callback_cannot_close_its_engine(open_engine: OpenEngine) -> None:
             told.put(str(error))
 
     engine.start("trip", INPUT).when_ended(close)
-    assert "close it on another thread" in told.get(timeout=TIMEOUT_S)
+    assert "close the engine on another thread" in told.get(timeout=TIMEOUT_S)
     assert engine.start("trip", INPUT).result(TIMEOUT_S).completed
     engine.close()
     assert not engine.alive
