@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.contenders.asked import Answers, answer_all
-from benchmarks.contenders.work import INPUT, held, patient
+from benchmarks.contenders.work import INPUT, held, waits_for_signal
 from benchmarks.servers import rss_mb
 from saga_es import open_engine
 
@@ -19,7 +19,7 @@ _OPEN = ExitStack()
 
 def _ready() -> Answers:
     url, mode = sys.argv[1:]
-    saga = patient if mode == "wait" else held(is_held=mode == "hold")
+    saga = waits_for_signal if mode == "wait" else held(is_held=mode == "hold")
     engine = _OPEN.enter_context(open_engine(url, saga, log_level="warning", sagas_at_once=200_000))
     ids: list[str] = []
 

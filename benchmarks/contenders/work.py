@@ -87,11 +87,11 @@ def held(*, is_held: bool) -> Saga:
     return saga
 
 
-patient = Saga("patient")
+waits_for_signal = Saga("waits-for-signal")
 """Waits for a signal, for at most a day."""
-patient.wait_for("approval", timeout_s=86_400.0)
+waits_for_signal.wait_for("approval", timeout_s=86_400.0)
 
 
-@patient.step(compensation=None)
+@waits_for_signal.step(compensation=None)
 def ship(approval: Any) -> dict[str, Any]:
     return {"shipped": approval}

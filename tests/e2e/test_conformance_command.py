@@ -75,7 +75,7 @@ def test_nobody_there_is_a_failure_of_its_own() -> None:
         ("http://127.0.0.1:1", ("--action", "rooms"), "`POST /rooms`"),
         ("http://127.0.0.1:1", ("--action", "POST /rooms/{answer[room]}"), "answer"),
         ("http://127.0.0.1:1", ("--probe", "GET /rooms/{answer[room]}"), "answer"),
-        ("http://127.0.0.1:1", ("--compensation", "DELETE /rooms/{room}"), "asks for room"),
+        ("http://127.0.0.1:1", ("--compensation", "DELETE /rooms/{room}"), "names room"),
         ("http://127.0.0.1:1", ("--compensation", "DELETE /rooms/{action_key"), "cannot be read"),
         ("http://127.0.0.1:1", ("--timeout-s", "0"), "range"),
     ],
@@ -90,5 +90,5 @@ def test_what_cannot_be_tried_is_a_mistake_in_usage(url: str, more: tuple[str, .
 
 def test_a_mistake_in_a_test_of_ones_own_is_an_error() -> None:
     """Also there, before anything is sent."""
-    with pytest.raises(DefinitionError, match="asks for room"):
+    with pytest.raises(DefinitionError, match="names room"):
         checked(CarelessHotel().app, compensation="DELETE /rooms/{room}")
