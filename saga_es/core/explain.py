@@ -19,6 +19,9 @@ from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 MOST_STEPS = 5
 """The most steps and elements that a sentence names."""
 
+CLOCKS_DIFFER = timedelta(seconds=2)
+"""How far the clock that is asked may be from the clock of the log, with the time that a time-out takes."""
+
 Past = Sequence[tuple[datetime, e.SagaEvent]]
 """The events of a saga, and when each was recorded."""
 
@@ -125,13 +128,17 @@ def _paused(state: SagaState, past: Past) -> Iterator[str]:
 def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
     worker, owner = f"a worker that knows {state.plan.saga!r}", known.owner
     if state.owner is None:
-        yield f"waits for {worker}"
+        yield f"waits for {worker} and has capacity"
     elif owner is None or owner.silent_s is None or owner.is_gone:
         yield f"is owned by {state.owner}, which is gone, and waits for {worker}"
     elif owner.silent_s > owner.lease_s / 2:  # a living worker is never silent for so long
         silent = f"is owned by {state.owner}, whose heartbeat is {owner.silent_s:.0f} s old"
         late = owner.silent_s > owner.lease_s
         yield f"{silent}, and {f'waits for {worker}' if late else f'is taken over when it is {owner.lease_s:g} s old'}"
+
+
+def _lives(owner: Worker | None) -> bool:
+    return owner is not None and owner.silent_s is not None and not owner.is_gone and owner.silent_s <= owner.lease_s
 
 
 def _not_begun(state: SagaState, now: datetime) -> Iterator[str]:
@@ -156,7 +163,7 @@ def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[st
         elif step.wait is not None:
             found.append((_WAITING, _waited(state, name, step.wait, now)))
         elif step.in_flight:
-            found.append((_IN_FLIGHT, _in_flight(state, name, step, since.get(name), known)))
+            found.append((_IN_FLIGHT, _in_flight(state, name, step, since.get(name), known, now)))
     if state.paused:  # a paused saga does nothing but await the answers of calls in flight
         found = [(rank, words) for rank, words in found if rank == _IN_FLIGHT]
     words = [words for _, words in sorted(found, key=lambda ranked: ranked[0])]
@@ -198,7 +205,9 @@ def _waited(state: SagaState, name: str, wait: e.WaitStarted, now: datetime) -> 
     return f"{what} {until}{is_over}{why}"
 
 
-def _in_flight(state: SagaState, name: str, step: StepState, begun: datetime | None, known: Known) -> str:
+def _in_flight(
+    state: SagaState, name: str, step: StepState, begun: datetime | None, known: Known, now: datetime
+) -> str:
     is_undoing = step.status is StepStatus.COMPENSATING
     if step.probing or (step.interrupted and state.plan.step(name).probe):
         return f"has asked since {_at(begun)} whether step {name!r} has happened"
@@ -207,8 +216,11 @@ def _in_flight(state: SagaState, name: str, step: StepState, begun: datetime | N
         which = known.children.get(step.child.saga_id, "is not there yet")
         return f"{does} for step {name!r}: {step.child.saga_id}, which {which}"
     attempt = step.compensation_attempts if is_undoing else step.attempts
-    what = f"waits for the answer of {'undoing ' if is_undoing else ''}step {name!r}, called at {_at(begun)}"
+    callee = f"{'undoing ' if is_undoing else ''}step {name!r}"
     late = begun + timedelta(seconds=state.plan.step(name).timeout_s) if begun else None
+    if late and late + CLOCKS_DIFFER < now and _lives(known.owner):  # a call that had begun would have been given up
+        return f"has waited since {_at(begun)} for its turn to call {callee} (attempt {attempt}): the worker is busy"
+    what = f"waits for the answer of {callee}, called at {_at(begun)}"
     return f"{what} (attempt {attempt}, time-out at {_at(late)})"
 
 

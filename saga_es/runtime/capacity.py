@@ -18,9 +18,13 @@ class Capacity:
     Args:
         limit: The most sagas with a call in flight; None: any number.
         limits: The most of one definition, by its name. Other definitions have no limit of their own.
+        is_bounded: Whether a new saga may be left to another worker; False where there may be none.
     """
 
-    def __init__(self, limit: int | None = None, limits: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, limit: int | None = None, limits: Mapping[str, int] | None = None, *, is_bounded: bool = True
+    ) -> None:
+        self.is_bounded = is_bounded
         self._limits = dict(limits or {})
         self._limit = limit or NO_LIMIT
         self._calls: dict[str, int] = {}

@@ -126,7 +126,9 @@ class TakeOver:
         if not self._limits.takes_over or self._dispatch.stopped:
             return None
         worker_id = self._owned.worker_id
-        states, again_s = self._recovery.interrupted(worker_id, self._owned.state, self._dispatch.capacity, batch.now)
+        states, again_s = self._recovery.interrupted(
+            worker_id, self._owned.state, self._dispatch.capacity_of, batch.now
+        )
         for state in states:
             if outdated := batch.withdraw(state.saga_id):  # it was decided before the saga lost its owner
                 self._committer.put_back(outdated)

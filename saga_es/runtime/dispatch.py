@@ -9,7 +9,7 @@ from typing import Any
 
 from saga_es.core import events as e
 from saga_es.core.facts import CallReturned, CannotGoOn, RetryDue, Woken
-from saga_es.core.outcomes import Direction, Outcome, Unknown
+from saga_es.core.outcomes import Direction, Outcome, Unavailable, Unknown
 from saga_es.core.paths import look_up
 from saga_es.core.plan import Child, index_of, step_of
 from saga_es.core.state import SagaState, open_intents
@@ -27,6 +27,8 @@ _Way = tuple[str, Direction]
 """A step, and the direction of its call."""
 
 _NOTHING: dict[_Way, bool] = {}
+
+_NOT_MADE = Unavailable("not called: the saga aborted before")
 
 
 class Dispatch:
@@ -60,13 +62,16 @@ class Dispatch:
         self._children = Children(definitions, put)
         self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
         self._made: list[Call] = []
+        self._short: set[str] = set()  # definitions that have too many waiting calls for more sagas
         self.in_flight = 0
         self.stopped = False
 
-    @property
-    def capacity(self) -> int:
-        """How many more sagas may be taken over now, as far as the executor is concerned."""
-        return self._executor.capacity
+    def capacity_of(self, name: str) -> int:
+        """How many more sagas of a definition may be taken over now. If none, `has_capacity_again` tells when."""
+        most = self._executor.capacity_of(name)
+        if not most:
+            self._short.add(name)
+        return most
 
     def perform(self, state: SagaState, events: Iterable[e.SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
         """Act on committed events: release the calls whose outcome they hold, make the next calls, set timers."""
@@ -88,6 +93,7 @@ class Dispatch:
                     self._set_alarms(state)
                 case e.SagaAborted():
                     self._children.revoke(state)
+                    self._withdraw(state.saga_id)
                 case e.SagaResumed() | e.RetryOrdered() | e.SagaCancelled():
                     self.resume(state)
                 case _:
@@ -95,11 +101,16 @@ class Dispatch:
 
     def reserve(self, name: str) -> bool:
         """Reserve capacity for a saga of this definition that begins in this batch; False if none is left."""
+        if self._capacity.is_bounded and self._executor.is_crowded(name):
+            self._short.add(name)
+            return False
         return self._capacity.reserve(name)
 
     def has_capacity_again(self) -> bool:
         """End the batch's reservations; whether sagas that found no capacity would find some now."""
-        return self._capacity.end_batch()
+        wide_again = {name for name in self._short if self._executor.capacity_of(name)}
+        self._short -= wide_again
+        return self._capacity.end_batch() or bool(wide_again)
 
     def send(self) -> int:
         """Hand over the calls that were collected since the last time, so that a batch's calls begin together.
@@ -115,11 +126,7 @@ class Dispatch:
 
     def due(self, now: datetime, most: int) -> list[Item]:
         """Take the timers that are due, at most `most` of them. Calls that timed out are given up."""
-        items = self._timers.due(now, most)
-        for item in items:
-            if isinstance(item, CallTimedOut):
-                self._executor.give_up(item.call)
-        return items
+        return [item for item in self._timers.due(now, most) if not self._is_early(item, now)]
 
     def drop_unsent(self) -> None:
         """Drop the calls that were not handed over yet. Their sagas are taken over again, and make them then."""
@@ -127,12 +134,16 @@ class Dispatch:
 
     def resume(self, state: SagaState) -> None:
         """Perform every open intent that is not in flight here: after a takeover, a pause or a command."""
+        first = len(self._made)
         for intent in open_intents(state):
             if not self._is_in_flight(state.saga_id, (intent.step, _direction(intent))):
                 self._intent(state, intent)
+        for call in self._made[first:]:
+            call.may_have_begun = True
         self._set_alarms(state)
         if state.aborted:
             self._children.revoke(state)
+            self._withdraw(state.saga_id)
 
     def forget(self, state: SagaState) -> None:
         """Drop the calls and timers of a saga that has ended, or that this worker no longer owns."""
@@ -166,6 +177,27 @@ class Dispatch:
             case e.CompensationFailed(step, attempt, retry_at=due):
                 self._wait(state.saga_id, step, due, RetryDue(step, Direction.COMPENSATION, attempt))
 
+    def _is_early(self, item: Item, now: datetime) -> bool:
+        """Whether the item is the timer of a call that is not late. Such a timer is set again, for the rest."""
+        if not isinstance(item, CallTimedOut):
+            return False
+        call = item.call
+        left_s = self._executor.left_s(call)
+        if left_s > 0:
+            self._timers.set((call.saga_id, call.step, call.direction), now + timedelta(seconds=left_s), item)
+            return True
+        self._executor.give_up(call)
+        return False
+
+    def _withdraw(self, saga_id: str) -> None:
+        """Withdraw the actions of an aborted saga that have not begun: there is nothing to undo then."""
+        for step, direction in self._under_way.get(saga_id, _NOTHING):
+            timer = self._timers.get((saga_id, step, direction))
+            if direction is Direction.ACTION and isinstance(timer, CallTimedOut):
+                call = timer.call
+                if not call.may_have_begun and call.began_at is None and not self._executor.give_up(call):
+                    self._returned(call, _NOT_MADE)
+
     # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, state: SagaState, step: str, direction: Direction, attempt: int) -> None:
@@ -191,6 +223,7 @@ class Dispatch:
             planned.timeout_s,
             found.condition if is_action and planned.condition else None,
             idempotency_key(state.saga_id, f"{step}/{attempt}", keyed) if isinstance(planned.work, Child) else None,
+            state.plan.saga,
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True

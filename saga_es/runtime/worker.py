@@ -192,6 +192,6 @@ class Worker:
 
 def _capacity(definitions: Iterable[Saga], limits: Limits) -> Capacity:
     if not limits.takes_over:  # a saga that waits might find no other worker to claim it
-        return Capacity()
+        return Capacity(is_bounded=False)
     of_definitions = {saga.name: saga.at_once for saga in definitions if saga.at_once is not None}
     return Capacity(limits.sagas_at_once, of_definitions)

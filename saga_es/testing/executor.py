@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from saga_es.core.outcomes import Outcome, Unavailable
+from saga_es.core.outcomes import Outcome
 from saga_es.runtime.calls.port import Call, Returned
 from saga_es.testing.faults import Crash, Faults
 from saga_es.testing.network import Network
@@ -27,10 +27,15 @@ class NetworkExecutor:
         self._faults = faults
         self._is_alive = is_alive
 
-    @property
-    def capacity(self) -> int:
+    def capacity_of(self, definition: str) -> int:
         """Always enough: in virtual time no call waits for a thread."""
+        del definition
         return CAPACITY
+
+    def is_crowded(self, definition: str) -> bool:
+        """Never."""
+        del definition
+        return False
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Send the calls on their ways, one after the other; those that were given up are not sent.
@@ -48,17 +53,22 @@ class NetworkExecutor:
                 failed.append((call, error))
         return failed
 
-    def give_up(self, call: Call) -> None:
+    def left_s(self, call: Call) -> float:
+        """Nothing: in virtual time a call begins when it is sent, and its time-out runs from there."""
+        del call
+        return 0.0
+
+    def give_up(self, call: Call) -> bool:
         """Nobody waits for it; if it is on its way, it may arrive all the same."""
         call.is_given_up = True
+        return call.began_at is not None
 
     def close(self) -> None:
         """Nothing is kept."""
 
     def _send(self, call: Call, returned: Returned) -> None:
-        if call.is_given_up:
-            returned(call, Unavailable("given up before it began"))
-        else:
+        if not call.is_given_up:
+            call.began_at = 0.0
             self._network.send(call, partial(self._answer, call, returned))
 
     def _answer(self, call: Call, returned: Returned, outcome: Outcome) -> None:

@@ -11,11 +11,43 @@ CHORES = "saga_es/runtime/chores.py"
 CHILDREN = "saga_es/runtime/children.py"
 ERRANDS = "saga_es/runtime/intake/forwarding.py"
 IDS = "saga_es/runtime/ids.py"
+EXECUTOR = "saga_es/runtime/calls/executor.py"
 LOOP = "saga_es/runtime/loop.py"
 ORDERS = "saga_es/runtime/intake/commands.py"
 OWNED = "saga_es/runtime/owned.py"
+POOL = "saga_es/runtime/calls/pool.py"
+WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "tests/contract/engine/test_overload.py")
 
 MUTANTS = [
+    Mutant(
+        "a time-out runs from when the call is queued",
+        CALLS,
+        "        if left_s > 0:\n",
+        "        if left_s > 0 and call.began_at is not None:\n",
+        WAITING_CALLS,
+    ),
+    Mutant(
+        "one queue for all calls",
+        EXECUTOR,
+        "(call.lane, partial(self._run, call, returned)) for call in waiting",
+        '(("all",), partial(self._run, call, returned)) for call in waiting',
+        WAITING_CALLS,
+    ),
+    Mutant(
+        "a call that was given up no longer counts for its participant",
+        POOL,
+        "        self._hanging += 1\n        queue.hanging += 1\n",
+        "        self._hanging += 1\n        queue.hanging += 1\n"
+        "        queue.busy -= 1\n        self._let_in(queue)\n",
+        WAITING_CALLS,
+    ),
+    Mutant(
+        "an action that another worker may have begun is withdrawn",
+        CALLS,
+        "if not call.may_have_begun and call.began_at is None",
+        "if call.began_at is None",
+        WAITING_CALLS,
+    ),
     Mutant(
         "another key on each attempt",
         CALLS,

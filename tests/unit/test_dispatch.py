@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from queue import SimpleQueue
 
 import pytest
 
 from saga_es import Saga
 from saga_es.core import events as e
+from saga_es.core.decide import decide
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CallReturned
+from saga_es.core.outcomes import Direction, Unavailable, Unknown
 from saga_es.core.state import SagaState
 from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.dispatch import Dispatch
-from saga_es.runtime.inbox import FactArrived, Item, StartRequest
-from saga_es.runtime.waiting.clock import SystemClock
+from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, StartRequest
 from saga_es.runtime.waiting.timers import Timers
+from saga_es.testing.clock import VirtualClock
 from tests.support.story import SAGA_ID, started
 
 TIMEOUT_S = 5.0
@@ -52,8 +56,9 @@ class Shell:
 
     def __init__(self, executor: Executor, saga: Saga = trip) -> None:
         self.inbox: SimpleQueue[Item] = SimpleQueue()
-        clock = SystemClock()
-        self.dispatch = Dispatch(executor, Timers(), clock, {"order": saga, "child": child}, self.inbox.put)
+        self.clock = VirtualClock()
+        self.timers: Timers[Item] = Timers()
+        self.dispatch = Dispatch(executor, self.timers, self.clock, {"order": saga, "child": child}, self.inbox.put)
         self.state = SagaState(SAGA_ID, saga.plan)
 
     def commit(self, *events: e.SagaEvent) -> None:
@@ -146,6 +151,100 @@ def test_calls_of_a_saga_that_is_no_longer_ours_hold_up_no_others(gate: threadin
     shell.commit(started({}), e.StepStarted("book", 1), e.StepStarted("pay", 1))
     assert begun.get(timeout=TIMEOUT_S) == "book"
     shell.dispatch.forget(shell.state)
-    assert shell.answers(1) == [("pay", 1)]
-    assert begun.empty()
+    quick = Saga("order")
+    quick.step(compensation=None)(pay)
+    other = Shell(executor, quick)
+    other.commit(started({}), e.StepStarted("pay", 1))
+    assert other.answers(1) == [("pay", 1)]
+    assert [begun.get(timeout=TIMEOUT_S), begun.empty(), shell.inbox.empty()] == ["pay", True, True]
     executor.close()
+
+
+# ── Time-outs ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Elsewhere(Executor):
+    """Notes calls, and begins none; a test says what is left of their time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[Call] = []
+        self.given_up: list[str] = []
+        self.left: dict[str, float] = {}
+
+    def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
+        """Note them."""
+        del returned
+        self.made += calls
+        return []
+
+    def left_s(self, call: Call) -> float:
+        """What the test says; a call has not begun of which it says nothing."""
+        return self.left.get(call.step, super().left_s(call))
+
+    def give_up(self, call: Call) -> bool:
+        """Note it."""
+        self.given_up.append(call.step)
+        return call.step in self.left
+
+
+TIMEOUT_OF_STEPS_S = 30.0
+
+
+def test_the_timer_of_a_call_that_has_not_begun_is_set_again() -> None:
+    """As often as its whole time-out passes: it is no attempt, and nobody hears of it."""
+    shell = Shell(executor := Elsewhere())
+    shell.commit(started({}), e.StepStarted("book", 1))
+    for _ in range(5):
+        shell.clock.sleep(TIMEOUT_OF_STEPS_S)
+        assert shell.dispatch.due(shell.clock.now(), 100) == []
+        assert shell.timers.next_due() == shell.clock.now() + timedelta(seconds=TIMEOUT_OF_STEPS_S)
+    assert (executor.given_up, shell.dispatch.in_flight) == ([], 1)
+
+
+def test_a_call_that_began_late_has_the_rest_of_its_time() -> None:
+    """Then it is late, and given up."""
+    shell = Shell(executor := Elsewhere())
+    shell.commit(started({}), e.StepStarted("book", 1))
+    shell.clock.sleep(TIMEOUT_OF_STEPS_S)
+    executor.left["book"] = 12.0
+    assert shell.dispatch.due(shell.clock.now(), 100) == []
+    assert shell.timers.next_due() == shell.clock.now() + timedelta(seconds=12)
+    shell.clock.sleep(12)
+    executor.left["book"] = 0.0
+    (late,) = shell.dispatch.due(shell.clock.now(), 100)
+    assert isinstance(late, CallTimedOut)
+    assert late.fact == CallReturned("book", Direction.ACTION, 1, Unknown("no answer within 30 s"))
+    assert executor.given_up == ["book"]
+
+
+def test_an_action_that_has_not_begun_when_its_saga_aborts_never_will() -> None:
+    """So there is nothing to wait for, and nothing to undo; one that has begun is waited for."""
+    both = Saga("order")
+    both.step(after=[], compensation=None)(book)
+    both.step(after=[], compensation=None)(a_free_pay)
+    shell = Shell(executor := Elsewhere(), both)
+    shell.commit(started({}), e.StepStarted("book", 1), e.StepStarted("a_free_pay", 1))
+    executor.made[0].began_at = 0.0
+    shell.commit(e.SagaCancelled(*WHO))
+    assert executor.given_up == ["a_free_pay"]
+    told = shell.inbox.get(timeout=TIMEOUT_S)
+    assert isinstance(told, FactArrived)
+    assert isinstance(told.fact, CallReturned)
+    assert isinstance(told.fact.outcome, Unavailable)
+    assert fold(shell.state, decide(shell.state, told.fact, shell.clock.now())).step("a_free_pay").in_doubt is False
+    assert shell.inbox.empty()
+
+
+def test_an_action_that_another_worker_may_have_begun_is_called_though_its_saga_aborts() -> None:
+    """Nobody knows what it has done."""
+    shell = Shell(executor := Elsewhere())
+    shell.state = fold(shell.state, [started({}), e.StepStarted("book", 1), e.SagaTakenOver("w2", "w1")])
+    shell.dispatch.resume(shell.state)
+    shell.commit(e.SagaCancelled(*WHO))
+    assert [call.step for call in executor.made] == ["book"]
+    assert (executor.given_up, shell.inbox.empty()) == ([], True)
+
+
+def a_free_pay() -> None:
+    """Nothing is done."""

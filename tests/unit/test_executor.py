@@ -50,17 +50,7 @@ def executor(desk: Desk) -> Iterator[Executor]:
     """Two threads, and results of at most 2000 bytes."""
     executor = Executor({"desk": desk}, threads=2, payload_limit=2000)
     yield executor
-    close(executor)
-
-
-def close(executor: Executor) -> None:
-    loop = executor._loop
     executor.close()
-    if loop is not None:
-        for thread in threading.enumerate():
-            if thread.name == "saga-es-asyncio":
-                thread.join(TIMEOUT_S)
-        loop.close()
 
 
 GIVEN: dict[str, Any] = {"input": {"n": 1}, "key": "k-1", "saga_id": "saga-1"}
@@ -97,42 +87,85 @@ def both(step: Callable[[Any], Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("step", sync_and_async(step), ids=["def", "async def"])
 
 
-# ── Waiting for a thread ─────────────────────────────────────────────────────────────────────────────────
+# ── Waiting to begin ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_call_that_was_given_up_while_it_waited_for_a_thread_is_never_made(executor: Executor) -> None:
-    """Its saga has gone on without it: were it made now, nobody would undo it."""
+def test_a_call_that_waits_for_a_thread_is_not_late(executor: Executor) -> None:
+    """However long it waits: its time-out runs from when it begins, and it is made."""
     gate = threading.Event()
     returned: SimpleQueue[Outcome] = SimpleQueue()
-    made: list[str] = []
     for _ in range(2):  # both threads are taken
         executor.perform([a_call(lambda: gate.wait(TIMEOUT_S))], lambda _call, _outcome: None)
-    late = a_call(lambda: made.append("late"), timeout_s=0.01)
-    executor.perform([late], lambda _call, outcome: returned.put(outcome))
+    waiting = a_call(lambda: "made", timeout_s=0.01)
+    executor.perform([waiting], lambda _call, outcome: returned.put(outcome))
     assert not gate.wait(0.05)
+    assert executor.left_s(waiting) == 0.01
     gate.set()
-    assert returned.get(timeout=TIMEOUT_S) == Unavailable("no thread was free within 0.01 s")
-    assert made == []
+    assert returned.get(timeout=TIMEOUT_S) == Completed("made")
 
 
-def test_a_call_that_is_given_up_before_its_time_is_over_is_never_made_if_it_waits(executor: Executor) -> None:
-    """Its saga is no longer ours, or the clock that counts its time is ahead of this one."""
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["def", "async def"])
+def test_a_call_is_late_when_its_time_is_over_since_it_began(executor: Executor, *, is_awaited: bool) -> None:
+    """One that has answered is not: its answer waits to be read."""
+    begun, gate, came_back = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        gate.wait(TIMEOUT_S)
+
+    async def hang_on_the_loop() -> None:
+        hang()
+
+    call = a_call(hang_on_the_loop if is_awaited else hang, timeout_s=0.05)
+    executor.perform([call], lambda _call, _outcome: came_back.set())
+    assert begun.wait(TIMEOUT_S)
+    assert executor.left_s(call) <= 0.05
+    assert not gate.wait(0.1)
+    assert executor.left_s(call) < 0
+    gate.set()
+    assert came_back.wait(TIMEOUT_S)
+    assert executor.left_s(call) == 0.05
+
+
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["def", "async def"])
+def test_a_call_that_is_given_up_before_it_began_is_never_made(executor: Executor, *, is_awaited: bool) -> None:
+    """And nothing is told of it: it is no attempt."""
+    told: SimpleQueue[Call] = SimpleQueue()
+
+    def act() -> str:
+        return "made"
+
+    async def awaited() -> str:
+        return "made"
+
+    given_up, made = (a_call(awaited if is_awaited else act) for _ in range(2))
+    assert not executor.give_up(given_up)
+    executor.perform([given_up, made], lambda call, _outcome: told.put(call))
+    assert told.get(timeout=TIMEOUT_S) is made
+    assert given_up.began_at is None
+    assert executor.give_up(made)
+
+
+def test_a_closed_executor_begins_none_of_the_calls_that_wait(executor: Executor) -> None:
+    """They are for the next worker."""
     gate = threading.Event()
-    returned: SimpleQueue[Outcome] = SimpleQueue()
-    made: list[str] = []
-    for _ in range(2):
-        executor.perform([a_call(lambda: gate.wait(TIMEOUT_S))], lambda _call, _outcome: None)
-
-    async def awaited() -> None:
-        made.append("awaited")
-
-    for callee in (lambda: made.append("def"), awaited):
-        late = a_call(callee)
-        executor.give_up(late)
-        executor.perform([late], lambda _call, outcome: returned.put(outcome))
+    told: SimpleQueue[Call] = SimpleQueue()
+    hanging, waiting = [a_call(lambda: gate.wait(TIMEOUT_S)) for _ in range(2)], a_call(lambda: None)
+    executor.perform([*hanging, waiting], lambda call, _outcome: told.put(call))
+    until_begun(*hanging)
+    executor.close()
     gate.set()
-    assert all(isinstance(returned.get(timeout=TIMEOUT_S), Unavailable) for _ in range(2))
-    assert made == []
+    assert {id(told.get(timeout=TIMEOUT_S)) for _ in range(2)} == set(map(id, hanging))
+    with pytest.raises(Empty):
+        told.get(timeout=0.05)
+
+
+def until_begun(*calls: Call) -> None:
+    for _ in range(int(TIMEOUT_S / 0.01)):
+        if all(call.began_at for call in calls):
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("they do not begin")
 
 
 def test_calls_that_hang_and_were_given_up_hold_up_no_other(executor: Executor) -> None:
@@ -301,19 +334,18 @@ def test_an_error_that_cannot_be_shown_is_unknown_and_costs_no_thread(
     assert outcome_of(executor, sync_and_async(len)[_is_async(step)]) == Completed(1)
 
 
-def test_an_async_step_is_stopped_when_its_time_is_over(executor: Executor) -> None:
+def test_an_async_step_is_stopped_when_it_is_given_up(executor: Executor) -> None:
     """It is cancelled at its next await, and nobody knows what it did before."""
-    ended = threading.Event()
+    returned: SimpleQueue[Outcome] = SimpleQueue()
 
     async def step() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
+        await asyncio.Event().wait()
 
-    late = Unknown("TimeoutError: ", ("TimeoutError", "OSError", "Exception"))
-    assert outcome_of(executor, step, timeout_s=0.05) == late
-    assert ended.wait(TIMEOUT_S)
+    call = a_call(step)
+    executor.perform([call], lambda _call, outcome: returned.put(outcome))
+    until_begun(call)
+    assert executor.give_up(call)
+    assert isinstance(returned.get(timeout=TIMEOUT_S), Unknown)
 
 
 def test_calls_run_beside_each_other(executor: Executor) -> None:
@@ -328,20 +360,14 @@ def test_calls_run_beside_each_other(executor: Executor) -> None:
 def test_a_closed_executor_leaves_no_event_loop_open(desk: Desk) -> None:
     """Its thread ends, and so do the loop's descriptors."""
     executor = Executor({"desk": desk})
+    loops: list[asyncio.AbstractEventLoop] = []
 
-    async def step() -> int:
-        return 1
+    async def step() -> None:
+        loops.append(asyncio.get_running_loop())
 
-    assert outcome_of(executor, step) == Completed(1)
-    loop = executor._loop
-    assert loop is not None
+    outcome_of(executor, step)
     executor.close()
-    for thread in threading.enumerate():
-        if thread.name == "saga-es-asyncio":
-            thread.join(TIMEOUT_S)
-    closed = loop.is_closed()
-    loop.close()
-    assert closed
+    assert loops[0].is_closed()
 
 
 # ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -59,12 +59,23 @@ def test_a_saga_that_nothing_stands_in_the_way_of_says_so() -> None:
     assert reasons(STARTED, *done("a")) == ["goes on at once, on w1: nothing stands in its way"]
 
 
+def test_a_call_whose_time_is_over_and_that_was_not_given_up_waits_for_its_turn() -> None:
+    """Its time-out runs from when it begins; of a worker that is gone nothing is known."""
+    events: Events = [STARTED, e.StepStarted("a", 1)]
+    waits = "has waited since 2026-01-02 03:04:05Z for its turn to call step 'a' (attempt 1): the worker is busy"
+    assert reasons(*events, now=LATER) == [waits]
+    assert waits not in reasons(*events, now=LATER, owner=Worker(silent_s=None, is_gone=True, lease_s=10.0))
+    assert reasons(*events, now=seconds(30)) == [f"waits for the answer of step 'a', called at {CALLED}"]
+
+
 # ── Workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_saga_without_a_worker_waits_for_one_that_knows_it() -> None:
     """Started where no engine runs."""
-    assert reasons(e.SagaStarted("order", "plan-1", {}), owner=None) == ["waits for a worker that knows 'order'"]
+    assert reasons(e.SagaStarted("order", "plan-1", {}), owner=None) == [
+        "waits for a worker that knows 'order' and has capacity"
+    ]
 
 
 @pytest.mark.parametrize("owner", [None, Worker(None, is_gone=True, lease_s=10), Worker(1, is_gone=True, lease_s=10)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,13 +45,12 @@ class Caller:
                 return self._finished(call, function(**_arguments(call, function)))
 
     async def await_answer(self, call: Call) -> Outcome:
-        """Make a call that is `async`, within its time; raises what the callee raises."""
+        """Make a call that is `async`; raises what the callee raises. Its time is kept by whoever asked for it."""
         assert callable(call.callee), "only functions are awaited"
         unwanted = _unwanted(call)
         if unwanted is not None:
             return unwanted
-        async with asyncio.timeout(call.timeout_s):
-            return self._finished(call, await call.callee(**_arguments(call, call.callee)))
+        return self._finished(call, await call.callee(**_arguments(call, call.callee)))
 
     def _request(self, call: Call, request: Request) -> Outcome:
         transport = self._transports.get(request.participant)

@@ -8,11 +8,15 @@ from typing import Any, Protocol
 import msgspec
 
 from saga_es.core.outcomes import Direction, Outcome
-from saga_es.definition.requests import Function
+from saga_es.core.plan import step_of
+from saga_es.definition.requests import Function, Request
 from saga_es.definition.steps import Callee
 
+Lane = tuple[str, ...]
+"""The calls that share a queue and a limit: those to one participant, or to one function of a definition."""
 
-class Call(msgspec.Struct):
+
+class Call(msgspec.Struct, eq=False):
     """One attempt at one of a step's calls.
 
     Attributes:
@@ -21,7 +25,11 @@ class Call(msgspec.Struct):
         given: What the callee and the condition may ask for, by name.
         condition: Says whether the call is wanted at all.
         child_id: What is called makes the input of a saga, which is to have this id.
-        is_given_up: Nobody waits for its answer any more; all else never changes.
+        definition: The name of the saga's definition.
+        may_have_begun: Whether another worker may have made it before.
+        began_at: When it began, by the monotonic clock; None while it waits.
+        is_back: Whether it has returned.
+        is_given_up: Nobody waits for its answer any more.
     """
 
     saga_id: str
@@ -34,7 +42,18 @@ class Call(msgspec.Struct):
     timeout_s: float
     condition: Function | None = None
     child_id: str | None = None
+    definition: str = ""
+    may_have_begun: bool = False
+    began_at: float | None = None
+    is_back: bool = False
     is_given_up: bool = False
+
+    @property
+    def lane(self) -> Lane:
+        """The calls with which it shares a queue and a limit."""
+        if isinstance(self.callee, Request):
+            return ("participant", self.callee.participant)
+        return ("definition", self.definition, step_of(self.step), self.direction)
 
 
 Returned = Callable[[Call, Outcome], None]
@@ -44,21 +63,34 @@ Returned = Callable[[Call, Outcome], None]
 class Executor(Protocol):
     """Makes calls: each has one outcome, and is never tried again here."""
 
-    @property
-    def capacity(self) -> int:
-        """How many more sagas may be taken over now; 0 until it is worth the look."""
+    def capacity_of(self, definition: str) -> int:
+        """How many more sagas of a definition may be taken over now; 0 until it is worth the look."""
+        ...
+
+    def is_crowded(self, definition: str) -> bool:
+        """Whether new sagas of a definition would only wait here to be called."""
         ...
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Start calls, in this order; `returned` is told the outcome of each once, perhaps from another thread.
+
+        Of a call that was given up before it began nothing is told: it was never made.
 
         Returns:
             Those that could not be started, and why; `returned` is not told of them.
         """
         ...
 
-    def give_up(self, call: Call) -> None:
-        """Do not begin the call any more; nobody waits for it. One that is under way may still act."""
+    def left_s(self, call: Call) -> float:
+        """Seconds until the call is late; its whole time-out while it waits to begin, or for its answer to be read."""
+        ...
+
+    def give_up(self, call: Call) -> bool:
+        """Do not begin the call any more; nobody waits for it. One that is under way may still act.
+
+        Returns:
+            Whether it had begun.
+        """
         ...
 
     def close(self) -> None:

@@ -56,7 +56,11 @@ class Recovery:
         self._warn = warn
 
     def interrupted(
-        self, worker_id: str, here: Callable[[str], SagaState | None], most: int, now: datetime
+        self,
+        worker_id: str,
+        here: Callable[[str], SagaState | None],
+        capacity_of: Callable[[str], int],
+        now: datetime,
     ) -> Interrupted:
         """The sagas to take over, oldest first, within the capacity; and the seconds until the next look.
 
@@ -65,12 +69,14 @@ class Recovery:
         Args:
             worker_id: This worker.
             here: Returns the state of a saga that this worker owns, as of its last commit; None for other sagas.
-            most: The most sagas to take over now; 0 while too many calls wait for a thread.
+            capacity_of: Returns the most sagas of a definition to take over now; 0 while too many of its calls wait.
             now: The time.
         """
-        names = self._capacity.open_to(self._definitions)
-        if not most or (self._definitions and not names):
-            return [], LOOK_AGAIN_S if not most else OTHERS_MAY_LOOK_S
+        open_to = self._capacity.open_to(self._definitions)
+        left = {name: most for name in open_to if (most := capacity_of(name))}
+        names, most = list(left), sum(left.values())
+        if self._definitions and not names:
+            return [], LOOK_AGAIN_S if open_to else OTHERS_MAY_LOOK_S
         try:
             gone = self._workers.bury()
             limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._suspects)
@@ -79,7 +85,7 @@ class Recovery:
             wanted = {id_: owner for id_, owner in orphans.items() if not _is_owned(here(id_), owner)}
             free = [id_ for id_ in wanted if id_ not in self._suspects]
             due = self._due(free, worker_id, now)
-            states = self._admitted(self._innocent(self._read(due[:most], wanted)))
+            states = self._admitted(self._innocent(self._read(due[:most], wanted)), left)
             states += self._read(self._suspects.next(lambda id_: _is_suspected(here(id_)), now), wanted)
             unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
         except StoreUnavailable as error:
@@ -91,7 +97,7 @@ class Recovery:
             logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
         if states and len(orphans) == limit:
             return states, 0.0
-        if self._suspects or len(due) > most:
+        if self._suspects or len(due) > most or not all(left.values()):
             return states, LOOK_AGAIN_S
         return states, OTHERS_MAY_LOOK_S if len(free) > len(states) else RECOVER_EVERY_S
 
@@ -104,9 +110,15 @@ class Recovery:
         suspects = [state.saga_id for state in states if is_suspect(state)]
         return self._suspects.hold_back(states, self._workers.moved_at(suspects) if suspects else {})
 
-    def _admitted(self, states: Sequence[SagaState]) -> list[SagaState]:
-        """The sagas that there is capacity for."""
-        return [state for state in states if self._capacity.reserve(state.plan.saga)]
+    def _admitted(self, states: Sequence[SagaState], left: dict[str, int]) -> list[SagaState]:
+        """The sagas that there is capacity for; `left` holds the capacity for each definition."""
+        admitted: list[SagaState] = []
+        for state in states:
+            name = state.plan.saga
+            if left.get(name) and self._capacity.reserve(name):
+                left[name] -= 1
+                admitted.append(state)
+        return admitted
 
     def _read(self, saga_ids: Sequence[str], owners: Mapping[str, str | None]) -> list[SagaState]:
         """Read the sagas. Those that got another owner or ended since the query are left out."""

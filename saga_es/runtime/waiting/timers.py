@@ -33,6 +33,11 @@ class Timers(Generic[T]):
         if len(self._heap) > 2 * len(self._items) + 1000:
             self._compact()
 
+    def get(self, key: Hashable) -> T | None:
+        """The item that the key stands for, if its time has not come."""
+        item = self._items.get(key)
+        return None if item is None else item[1]
+
     def cancel(self, key: Hashable) -> T | None:
         """Remove the key's timer and return its item; None if there is no timer."""
         item = self._items.pop(key, None)

@@ -13,7 +13,7 @@ import pytest
 from saga_es.core import events as e
 from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
-from saga_es.runtime.calls import executor as executor_module
+from saga_es.runtime.calls import backlog
 from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Draft
@@ -70,7 +70,7 @@ def test_as_many_are_taken_over_as_threads_can_call_soon(
     engine.start(saga, {}, saga_id="fresh")  # and so the loop has aborted since
     taken = [saga_id for saga_id in IDS if has_happened(engine, saga_id, e.SagaTakenOver)]
     assert taken == IDS[: len(taken)], "oldest first"
-    assert len(taken) <= THREADS * (executor_module.WAITING_FOR_A_THREAD + 1)
+    assert len(taken) <= THREADS * (backlog.WAITING_FOR_A_THREAD + 1)
     gate.set()
     assert {engine.follow(saga_id).result(TIMEOUT_S).status for saga_id in IDS} == {"COMPLETED"}
 
@@ -79,7 +79,7 @@ def test_coroutines_are_not_all_called_at_once_either(
     store: Store, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There are no threads to wait for, but there is a participant."""
-    monkeypatch.setattr(executor_module, "MOST_AWAITED", 5)
+    monkeypatch.setattr(backlog, "MOST_AWAITED", 5)
     here: set[str] = set()
     most = 0
 
