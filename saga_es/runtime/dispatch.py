@@ -147,12 +147,16 @@ class Dispatch:
 
     def forget(self, state: SagaState) -> None:
         """Drop the calls and timers of a saga that has ended, or that this worker no longer owns."""
+        given_up: list[Call] = []
         for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
             timer = self._timers.cancel((state.saga_id, step, direction))
             if is_call:
                 self._released(state.saga_id)
             if isinstance(timer, CallTimedOut):
-                self._executor.give_up(timer.call)
+                given_up.append(timer.call)
+        # First the calls that wait: a thread that is started in place of one that hangs must not begin them.
+        for call in sorted(given_up, key=lambda call: call.began_at is not None):
+            self._executor.give_up(call)
         self._timers.cancel((state.saga_id, "starts_at"))
         self._timers.cancel((state.saga_id, "deadline_at"))
         self._children.forget(state)
