@@ -51,8 +51,8 @@ class Lab:
     Args:
         saga: The definition.
         input: The input of each run.
-        app: A WSGI application that answers the requests of steps, such as a Flask application.
-        transports: The transports of participants that `app` does not answer, by name.
+        app: What answers the requests of steps: a WSGI application, such as a Flask application, or a transport for
+            each participant, by name.
         commands: Commands and signals that are sent in each run, each so many seconds after the start.
         fresh: Called before each run; resets what the steps touch.
         check: Called after each run with its outcome; asserts what must hold for what the steps touched.
@@ -63,16 +63,14 @@ class Lab:
         saga: Saga,
         input: dict[str, Any] | None = None,  # noqa: A002 (the field's word, and the step functions')
         *,
-        app: WsgiApp | None = None,
-        transports: Mapping[str, Transport] | None = None,
+        app: WsgiApp | Mapping[str, Transport] | None = None,
         commands: Iterable[tuple[float, Command]] = (),
         fresh: Callable[[], object] = lambda: None,
         check: Callable[[Outcome], object] = lambda _: None,
     ) -> None:
         self._saga = saga
         self._input = input or {}
-        called = {} if app is None else dict.fromkeys(_participants(saga), WsgiTransport(app))
-        self._transports = {**called, **(transports or {})}
+        self._transports = _transports(saga, app)
         self._commands = tuple(commands)
         self._fresh = fresh
         self._check = check
@@ -165,6 +163,12 @@ def _outcome(world: World, state: SagaState) -> Outcome:
     words = {"action": "", "compensation": "undo ", "probe": "ask "}
     calls = [words[ran.direction] + ran.step for ran in world.network.history]
     return Outcome(state.status, state.results, state.error, calls, world.store.text())
+
+
+def _transports(saga: Saga, app: WsgiApp | Mapping[str, Transport] | None) -> Mapping[str, Transport]:
+    if app is None or isinstance(app, Mapping):
+        return app or {}
+    return dict.fromkeys(_participants(saga), WsgiTransport(app))
 
 
 def _participants(saga: Saga) -> set[str]:
