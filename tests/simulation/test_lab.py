@@ -279,7 +279,7 @@ def test_the_demonstration_survives_chaos(demo: Demo) -> None:
     counts = demo.rows()
     calls = [fault for fault in CAREFUL if fault is not CallFault.REFUSED]
     outcomes = Lab(saga, CreateEventSchema().load({"name": "Evening Concert"}), app=demo.app).chaos(
-        range(25), rate=0.2, calls=calls
+        range(40), rate=0.2, calls=calls
     )
     completed = sum(outcome.status is SagaStatus.COMPLETED for outcome in outcomes)
     assert demo.rows() == [count + completed for count in counts]
