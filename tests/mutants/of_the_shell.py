@@ -12,6 +12,7 @@ CHILDREN = "saga_es/runtime/children.py"
 ERRANDS = "saga_es/runtime/intake/forwarding.py"
 IDS = "saga_es/runtime/ids.py"
 EXECUTOR = "saga_es/runtime/calls/executor.py"
+COROUTINES = "saga_es/runtime/calls/coroutines.py"
 LOOP = "saga_es/runtime/loop.py"
 ORDERS = "saga_es/runtime/intake/commands.py"
 OWNED = "saga_es/runtime/owned.py"
@@ -40,6 +41,13 @@ MUTANTS = [
         "        self._hanging += 1\n        queue.hanging += 1\n"
         "        queue.busy -= 1\n        self._let_in(queue)\n",
         WAITING_CALLS,
+    ),
+    Mutant(
+        "the time for which a step blocks the loop counts for all calls on it",
+        COROUTINES,
+        "                        call.began_at += lag_s\n",
+        "                        call.began_at += 0.0\n",
+        ("tests/unit/test_coroutines.py",),
     ),
     Mutant(
         "an action that another worker may have begun is withdrawn",

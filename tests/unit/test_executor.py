@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import msgspec
 import pytest
 
 from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
@@ -121,7 +122,7 @@ def test_a_call_is_late_when_its_time_is_over_since_it_began(executor: Executor,
     assert begun.wait(TIMEOUT_S)
     assert executor.left_s(call) <= 0.05
     assert not gate.wait(0.1)
-    assert executor.left_s(call) < 0
+    assert executor.left_s(call) <= 0
     gate.set()
     assert came_back.wait(TIMEOUT_S)
     assert executor.left_s(call) == 0.05
@@ -182,7 +183,10 @@ def test_calls_that_hang_and_were_given_up_hold_up_no_other(executor: Executor) 
     for call in calls:
         begun.get(timeout=TIMEOUT_S)
         executor.give_up(call)
-    assert outcome_of(executor, lambda: "quick") == Completed("quick")
+    returned: SimpleQueue[Outcome] = SimpleQueue()
+    quick = msgspec.structs.replace(a_call(lambda: "quick"), definition="another")
+    executor.perform([quick], lambda _call, outcome: returned.put(outcome))
+    assert returned.get(timeout=TIMEOUT_S / 2) == Completed("quick")
     gate.set()
 
 

@@ -82,7 +82,8 @@ class Executor:
         """Seconds until the call is late; its whole time-out while it waits to begin, or for its answer to be read."""
         if call.began_at is None or call.is_back:
             return call.timeout_s
-        return call.began_at + call.timeout_s - time.monotonic()
+        left_s = call.began_at + call.timeout_s - time.monotonic()
+        return self._coroutines.grace_s(call) if left_s <= 0 and is_async(call.callee) else left_s
 
     def give_up(self, call: Call) -> bool:
         """Do not begin the call. If it has begun, another thread may be started in place of its thread.

@@ -316,8 +316,7 @@ def test_a_closed_engine_has_said_goodbye_and_left_nothing_open(store: Store) ->
     with store.database.reading() as connection:
         assert connection.execute(sa.select(saga_workers)).all() == []
     assert not engine.alive
-    assert executor._coroutines._loop is not None
-    assert executor._coroutines._loop.is_closed()
+    assert [loop.loop.is_closed() for loop in executor._coroutines._loops] == [True]
     with pytest.raises(StoreUnavailable):
         engine.start("trip", INPUT)
 
