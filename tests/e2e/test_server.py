@@ -198,7 +198,7 @@ ASKED_WHILE_IT_LOGS = """
 import io, signal, sys
 from types import SimpleNamespace
 from saga_es.node.logs import configure_logs
-from saga_es.api.server import logger, stop_gracefully_when_asked
+from saga_es.node.shutdown import logger, stop_gracefully_when_asked
 
 class Asked(io.StringIO):
     def write(self, text):
