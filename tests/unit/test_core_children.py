@@ -65,7 +65,7 @@ def test_an_input_that_could_not_be_made_is_tried_again() -> None:
     story.when(RetryDue("pay", Direction.ACTION, 1)).then(e.StepStarted("pay", 2))
 
 
-def test_an_input_that_is_refused_turns_the_saga_round() -> None:
+def test_an_input_that_is_refused_aborts_the_saga() -> None:
     """There is no saga to undo."""
     story = given(*MAKING, plan=ORDER).when(action("pay", Rejected("no")))
     story.then(e.StepFailed("pay", 1, "rejected", "no"), e.SagaAborted("pay", "no"), e.CompensationStarted("book", 1))
@@ -153,26 +153,26 @@ def test_a_saga_whose_compensation_needs_a_person_is_asked_again() -> None:
     story.then(e.CompensationFailed("pay", 1, "unknown", "FAILED", seconds(1)))
 
 
-def test_a_saga_that_is_under_way_at_the_turn_is_awaited() -> None:
+def test_a_saga_that_is_under_way_at_the_abort_is_awaited() -> None:
     """It is told to abort, and until it has, nothing is undone."""
     story = given(*TURNED, plan=BESIDE).when(action("book", Rejected("no"))).then(*REFUSED)
     story.when(ChildEnded("pay", "COMPENSATED", error="told to"))
     story.then(e.StepFailed("pay", 1, "rejected", "told to"), e.SagaCompensated())
 
 
-def test_a_saga_that_had_completed_before_it_heard_of_the_turn_is_undone() -> None:
+def test_a_saga_that_had_completed_before_it_heard_of_the_abort_is_undone() -> None:
     """Its effects are there."""
     story = given(*TURNED, *REFUSED, plan=BESIDE).when(ChildEnded("pay", "COMPLETED", 1))
     story.then(e.StepCompleted("pay", 1), e.CompensationStarted("pay", 1))
 
 
-def test_a_saga_that_is_ready_only_after_the_turn_is_not_started() -> None:
+def test_a_saga_that_is_ready_only_after_the_abort_is_not_started() -> None:
     """There is nothing it would be good for."""
     past: Past = [STARTED, e.StepStarted("book", 1), e.StepStarted("pay", 1), *REFUSED]
     given(*past, plan=BESIDE).when(action("pay", READY)).then(e.StepSkipped("pay"), e.SagaCompensated())
 
 
-def test_a_saga_that_fails_after_the_turn_makes_its_parent_need_a_person() -> None:
+def test_a_saga_that_fails_after_the_abort_makes_its_parent_need_a_person() -> None:
     """What is left of it is not known, so nothing is called undone."""
     story = given(*TURNED, *REFUSED, plan=BESIDE).when(ChildEnded("pay", "FAILED", error="stuck"))
     story.then(e.SagaFailed("step 'pay' runs saga saga-2, which is FAILED: stuck"))

@@ -31,7 +31,7 @@ ENDED: list[tuple[Past, str]] = [
 
 @pytest.mark.parametrize(("past", "why"), ENDED)
 @pytest.mark.parametrize("order", [Cancel(*WHO), Pause(*WHO), Resume(*WHO)])
-def test_a_saga_that_has_ended_refuses_orders(past: Past, why: str, order: Command) -> None:
+def test_a_saga_that_has_ended_refuses_commands(past: Past, why: str, order: Command) -> None:
     """The reason says how it ended."""
     given(*past).refuses(order, why)
 
@@ -47,7 +47,7 @@ def test_a_cancelled_saga_aborts() -> None:
     assert story.state.error == story.state.cause == "cancelled by Ann: because"
 
 
-def test_what_is_out_when_a_saga_is_cancelled_is_awaited() -> None:
+def test_what_is_in_flight_when_a_saga_is_cancelled_is_awaited() -> None:
     """And undone, if it comes to be."""
     story = given(*OUT).when(Cancel(*WHO)).then(e.SagaCancelled(*WHO))
     story.when(action("b", Completed(2))).then(e.StepCompleted("b", 2), e.CompensationStarted("b", 1))
@@ -60,7 +60,7 @@ def test_what_waits_to_be_tried_again_when_a_saga_is_cancelled_never_is() -> Non
     story.when(RetryDue("b", Direction.ACTION, 1)).then()
 
 
-def test_a_step_that_fails_after_a_cancel_does_not_turn_the_saga_round_again() -> None:
+def test_a_step_that_fails_after_a_cancel_does_not_abort_the_saga_again() -> None:
     """It is given up at its first attempt."""
     story = given(*OUT, e.SagaCancelled(*WHO)).when(action("b", Unavailable("busy")))
     story.then(e.StepFailed("b", 1, "unavailable", "busy"), e.CompensationStarted("a", 1))
@@ -103,7 +103,7 @@ def test_a_saga_whose_pivot_was_called_cannot_be_cancelled(pivot: e.SagaEvent) -
 # ── Pause and resume ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_paused_saga_hears_what_is_out_and_begins_nothing() -> None:
+def test_a_paused_saga_hears_what_is_in_flight_and_begins_nothing() -> None:
     """The next step starts when it is resumed."""
     story = given(*OUT).when(Pause("Bob", "look")).then(PAUSED)
     assert open_intents(story.state) == []

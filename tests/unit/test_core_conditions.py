@@ -62,13 +62,13 @@ def test_a_condition_that_cannot_be_told_is_asked_again() -> None:
     assert not story.state.step("gift").in_doubt
 
 
-def test_a_condition_that_refuses_turns_the_saga_round() -> None:
+def test_a_condition_that_refuses_aborts_the_saga() -> None:
     """It can say that the whole saga is not to be."""
     story = given(*ASKING, plan=ORDER).when(action("gift", Rejected("no")))
     story.then(e.StepFailed("gift", 1, "rejected", "no"), e.SagaAborted("gift", "no"), e.CompensationStarted("book", 1))
 
 
-def test_a_step_that_is_skipped_after_the_turn_is_not_undone_either() -> None:
+def test_a_step_that_is_skipped_after_the_abort_is_not_undone_either() -> None:
     """Its answer was awaited, and says that there is nothing."""
     plan = a_plan(a_step("book", after=()), a_step("gift", after=(), condition=True))
     past: Past = [STARTED, e.StepStarted("book", 1), e.StepStarted("gift", 1)]
@@ -95,7 +95,7 @@ def test_a_wait_that_is_not_wanted_is_skipped() -> None:
     story.then(e.StepSkipped("ok"), e.StepStarted("ship", 1))
 
 
-def test_a_wait_that_is_wanted_only_after_the_turn_is_skipped() -> None:
+def test_a_wait_that_is_wanted_only_after_the_abort_is_skipped() -> None:
     """There is nothing to wait for any more."""
     plan = a_plan(a_step("book", after=()), a_step("nap", after=(), work=Delay(5), compensation=None, condition=True))
     past: Past = [STARTED, e.StepStarted("book", 1), e.StepStarted("nap", 1), e.StepFailed("book", 1, "rejected", "no")]

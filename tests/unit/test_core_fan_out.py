@@ -140,7 +140,7 @@ def test_an_element_that_is_not_wanted_is_skipped_alone() -> None:
         ),
     ],
 )
-def test_what_is_no_list_turns_the_saga_round(input_: dict[str, object], words: str) -> None:
+def test_what_is_no_list_aborts_the_saga(input_: dict[str, object], words: str) -> None:
     """Nobody was called; the words say what was found where."""
     story = given(plan=ticket()).when(Start("plan-1", input_, "w1"))
     story.then(
@@ -246,7 +246,7 @@ def test_parts_that_have_not_begun_when_one_fails_never_do() -> None:
     assert story.state.step("ticket[1]").status is StepStatus.PENDING
 
 
-def test_parts_that_fail_together_turn_the_saga_round_once() -> None:
+def test_parts_that_fail_together_abort_the_saga_once() -> None:
     """The first is why; the others are just given up."""
     story = turned_at("ticket[1]", *ALL)
     story.when(action("ticket[2]", Unavailable("busy"))).then(e.StepFailed("ticket[2]", 1, "unavailable", "busy"))

@@ -105,7 +105,7 @@ def test_its_failing_twin_aborts_where_it_fails() -> None:
 # ── The four outcomes ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_rejected_turns_the_saga_round_at_once() -> None:
+def test_rejected_aborts_the_saga_at_once() -> None:
     """A refusal for good is not tried again, however many attempts are left."""
     given(STARTED, e.StepStarted("a", 1)).when(action("a", Rejected("no"))).then(
         e.StepFailed("a", 1, "rejected", "no"), e.SagaAborted("a", "no"), e.SagaCompensated()

@@ -69,14 +69,14 @@ def test_a_failure_waits_for_the_others_that_are_out() -> None:
     story.when(undo("a", Completed())).then(e.CompensationCompleted("a"), e.SagaCompensated())
 
 
-def test_after_the_turn_nothing_is_tried_again() -> None:
+def test_after_the_abort_nothing_is_tried_again() -> None:
     """C is unavailable after b was refused: it is given up at its first attempt, though three are allowed."""
     story = given(*BOTH_OUT, e.StepFailed("b", 1, "rejected", "no"), e.SagaAborted("b", "no"), plan=DIAMOND)
     story.when(action("c", Unavailable("busy")))
     story.then(e.StepFailed("c", 1, "unavailable", "busy"), e.CompensationStarted("a", 1))
 
 
-def test_a_step_that_waits_to_be_tried_again_is_given_up_at_the_turn() -> None:
+def test_a_step_that_waits_to_be_tried_again_is_given_up_at_the_abort() -> None:
     """Its timer says nothing any more; in doubt, it is compensated like one that was done."""
     later = NOW.replace(year=2027)
     waiting: list[e.SagaEvent] = [*BOTH_OUT, e.StepFailed("c", 1, "unknown", "lost", later)]

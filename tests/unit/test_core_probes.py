@@ -189,7 +189,7 @@ def test_what_has_not_happened_is_not_undone() -> None:
     story.then(e.ProbeAnswered("pay", happened=False, error="404"), e.CompensationStarted("book", 1))
 
 
-def test_what_fails_after_the_turn_is_asked_about_before_it_is_undone() -> None:
+def test_what_fails_after_the_abort_is_asked_about_before_it_is_undone() -> None:
     """At once, and not after the wait of a retry that will never be."""
     past: Past = [STARTED, e.StepStarted("book", 1), e.StepStarted("pay", 1), e.StepFailed("book", 1, "rejected", "no")]
     story = given(*past, e.SagaAborted("book", "no"), plan=BESIDE).when(action("pay", Unknown("lost")))
@@ -205,7 +205,7 @@ def test_a_compensation_that_is_given_up_waits_for_what_is_being_asked() -> None
     assert [type(event) for event in story.decided] == [e.ProbeAnswered, e.SagaFailed]
 
 
-def test_what_is_being_asked_at_the_turn_is_awaited() -> None:
+def test_what_is_being_asked_at_the_abort_is_awaited() -> None:
     """It may be there or not: nothing is undone before that is known."""
     past: Past = [STARTED, e.StepStarted("book", 1), e.StepStarted("pay", 1), LOST[-1], e.ProbeStarted("pay", 1)]
     aborted = given(*past, plan=BESIDE).when(action("book", Rejected("no")))
@@ -215,7 +215,7 @@ def test_what_is_being_asked_at_the_turn_is_awaited() -> None:
 
 
 @pytest.mark.parametrize(("outcome", "failure"), [(Rejected("404"), "unavailable"), (Unknown("?"), "unknown")])
-def test_what_was_being_asked_at_the_turn_is_not_tried_again(outcome: Outcome, failure: e.Failure) -> None:
+def test_what_was_being_asked_at_the_abort_is_not_tried_again(outcome: Outcome, failure: e.Failure) -> None:
     """It is given up; what may have happened is undone."""
     past: Past = [STARTED, e.StepStarted("book", 1), e.StepStarted("pay", 1), LOST[-1], e.ProbeStarted("pay", 1)]
     aborted: Past = [*past, e.StepFailed("book", 1, "rejected", "no"), e.SagaAborted("book", "no")]
@@ -303,7 +303,7 @@ def test_an_answer_that_comes_in_a_pause_is_remembered_by_a_cancel() -> None:
     story.then(e.SagaCancelled(*WHO), e.CompensationStarted("pay", 1))
 
 
-def test_a_last_answer_that_comes_in_a_pause_turns_the_saga_round_and_no_further() -> None:
+def test_a_last_answer_that_comes_in_a_pause_aborts_the_saga_and_no_further() -> None:
     """It is undone when the saga is resumed."""
     past: Past = [*SECOND, LAST, e.ProbeStarted("pay", 2), PAUSED]
     story = given(*past, plan=ORDER).when(probed("pay", Rejected("404"), 2))

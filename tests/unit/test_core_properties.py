@@ -94,7 +94,7 @@ def test_one_call_or_timer_is_open_until_the_end(journey: Journey) -> None:
 
 
 @for_all(journeys())
-def test_nothing_goes_forward_after_the_turn(journey: Journey) -> None:
+def test_nothing_goes_forward_after_the_abort(journey: Journey) -> None:
     """Once aborted, no action is started, done or failed any more."""
     kinds = [type(event) for event in journey.log]
     if e.SagaAborted in kinds:

@@ -54,7 +54,7 @@ def test_a_delay_of_nothing_is_over_at_once(how_long: float) -> None:
 
 
 @pytest.mark.parametrize("seconds_", [None, "soon", [], 1e300, float("inf"), float("nan")])
-def test_a_delay_that_cannot_be_told_turns_the_saga_round(seconds_: Any) -> None:
+def test_a_delay_that_cannot_be_told_aborts_the_saga(seconds_: Any) -> None:
     """It is nothing that trying again would help."""
     story = given(STARTED, e.StepStarted("quote", 1), plan=nap("quote[s]", "quote"))
     story.when(action("quote", Completed({"s": seconds_})))
@@ -182,7 +182,7 @@ def test_one_key_may_come_with_two_signals() -> None:
     story.then(e.SignalReceived("sent", 2, "order-7"), e.StepCompleted("sent", 2), e.SagaCompleted())
 
 
-def test_a_signal_that_does_not_come_in_time_turns_the_saga_round() -> None:
+def test_a_signal_that_does_not_come_in_time_aborts_the_saga() -> None:
     """The step was refused, by silence."""
     story = given(*BOOKED, e.WaitStarted("ok", seconds(60)), plan=approval(60)).when(Woken(), now=seconds(60))
     error = "the signal 'ok' did not come within 60 s"

@@ -250,7 +250,7 @@ def test_what_waits_is_not_told_of_a_saga_that_is_paused() -> None:
     assert only.startswith("has been paused by ann")
 
 
-def test_the_deadline_is_told_as_long_as_it_can_turn_the_saga_round() -> None:
+def test_the_deadline_is_told_as_long_as_it_can_abort_the_saga() -> None:
     """It comes last: it is no obstacle."""
     started = e.SagaStarted("order", "plan-1", {}, "w1", deadline_at=LATER)
     assert reasons(started, *done("a"))[-1] == f"aborts at {T60}, its deadline"

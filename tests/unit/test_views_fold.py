@@ -253,7 +253,7 @@ ORDERED: dict[str, list[Fact]] = {
 
 @pytest.mark.parametrize("facts", ORDERED.values(), ids=ORDERED.keys())
 @pytest.mark.parametrize("parent", [None, "saga-0"])
-def test_it_does_so_too_when_somebody_gives_orders(parent: str | None, facts: list[Fact]) -> None:
+def test_it_does_so_too_when_somebody_gives_commands(parent: str | None, facts: list[Fact]) -> None:
     """Pauses, cancels, what was FAILED and goes on, what was set right by hand, what is undone after its end."""
     log = [e.SagaStarted("order", "plan-1", {}, "w1", parent=parent), *done("a"), e.StepStarted("b", 1)]
     story = given(*log)

@@ -304,7 +304,7 @@ ALL = (
 )
 
 
-def test_a_saga_that_has_ended_takes_no_order(open_engine: OpenEngine, give: SendSignal) -> None:
+def test_a_saga_that_has_ended_takes_no_command(open_engine: OpenEngine, give: SendSignal) -> None:
     """Each is refused with the reason, and nothing is recorded."""
     engine = open_engine(trip(Diary()))
     order = give(engine)

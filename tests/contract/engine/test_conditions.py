@@ -226,7 +226,7 @@ def test_a_list_of_many_is_gone_through(open_engine: OpenEngine) -> None:
 
 
 @pytest.mark.parametrize("guests", [None, "abc", {"a": 1}, 7])
-def test_what_is_no_list_turns_the_saga_round(open_engine: OpenEngine, guests: Any) -> None:
+def test_what_is_no_list_aborts_the_saga(open_engine: OpenEngine, guests: Any) -> None:
     """With a reason that says what was found there."""
     engine = open_engine(party(plainly, Hall()))
     result = engine.start("party", {"guests": guests}).result(TIMEOUT_S)
@@ -332,9 +332,7 @@ def test_a_step_that_is_wanted_is_done(open_engine: OpenEngine, kind: Kind) -> N
 
 
 @any_kind
-def test_a_condition_that_raises_is_tried_again_and_then_turns_the_saga_round(
-    open_engine: OpenEngine, kind: Kind
-) -> None:
+def test_a_condition_that_raises_is_tried_again_and_then_aborts_the_saga(open_engine: OpenEngine, kind: Kind) -> None:
     """Nothing was called yet, so there is nothing in doubt; the reason names the condition."""
     hall = Hall()
     saga = optional(kind, hall)

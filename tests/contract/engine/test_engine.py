@@ -83,7 +83,7 @@ def test_the_result_holds_what_each_step_answered_by_name(open_engine: OpenEngin
     assert end(handle).results == {"one": 1, "two": 2, "both": [1, 2, handle.saga_id]}
 
 
-def test_a_failed_step_turns_the_saga_round(open_engine: OpenEngine) -> None:
+def test_a_failed_step_aborts_the_saga(open_engine: OpenEngine) -> None:
     """What was done is compensated in reverse, and the log reads so, event by event."""
     diary = Diary()
     saga = trip(diary, {"bill": raising(StepRejected("no money"))})

@@ -197,7 +197,7 @@ def test_the_heart_beats_while_thousands_are_seen_again_by_a_worker_that_had_cou
     assert busy.longest_silence_s < LEASE_S
 
 
-def test_hundreds_of_commands_for_sagas_of_another_worker_hold_up_neither_the_heart_nor_ones_own_sagas(
+def test_hundreds_of_commands_for_sagas_of_another_worker_hold_up_neither_the_heartbeat_nor_ones_own_sagas(
     store: Store,
 ) -> None:
     """Each is a read and a commit: a turn gives but some of them, and in the end all were given, in their order."""

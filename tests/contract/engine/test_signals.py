@@ -90,7 +90,7 @@ def test_a_delay_that_ended_while_nobody_ran_is_over_at_once(store: Store, open_
     assert open_engine(saga).follow(handle.saga_id).result(TIMEOUT_S).completed
 
 
-def test_a_delay_that_nobody_can_tell_turns_the_saga_round(open_engine: OpenEngine) -> None:
+def test_a_delay_that_nobody_can_tell_aborts_the_saga(open_engine: OpenEngine) -> None:
     """The input says no number: the saga is compensated, with the reason, and nobody is disturbed."""
     saga = nap("input[grace_s]")
     engine = open_engine(saga)
@@ -166,7 +166,7 @@ def test_a_signal_with_a_key_is_one_signal_however_often_it_is_given(
     assert given == [e.SignalReceived("paid", 1, "invoice 7")]
 
 
-def test_a_wait_that_is_over_turns_the_saga_round(open_engine: OpenEngine) -> None:
+def test_a_wait_that_is_over_aborts_the_saga(open_engine: OpenEngine) -> None:
     """Nobody answered in time: the step failed, and a signal that comes now is refused."""
     saga = approval(timeout_s=0.2)
     engine = open_engine(saga)
