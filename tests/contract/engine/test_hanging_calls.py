@@ -44,6 +44,7 @@ def test_sagas_go_on_when_as_many_steps_hang_as_there_are_threads(
 def test_steps_that_wait_for_sagas_of_their_own_worker_do_not_stop_it(open_engine: OpenEngine) -> None:
     """They take all the threads that what they wait for needs; their time-outs free it."""
     inner, outer = Saga("inner"), Saga("outer")
+    both_began = threading.Barrier(2)
 
     @inner.step(compensation=None)
     def act() -> str:
@@ -51,6 +52,7 @@ def test_steps_that_wait_for_sagas_of_their_own_worker_do_not_stop_it(open_engin
 
     @outer.step(compensation=None, retry=ONCE, timeout_s=0.2)
     def wait(saga_id: str) -> None:
+        both_began.wait(TIMEOUT_S)  # or the one saga would be done before the other takes the last thread
         engine.start(inner, saga_id=f"{saga_id}-inner").result(2 * TIMEOUT_S)
 
     engine = open_engine(inner, outer, executor=Executor(threads=2))
