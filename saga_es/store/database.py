@@ -130,11 +130,10 @@ class Database:
         Raises:
             StoreUnavailable: As for `writing`.
         """
-        self._check_place()
         try:
             with self._translated(), self._doubted():
                 self._direct.transact(writes)
-            self._check_place()  # nobody finds a commit to a file that was removed meanwhile
+            self._check_place()  # nobody finds a commit to a file that was removed; it must not be acknowledged
         except RolledBack:  # the connection is still good
             raise
         except StoreUnavailable as error:
