@@ -13,7 +13,7 @@ from saga_es.core import events as e
 from saga_es.core.decide import advance
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
 from saga_es.core.state import SagaState, is_same_start
-from saga_es.errors import PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
+from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.outage import Retry
@@ -31,15 +31,18 @@ class Proposal:
     Attributes:
         base: The state that the decisions start from. The events are appended right after its version.
         commands: The commands that were decided. Their callers wait.
+        refused: The commands that were refused, each with the error. Their callers wait, too: the refusal is right if
+            the log has no more than `base`.
     """
 
-    __slots__ = ("base", "commands", "events", "facts", "saga", "state")
+    __slots__ = ("base", "commands", "events", "facts", "refused", "saga", "state")
 
     def __init__(self, saga: OwnedSaga) -> None:
         self.saga = saga
         self.base = self.state = saga.state
         self.facts: list[Fact] = []
         self.commands: list[CommandRequest] = []
+        self.refused: list[tuple[CommandRequest, CommandRefused]] = []
         self.events: list[e.SagaEvent] = []
 
     @property
@@ -60,12 +63,12 @@ class Proposal:
         self.events += events
 
     def follow(self, request: CommandRequest, now: datetime) -> None:
-        """Decide on a command.
-
-        Raises:
-            CommandRefused: The saga cannot follow the command. Nothing was decided.
-        """
-        events, self.state = advance(self.state, request.command, now)
+        """Decide on a command."""
+        try:
+            events, self.state = advance(self.state, request.command, now)
+        except CommandRefused as error:
+            self.refused.append((request, error))
+            return
         self.commands.append(request)
         self.events += events
 
@@ -74,16 +77,24 @@ class Proposal:
         for request in self.commands:
             request.settle(error)
 
+    def settle_refusals(self) -> None:
+        """Tell the callers whose commands were refused: the log has nothing that was not considered."""
+        for request, error in self.refused:
+            request.settle(error)
+
 
 class Batch:
     """What one iteration proposes: at most one proposal for each saga, and one append for each other stream.
 
     Attributes:
         now: The time of every decision in the batch.
+        unconfirmed: The proposals that refuse commands and append nothing, so that no conflict can show that the log
+            has more than they considered.
     """
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.unconfirmed: list[Proposal] = []
         self._proposals: dict[str, Proposal] = {}
         self._appends: dict[str, AppendRequest] = {}
 
@@ -150,6 +161,8 @@ class Committer:
             receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))
             for (settle, _), receipt in zip(chunk, receipts, strict=True):
                 settle(receipt)
+        if batch.unconfirmed:
+            self._confirm_refusals(batch.unconfirmed)
 
     def catch_up(self, sagas: Sequence[OwnedSaga], batch: Batch) -> None:
         """Load what others appended to these sagas and go on from there. Their proposals are decided again."""
@@ -159,26 +172,31 @@ class Committer:
             self._decide_again(outdated, found.get(saga.state.saga_id))
 
     def put_back(self, proposal: Proposal) -> None:
-        """Put the commands of a proposal back into the inbox, for the worker that owns the saga now."""
+        """Put the commands of a proposal back into the inbox, also those it refused: the log decides on them now."""
         for request in proposal.commands:
+            self._put(request)
+        for request, _ in proposal.refused:
             self._put(request)
 
     # ── Before the append ────────────────────────────────────────────────────────────────────────────────
 
     def _drafts(self, batch: Batch) -> Iterable[Wanted]:
         for proposal in batch.proposals:
-            if prepared := self._prepared(proposal, batch.now):
+            if prepared := self._prepared(proposal, batch):
                 yield partial(self._settle, proposal), prepared
         yield from ((request.settle, request.prepared) for request in batch.appends)
 
-    def _prepared(self, proposal: Proposal, now: datetime) -> Prepared | None:
+    def _prepared(self, proposal: Proposal, batch: Batch) -> Prepared | None:
         base = proposal.base
         if not proposal.events:
             proposal.settle_commands()
+            if proposal.refused:
+                batch.unconfirmed.append(proposal)
             return None
         try:
             notifies = proposal.state.owner is None  # the saga waits for a worker that has capacity
-            return self._writer.prepare(Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), now, notifies))
+            draft = Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), batch.now, notifies)
+            return self._writer.prepare(draft)
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
             return None
@@ -190,17 +208,29 @@ class Committer:
             case Written() if proposal.state.owner is None:
                 self._owned.release(proposal.saga)
                 proposal.settle_commands()
+                proposal.settle_refusals()
             case Written():
                 # After a takeover every open intent has to be performed again, not only those of this batch.
                 taken_over = isinstance(proposal.first, OwnerGone)
                 self._owned.advance(proposal.saga, proposal.state, None if taken_over else proposal.events)
                 proposal.settle_commands()
+                proposal.settle_refusals()
             case Conflict():
                 self._overtaken(proposal)
             case Refused(reason):
                 self._refused(proposal, reason)
             case _:
                 assert_never(receipt)
+
+    def _confirm_refusals(self, proposals: Sequence[Proposal]) -> None:
+        """Read the sagas of refused commands: what another process appended may make a refusal wrong."""
+        found = self._retry(lambda: self._sagas.find_many([proposal.base.saga_id for proposal in proposals]))
+        for proposal in proposals:
+            state = found.get(proposal.base.saga_id)
+            if isinstance(state, SagaState) and state.version <= proposal.base.version:
+                proposal.settle_refusals()
+            else:
+                self._decide_again(proposal, state)
 
     def _overtaken(self, proposal: Proposal) -> None:
         """Another worker appended to the saga's stream: its events decide who owns the saga now."""
@@ -227,6 +257,7 @@ class Committer:
         saga, saga_id = proposal.saga, proposal.base.saga_id
         if proposal.commands:  # a caller's payload must not fail the saga: the facts are tried without the commands
             proposal.settle_commands(PayloadUnencodable(f"the database does not accept this command: {reason}"))
+            proposal.commands.clear()
             self._put_facts_back(proposal)
         elif saga.state.version == 0:  # the log has no event of the saga: it was never started
             self._owned.fail(saga, self._retry(lambda: self._sagas.refused_start(saga_id, reason)))
@@ -236,6 +267,7 @@ class Committer:
             self._owned.drop(saga)
         else:
             self._put(FactArrived(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
+        self.put_back(proposal)  # what was refused may be accepted now: nothing of the proposal came to pass
 
 
 # ── A batch in several transactions ──────────────────────────────────────────────────────────────────────

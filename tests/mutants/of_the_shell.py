@@ -230,4 +230,18 @@ MUTANTS = [
         "return state.plan.saga == saga",
         ("tests/contract/engine/test_engine.py",),
     ),
+    Mutant(
+        "a command is refused by what its owner has read, not by the log",
+        BATCH,
+        "            if proposal.refused:\n                batch.unconfirmed.append(proposal)\n",
+        "            proposal.settle_refusals()\n",
+        ("tests/contract/engine/test_command_races.py",),
+    ),
+    Mutant(
+        "a refusal is lost when another writer comes first",
+        BATCH,
+        "        for request, _ in proposal.refused:\n            self._put(request)\n",
+        "",
+        ("tests/contract/engine/test_command_races.py",),
+    ),
 ]

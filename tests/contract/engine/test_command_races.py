@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import pytest
+
 from saga_es.commands import Cancel, Command, Pause, Resume, Retry, SendSignal
 from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
@@ -14,9 +16,10 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import CommandRefused, StepRejected, StoreUnavailable
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.commands import Commands
+from saga_es.runtime.waiting import polling
 from saga_es.runtime.waiting.clock import SystemClock
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
-from tests.support.trips import STEPS, Diary, Slow, Stop, events_of, gathered, trip, until
+from tests.support.trips import STEPS, Diary, Slow, Stop, bury, events_of, gathered, has_happened, trip, until
 
 INPUT = {"n": 7}
 ANN = ("Ann", "because")
@@ -120,6 +123,107 @@ def _resumed(engine: Engine, saga_id: str) -> bool:
         engine.submit(saga_id, Resume(*ANN))
     found = [event for event in events_of(engine, saga_id) if isinstance(event, e.SagaPaused | e.SagaResumed)]
     return not found or isinstance(found[-1], e.SagaResumed)
+
+
+def waiting_saga() -> Saga:
+    saga = Saga("waiting")
+    saga.wait_for("answer", timeout_s=None)
+    return saga
+
+
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that look for notifications once, and not again in this test."""
+    monkeypatch.setattr(polling, "QUICK_S", 3600.0)
+    monkeypatch.setattr(polling, "SLOW_S", 3600.0)
+
+
+PAUSE, RESUME = Pause(*ANN), Resume(*ANN)
+
+
+@pytest.mark.usefixtures("seldom")
+@pytest.mark.parametrize(
+    ("here", "elsewhere", "then"),
+    [
+        ([], [PAUSE], RESUME),
+        ([PAUSE], [RESUME], PAUSE),
+        ([], [*[SendSignal("answer", n) for n in range(3)], PAUSE], RESUME),
+    ],
+    ids=["resume after a pause", "pause after a resume", "resume after signals and a pause"],
+)
+def test_a_command_is_refused_by_the_log_and_not_by_what_its_owner_has_read(
+    store: Store, open_engine: OpenEngine, here: list[Command], elsewhere: list[Command], then: Command
+) -> None:
+    """Another process recorded commands a moment ago, and the owner has not heard of them yet."""
+    saga = waiting_saga()
+    engine = open_engine(saga)
+    handle = engine.start(saga)
+    for command in here:
+        engine.submit(handle.saga_id, command)
+    for command in elsewhere:
+        Commands(store, SystemClock()).record(handle.saga_id, command)
+    engine.submit(handle.saga_id, then)
+    events = events_of(engine, handle.saga_id)
+    followed = [event for event in events if isinstance(event, e.SagaPaused | e.SagaResumed)]
+    given = [command for command in [*here, *elsewhere, then] if not isinstance(command, SendSignal)]
+    assert followed == [(e.SagaPaused if isinstance(command, Pause) else e.SagaResumed)(*ANN) for command in given]
+    assert versions(engine, handle.saga_id) == list(range(1, len(events) + 1))
+
+
+@pytest.mark.usefixtures("seldom")
+def test_a_command_that_the_log_refuses_too_is_refused_once(store: Store, open_engine: OpenEngine) -> None:
+    """The owner learns what others recorded, and does not ask again and again."""
+    saga = waiting_saga()
+    engine = open_engine(saga)
+    handle = engine.start(saga)
+    with pytest.raises(CommandRefused, match="not paused"):
+        engine.submit(handle.saga_id, RESUME)
+    Commands(store, SystemClock()).record(handle.saga_id, SendSignal("answer", 7))
+    with pytest.raises(CommandRefused, match=r"not paused|has ended"):
+        engine.submit(handle.saga_id, RESUME)
+    assert handle.result(TIMEOUT_S).results == {"answer": 7}
+
+
+@pytest.mark.usefixtures("seldom")
+def test_a_command_to_a_saga_that_another_worker_took_over_is_decided_there(
+    store: Store, open_engine: OpenEngine
+) -> None:
+    """The worker before, which believes that the saga is its own, refuses nothing that the log would accept."""
+    saga = waiting_saga()
+    engine = open_engine(saga)
+    handle = engine.start(saga)
+    bury(store, engine)
+    other = open_engine(saga)
+    until(lambda: has_happened(other, handle.saga_id, e.SagaTakenOver))
+    other.submit(handle.saga_id, PAUSE)
+    engine.submit(handle.saga_id, RESUME)
+    assert isinstance(events_of(engine, handle.saga_id)[-1], e.SagaResumed)
+
+
+def test_a_refusal_that_waits_for_a_batch_comes_after_what_it_is_based_on(
+    store: Store, open_engine: OpenEngine, gate: threading.Event
+) -> None:
+    """Two pauses gather, and another process cancels meanwhile: both are decided anew, after the cancel."""
+    stop, slow = Stop(gate), Slow(store)
+    engine = open_engine(trip(Diary(), {"hotel": stop}), writer=slow)
+    handle = engine.start("trip", INPUT)
+    assert stop.arrived.wait(TIMEOUT_S)
+    holding = slow.hold(engine)
+    with ThreadPoolExecutor(2) as threads:
+        told = [threads.submit(give_all, [engine.submit], handle.saga_id, [PAUSE]) for _ in range(2)]
+        gathered(engine, 2)
+        Commands(store, SystemClock()).record(handle.saga_id, Cancel(*ANN))
+        slow.may_write.set()
+        assert sorted(one for answers in told for one in answers.result(TIMEOUT_S)) == ["recorded", "refused"]
+    holding.join(TIMEOUT_S)
+    events = events_of(engine, handle.saga_id)
+    assert [type(event) for event in events if isinstance(event, e.SagaCancelled | e.SagaPaused)] == [
+        e.SagaCancelled,
+        e.SagaPaused,
+    ]
+    gate.set()
+    engine.submit(handle.saga_id, RESUME)
+    assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
 def test_a_resume_begins_each_call_once(open_engine: OpenEngine, gate: threading.Event) -> None:
