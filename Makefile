@@ -40,8 +40,9 @@ check: $(READY)  ## Lint, types and architecture
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/unit/test_architecture.py
 
-docs: $(READY)  ## Write the tables of docs/saga-model.md anew, from the code
+docs: $(READY)  ## Write the tables of the pages that are made from the code
 	@$(BIN)/python -m tests.docs.event_table
+	@$(BIN)/python -m tests.docs.metrics_table
 
 format: $(READY)  ## Lay the code out
 	@$(BIN)/ruff format .

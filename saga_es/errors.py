@@ -81,8 +81,8 @@ class DefinitionError(SagaError):
 class CannotServe(SagaError):
     """The address is taken, or is not an address of this machine."""
 
-    def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(f"cannot serve on {host}:{port}: {why}; choose another with --host and --port")
+    def __init__(self, host: str, port: int, why: str, flags: str = "--host and --port") -> None:
+        super().__init__(f"cannot serve on {host}:{port}: {why}; choose another with {flags}")
         self.host = host
         self.port = port
 

@@ -11,8 +11,10 @@ from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from saga_es.api.commands import saga_blueprint
+from saga_es.api.health import health_blueprint
 from saga_es.api.problems import ProblemSchema, only_json, register_problem_handlers
-from saga_es.api.responses import NODE
+from saga_es.api.requests_counted import count_requests
+from saga_es.api.responses import NODE, NODE_UNOPENED
 from saga_es.node.node import Node
 
 CONFIG_PREFIX = "SAGA_ES_"
@@ -59,6 +61,7 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     """
     app = Application("saga_es")
     app.extensions[NODE] = lambda: node
+    app.extensions[NODE_UNOPENED] = node
     app.config.update(_configuration(node))
     api = ProblemApi(app)
     named = node.app.named_blueprints
@@ -70,8 +73,10 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     app.register_blueprint(
         get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": node.app.name, "validatorUrl": None})
     )
+    app.register_blueprint(health_blueprint)
     register_problem_handlers(app)
     app.before_request(only_json)
+    count_requests(node, app)
     return app
 
 
@@ -89,6 +94,8 @@ def mount(node: Node, opened: Callable[[], Node], app: Flask, url_prefix: str) -
     ours["OPENAPI_URL_PREFIX"] = url_prefix
     app.config.update({f"{CONFIG_PREFIX}{name}": setting for name, setting in ours.items()})
     ProblemApi(app, config_prefix=CONFIG_PREFIX).register_blueprint(saga_blueprint, url_prefix=url_prefix)
+    app.extensions[NODE_UNOPENED] = node
+    app.register_blueprint(health_blueprint, url_prefix=url_prefix)
 
 
 def _configuration(node: Node) -> dict[str, Any]:

@@ -56,6 +56,10 @@ RUNNING = [
 WAITING = click.option(
     "--database-wait-s", metavar="SECONDS", help="The wait for a server that is away.  [default: 60]"
 )
+PROBES = [
+    click.option("--health-port", metavar="NUMBER", help="Serve /livez, /readyz and /metrics on this port."),
+    click.option("--health-host", metavar="ADDRESS", help="The address for them.  [default: 127.0.0.1]"),
+]
 SERVING = [
     WAITING,
     click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),

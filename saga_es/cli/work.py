@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from saga_es.api import create_flask_app
+from saga_es.api.probes import serve_probes
 from saga_es.core.state import ENDED, SagaState
 from saga_es.definition.saga import family
 from saga_es.node.explain import explained
@@ -40,12 +41,16 @@ def work(node: Node, ready: Callable[[], None]) -> None:
     """Run sagas until SIGTERM or SIGINT, then stop gracefully."""
     node.answer_calls_with(create_flask_app(node).wsgi_app)
     stop_gracefully_when_asked(node)
+    settings = node.settings
+    probes = None if settings.health_port is None else serve_probes(node, settings.health_host, settings.health_port)
     try:
-        node.open(node.settings.database_wait_s)
+        node.open(settings.database_wait_s)
         ready()
         while True:  # SystemExit ends the loop; a signal to another thread does not end this sleep, so it is short
             time.sleep(LOOK_EVERY_S)
     finally:
+        if probes is not None:
+            probes.close()
         node.close()
 
 

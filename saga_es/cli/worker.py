@@ -7,13 +7,13 @@ import sys
 import click
 
 from saga_es.cli import output
-from saga_es.cli.options import FAILURE, RUNNING, WAITING, app_of, as_json_option, errors, settings_options
+from saga_es.cli.options import FAILURE, PROBES, RUNNING, WAITING, app_of, as_json_option, errors, settings_options
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 
 
 @click.command(short_help="Run sagas without HTTP, beside any number of other workers.")
-@settings_options(*RUNNING, WAITING)
+@settings_options(*RUNNING, *PROBES, WAITING)
 def worker(settings: Settings) -> None:
     """Migrate, take over interrupted sagas, claim sagas that wait for a worker, and run them until stopped.
 

@@ -6,9 +6,10 @@ import importlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -45,6 +46,9 @@ from saga_es.store.views.kinds import Projection, Views
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 
+if TYPE_CHECKING:
+    from saga_es.metrics.meter import Meter
+
 logger = structlog.get_logger("saga_es")
 
 
@@ -62,13 +66,16 @@ class Node:
         self.views = Views([saga_view, tag_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s)
+        self.meter = _meter(self.database, self.store, self.views) if settings.metrics else None
+        if self.meter is not None:
+            self.store = self.meter.store
         clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
         definitions = family(app.sagas)
         self.client = Client(self.store, definitions, clock)
         self.transports = _transports(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
-        executor = Executor(self.transports, settings.call_threads, settings.payload_limit)
+        self._executor = executor = Executor(self.transports, settings.call_threads, settings.payload_limit)
         limits = Limits(settings.sagas_at_once, settings.most_crashes, takes_over=recovers)
         self.engine = Engine(self.store, executor, definitions, clock, limits)
         self.projector = Projector(CatchUp(self.database, self.store.log, view) for view in self.views if view.follows)
@@ -109,6 +116,8 @@ class Node:
         retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views), wait_s)
         self.engine.open()
         self.projector.open()
+        if self.meter is not None:
+            self.meter.open(self._measure)
 
     def close(self) -> None:
         """Stop the engine and the asynchronous views, and close the connections; in a forked process, do nothing."""
@@ -116,7 +125,19 @@ class Node:
             return
         self.projector.close()
         self.engine.close(self.settings.grace_s)
+        if self.meter is not None:
+            self.meter.close()
         self.database.close()
+
+    def _measure(self) -> dict[str, float]:
+        """The present values of this process's own gauges."""
+        waiting = self._executor.waiting
+        return {
+            "owned_sagas": self.engine.active,
+            "calls_in_flight": max(0, self.engine.in_flight - waiting),
+            "calls_waiting": waiting,
+            "loop_lag_seconds": self.engine.lag_s,
+        }
 
     def _call_application(self, environ: dict[str, Any], start_response: Any) -> Any:
         if self._application is None:
@@ -179,6 +200,15 @@ def load_app(name: str | None) -> App:
     if not isinstance(found, App):
         raise SettingsError([f"app: {module_name!r} has no saga_es.App named {attribute or 'app'!r}"])
     return found
+
+
+def _meter(database: Database, store: DatabaseStore, views: Views) -> Meter | None:
+    """The meter, if the package that it needs is installed."""
+    if find_spec("prometheus_client") is None:
+        return None
+    from saga_es.metrics.meter import Meter  # noqa: PLC0415  # an extra: without it, nothing is counted
+
+    return Meter(database, store, views)
 
 
 def _transports(settings: Settings, sagas: Iterable[Saga], call_application: WsgiApp) -> Mapping[str, Transport]:

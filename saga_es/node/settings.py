@@ -36,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         execute_timeout_s: Seconds that a request waits for its saga to end before it answers 202.
         grace_s: Seconds that calls in flight get to finish when the process is asked to stop.
         database_wait_s: Seconds that `serve` and `worker` wait at their start for a database server that is away.
+        metrics: Whether metrics are counted, if `prometheus-client` is installed.
+        health_port: The port on which `worker` serves `/livez`, `/readyz` and `/metrics`; None: on none.
+        health_host: The address for it; loopback by default.
         log_level: debug, info, warning or error.
         participants: Base URLs of participants that are not in this process, by name.
     """
@@ -53,6 +56,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     execute_timeout_s: float = 120.0
     grace_s: float = 5.0
     database_wait_s: float = 60.0
+    metrics: bool = True
+    health_port: int | None = None
+    health_host: str = "127.0.0.1"
     log_level: str = "info"
     participants: dict[str, str] = {}
 
@@ -114,6 +120,9 @@ class _Schema(Schema):
     execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
     grace_s = fields.Float(validate=validate.Range(0, 3_600))
     database_wait_s = fields.Float(validate=validate.Range(0, 86_400))
+    metrics = fields.Boolean()
+    health_port = fields.Integer(validate=validate.Range(0, 65_535))
+    health_host = fields.String(validate=validate.Length(min=1))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))
     participants = fields.Dict(
         keys=fields.String(), values=fields.Url(schemes={"http", "https"}, require_tld=False, relative=False)

@@ -71,6 +71,7 @@ class Engine(Control):
         self._stop_at: datetime | None = None
         self._closed = False
         self._opened_in: int | None = None
+        self._busy_since: float | None = None
         self._closing = threading.Lock()
 
     # ── Starting sagas, and waiting for them ─────────────────────────────────────────────────────────────
@@ -159,9 +160,20 @@ class Engine(Control):
         return self._worker.active
 
     @property
+    def in_flight(self) -> int:
+        """How many calls have not returned, those that wait for a thread included."""
+        return self._worker.in_flight
+
+    @property
     def alive(self) -> bool:
         """Whether the loop runs."""
         return self._thread.is_alive()
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds that the present iteration of the loop has taken; 0 while the loop waits for work."""
+        busy_since = self._busy_since
+        return 0.0 if busy_since is None else time.monotonic() - busy_since
 
     # ── For participants in this process ─────────────────────────────────────────────────────────────────
 
@@ -243,10 +255,13 @@ class Engine(Control):
         has_failed = False
         while not self._is_done():
             items = [] if has_failed else self._inbox.take(self._idle_s())
+            self._busy_since = time.monotonic()
             try:
                 if has_failed:
                     self._worker.start_over()
-                self._batch_window.wait_for_answers(self._worker.iterate(items))
+                coming = self._worker.iterate(items)
+                self._busy_since = None
+                self._batch_window.wait_for_answers(coming)
                 has_failed = False
             except StoreUnavailable as error:  # stopped while the database is away: the next worker goes on
                 for item in items:

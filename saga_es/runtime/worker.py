@@ -164,6 +164,11 @@ class Worker:
         return len(self._owned)
 
     @property
+    def in_flight(self) -> int:
+        """How many calls have not returned, those that wait for a thread included."""
+        return self._dispatch.in_flight
+
+    @property
     def idle(self) -> bool:
         """Whether no call is in flight."""
         return self._dispatch.in_flight == 0

@@ -47,6 +47,11 @@ class Executor:
         self._lock = threading.Lock()
         self._is_closed = False
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread."""
+        return self._pool.waiting
+
     def capacity_of(self, definition: str) -> int:
         """How many more sagas of a definition may be taken over now; 0 until it is worth the look."""
         return self._backlog.capacity_of(definition)

@@ -109,6 +109,12 @@ class Pool:
         if full is not None:
             self._warn(full)
 
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work no thread has begun."""
+        with self._lock:
+            return sum(len(queue.waiting) for queue in self._queues.values())
+
     def close(self) -> None:
         """Let each thread end when all work is done. It does not wait for them."""
         with self._lock:

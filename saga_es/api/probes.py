@@ -1,0 +1,39 @@
+"""A small server for a process without HTTP: `/livez`, `/readyz` and `/metrics`, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+import waitress
+from flask import Flask
+from waitress.server import BaseWSGIServer
+
+from saga_es.api.health import health_blueprint
+from saga_es.api.problems import register_problem_handlers
+from saga_es.api.responses import NODE_UNOPENED
+from saga_es.errors import CannotServe
+from saga_es.node.node import Node
+
+logger = structlog.get_logger("saga_es")
+
+THREADS = 2
+
+
+def serve_probes(node: Node, host: str, port: int) -> BaseWSGIServer:
+    """Serve health and metrics on a thread of their own, until the server is closed.
+
+    Raises:
+        CannotServe: The address is taken, or is not an address of this machine.
+    """
+    app = Flask("saga_es_probes")
+    app.extensions[NODE_UNOPENED] = node
+    app.register_blueprint(health_blueprint)
+    register_problem_handlers(app)
+    try:
+        server = waitress.create_server(app, host=host, port=port, threads=THREADS, ident=None)
+    except (OSError, ValueError) as error:
+        raise CannotServe(host, port, str(error), "--health-host and --health-port") from error
+    logger.info("health and metrics are served", url=f"http://{host}:{server.effective_port}")
+    threading.Thread(target=server.run, name="saga-es-probes", daemon=True).start()
+    return server
