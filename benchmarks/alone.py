@@ -27,7 +27,7 @@ from saga_es.node.app import App
 from saga_es.node.gc import look_less_often
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.calls.caller import Caller
+from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id
@@ -50,7 +50,9 @@ class AtOnce:
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Make the calls one after the other."""
         for call in calls:
-            returned(call, self._caller.answer(call))
+            outcome = self._caller.answer(call)
+            assert not isinstance(outcome, Awaited), "no step here is asynchronous"
+            returned(call, outcome)
         return []
 
     def capacity_of(self, definition: str) -> int:

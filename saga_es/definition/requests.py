@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import string
-from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from saga_es.definition.signatures import Asked, Function, asked_by, call
 from saga_es.errors import DefinitionError
-
-Function = Callable[..., Any]
 
 _FIELD = re.compile(r"[A-Za-z_]\w*(\[\w+\])*")
 
@@ -37,9 +35,10 @@ class Request(msgspec.Struct, frozen=True, dict=True):
         _names_in(self.path)
 
     @cached_property
-    def needs(self) -> tuple[str, ...]:
+    def asked(self) -> Asked:
         """The names that the path and the body ask for, each once."""
-        return tuple(dict.fromkeys([*_names_in(self.path), *(parameters(self.body) if self.body else ())]))
+        of_body = asked_by(self.body) if self.body else Asked(())
+        return Asked(tuple(dict.fromkeys([*_names_in(self.path), *of_body.needs])), of_body.may_have)
 
     def url_path(self, given: Mapping[str, Any]) -> str:
         """The path with its names filled in; each value is quoted, so that it stays one segment."""
@@ -47,7 +46,10 @@ class Request(msgspec.Struct, frozen=True, dict=True):
 
     def json_body(self, given: Mapping[str, Any]) -> Any:
         """The body as a value for JSON; None when the request has none."""
-        return None if self.body is None else self.body(**{name: given[name] for name in parameters(self.body)})
+        if self.body is None:
+            return None
+        its = asked_by(self.body)
+        return call(self.body, its, {name: given[name] for name in (*its.needs, *its.may_have) if name in given})
 
 
 class Participant:
@@ -75,33 +77,6 @@ class Participant:
     def delete(self, path: str, body: Function | None = None) -> Request:
         """A DELETE to this participant."""
         return Request(self.name, "DELETE", path, body)
-
-
-def parameters(function: Function) -> tuple[str, ...]:
-    """The names of the parameters without a default, in order.
-
-    Raises:
-        DefinitionError: The signature cannot be read, or it has positional-only, `*` or `**` parameters.
-    """
-    try:
-        return _kept_parameters(function)
-    except TypeError:  # the function is not hashable
-        return _parameters(function)
-
-
-def _parameters(function: Function) -> tuple[str, ...]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(f"the parameters of {function!r} cannot be read; wrap it in a function") from error
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise DefinitionError(f"{function!r} must name each of its parameters, not {parameter}")
-    return tuple(p.name for p in parameters if p.default is p.empty)
-
-
-_kept_parameters = lru_cache(maxsize=4096)(_parameters)
-"""Reading a signature costs 25 us, as much as the rest of a call of a short step."""
 
 
 def _names_in(path: str) -> list[str]:

@@ -10,7 +10,8 @@ A step is a function, or a request to a participant. Both ask for values by the 
 - `item`, `index`: in a step that is done over a list, the element and its place, from 0;
 - `saga_id`: the saga's id.
 
-A mistake raises `DefinitionError` while the definition is built, not while a saga runs.
+A parameter with a default is given its value too; where there is none, it keeps its default. A mistake raises
+`DefinitionError` while the definition is built, not while a saga runs.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from saga_es.core.plan import (
     Work,
     plan_id,
 )
-from saga_es.definition.requests import Function, Request
-from saga_es.definition.steps import NAME_LIMIT, Step, Steps, check_kinds, check_seconds, name_of, names_of
+from saga_es.definition.requests import Request
+from saga_es.definition.signatures import Function, asked_by
+from saga_es.definition.steps import NAME_LIMIT, Step, Steps, check_kinds, check_seconds, named
 from saga_es.errors import DefinitionError
 
 F = TypeVar("F", bound=Function)
@@ -77,6 +79,7 @@ class Saga:
     def step(
         self,
         *,
+        name: str | None = ...,
         title: str | None = ...,
         after: Sequence[Function | str] | None = ...,
         when: Function | None = ...,
@@ -91,6 +94,7 @@ class Saga:
         self,
         action: F | None = None,
         *,
+        name: str | None = None,
         title: str | None = None,
         after: Sequence[Function | str] | None = None,
         when: Function | None = None,
@@ -103,8 +107,12 @@ class Saga:
     ) -> F | Callable[[F], F]:
         """Make the decorated function (`def` or `async def`) the next step; the step has the function's name.
 
+        What is called may be anything that can be called and names its parameters: a method, a `partial`, an object.
+        An awaitable that it returns is awaited.
+
         Args:
             action: The function, when the decorator is written without brackets.
+            name: The step's key, when it is not the function's name.
             title: The name that people read; by default the step's name in words.
             after: The steps that must be done before this one starts, as functions or names; by default the step
                 written before it. With an empty list the step starts at once.
@@ -124,7 +132,9 @@ class Saga:
         options: dict[str, Any] = {"kind": kind, "retry": retry, "timeout_s": timeout_s, "at_once": at_once}
 
         def decorate(function: F) -> F:
-            plan = _step_plan(function.__name__, title, over=None if over is None else name_of(over), **options)
+            asked_by(function)  # what is wrong with it is told before what is wrong with its place
+            listed = None if over is None else self._steps.name_of(over)
+            plan = _step_plan(name or named(function), title, over=listed, **options)
             self._add(Step(plan, function, condition=when), after)
             if compensation is None or kind == "retriable":
                 self._steps.settle(plan.name)
@@ -144,7 +154,7 @@ class Saga:
         """
 
         def decorate(function: F) -> F:
-            self._steps.compensate(name_of(step), function, retry)
+            self._steps.compensate(self._steps.name_of(step), function, retry)
             self._plan = self._plan_id = None
             return function
 
@@ -165,7 +175,7 @@ class Saga:
         """
 
         def decorate(function: F) -> F:
-            self._steps.probe(name_of(step), function)
+            self._steps.probe(self._steps.name_of(step), function)
             self._plan = self._plan_id = None
             return function
 
@@ -210,7 +220,7 @@ class Saga:
             DefinitionError: The name is taken, or a path or body names no value that is known at this point.
         """
         options: dict[str, Any] = {"kind": kind, "retry": retry, "timeout_s": timeout_s, "at_once": at_once}
-        plan = _step_plan(name, title, over=None if over is None else name_of(over), **options)
+        plan = _step_plan(name, title, over=None if over is None else self._steps.name_of(over), **options)
         self._add(Step(plan, action, condition=when), after)
         if compensation is None:
             self._steps.settle(name)
@@ -303,7 +313,7 @@ class Saga:
                 "compensated; use kind='pivot', or kind='retriable' after one"
             )
         options: dict[str, Any] = {"kind": kind, "retry": retry, "at_once": at_once, "work": Child(saga.name)}
-        plan = _step_plan(name, title, over=None if over is None else name_of(over), **options)
+        plan = _step_plan(name, title, over=None if over is None else self._steps.name_of(over), **options)
         self._add(Step(plan, input or _same_input, condition=when), after)
         self._steps.settle(name, compensation_retry if kind == "compensatable" else None)
         self.children.append(saga)
@@ -343,7 +353,7 @@ class Saga:
         return self._steps.find(step)
 
     def _add(self, step: Step, after: Sequence[Function | str] | None) -> None:
-        self._steps.add(step, names_of(after))
+        self._steps.add(step, self._steps.names_of(after))
         self._plan = self._plan_id = None
 
 

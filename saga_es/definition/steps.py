@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable
+from types import MethodType
 from typing import Any, assert_never, get_args
 
 import msgspec
@@ -13,7 +12,8 @@ from msgspec.structs import replace
 from saga_es.core.outcomes import Direction
 from saga_es.core.paths import PATH, root_of
 from saga_es.core.plan import LONGEST_S, Delay, Kind, Plan, RetryPolicy, StepPlan
-from saga_es.definition.requests import Function, Request, parameters
+from saga_es.definition.requests import Request
+from saga_es.definition.signatures import Asked, Function, asked_by, is_async
 from saga_es.errors import DefinitionError
 
 NAME_LIMIT = 100
@@ -68,31 +68,33 @@ class Step(msgspec.Struct, frozen=True):
         return tuple(callee for callee in there if callee is not None)
 
 
-def needs(callee: Callee) -> tuple[str, ...]:
-    """The names a callee asks for."""
-    return callee.needs if isinstance(callee, Request) else parameters(callee)
+def asked(callee: Callee) -> Asked:
+    """The names that a callee asks for."""
+    return callee.asked if isinstance(callee, Request) else asked_by(callee)
 
 
-def is_async(callee: Callee | None) -> bool:
-    """Whether a callee is an `async def`."""
-    try:
-        return _kept_is_async(callee)
-    except TypeError:  # the callee is not hashable
-        return inspect.iscoroutinefunction(callee)
+def known_names(plan: Plan, name: str, direction: Direction) -> frozenset[str]:
+    """The names that a call of a step may ask for."""
+    elements = ELEMENT_NAMES if plan.step(name).over is not None else frozenset()
+    known = steps_before(plan, name) | CALL_NAMES | elements
+    return known | UNDO_NAMES | {name} if direction is Direction.COMPENSATION else known
 
 
-_kept_is_async = lru_cache(maxsize=4096)(inspect.iscoroutinefunction)
-"""The look costs 2 us, at every call."""
+def steps_before(plan: Plan, name: str) -> frozenset[str]:
+    """The steps that are certainly done when this step starts."""
+    return frozenset(step.name for step in plan.steps if name in plan.behind(step.name))
 
 
-def names_of(steps: Sequence[Function | str] | None) -> tuple[str, ...] | None:
-    """The names of steps, each once."""
-    return None if steps is None else tuple(dict.fromkeys(name_of(step) for step in steps))
+def named(function: Function) -> str:
+    """The name of a function, which is the name of its step.
 
-
-def name_of(step: Function | str) -> str:
-    """The name of a step, given as its function or by name."""
-    return step if isinstance(step, str) else step.__name__
+    Raises:
+        DefinitionError: It has none.
+    """
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise DefinitionError(f"{function!r} has no name for its step; give one, as in step(name='pay')")
+    return name
 
 
 def _checked(plan: StepPlan) -> StepPlan:
@@ -142,6 +144,17 @@ class Steps:
         """The step of this name; None when there is none."""
         return self._steps.get(name)
 
+    def name_of(self, step: Function | str) -> str:
+        """The name of a step, given as its function or by name."""
+        if isinstance(step, str):
+            return step
+        its = (name for name, there in self._steps.items() if _is_same(there.action, step))
+        return next(its, None) or named(step)
+
+    def names_of(self, steps: Iterable[Function | str] | None) -> tuple[str, ...] | None:
+        """The names of steps, each once."""
+        return None if steps is None else tuple(dict.fromkeys(map(self.name_of, steps)))
+
     def plans(self) -> tuple[StepPlan, ...]:
         """The plans of all steps, in the order in which they were written.
 
@@ -178,10 +191,11 @@ class Steps:
         self._check_place(plan)
         self._steps[plan.name] = step = replace(step, plan=plan)
         try:
+            self._check_plain(step)
             for callee in step.callees:
-                self._check_known(plan.name, needs(callee), self._known(plan.name))
+                self._check_known(plan.name, asked(callee).needs, self._known(plan.name))
             seconds = plan.work.seconds if isinstance(plan.work, Delay) else None
-            self._check_known(plan.name, _roots(plan.over, seconds), self._before(plan.name) | {"input"})
+            self._check_known(plan.name, _roots(plan.over, seconds), steps_before(self._plan(), plan.name) | {"input"})
         except DefinitionError:
             del self._steps[plan.name]
             raise
@@ -198,7 +212,7 @@ class Steps:
             raise DefinitionError(f"saga {self._saga!r}: the compensation of step {name!r} is already settled")
         if step.plan.kind == "retriable":
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} is retriable, and so is never compensated")
-        self._check_known(name, needs(compensation), self._known(name) | {name} | UNDO_NAMES)
+        self._check_known(name, asked(compensation).needs, self._known(name, Direction.COMPENSATION))
         self._steps[name] = replace(step, compensation=compensation)
         self.settle(name, policy)
 
@@ -214,7 +228,7 @@ class Steps:
         if step.probe is not None or step.plan.work is not None:
             why = "has a probe already" if step.probe is not None else "makes no call, so there is nothing to probe"
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} {why}")
-        self._check_known(name, needs(probe), self._known(name))
+        self._check_known(name, asked(probe).needs, self._known(name))
         self._steps[name] = replace(step, plan=replace(step.plan, probe=True), probe=probe)
 
     # ── Checking ─────────────────────────────────────────────────────────────────────────────────────────
@@ -235,15 +249,12 @@ class Steps:
                     f"written before it; there are {', '.join(self._steps) or 'none'}"
                 )
 
-    def _known(self, name: str) -> frozenset[str]:
+    def _known(self, name: str, direction: Direction = Direction.ACTION) -> frozenset[str]:
         """The names that the calls of a step may ask for."""
-        elements = ELEMENT_NAMES if self._steps[name].plan.over is not None else frozenset()
-        return self._before(name) | CALL_NAMES | elements
+        return known_names(self._plan(), name, direction)
 
-    def _before(self, name: str) -> frozenset[str]:
-        """The steps that are certainly done when this step starts."""
-        plan = Plan(self._saga, tuple(step.plan for step in self._steps.values()))
-        return frozenset(other for other in self._steps if name in plan.behind(other))
+    def _plan(self) -> Plan:
+        return Plan(self._saga, tuple(step.plan for step in self._steps.values()))
 
     def _there(self, name: str, what: str) -> Step:
         step = self._steps.get(name)
@@ -260,7 +271,23 @@ class Steps:
             raise DefinitionError(
                 f"saga {self._saga!r}: step {name!r} asks for {', '.join(map(repr, unknown))}, "
                 f"which is known to no earlier step; there are {', '.join(sorted(known))}"
+                + ("; give the method of an object, not the function in its class" if unknown[0] == "self" else "")
             )
+
+    def _check_plain(self, step: Step) -> None:
+        """Check that what makes a value at once, a condition or a body, does not have to be awaited."""
+        bodies = [callee.body for callee in step.callees if isinstance(callee, Request)]
+        for function in (step.condition, *bodies):
+            if function is not None and is_async(function):
+                raise DefinitionError(
+                    f"saga {self._saga!r}: step {step.plan.name!r}: {function!r} is an `async def`; a condition or a "
+                    "body is a `def`, which computes its value from its parameters: await in a step before it"
+                )
+
+
+def _is_same(action: Callee | None, function: Function) -> bool:
+    """Whether this is the function; a method is another object each time it is looked up."""
+    return action is function or (isinstance(function, MethodType) and action == function)
 
 
 def check_kinds(plan: Plan) -> None:

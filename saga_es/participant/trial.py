@@ -208,7 +208,7 @@ def _call(text: str, known: Sequence[str]) -> Request:
     if found is None:
         raise DefinitionError(f"{text!r} is not a method and a path, such as `POST /rooms`")
     call = Request("checked", found[1], found[2])
-    unknown = sorted(set(call.needs) - set(known))
+    unknown = sorted(set(call.asked.needs) - set(known))
     if unknown:
         raise DefinitionError(f"{text!r} names {', '.join(unknown)}; the known names are {', '.join(known)}")
     return call

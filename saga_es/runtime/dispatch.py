@@ -228,6 +228,7 @@ class Dispatch:
             found.condition if is_action and planned.condition else None,
             idempotency_key(state.saga_id, f"{step}/{attempt}", keyed) if isinstance(planned.work, Child) else None,
             state.plan.saga,
+            state.plan,
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
-from typing import Any
+from functools import partial
 
 import msgspec
-from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.outcomes import Direction, Outcome, Rejected, Unavailable, Unknown
-from saga_es.definition.requests import Function
-from saga_es.runtime.calls.caller import Caller
+from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.outcomes import outcome_of_error
 from saga_es.runtime.calls.port import Call
 from saga_es.runtime.calls.transport import Transport
@@ -97,10 +93,9 @@ class Network:
         return outcome
 
     def _answer(self, call: Call) -> Outcome:
-        """The callee's answer, in this thread, also when the callee is `async`."""
-        if inspect.iscoroutinefunction(call.callee):
-            return self._caller.answer(replace(call, callee=_awaited(call.callee)))
-        return self._caller.answer(call)
+        """The callee's answer, in this thread, also when it has to be awaited."""
+        outcome = self._caller.answer(call)
+        return asyncio.run(self._caller.await_result(call, outcome)) if isinstance(outcome, Awaited) else outcome
 
     def _has_intent(self, call: Call) -> bool:
         kinds = {
@@ -110,13 +105,3 @@ class Network:
         }
         intent = kinds[call.direction](call.step, call.attempt)
         return any(recorded.event == intent for recorded in self._log.read(call.saga_id))
-
-
-def _awaited(function: Function) -> Function:
-    """An `async` function as a function that is called and waited for, with the same parameters."""
-
-    @wraps(function)
-    def call(**given: Any) -> Any:
-        return asyncio.run(function(**given))
-
-    return call

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from saga_es.core.plan import StepPlan
-from saga_es.definition.requests import Function, Participant
+from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
+from saga_es.definition.signatures import Function
 from saga_es.definition.steps import Step
 
 DESK = Participant("desk")

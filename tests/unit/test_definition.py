@@ -10,7 +10,8 @@ import pytest
 from saga_es.core.plan import BACKWARD, FORWARD, Plan, RetryPolicy, StepPlan, plan_id
 from saga_es.definition.requests import Participant, Request
 from saga_es.definition.saga import Saga
-from saga_es.definition.steps import NAME_LIMIT, Step, needs
+from saga_es.definition.signatures import asked_by
+from saga_es.definition.steps import NAME_LIMIT, Step
 from saga_es.errors import DefinitionError, SagaError
 
 BOX_OFFICE = Participant("box_office")
@@ -79,16 +80,12 @@ def test_a_definition_knows_what_each_step_calls() -> None:
     assert the_step(an_order(), "charge").compensation is None
 
 
-def test_a_function_says_what_it_needs_by_its_parameters() -> None:
-    """Those with a default are the function's own."""
-
-    def step(input: Any, reserve_seat: Any, /, *, retries: int = 3) -> None: ...  # noqa: A002
+def test_a_function_says_what_it_asks_for_by_its_parameters() -> None:
+    """Those without a default are needed; those with one are given when there is a value of that name."""
 
     def plain(input: Any, *, key: str, retries: int = 3) -> None: ...  # noqa: A002
 
-    assert needs(plain) == ("input", "key")
-    with pytest.raises(DefinitionError, match="must name each of its parameters"):
-        needs(step)
+    assert (asked_by(plain).needs, asked_by(plain).may_have) == (("input", "key"), ("retries",))
 
 
 def test_a_compensation_may_ask_for_its_own_step() -> None:
@@ -133,8 +130,8 @@ def test_a_participant_makes_requests_of_each_method() -> None:
 def test_a_request_needs_what_its_path_and_body_name() -> None:
     """Each name once, in the order of their use."""
     request = BOX_OFFICE.put("/a/{seat[id]}/{seat[row]}/{key}", body=lambda input, key: [input, key])  # noqa: A006
-    assert request.needs == ("seat", "key", "input")
-    assert BOX_OFFICE.post("/plain").needs == ()
+    assert request.asked.needs == ("seat", "key", "input")
+    assert BOX_OFFICE.post("/plain").asked.needs == ()
 
 
 def test_a_path_is_filled_in_and_each_value_stays_one_segment() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from saga_es.core.outcomes import Direction
 from saga_es.core.plan import Child, Delay, RetryPolicy, Signal
-from saga_es.definition.requests import Function
 from saga_es.definition.saga import Saga, family
+from saga_es.definition.signatures import Function
 from saga_es.errors import DefinitionError
 from tests.support.definitions import DESK, a_payment, a_step, add, asking, named, nothing, order, written
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from saga_es.core import events as e
-from saga_es.core.outcomes import Completed, Direction, Outcome, Unknown
+from saga_es.core.outcomes import Completed, Direction, Unknown
 from saga_es.errors import PayloadUnencodable, UnreadableEvent
 from saga_es.runtime.calls.caller import Caller
 from saga_es.runtime.calls.port import Call
@@ -51,5 +51,5 @@ def test_a_result_that_nests_too_deep_is_unknown() -> None:
     """The step may have acted; what it answered cannot be kept."""
     call = Call("s", "a", Direction.ACTION, 1, lambda: nested(DEEPEST + 1), "k", {}, 5.0)
     assert Caller().answer(call) == Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
-    shallow: Outcome = Caller().answer(msgspec.structs.replace(call, callee=lambda: nested(3)))
+    shallow = Caller().answer(msgspec.structs.replace(call, callee=lambda: nested(3)))
     assert shallow == Completed(nested(3))

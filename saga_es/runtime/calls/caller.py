@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Awaitable, Mapping
+from types import NoneType
 from typing import Any
 
 import msgspec
 
 from saga_es.core.outcomes import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
+from saga_es.core.plan import step_of
+from saga_es.definition import signatures
 from saga_es.definition.requests import Request
-from saga_es.definition.steps import Callee, needs
+from saga_es.definition.signatures import Asked, Function, asked_by
+from saga_es.definition.steps import known_names
 from saga_es.errors import StepRejected
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
 from saga_es.runtime.calls.port import Call
 from saga_es.runtime.calls.transport import NotSent, Transport
 from saga_es.store.log.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
+
+_PLAIN = frozenset({NoneType, bool, int, float, str, list, dict})
+"""Types of results that need not be looked at more closely: this is on the path of every call."""
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """A function returned this instead of its result: the result has to be awaited on an event loop."""
+
+    result: Awaitable[Any]
+
+    def drop(self) -> None:
+        """Nobody awaits it any more."""
+        if inspect.iscoroutine(self.result):
+            self.result.close()
 
 
 class Caller:
@@ -31,7 +50,7 @@ class Caller:
         self._transports = transports or {}
         self._payload_limit = payload_limit
 
-    def answer(self, call: Call) -> Outcome:
+    def answer(self, call: Call) -> Outcome | Awaited:
         """Make a call that is not `async`, in this thread; raises what the callee raises."""
         unwanted = _unwanted(call)
         if unwanted is not None:
@@ -42,7 +61,10 @@ class Caller:
             case Request() as request:
                 return self._request(call, request)
             case function:
-                return self._finished(call, function(**_arguments(call, function)))
+                result = _called(call, function)
+                if type(result) not in _PLAIN and inspect.isawaitable(result):
+                    return Awaited(result)
+                return self._finished(call, result)
 
     async def await_answer(self, call: Call) -> Outcome:
         """Make a call that is `async`; raises what the callee raises. Its time is kept by whoever asked for it."""
@@ -50,7 +72,14 @@ class Caller:
         unwanted = _unwanted(call)
         if unwanted is not None:
             return unwanted
-        return self._finished(call, await call.callee(**_arguments(call, call.callee)))
+        return await self.await_result(call, Awaited(_called(call, call.callee)))
+
+    async def await_result(self, call: Call, awaited: Awaited) -> Outcome:
+        """Await what a call returned; raises what it raises."""
+        result = await awaited.result
+        while type(result) not in _PLAIN and inspect.isawaitable(result):
+            result = await result
+        return self._finished(call, result)
 
     def _request(self, call: Call, request: Request) -> Outcome:
         transport = self._transports.get(request.participant)
@@ -58,7 +87,7 @@ class Caller:
             raise NotSent(f"no participant named {request.participant!r} is known here")
         headers = {"Idempotency-Key": call.key, "X-Saga-Id": call.saga_id, "X-Saga-Step": call.step}
         try:
-            given = _arguments(call, request)
+            given = _arguments(call, request.asked)
             path, value = request.url_path(given), request.json_body(given)
             body = None if value is None else msgspec.json.encode(value)
         except Exception as error:  # noqa: BLE001 (whatever a body function raises: nothing was sent, nor would be)
@@ -93,13 +122,29 @@ def _unwanted(call: Call) -> Outcome | None:
     if call.condition is None:
         return None
     try:
-        return None if call.condition(**_arguments(call, call.condition)) else Skipped()
+        holds = _called(call, call.condition)
+        if type(holds) not in _PLAIN and inspect.isawaitable(holds):
+            Awaited(holds).drop()
+            return Rejected("the condition returned an awaitable; a condition is a `def` that returns a value")
+        return None if holds else Skipped()
     except StepRejected as error:
         return Rejected(text(error))
     except Exception as error:  # noqa: BLE001 (whatever a condition raises: nothing was called yet)
         return Unavailable(text(f"the condition failed: {type(error).__name__}: {text(error)}"), kinds=kinds_of(error))
 
 
-def _arguments(call: Call, callee: Callee) -> dict[str, Any]:
-    """What the function asks for, as copies: a step that changes its input must not change the saga's."""
-    return {name: msgspec.json.decode(msgspec.json.encode(call.given[name])) for name in needs(callee)}
+def _called(call: Call, function: Function) -> Any:
+    its = asked_by(function)
+    return signatures.call(function, its, _arguments(call, its))
+
+
+def _arguments(call: Call, its: Asked) -> dict[str, Any]:
+    """What the function asks for, as copies: a step that changes its input must not change the saga's.
+
+    A parameter with a default is given too, if there is a value of that name at this point of the plan.
+    """
+    names = its.needs
+    if its.may_have:
+        known = known_names(call.plan, step_of(call.step), call.direction) if call.plan else call.given.keys()
+        names += tuple(name for name in its.may_have if name in known and name in call.given)
+    return {name: msgspec.json.decode(msgspec.json.encode(call.given[name])) for name in names}

@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from saga_es.definition.steps import is_async
+from saga_es.core.outcomes import Outcome, Unknown
+from saga_es.definition.signatures import is_async
 from saga_es.runtime.calls.backlog import Backlog
-from saga_es.runtime.calls.caller import Caller
+from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.coroutines import Coroutines
-from saga_es.runtime.calls.outcomes import outcome_of_error
+from saga_es.runtime.calls.outcomes import outcome_of_error, text
 from saga_es.runtime.calls.pool import Pool
 from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.calls.transport import Transport
@@ -74,7 +75,8 @@ class Executor:
         waiting: list[Call] = []
         awaited: list[Call] = []
         for call in calls:
-            (awaited if is_async(call.callee) else waiting).append(call)
+            call.is_awaited = is_async(call.callee)
+            (awaited if call.is_awaited else waiting).append(call)
         self._backlog.add([call.definition for call in waiting], [call.definition for call in awaited])
         self._pool.submit((call.lane, partial(self._run, call, returned)) for call in waiting)
         try:
@@ -88,7 +90,7 @@ class Executor:
         if call.began_at is None or call.is_back:
             return call.timeout_s
         left_s = call.began_at + call.timeout_s - time.monotonic()
-        return self._coroutines.grace_s(call) if left_s <= 0 and is_async(call.callee) else left_s
+        return self._coroutines.grace_s(call) if left_s <= 0 and call.is_awaited else left_s
 
     def give_up(self, call: Call) -> bool:
         """Do not begin the call. If it has begun, another thread may be started in place of its thread.
@@ -100,7 +102,7 @@ class Executor:
             call.is_given_up = True
         if call.began_at is None:
             return False
-        if is_async(call.callee):
+        if call.is_awaited:
             self._coroutines.cancel(call)
         else:
             self._pool.give_up(lambda work: isinstance(work, partial) and work.args[0] is call)
@@ -128,8 +130,25 @@ class Executor:
             outcome = self._caller.answer(call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also SystemExit)
             outcome = outcome_of_error(error)
+        if isinstance(outcome, Awaited):
+            self._hand_over(returned, call, outcome)
+            return
         call.is_back = True
         returned(call, outcome)
+
+    def _hand_over(self, returned: Returned, call: Call, awaited: Awaited) -> None:
+        """Have an event loop await what a function returned: only the call tells a `def` that does this."""
+        with self._lock:
+            call.is_awaited = True
+            if call.is_given_up or self._is_closed:
+                awaited.drop()
+                return
+        self._backlog.add((), [call.definition])
+        try:
+            self._coroutines.submit([call], partial(self._await_result, returned, awaited))
+        except Exception as error:  # noqa: BLE001 (whatever prevents a loop: the function was called)
+            awaited.drop()
+            self._end(returned, call, Unknown(text(f"the result cannot be awaited: {error}")))
 
     async def _await(self, returned: Returned, call: Call) -> None:
         if not self._begin(call):
@@ -139,6 +158,20 @@ class Executor:
             outcome = await self._caller.await_answer(call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
             outcome = outcome_of_error(error)
+        self._end(returned, call, outcome)
+
+    async def _await_result(self, returned: Returned, awaited: Awaited, call: Call) -> None:
+        if call.is_given_up:  # while it waited for the loop
+            awaited.drop()
+            self._backlog.is_back(call.definition)
+            return
+        try:
+            outcome = await self._caller.await_result(call, awaited)
+        except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
+            outcome = outcome_of_error(error)
+        self._end(returned, call, outcome)
+
+    def _end(self, returned: Returned, call: Call, outcome: Outcome) -> None:
         self._backlog.is_back(call.definition)
         call.is_back = True
         returned(call, outcome)

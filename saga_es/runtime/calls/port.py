@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import msgspec
 
 from saga_es.core.outcomes import Direction, Outcome
-from saga_es.core.plan import step_of
-from saga_es.definition.requests import Function, Request
+from saga_es.core.plan import Plan, step_of
+from saga_es.definition.requests import Request
+from saga_es.definition.signatures import Function
 from saga_es.definition.steps import Callee
 
 Lane = tuple[str, ...]
@@ -26,10 +27,12 @@ class Call(msgspec.Struct, eq=False):
         condition: Says whether the call is wanted at all.
         child_id: What is called makes the input of a saga, which is to have this id.
         definition: The name of the saga's definition.
+        plan: The plan of the saga; it says which names the call may be given.
         may_have_begun: Whether another worker may have made it before.
         began_at: When it began, by the monotonic clock; None while it waits.
         is_back: Whether it has returned.
         is_given_up: Nobody waits for its answer any more.
+        is_awaited: Whether it is on an event loop, not on a thread.
     """
 
     saga_id: str
@@ -43,10 +46,12 @@ class Call(msgspec.Struct, eq=False):
     condition: Function | None = None
     child_id: str | None = None
     definition: str = ""
+    plan: Plan | None = None
     may_have_begun: bool = False
     began_at: float | None = None
     is_back: bool = False
     is_given_up: bool = False
+    is_awaited: bool = False
 
     @property
     def lane(self) -> Lane:
