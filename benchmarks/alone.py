@@ -55,6 +55,9 @@ class AtOnce:
             returned(call, outcome)
         return []
 
+    def cancel(self, call: Call) -> None:
+        """Nothing: no call is under way."""
+
     def capacity_of(self, definition: str) -> int:
         """Always enough."""
         del definition

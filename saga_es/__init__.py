@@ -15,7 +15,8 @@ from saga_es.errors import (
     StoreUnavailable,
 )
 from saga_es.node.app import App
-from saga_es.node.node import open_engine
+from saga_es.node.opening import open_engine
+from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle, SagaResult
 
@@ -33,6 +34,7 @@ __all__ = [
     "SagaExists",
     "SagaResult",
     "SagaStatus",
+    "StepContext",
     "StepRejected",
     "StepUnavailable",
     "StoreUnavailable",

@@ -8,7 +8,8 @@ A step is a function, or a request to a participant. Both ask for values by the 
 - `action_key`: in a compensation, the key of the action's call;
 - `error`: in a compensation, why the saga aborted;
 - `item`, `index`: in a step that is done over a list, the element and its place, from 0;
-- `saga_id`: the saga's id.
+- `saga_id`: the saga's id;
+- `context`: in a function, the `StepContext` of the call.
 
 A parameter with a default is given its value too; where there is none, it keeps its default. A mistake raises
 `DefinitionError` while the definition is built, not while a saga runs.
@@ -88,6 +89,7 @@ class Saga:
         kind: Kind = ...,
         retry: RetryPolicy = ...,
         timeout_s: float = ...,
+        cancellable: bool = ...,
         compensation: None = ...,
     ) -> Callable[[F], F]: ...
     def step(  # noqa: PLR0913 (options, each by name)
@@ -103,6 +105,7 @@ class Saga:
         kind: Kind = "compensatable",
         retry: RetryPolicy = FORWARD,
         timeout_s: float = 30.0,
+        cancellable: bool = False,
         compensation: Any = _REQUIRED,
     ) -> F | Callable[[F], F]:
         """Make the decorated function (`def` or `async def`) the next step; the step has the function's name.
@@ -124,6 +127,8 @@ class Saga:
                 pivot, and is tried until it succeeds; it has no compensation.
             retry: How often and how far apart the action is tried.
             timeout_s: Seconds one attempt may take before its outcome counts as unknown.
+            cancellable: Whether an `async def` step that runs is cancelled when its saga aborts. What it then returns
+                or raises is its outcome; `CancelledError` means that nobody knows what it did, and it is compensated.
             compensation: None when there is nothing to undo; otherwise leave it out and use `compensates`.
 
         Raises:
@@ -135,7 +140,7 @@ class Saga:
             asked_by(function)  # what is wrong with it is told before what is wrong with its place
             listed = None if over is None else self._steps.name_of(over)
             plan = _step_plan(name or named(function), title, over=listed, **options)
-            self._add(Step(plan, function, condition=when), after)
+            self._add(Step(plan, function, condition=when, cancellable=cancellable), after)
             if compensation is None or kind == "retriable":
                 self._steps.settle(plan.name)
             return function

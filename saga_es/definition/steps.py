@@ -30,6 +30,9 @@ ELEMENT_NAMES = frozenset({"item", "index"})
 UNDO_NAMES = frozenset({"action_key", "error"})
 """The names that a compensation may ask for, too."""
 
+CONTEXT = "context"
+"""The name by which a function gets the context of its call."""
+
 Callee = Function | Request
 """The code of one call of a step."""
 
@@ -41,6 +44,7 @@ class Step(msgspec.Struct, frozen=True):
         action: The action; None in a step that waits. In a step that runs a child saga, it makes the child's input.
         condition: Returns whether the step is done or skipped.
         probe: Says whether the action has happened.
+        cancellable: Whether a task of the action is cancelled when the saga aborts.
     """
 
     plan: StepPlan
@@ -48,6 +52,7 @@ class Step(msgspec.Struct, frozen=True):
     compensation: Callee | None = None
     condition: Function | None = None
     probe: Callee | None = None
+    cancellable: bool = False
 
     def callee(self, direction: Direction) -> Callee | None:
         """The code that is called in this direction; None when there is none."""
@@ -71,6 +76,12 @@ class Step(msgspec.Struct, frozen=True):
 def asked(callee: Callee) -> Asked:
     """The names that a callee asks for."""
     return callee.asked if isinstance(callee, Request) else asked_by(callee)
+
+
+def _needs(callee: Callee) -> tuple[str, ...]:
+    """The values that a callee needs from the saga: its context is a function's own."""
+    needs = asked(callee).needs
+    return needs if isinstance(callee, Request) else tuple(name for name in needs if name != CONTEXT)
 
 
 def known_names(plan: Plan, name: str, direction: Direction) -> frozenset[str]:
@@ -193,7 +204,7 @@ class Steps:
         try:
             self._check_plain(step)
             for callee in step.callees:
-                self._check_known(plan.name, asked(callee).needs, self._known(plan.name))
+                self._check_known(plan.name, _needs(callee), self._known(plan.name))
             seconds = plan.work.seconds if isinstance(plan.work, Delay) else None
             self._check_known(plan.name, _roots(plan.over, seconds), steps_before(self._plan(), plan.name) | {"input"})
         except DefinitionError:
@@ -212,7 +223,7 @@ class Steps:
             raise DefinitionError(f"saga {self._saga!r}: the compensation of step {name!r} is already settled")
         if step.plan.kind == "retriable":
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} is retriable, and so is never compensated")
-        self._check_known(name, asked(compensation).needs, self._known(name, Direction.COMPENSATION))
+        self._check_known(name, _needs(compensation), self._known(name, Direction.COMPENSATION))
         self._steps[name] = replace(step, compensation=compensation)
         self.settle(name, policy)
 
@@ -228,7 +239,7 @@ class Steps:
         if step.probe is not None or step.plan.work is not None:
             why = "has a probe already" if step.probe is not None else "makes no call, so there is nothing to probe"
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} {why}")
-        self._check_known(name, asked(probe).needs, self._known(name))
+        self._check_known(name, _needs(probe), self._known(name))
         self._steps[name] = replace(step, plan=replace(step.plan, probe=True), probe=probe)
 
     # ── Checking ─────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from saga_es.core.upcasters import Upcasters
 from saga_es.definition.saga import Saga
+from saga_es.runtime.calls.around import Around, Wrapping
 from saga_es.store.views.kinds import Projection
 
 
@@ -25,6 +27,12 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         blueprints: The blueprints served beside the saga API, by name; `serve --only` chooses among the names. A list
             of blueprints uses the blueprints' own names.
         everywhere: Blueprints that are served whatever `serve --only` chooses.
+        around: Makes a context manager that stands around every call of a step: a function of the call's
+            `StepContext`, or of nothing; or several of them, the outermost first.
+        loop: The event loop for `async def` steps. Without it, the loop in which `open_engine` is called, if it is
+            called in one, else loops of the engine's own.
+        carries_context: Whether the steps of a saga get the context variables (`contextvars`) of the code that started
+            it, as long as it runs in this process.
     """
 
     name: str = "saga_es"
@@ -35,6 +43,14 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     upcasters: Upcasters = {}
     blueprints: Mapping[str, Sequence[Any]] | Sequence[Any] = ()
     everywhere: Sequence[Any] = ()
+    around: Around | Sequence[Around] = ()
+    loop: asyncio.AbstractEventLoop | None = None
+    carries_context: bool = False
+
+    @property
+    def wrapping(self) -> Wrapping:
+        """What stands around every call."""
+        return Wrapping([self.around] if callable(self.around) else self.around)
 
     @property
     def named_blueprints(self) -> Mapping[str, Sequence[Any]]:

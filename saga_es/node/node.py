@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ import structlog
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga, family
 from saga_es.errors import SettingsError
-from saga_es.node.app import BARE, App, application
+from saga_es.node.app import BARE, App
 from saga_es.node.gc import look_less_often
 from saga_es.node.settings import Settings, project_folder
 from saga_es.runtime.calls.executor import Executor
@@ -42,7 +41,7 @@ from saga_es.store.database import Database
 from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec
 from saga_es.store.views.catch_up import CatchUp
-from saga_es.store.views.kinds import Projection, Views
+from saga_es.store.views.kinds import Views
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 
@@ -57,9 +56,17 @@ class Node:
 
     Args:
         recovers: Whether the engine takes over interrupted sagas.
+        loop: The event loop for `async def` steps, unless the application names one; None: loops of the engine's own.
     """
 
-    def __init__(self, settings: Settings, app: App = BARE, *, recovers: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        app: App = BARE,
+        *,
+        recovers: bool = True,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.settings = settings
         self.app = app
         self.database = Database(settings.database_url)
@@ -75,9 +82,14 @@ class Node:
         self.client = Client(self.store, definitions, clock)
         self.transports = _transports(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
-        self._executor = executor = Executor(self.transports, settings.call_threads, settings.payload_limit)
+        loop = app.loop or loop
+        self._executor = executor = Executor(
+            self.transports, settings.call_threads, settings.payload_limit, app.wrapping, loop
+        )
         limits = Limits(settings.sagas_at_once, settings.most_crashes, takes_over=recovers)
-        self.engine = Engine(self.store, executor, definitions, clock, limits)
+        self.engine = Engine(
+            self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context
+        )
         self.projector = Projector(CatchUp(self.database, self.store.log, view) for view in self.views if view.follows)
 
     def answer_calls_with(self, application: WsgiApp) -> None:
@@ -143,39 +155,6 @@ class Node:
         if self._application is None:
             raise NotSent("this process serves no application; set SAGA_ES_PARTICIPANT_<NAME> to a base URL")
         return self._application(environ, start_response)
-
-
-@contextmanager
-def open_engine(
-    database_url: str,
-    *sagas: Saga,
-    app: App | None = None,
-    views: Sequence[Projection] = (),
-    events: Mapping[str, Sequence[type[Any]]] = MappingProxyType({}),
-    **settings: Any,
-) -> Iterator[Engine]:
-    """Migrate the database and run an engine of these sagas; it closes when the block ends.
-
-    Args:
-        database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
-        sagas: The definitions.
-        app: A whole application, instead of sagas, views and events.
-        views: Views of the log (see `saga_es.views`), kept beside the built-in ones.
-        events: The event classes of each category of your own that you append to, or that a view reads.
-        settings: Settings by name; see `Settings`.
-
-    Raises:
-        SettingsError: A setting is wrong.
-        StoreUnavailable: The database did not answer.
-        TypeError: Both an application and sagas, views or events are given.
-    """
-    options = {name: given for name, given in (("views", views), ("events", events)) if given}
-    node = Node(Settings.load({"database_url": database_url, **settings}), application(app, sagas, **options))
-    node.open()
-    try:
-        yield node.engine
-    finally:
-        node.close()
 
 
 def load_app(name: str | None) -> App:

@@ -29,6 +29,13 @@ class Control(ABC):
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def check_may_block(self) -> None:  # noqa: B027 (only an engine has something to check)
+        """Check that this thread may wait for a saga.
+
+        Raises:
+            RuntimeError: The saga may need the event loop of this thread.
+        """
+
     @abstractmethod
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value (see `saga_es.commands`). Each of the methods below gives one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextvars import Context
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -62,9 +63,14 @@ class Dispatch:
         self._children = Children(definitions, put)
         self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
         self._made: list[Call] = []
+        self._carried: dict[str, Context] = {}
         self._short: set[str] = set()  # definitions that have too many waiting calls for more sagas
         self.in_flight = 0
         self.stopped = False
+
+    def carry(self, saga_id: str, context: Context) -> None:
+        """Make the saga's calls with these context variables for as long as this worker owns it."""
+        self._carried[saga_id] = context
 
     def capacity_of(self, name: str) -> int:
         """How many more sagas of a definition may be taken over now. If none, `has_capacity_again` tells when."""
@@ -147,6 +153,8 @@ class Dispatch:
 
     def forget(self, state: SagaState) -> None:
         """Drop the calls and timers of a saga that has ended, or that this worker no longer owns."""
+        if self._carried:
+            self._carried.pop(state.saga_id, None)
         given_up: list[Call] = []
         for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
             timer = self._timers.cancel((state.saga_id, step, direction))
@@ -194,13 +202,18 @@ class Dispatch:
         return False
 
     def _withdraw(self, saga_id: str) -> None:
-        """Withdraw the actions of an aborted saga that have not begun: there is nothing to undo then."""
+        """Withdraw the actions of an aborted saga that have not begun: there is nothing to undo then.
+
+        Those that have begun are told.
+        """
         for step, direction in self._under_way.get(saga_id, _NOTHING):
             timer = self._timers.get((saga_id, step, direction))
             if direction is Direction.ACTION and isinstance(timer, CallTimedOut):
                 call = timer.call
                 if not call.may_have_begun and call.began_at is None and not self._executor.give_up(call):
                     self._returned(call, _NOT_MADE)
+                else:
+                    self._executor.cancel(call)
 
     # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,6 +242,10 @@ class Dispatch:
             idempotency_key(state.saga_id, f"{step}/{attempt}", keyed) if isinstance(planned.work, Child) else None,
             state.plan.saga,
             state.plan,
+            tags=state.tags,
+            carried=self._carried.get(state.saga_id) if self._carried else None,
+            is_cancellable=found.cancellable and is_action,
+            is_cancelled=state.aborted and is_action,
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True

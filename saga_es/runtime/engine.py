@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -50,6 +52,8 @@ class Engine(Control):
 
     Args:
         definitions: The sagas that it runs. A running saga whose code is missing ends FAILED with a reason.
+        loop: The event loop on which the executor awaits `async def` steps, if it is not one of ours.
+        carries_context: Whether the calls of a saga get the context variables of its `start`, in this process.
     """
 
     def __init__(
@@ -59,8 +63,13 @@ class Engine(Control):
         definitions: Iterable[Saga] = (),
         clock: Clock | None = None,
         limits: Limits | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        carries_context: bool = False,
     ) -> None:
         super().__init__(store)
+        self._loop = loop
+        self._carries_context = carries_context
         self._executor = executor
         self._clock = clock or SystemClock()
         self._starts = Starts(store, definitions, self._clock)
@@ -117,6 +126,8 @@ class Engine(Control):
         )
         handle = request.handle
         handle.control = self
+        if self._carries_context:
+            handle.context = copy_context()
         is_chosen = saga_id is not None or key is not None
         is_there = is_chosen and self._starts.found(request, connection)
         if not is_there and connection is not None:
@@ -143,6 +154,15 @@ class Engine(Control):
         request = CommandRequest(saga_id, as_recorded(command, self._store.writer), Future())
         self._put(request)
         _with_timeout_error("command", lambda: request.done.result(COMMIT_TIMEOUT_S))
+
+    def check_may_block(self) -> None:
+        """Check that this thread may wait for a saga.
+
+        Raises:
+            RuntimeError: It runs the event loop on which `async def` steps are awaited: they would never run.
+        """
+        if self._loop is not None and _running_loop() is self._loop and self._starts.has_async_steps:
+            raise RuntimeError("this would block the event loop on which the saga's steps run; write `await handle`")
 
     @property
     def worker_id(self) -> str:
@@ -304,3 +324,10 @@ def _with_timeout_error(what: str, wait: Any, cure: str = "repeat it under the s
         wait()
     except TimeoutError as error:
         raise StoreUnavailable(f"the {what} was not committed within {COMMIT_TIMEOUT_S:g} s; {cure}") from error
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

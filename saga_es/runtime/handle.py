@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextvars import Context
 from typing import Any, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -66,12 +67,16 @@ class Handle:
         lookups: How often the saga may be missing from the log before the handle fails: the transaction that starts it
             may not have committed yet.
         control: The engine or client that made the handle. The handle's commands go through it.
+
+    Attributes:
+        context: The context variables that the saga's calls in this process get; None: none are carried.
     """
 
     def __init__(self, saga_id: str, *, lookups: int = 0, control: Control | None = None) -> None:
         self.saga_id = saga_id
         self.lookups = lookups
         self.control = control
+        self.context: Context | None = None
         self._started: Promise[None] = Promise()
         self._ended: Promise[SagaResult] = Promise()
 
@@ -97,7 +102,10 @@ class Handle:
             TimeoutError: It took longer than `timeout` seconds. The saga goes on.
             SagaExists: The id or key belongs to a saga with another input.
             NotFound: There is no such saga.
+            RuntimeError: This thread runs the event loop on which steps of the engine are awaited.
         """
+        if self.control is not None:
+            self.control.check_may_block()
         return self._ended.wait(timeout)
 
     def status(self) -> SagaStory:

@@ -73,6 +73,9 @@ class OwnedSagas:
             self._drop(stale)
         handles = [handle] if handle else self._remote.take(state.saga_id)
         saga = self._by_id[state.saga_id] = OwnedSaga(state, handles)
+        for its in handles:
+            if its.context is not None:
+                self._dispatch.carry(state.saga_id, its.context)
         return saga
 
     def join(self, saga: OwnedSaga, state: SagaState, request: StartRequest) -> None:

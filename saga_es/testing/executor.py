@@ -58,6 +58,10 @@ class NetworkExecutor:
         del call
         return 0.0
 
+    def cancel(self, call: Call) -> None:
+        """Its context says so, if it is on its way."""
+        call.is_cancelled = True
+
     def give_up(self, call: Call) -> bool:
         """Nobody waits for it; if it is on its way, it may arrive all the same."""
         call.is_given_up = True

@@ -10,9 +10,9 @@ import time
 
 import sqlalchemy as sa
 
+from saga_es import open_engine
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
-from saga_es.node.node import open_engine
 from saga_es.store.database import Database
 from tests.support.pipe import forward
 

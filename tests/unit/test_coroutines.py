@@ -133,7 +133,9 @@ def test_a_step_that_has_blocked_a_loop_has_one_of_its_own_from_then_on(steps: S
     assert steps.answer()[1] == Completed("saga-es-asyncio-3")
     steps.gate.set()
     steps.answer()
-    until(lambda: not any(loop.is_blocked for loop in steps.executor._coroutines._loops))
+    ours = steps.executor._coroutines
+    assert isinstance(ours, coroutines.Coroutines)
+    until(lambda: not any(loop.is_blocked for loop in ours._loops))
     steps.begin(a_call(quick, "slow"))
     assert steps.answer()[1] == Completed("saga-es-asyncio-2")
     steps.begin(a_call(quick))

@@ -14,8 +14,10 @@ from saga_es.core.plan import step_of
 from saga_es.definition import signatures
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by
-from saga_es.definition.steps import known_names
+from saga_es.definition.steps import CONTEXT, known_names
 from saga_es.errors import StepRejected
+from saga_es.runtime.calls.around import Wrapping
+from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
 from saga_es.runtime.calls.port import Call
 from saga_es.runtime.calls.transport import NotSent, Transport
@@ -42,16 +44,24 @@ class Caller:
     Args:
         transports: How each participant is reached, by name.
         payload_limit: Bytes of JSON a result may take.
+        around: What stands around every call.
     """
 
     def __init__(
-        self, transports: Mapping[str, Transport] | None = None, payload_limit: int = DEFAULT_PAYLOAD_LIMIT
+        self,
+        transports: Mapping[str, Transport] | None = None,
+        payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
+        around: Wrapping | None = None,
     ) -> None:
+        self._around = around or None
         self._transports = transports or {}
         self._payload_limit = payload_limit
 
     def answer(self, call: Call) -> Outcome | Awaited:
         """Make a call that is not `async`, in this thread; raises what the callee raises."""
+        return self._answer(call) if self._around is None else self._around.call(call, lambda: self._answer(call))
+
+    def _answer(self, call: Call) -> Outcome | Awaited:
         unwanted = _unwanted(call)
         if unwanted is not None:
             return unwanted
@@ -68,14 +78,24 @@ class Caller:
 
     async def await_answer(self, call: Call) -> Outcome:
         """Make a call that is `async`; raises what the callee raises. Its time is kept by whoever asked for it."""
+        if self._around is None:
+            return await self._await_answer(call)
+        return await self._around.await_call(call, lambda: self._await_answer(call))
+
+    async def await_result(self, call: Call, awaited: Awaited) -> Outcome:
+        """Await what a call returned; raises what it raises."""
+        if self._around is None:
+            return await self._await_result(call, awaited)
+        return await self._around.await_call(call, lambda: self._await_result(call, awaited))
+
+    async def _await_answer(self, call: Call) -> Outcome:
         assert callable(call.callee), "only functions are awaited"
         unwanted = _unwanted(call)
         if unwanted is not None:
             return unwanted
-        return await self.await_result(call, Awaited(_called(call, call.callee)))
+        return await self._await_result(call, Awaited(_called(call, call.callee)))
 
-    async def await_result(self, call: Call, awaited: Awaited) -> Outcome:
-        """Await what a call returned; raises what it raises."""
+    async def _await_result(self, call: Call, awaited: Awaited) -> Outcome:
         result = await awaited.result
         while type(result) not in _PLAIN and inspect.isawaitable(result):
             result = await result
@@ -135,7 +155,9 @@ def _unwanted(call: Call) -> Outcome | None:
 
 def _called(call: Call, function: Function) -> Any:
     its = asked_by(function)
-    return signatures.call(function, its, _arguments(call, its))
+    asks = CONTEXT in its.needs or CONTEXT in its.may_have
+    given = _with_context(call, its) if asks and CONTEXT not in call.given else _arguments(call, its)
+    return signatures.call(function, its, given)
 
 
 def _arguments(call: Call, its: Asked) -> dict[str, Any]:
@@ -148,3 +170,9 @@ def _arguments(call: Call, its: Asked) -> dict[str, Any]:
         known = known_names(call.plan, step_of(call.step), call.direction) if call.plan else call.given.keys()
         names += tuple(name for name in its.may_have if name in known and name in call.given)
     return {name: msgspec.json.decode(msgspec.json.encode(call.given[name])) for name in names}
+
+
+def _with_context(call: Call, its: Asked) -> dict[str, Any]:
+    """The same, and the call's context where it is asked for; a step of that name comes first."""
+    needs, may_have = (tuple(name for name in names if name != CONTEXT) for names in (its.needs, its.may_have))
+    return _arguments(call, Asked(needs, may_have)) | {CONTEXT: StepContext(call)}

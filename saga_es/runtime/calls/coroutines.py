@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from contextvars import Context
 from types import FrameType
 from typing import Any
 
@@ -193,7 +194,7 @@ class Coroutines:
 
     def _begin(self, loop: _Loop, calls: Sequence[Call]) -> None:
         for call in calls:
-            loop.loop.create_task(_run(self._lock, loop, call))
+            loop.loop.create_task(_run(self._lock, loop, call), context=context_of(call))
 
     def _is_alive(self, loop: _Loop) -> None:
         with self._lock:
@@ -240,6 +241,11 @@ class Coroutines:
                 stack="".join(traceback.format_stack(where)) if where else "",
                 cure="await what takes time, or write the step as `def`: such steps run on threads",
             )
+
+
+def context_of(call: Call) -> Context | None:
+    """A copy of the context variables that the call carries; None when it carries none."""
+    return None if call.carried is None else call.carried.copy()
 
 
 async def _run(lock: threading.Lock, loop: _Loop, call: Call) -> None:

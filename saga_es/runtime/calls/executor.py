@@ -6,6 +6,7 @@ promise: that a call which timed out has not acted.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -13,9 +14,11 @@ from functools import partial
 
 from saga_es.core.outcomes import Outcome, Unknown
 from saga_es.definition.signatures import is_async
+from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.backlog import Backlog
 from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.coroutines import Coroutines
+from saga_es.runtime.calls.given_loop import GivenLoop, Loops
 from saga_es.runtime.calls.outcomes import outcome_of_error, text
 from saga_es.runtime.calls.pool import Pool
 from saga_es.runtime.calls.port import Call, Returned
@@ -33,6 +36,8 @@ class Executor:
         transports: The transport to each participant, by the participant's name.
         threads: How many `def` steps and requests may be in flight at once.
         payload_limit: The most bytes of JSON in a result.
+        around: What stands around every call.
+        loop: The event loop for `async def` steps; None: loops of its own.
     """
 
     def __init__(
@@ -40,11 +45,13 @@ class Executor:
         transports: Mapping[str, Transport] | None = None,
         threads: int = 32,
         payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
+        around: Wrapping | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._caller = Caller(transports, payload_limit)
+        self._caller = Caller(transports, payload_limit, around)
         self._pool = Pool(threads)
         self._backlog = Backlog(threads)
-        self._coroutines = Coroutines()
+        self._coroutines: Loops = Coroutines() if loop is None else GivenLoop(loop)
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -92,6 +99,15 @@ class Executor:
         left_s = call.began_at + call.timeout_s - time.monotonic()
         return self._coroutines.grace_s(call) if left_s <= 0 and call.is_awaited else left_s
 
+    def cancel(self, call: Call) -> None:
+        """Tell a call under way that its saga has aborted: its context says so, and its task ends at its next `await`.
+
+        A task is cancelled only if its step is cancellable. What the call answers still counts.
+        """
+        call.is_cancelled = True
+        if call.is_cancellable and call.is_awaited:
+            self._coroutines.cancel(call)
+
     def give_up(self, call: Call) -> bool:
         """Do not begin the call. If it has begun, another thread may be started in place of its thread.
 
@@ -127,7 +143,8 @@ class Executor:
         if not self._begin(call):
             return
         try:
-            outcome = self._caller.answer(call)
+            carried = call.carried
+            outcome = self._caller.answer(call) if carried is None else carried.copy().run(self._caller.answer, call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also SystemExit)
             outcome = outcome_of_error(error)
         if isinstance(outcome, Awaited):

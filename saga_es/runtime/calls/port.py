@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from typing import Any, Protocol
 
 import msgspec
@@ -29,6 +30,10 @@ class Call(msgspec.Struct, eq=False):
         definition: The name of the saga's definition.
         plan: The plan of the saga; it says which names the call may be given.
         may_have_begun: Whether another worker may have made it before.
+        tags: The tags of the saga.
+        carried: The context variables of the code that started the saga; None when they are not carried.
+        is_cancellable: Whether its task is cancelled when its saga aborts.
+        is_cancelled: Whether its saga has aborted.
         began_at: When it began, by the monotonic clock; None while it waits.
         is_back: Whether it has returned.
         is_given_up: Nobody waits for its answer any more.
@@ -48,6 +53,10 @@ class Call(msgspec.Struct, eq=False):
     definition: str = ""
     plan: Plan | None = None
     may_have_begun: bool = False
+    tags: Mapping[str, str] = {}
+    carried: Context | None = None
+    is_cancellable: bool = False
+    is_cancelled: bool = False
     began_at: float | None = None
     is_back: bool = False
     is_given_up: bool = False
@@ -88,6 +97,10 @@ class Executor(Protocol):
 
     def left_s(self, call: Call) -> float:
         """Seconds until the call is late; its whole time-out while it waits to begin, or for its answer to be read."""
+        ...
+
+    def cancel(self, call: Call) -> None:
+        """Tell a call under way that its saga has aborted. What it answers still counts."""
         ...
 
     def give_up(self, call: Call) -> bool:

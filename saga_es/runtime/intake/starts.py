@@ -5,6 +5,7 @@ A saga that is recorded here has no owner. It is PENDING until a worker claims i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +18,9 @@ from saga_es.core import events as e
 from saga_es.core.decide import decide
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState, is_same_start
+from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
+from saga_es.definition.signatures import is_async
 from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaArchived, SagaExists, StoreUnavailable
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.ids import new_id, saga_id_for
@@ -47,6 +50,13 @@ class Starts:
         self._sagas = store.sagas
         self._writer = store.writer
         self._clock = clock
+
+    @property
+    def has_async_steps(self) -> bool:
+        """Whether a step of some definition is an `async def`, or is wrapped around one."""
+        steps = (saga.written(step.name) for saga in self.definitions.values() for step in saga.plan.steps)
+        callees = (callee for step in steps if step is not None for callee in step.callees)
+        return any(is_async(inspect.unwrap(callee)) for callee in callees if not isinstance(callee, Request))
 
     def request(
         self,

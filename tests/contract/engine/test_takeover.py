@@ -15,6 +15,7 @@ from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
+from saga_es.runtime.calls.coroutines import Coroutines
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
@@ -316,6 +317,7 @@ def test_a_closed_engine_has_said_goodbye_and_left_nothing_open(store: Store) ->
     with store.database.reading() as connection:
         assert connection.execute(sa.select(saga_workers)).all() == []
     assert not engine.alive
+    assert isinstance(executor._coroutines, Coroutines)
     assert [loop.loop.is_closed() for loop in executor._coroutines._loops] == [True]
     with pytest.raises(StoreUnavailable):
         engine.start("trip", INPUT)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from saga_es import open_engine
 from saga_es.errors import StoreUnavailable
-from saga_es.node.node import open_engine
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting.outage import retry_for
