@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SERVES := $(VENV)/.serves
 READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
-SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server gcc libc6-dev iproute2
+SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus gcc libc6-dev iproute2
 
 .PHONY: help run test services torture mutants bench check docs format clean
 
@@ -21,7 +21,7 @@ run: $(SERVES)  ## Serve the demo application on http://127.0.0.1:5000 over SQLi
 test: $(READY)  ## Run all tests, and name at the end what is not tested on this machine; a part with `ARGS="-k append"`
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
-services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, a C compiler
+services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, Prometheus, a C compiler
 	@dpkg --status $(SERVICES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(SERVICES); }
 
 torture: $(READY)  ## Run sagas in every way with every death, then kill real processes: two hours; a part with `MINUTES=3`

@@ -91,7 +91,8 @@ class Counting:
         first, at = draft.events[0], draft.recorded_at
         if isinstance(first, e.SagaStarted):
             self._sagas[draft.stream_id] = _Saga(first.saga, at)
-            self._series.add("sagas_started", (first.saga,))
+            if first.worker is not None and first.starts_at is None:  # otherwise it begins later, perhaps elsewhere
+                self._series.add("sagas_started", (first.saga,))
         if saga := self._sagas.get(draft.stream_id):
             for event in draft.events:
                 self._count_event(draft.stream_id, saga, event, at)
@@ -112,6 +113,8 @@ class Counting:
                 self._end(saga, step, Direction.ACTION, failure, at)
             case e.CompensationFailed(step, failure=failure):
                 self._end(saga, step, Direction.COMPENSATION, failure, at)
+            case e.SagaBegan():
+                self._series.add("sagas_started", (name,))
             case e.SagaTakenOver(_, previous):
                 self._series.add("takeovers" if previous else "claims")
             case e.SagaAborted():

@@ -19,7 +19,12 @@ SAGA_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7
 BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 _METRICS: dict[str, tuple[type[MetricWrapperBase], str, tuple[str, ...], dict[str, Any]]] = {
-    "sagas_started": (Counter, "Sagas that this process recorded the start of.", ("saga",), {}),
+    "sagas_started": (
+        Counter,
+        "Sagas that began here; a saga that waits PENDING counts when it begins.",
+        ("saga",),
+        {},
+    ),
     "sagas_ended": (Counter, "Sagas that ended here, by how.", ("saga", "status"), {}),
     "saga_duration_seconds": (
         Histogram,
