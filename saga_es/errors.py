@@ -9,7 +9,7 @@ and end in Error: `SagaError` for all, `DefinitionError` for mistakes in a defin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = [
     "BadBundle",
@@ -283,6 +283,33 @@ class NotMigrated(SagaError):
         )
         self.found = found
         self.wanted = wanted
+
+
+class NotOurs(SagaError):
+    """The database has something under a name of ours that saga_es did not make. Nothing was changed.
+
+    Attributes:
+        found: What it is, by name.
+    """
+
+    def __init__(self, found: Mapping[str, str]) -> None:
+        shown = ", ".join(f"{name!r} ({what})" for name, what in found.items())
+        are = "is" if len(found) == 1 else "are"
+        super().__init__(
+            f"{shown} {are} in the database, and saga_es did not make {'it' if len(found) == 1 else 'them'}; "
+            "nothing was changed. Rename what is yours, or let the names of saga_es's tables begin with a prefix: "
+            "--table-prefix / SAGA_ES_TABLE_PREFIX. If it is a table that saga_es made: "
+            f"`saga-es db adopt {' '.join(found)}`"
+        )
+        self.found = dict(found)
+
+
+class UnknownTable(SagaError):
+    """A command names a table to which it does not apply."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the table {name!r}: {why}")
+        self.name = name
 
 
 class MigrationDenied(NotMigrated):

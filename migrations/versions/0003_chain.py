@@ -15,7 +15,9 @@ import structlog
 from alembic import op
 from sqlalchemy.engine import Connection
 
+from saga_es.store.admin import triggers
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
+from saga_es.store.drivers.names import ours, prefix_of
 from saga_es.store.log.chain import event_hash, genesis
 
 revision = "0003"
@@ -40,7 +42,8 @@ NO_HEAD = f"{STONES}: a stream is archived at its last version, with its hash, a
 NO_CHANGE = f"{STONES}: no UPDATE"
 NOT_BACK = f"{STONES}: no DELETE or REPLACE before all events of the stream are back"
 
-# The case that each rule refuses. {new} and {old} are the names of the row; {s} is the schema with a dot, or empty.
+# The case that each rule refuses. {new} and {old} are the names of the row; {s} is what
+# stands before the name of a table: the schema with a dot, and the prefix of our names.
 IS_KEPT = """NOT EXISTS (
     SELECT 1 FROM {s}saga_archives a WHERE a.stream_id = {old}.stream_id AND a.version >= {old}.version
     AND NOT EXISTS (SELECT 1 FROM {s}saga_events e WHERE e.stream_id = {old}.stream_id AND e.version > a.version))"""
@@ -61,7 +64,8 @@ IS_NOT_BACK = """{old}.version <> (
     SELECT 1 FROM {s}saga_events e
     WHERE e.stream_id = {old}.stream_id AND e.version = {old}.version AND e.hash = {old}.hash)"""
 
-# By name: the statement and the table on which the trigger fires, its message, and the case that it refuses.
+# By name: the statement and the table on which the trigger fires, its message, and the case that it refuses. The names
+# are those without a prefix.
 TRIGGERS = {
     "saga_events_no_update": ("UPDATE", "saga_events", NO_UPDATE, "true"),
     "saga_events_only_archived": ("DELETE", "saga_events", NO_DELETE, IS_KEPT),
@@ -72,7 +76,7 @@ TRIGGERS = {
 }
 
 events = sa.Table(
-    "saga_events",
+    ours("saga_events"),
     sa.MetaData(),
     sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("stream_id", key_text(64), nullable=False),
@@ -82,7 +86,7 @@ events = sa.Table(
     sa.Column("data", JsonText, nullable=False),
     sa.Column("recorded_at", UtcDateTime, nullable=False),
 )
-hashes = sa.table("saga_events", sa.column("position"), sa.column("hash"))
+hashes = sa.table(ours("saga_events"), sa.column("position"), sa.column("hash"))
 
 
 def upgrade() -> None:
@@ -107,36 +111,36 @@ def downgrade() -> None:
         RuntimeError: Some streams are archived. Without the table nothing would show that they existed.
     """
     bind = op.get_bind()
-    archived = bind.scalar(sa.text("SELECT count(*) FROM saga_archives"))
+    archived = bind.scalar(sa.select(sa.func.count()).select_from(sa.table(ours("saga_archives"))))
     if archived:
         raise RuntimeError(f"{archived} streams are archived; bring them back with `saga-es import` first")
     match bind.dialect.name:
         case "sqlite":
             _downgrade_triggers(bind)
         case "postgresql":
-            _downgrade_postgresql()
+            _downgrade_postgresql(bind)
         case _:
             _downgrade_triggers(bind)
-    op.drop_table("saga_checkpoints")
-    op.drop_table("saga_archives")
-    op.drop_column("saga_events", "hash")
-    op.drop_column("saga_events", "schema")
+    op.drop_table(ours("saga_checkpoints"))
+    op.drop_table(ours("saga_archives"))
+    op.drop_column(ours("saga_events"), "hash")
+    op.drop_column(ours("saga_events"), "schema")
 
 
 def _make_tables(bind: Connection) -> None:
-    there = set(sa.inspect(bind).get_table_names())
-    if "saga_archives" not in there:
+    there, p = set(sa.inspect(bind).get_table_names()), prefix_of(bind.dialect)
+    if f"{p}saga_archives" not in there:
         op.create_table(
-            "saga_archives",
+            ours("saga_archives"),
             sa.Column("stream_id", key_text(64), primary_key=True),
             sa.Column("version", sa.Integer, nullable=False),
             sa.Column("hash", key_text(64), nullable=False),
             sa.Column("archive", key_text(255), nullable=False),
             sa.Column("archived_at", UtcDateTime, nullable=False),
         )
-    if "saga_checkpoints" not in there:
+    if f"{p}saga_checkpoints" not in there:
         op.create_table(
-            "saga_checkpoints",
+            ours("saga_checkpoints"),
             sa.Column("name", key_text(64), primary_key=True),
             sa.Column("position", sa.BigInteger, nullable=False),
             sa.Column("pending", JsonText, nullable=False),
@@ -179,8 +183,9 @@ def _chained(bind: Connection) -> Iterator[list[dict[str, Any]]]:
 
 
 def _upgrade_sqlite(bind: Connection) -> None:
+    p = prefix_of(bind.dialect)
     made = op.create_table(
-        "saga_events_chained",
+        ours("saga_events_chained"),
         *(column._copy() for column in events.columns),  # noqa: SLF001 (there is no other copy of a column)
         sa.Column("schema", sa.SmallInteger, nullable=False),
         sa.Column("hash", key_text(64), nullable=False),
@@ -189,85 +194,86 @@ def _upgrade_sqlite(bind: Connection) -> None:
     )
     for rows in _chained(bind):
         bind.execute(sa.insert(made), rows)
-    op.drop_table("saga_events")
+    op.drop_table(ours("saga_events"))
     op.execute("PRAGMA legacy_alter_table = ON")  # so that SQL views of the application on the log stay as they are
-    op.rename_table("saga_events_chained", "saga_events")
+    op.rename_table(ours("saga_events_chained"), ours("saga_events"))
     op.execute("PRAGMA legacy_alter_table = OFF")
     op.execute(
         # REPLACE deletes without firing DELETE triggers, so this trigger refuses an insert into a taken place.
         f"""
-        CREATE TRIGGER saga_events_no_replace BEFORE INSERT ON saga_events
-        WHEN EXISTS (SELECT 1 FROM saga_events WHERE position = NEW.position)
-          OR EXISTS (SELECT 1 FROM saga_events WHERE stream_id = NEW.stream_id AND version = NEW.version)
+        CREATE TRIGGER {p}saga_events_no_replace BEFORE INSERT ON {p}saga_events
+        WHEN EXISTS (SELECT 1 FROM {p}saga_events WHERE position = NEW.position)
+          OR EXISTS (SELECT 1 FROM {p}saga_events WHERE stream_id = NEW.stream_id AND version = NEW.version)
         BEGIN SELECT RAISE(ABORT, '{RULE}: this version of the stream is taken'); END
         """
     )
     for name, (change, table, words, case) in TRIGGERS.items():
-        when = case.format(s="", new="NEW", old="OLD")
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {change} ON {table} WHEN {when} BEGIN SELECT RAISE(ABORT, '{words}'); END"
-        )
+        when = case.format(s=p, new="NEW", old="OLD")
+        refusal = f"WHEN {when} BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        triggers.drop_if_there(bind, p + name, p + table)
+        op.execute(f"CREATE TRIGGER {p}{name} BEFORE {change} ON {p}{table} {refusal}")
 
 
 # ── PostgreSQL: in one transaction, too ──────────────────────────────────────────────────────────────────
 
 APPEND_ONLY = """
-CREATE TRIGGER saga_events_append_only BEFORE {changes} ON saga_events
-FOR EACH STATEMENT EXECUTE FUNCTION saga_events_refuse()
+CREATE TRIGGER {p}saga_events_append_only BEFORE {changes} ON {p}saga_events
+FOR EACH STATEMENT EXECUTE FUNCTION {p}saga_events_refuse()
 """
 
 
 def _upgrade_postgresql(bind: Connection) -> None:
-    op.execute("DROP TRIGGER saga_events_append_only ON saga_events")
-    op.add_column("saga_events", sa.Column("schema", sa.SmallInteger, nullable=False, server_default=str(SCHEMA)))
-    op.add_column("saga_events", sa.Column("hash", key_text(64), nullable=True))
+    p = prefix_of(bind.dialect)
+    op.execute(f"DROP TRIGGER {p}saga_events_append_only ON {p}saga_events")
+    log = ours("saga_events")
+    op.add_column(log, sa.Column("schema", sa.SmallInteger, nullable=False, server_default=str(SCHEMA)))
+    op.add_column(log, sa.Column("hash", key_text(64), nullable=True))
     for rows in _chained(bind):
         _fill(bind, rows)
-    op.alter_column("saga_events", "schema", server_default=None)
-    op.alter_column("saga_events", "hash", nullable=False)
-    op.execute(APPEND_ONLY.format(changes="UPDATE OR TRUNCATE"))
+    op.alter_column(log, "schema", server_default=None)
+    op.alter_column(log, "hash", nullable=False)
+    op.execute(APPEND_ONLY.format(p=p, changes="UPDATE OR TRUNCATE"))
     # The table is named with its schema: a temporary table of the same name must not replace it.
-    schema = bind.scalar(sa.text("SELECT quote_ident(current_schema())"))
+    before = f"{bind.scalar(sa.text('SELECT quote_ident(current_schema())'))}.{p}"
     for name, (change, table, words, case) in TRIGGERS.items():
         if name == "saga_events_no_update":
             continue  # the trigger above refuses UPDATE, and TRUNCATE as well
-        when = case.format(s=f"{schema}.", new="NEW", old="OLD")
-        fires = f"BEFORE {change} ON {table} FOR EACH ROW"
+        when = case.format(s=before, new="NEW", old="OLD")
+        fires = f"BEFORE {change} ON {p}{table} FOR EACH ROW"
         if name == "saga_events_not_archived":  # for each statement: for each row would double the cost
-            when = f"EXISTS (SELECT 1 FROM fresh n WHERE {case.format(s=f'{schema}.', new='n')})"
-            fires = f"AFTER INSERT ON {table} REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT"
-        _make_postgresql_trigger(name, fires, when, words)
+            when = f"EXISTS (SELECT 1 FROM fresh n WHERE {case.format(s=before, new='n')})"
+            fires = f"AFTER INSERT ON {p}{table} REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT"
+        _make_postgresql_trigger(bind, name, fires, when, words)
     op.execute(
-        """
-        CREATE TRIGGER saga_archives_no_truncate BEFORE TRUNCATE ON saga_archives
-        FOR EACH STATEMENT EXECUTE FUNCTION saga_archives_no_update()
+        f"""
+        CREATE TRIGGER {p}saga_archives_no_truncate BEFORE TRUNCATE ON {p}saga_archives
+        FOR EACH STATEMENT EXECUTE FUNCTION {p}saga_archives_no_update()
         """
     )
 
 
-def _make_postgresql_trigger(name: str, fires: str, when: str, words: str) -> None:
+def _make_postgresql_trigger(bind: Connection, name: str, fires: str, when: str, words: str) -> None:
+    p = prefix_of(bind.dialect)
     # An archiving transaction waits for appends in progress, and later appends wait for it: neither misses the other.
-    lock = "LOCK TABLE saga_events IN SHARE ROW EXCLUSIVE MODE;" if name == "saga_archives_head" else ""
-    op.execute(
-        f"""
-        CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    lock = f"LOCK TABLE {p}saga_events IN SHARE ROW EXCLUSIVE MODE;" if name == "saga_archives_head" else ""
+    body = f"""BEGIN
             {lock}
             IF {when} THEN RAISE EXCEPTION '{words}' USING ERRCODE = 'unique_violation'; END IF;
             RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
-        END $$
-        """
-    )
-    op.execute(f"CREATE TRIGGER {name} {fires} EXECUTE FUNCTION {name}()")
+        END"""
+    triggers.make_function(bind, p + name, body)
+    op.execute(f"CREATE TRIGGER {p}{name} {fires} EXECUTE FUNCTION {p}{name}()")
 
 
-def _downgrade_postgresql() -> None:
-    op.execute("DROP TRIGGER saga_events_append_only ON saga_events")
-    op.execute("DROP TRIGGER saga_archives_no_truncate ON saga_archives")
+def _downgrade_postgresql(bind: Connection) -> None:
+    p = prefix_of(bind.dialect)
+    op.execute(f"DROP TRIGGER {p}saga_events_append_only ON {p}saga_events")
+    op.execute(f"DROP TRIGGER {p}saga_archives_no_truncate ON {p}saga_archives")
     for name, (_, table, _, _) in TRIGGERS.items():
         if name != "saga_events_no_update":
-            op.execute(f"DROP TRIGGER {name} ON {table}")
-            op.execute(f"DROP FUNCTION {name}()")
-    op.execute(APPEND_ONLY.format(changes="UPDATE OR DELETE OR TRUNCATE"))
+            op.execute(f"DROP TRIGGER {p}{name} ON {p}{table}")
+            op.execute(f"DROP FUNCTION {p}{name}()")
+    op.execute(APPEND_ONLY.format(p=p, changes="UPDATE OR DELETE OR TRUNCATE"))
 
 
 def _fill(bind: Connection, rows: list[dict[str, Any]]) -> None:
@@ -299,62 +305,62 @@ MEANWHILE = {
 
 
 def _upgrade_mysql(bind: Connection) -> None:
-    columns = {column["name"]: column for column in sa.inspect(bind).get_columns("saga_events")}
+    p, log = prefix_of(bind.dialect), ours("saga_events")
+    columns = {column["name"]: column for column in sa.inspect(bind).get_columns(p + log)}
     if "schema" not in columns:
-        op.add_column("saga_events", sa.Column("schema", sa.SmallInteger, nullable=False, server_default=str(SCHEMA)))
+        op.add_column(log, sa.Column("schema", sa.SmallInteger, nullable=False, server_default=str(SCHEMA)))
     if "hash" not in columns:
-        op.add_column("saga_events", sa.Column("hash", key_text(64), nullable=True))
+        op.add_column(log, sa.Column("hash", key_text(64), nullable=True))
     last = "saga_events_no_update"
     for name, rule in (MEANWHILE | TRIGGERS).items():
         if name != last:
             _make_mysql_trigger(bind, name, rule)
-    op.execute("DROP TRIGGER IF EXISTS saga_events_no_delete")
-    op.execute("DROP TRIGGER IF EXISTS saga_events_no_update")
+    triggers.drop_if_there(bind, f"{p}saga_events_no_delete", p + log)
+    triggers.drop_if_there(bind, f"{p}saga_events_no_update", p + log)
     for rows in _chained(bind):
         _fill_at_once(bind, rows)
         bind.exec_driver_sql("COMMIT")
-    op.alter_column("saga_events", "schema", existing_type=sa.SmallInteger(), nullable=False, server_default=None)
-    op.alter_column("saga_events", "hash", existing_type=key_text(64), nullable=False)
+    op.alter_column(log, "schema", existing_type=sa.SmallInteger(), nullable=False, server_default=None)
+    op.alter_column(log, "hash", existing_type=key_text(64), nullable=False)
     _make_mysql_trigger(bind, last, TRIGGERS[last])
     for name in MEANWHILE:
-        op.execute(f"DROP TRIGGER IF EXISTS {name}")
+        triggers.drop_if_there(bind, p + name, p + log)
 
 
 def _fill_at_once(bind: Connection, rows: list[dict[str, Any]]) -> None:
     """Fill in the hashes with one statement: this driver would wait for the answer to each row."""
     fresh = " UNION ALL ".join(["SELECT %s AS position, %s AS hash"] * len(rows))
     bind.exec_driver_sql(
-        f"UPDATE saga_events e JOIN ({fresh}) fresh ON fresh.position = e.position "
+        f"UPDATE {prefix_of(bind.dialect)}saga_events e JOIN ({fresh}) fresh ON fresh.position = e.position "
         "SET e.hash = fresh.hash WHERE e.hash IS NULL",
         tuple(value for row in rows for value in (row["position"], row["hash"])),
     )
 
 
 def _make_mysql_trigger(bind: Connection, name: str, rule: tuple[str, str, str, str]) -> None:
-    is_there = sa.text(
-        "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = database() AND trigger_name = :name"
-    )
-    if bind.scalar(is_there, {"name": name}):
-        return
+    p = prefix_of(bind.dialect)
     change, table, words, case = rule
+    if triggers.is_there(bind, p + name, p + table):
+        return
     signal = "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062"  # drivers report it as a conflict, and not as an outage
     refusal = f"IF {case} THEN {signal}, MESSAGE_TEXT = '{words}'; END IF"
     if case == IS_ARCHIVED:
         # Whatever a trigger reads stays locked until the transaction ends, gaps included. So the trigger reads the log
         # only for a stream that was archived: otherwise an open transaction would block all appends.
         refusal = f"IF {IS_TAKEN} THEN {refusal}; END IF"
-    refusal = refusal.format(s="", new="NEW", old="OLD")
-    op.execute(f"CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH ROW {refusal}")
+    refusal = refusal.format(s=p, new="NEW", old="OLD")
+    op.execute(f"CREATE TRIGGER {p}{name} BEFORE {change} ON {p}{table} FOR EACH ROW {refusal}")
 
 
 def _downgrade_triggers(bind: Connection) -> None:
     """Replace these triggers by those of 0001."""
+    p = prefix_of(bind.dialect)
     for name in TRIGGERS:
         if name != "saga_events_no_update":
-            op.execute(f"DROP TRIGGER {name}")
+            op.execute(f"DROP TRIGGER {p}{name}")
     words = f"{RULE}: no DELETE"
     if bind.dialect.name == "sqlite":
         body = f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
     else:
         body = f"FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{words} or REPLACE'"
-    op.execute(f"CREATE TRIGGER saga_events_no_delete BEFORE DELETE ON saga_events {body}")
+    op.execute(f"CREATE TRIGGER {p}saga_events_no_delete BEFORE DELETE ON {p}saga_events {body}")

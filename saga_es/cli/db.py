@@ -1,6 +1,8 @@
-"""The database: `saga-es db upgrade`, `db current`, `db grants`."""
+"""The database: `saga-es db upgrade`, `db current`, `db grants`, `db tables`, `db adopt`, `db drop-view`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import click
 
@@ -10,11 +12,13 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
 from saga_es.store.admin.grants import DEFAULT_ROLE, grants
+from saga_es.store.admin.ownership import adopt, drop_view
+from saga_es.store.registry import made
 
 
 @click.group()
 def db() -> None:
-    """The database: migrations and grants."""
+    """The database: migrations, grants and tables."""
 
 
 @db.command()
@@ -53,6 +57,48 @@ def grants_(settings: Settings, role: str, as_json: bool) -> None:
         output.show_grants(grants(node.database, list(node.views), role), as_json=as_json)
     finally:
         node.database.close()
+
+
+@db.command(short_help="Print which tables saga_es made.")
+@settings_options(as_json_option)
+def tables(settings: Settings, as_json: bool) -> None:
+    """Print the tables that saga_es made in the database, each with its kind and columns."""
+    node = Node(settings, app_of(settings))
+    try:
+        migrate.check(node.database)
+        with node.database.reading() as connection:
+            output.show_tables(made(connection), as_json=as_json)
+    finally:
+        node.database.close()
+
+
+@db.command("adopt", short_help="Say that the table of a view is saga_es's.")
+@settings_options(click.argument("names", metavar="TABLE...", nargs=-1, required=True))
+def adopt_(settings: Settings, names: Sequence[str]) -> None:
+    """Record that these tables are those of the application's views of the same names.
+
+    saga_es refuses to start when it finds a table under a name of its own that it cannot show it made. Only say so
+    of a table that saga_es made: the next start may make it anew from the log, and what was in it is gone.
+    """
+    node = Node(settings, app_of(settings))
+    try:
+        adopt(node.database, list(node.views), names)
+    finally:
+        node.database.close()
+    errors.print(f"Adopted {', '.join(names)}.", markup=False)
+
+
+@db.command("drop-view", short_help="Drop the table of a view that the application no longer has.")
+@settings_options(click.argument("name", metavar="TABLE"))
+def drop_view_(settings: Settings, name: str) -> None:
+    """Drop the table of a view that the application no longer has. Nothing else ever drops it."""
+    node = Node(settings, app_of(settings))
+    try:
+        migrate.check(node.database)
+        drop_view(node.database, list(node.views), name)
+    finally:
+        node.database.close()
+    errors.print(f"Dropped {name}.", markup=False)
 
 
 @db.command(short_help="Print the migration of the database.")

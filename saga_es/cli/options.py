@@ -19,10 +19,12 @@ from saga_es.errors import (
     NoSuchVersion,
     NotFound,
     NotMigrated,
+    NotOurs,
     SagaArchived,
     SagaError,
     SettingsError,
     StoreUnavailable,
+    UnknownTable,
 )
 from saga_es.node.app import App
 from saga_es.node.logs import configure_logs
@@ -32,12 +34,15 @@ from saga_es.store.admin import migrate
 from saga_es.store.queries.pages import BadCursor
 from saga_es.store.views.kinds import Projection
 
-OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE = 0, 1, 2, 3, 7, 8
+OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE, CANNOT_SERVE = 0, 1, 2, 3, 7, 8, 78
 
 errors = Console(stderr=True, highlight=False)
 
 _SETTINGS = [
     click.option("--database-url", metavar="URL", help="The database of the log.  [default: sqlite:///saga_es.db]"),
+    click.option(
+        "--table-prefix", metavar="TEXT", help="What the names of saga_es's tables begin with.  [default: none]"
+    ),
     click.option("--app", metavar="MODULE", help="The application.  [default: from the nearest pyproject.toml]"),
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
 ]
@@ -113,25 +118,33 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
     return decorate
 
 
+_CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
+    ((NotMigrated, StoreUnavailable), NO_DATABASE),
+    ((NotFound, NoSuchVersion, NoSuchPosition, SagaArchived, UnknownTable), NOT_FOUND),
+    ((SettingsError, BadCursor), USAGE),
+    ((BadBundle,), MISMATCH),
+    ((NotOurs,), CANNOT_SERVE),
+)
+
+
+def _cure(error: Exception) -> str:
+    match error:
+        case Denied():
+            return "; run the command as the owner of the tables"
+        case NotFound():
+            return "; `saga-es list` shows all sagas"
+        case _:
+            return ""
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Report every known error as one line on stderr, and exit with its code."""
     try:
         yield
-    except NotMigrated as error:
-        fail(str(error), NO_DATABASE)
-    except StoreUnavailable as error:
-        cure = "; run the command as the owner of the tables" if isinstance(error, Denied) else ""
-        fail(f"{error}{cure}", NO_DATABASE)
-    except (NotFound, NoSuchVersion, NoSuchPosition, SagaArchived) as error:
-        more = "; `saga-es list` shows all sagas" if isinstance(error, NotFound) else ""
-        fail(f"{error}{more}", NOT_FOUND)
-    except (SettingsError, BadCursor) as error:
-        fail(str(error), USAGE)
-    except BadBundle as error:
-        fail(str(error), MISMATCH)
-    except SagaError as error:
-        fail(str(error), FAILURE)
+    except (SagaError, BadCursor) as error:
+        code = next((code for kinds, code in _CODES if isinstance(error, kinds)), FAILURE)
+        fail(f"{error}{_cure(error)}", code)
     except OSError as error:
         _fail_over_a_file(error)
 

@@ -22,6 +22,7 @@ from saga_es.store.queries.difference import differences
 from saga_es.store.queries.pages import Page
 from saga_es.store.queries.past import PastEvent
 from saga_es.store.queries.story import SagaStory, StepStory
+from saga_es.store.registry import Made
 from saga_es.store.views.saga_view import summary
 
 _COLOURS = {
@@ -265,6 +266,15 @@ def show_grants(statements: Sequence[str], *, as_json: bool) -> None:
         _json({"statements": statements})
     else:
         click.echo("\n".join(f"{statement};" for statement in statements))
+
+
+def show_tables(tables: Sequence[Made], *, as_json: bool) -> None:
+    """Print the tables that saga_es made."""
+    if as_json:
+        _json({"tables": [{**msgspec.structs.asdict(made), "columns": sorted(made.columns)} for made in tables]})
+        return
+    for made in tables:
+        click.echo(plain(f"{made.name}: {made.kind}, made by {made.made_by}: {', '.join(sorted(made.columns))}"))
 
 
 def show_migration(found: str | None, head: str, *, as_json: bool) -> None:

@@ -69,7 +69,7 @@ class Node:
     ) -> None:
         self.settings = settings
         self.app = app
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
         self.views = Views([saga_view, tag_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s)

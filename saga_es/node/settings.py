@@ -12,6 +12,7 @@ import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.errors import SettingsError
+from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
@@ -24,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         database_url: The database of the log.
+        table_prefix: What the names of all tables that saga_es makes begin with, so that they clash with no others.
         app: The module of the application: `package` or `package:attribute`; None: no application.
         host: The address to serve on; loopback by default.
         port: The port to serve on.
@@ -44,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     database_url: str = "sqlite:///saga_es.db"
+    table_prefix: str = ""
     app: str | None = None
     host: str = "127.0.0.1"
     port: int = 5000
@@ -103,11 +106,20 @@ def _is_usable(url: str) -> None:
         raise ValidationError(list(error.problems)) from error
 
 
+def _can_begin_names(prefix: str) -> None:
+    if prefix and not is_prefix(prefix):
+        raise ValidationError(
+            f"{prefix!r} cannot begin names on every database: use at most {LONGEST_PREFIX} of a-z, 0-9 and _, "
+            "a letter first and no two _ together, such as 'shop_'"
+        )
+
+
 class _Schema(Schema):
     class Meta:
         unknown = EXCLUDE
 
     database_url = fields.String(validate=_is_usable)
+    table_prefix = fields.String(validate=_can_begin_names)
     app = fields.String(validate=validate.Regexp(r"^[\w.]+(:\w+)?$", error="write `package` or `package:attribute`"))
     host = fields.String(validate=validate.Length(min=1))
     port = fields.Integer(validate=validate.Range(0, 65_535))

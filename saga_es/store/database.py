@@ -16,6 +16,7 @@ from saga_es.errors import Denied, NotOnStandby, RolledBack, StoreUnavailable
 from saga_es.store.drivers.connection import DriverConnection
 from saga_es.store.drivers.driver import WRITING, driver_for
 from saga_es.store.drivers.error_codes import reason
+from saga_es.store.drivers.names import complete_names
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.drivers.writes import Write
 
@@ -31,17 +32,19 @@ class Database:
     Args:
         url: The URL; the name of the Python driver may be left out.
         pool_size: Connections kept open for reading.
+        table_prefix: What the names of our tables, indexes and triggers begin with in this database.
 
     Raises:
         SettingsError: The URL cannot be used.
     """
 
-    def __init__(self, url: str, pool_size: int = 10) -> None:
+    def __init__(self, url: str, pool_size: int = 10, table_prefix: str = "") -> None:
         self.url = parse_url(url)
         self.driver = driver_for(self.url)
         self._is_in_doubt = False
         options = self.driver.engine_options(self.url)
         self.engine = sa.create_engine(self.url, pool_size=pool_size, max_overflow=40, poolclass=QueuePool, **options)
+        complete_names(self.engine, table_prefix, of_indexes=not self.driver.index_names_are_the_tables_own)
         event.listen(self.engine, "handle_error", self._give_up_connections)
         self._check_place = self.driver.prepare_connections(self.engine, self.url)
         self._direct = DriverConnection(self.engine)

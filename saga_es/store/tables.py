@@ -1,15 +1,19 @@
-"""The tables that cannot be rebuilt: the log, its archives, the workers. Alembic owns them; a view owns its own."""
+"""The tables that cannot be rebuilt: the log, its archives, the workers. Alembic owns them; a view owns its own.
+
+`saga_tables` says which tables saga_es made; `store/registry.py` reads and writes it.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text, position_type
+from saga_es.store.drivers.names import OURS, ours
 
 metadata = sa.MetaData()
 
 saga_events = sa.Table(
-    "saga_events",
+    ours("saga_events"),
     metadata,
     sa.Column("position", position_type(), primary_key=True, autoincrement=True),
     sa.Column("stream_id", key_text(64), nullable=False),
@@ -21,41 +25,61 @@ saga_events = sa.Table(
     sa.Column("schema", sa.SmallInteger, nullable=False),
     sa.Column("hash", key_text(64), nullable=False),
     sa.UniqueConstraint("stream_id", "version", name="saga_events_stream_version"),
+    info=OURS,
     sqlite_autoincrement=True,
 )
 
 saga_archives = sa.Table(
-    "saga_archives",
+    ours("saga_archives"),
     metadata,
     sa.Column("stream_id", key_text(64), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("hash", key_text(64), nullable=False),
     sa.Column("archive", key_text(255), nullable=False),
     sa.Column("archived_at", UtcDateTime, nullable=False),
+    info=OURS,
 )
 
 saga_checkpoints = sa.Table(
-    "saga_checkpoints",
+    ours("saga_checkpoints"),
     metadata,
     sa.Column("name", key_text(64), primary_key=True),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("pending", JsonText, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
+    info=OURS,
 )
 
 saga_bells = sa.Table(
-    "saga_bells",
+    ours("saga_bells"),
     metadata,
     sa.Column("saga_id", key_text(64), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    info=OURS,
 )
 
 saga_workers = sa.Table(
-    "saga_workers",
+    ours("saga_workers"),
     metadata,
     sa.Column("worker_id", key_text(64), primary_key=True),
     sa.Column("host", key_text(255), nullable=False, comment="which machine, boot and process space"),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("pid_started", key_text(64), nullable=False, comment="tells a process from a later one with its pid"),
     sa.Column("heartbeat_at", sa.Double, nullable=False, comment="seconds since 1970, by the database's clock"),
+    info=OURS,
 )
+
+saga_tables = sa.Table(
+    ours("saga_tables"),
+    metadata,
+    sa.Column("name", key_text(64), primary_key=True),
+    sa.Column("fingerprint", key_text(64), primary_key=True, comment="of its columns"),
+    sa.Column("kind", key_text(16), nullable=False),
+    sa.Column("columns", JsonText, nullable=False),
+    sa.Column("made_at", UtcDateTime, nullable=False),
+    sa.Column("made_by", key_text(64), nullable=False, comment="the version of saga_es"),
+    info=OURS,
+)
+
+VERSION_TABLE = ours("saga_alembic_version")
+"""Alembic's, for our migrations. The application's own is `alembic_version`: both may be in one database."""

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from saga_es.store.admin.migrate import VERSION_TABLE
+from saga_es.store.tables import VERSION_TABLE, saga_tables
 from tests.support import servers
 from tests.support.left_out import left_out
 
@@ -111,9 +111,12 @@ class _Migrated:
         with _connected(_server("mariadb").set(database=self.name)) as connection:
             connection.exec_driver_sql("SET SESSION lock_wait_timeout = 5")
             found = {*connection.exec_driver_sql("SHOW TABLES").scalars()}
-            for table in found - {VERSION_TABLE}:
+            for table in found - {VERSION_TABLE, saga_tables.name}:
                 how = "TRUNCATE" if table in self.tables else "DROP"
                 connection.exec_driver_sql(f"{how} TABLE `{table}`")
+            gone = sa.delete(saga_tables).where(saga_tables.c.name.not_in(self.tables))
+            connection.execute(gone)
+            connection.commit()
             return found >= self.tables and _built(connection) == self.built
 
 

@@ -14,11 +14,13 @@ from saga_es.core.plan import plan_id
 from saga_es.definition.saga import Saga
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.store import registry
 from saga_es.store.admin import migrate, revisions
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Draft
+from saga_es.store.registry import Kind
 from saga_es.store.views.saga_view import saga_view
-from saga_es.store.views.tags import tag_view
+from saga_es.store.views.tags import saga_tags, tag_view
 from tests.conftest import AT
 from tests.simulation.every_way import quiet
 from tests.torture.forks import TIMEOUT_S, Fork
@@ -106,6 +108,8 @@ def _an_older_version(url: str) -> list[str]:
     with node.database.writing() as connection:
         command.downgrade(revisions.config(connection), "0001")
         connection.exec_driver_sql("ALTER TABLE saga_tags ADD COLUMN colour INTEGER")
+        columns = {*registry.columns_of(saga_tags), "colour"}
+        registry.record(connection, saga_tags.name, columns, Kind.VIEW)
         connection.exec_driver_sql("DROP TABLE sagas")
     node.close()
     return texts

@@ -22,7 +22,7 @@ DATABASES = {"sqlite", "postgresql", "postgres", "mysql", "mariadb"}
 
 IMPURE = ("time", "random", "uuid", "logging", "threading", "os", "asyncio", "socket", "secrets", "queue", "io")
 
-PUBLIC_MODULES = {"__init__", "__main__", "client", "commands", "errors", "events", "flask", "views"}
+PUBLIC_MODULES = {"__init__", "__main__", "alembic", "client", "commands", "errors", "events", "flask", "views"}
 """What stands at the root of the package: what is public, and nothing else."""
 
 MAY_KNOW = {
@@ -36,6 +36,7 @@ MAY_KNOW = {
     "views": "store",
     "metrics": "store core errors",
     "node": "metrics runtime store definition core errors",
+    "alembic": "store",
     "participant": "runtime store definition core errors",
     "testing": "runtime store definition core errors",
     "api": "node runtime store definition core errors",
@@ -45,14 +46,14 @@ MAY_KNOW = {
     "__main__": "cli",
     "store.drivers": "errors",
     "store.log": "store.database store.drivers store.tables core errors",
-    "store.views": "store.log store.database store.drivers store.schema_lock store.tables core errors",
+    "store.views": "store.registry store.log store.database store.drivers store.schema_lock store.tables core errors",
     "store.queries": "store.views store.log store.sagas store.process store.workers store.database store.drivers "
     "store.tables core errors",
     "store.archive": "store.views store.log store.ports store.sagas store.schema_lock store.database store.tables "
     "core errors",
     "store.proof": "store.archive store.log store.sagas store.tables core errors",
-    "store.admin": "store.views store.log store.process store.workers store.schema_lock store.database store.drivers "
-    "store.tables core errors",
+    "store.admin": "store.views store.registry store.log store.process store.workers store.schema_lock "
+    "store.database store.drivers store.tables core errors",
     "runtime.waiting": "errors",
     "runtime.calls": "runtime.waiting definition store.log core errors",
     "runtime.cluster": "runtime.capacity runtime.owned runtime.waiting store core errors",

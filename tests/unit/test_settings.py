@@ -44,6 +44,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
     """Numbers are read from their text."""
     environ = {
         "SAGA_ES_DATABASE_URL": "postgresql://db/x",
+        "SAGA_ES_TABLE_PREFIX": "shop_",
         "SAGA_ES_APP": "shop.web:app",
         "SAGA_ES_HOST": "0.0.0.0",  # noqa: S104 (a value to be read, nothing is bound)
         "SAGA_ES_PORT": "8080",
@@ -160,6 +161,12 @@ def test_all_bad_settings_are_told_at_once() -> None:
         ("lease_s", "nan"),
         ("lease_s", "inf"),
         ("payload_limit", "1023"),
+        ("table_prefix", "Shop_"),
+        ("table_prefix", "1shop"),
+        ("table_prefix", "shop__"),
+        ("table_prefix", "shop-"),
+        ("table_prefix", "shop\n"),
+        ("table_prefix", "a" * 17),
         ("execute_timeout_s", "-1"),
         ("grace_s", "3601"),
         ("log_level", "INFO"),

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from saga_es.store.admin.migrate import VERSION_TABLE
 from saga_es.store.database import Database
-from saga_es.store.tables import saga_archives, saga_bells, saga_checkpoints, saga_events, saga_workers
+from saga_es.store.tables import (
+    VERSION_TABLE,
+    saga_archives,
+    saga_bells,
+    saga_checkpoints,
+    saga_events,
+    saga_tables,
+    saga_workers,
+)
 from saga_es.store.views.kinds import Projection
 
 DEFAULT_ROLE = "saga_es_app"
@@ -36,6 +43,7 @@ def _tables(views: Sequence[Projection]) -> Iterator[tuple[str, str]]:
     yield saga_events.name, APPEND
     yield saga_archives.name, READ
     yield VERSION_TABLE, READ
+    yield saga_tables.name, READ
     for table in (saga_workers, saga_bells, saga_checkpoints):
         yield table.name, CHANGE
     for view in views:

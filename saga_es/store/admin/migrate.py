@@ -13,19 +13,19 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import Denied, MigrationDenied, NotMigrated
+from saga_es.store import registry
+from saga_es.store.admin.ownership import settle
 from saga_es.store.database import Database
+from saga_es.store.drivers.names import full
 from saga_es.store.log.log import Log
 from saga_es.store.schema_lock import schema_lock
-from saga_es.store.views.kinds import Projection, Views
+from saga_es.store.tables import VERSION_TABLE
+from saga_es.store.views.kinds import Views
 from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 
 logger = structlog.get_logger("saga_es")
 
-VERSION_TABLE = "saga_alembic_version"
-"""Distinct from the application's own `alembic_version`: both may be in one database."""
-
-
-HEAD = "0003"
+HEAD = "0004"
 """The revision this version of the package needs: the newest in the folder `migrations`."""
 
 _REVISION: sa.Select[Any] = sa.select(sa.column("version_num", sa.String)).select_from(sa.table(VERSION_TABLE))
@@ -38,7 +38,10 @@ def head() -> str:
 
 def current(connection: Connection) -> str | None:
     """The revision the database is at; None when it was never migrated."""
-    return connection.scalar(_REVISION) if sa.inspect(connection).has_table(VERSION_TABLE) else None
+    if not registry.exists(connection, VERSION_TABLE):
+        return None
+    is_alembics = "version_num" in registry.columns_in(connection, full(connection, VERSION_TABLE))
+    return connection.scalar(_REVISION) if is_alembics else None
 
 
 def _migrate(connection: Connection) -> None:
@@ -66,6 +69,7 @@ def upgrade(database: Database, log: Log, views: Views) -> list[str]:
     made empty, and its projector fills it.
 
     Raises:
+        NotOurs: Something that saga_es did not make has the name of a table of ours; nothing was changed.
         MigrationDenied: The role of the connection may not make what is missing.
         ProjectionFailed: A view that had to be made failed on an event.
         StoreUnavailable: The database did not answer.
@@ -80,23 +84,18 @@ def _upgrade(database: Database, log: Log, views: Views) -> list[str]:
     with schema_lock(database) as connection:
         with connection.begin():
             revision = current(connection)
-            is_new = revision is None
-            for view in views if is_new else ():  # their tables are of a log that is gone
-                view.table.drop(connection, checkfirst=True)
+            settle(connection, list(views), is_to_migrate=revision != HEAD)
             if revision != HEAD:
                 _migrate(connection)
             settle_swaps(connection)
-            missing = not_as_written(connection, views)
-            made = [view for view in missing if is_new or _is_to_begin(view, connection)]
+            is_new = revision is None  # a table of a view is then of a log that is gone
+            missing = list(views) if is_new else not_as_written(connection, views)
+            made = [v for v in missing if (is_new or v.follows) and not registry.exists(connection, v.name)]
             create(connection, made)
         changed = [view for view in missing if view not in made]
         if changed:
             _check(rebuild(connection, database, log, changed))
         return [view.name for view in missing]
-
-
-def _is_to_begin(view: Projection, connection: Connection) -> bool:
-    return view.follows and not sa.inspect(connection).has_table(view.name)
 
 
 def _check(rebuilding: Rebuilding) -> None:

@@ -19,12 +19,16 @@ from saga_es.store.drivers.column_types import STANDARD, ColumnTypes
 from saga_es.store.drivers.error_codes import ErrorCodes
 from saga_es.store.drivers.finding import Finding
 from saga_es.store.drivers.gaps import Gaps
+from saga_es.store.drivers.names import ours
 from saga_es.store.drivers.writes import BatchUpdate, Write
 
 WRITING = "saga_es_writing"
 """The execution option of a connection whose transactions write."""
 
-LOG_TABLE = "saga_events"
+LOG_TABLE = ours("saga_events")
+
+TABLE = "table"
+"""The kind of a relation that is a table."""
 
 Raw = Any
 """A connection of the database's Python driver, without SQLAlchemy around it."""
@@ -140,6 +144,13 @@ class Driver:
     """How the database shows that a gap between positions is final."""
 
     # ── Changes of tables ────────────────────────────────────────────────────────────────────────────────
+
+    relations: Callable[[Connection, Sequence[str]], Mapping[str, str]]
+    """What has one of these names where our tables are made, whoever made it: its kind, by name. `TABLE` is a table's.
+    A name is taken even if it differs in case, where the database takes it for the same."""
+
+    table_of_trigger: Callable[[Connection, str], str | None]
+    """The table on which the trigger of this name fires; None: there is none, or a trigger's name is its table's."""
 
     schema_lock: Callable[[Connection, URL], AbstractContextManager[None]]
     """Holds the schema lock, which one process has at a time, on a connection of its own. It ends with the process."""

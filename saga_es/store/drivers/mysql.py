@@ -18,10 +18,11 @@ from saga_es.errors import StoreUnavailable
 from saga_es.store.drivers import keepalive, mysql_settings, timeouts
 from saga_es.store.drivers.append_lock import OnAnotherConnection
 from saga_es.store.drivers.column_types import ColumnTypes
-from saga_es.store.drivers.driver import LOG_TABLE, Changes, Driver, Raw, Reading
+from saga_es.store.drivers.driver import LOG_TABLE, TABLE, Changes, Driver, Raw, Reading
 from saga_es.store.drivers.error_codes import ErrorCodes
 from saga_es.store.drivers.gaps import RowsLocked
 from saga_es.store.drivers.mysql_batch import UpdateByCase
+from saga_es.store.drivers.names import full, ours, prefix_of
 
 APPEND_LOCK_WAIT_S = 1
 """How long to wait for the append lock, while others wait behind it; the server counts whole seconds."""
@@ -67,8 +68,10 @@ def _code(error: BaseException | None) -> object:
 
 @contextmanager
 def _schema_lock(connection: Connection, url: URL) -> Iterator[None]:
+    prefix = prefix_of(connection.dialect)
     # Such a lock covers the whole server, and its name has at most 64 characters.
-    name = f"saga_es {sha256(str(url.database).encode()).hexdigest()[:32]}"
+    place = f"{url.database}{prefix and chr(0)}{prefix}"
+    name = f"saga_es {sha256(place.encode()).hexdigest()[:32]}"
     got = connection.scalar(sa.select(sa.func.get_lock(name, timeouts.SCHEMA_LOCK_S)))
     connection.rollback()
     if got != 1:
@@ -80,7 +83,7 @@ def _schema_lock(connection: Connection, url: URL) -> Iterator[None]:
 
 @contextmanager
 def _append_lock_held(holder: Connection) -> Iterator[None]:
-    holder.exec_driver_sql(f"LOCK TABLES {LOG_TABLE} READ")
+    holder.exec_driver_sql(f"LOCK TABLES {full(holder, LOG_TABLE)} READ")
     try:
         yield
     finally:
@@ -138,9 +141,34 @@ _DIALECTS = ("mysql", "mariadb")
 # ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_RELATIONS = sa.text(
+    "SELECT table_name AS name, table_type AS kind, @@lower_case_table_names AS is_caseless "
+    "FROM information_schema.tables WHERE table_schema = database() AND lower(table_name) IN :names"
+).bindparams(sa.bindparam("names", expanding=True))
+
+
+def _relations(connection: Connection, names: Sequence[str]) -> dict[str, str]:
+    rows = connection.execute(_RELATIONS, {"names": [name.lower() for name in names]}).all()
+    return {
+        name: TABLE if row.kind in _TABLE_TYPES else str(row.kind).lower()
+        for name in names
+        for row in rows
+        if name == row.name or (row.is_caseless and name.lower() == row.name.lower())
+    }
+
+
+_TABLE_TYPES = {"BASE TABLE", "SYSTEM VERSIONED"}
+
+
+_TRIGGER = sa.text(
+    "SELECT event_object_table FROM information_schema.triggers "
+    "WHERE trigger_schema = database() AND trigger_name = :name"
+)
+
+
 def _prepare_swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> Callable[[], None]:
     quote = connection.dialect.identifier_preparer.quote
-    there = set(sa.inspect(connection).get_table_names())
+    there = _relations(connection, names)
     moves = [f"{quote(name)} TO {quote(name + old)}" for name in names if name in there]
     moves += [f"{quote(name + suffix)} TO {quote(name)}" for name in names]
     return lambda: connection.exec_driver_sql(f"RENAME TABLE {', '.join(moves)}").close()
@@ -158,7 +186,7 @@ def _grants(reading: Reading, tables: Iterable[tuple[str, str]], role: str) -> l
     with reading() as connection:
         quote = connection.dialect.identifier_preparer.quote
         schema, account = quote(connection.engine.url.database or ""), _account(role)
-    return [f"GRANT {what} ON {schema}.{quote(table)} TO {account}" for table, what in tables]
+    return [f"GRANT {what} ON {schema}.{quote(ours(table))} TO {account}" for table, what in tables]
 
 
 def _account(role: str) -> str:
@@ -214,6 +242,8 @@ MYSQL = Driver(
     exact=_exact,
     through_index=_through_index,
     gaps=RowsLocked(_finds_nothing),
+    relations=_relations,
+    table_of_trigger=lambda connection, name: connection.scalar(_TRIGGER, {"name": name}),
     schema_lock=_schema_lock,
     append_lock=OnAnotherConnection(_append_lock_held, _wait_briefly),
     sync_later=lambda _connection: None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from saga_es.store.drivers.columns import JsonText
 from saga_es.store.drivers.driver import LOG_TABLE, Changes, Driver, Raw, Reading
 from saga_es.store.drivers.error_codes import ErrorCodes
 from saga_es.store.drivers.gaps import WritersKnown
+from saga_es.store.drivers.names import full, ours, prefix_of
 from saga_es.store.drivers.postgresql_batch import as_one_statement
 
 APPEND_LOCK_WAIT_MS = 200
@@ -36,7 +38,7 @@ was small, or when its statistics were old, would read the whole view for each b
 
 _WRITERS = sa.text(
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND mode = 'RowExclusiveLock' "
-    f"AND relation = CAST('{LOG_TABLE}' AS regclass) "
+    "AND relation = CAST(:log AS regclass) "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
@@ -117,10 +119,17 @@ def _code(error: BaseException | None) -> object:
 # ── Locks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _schema_lock_key(prefix: str) -> tuple[int, ...]:
+    """One number without a prefix, as ever; two with one: neighbours need not wait for each other."""
+    if not prefix:
+        return (SCHEMA_LOCK,)
+    return SCHEMA_LOCK, int.from_bytes(sha256(prefix.encode()).digest()[:4], signed=True)
+
+
 @contextmanager
 def _schema_lock(connection: Connection, _url: URL) -> Iterator[None]:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeouts.SCHEMA_LOCK_S}s'")
-    connection.execute(sa.select(sa.func.pg_advisory_lock(SCHEMA_LOCK)))
+    connection.execute(sa.select(sa.func.pg_advisory_lock(*_schema_lock_key(prefix_of(connection.dialect)))))
     connection.rollback()  # the session keeps the lock
     yield
 
@@ -128,13 +137,13 @@ def _schema_lock(connection: Connection, _url: URL) -> Iterator[None]:
 def _take_append_lock(connection: Connection) -> None:
     # The log before the views: appends lock them in this order.
     wait = f"SET LOCAL lock_timeout = '{APPEND_LOCK_WAIT_MS}ms'"
-    connection.exec_driver_sql(f"{wait}; LOCK TABLE {LOG_TABLE} IN SHARE MODE")
+    connection.exec_driver_sql(f"{wait}; LOCK TABLE {full(connection, LOG_TABLE)} IN SHARE MODE")
 
 
 def _writers(connection: Connection) -> frozenset[str]:
     # A transaction that is assigned a position holds this lock until it ends. Transactions in other databases, however
     # long, do not matter. A lock also shows transactions without a transaction id, which `pg_snapshot_xmin` does not.
-    return frozenset(connection.scalars(_WRITERS))
+    return frozenset(connection.scalars(_WRITERS, {"log": full(connection, LOG_TABLE)}))
 
 
 # ── Values and statements ────────────────────────────────────────────────────────────────────────────────
@@ -175,11 +184,12 @@ def _exact(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
 def _grants(reading: Reading, tables: Iterable[tuple[str, str]], role: str) -> list[str]:
     with reading() as connection:
         quote = connection.dialect.identifier_preparer.quote
+        log = full(connection, LOG_TABLE)
         schema, yours = quote(str(connection.scalar(sa.select(sa.func.current_schema())))), quote(role)
     return [
         f"GRANT USAGE ON SCHEMA {schema} TO {yours}",
-        f"GRANT USAGE ON SEQUENCE {schema}.{LOG_TABLE}_position_seq TO {yours}",
-        *(f"GRANT {what} ON {schema}.{quote(table)} TO {yours}" for table, what in tables),
+        f"GRANT USAGE ON SEQUENCE {schema}.{log}_position_seq TO {yours}",
+        *(f"GRANT {what} ON {schema}.{quote(ours(table))} TO {yours}" for table, what in tables),
     ]
 
 
@@ -221,6 +231,8 @@ POSTGRESQL = Driver(
     exact=_exact,
     through_index=lambda query, _table, _index: query,
     gaps=WritersKnown(_writers),
+    relations=postgresql_tables.relations,
+    table_of_trigger=lambda _connection, _name: None,
     schema_lock=_schema_lock,
     append_lock=InTransaction(_take_append_lock),
     sync_later=lambda _connection: None,

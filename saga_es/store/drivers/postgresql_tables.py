@@ -21,16 +21,33 @@ _NOT_THE_SAME = sa.text(
 )
 
 
+_HERE = "to_regnamespace(quote_ident(current_schema()))"
+_RELATIONS = sa.text(
+    "SELECT relname AS name, CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' "
+    "WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' "
+    "WHEN 'f' THEN 'foreign table' ELSE 'type' END AS kind "
+    f"FROM pg_class WHERE relnamespace = {_HERE} AND relname IN :names "
+    f"UNION ALL SELECT typname, 'type' FROM pg_type WHERE typnamespace = {_HERE} AND typrelid = 0 AND typname IN :names"
+).bindparams(sa.bindparam("names", expanding=True))
+
+
+def relations(connection: Connection, names: Sequence[str]) -> dict[str, str]:
+    """The kinds of what has these names in the schema in which tables are made, and in no other of the search path."""
+    return {row.name: row.kind for row in connection.execute(_RELATIONS, {"names": list(names)})}
+
+
 def prepare_swap(connection: Connection, names: Sequence[str], suffix: str, _old: str) -> Callable[[], None]:
     """All statements of a swap, as one text; the old tables are dropped."""
-    text = "; ".join(statement for name in names for statement in _statements(connection, name, suffix))
+    there = relations(connection, names)  # another schema of the search path may have a table of the same name
+    dropped = (f"DROP TABLE {connection.dialect.identifier_preparer.quote(name)}" for name in names if name in there)
+    renamed = (statement for name in names for statement in _statements(connection, name, suffix))
+    text = "; ".join((*dropped, *renamed))
     return lambda: connection.exec_driver_sql(text).close()
 
 
 def _statements(connection: Connection, name: str, suffix: str) -> Iterator[str]:
     quote = connection.dialect.identifier_preparer.quote
     here = {"here": quote(name + suffix), "suffix": suffix}
-    yield f"DROP TABLE IF EXISTS {quote(name)}"
     yield f"ALTER TABLE {quote(name + suffix)} RENAME TO {quote(name)}"
     for constraint in connection.scalars(_CONSTRAINTS, here).all():  # and the indexes of the same names
         renamed = f"RENAME CONSTRAINT {quote(constraint)} TO {quote(constraint.replace(suffix, ''))}"

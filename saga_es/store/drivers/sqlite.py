@@ -24,6 +24,7 @@ from saga_es.store.drivers.column_types import ColumnTypes
 from saga_es.store.drivers.driver import WRITING, Changes, Driver, Raw, Reading
 from saga_es.store.drivers.error_codes import ErrorCodes
 from saga_es.store.drivers.gaps import NoGaps
+from saga_es.store.drivers.names import prefix_of
 from saga_es.store.drivers.sqlite_file import SqliteFile
 
 CACHE_KB = 16_384
@@ -119,7 +120,8 @@ def _sync_later(connection: Connection) -> None:
 def _schema_lock(connection: Connection, url: URL) -> Iterator[None]:
     connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KB}")
     connection.rollback()
-    path = Path(f"{url.database}-turn")
+    prefix = prefix_of(connection.dialect)
+    path = Path(f"{url.database}-turn{prefix and '-'}{prefix}")
     try:
         file = path.open("w")
     except OSError as error:
@@ -200,6 +202,8 @@ SQLITE = Driver(
     exact=lambda column: column,
     through_index=lambda query, _table, _index: query,
     gaps=NoGaps(),
+    relations=sqlite_tables.relations,
+    table_of_trigger=sqlite_tables.table_of_trigger,
     schema_lock=_schema_lock,
     append_lock=InTransaction(lambda _connection: None),  # there is one writer at a time
     sync_later=_sync_later,

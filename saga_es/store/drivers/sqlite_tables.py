@@ -13,13 +13,34 @@ ROWS_AT_ONCE = 20_000
 _INDEX = re.compile(r"(CREATE (?:UNIQUE )?INDEX )(\S+)( ON .*)", flags=re.DOTALL)
 
 
+_RELATIONS = sa.text(
+    "SELECT lower(name) AS name, type FROM sqlite_schema WHERE type <> 'trigger' AND lower(name) IN :names"
+).bindparams(sa.bindparam("names", expanding=True))
+
+
+def relations(connection: Connection, names: Sequence[str]) -> dict[str, str]:
+    """The kinds of the tables, SQL views and indexes of these names; SQLite ignores case."""
+    rows = connection.execute(_RELATIONS, {"names": [name.lower() for name in names]})
+    found = {row.name: str(row.type) for row in rows}
+    return {name: found[name.lower()] for name in names if name.lower() in found}
+
+
+_TRIGGER = sa.text("SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND lower(name) = lower(:name)")
+
+
+def table_of_trigger(connection: Connection, name: str) -> str | None:
+    """The table on which a trigger fires."""
+    found: str | None = connection.scalar(_TRIGGER, {"name": name})
+    return found
+
+
 def prepare_swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> Callable[[], None]:
     """Put tables in the places of the tables without the suffix; SQLite needs no preparation."""
     return partial(_swap, connection, names, suffix, old)
 
 
 def _swap(connection: Connection, names: Sequence[str], suffix: str, old: str) -> None:
-    there = set(sa.inspect(connection).get_table_names()) & set(names)
+    there = relations(connection, names)
     quote = connection.dialect.identifier_preparer.quote
     # Without it, SQL views that users made on the table would move away with the old table.
     connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")

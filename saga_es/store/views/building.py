@@ -12,13 +12,16 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed
+from saga_es.store import registry
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.error_codes import reason
+from saga_es.store.drivers.names import ours
 from saga_es.store.drivers.writes import Write
 from saga_es.store.log.entries import Entry, Recorded, Unreadable
 from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
+from saga_es.store.registry import Kind
 from saga_es.store.views.kinds import Projection, sort_out
 from saga_es.store.views.shadows import clear, shadow
 
@@ -79,10 +82,16 @@ class Builder:
         self._last = 0
 
     def make_tables(self) -> None:
-        """Make the tables, empty; the remains of an interrupted build are removed."""
+        """Make the tables, empty; the remains of an interrupted build are removed.
+
+        Raises:
+            NotOurs: Something that we did not make has the name of one of the tables.
+        """
         clear(self._connection, self._tables, self._suffix)
         with self._connection.begin():
+            registry.claimed(self._connection, [view.name for view in self._tables.values()])
             for view in self._tables.values():
+                registry.record(self._connection, view.name, registry.columns_of(view.table), Kind.SHADOW)
                 view.create(self._connection)
 
     def fill(self, tail: Tail, until: int | None = None) -> None:
@@ -194,4 +203,4 @@ class Builder:
         places = {(entry.stream_id, entry.version): entry.position for entry in entries}
         self.failures[name] = failed.named(name, places[failed.stream_id, failed.version])
         self.views = [view for view in self.views if view.name != name]
-        del self._tables[name]
+        del self._tables[ours(name)]

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.store import registry
 from saga_es.store.database import Database
 from saga_es.store.drivers.columns import KeyText
 from saga_es.store.drivers.driver import driver_of
@@ -180,15 +181,14 @@ def _compared(connection: Connection, builder: Builder, until: int | None, named
         table.indexes.clear()
         table.create(connection)
     position, _ = builder.catch_up(until, is_long=True)
-    inspector = sa.inspect(connection)
     for view in views:
         rows = connection.scalar(sa.select(sa.func.count()).select_from(tables[view.name])) or 0
         failed = builder.failures.get(view.name)
         if failed is not None:
             yield Comparison(view, position, rows, failed=failed)
-        elif not inspector.has_table(view.name):
+        elif not registry.exists(connection, view.name):
             yield Comparison(view, position, rows, problem="there is no such table")
-        elif not is_as_written(view.table, inspector):
+        elif not is_as_written(view.table, connection):
             yield Comparison(view, position, rows, problem="the table is another version's")
         else:
             compared = _Compared(connection, view, tables[view.name], named)

@@ -26,8 +26,10 @@ from sqlalchemy.engine import Connection
 from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.driver import Driver, driver_of
+from saga_es.store.drivers.names import OurName, mark, ours
 from saga_es.store.drivers.writes import THIS_ROW, Write
 from saga_es.store.log.entries import Recorded, by_stream
+from saga_es.store.tables import VERSION_TABLE, metadata
 from saga_es.store.views.statements import adding, deletion, update, upsert
 
 Change = Mapping[str, Any] | None
@@ -35,6 +37,15 @@ Change = Mapping[str, Any] | None
 
 LONGEST_NAME = 40
 """Characters of a view's name: while the view is made anew, its tables and indexes have longer names."""
+
+
+NEW, OLD, UNTIL = "__new", "__old", "__until"
+"""The suffixes of the table that is being built; of the old table, until it is dropped; and of the view as of an
+earlier position, for inspection."""
+
+SUFFIXES = (NEW, OLD, UNTIL)
+
+_TAKEN = {str(name) for name in metadata.tables} | {str(VERSION_TABLE), "saga_events_chained"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,12 @@ class Projection(ABC):
     follows: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        mark(self.table)
+        if self.table.schema is not None:
+            raise DefinitionError(
+                f"the table of the view {self.name!r} is in the schema {self.table.schema!r}; leave the schema out: a "
+                "view is kept where the log is"
+            )
         if not list(self.table.primary_key.columns):
             raise DefinitionError(f"the table of the view {self.name!r} has no primary key; a view needs one")
         if self.table.foreign_keys:
@@ -62,9 +79,9 @@ class Projection(ABC):
             )
 
     @property
-    def name(self) -> str:
-        """The name of its table."""
-        return str(self.table.name)
+    def name(self) -> OurName:
+        """The name of its table, to which each database may add a prefix."""
+        return ours(self.table.name)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -72,9 +89,8 @@ class Projection(ABC):
         return (self.category,) if isinstance(self.category, str) else tuple(self.category)
 
     def create(self, connection: Connection) -> None:
-        """Make its table, empty; an old table is dropped."""
-        self.table.drop(connection, checkfirst=True)
-        self.table.create(connection)
+        """Make its table, empty, where there is none of this name."""
+        self.table.create(connection, checkfirst=False)
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Apply further events of its categories, in the connection's transaction.
@@ -250,10 +266,7 @@ class Views:
     def __init__(self, views: Iterable[Projection]) -> None:
         self._views: dict[str, Projection] = {}
         for view in views:
-            if view.name in self._views:
-                raise DefinitionError(f"two views have the table {view.name!r}; each needs one of its own")
-            if len(view.name) > LONGEST_NAME:
-                raise DefinitionError(f"the name of the view {view.name!r} has more than {LONGEST_NAME} characters")
+            _check_name(view.name, [str(name) for name in self._views])
             self._views[view.name] = view
         self._inline = [view for view in self if not view.follows]
 
@@ -284,6 +297,21 @@ class Views:
         """Apply events to all views, asynchronous ones too: for making them from the first event on."""
         for view, concerned in sort_out(self, events):
             view.apply(connection, concerned)
+
+
+def _check_name(name: str, others: Iterable[str]) -> None:
+    known = name.lower()  # some databases ignore case
+    if known in {other.lower() for other in others}:
+        raise DefinitionError(f"two views have the table {name!r}; each needs one of its own")
+    if len(name) > LONGEST_NAME:
+        raise DefinitionError(f"the name of the view {name!r} has more than {LONGEST_NAME} characters")
+    if known in _TAKEN:
+        raise DefinitionError(f"a view cannot have the name {name!r}: a table of saga_es has it; choose another")
+    if known.endswith(SUFFIXES):
+        raise DefinitionError(
+            f"the name of the view {name!r} ends as those of tables that a replay makes ({', '.join(SUFFIXES)}); "
+            "choose another"
+        )
 
 
 def sort_out(

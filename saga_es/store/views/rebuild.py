@@ -18,15 +18,18 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.store import registry
 from saga_es.store.database import Database
 from saga_es.store.drivers.append_lock import InTransaction, OnAnotherConnection
 from saga_es.store.drivers.driver import Swap
+from saga_es.store.drivers.names import full, ours
 from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
+from saga_es.store.registry import Kind
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Progress
-from saga_es.store.views.kinds import Projection
-from saga_es.store.views.shadows import NEW, OLD, UNTIL, clear, swapping
+from saga_es.store.views.kinds import NEW, OLD, UNTIL, Projection
+from saga_es.store.views.shadows import clear, swapping
 
 TIMEOUT_S = 120.0
 """How long to wait for transactions that hold the log or a view."""
@@ -91,6 +94,7 @@ def rebuild(
         progress: Receives the position that has been reached, and the last position.
 
     Raises:
+        NotOurs: Something that saga_es did not make has the name of a table of ours; nothing changed.
         StoreUnavailable: The database did not answer, or a transaction was in the way for too long; nothing changed.
     """
     wanted = list(views)
@@ -99,6 +103,7 @@ def rebuild(
     database.driver.sync_later(connection)
     with connection.begin():
         settle_swaps(connection)  # first: the tables show whether a swap took place, and are dropped below
+        registry.claimed(connection, [name + suffix for name in names for suffix in ("", OLD, NEW)])
     clear(connection, names, OLD, UNTIL)
     builder = Builder(connection, database, log, wanted, NEW, progress)
     builder.make_tables()
@@ -195,7 +200,15 @@ def _swap(connection: Connection, builder: Builder, position: int, swap: Swap) -
     # A crash after a swap outside the transaction leaves a table that is ahead of its checkpoint.
     for name in following:
         checkpoints.mark_swap(connection, name, position)
+    for view in builder.views:
+        registry.copy(connection, view.name, view.name + OLD)
+        registry.record(connection, view.name, registry.columns_of(view.table), Kind.VIEW)
     _put_in_place(connection, builder, swap)
+    for view in builder.views:
+        registry.forget(connection, view.name, except_with=registry.columns_of(view.table))
+        registry.forget(connection, view.name + NEW)
+        if not registry.exists(connection, view.name + OLD):  # some databases have dropped it by now
+            registry.forget(connection, view.name + OLD)
     checkpoints.forget(connection, names)
     for name in following:
         checkpoints.begin(connection, name, position)
@@ -219,7 +232,7 @@ def _report(
         for view in views:
             failed = builder.failures.get(view.name)
             table = view.name + (suffix if failed is None else "")
-            count = sa.select(sa.func.count()).select_from(sa.table(table))
+            count = sa.select(sa.func.count()).select_from(sa.table(ours(table)))
             rows = connection.scalar(count) if failed is None else None
             rebuilt.append(Rebuilt(view, table, rows, failed))
     return Rebuilding(rebuilt, builder.position, builder.events, *times_s, builder.unread)
@@ -229,7 +242,7 @@ def settle_swaps(connection: Connection) -> None:
     """Find out whether a swap that was interrupted on MySQL took place, and let the views advance again."""
     for checkpoint in checkpoints.read(connection).values():
         if checkpoint.pending.swap is not None:
-            has_taken_place = not sa.inspect(connection).has_table(checkpoint.name + NEW)
+            has_taken_place = not registry.is_ours(connection, checkpoint.name + NEW)
             reached = checkpoint.pending.swap if has_taken_place else checkpoint.position
             checkpoints.begin(connection, checkpoint.name, reached)
 
@@ -240,6 +253,7 @@ def settle_swaps(connection: Connection) -> None:
 def create(connection: Connection, views: Iterable[Projection]) -> None:
     """Make views of an empty log."""
     for view in views:
+        registry.record(connection, view.name, registry.columns_of(view.table), Kind.VIEW)
         view.create(connection)
         if view.follows:
             checkpoints.begin(connection, view.name, 0)
@@ -252,19 +266,19 @@ def not_as_written(connection: Connection, views: Iterable[Projection]) -> list[
 
     Columns are known by their names, whatever their types; indexes by their columns.
     """
-    inspector = sa.inspect(connection)
     following = checkpoints.read(connection)
     return [
-        view for view in views if view.follows != (view.name in following) or not is_as_written(view.table, inspector)
+        view for view in views if view.follows != (view.name in following) or not is_as_written(view.table, connection)
     ]
 
 
-def is_as_written(table: sa.Table, inspector: sa.Inspector) -> bool:
+def is_as_written(table: sa.Table, connection: Connection) -> bool:
     """Whether a table exists, with the columns that the code has for it, and its indexes."""
+    name = full(connection, table.name)
     return (
-        inspector.has_table(table.name)
-        and {column["name"] for column in inspector.get_columns(table.name)} == {c.name for c in table.columns}
+        registry.exists(connection, table.name)
+        and registry.columns_in(connection, name) == registry.columns_of(table)
         # Users may add indexes. Names are not compared, for a database may have shortened them.
-        and {tuple(index["column_names"]) for index in inspector.get_indexes(table.name)}
+        and {tuple(index["column_names"]) for index in sa.inspect(connection).get_indexes(name)}
         >= {tuple(column.name for column in index.columns) for index in table.indexes}
     )

@@ -14,17 +14,10 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from saga_es.store import registry
 from saga_es.store.drivers.driver import Driver, Swap, driver_of
-from saga_es.store.views.kinds import Projection
-
-NEW = "__new"
-"""The suffix of the table that is being built."""
-
-OLD = "__old"
-"""The suffix of the old table, until it is dropped."""
-
-UNTIL = "__until"
-"""The suffix of the view as of an earlier position, for inspection."""
+from saga_es.store.drivers.names import full, ours
+from saga_es.store.views.kinds import NEW, OLD, Projection
 
 P = TypeVar("P", bound=Projection)
 
@@ -39,7 +32,7 @@ def shadow(view: P, suffix: str, driver: Driver, *prefixes: str) -> P:
         driver: The driver of the database.
         prefixes: Of the table: `TEMPORARY`.
     """
-    table = view.table.to_metadata(sa.MetaData(), name=view.name + suffix)
+    table = view.table.to_metadata(sa.MetaData(), name=ours(view.name + suffix))
     table._prefixes = list(prefixes)  # noqa: SLF001 (there is no other way to say so of a copy)
     all_named: list[sa.Index | sa.Constraint] = [*table.indexes, *table.constraints]
     for named in all_named:
@@ -60,12 +53,17 @@ def swapping(connection: Connection, names: Sequence[str]) -> Swap:
     Args:
         connection: In a transaction.
         names: The names of the views.
+
+    Raises:
+        NotOurs: Something that we did not make has the name of one of the tables.
     """
-    return driver_of(connection.dialect).prepare_swap(connection, names, NEW, OLD)
+    registry.claimed(connection, [name + suffix for name in names for suffix in ("", NEW, OLD)])
+    in_database = [full(connection, name) for name in names]
+    return driver_of(connection.dialect).prepare_swap(connection, in_database, NEW, OLD)
 
 
 def clear(connection: Connection, names: Iterable[str], *suffixes: str) -> None:
-    """Drop the shadow tables of views, if there are any, in transactions of their own.
+    """Drop the shadow tables of views, if there are any that we made, in transactions of their own.
 
     Args:
         connection: In no transaction.
@@ -73,7 +71,13 @@ def clear(connection: Connection, names: Iterable[str], *suffixes: str) -> None:
         suffixes: The suffixes of the tables.
     """
     with connection.begin():
-        there = set(sa.inspect(connection).get_table_names())
-    for name in (name + suffix for name in names for suffix in suffixes):
-        if name in there:
-            driver_of(connection.dialect).drop_table(connection, name)
+        found = registry.look(connection, [name + suffix for name in names for suffix in suffixes])
+    for name in (name for name, stranger in found.items() if stranger is None):
+        drop(connection, name)
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Drop a table that we made, and its records, in transactions of their own."""
+    driver_of(connection.dialect).drop_table(connection, full(connection, name))
+    with connection.begin():
+        registry.forget(connection, name)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.drivers.error_codes import ErrorCodes
+from saga_es.store.drivers.names import full
 
 
 class Swapped(Exception):
@@ -36,5 +37,5 @@ def swaps_told(errors: ErrorCodes) -> Iterator[None]:
 def refuse_swapped(connection: Connection, names: Iterable[str]) -> None:
     """Raise `Swapped` if a table that was read differs from the snapshot's."""
     driver = driver_of(connection.dialect)
-    if any(driver.is_swapped(connection, name) for name in names):
+    if any(driver.is_swapped(connection, full(connection, name)) for name in names):
         raise Swapped

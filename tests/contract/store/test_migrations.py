@@ -16,13 +16,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from saga_es.core import events as e
-from saga_es.errors import NotMigrated, StoreUnavailable
+from saga_es.errors import NotMigrated, NotOurs, StoreUnavailable
+from saga_es.store import registry
 from saga_es.store.admin import migrate, revisions
+from saga_es.store.admin.ownership import adopt
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft
 from saga_es.store.ports import Written
-from saga_es.store.tables import metadata
+from saga_es.store.registry import Kind
+from saga_es.store.tables import VERSION_TABLE, metadata
 from saga_es.store.views.saga_view import sagas
 from tests.conftest import AT, Store, note_draft
 from tests.support.processes import ROOT, Process, start
@@ -33,9 +36,10 @@ TABLES = {
     "saga_checkpoints",
     "saga_workers",
     "saga_bells",
+    "saga_tables",
     "sagas",
     "saga_tags",
-    migrate.VERSION_TABLE,
+    VERSION_TABLE,
 }
 
 
@@ -69,7 +73,7 @@ def test_an_older_database_is_not_migrated(database: Database) -> None:
     """A revision that is not the one this version needs is refused, and named."""
     upgrade(database)
     with database.writing() as connection:
-        connection.exec_driver_sql(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0000'")
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0000'")
     with pytest.raises(NotMigrated, match="0000"):
         migrate.check(database)
 
@@ -128,7 +132,7 @@ def test_the_migrations_make_what_the_code_says(store: Store) -> None:
         context = MigrationContext.configure(
             connection,
             opts={
-                "version_table": migrate.VERSION_TABLE,
+                "version_table": VERSION_TABLE,
                 "include_object": ours,
                 "compare_type": True,
                 "compare_server_default": True,
@@ -158,6 +162,7 @@ def replaced(
             sa.Index(index.name, *(older.c[column.name] for column in index.columns))
     with database.writing() as connection:
         table.drop(connection)
+        registry.record(connection, older.name, registry.columns_of(older), Kind.VIEW)
         older.create(connection)
 
 
@@ -173,10 +178,13 @@ def test_a_view_without_a_column_of_this_version_is_made_anew(database: Database
 
 
 def test_a_view_with_a_column_that_this_version_has_not_is_made_anew(database: Database) -> None:
-    """It might have to be filled, and nobody would."""
+    """It might have to be filled, and nobody would. A column that somebody else added is not dropped unasked."""
     upgrade(database)
     with database.writing() as connection:
         connection.exec_driver_sql("ALTER TABLE saga_tags ADD COLUMN colour INTEGER")
+    with pytest.raises(NotOurs, match="saga-es db adopt saga_tags"):
+        upgrade(database)
+    adopt(database, list(Store.at(database).views), ["saga_tags"])
     assert upgrade(database) == ["saga_tags"]
     assert upgrade(database) == []
 

@@ -14,7 +14,7 @@ from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store.admin import migrate
 from saga_es.store.log.entries import Draft, Recorded
 from saga_es.store.schema_lock import schema_lock
-from saga_es.store.views import building, checkpoints, rebuild, shadows
+from saga_es.store.views import building, checkpoints, kinds, rebuild
 from saga_es.store.views.building import Builder
 from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.checkpoints import Pending
@@ -210,7 +210,7 @@ def test_a_view_that_fails_names_the_event_and_stops_nobody_else(kept: Kept, how
     assert others == [None, None]
     assert all_rows(store, WORDS, LETTERS) == before[1:]
     assert len(rows(store, NOTES.table)) == 78
-    assert shadows.NEW not in " ".join(names(store))
+    assert kinds.NEW not in " ".join(names(store))
 
 
 def test_an_upgrade_fails_with_a_view_that_is_kept_inline(kept: Kept) -> None:
@@ -332,7 +332,7 @@ def test_views_as_of_a_position_stand_beside_those_in_service(kept: Kept) -> Non
     with store.database.reading() as connection:
         assert {row[0]: row[1] for row in connection.execute(sa.select(until))} == {"a": 21, "b": 41, "c": 41}
     store.make(*ALL)
-    assert shadows.UNTIL not in " ".join(names(store))
+    assert kinds.UNTIL not in " ".join(names(store))
 
 
 @pytest.mark.usefixtures("small_steps")
