@@ -9,8 +9,7 @@ import services
 from saga_es.api import create_flask_app
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store.admin import migrate
-from saga_es.store.tables import saga_workers
+from saga_es.store.tables import VERSION_TABLE, saga_workers
 from tests.api.conftest import OpenNode
 
 
@@ -61,7 +60,7 @@ def test_a_worker_whose_heartbeat_is_old_is_not_ready(open_node: OpenNode) -> No
 def test_a_database_of_another_version_is_not_ready(open_node: OpenNode) -> None:
     """The check says which revision is there, and the cure."""
     served = open_node()
-    table = sa.table(migrate.VERSION_TABLE, sa.column("version_num"))
+    table = sa.table(VERSION_TABLE, sa.column("version_num"))
     with served.node.database.writing() as connection:
         connection.execute(sa.update(table).values(version_num="0001"))
     answer = served.client.get("/readyz")
