@@ -29,6 +29,7 @@ __all__ = [
     "NotFound",
     "NotMigrated",
     "NotOnStandby",
+    "NotOurs",
     "NothingToAppend",
     "PayloadTooLarge",
     "PayloadUnencodable",
@@ -42,6 +43,7 @@ __all__ = [
     "StepUnavailable",
     "StoreUnavailable",
     "TooMuchPast",
+    "UnknownTable",
     "UnreadableEvent",
     "VersionConflict",
 ]
