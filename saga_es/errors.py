@@ -202,12 +202,14 @@ class VersionConflict(SagaError):
 
 
 class BadStreamId(SagaError, ValueError):
-    """The log does not accept the id."""
+    """The log does not accept the id, or no URL can carry it."""
 
-    def __init__(self, stream_id: str, limit: int) -> None:
+    def __init__(self, stream_id: str, limit: int, why: str | None = None) -> None:
         super().__init__(
             f"an id has 1 to {limit} characters, without NUL and unpaired surrogates; "
             f"this one has {len(stream_id)}: {stream_id!a:.80}"
+            if why is None
+            else f"the id {stream_id!a:.80} cannot stand in a URL, so that nobody could reach its saga over HTTP: {why}"
         )
         self.stream_id = stream_id
 

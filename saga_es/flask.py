@@ -9,12 +9,14 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
 from flask import Flask, current_app
 
 from saga_es.api.application import mount
+from saga_es.api.routes import has_route
 from saga_es.cli import Commands
 from saga_es.cli.options import Inherited
 from saga_es.definition.saga import Saga
@@ -71,7 +73,8 @@ class SagaES:
         }
         flags = {**of_config, **self._flags}
         bound = _Bound(Node(Settings.load(flags), self._saga_app))
-        bound.node.answer_calls_with(app.wsgi_app)
+        is_bare = app.wsgi_app == Flask.wsgi_app.__get__(app)  # no middleware, which may answer what has no route
+        bound.node.answer_calls_with(app.wsgi_app, partial(has_route, app) if is_bare else None)
         app.extensions[EXTENSION] = bound
         if self._url_prefix is not None:
             mount(bound.node, bound.opened, app, self._url_prefix)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from inspect import iscoroutinefunction
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, request
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
@@ -14,7 +14,7 @@ from saga_es.api.commands import saga_blueprint
 from saga_es.api.health import health_blueprint
 from saga_es.api.problems import ProblemSchema, only_json, register_problem_handlers
 from saga_es.api.requests_counted import count_requests
-from saga_es.api.responses import NODE, NODE_UNOPENED
+from saga_es.api.responses import NODE, NODE_UNOPENED, json_response
 from saga_es.node.node import Node
 
 CONFIG_PREFIX = "SAGA_ES_"
@@ -30,6 +30,13 @@ class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
         self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"  # only errors are registered here
         super()._register_responses()
         del self.DEFAULT_RESPONSE_CONTENT_TYPE
+
+    def _openapi_json(self) -> Response:
+        """The document; behind a proxy with a prefix, its paths are below that prefix."""
+        document: dict[str, Any] = self.spec.to_dict()
+        if request.script_root:
+            document["servers"] = [{"url": request.script_root}]
+        return json_response(document)
 
     def _register_error_handlers(self) -> None:
         """Leave errors to `register_problem_handlers`."""
@@ -60,6 +67,7 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
         only: The names of the blueprints to serve; by default all.
     """
     app = Application("saga_es")
+    app.url_map.merge_slashes = False
     app.extensions[NODE] = lambda: node
     app.extensions[NODE_UNOPENED] = node
     app.config.update(_configuration(node))
@@ -70,9 +78,9 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     picked = [blueprints for name, blueprints in named.items() if only is None or name in only]
     for blueprint in (blueprint for blueprints in [node.app.everywhere, *picked] for blueprint in blueprints):
         api.register_blueprint(blueprint)
-    app.register_blueprint(
-        get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": node.app.name, "validatorUrl": None})
-    )
+    # The pages name their files and the document by relative paths, which are right behind any prefix.
+    pages = get_swaggerui_blueprint(".", "../openapi.json", {"app_name": node.app.name, "validatorUrl": None})
+    app.register_blueprint(pages, url_prefix="/docs")
     app.register_blueprint(health_blueprint)
     register_problem_handlers(app)
     app.before_request(only_json)

@@ -42,6 +42,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # the library i
 
     ARGUMENTS_PARSER = StrictParser()
 
+    def add_url_rule(self, rule: str, *args: Any, **options: Any) -> None:
+        """Add a route. Its slashes are never merged: `status//lead` is not `status/lead`, another saga."""
+        super().add_url_rule(rule, *args, **{"merge_slashes": False, **options})
+
     @staticmethod
     def doc(**words: Any) -> Decorator:
         """Describe the route, in the words of the OpenAPI document."""

@@ -126,7 +126,7 @@ def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Calla
 def _alias(name: str, route: Callable[..., Any], method: str) -> None:
     """Serve a route also below `/orders/`, its older path; the document names only the shorter path."""
     path, endpoint = f"/<string:transaction_id>/orders/{name}", f"orders-{name}-{method}".lower()
-    flask.Blueprint.add_url_rule(blueprint, path, endpoint, route, methods=[method])
+    flask.Blueprint.add_url_rule(blueprint, path, endpoint, route, methods=[method], merge_slashes=False)
 
 
 def _submit(transaction_id: str, command: Command) -> None:

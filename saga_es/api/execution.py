@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
-from flask import Response, request
+from flask import Response, request, url_for
 from marshmallow import Schema, fields
+from werkzeug.routing import BuildError
 
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
@@ -116,8 +118,16 @@ def _prefers_async() -> bool:
 def _accepted(saga_id: str) -> Response:
     state = node().store.sagas.find(saga_id)
     status = state.status if state else SagaStatus.PENDING
-    headers = {"Location": f"/api/saga/status/{saga_id}"}
+    headers = {"Location": _place_of(saga_id)}
     return json_response({"transaction_id": saga_id, "status": status}, 202, headers)
+
+
+def _place_of(saga_id: str) -> str:
+    """The path of a saga's status, as the caller sees it: behind a proxy it has a prefix."""
+    try:
+        return url_for("saga.status", transaction_id=saga_id)
+    except BuildError:  # this process serves other blueprints
+        return f"{request.script_root}/api/saga/status/{quote(saga_id, safe='')}"
 
 
 def _answer(result: SagaResult, steps: int) -> Response:

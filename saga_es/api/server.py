@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import waitress
 from waitress.server import BaseWSGIServer
 
 from saga_es.api import create_flask_app
+from saga_es.api.prefix import Prefixed
+from saga_es.api.routes import has_route
 from saga_es.errors import CannotServe
 from saga_es.node.node import Node
 from saga_es.node.shutdown import stop_gracefully_when_asked
@@ -29,7 +32,7 @@ def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]
         CannotServe: The address is taken, or is not an address of this machine.
     """
     whole = create_flask_app(node)
-    node.answer_calls_with(whole.wsgi_app)
+    node.answer_calls_with(whole.wsgi_app, partial(has_route, whole))
     server = _listen(node, whole if only is None else create_flask_app(node, only))
     stop_gracefully_when_asked(node)
     try:
@@ -43,6 +46,7 @@ def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]
 
 def _listen(node: Node, app: Any) -> BaseWSGIServer:
     settings = node.settings
+    app = Prefixed(app, settings.trusted_proxies) if settings.trusted_proxies else app
     try:
         return waitress.create_server(
             app,

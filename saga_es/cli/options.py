@@ -70,6 +70,7 @@ SERVING = [
     click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
     click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
     click.option("--threads", metavar="NUMBER", help="The most requests served at once.  [default: 8]"),
+    click.option("--trusted-proxies", metavar="NUMBER", help="Proxies whose X-Forwarded-Prefix counts.  [default: 0]"),
     *RUNNING,
     click.option("--execute-timeout-s", metavar="SECONDS", help="After this time execute answers 202.  [default: 120]"),
 ]

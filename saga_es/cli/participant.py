@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from saga_es.cli.options import FAILURE, MISMATCH, USAGE, as_json_option, fail
 from saga_es.errors import DefinitionError
+from saga_es.runtime.calls.address import BadAddress, address_of
 
 if TYPE_CHECKING:
     from saga_es.participant import Finding, Report
@@ -23,12 +23,9 @@ _COLOURS = {"passed": "green", "failed": "red", "not tried": "yellow"}
 
 def _base_url(_context: click.Context, _argument: click.Parameter, text: str) -> str:
     try:
-        parts = urlsplit(text)
-        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        raise click.BadParameter(f"{text!r} is not a URL such as http://127.0.0.1:5000")
+        address_of(text)
+    except BadAddress as error:
+        raise click.BadParameter(str(error)) from error
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from saga_es.api import create_flask_app
 from saga_es.api.probes import serve_probes
+from saga_es.api.routes import has_route
 from saga_es.core.state import ENDED, SagaState
 from saga_es.definition.saga import family
 from saga_es.node.explain import explained
@@ -37,9 +39,14 @@ class Recovered(msgspec.Struct, frozen=True):
     left: dict[str, str]
 
 
+def _answer_calls(node: Node) -> None:
+    app = create_flask_app(node)
+    node.answer_calls_with(app.wsgi_app, partial(has_route, app))
+
+
 def work(node: Node, ready: Callable[[], None]) -> None:
     """Run sagas until SIGTERM or SIGINT, then stop gracefully."""
-    node.answer_calls_with(create_flask_app(node).wsgi_app)
+    _answer_calls(node)
     stop_gracefully_when_asked(node)
     settings = node.settings
     probes = None if settings.health_port is None else serve_probes(node, settings.health_host, settings.health_port)
@@ -56,7 +63,7 @@ def work(node: Node, ready: Callable[[], None]) -> None:
 
 def recover(node: Node) -> Recovered:
     """Take over sagas without a living owner, and run each until it has ended or no longer moves by itself."""
-    node.answer_calls_with(create_flask_app(node).wsgi_app)
+    _answer_calls(node)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     try:
         node.open()

@@ -38,10 +38,12 @@ class Unknown(msgspec.Struct, frozen=True):
 
     Attributes:
         kinds: Names of the error for a retry policy: exception classes, or `HTTP 501`.
+        retry_after_s: Seconds that the participant asked us to wait, if it said so.
     """
 
     error: str
     kinds: tuple[str, ...] = ()
+    retry_after_s: float | None = None
 
 
 class Skipped(msgspec.Struct, frozen=True):

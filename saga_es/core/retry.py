@@ -20,7 +20,7 @@ def retry_at(state: SagaState, name: str, direction: Direction, outcome: Failed,
     if (counted >= policy.attempts and not is_endless) or not set(policy.give_up_on).isdisjoint(outcome.kinds):
         return None
     delay = policy.delay_after(counted, f"{state.saga_id}/{name}/{direction}")
-    if isinstance(outcome, Unavailable) and outcome.retry_after_s is not None:
+    if outcome.retry_after_s is not None:
         delay = max(delay, timedelta(seconds=outcome.retry_after_s))
     return now + delay
 

@@ -6,13 +6,16 @@ import re
 import string
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Literal, get_args
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from saga_es.definition.signatures import Asked, Function, asked_by, call
 from saga_es.errors import DefinitionError
+
+Form = Literal["json", "text", "any"]
+"""What a request takes for the result of a 2xx: JSON, the text, or JSON where it is some and else nothing."""
 
 _FIELD = re.compile(r"[A-Za-z_]\w*(\[\w+\])*")
 
@@ -23,16 +26,21 @@ class Request(msgspec.Struct, frozen=True, dict=True):
     Attributes:
         participant: The name of the service; its base URL is a setting.
         path: May contain names like the parameters of a step function, with indexes: `/seats/{booking[seat_id]}`.
+            A value is one segment; with `{booking[file]:path}` it may be several.
         body: A function that makes the JSON body; its parameters name the values it receives.
+        answer: What the result of a 2xx is: `"json"`; `"text"`; `"any"`: JSON, or nothing when it is none.
     """
 
     participant: str
     method: str
     path: str
     body: Function | None = None
+    answer: Form = "json"
 
     def __post_init__(self) -> None:
         _names_in(self.path)
+        if self.answer not in get_args(Form):
+            raise DefinitionError(f"an answer is one of {', '.join(get_args(Form))}, not {self.answer!r}")
 
     @cached_property
     def asked(self) -> Asked:
@@ -41,8 +49,19 @@ class Request(msgspec.Struct, frozen=True, dict=True):
         return Asked(tuple(dict.fromkeys([*_names_in(self.path), *of_body.needs])), of_body.may_have)
 
     def url_path(self, given: Mapping[str, Any]) -> str:
-        """The path with its names filled in; each value is quoted, so that it stays one segment."""
-        return _QuotingFormatter().vformat(self.path, (), given)
+        """The path with its names filled in. A value stays one segment, unless its name says `:path`.
+
+        Raises:
+            ValueError: A value cannot stand there.
+        """
+        before, mark, query = self.path.partition("?")
+        path = _SEGMENTS.vformat(before, (), given)
+        if not path.isascii():
+            path = quote(path, safe="/%:@!$&'()*+,;=~")
+        if ".." not in before and not {".", ".."}.isdisjoint(unquote(path).split("/")):
+            raise ValueError(f"{path!a} leads elsewhere: it has a segment that is . or ..")
+        path = path if path.startswith("/") else f"/{path}"
+        return f"{path}?{_QUOTED.vformat(query, (), given)}" if mark else path
 
     def json_body(self, given: Mapping[str, Any]) -> Any:
         """The body as a value for JSON; None when the request has none."""
@@ -62,21 +81,21 @@ class Participant:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def get(self, path: str) -> Request:
+    def get(self, path: str, *, answer: Form = "json") -> Request:
         """A GET from this participant, which must change nothing there: a probe."""
-        return Request(self.name, "GET", path)
+        return Request(self.name, "GET", path, answer=answer)
 
-    def post(self, path: str, body: Function | None = None) -> Request:
+    def post(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
         """A POST to this participant."""
-        return Request(self.name, "POST", path, body)
+        return Request(self.name, "POST", path, body, answer)
 
-    def put(self, path: str, body: Function | None = None) -> Request:
+    def put(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
         """A PUT to this participant."""
-        return Request(self.name, "PUT", path, body)
+        return Request(self.name, "PUT", path, body, answer)
 
-    def delete(self, path: str, body: Function | None = None) -> Request:
+    def delete(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
         """A DELETE to this participant."""
-        return Request(self.name, "DELETE", path, body)
+        return Request(self.name, "DELETE", path, body, answer)
 
 
 def _names_in(path: str) -> list[str]:
@@ -85,6 +104,8 @@ def _names_in(path: str) -> list[str]:
         parts = list(string.Formatter().parse(path))
     except ValueError as error:
         raise DefinitionError(f"the path {path!r} cannot be read: {error}") from error
+    if re.search(r"[\x00-\x20\x7f\\#]", path):
+        raise DefinitionError(f"the path {path!a} holds a blank, a control character, a backslash or a #")
     names = []
     for _, field, spec, conversion in parts:
         if field is None:
@@ -97,9 +118,45 @@ def _names_in(path: str) -> list[str]:
     return names
 
 
-class _QuotingFormatter(string.Formatter):
+_SEVERAL = "path"
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class _Quoted(string.Formatter):
+    """Fills the names of a query in, quoted."""
+
     def format_field(self, value: Any, format_spec: str) -> str:
-        segment = quote(str(super().format_field(value, format_spec)), safe="")
-        if segment in {"", ".", ".."}:  # these would change the path
-            raise ValueError(f"{value!r} cannot be a segment of a path")
-        return segment
+        if value is None or isinstance(value, dict | list):
+            raise ValueError(f"{value!a:.80} cannot stand in a URL: it is no text and no number")
+        words = str(super().format_field(value, format_spec))
+        if _UNSEEN.search(words):
+            raise ValueError(f"{words!a:.80} cannot stand in a URL: it holds a control character or a line break")
+        return quote(words, safe="")
+
+
+class _Segments(_Quoted):
+    """Fills the names of a path in. A value could else lead to what belongs to others: `7/guests/ada`, `..`."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec != _SEVERAL:
+            segment = super().format_field(value, format_spec)
+            _check_segment(value, segment)
+            return segment
+        parts = value.split("/") if isinstance(value, str) else [value]
+        segments = [super(_Segments, self).format_field(part, "") for part in parts]
+        for segment in segments:
+            _check_segment(value, segment)
+        return "/".join(segments)
+
+
+def _check_segment(value: Any, segment: str) -> None:
+    """Refuse what is no segment, also after a server has unquoted it once more than it should."""
+    seen = unquote(unquote(unquote(segment)))
+    if seen in {"", ".", ".."} or not {"/", "\\"}.isdisjoint(seen):
+        raise ValueError(
+            f"{value!a:.80} cannot be a segment of a path; where it may be several, write {{name:{_SEVERAL}}}"
+        )
+
+
+_QUOTED = _Quoted()
+_SEGMENTS = _Segments()

@@ -5,30 +5,22 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
-from saga_es.definition.requests import Request
-from saga_es.definition.saga import Saga, family
+from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
 from saga_es.node.gc import look_less_often
+from saga_es.node.participants import Routes, check_reachable, transports_of
 from saga_es.node.settings import Settings, project_folder
+from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
-from saga_es.runtime.calls.transport import (
-    AnswerLost,
-    HttpTransport,
-    NotSent,
-    Transport,
-    WsgiApp,
-    WsgiTransport,
-)
+from saga_es.runtime.calls.transport import WsgiApp, WsgiTransport
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.client import Client
 from saga_es.runtime.intake.commands import Commands
@@ -80,8 +72,10 @@ class Node:
         self.commands = Commands(self.store, clock)
         definitions = family(app.sagas)
         self.client = Client(self.store, definitions, clock)
-        self.transports = _transports(settings, definitions, self._call_application)
+        self._definitions = definitions
+        self.transports = transports_of(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
+        self._routes: Routes | None = None
         loop = app.loop or loop
         self._executor = executor = Executor(
             self.transports, settings.call_threads, settings.payload_limit, app.wrapping, loop
@@ -92,9 +86,14 @@ class Node:
         )
         self.projector = Projector(CatchUp(self.database, self.store.log, view) for view in self.views if view.follows)
 
-    def answer_calls_with(self, application: WsgiApp) -> None:
-        """Send calls to participants without a base URL to this WSGI application."""
-        self._application = application
+    def answer_calls_with(self, application: WsgiApp, routes: Routes | None = None) -> None:
+        """Send calls to participants without a base URL to this WSGI application.
+
+        Args:
+            application: The application.
+            routes: Its routes, if they are known: a request without one is refused when the node opens.
+        """
+        self._application, self._routes = application, routes
 
     def call(
         self, participant: str, method: str, path: str, body: dict[str, Any] | None, timeout_s: float
@@ -121,8 +120,11 @@ class Node:
             wait_s: Seconds to wait for a database server that does not answer; a file is never waited for.
 
         Raises:
+            SettingsError: A saga calls a participant that has no address, and no route in this process.
             StoreUnavailable: The database did not answer.
         """
+        is_served = self._application is not None
+        check_reachable(self.transports, self._definitions, is_served=is_served, routes=self._routes)
         look_less_often()
         wait_s = wait_s if self.database.driver.has_server else 0.0
         retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views), wait_s)
@@ -188,37 +190,3 @@ def _meter(database: Database, store: DatabaseStore, views: Views) -> Meter | No
     from saga_es.metrics.meter import Meter  # noqa: PLC0415  # an extra: without it, nothing is counted
 
     return Meter(database, store, views)
-
-
-def _transports(settings: Settings, sagas: Iterable[Saga], call_application: WsgiApp) -> Mapping[str, Transport]:
-    called = {name for saga in sagas for name in _participants(saga)}
-    for name in sorted(set(settings.participants) - called):
-        logger.warning("no saga calls a participant that is set", participant=name, called=sorted(called))
-    names = called | set(settings.participants)
-    transports: dict[str, Transport] = {}
-    for name in sorted(names):
-        url = settings.participants.get(name)
-        if url is None or _is_self(name, url, settings):
-            transports[name] = WsgiTransport(call_application)
-        else:
-            transports[name] = HttpTransport(url, settings.call_threads)
-    return transports
-
-
-def _participants(saga: Saga) -> Iterator[str]:
-    for step in saga.plan.steps:
-        written = saga.written(step.name)
-        for callee in written.callees if written else ():
-            if isinstance(callee, Request):
-                yield callee.participant
-
-
-def _is_self(name: str, url: str, settings: Settings) -> bool:
-    """Whether a participant's URL is this server, whose threads would wait for each other."""
-    parts = urlsplit(url)
-    loopback = {"127.0.0.1", "localhost", "::1"}
-    here = loopback if settings.host in {*loopback, "0.0.0.0", "::"} else {settings.host}  # noqa: S104 (compared, not bound)
-    is_self = parts.hostname in here and (parts.port or 80) == settings.port
-    if is_self:
-        logger.warning("a participant is this server: its calls stay in the process", participant=name, url=url)
-    return is_self

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.errors import SettingsError
+from saga_es.runtime.calls.address import BadAddress, address_of
 from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 PREFIX = "SAGA_ES_"
-_PARTICIPANT = PREFIX + "PARTICIPANT_"
+PARTICIPANT = PREFIX + "PARTICIPANT_"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         host: The address to serve on; loopback by default.
         port: The port to serve on.
         threads: Requests served at once.
+        trusted_proxies: Proxies in front of the server whose `X-Forwarded-Prefix` counts.
         sagas_at_once: Sagas with a call in flight; at this number a worker begins no more: new sagas stay PENDING.
         call_threads: The most `def` steps and requests to participants at once.
         lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
@@ -51,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 8
+    trusted_proxies: int = 0
     sagas_at_once: int = 1000
     call_threads: int = 32
     lease_s: float = 10.0
@@ -85,9 +89,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             name: environ[PREFIX + name.upper()] for name in _Schema().fields if environ.get(PREFIX + name.upper())
         }
         given["participants"] = {
-            name.removeprefix(_PARTICIPANT).lower(): url
+            name.removeprefix(PARTICIPANT).lower(): url
             for name, url in environ.items()
-            if name.startswith(_PARTICIPANT) and url
+            if name.startswith(PARTICIPANT) and url
         }
         given |= {name: value for name, value in (flags or {}).items() if value is not None}
         if "app" not in given and (app := _app_of_project(Path.cwd())) is not None:
@@ -114,6 +118,32 @@ def _can_begin_names(prefix: str) -> None:
         )
 
 
+def _is_callable(url: str) -> None:
+    try:
+        address_of(url)
+    except BadAddress as error:
+        raise ValidationError(str(error)) from error
+
+
+def variable_of(participant: str) -> str:
+    """The environment variable with the base URL of a participant: its name in capitals, other signs as underscores."""
+    return PARTICIPANT + re.sub("[^A-Z0-9]", "_", participant.upper())
+
+
+def by_variable(participants: Iterable[str]) -> dict[str, str]:
+    """Participants by their variables.
+
+    Raises:
+        SettingsError: Two have the same.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(set(participants)):
+        other = found.setdefault(variable_of(name), name)
+        if other != name:
+            raise SettingsError([f"{variable_of(name)}: participants {other!r} and {name!r} share it; rename one"])
+    return found
+
+
 class _Schema(Schema):
     class Meta:
         unknown = EXCLUDE
@@ -124,6 +154,7 @@ class _Schema(Schema):
     host = fields.String(validate=validate.Length(min=1))
     port = fields.Integer(validate=validate.Range(0, 65_535))
     threads = fields.Integer(validate=validate.Range(1, 1_000))
+    trusted_proxies = fields.Integer(validate=validate.Range(0, 10))
     sagas_at_once = fields.Integer(validate=validate.Range(1, 1_000_000))
     call_threads = fields.Integer(validate=validate.Range(1, 1_000))
     lease_s = fields.Float(validate=validate.Range(1, 3_600))
@@ -136,9 +167,7 @@ class _Schema(Schema):
     health_port = fields.Integer(validate=validate.Range(0, 65_535))
     health_host = fields.String(validate=validate.Length(min=1))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))
-    participants = fields.Dict(
-        keys=fields.String(), values=fields.Url(schemes={"http", "https"}, require_tld=False, relative=False)
-    )
+    participants = fields.Dict(keys=fields.String(), values=fields.String(validate=_is_callable))
 
 
 def project_folder(start: Path) -> Path | None:
@@ -162,7 +191,7 @@ def _lines(messages: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, found in sorted(messages.items()):
         if name == "participants":
-            lines += [f"{_PARTICIPANT}{which.upper()}: {_words(nested)}" for which, nested in found.items()]
+            lines += [f"{variable_of(which)}: {_words(nested)}" for which, nested in found.items()]
         else:
             lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {_words(found)}")
     return lines

@@ -17,7 +17,9 @@ from typing import Any
 
 import msgspec
 
+from saga_es.errors import DefinitionError
 from saga_es.participant.trial import MANY_ATTEMPTS, CannotName, Reply, Step, Subject
+from saga_es.runtime.calls.address import BadAddress
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
 AT_ONCE = 16
@@ -121,10 +123,10 @@ def check_participant(
         timeout_s: Seconds to wait for the answer to one call.
 
     Raises:
-        DefinitionError: One of the calls is not a method and a path.
+        DefinitionError: One of the calls is not a method and a path, or the URL cannot be called.
         NotReachable: No server answers there.
     """
-    transport = HttpTransport(where) if isinstance(where, str) else WsgiTransport(where)
+    transport = _over_http(where) if isinstance(where, str) else WsgiTransport(where)
     trials = _Trials(transport, Subject.of(action, compensation, body, compensation_body, probe), timeout_s)
     findings: list[Finding] = []
     for one in _CHECKS:
@@ -132,6 +134,13 @@ def check_participant(
         verdict, came = _tried(one, trials) if can_act else (Verdict.NOT_TRIED, "the action is not done at all")
         findings.append(Finding(one.name, verdict, one.expected, came, one.why))
     return Report(all(finding.verdict is not Verdict.FAILED for finding in findings), findings)
+
+
+def _over_http(url: str) -> HttpTransport:
+    try:
+        return HttpTransport(url)
+    except BadAddress as error:
+        raise DefinitionError(str(error)) from error
 
 
 def _tried(one: _Check, trials: _Trials) -> tuple[Verdict, str]:

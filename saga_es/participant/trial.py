@@ -12,12 +12,13 @@ from typing import Any, Self
 
 import msgspec
 
-from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable
+from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.paths import NOT_THERE, PATH, look_up, root_of
 from saga_es.definition.requests import Request
 from saga_es.errors import DefinitionError, SagaError
+from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.outcomes import outcome_of_answer
-from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent, Transport
+from saga_es.runtime.calls.transport import Transport
 from saga_es.runtime.ids import idempotency_key, new_id
 from saga_es.runtime.waiting.backoff import Backoff
 
@@ -190,7 +191,7 @@ class Step:
                 outcome = outcome_of_answer(answer)
                 if isinstance(outcome, Completed | Rejected) or _reply(answer).is_done:
                     return _reply(answer)
-                wanted_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
+                wanted_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable | Unknown) else 0.0
             time.sleep(min(max(backoff.next_s(), wanted_s), LONGEST_DELAY_S))
         return self._once(send)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from hashlib import sha1
 from uuid import UUID
@@ -15,6 +16,25 @@ _NAMESPACE_BYTES = UUID("7d0b1c9e-5b0a-5c58-9d3e-3d5f0a6f2c11").bytes
 def new_id() -> str:
     """A new id: a UUID of version 7 (RFC 9562, 5.7), so that a later id sorts after an earlier one."""
     return _text(f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}", 7)
+
+
+def why_not_in_a_url(saga_id: str) -> str | None:
+    """Why an id of the caller's choice cannot be one segment of a URL, and mean itself there; None: it can."""
+    if saga_id in _ROUTES:
+        return f"the HTTP API has routes below {saga_id!r}"
+    if saga_id in {".", ".."}:
+        return "clients and servers remove it (RFC 3986, 5.2.4)"
+    if not {"/", "\\"}.isdisjoint(saga_id):
+        return "a slash or a backslash ends a segment, quoted or not"
+    if _UNSEEN.search(saga_id):
+        return "it holds a control character, a line break, or U+FFFD, which any unreadable byte becomes"
+    return None
+
+
+_ROUTES = frozenset({"status", "batch"})
+"""What stands in the API's paths where an id stands in others: `/status/events` is no list of events."""
+
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]")
 
 
 def saga_id_for(saga: str, key: str) -> str:

@@ -53,7 +53,7 @@ class Section:
     def programs(self) -> list[tuple[str, str]]:
         """Its programs, each with what it prints."""
         blocks = self.blocks
-        following = [*blocks[1:], Block("", "")]
+        following = [*blocks, Block("", "")][1:]
         return [
             (block.text, after.text)
             for block, after in zip(blocks, following, strict=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
 from saga_es.core.plan import BACKWARD, FORWARD, Plan, RetryPolicy, StepPlan, plan_id
 from saga_es.definition.requests import Participant, Request
 from saga_es.definition.saga import Saga
 from saga_es.definition.signatures import asked_by
 from saga_es.definition.steps import NAME_LIMIT, Step
-from saga_es.errors import DefinitionError, SagaError
+from saga_es.errors import DefinitionError
 
 BOX_OFFICE = Participant("box_office")
 TWICE = RetryPolicy(attempts=2)
@@ -135,11 +138,22 @@ def test_a_request_needs_what_its_path_and_body_name() -> None:
 
 
 def test_a_path_is_filled_in_and_each_value_stays_one_segment() -> None:
-    """A slash, a question mark or a space in a value cannot make another route."""
+    """A question mark or a space in a value cannot make another route."""
     request = BOX_OFFICE.delete("/seats/{seat[id]}/of/{input[who]}")
-    assert request.url_path({"seat": {"id": "a/b?c#d e%"}, "input": {"who": "Zoë"}}) == (
-        "/seats/a%2Fb%3Fc%23d%20e%25/of/Zo%C3%AB"
+    assert request.url_path({"seat": {"id": "a?b;c#d e%"}, "input": {"who": "Zoë"}}) == (
+        "/seats/a%3Fb%3Bc%23d%20e%25/of/Zo%C3%AB"
     )
+
+
+def test_a_path_begins_with_a_slash_and_is_ascii_however_it_is_written() -> None:
+    """The base URL ends without one."""
+    assert BOX_OFFICE.get("plätze/{key}").url_path({"key": "k"}) == "/pl%C3%A4tze/k"
+
+
+def test_a_value_in_a_query_may_be_any_text() -> None:
+    """It leads nowhere else: it is quoted, slashes too."""
+    request = BOX_OFFICE.get("/seats/{key}?of={input[who]}&n={input[n]}")
+    assert request.url_path({"key": "k", "input": {"who": "../a/b&c", "n": 1}}) == "/seats/k?of=..%2Fa%2Fb%26c&n=1"
 
 
 def test_a_number_in_a_path_may_be_formatted() -> None:
@@ -148,11 +162,70 @@ def test_a_number_in_a_path_may_be_formatted() -> None:
     assert BOX_OFFICE.delete("/{input[list][1]}").url_path({"input": {"list": [1, 2]}}) == "/2"
 
 
-@pytest.mark.parametrize("value", [".", ".."])
-def test_a_value_of_dots_cannot_climb_out_of_its_segment(value: str) -> None:
-    """Clients and servers remove dot segments, quoted or not: such a value is refused (RFC 3986, 5.2.4)."""
-    with pytest.raises((SagaError, ValueError)):
-        BOX_OFFICE.delete("/rollback/{input[id]}").url_path({"input": {"id": value}})
+HOSTILE: list[Any] = [
+    *["", ".", "..", "/", "7/guests/ada", "/7", "7/", "..\\7", "a\\b", "../7", "7/..", "a/../b"],
+    *["%2e%2e", "%2E.", "7%2Fguests", "7%252Fguests", "7%5cguests", "%2f"],
+    *["a\nb", "a\r\nX: y", "\0", "a\x7fb", "a\x85b", "a\u2028b", "a\ud800b", "\t"],
+    *[None, {}, {"id": 7}, [], ["7"]],
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_a_value_that_would_lead_elsewhere_is_refused(value: Any) -> None:
+    """`rooms/7/guests/ada` is another resource than `rooms/7`; some servers unquote twice, or remove dots."""
+    with pytest.raises(ValueError, match=r"."):
+        BOX_OFFICE.delete("rooms/{input[room]}").url_path({"input": {"room": value}})
+
+
+@for_all(st.text(max_size=8) | st.text("./\\%2eEfF5c", max_size=8))
+def test_whatever_the_value_it_is_one_segment_or_refused(value: str) -> None:
+    """As a server sees it that unquotes once, or twice."""
+    try:
+        path = BOX_OFFICE.delete("/rooms/{input}").url_path({"input": value})
+    except ValueError:
+        return
+    for seen in (unquote(path), unquote(unquote(path))):
+        assert seen.count("/") == 2
+        assert "\\" not in seen
+        assert seen.rpartition("/")[2] not in {"", ".", ".."}
+    assert unquote(path) == f"/rooms/{value}"
+
+
+@pytest.mark.parametrize("value", ["a", "a/b", "a/b.c/d", "Zoë/x y"])
+def test_a_value_may_be_several_segments_where_the_path_says_so(value: str) -> None:
+    """Each of them is quoted."""
+    assert unquote(BOX_OFFICE.get("/files/{input:path}").url_path({"input": value})) == f"/files/{value}"
+
+
+@pytest.mark.parametrize(
+    "value", ["../a", "a/../b", "a//b", "/a", "a/", "a/.", "a\\b", "a/%2e%2e/b", "a\n/b", None, {}]
+)
+def test_several_segments_do_not_climb_either(value: Any) -> None:
+    """None is empty, or dots."""
+    with pytest.raises(ValueError, match=r"."):
+        BOX_OFFICE.get("/files/{input:path}").url_path({"input": value})
+
+
+def test_dots_cannot_be_put_together() -> None:
+    """Each of two values is harmless, and the segment that they make is not."""
+    with pytest.raises(ValueError, match=r"cannot be a segment|leads elsewhere"):
+        BOX_OFFICE.get("/rooms/.{input}").url_path({"input": "."})
+    with pytest.raises(ValueError, match="leads elsewhere"):
+        BOX_OFFICE.get("/rooms/{input}/.").url_path({"input": "a"})
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a#b", "/a\nb", "/a\\b", "/a\r\nX: y"])
+def test_a_path_that_no_request_can_have_is_a_mistake(path: str) -> None:
+    """It is told when it is written."""
+    with pytest.raises(DefinitionError, match="holds a blank"):
+        BOX_OFFICE.get(path)
+
+
+def test_the_form_of_an_answer_is_one_of_three() -> None:
+    """A word that means nothing is a mistake."""
+    assert BOX_OFFICE.post("/x", answer="text").answer == "text"
+    with pytest.raises(DefinitionError, match="json, text, any"):
+        BOX_OFFICE.post("/x", answer=cast("Any", "xml"))
 
 
 def test_a_body_is_made_from_what_it_names() -> None:

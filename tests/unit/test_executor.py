@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -17,9 +18,10 @@ from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unava
 from saga_es.definition.requests import Participant
 from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable
+from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
+from saga_es.runtime.calls.caller import Caller
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.port import Call
-from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent
 
 TIMEOUT_S = 5.0
 DESK = Participant("desk")
@@ -400,7 +402,7 @@ def test_a_request_without_a_body_has_no_content_type(executor: Executor, desk: 
         (Answer(204, {}, b""), Completed(None)),
         (Answer(409, {}, b'{"detail": "sold out"}'), Rejected("HTTP 409: sold out")),
         (Answer(429, {"retry-after": "3"}, b""), Unavailable("HTTP 429: no body", 3.0, ("HTTP 429",))),
-        (Answer(503, {"retry-after": "3"}, b"down"), Unknown("HTTP 503: down", ("HTTP 503",))),
+        (Answer(503, {"retry-after": "3"}, b"down"), Unknown("HTTP 503: down", ("HTTP 503",), 3.0)),
         (NotSent("refused"), Unavailable("refused")),
         (AnswerLost("reset"), Unknown("reset")),
         (
@@ -471,3 +473,18 @@ def probed(executor: Executor, path: str) -> Outcome:
     call = Call("saga-1", "seat", Direction.PROBE, 1, DESK.get(path), "k-1", GIVEN, TIMEOUT_S)
     executor.perform([call], lambda _call, outcome: returned.put(outcome))
     return returned.get(timeout=TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ("saga_id", "sent"), [("plain-1", "plain-1"), ("Привет", None), (" a ", "%20a%20"), ("a\r\nX: y", "a%0D%0AX:%20y")]
+)
+def test_an_id_that_no_header_can_carry_is_quoted(saga_id: str, sent: str | None) -> None:
+    """Else the request could not be written, or would have a header more."""
+    desk = Desk()
+    caller = Caller({"desk": desk})
+    call = Call(saga_id, "größe", Direction.ACTION, 1, DESK.post("/x"), "k", {}, 1.0)
+    assert caller.answer(call) == Completed({})
+    ((_, _, headers, _, _),) = desk.sent
+    assert headers["X-Saga-Id"] == (quote(saga_id) if sent is None else sent)
+    assert headers["X-Saga-Step"] == "gr%C3%B6%C3%9Fe"
+    assert all(value.isascii() for value in headers.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -12,16 +13,18 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from saga_es.core.outcomes import Completed, Rejected, Unavailable, Unknown
+from saga_es.definition.requests import Form
 from saga_es.errors import StepRejected, StepUnavailable
+from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.outcomes import (
     ERROR_LIMIT,
     LONGEST_RETRY_AFTER_S,
     outcome_of_answer,
     outcome_of_error,
+    outcome_of_probe,
     retry_after_s,
     text,
 )
-from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent
 
 NOT_NOW = [408, 425, 429]
 REFUSED = [status for status in range(400, 500) if status not in NOT_NOW]
@@ -61,9 +64,9 @@ def test_408_425_and_429_are_not_now(status: int) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
 def test_5xx_is_unknown(status: int) -> None:
-    """It may have happened before the server failed; a Retry-After changes nothing of that."""
+    """It may have happened before the server failed; a Retry-After says when to ask again, and nothing of that."""
     found = outcome_of_answer(answer(status, retry_after="7"))
-    assert found == Unknown(f"HTTP {status}: no body", (f"HTTP {status}",))
+    assert found == Unknown(f"HTTP {status}: no body", (f"HTTP {status}",), 7.0)
 
 
 @pytest.mark.parametrize("status", [100, 301, 302, 307, 399, 600])
@@ -151,6 +154,19 @@ def test_an_error_that_cannot_be_shown_is_unknown(instead: BaseException) -> Non
         (b'{"message": "m", "title": "t"}', "m"),
         (b'{"title": "t"}', "t"),
         (b"{}", "no detail"),
+        (b'{"code": 17}', '{"code": 17}'),
+        (b'{"error": "sold out"}', "sold out"),
+        (b'{"error": {"code": 5, "message": "sold out", "status": "NOT_FOUND"}}', "sold out"),
+        (b'{"error": {"errors": [{"reason": "sold out"}]}}', "sold out"),
+        (b'{"error": "invalid_grant", "error_description": "the token expired"}', "invalid_grant: the token expired"),
+        (b'{"timestamp": "2030", "status": 500, "error": "Internal Server Error", "message": "no room"}', "no room"),
+        (b'{"status": 500, "error": "Internal Server Error", "message": ""}', "Internal Server Error"),
+        (b'{"errors": [{"title": "Bad", "detail": "no room"}, {"message": "no bed"}]}', "no room; no bed"),
+        (b'{"detail": [{"loc": ["body", "n"], "msg": "field required"}]}', "field required"),
+        (b'{"Message": "no room"}', "no room"),
+        (b"<html><head><title>502 Bad\n Gateway &amp; so</title></head><body>x", "502 Bad Gateway & so"),
+        (b"<html><body><h1 class='x'>Not <b>here</b></h1>", "Not here"),
+        (b"<soap:Fault><faultstring>no room</faultstring></soap:Fault>", "no room"),
         (b'{"detail": "d", "errors": {"name": ["missing"]}}', "d {'name': ['missing']}"),
         (b'"just words"', "just words"),
         (b"[1, 2]", "[1, 2]"),
@@ -163,6 +179,61 @@ def test_an_error_that_cannot_be_shown_is_unknown(instead: BaseException) -> Non
 def test_an_error_says_what_the_problem_document_says(body: bytes, words: str) -> None:
     """Its detail, else its message, else its title, else the start of the body."""
     assert outcome_of_answer(answer(409, body)) == Rejected(f"HTTP 409: {words}")
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("/login", "/login"),
+        ("https://elsewhere.example/rooms", "https://elsewhere.example/rooms"),
+        ("https://user:secret@elsewhere.example/rooms?token=secret#secret", "https://elsewhere.example/rooms?…"),
+        ("http://[secret", "a place that cannot be read"),
+    ],
+)
+def test_a_redirect_names_where_it_leads(location: str, shown: str) -> None:
+    """Without what may be secret."""
+    outcome = outcome_of_answer(Answer(302, {"location": location}, b"<title>Found</title>"))
+    assert outcome == Unknown(f"HTTP 302: it redirects to {shown}, and redirects are not followed", ("HTTP 302",))
+
+
+def _members(nested: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    names = st.sampled_from(["error", "message", "errors", "detail", "code", "error_description"])
+    return st.lists(nested, max_size=3) | st.dictionaries(names, nested, max_size=3)
+
+
+@for_all(st.recursive(st.none() | st.text(max_size=5) | st.integers(), _members, max_leaves=20))
+def test_a_reason_is_found_or_the_body_is_shown(body: object) -> None:
+    """Whatever JSON it is, the error is a text, and is not empty."""
+    outcome = outcome_of_answer(answer(409, json.dumps(body).encode()))
+    assert isinstance(outcome, Rejected)
+    assert len(outcome.error) > len("HTTP 409: ")
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "outcome"),
+    [
+        ("text", b"room 7", Completed("room 7")),
+        ("text", b"", Completed("")),
+        ("text", b'{"room": 7}', Completed('{"room": 7}')),
+        ("text", b"\xff", Completed("\N{REPLACEMENT CHARACTER}")),
+        ("any", b"OK", Completed()),
+        ("any", b"<html>", Completed()),
+        ("any", b'{"room": 7}', Completed({"room": 7})),
+    ],
+)
+def test_a_request_may_take_an_answer_that_is_not_json(form: Form, body: bytes, outcome: Completed) -> None:
+    """As text, or as nothing; a 2xx is done."""
+    assert outcome_of_answer(answer(200, body), form) == outcome
+    assert outcome_of_probe(answer(200, body), form) == outcome
+    assert isinstance(outcome_of_answer(answer(500, body), form), Unknown)
+
+
+@pytest.mark.parametrize(("header", "seconds"), [(None, None), ("7", 7.0), ("9" * 20, LONGEST_RETRY_AFTER_S)])
+def test_a_server_error_may_say_when_to_come_again(header: str | None, seconds: float | None) -> None:
+    """A 503 above all, but any 5xx; it is unknown all the same."""
+    for status in (500, 503, 504):
+        outcome = outcome_of_answer(Answer(status, {} if header is None else {"retry-after": header}, b"oops"))
+        assert outcome == Unknown(f"HTTP {status}: oops", (f"HTTP {status}",), seconds)
 
 
 def test_a_long_detail_is_cut() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from saga_es.errors import SettingsError
 from saga_es.node.settings import Settings, project_folder
+from saga_es.runtime.calls.address import Address, address_of
 
 BARE: dict[str, str] = {}
 
@@ -49,6 +50,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_HOST": "0.0.0.0",  # noqa: S104 (a value to be read, nothing is bound)
         "SAGA_ES_PORT": "8080",
         "SAGA_ES_THREADS": "16",
+        "SAGA_ES_TRUSTED_PROXIES": "1",
         "SAGA_ES_SAGAS_AT_ONCE": "500",
         "SAGA_ES_CALL_THREADS": "64",
         "SAGA_ES_LEASE_S": "2.5",
@@ -118,13 +120,69 @@ def test_participants_are_read_by_name() -> None:
     }
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:5001", "ftp://x/", "/api", "http://"])
-def test_a_participant_needs_a_base_url_of_http(url: str) -> None:
-    """The problem names the variable."""
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("127.0.0.1:5001", "no base URL of HTTP"),
+        ("ftp://x/", "no base URL of HTTP"),
+        ("/api", "no base URL of HTTP"),
+        ("http://", "no base URL of HTTP"),
+        ("http://:5000", "names no host"),
+        ("http://ada:SECRET@bank", "a user or a password"),
+        ("https://SECRET@bank/x", "a user or a password"),
+        ("http://:SECRET@bank", "a user or a password"),
+        ("http://bank/x?token=SECRET", "a query"),
+        ("http://bank/?", "a query"),
+        ("http://bank/#SECRET", "a fragment"),
+        ("http://bank:99999", "port"),
+        ("http://bank:0", "port"),
+        ("http://bank:http", "port"),
+        ("http://[::1", "IPv6"),
+        ("http://bank\\evil", "backslash"),
+        ("http://bank/a b", "blank"),
+        ("http://bank\n", "blank"),
+        ("http://a..b", "names no host"),
+        ("http://-bank", "names no host"),
+        (f"http://{'a' * 64}", "names no host"),
+        (f"http://{'ä' * 64}", "no form in ASCII"),
+    ],
+)
+def test_a_participant_needs_a_base_url_that_a_call_carries_whole(url: str, why: str) -> None:
+    """The problem names the variable and what is wrong, and no secret; nothing of a URL is dropped without a word."""
     with pytest.raises(SettingsError) as caught:
         Settings.load({}, {"SAGA_ES_PARTICIPANT_EVENT_DETAILS": url, "SAGA_ES_PARTICIPANT_VENUE": "http://v"})
     (problem,) = caught.value.problems
     assert problem.startswith("SAGA_ES_PARTICIPANT_EVENT_DETAILS: ")
+    assert why in problem
+    assert "SECRET" not in problem
+
+
+def http(host: str, port: int, prefix: str) -> Address:
+    return Address(is_tls=False, host=host, port=port, prefix=prefix)
+
+
+def https(host: str, port: int, prefix: str) -> Address:
+    return Address(is_tls=True, host=host, port=port, prefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://event_details:8080/base/", http("event_details", 8080, "/base")),
+        ("http://my_app_web_1", http("my_app_web_1", 80, "")),
+        ("https://venue.example.org.", https("venue.example.org.", 443, "")),
+        ("HTTPS://Venue.example:8443", https("venue.example", 8443, "")),
+        ("http://[::1]:5000/x", http("::1", 5000, "/x")),
+        ("http://[fe80::1%25eth0]/", http("fe80::1%25eth0", 80, "")),
+        ("http://127.0.0.1", http("127.0.0.1", 80, "")),
+        ("https://bücher.example/ä/%20", https("xn--bcher-kva.example", 443, "/%C3%A4/%20")),
+        ("http://bank:/x", http("bank", 80, "/x")),
+    ],
+)
+def test_hosts_of_every_kind_are_participants(url: str, address: Address) -> None:
+    """Names with an underscore, as Docker makes them, names of other scripts, and addresses of IPv6."""
+    assert Settings.load({}, {"SAGA_ES_PARTICIPANT_X": url}).participants == {"x": url}
+    assert address_of(url) == address
 
 
 # ── All at once ──────────────────────────────────────────────────────────────────────────────────────────

@@ -14,15 +14,9 @@ from typing import ClassVar
 import flask
 import pytest
 
-from saga_es.runtime.calls.transport import (
-    ANSWER_LIMIT,
-    Answer,
-    AnswerLost,
-    HttpTransport,
-    NotSent,
-    Transport,
-    WsgiTransport,
-)
+from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
+from saga_es.runtime.calls.reading import ANSWER_LIMIT
+from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiTransport
 
 TIMEOUT_S = 10.0
 """More than any answer of these tests takes; a time-out that is meant is short."""
@@ -166,7 +160,7 @@ def http(server: tuple[str, list[str]]) -> Iterator[HttpTransport]:
     server[1].clear()
     transport = HttpTransport(server[0])
     yield transport
-    transport._pool.close()
+    transport.close()
 
 
 def get(transport: Transport, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
@@ -208,14 +202,14 @@ def test_a_base_url_may_have_a_path(server: tuple[str, list[str]]) -> None:
     for base in (server[0] + "/echo", server[0] + "/echo/"):
         transport = HttpTransport(base)
         assert json.loads(transport.send("POST", "/x", {"X-Key": ""}, None, TIMEOUT_S).body)["path"] == "/echo/x"
-        transport._pool.close()
+        transport.close()
 
 
 def test_connections_are_kept_for_the_next_request(http: HttpTransport) -> None:
     """A pooled connection saves the handshake."""
     for _ in range(5):
         get(http, "/broken")
-    assert http._pool.num_connections == 1
+    assert len(http._connections._idle) == 1
 
 
 def test_a_request_leaves_in_one_piece() -> None:
@@ -234,7 +228,7 @@ def test_a_request_leaves_in_one_piece() -> None:
         transport = HttpTransport(f"http://127.0.0.1:{listening.getsockname()[1]}/base")
         assert transport.send("POST", "/x", {"X-Key": "k"}, b'{"n": 1}', TIMEOUT_S).status == 200
         thread.join()
-        transport._pool.close()
+        transport.close()
     assert pieces[0].startswith(b"POST /base/x HTTP/1.1\r\n")
     assert pieces[0].endswith(b'\r\n\r\n{"n": 1}')
 
@@ -244,7 +238,7 @@ def test_a_refused_connection_means_not_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(NotSent, match=f"http://127.0.0.1:{port} cannot be reached"):
+    with pytest.raises(NotSent, match="the participant cannot be reached"):
         get(HttpTransport(f"http://127.0.0.1:{port}"), "/")
 
 
@@ -258,7 +252,7 @@ def test_a_time_out_after_sending_means_the_answer_is_lost(http: HttpTransport, 
 @pytest.mark.parametrize("path", ["/reset", "/hangup", "/truncated", "/halfchunked", "/gibberish", "/notzipped"])
 def test_a_broken_answer_is_lost(http: HttpTransport, server: tuple[str, list[str]], path: str) -> None:
     """Half an answer is none, and the request was sent once."""
-    with pytest.raises(AnswerLost, match=r"no answer from http://127\.0\.0\.1"):
+    with pytest.raises(AnswerLost, match="no answer from the participant"):
         get(http, path)
     assert server[1] == [f"GET {path}"]
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Mapping
 from types import NoneType
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,11 +17,12 @@ from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by
 from saga_es.definition.steps import CONTEXT, known_names
 from saga_es.errors import StepRejected
+from saga_es.runtime.calls.answers import NotSent
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
 from saga_es.runtime.calls.port import Call
-from saga_es.runtime.calls.transport import NotSent, Transport
+from saga_es.runtime.calls.transport import Transport
 from saga_es.store.log.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
 
 _PLAIN = frozenset({NoneType, bool, int, float, str, list, dict})
@@ -105,7 +107,11 @@ class Caller:
         transport = self._transports.get(request.participant)
         if transport is None:
             raise NotSent(f"no participant named {request.participant!r} is known here")
-        headers = {"Idempotency-Key": call.key, "X-Saga-Id": call.saga_id, "X-Saga-Step": call.step}
+        headers = {
+            "Idempotency-Key": call.key,
+            "X-Saga-Id": _as_header(call.saga_id),
+            "X-Saga-Step": _as_header(call.step),
+        }
         try:
             given = _arguments(call, request.asked)
             path, value = request.url_path(given), request.json_body(given)
@@ -116,7 +122,8 @@ class Caller:
         if body is not None:
             headers["Content-Type"] = "application/json"
         answer = transport.send(request.method, path, headers, body, call.timeout_s)
-        outcome = outcome_of_probe(answer) if call.direction is Direction.PROBE else outcome_of_answer(answer)
+        read = outcome_of_probe if call.direction is Direction.PROBE else outcome_of_answer
+        outcome = read(answer, request.answer)
         return self._completed(outcome.result) if isinstance(outcome, Completed) else outcome
 
     def _finished(self, call: Call, result: Any) -> Outcome:
@@ -135,6 +142,12 @@ class Caller:
         if is_too_deep(encoded):
             return Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
         return Completed(msgspec.json.decode(encoded))
+
+
+def _as_header(text: str) -> str:
+    """A text as the value of a header: one that HTTP could not carry as it is, is quoted like a part of a URL."""
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    return text if is_plain else quote(text, safe="!$&'()*+,-./:;=?@[]_~")
 
 
 def _unwanted(call: Call) -> Outcome | None:

@@ -1,56 +1,231 @@
-"""Connections to one base URL. They stay open, and send each request in one piece.
+"""Connections to one participant: they stay open, send each request in one piece, and know whether a byte of it left.
 
-urllib3 sends the head of a request and then its body, which wakes the server twice. Its `PoolManager` parses each URL
-again to find the pool of its host; here there is only one host.
+`http.client` writes the request and reads the answer. Opening and sending are done here, because the one question that
+a saga asks of an error is whether a byte of the request can have left, and no library answers it: everything that is
+raised before the first byte was handed to the system is `NothingLeft`, whatever its class.
 """
 
 from __future__ import annotations
 
+import socket
+import ssl
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from http.client import HTTPConnection
 from typing import Any
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from saga_es.runtime.calls.address import DEFAULT_PORTS, Address
+from saga_es.runtime.calls.answers import Answer
+from saga_es.runtime.calls.reading import SWITCHING_PROTOCOLS, FinalAnswer, Reader, left_s
+
+PIECE = 16_384
+"""The most bytes given to the system at once. TLS makes one record of them (RFC 8446, 5.1), and a record that was cut
+cannot be read: when the first piece fails, the participant has nothing of the request that it could act on."""
+
+_ALERT = b"\x15\x03"
+"""How an alert of TLS begins on the wire (RFC 8446, 5.1): what a port that speaks TLS answers to plain HTTP."""
+
+_REFUSED_US = frozenset(
+    {
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "TLSV1_ALERT_ACCESS_DENIED",
+    }
+)
+"""In TLS 1.3 a client may send before the server has looked at the client's certificate. With one of these alerts the
+server ends the handshake, and never reads what was sent (RFC 8446, 4.4.2.4 and 6.2)."""
 
 
-class _InOnePiece(HTTPConnection):
-    """A connection that collects the pieces of a request, and sends them together."""
+class NothingLeft(Exception):
+    """Nothing was done: no byte of the request left, or none was read. The cause says why."""
 
-    _held: list[bytes] | None = None
 
-    def request(self, *given: Any, **more: Any) -> None:
-        """Send a request. A closed connection is opened before the first byte is sent."""
-        held: list[bytes] = []
-        self._held = held
+class Connections:
+    """The connections to one participant.
+
+    Args:
+        address: Where it is.
+        kept: How many stay open when they are not in use.
+    """
+
+    def __init__(self, address: Address, kept: int) -> None:
+        self._address = address
+        self._tls = _trusting() if address.is_tls else None
+        self._idle: deque[_Connection] = deque(maxlen=kept)
+        self.close = weakref.finalize(self, _close_all, self._idle)
+        """Close those that are not in use."""
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: float
+    ) -> Answer:
+        """Send a request once, and read the answer, both by the deadline.
+
+        Raises:
+            NothingLeft: Nothing can have been done.
+            Exception: The request, or a part of it, was sent, and no whole answer came.
+        """
         try:
-            super().request(*given, **more)
-        finally:
-            self._held = None
-        self.send(b"".join(held))
+            request = _written(self._address, method, target, headers, body)
+            connection = self._taken() or _Connection(self._address, self._tls, deadline)
+        except Exception as error:
+            raise NothingLeft(str(error)) from error
+        try:
+            answer = connection.exchange(request, method, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
+        return answer
+
+    def _taken(self) -> _Connection | None:
+        """An open connection that is not in use; those that the participant has closed are dropped."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread took the last one
+                break
+            if connection.is_quiet():
+                return connection
+            connection.close()
+        return None
+
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.is_reusable and len(self._idle) < (self._idle.maxlen or 0):
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+
+class _Connection:
+    """One open connection."""
+
+    def __init__(self, address: Address, tls: ssl.SSLContext | None, deadline: float) -> None:
+        self._sock = _open(address, tls, deadline)
+        self._is_new = True
+        self._version = self._sock.version() if isinstance(self._sock, ssl.SSLSocket) else None
+        self.is_reusable = False
+
+    def exchange(self, request: bytes, method: str, deadline: float) -> Answer:
+        self.is_reusable = False
+        self._send(request, deadline)
+        reader = Reader(self._sock, deadline)
+        response = FinalAnswer(reader, method)
+        try:
+            answer = response.whole()
+        except Exception as error:
+            if reader.first == _ALERT and self._version is None:
+                raise NothingLeft("TLS is spoken there; its URL has to begin with https://") from None
+            if self._is_unwelcome(error, reader):
+                raise NothingLeft(str(error)) from error
+            raise
+        self._is_new = False
+        is_whole = not response.will_close and answer.status != SWITCHING_PROTOCOLS
+        self.is_reusable = is_whole and not reader.has_more()
+        return answer
+
+    def is_quiet(self) -> bool:
+        """Whether the participant has neither closed the connection nor said something unasked."""
+        try:
+            self._sock.settimeout(0.0)
+            socket.socket.recv(self._sock, 1, socket.MSG_PEEK)  # of TLS too, what came is looked at as it came
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _send(self, request: bytes, deadline: float) -> None:
+        left = memoryview(request)
+        try:
+            left = left[self._sent(left, deadline) :]
+        except OSError as error:  # such as a kept connection that the participant has closed meanwhile
+            raise NothingLeft(str(error)) from error
+        while left:
+            left = left[self._sent(left, deadline) :]
+
+    def _sent(self, data: memoryview, deadline: float) -> int:
+        self._sock.settimeout(left_s(deadline))
+        return self._sock.send(data[:PIECE])
+
+    def _is_unwelcome(self, error: Exception, reader: Reader) -> bool:
+        """Whether the participant ended the handshake, for want of a certificate of ours: it has read no request."""
+        is_first = self._is_new and not reader.received
+        return is_first and self._version == "TLSv1.3" and getattr(error, "reason", None) in _REFUSED_US
+
+
+def _close_all(idle: deque[_Connection]) -> None:
+    while idle:
+        idle.pop().close()
+
+
+# ── Opening ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _open(address: Address, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    """A connection, with TLS where the address asks for it."""
+    sock = _reached(address, deadline)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is None:
+            return sock
+        sock.settimeout(left_s(deadline))
+        # A body that ends with the connection is whole only if TLS says so (RFC 9112, 9.8).
+        return tls.wrap_socket(sock, server_hostname=address.host, suppress_ragged_eofs=False)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _reached(address: Address, deadline: float) -> socket.socket:
+    """A connection to the first of the host's addresses that answers. Each has its share of the time that is left."""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    for place, (family, kind, protocol, _, where) in enumerate(found):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(left_s(deadline) / (len(found) - place))
+            sock.connect(where)
+        except BaseException as error:
+            sock.close()
+            if place == len(found) - 1 or not isinstance(error, OSError):
+                raise
+        else:
+            return sock
+    raise OSError(f"the host {address.host} has no address")
+
+
+def _trusting() -> ssl.SSLContext:
+    """TLS that trusts whom this machine trusts, and whom `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+# ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _written(address: Address, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """A request as bytes, head and body in one piece: a server that got the head alone would be woken twice."""
+    draft = _Draft(address)
+    draft.request(method, target, body, headers)
+    return b"".join(draft.written)
+
+
+class _Draft(HTTPConnection):
+    """Writes a request down, and sends nothing."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address.host, address.port)
+        self.default_port = DEFAULT_PORTS["https" if address.is_tls else "http"]
+        self.written: list[bytes] = []
 
     def send(self, data: Any) -> None:
-        """Send the data, or collect it while a request is being built."""
-        if self._held is None:
-            super().send(data)
-        else:
-            self._held.append(data)
-
-
-class _InOnePieceOverTls(_InOnePiece, HTTPSConnection):
-    """The same over TLS."""
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _InOnePiece
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _InOnePieceOverTls
-
-
-def pool_of(base_url: str, connections: int) -> HTTPConnectionPool:
-    """A pool of connections to the host of a base URL. It keeps `connections` open; others are closed after use."""
-    url = urllib3.util.parse_url(base_url)
-    kind = _TlsPool if url.scheme == "https" else _Pool
-    assert url.host, "the settings accept only URLs with a host"
-    return kind(url.host.strip("[]"), url.port, maxsize=connections)
+        self.written.append(data)

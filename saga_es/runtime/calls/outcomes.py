@@ -9,8 +9,10 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
+from saga_es.definition.requests import Form
 from saga_es.errors import StepRejected, StepUnavailable
-from saga_es.runtime.calls.transport import Answer, AnswerLost, NotSent
+from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
+from saga_es.runtime.calls.reasons import reason_of
 
 NOT_NOW = frozenset({408, 425, 429})
 """Request Timeout, Too Early, Too Many Requests: refused unread, so nothing was done (RFC 9110, 8470, 6585)."""
@@ -18,27 +20,36 @@ NOT_NOW = frozenset({408, 425, 429})
 NOT_THERE = frozenset({404, 410})
 """Not Found, Gone (RFC 9110, 15.5.5 and 15.5.11)."""
 
+_NOT_JSON = "HTTP {} with an answer that is not JSON (a request with answer='text' or 'any' takes it)"
+
 LONGEST_RETRY_AFTER_S = 86_400.0
 ERROR_LIMIT = 2000
 """The most characters of an error that are kept: people read it, and it stays in the log for ever."""
 
 
-def outcome_of_answer(answer: Answer) -> Outcome:
-    """The outcome of a call. 2xx: done. 4xx: refused, or not now. Others, and a 2xx that is not JSON: not known."""
+def outcome_of_answer(answer: Answer, form: Form = "json") -> Outcome:
+    """The outcome of a call. 2xx: done. 4xx: refused, or not now. Others: not known.
+
+    Args:
+        answer: The answer.
+        form: What a 2xx brings: JSON (anything else is not known), text, or whatever it likes.
+    """
     match answer.status // 100:
         case 2:
-            return _result(answer)
+            return _result(answer, form)
         case 4 if answer.status in NOT_NOW:
             return Unavailable(_error(answer), retry_after_s(answer.headers.get("retry-after")), _kinds(answer))
         case 4:
             return Rejected(_error(answer))
+        case 5:
+            return Unknown(_error(answer), _kinds(answer), retry_after_s(answer.headers.get("retry-after")))
         case _:
             return Unknown(_error(answer), _kinds(answer))
 
 
-def outcome_of_probe(answer: Answer) -> Outcome:
+def outcome_of_probe(answer: Answer, form: Form = "json") -> Outcome:
     """The outcome of a probe. Only 404 and 410 mean that the call has not happened; other refusals mean nothing."""
-    outcome = outcome_of_answer(answer)
+    outcome = outcome_of_answer(answer, form)
     if isinstance(outcome, Rejected) and answer.status not in NOT_THERE:
         return Unknown(outcome.error, _kinds(answer))
     return outcome
@@ -99,13 +110,17 @@ def _bounded(seconds: float | None) -> float | None:
     return None if math.isnan(number) else min(max(number, 0.0), LONGEST_RETRY_AFTER_S)
 
 
-def _result(answer: Answer) -> Outcome:
+def _result(answer: Answer, form: Form) -> Outcome:
+    if form == "text":
+        return Completed(answer.body.decode(errors="replace"))
     if not answer.body:
         return Completed()
+    if answer.ends_with_connection and answer.body[-1:].isdigit():
+        return Unknown(f"HTTP {answer.status} with a number that may have been cut: the answer has no length")
     try:
         return Completed(msgspec.json.decode(answer.body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Unknown(text(f"HTTP {answer.status} with an answer that is not JSON: {error}"))
+        return Completed() if form == "any" else Unknown(text(f"{_NOT_JSON.format(answer.status)}: {error}"))
 
 
 def _kinds(answer: Answer) -> tuple[str, ...]:
@@ -113,17 +128,4 @@ def _kinds(answer: Answer) -> tuple[str, ...]:
 
 
 def _error(answer: Answer) -> str:
-    return text(f"HTTP {answer.status}: {_detail(answer)}")
-
-
-def _detail(answer: Answer) -> str:
-    """The detail of a problem document, or the start of the body."""
-    try:
-        problem = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return answer.body[:200].decode(errors="replace") or "no body"
-    if not isinstance(problem, dict):
-        return str(problem)[:200]
-    said = problem.get("detail") or problem.get("message") or problem.get("title") or "no detail"
-    errors = problem.get("errors")
-    return f"{said} {errors}" if errors else str(said)
+    return text(f"HTTP {answer.status}: {reason_of(answer)}")

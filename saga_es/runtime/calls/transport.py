@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,38 +12,11 @@ from io import BytesIO
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NewConnectionError,
-)
-
-from saga_es.runtime.calls.connections import pool_of
-
-ANSWER_LIMIT = 1_048_576
-"""The most bytes of an answer that are read; a longer answer counts as lost."""
-
-READ_SIZE = 65_536
+from saga_es.runtime.calls.address import address_of
+from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
+from saga_es.runtime.calls.connections import Connections, NothingLeft
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
-
-
-class NotSent(Exception):
-    """The request was not sent: nothing can have been done."""
-
-
-class AnswerLost(Exception):
-    """The request was sent and no readable answer came: what was done is not known."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """An HTTP answer; header names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Transport(Protocol):
@@ -58,46 +33,57 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Over the network, on pooled connections."""
+    """Over the network, on kept connections. Redirects are not followed.
 
-    def __init__(self, base_url: str, connections: int = 32) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._prefix = urllib3.util.parse_url(self._base_url).path or ""
-        self._pool = pool_of(base_url, connections)
+    Args:
+        base_url: The participant's base URL.
+        connections: How many connections are kept open.
+        name: The participant, as errors name it: a URL may hold what nobody should read.
+
+    Raises:
+        BadAddress: Calls could not carry all of the URL.
+    """
+
+    def __init__(self, base_url: str, connections: int = 32, name: str = "the participant") -> None:
+        address = address_of(base_url)
+        self._prefix = address.prefix
+        self._name = name
+        self._connections = Connections(address, connections)
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
-        """Send, and wait for the answer; redirects are not followed."""
+        """Send, and wait for the answer; one deadline covers all from the name of the host to the end of the body."""
+        deadline = time.monotonic() + timeout_s
         try:
-            response = self._pool.urlopen(
-                method,
-                self._prefix + path,
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(total=timeout_s),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            content = self._read(response, time.monotonic() + timeout_s)
-        except (NewConnectionError, ConnectTimeoutError) as error:  # related errors may occur after sending
-            raise NotSent(f"{self._base_url} cannot be reached: {error}") from error
-        except (HTTPError, OSError) as error:
-            raise AnswerLost(f"no answer from {self._base_url}: {error}") from error
-        return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+            return self._connections.exchange(method, self._prefix + path, headers, body, deadline)
+        except NothingLeft as error:
+            raise NotSent(f"{self._name} cannot be reached: {_why(error.__cause__ or error)}") from error
+        except Exception as error:  # of any class: a byte of the request may have arrived
+            raise AnswerLost(f"no answer from {self._name}: {_why(error)}") from error
 
-    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        """The whole body, by the deadline. The library's time-out is for each read, and a body may drip for ever."""
-        content = bytearray()
-        while chunk := response.read1(READ_SIZE, decode_content=True):
-            content += chunk
-            if len(content) > ANSWER_LIMIT:
-                response.close()
-                raise AnswerLost(f"the answer of {self._base_url} is longer than {ANSWER_LIMIT} bytes")
-            if time.monotonic() > deadline:
-                response.close()
-                raise AnswerLost(f"the answer of {self._base_url} was not complete in time")
-        response.release_conn()
-        return bytes(content)
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._connections.close()
+
+
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"})
+
+
+def _why(error: BaseException) -> str:
+    """What happened, and what to do about it."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate is not valid here: {error.verify_message}; name the certificate of its authority "
+                "in SSL_CERT_FILE, or correct the host in its URL"
+            )
+        case ssl.SSLError(reason=reason) if reason in _NOT_TLS:
+            return "no TLS is spoken there; its URL may have to begin with http://"
+        case socket.gaierror():
+            return f"its host name is not known: {error.strerror}"
+        case TimeoutError():
+            return "it took too long"
+        case _:
+            return str(error) or type(error).__name__
 
 
 class WsgiTransport:

@@ -64,7 +64,7 @@ class Client(Control):
         Args:
             saga: The definition, or its name.
             input: What the steps get as `input`; must have a JSON form.
-            saga_id: An id of the caller's choice, 1 to 64 characters.
+            saga_id: An id of the caller's choice: 1 to 64 characters that can be one segment of a URL.
             key: Any text of the caller's choice. The same key of the same definition is the same saga.
             tags: Texts by name, to find the saga by. They never change.
             starts_at: The earliest time at which the first step begins; with a time zone.
@@ -74,7 +74,7 @@ class Client(Control):
         Raises:
             DefinitionError: The client does not know the saga.
             SagaExists: The id or key belongs to a saga with another input.
-            BadStreamId: The log does not accept the id.
+            BadStreamId: The log does not accept the id, or no URL can carry it.
             BadTags: There are too many tags, or one is too long.
             BadStart: The key is empty or not valid Unicode, or the time has no zone or no place in UTC.
             PayloadUnencodable: The input has no JSON form.

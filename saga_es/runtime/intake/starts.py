@@ -21,15 +21,23 @@ from saga_es.core.state import SagaState, is_same_start
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.definition.signatures import is_async
-from saga_es.errors import BadStart, DefinitionError, PayloadUnencodable, SagaArchived, SagaExists, StoreUnavailable
+from saga_es.errors import (
+    BadStart,
+    BadStreamId,
+    DefinitionError,
+    PayloadUnencodable,
+    SagaArchived,
+    SagaExists,
+    StoreUnavailable,
+)
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.ids import new_id, saga_id_for
+from saga_es.runtime.ids import new_id, saga_id_for, why_not_in_a_url
 from saga_es.runtime.inbox import StartRequest
 from saga_es.runtime.intake.commands import checked_tags
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, retry_for
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.entries import Draft, check_stream_id
+from saga_es.store.log.entries import STREAM_ID_LIMIT, Draft, check_stream_id
 from saga_es.store.ports import Conflict, Prepared, Refused, Written
 from saga_es.store.store import SharedStore
 
@@ -73,7 +81,7 @@ class Starts:
 
         Raises:
             DefinitionError: No saga of that name is known here.
-            BadStreamId: The log does not accept the id.
+            BadStreamId: The log does not accept the id, or no URL can carry it.
             BadTags: There are too many tags, or one is too long.
             BadStart: The key is empty or not valid Unicode, or the time has no zone or no place in UTC.
             PayloadUnencodable: The input has no JSON form.
@@ -85,6 +93,7 @@ class Starts:
         chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
         if chosen is not None:
             check_stream_id(chosen)
+            self._check_in_url(chosen)
         due = None if starts_at is None else _in_utc(starts_at)
         handle = Handle(chosen or new_id(), lookups=lookups)
         recorded = self._as_recorded(definition, input_ or {})
@@ -163,6 +172,12 @@ class Starts:
         now = self._clock.now()
         events = decide(SagaState(request.saga_id, request.definition.plan), start, now)
         return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True))
+
+    def _check_in_url(self, saga_id: str) -> None:
+        """Refuse an id that no URL can carry. A saga that has one already, from an older version, is found as ever."""
+        why = why_not_in_a_url(saga_id)
+        if why is not None and self._sagas.find(saga_id) is None:
+            raise BadStreamId(saga_id, STREAM_ID_LIMIT, why)
 
     def _definition(self, saga: Saga | str) -> Saga:
         name = saga if isinstance(saga, str) else saga.name

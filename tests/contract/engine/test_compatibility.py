@@ -12,8 +12,9 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected
+from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.executor import Executor
-from saga_es.runtime.calls.transport import Answer, Transport
+from saga_es.runtime.calls.transport import Transport
 from saga_es.runtime.compatibility import Comparison, Group, compare
 from saga_es.runtime.needed_code import Verdict
 from saga_es.store.log.codec import PLAN, SAGA

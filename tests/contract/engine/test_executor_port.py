@@ -15,10 +15,10 @@ from saga_es.core.outcomes import ChildReady, Completed, Direction, Outcome, Rej
 from saga_es.definition.requests import Participant
 from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable
+from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.port import Call
 from saga_es.runtime.calls.port import Executor as Port
-from saga_es.runtime.calls.transport import Answer
 from saga_es.testing import World
 from saga_es.testing.executor import NetworkExecutor
 from tests.conftest import TIMEOUT_S

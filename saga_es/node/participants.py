@@ -1,0 +1,90 @@
+"""How the participants of an application are reached: over HTTP, or through the application in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import structlog
+
+from saga_es.definition.requests import Request
+from saga_es.definition.saga import Saga
+from saga_es.errors import SettingsError
+from saga_es.node.settings import Settings, by_variable, variable_of
+from saga_es.runtime.calls.address import address_of
+from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
+
+logger = structlog.get_logger("saga_es")
+
+Routes = Callable[[str, str], bool]
+"""Says whether an application has a route for a method and for the path of a request, as it is written."""
+
+
+def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: WsgiApp) -> Mapping[str, Transport]:
+    """The transport to each participant that a saga calls, or that a setting names.
+
+    Raises:
+        SettingsError: Two participants have the same variable.
+    """
+    called = by_variable(request.participant for _, request in _requests(sagas))
+    given = by_variable(settings.participants)
+    for variable in sorted(set(given) - set(called)):
+        logger.warning("no saga calls a participant that is set", participant=given[variable], called=sorted(called))
+    transports: dict[str, Transport] = {}
+    for variable, name in sorted((given | called).items()):
+        url = settings.participants[given[variable]] if variable in given else None
+        if url is None or _is_self(name, url, settings):
+            transports[name] = WsgiTransport(call_application)
+        else:
+            transports[name] = HttpTransport(url, settings.call_threads, f"participant {name!r}")
+    return transports
+
+
+def check_reachable(
+    transports: Mapping[str, Transport], sagas: Iterable[Saga], *, is_served: bool, routes: Routes | None
+) -> None:
+    """Check that each request has somewhere to go: better now than in the middle of a saga.
+
+    Args:
+        transports: The transport to each participant.
+        sagas: The definitions.
+        is_served: Whether this process has an application.
+        routes: The routes of that application; None: they are not known.
+
+    Raises:
+        SettingsError: A request has no address, and no route in this process.
+    """
+    problems = []
+    for saga, request in _requests(sagas):
+        if not isinstance(transports.get(request.participant), WsgiTransport):
+            continue
+        if not is_served:
+            why = "this process serves no application"
+        elif routes is not None and not routes(request.method, request.path):
+            why = f"the application in this process has no route for {request.method} {request.path}"
+        else:
+            continue
+        participant = f"saga {saga!r} calls the participant {request.participant!r}"
+        problems.append(f"{variable_of(request.participant)}: {participant}, and {why}; set it to its base URL")
+    if problems:
+        raise SettingsError(list(dict.fromkeys(problems)))
+
+
+def _requests(sagas: Iterable[Saga]) -> Iterator[tuple[str, Request]]:
+    """The requests of each saga, by its name."""
+    for saga in sagas:
+        for step in saga.plan.steps:
+            written = saga.written(step.name)
+            for callee in written.callees if written else ():
+                if isinstance(callee, Request):
+                    yield saga.name, callee
+
+
+def _is_self(name: str, url: str, settings: Settings) -> bool:
+    """Whether a participant's URL is this server, whose threads would wait for each other."""
+    address = address_of(url)
+    loopback = {"127.0.0.1", "localhost", "::1"}
+    here = loopback if settings.host in {*loopback, "0.0.0.0", "::"} else {settings.host}  # noqa: S104 (compared, not bound)
+    is_self = address.host in here and address.port == settings.port
+    if is_self:
+        logger.warning("a participant is this server: its calls stay in the process", participant=name, url=url)
+    return is_self
