@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from html.parser import HTMLParser
 from itertools import cycle
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import schemathesis
@@ -123,7 +124,7 @@ def test_the_docs_page_and_its_assets_come_from_here(kept_client: FlaskClient) -
     links.feed(text)
     assert len(links.found) >= 4
     assert set(re.findall(r"https?://[^/\"']+", text)) <= {"http://localhost"}, "the test client's own host"
-    for link in links.found:
+    for link in (urljoin("/docs/", link) for link in links.found):
         assert link.startswith("/docs/"), link
         with kept_client.get(link) as asset:
             assert asset.status_code == 200, link
