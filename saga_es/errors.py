@@ -278,6 +278,20 @@ class EngineStopped(StoreUnavailable):
     """The engine of this process is stopping or has stopped; another worker goes on with the sagas in the log."""
 
 
+class EngineForked(EngineStopped):
+    """This process was forked from the one that opened the engine. Threads are not inherited: nothing would run here.
+
+    Open an engine in each process, after the fork.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this process was forked from the one that opened the engine, whose threads are not here; open an engine "
+            "after the fork, in each process (gunicorn: without --preload, or in post_fork; uWSGI: lazy-apps=true, or "
+            "uwsgidecorators.postfork; Celery: worker_process_init; multiprocessing: the spawn method)"
+        )
+
+
 class NotMigrated(SagaError):
     """The database answers, but does not have the tables of this version."""
 

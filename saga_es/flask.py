@@ -7,21 +7,25 @@ sagas.engine.start(order, {"amount": 20})
 from __future__ import annotations
 
 import atexit
+import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import click
 from flask import Flask, current_app
 
 from saga_es.api.application import mount
+from saga_es.api.responses import NODE_UNOPENED
 from saga_es.api.routes import has_route
 from saga_es.cli import Commands
 from saga_es.cli.options import Inherited
 from saga_es.definition.saga import Saga
 from saga_es.node.app import App, application
 from saga_es.node.node import Node
+from saga_es.node.reloader import is_reloader_parent
 from saga_es.node.settings import PREFIX, Settings
 from saga_es.runtime.engine import Engine
 
@@ -72,9 +76,8 @@ class SagaES:
             if f"{PREFIX}{name.upper()}" in app.config
         }
         flags = {**of_config, **self._flags}
-        bound = _Bound(Node(Settings.load(flags), self._saga_app))
-        is_bare = app.wsgi_app == Flask.wsgi_app.__get__(app)  # no middleware, which may answer what has no route
-        bound.node.answer_calls_with(app.wsgi_app, partial(has_route, app) if is_bare else None)
+        settings = Settings.load(flags)
+        bound = _Bound(app, lambda: Node(settings, self._saga_app, recovers=not is_reloader_parent()))
         app.extensions[EXTENSION] = bound
         if self._url_prefix is not None:
             mount(bound.node, bound.opened, app, self._url_prefix)
@@ -105,17 +108,46 @@ def _commands(flags: Mapping[str, Any], saga_app: App) -> click.Group:
 
 
 class _Bound:
-    """The node of one Flask application, opened once."""
+    """The node of one Flask application, opened once in each process that uses it."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self._is_open = False
+    def __init__(self, app: Flask, make: Callable[[], Node]) -> None:
+        self._app = app
+        self._make = make
+        self.node = self._made()
+        self._is_open = self._is_inherited = False
         self._opening = threading.Lock()
+        _all_bound.add(self)
+
+    def was_forked(self) -> None:
+        """This process is a child: it opens a node of its own when it needs one."""
+        self._opening = threading.Lock()  # another thread may have held it at the fork
+        self._is_inherited, self._is_open = self._is_open, False
 
     def opened(self) -> Node:
         with self._opening:
+            if self._is_inherited:
+                self.node, self._is_inherited = self._made(), False
+                self._app.extensions[NODE_UNOPENED] = self.node
             if not self._is_open:
                 self.node.open()
                 self._is_open = True
                 atexit.register(self.node.close)
         return self.node
+
+    def _made(self) -> Node:
+        node = self._make()
+        app = self._app
+        is_bare = app.wsgi_app == Flask.wsgi_app.__get__(app)  # no middleware, which may answer what has no route
+        node.answer_calls_with(app.wsgi_app, partial(has_route, app) if is_bare else None)
+        return node
+
+
+_all_bound: WeakSet[_Bound] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    for bound in list(_all_bound):
+        bound.was_forked()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

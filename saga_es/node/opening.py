@@ -10,6 +10,7 @@ from typing import Any
 from saga_es.definition.saga import Saga
 from saga_es.node.app import App, application
 from saga_es.node.node import Node
+from saga_es.node.reloader import is_reloader_parent
 from saga_es.node.settings import Settings
 from saga_es.runtime.calls.around import Around
 from saga_es.runtime.engine import Engine
@@ -74,7 +75,14 @@ def open_engine(
     named = {"views": views, "events": events, "around": around, "loop": loop, "carries_context": carries_context}
     options = {name: given for name, given in named.items() if given}
     whole = application(app, sagas, **options)
-    return Opening(Node(Settings.load({"database_url": database_url, **settings}), whole, loop=_running_loop()))
+    return Opening(
+        Node(
+            Settings.load({"database_url": database_url, **settings}),
+            whole,
+            recovers=not is_reloader_parent(),
+            loop=_running_loop(),
+        )
+    )
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from datetime import datetime, timedelta
 from typing import Any, Self
+from weakref import WeakSet
 
 import structlog
 from sqlalchemy import event
@@ -19,7 +20,7 @@ from sqlalchemy.engine import Connection
 
 from saga_es.core.commands import Command
 from saga_es.definition.saga import Saga
-from saga_es.errors import EngineStopped, StoreUnavailable
+from saga_es.errors import EngineForked, EngineStopped, StoreUnavailable
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle
@@ -45,6 +46,17 @@ GOODBYE_S = 2.0
 
 LOOKS_FOR_A_COMMIT = 3000
 """How often the engine looks for a saga that the caller's transaction starts: for ten minutes."""
+
+
+_open_engines: WeakSet[Engine] = WeakSet()
+
+
+def _refuse_in_child() -> None:
+    for engine in list(_open_engines):
+        engine.was_forked()
+
+
+os.register_at_fork(after_in_child=_refuse_in_child)  # so that no call has to ask in which process it is
 
 
 class Engine(Control):
@@ -79,7 +91,7 @@ class Engine(Control):
         self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
         self._stop_at: datetime | None = None
         self._closed = False
-        self._opened_in: int | None = None
+        self._is_forked = False
         self._busy_since: float | None = None
         self._closing = threading.Lock()
 
@@ -159,8 +171,11 @@ class Engine(Control):
         """Check that this thread may wait for a saga.
 
         Raises:
+            EngineForked: No thread of the engine is in this process.
             RuntimeError: It runs the event loop on which `async def` steps are awaited: they would never run.
         """
+        if self._is_forked:
+            raise EngineForked
         if self._loop is not None and _running_loop() is self._loop and self._starts.has_async_steps:
             raise RuntimeError("this would block the event loop on which the saga's steps run; write `await handle`")
 
@@ -172,7 +187,7 @@ class Engine(Control):
     @property
     def is_inherited(self) -> bool:
         """Whether this process was forked from the one that opened the engine. Only the parent may close it."""
-        return self._opened_in not in {None, os.getpid()}
+        return self._is_forked
 
     @property
     def active(self) -> int:
@@ -219,7 +234,7 @@ class Engine(Control):
 
     def open(self) -> Self:
         """Record the plans, then start the loop. The loop first takes over the sagas that were interrupted."""
-        self._opened_in = os.getpid()
+        _open_engines.add(self)
         self._starts.record_plans()
         self._worker.begin_work()
         self._thread.start()
@@ -311,8 +326,14 @@ class Engine(Control):
         left_s = max(0.0, (self._stop_at - self._clock.now()).total_seconds())
         return left_s if idle_s is None else min(idle_s, left_s)
 
+    def was_forked(self) -> None:
+        """This process is a child of the one that opened the engine: refuse everything from now on."""
+        self._is_forked = self._closed = True
+
     def _put(self, item: Item) -> None:
         if self._closed:
+            if self._is_forked:
+                raise EngineForked
             raise EngineStopped("the engine is stopping; repeat the request on another worker")
         self._inbox.put(item)
         if self._closed and not self.alive:  # no loop may be left to empty the inbox

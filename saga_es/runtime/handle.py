@@ -104,7 +104,7 @@ class Handle:
             NotFound: There is no such saga.
             RuntimeError: This thread runs the event loop on which steps of the engine are awaited.
         """
-        if self.control is not None:
+        if self.control is not None and not self._ended.is_known:
             self.control.check_may_block()
         return self._ended.wait(timeout)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -22,6 +24,20 @@ from saga_es.store.drivers.writes import Write
 
 CLOSE_TIMEOUT_S = 1.0
 """How long `close` waits for a connection that is in use."""
+
+
+_databases: WeakSet[Database] = WeakSet()
+
+_inherited: list[object] = []
+"""Connections of the parent process: if they were collected here, they would be closed under its feet."""
+
+
+def _leave_connections_to_parent() -> None:
+    for database in list(_databases):
+        database.was_forked()
+
+
+os.register_at_fork(after_in_child=_leave_connections_to_parent)
 
 
 class Database:
@@ -50,6 +66,7 @@ class Database:
         self._direct = DriverConnection(self.engine)
         self._lookup = DriverConnection(self.engine)
         self._writer = self.engine.execution_options(**{WRITING: True})
+        _databases.add(self)
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
@@ -160,6 +177,14 @@ class Database:
         except StoreUnavailable:
             self._lookup.close()
             raise
+
+    def was_forked(self) -> None:
+        """This process is a child of the one that made this: its connections are the parent's, and are not touched."""
+        _inherited.append((self.engine.pool, self._direct, self._lookup))
+        self.engine.dispose(close=False)
+        self._writer = self.engine.execution_options(**{WRITING: True})
+        self._direct = DriverConnection(self.engine)
+        self._lookup = DriverConnection(self.engine)
 
     def close(self) -> None:
         """Close all connections, except those in use that do not become free within `CLOSE_TIMEOUT_S`."""

@@ -72,6 +72,8 @@ def _retry(operation: Callable[[], T], may_wait: Callable[[float], bool], sleep:
 def with_timeout(timeout_s: float, act: Callable[[], None]) -> None:
     """Act on a daemon thread, and wait at most `timeout_s` seconds: a silent database may block it for ever.
 
+    Where no thread can be started, as when the interpreter ends, it acts on this one.
+
     Raises:
         StoreUnavailable: The time is over. The thread is left to itself; it does not keep the process from ending.
     """
@@ -85,7 +87,10 @@ def with_timeout(timeout_s: float, act: Callable[[], None]) -> None:
         else:
             done.resolve(None)
 
-    threading.Thread(target=run, name="saga-es-within", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="saga-es-within", daemon=True).start()
+    except RuntimeError:  # the interpreter ends, or the system allows no more threads
+        run()
     try:
         done.wait(timeout_s)
     except TimeoutError as error:

@@ -29,6 +29,11 @@ class Promise(Generic[T]):
         self._error: Exception | None = None
         self._future: Future[T] | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the value or the error is set."""
+        return self._is_known
+
     def resolve(self, value: T | None, error: Exception | None = None) -> None:
         """Set the value or the error, and wake all waiting threads. Does nothing if it is set already."""
         with _SETTLING:
