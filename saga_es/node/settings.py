@@ -120,9 +120,12 @@ def _can_begin_names(prefix: str) -> None:
 
 def _is_callable(url: str) -> None:
     try:
-        address_of(url)
+        is_tls = address_of(url).is_tls
     except BadAddress as error:
         raise ValidationError(str(error)) from error
+    file = os.environ.get("SSL_CERT_FILE")
+    if is_tls and file and not os.access(file, os.R_OK):  # TLS would trust nobody, without a word
+        raise ValidationError(f"the file {file!r} that SSL_CERT_FILE names is missing or unreadable; correct its path")
 
 
 def variable_of(participant: str) -> str:

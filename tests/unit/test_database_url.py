@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from saga_es.errors import SettingsError
 from saga_es.store.database import Database
@@ -82,3 +84,39 @@ def test_a_driver_that_is_not_installed_is_told_with_its_extra(
     monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(SettingsError, match=rf"driver '{driver}' is not installed; pip install 'saga-es\[{extra}\]'"):
         Database(f"{text}://bob@db/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("postgresql://bob@db/x?sslmode=verify-full&sslrootcert={file}", "sslrootcert"),
+        ("postgresql://bob@db/x?sslcert={file}", "sslcert"),
+        ("mysql://bob@db/x?ssl_ca={file}", "ssl_ca"),
+        ("mariadb://bob@db/x?ssl_ca={file}", "ssl_ca"),
+    ],
+)
+def test_a_file_that_is_missing_is_told_before_anybody_connects(tmp_path: Path, text: str, option: str) -> None:
+    """Else it would look like a server that is away, for a minute."""
+    file = tmp_path / "authority.pem"
+    assert refused(text.format(file=file)) == (
+        f"the file {str(file)!r} of the option {option} is missing or unreadable; correct its path in the URL"
+    )
+
+
+def test_a_file_of_certificates_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
+    """MySQL's driver reads it at once."""
+    file = tmp_path / "authority.pem"
+    file.write_text("no certificate")
+    assert refused(f"mysql://bob@db/x?ssl_ca={file}").startswith("the driver does not take it: ")
+
+
+def test_a_driver_whose_library_is_missing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As psycopg says it without libpq."""
+
+    def fails(_dialect: object) -> None:
+        raise ImportError("no pq wrapper available.\nAttempts made:\n- couldn't import")
+
+    monkeypatch.setattr(PGDialect_psycopg, "import_dbapi", classmethod(fails))
+    said = refused("postgresql://bob@db/x")
+    assert said.startswith("the driver cannot be loaded: no pq wrapper available. Attempts made:")
+    assert said.endswith("pip install 'saga-es[postgresql]'")

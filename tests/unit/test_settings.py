@@ -185,6 +185,16 @@ def test_hosts_of_every_kind_are_participants(url: str, address: Address) -> Non
     assert address_of(url) == address
 
 
+def test_a_file_of_authorities_that_is_missing_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS would trust nobody, and each call would say so."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with pytest.raises(SettingsError, match=r"authority.pem' that SSL_CERT_FILE names is missing"):
+        Settings.load({"participants": {"bank": "https://bank"}}, {})
+    assert Settings.load({"participants": {"bank": "http://bank"}}, {}).participants == {"bank": "http://bank"}
+
+
 # ── All at once ──────────────────────────────────────────────────────────────────────────────────────────
 
 

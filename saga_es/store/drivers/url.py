@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -58,20 +59,37 @@ def _shown(text: str) -> str:
 
 def _check_options(driver: Driver, url: URL) -> None:
     """Have the driver check the URL's options now: when connecting, a mistake would look like a failed query."""
+    _check_files(url)
     dialect = url.get_dialect()()
     module: Any = _imported(driver, url)
     try:
         with warnings.catch_warnings(action="error", category=SAWarning):  # for an option that it would ignore
             _, options = dialect.create_connect_args(url)
         driver.check_options(module, options)
-    except (ArgumentError, SAWarning, TypeError, ValueError, module.Error) as error:
+    except (ArgumentError, SAWarning, TypeError, ValueError, OSError, module.Error) as error:
         said = str(error).removeprefix("Connection.__init__() got an ")
         raise SettingsError([f"the driver does not take it: {said}"]) from error
+
+
+_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl", "ssl_ca", "ssl_cert", "ssl_key"})
+"""The options of the drivers that name a file."""
+
+
+def _check_files(url: URL) -> None:
+    """Refuse a file that is missing: when connecting, that would look like a server that is away."""
+    missing = [
+        f"the file {value!r} of the option {name} is missing or unreadable; correct its path in the URL"
+        for name, value in sorted(url.query.items())
+        if name in _FILES and value != "system" and not (isinstance(value, str) and os.access(value, os.R_OK))
+    ]
+    if missing:
+        raise SettingsError(missing)
 
 
 def _imported(driver: Driver, url: URL) -> object:
     try:
         return url.get_dialect().import_dbapi()
-    except ModuleNotFoundError as error:
-        cure = f"pip install 'saga-es[{driver.name}]'"
-        raise SettingsError([f"the driver {error.name!r} is not installed; {cure}"]) from error
+    except ImportError as error:  # it is not installed, or a library below it is not
+        which = f"the driver {error.name!r} is not installed" if error.name else f"the driver cannot be loaded: {error}"
+        line = " ".join(which.split())
+        raise SettingsError([f"{line}; pip install 'saga-es[{driver.name}]'"]) from error
