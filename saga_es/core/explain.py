@@ -47,11 +47,13 @@ class Known(msgspec.Struct, frozen=True):
         owner: The owner of the saga; None when it has none.
         missing: The code that the saga needs and that this process does not have, in words.
         children: Why the child sagas are not moving, by their ids: without "The saga ".
+        away: By step, the participant for which its next call is held back, in words.
     """
 
     owner: Worker | None = None
     missing: Sequence[str] = ()
     children: Mapping[str, str] = {}
+    away: Mapping[str, str] = {}
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -156,8 +158,11 @@ def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[st
     since = _since(past)
     found: list[tuple[int, str]] = []
     for name, step in state.steps.items():
-        if step.waiting is not None and not step.probing:
-            found.append((_RETRIED, _retried(state, name, step, step.waiting)))
+        if name in known.away and not state.paused:
+            found.append((_RETRIED, f"waits with step {name!r}: {known.away[name]}{_last_error(step)}"))
+        elif step.waiting is not None and not step.probing:
+            is_held = _is_over(step.waiting.retry_at, now) and _lives(known.owner)
+            found.append((_RETRIED, _retried(state, name, step, step.waiting) + (_HELD if is_held else "")))
         elif step.stuck or (step.status is StepStatus.FAILED and not state.aborted):
             found.append((_GIVEN_UP, _given_up(name, step)))
         elif step.wait is not None:
@@ -169,6 +174,17 @@ def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[st
     words = [words for _, words in sorted(found, key=lambda ranked: ranked[0])]
     more = len(words) - MOST_STEPS
     return words if more <= 0 else [*words[:MOST_STEPS], f"waits for {more} more like these"]
+
+
+_HELD = "; that time has passed: what it calls is away, and its worker waits for an answer"
+
+
+def _is_over(time: datetime | None, now: datetime) -> bool:
+    return time is not None and time + CLOCKS_DIFFER < now
+
+
+def _last_error(step: StepState) -> str:
+    return f" (the last attempt failed: {step.waiting.error})" if step.waiting is not None else ""
 
 
 def _given_up(name: str, step: StepState) -> str:
@@ -218,8 +234,9 @@ def _in_flight(
     attempt = step.compensation_attempts if is_undoing else step.attempts
     callee = f"{'undoing ' if is_undoing else ''}step {name!r}"
     late = begun + timedelta(seconds=state.plan.step(name).timeout_s) if begun else None
-    if late and late + CLOCKS_DIFFER < now and _lives(known.owner):  # a call that had begun would have been given up
-        return f"has waited since {_at(begun)} for its turn to call {callee} (attempt {attempt}): the worker is busy"
+    if _is_over(late, now) and _lives(known.owner):  # a call that had begun would have been given up
+        waits = f"has waited since {_at(begun)} for its turn to call {callee} (attempt {attempt})"
+        return f"{waits}: the worker is busy, or what it calls is away"
     what = f"waits for the answer of {callee}, called at {_at(begun)}"
     return f"{what} (attempt {attempt}, time-out at {_at(late)})"
 

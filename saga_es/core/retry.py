@@ -25,6 +25,14 @@ def retry_at(state: SagaState, name: str, direction: Direction, outcome: Failed,
     return now + delay
 
 
+def is_last(state: SagaState, name: str, direction: Direction, attempt: int) -> bool:
+    """Whether the policy allows no attempt after this one."""
+    if direction is Direction.PROBE:
+        return False
+    policy, _, is_endless = _policy(state, name, direction)
+    return not is_endless and attempt - state.step(name).forgiven >= policy.attempts
+
+
 def failure_of(outcome: Failed) -> e.Failure:
     """The log's word for a failed outcome."""
     match outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
 from saga_es.core.state import SagaState
@@ -28,7 +28,7 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
     state = node.store.sagas.folded(history)
     if state is None:
         raise node.store.sagas.absent(saga_id)
-    known = Known(_owner(node, state), _missing(node, state), _children(node, state, depth))
+    known = Known(_owner(node, state), _missing(node, state), _children(node, state, depth), _away(node, state))
     past = [(recorded.recorded_at, recorded.event) for recorded in history]
     return explain(state, past, known, datetime.now(UTC))
 
@@ -45,6 +45,24 @@ def _missing(node: Node, state: SagaState) -> tuple[str, ...]:
         return ()
     fares = prospect(state, {saga.name: saga for saga in family(node.app.sagas)})
     return fares.missing if fares.verdict is Verdict.FAILS else ()
+
+
+def _away(node: Node, state: SagaState) -> dict[str, str]:
+    """The steps whose calls this process holds back, because nobody answers them."""
+    if state.owner != node.engine.worker_id:
+        return {}
+    now = datetime.now(UTC)
+    found = {name: node.engine.absence(state.saga_id, name) for name in state.steps}
+    return {
+        name: f"{absence.name} has been away for {_seconds(now - absence.since)}, "
+        f"and the next call tries in {_seconds(absence.next_try_at - now)}"
+        for name, absence in found.items()
+        if absence is not None
+    }
+
+
+def _seconds(time: timedelta) -> str:
+    return f"{max(0.0, time.total_seconds()):.0f} s"
 
 
 def _children(node: Node, state: SagaState, depth: int) -> dict[str, str]:

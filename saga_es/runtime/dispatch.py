@@ -13,13 +13,16 @@ from saga_es.core.facts import CallReturned, CannotGoOn, RetryDue, Woken
 from saga_es.core.outcomes import Direction, Outcome, Unavailable, Unknown
 from saga_es.core.paths import look_up
 from saga_es.core.plan import Child, index_of, step_of
+from saga_es.core.retry import is_last
 from saga_es.core.state import SagaState, open_intents
 from saga_es.definition.saga import Saga
-from saga_es.runtime.calls.port import Call, Executor
+from saga_es.runtime.calls.away import Absence, Key
+from saga_es.runtime.calls.port import Call, Executor, lane_of
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
+from saga_es.runtime.held_calls import Heard, HeldCalls, Timer, TryAgain
 from saga_es.runtime.ids import idempotency_key
-from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put
+from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put, RetryTimer
 from saga_es.runtime.needed_code import written
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
@@ -48,7 +51,7 @@ class Dispatch:
     def __init__(
         self,
         executor: Executor,
-        timers: Timers[Item],
+        timers: Timers[Timer],
         clock: Clock,
         definitions: Mapping[str, Saga],
         put: Put,
@@ -64,6 +67,7 @@ class Dispatch:
         self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
         self._made: list[Call] = []
         self._carried: dict[str, Context] = {}
+        self._held = HeldCalls(executor, timers, clock, put, self._begin, self._put_off)
         self._short: set[str] = set()  # definitions that have too many waiting calls for more sagas
         self.in_flight = 0
         self.stopped = False
@@ -79,7 +83,7 @@ class Dispatch:
             self._short.add(name)
         return most
 
-    def perform(self, state: SagaState, events: Iterable[e.SagaEvent]) -> None:  # noqa: C901 (a table: one case an event)
+    def perform(self, state: SagaState, events: Iterable[e.SagaEvent]) -> None:  # noqa: C901, PLR0912 (a table: one case an event)
         """Act on committed events: release the calls whose outcome they hold, make the next calls, set timers."""
         for event in events:
             match event:
@@ -87,12 +91,20 @@ class Dispatch:
                     self._intent(state, event)
                 case e.StepFailed(retry_at=datetime()) | e.CompensationFailed(retry_at=datetime()):
                     self._intent(state, event)
-                case e.StepCompleted(step) | e.StepFailed(step) | e.StepSkipped(step):
-                    self._ended(state.saga_id, step, Direction.ACTION)
-                case e.CompensationCompleted(step) | e.CompensationFailed(step) | e.CompensationSkipped(step):
-                    self._ended(state.saga_id, step, Direction.COMPENSATION)
-                case e.ProbeAnswered(step):
-                    self._ended(state.saga_id, step, Direction.PROBE)
+                case e.StepCompleted(step):
+                    self._ended(state.saga_id, step, Direction.ACTION, "answer")
+                case e.StepFailed(step, failure=failure):
+                    self._ended(state.saga_id, step, Direction.ACTION, failure)
+                case e.StepSkipped(step):
+                    self._ended(state.saga_id, step, Direction.ACTION, "nothing")
+                case e.CompensationCompleted(step):
+                    self._ended(state.saga_id, step, Direction.COMPENSATION, "answer")
+                case e.CompensationFailed(step, failure=failure):
+                    self._ended(state.saga_id, step, Direction.COMPENSATION, failure)
+                case e.CompensationSkipped(step):
+                    self._ended(state.saga_id, step, Direction.COMPENSATION, "nothing")
+                case e.ProbeAnswered(step, happened):
+                    self._ended(state.saga_id, step, Direction.PROBE, "unknown" if happened is None else "answer")
                 case e.SagaStarted(starts_at=None, deadline_at=None):
                     pass
                 case e.SagaStarted():
@@ -100,7 +112,12 @@ class Dispatch:
                 case e.SagaAborted():
                     self._children.revoke(state)
                     self._withdraw(state.saga_id)
-                case e.SagaResumed() | e.RetryOrdered() | e.SagaCancelled():
+                case e.SagaPaused():
+                    self._pause(state.saga_id)
+                case e.RetryOrdered():
+                    self.resume(state)
+                    self._held.let_retries(state.saga_id, self._under_way.get(state.saga_id, _NOTHING))
+                case e.SagaResumed() | e.SagaCancelled():
                     self.resume(state)
                 case _:
                     pass
@@ -121,10 +138,15 @@ class Dispatch:
     def send(self) -> int:
         """Hand over the calls that were collected since the last time, so that a batch's calls begin together.
 
+        Those to a participant that is away are held back.
+
         Returns:
             The number of calls.
         """
         made, self._made = self._made, []
+        if self._held.lanes.away:
+            now = self._clock.now()
+            made = [call for call in made if not (call.is_given_up or self._is_held_back(call, now))]
         if made:
             for call, error in self._executor.perform(made, self._returned):
                 self._put(FactArrived(call.saga_id, cannot_call(error)))
@@ -132,7 +154,13 @@ class Dispatch:
 
     def due(self, now: datetime, most: int) -> list[Item]:
         """Take the timers that are due, at most `most` of them. Calls that timed out are given up."""
-        return [item for item in self._timers.due(now, most) if not self._is_early(item, now)]
+        due: list[Item] = []
+        for item in self._timers.due(now, most):
+            if isinstance(item, TryAgain):
+                self._held.try_again(item.lane, now)
+            elif not self._is_early(item, now):
+                due.append(item)
+        return due
 
     def drop_unsent(self) -> None:
         """Drop the calls that were not handed over yet. Their sagas are taken over again, and make them then."""
@@ -157,9 +185,11 @@ class Dispatch:
             self._carried.pop(state.saga_id, None)
         given_up: list[Call] = []
         for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
-            timer = self._timers.cancel((state.saga_id, step, direction))
+            key = (state.saga_id, step, direction)
+            timer = self._timers.cancel(key)
             if is_call:
-                self._released(state.saga_id)
+                self._released(key)
+            self._held.drop(key)
             if isinstance(timer, CallTimedOut):
                 given_up.append(timer.call)
         # First the calls that wait: a thread that is started in place of one that hangs must not begin them.
@@ -180,25 +210,33 @@ class Dispatch:
             case e.ProbeStarted(step, attempt):
                 self._call(state, step, Direction.PROBE, attempt)
             case e.ChildStarted(step):
-                self._ended(state.saga_id, step, Direction.ACTION)
+                self._ended(state.saga_id, step, Direction.ACTION, "nothing")
                 self._children.start(state, intent)
             case e.WaitStarted(step, until):
-                self._wait(state.saga_id, step, until, Woken())
-            case e.StepFailed(step, attempt, retry_at=due):
-                self._wait(state.saga_id, step, due, RetryDue(step, Direction.ACTION, attempt))
-            case e.CompensationFailed(step, attempt, retry_at=due):
-                self._wait(state.saga_id, step, due, RetryDue(step, Direction.COMPENSATION, attempt))
+                self._ended(state.saga_id, step, Direction.ACTION, "nothing")
+                self._wait(state.saga_id, step, Direction.ACTION, until, FactArrived(state.saga_id, Woken()))
+            case e.StepFailed(step, attempt, failure, retry_at=due):
+                self._retry(state, RetryDue(step, Direction.ACTION, attempt), failure, due)
+            case e.CompensationFailed(step, attempt, failure, retry_at=due):
+                self._retry(state, RetryDue(step, Direction.COMPENSATION, attempt), failure, due)
 
     def _is_early(self, item: Item, now: datetime) -> bool:
-        """Whether the item is the timer of a call that is not late. Such a timer is set again, for the rest."""
+        """Whether the item is the timer of a call that is not late, or of a retry that is held back.
+
+        The timer of such a call is set again, for the rest.
+        """
+        if isinstance(item, RetryTimer):
+            return self._is_held_back(item, now)
         if not isinstance(item, CallTimedOut):
             return False
         call = item.call
-        left_s = self._executor.left_s(call)
+        key = (call.saga_id, call.step, call.direction)
+        left_s = call.timeout_s if key in self._held else self._executor.left_s(call)
         if left_s > 0:
-            self._timers.set((call.saga_id, call.step, call.direction), now + timedelta(seconds=left_s), item)
+            self._timers.set(key, now + timedelta(seconds=left_s), item)
             return True
         self._executor.give_up(call)
+        self._held.note(key, call, "unknown")
         return False
 
     def _withdraw(self, saga_id: str) -> None:
@@ -246,45 +284,83 @@ class Dispatch:
             carried=self._carried.get(state.saga_id) if self._carried else None,
             is_cancellable=found.cancellable and is_action,
             is_cancelled=state.aborted and is_action,
+            is_last=bool(self._held.lanes.away) and is_last(state, step, direction, attempt),
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way.setdefault(state.saga_id, {})[way] = True
-        self.in_flight += 1
-        self._capacity.acquire(state.saga_id, state.plan.saga)
         due = self._clock.now() + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
-        self._made.append(call)
+        self._begin(call)
 
     def _is_in_flight(self, saga_id: str, way: _Way) -> bool:
         return self._under_way.get(saga_id, _NOTHING).get(way, False)
 
-    def _ended(self, saga_id: str, step: str, direction: Direction) -> None:
+    def _ended(self, saga_id: str, step: str, direction: Direction, heard: Heard) -> None:
         was_call = self._under_way.get(saga_id, _NOTHING).pop((step, direction), None)
+        if was_call is None:
+            return
+        key = (saga_id, step, direction)
+        timer = self._timers.cancel(key)
         if was_call:
-            self._released(saga_id)
-        if was_call is not None:
-            self._timers.cancel((saga_id, step, direction))
-
-    def _released(self, saga_id: str) -> None:
-        self.in_flight -= 1
-        self._capacity.release(saga_id)
+            self._released(key)
+        if heard != "answer" or self._held.lanes.failing or self._held.lanes.away:
+            self._held.note(key, timer.call if isinstance(timer, CallTimedOut) else None, heard)
 
     def _returned(self, call: Call, outcome: Outcome) -> None:
         self._put(FactArrived(call.saga_id, CallReturned(call.step, call.direction, call.attempt, outcome)))
 
     # ── Times ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _wait(self, saga_id: str, step: str, due: datetime | None, fact: RetryDue | Woken) -> None:
-        direction = fact.direction if isinstance(fact, RetryDue) else Direction.ACTION
-        self._ended(saga_id, step, direction)  # the new timer replaces the call's time-out
+    def _retry(self, state: SagaState, fact: RetryDue, failure: e.Failure, due: datetime | None) -> None:
+        self._ended(state.saga_id, fact.step, fact.direction, failure)  # the new timer replaces the call's time-out
+        found = written(self._definitions, state.plan, fact.step, fact.direction)
+        if isinstance(found, CannotGoOn):
+            item = FactArrived(state.saga_id, fact)
+        else:
+            lane = lane_of(found.callee(fact.direction), state.plan.saga, fact.step, fact.direction)
+            no_more = is_last(state, fact.step, fact.direction, fact.attempt + 1)
+            item = RetryTimer(state.saga_id, fact, lane, no_more)
+        self._wait(state.saga_id, fact.step, fact.direction, due, item)
+
+    def _wait(self, saga_id: str, step: str, direction: Direction, due: datetime | None, item: FactArrived) -> None:
         if due is not None:
             self._under_way.setdefault(saga_id, {})[step, direction] = False
-            self._timers.set((saga_id, step, direction), due, FactArrived(saga_id, fact))
+            self._timers.set((saga_id, step, direction), due, item)
 
     def _set_alarms(self, state: SagaState) -> None:
         for name in ("starts_at", "deadline_at"):
             if (due := getattr(state, name)) is not None:  # even if it passed during the commit
                 self._timers.set((state.saga_id, name), due, FactArrived(state.saga_id, Woken()))
+
+    # ── Participants that are away ───────────────────────────────────────────────────────────────────────
+
+    def absence(self, saga_id: str, step: str) -> Absence | None:
+        """Why a call of a step is held back; None if it is not. Any thread may ask."""
+        return self._held.absence(saga_id, step)
+
+    def _is_held_back(self, item: Call | RetryTimer, now: datetime) -> bool:
+        """Whether a call or retry waits for a participant that is away. A worker that stops holds nothing back."""
+        return not self.stopped and self._held.holds_back(item, now)
+
+    def _pause(self, saga_id: str) -> None:
+        """Forget calls that are held back: a saga that is paused begins none. When it is resumed, they are made."""
+        for step, direction in list(self._under_way.get(saga_id, _NOTHING)):
+            if (saga_id, step, direction) in self._held:
+                self._ended(saga_id, step, direction, "nothing")
+
+    def _begin(self, call: Call) -> None:
+        self.in_flight += 1
+        self._capacity.acquire(call.saga_id, call.definition)
+        self._made.append(call)
+
+    def _put_off(self, call: Call) -> None:
+        self.in_flight -= 1
+        self._capacity.release(call.saga_id)
+
+    def _released(self, key: Key) -> None:
+        if not self._held.takes_leave(key):
+            self.in_flight -= 1
+            self._capacity.release(key[0])
 
 
 def cannot_call(error: Exception) -> CannotGoOn:

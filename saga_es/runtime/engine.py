@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from saga_es.core.commands import Command
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineForked, EngineStopped, StoreUnavailable
+from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle
@@ -188,6 +189,10 @@ class Engine(Control):
     def is_inherited(self) -> bool:
         """Whether this process was forked from the one that opened the engine. Only the parent may close it."""
         return self._is_forked
+
+    def absence(self, saga_id: str, step: str) -> Absence | None:
+        """Why a call of a step is held back in this process; None if it is not."""
+        return self._worker.absence(saga_id, step)
 
     @property
     def active(self) -> int:

@@ -13,10 +13,11 @@ from typing import Any, assert_never
 import msgspec
 
 from saga_es.core.commands import Command
-from saga_es.core.facts import Fact
+from saga_es.core.facts import Fact, RetryDue
+from saga_es.core.outcomes import Direction
 from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
-from saga_es.runtime.calls.port import Call
+from saga_es.runtime.calls.port import Call, Lane
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.waiting.promise import Promise
 from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
@@ -57,6 +58,33 @@ class CallTimedOut(FactArrived, frozen=True):
     """The fact that a call has not answered in time."""
 
     call: Call
+
+
+class RetryTimer(FactArrived, frozen=True):
+    """The fact that a failed call is due again.
+
+    Attributes:
+        lane: The lane of the call.
+        is_last: Whether no attempt follows this one.
+    """
+
+    lane: Lane
+    is_last: bool
+
+    @property
+    def step(self) -> str:
+        """The step of the call."""
+        return self._due.step
+
+    @property
+    def direction(self) -> Direction:
+        """The direction of the call."""
+        return self._due.direction
+
+    @property
+    def _due(self) -> RetryDue:
+        assert isinstance(self.fact, RetryDue), "that is what it is made of"
+        return self.fact
 
 
 class AppendRequest(msgspec.Struct, frozen=True):

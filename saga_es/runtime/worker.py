@@ -11,6 +11,7 @@ import structlog
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.batch import Committer
+from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.chores import (
@@ -27,6 +28,7 @@ from saga_es.runtime.cluster.heartbeat import Heartbeat
 from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
 from saga_es.runtime.dispatch import Dispatch
+from saga_es.runtime.held_calls import Timer
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import Inbox, Item
 from saga_es.runtime.intake.commands import Commands
@@ -72,7 +74,7 @@ class Worker:
         self._store = store
         self._clock = clock
         self._warn = OutageWarning(clock)
-        self._timers: Timers[Item] = Timers()
+        self._timers: Timers[Timer] = Timers()
         capacity = _capacity(known.values(), limits)
         self._dispatch = Dispatch(executor, self._timers, clock, known, self.inbox.put, capacity)
         self._remote = RemoteHandles(store.sagas, self._look_soon)
@@ -181,6 +183,10 @@ class Worker:
     def next_wait(self) -> datetime | None:
         """When the next timer of a saga or a call is due; None if there is none. Chores are not counted."""
         return self._timers.next_due()
+
+    def absence(self, saga_id: str, step: str) -> Absence | None:
+        """Why a call of a step is held back; None if it is not. Any thread may ask."""
+        return self._dispatch.absence(saga_id, step)
 
     # ── Callbacks of the loop ────────────────────────────────────────────────────────────────────────────
 

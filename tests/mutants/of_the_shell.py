@@ -5,7 +5,9 @@ from __future__ import annotations
 from tests.mutants.mutant import CANCEL, CHAOS, FROZEN, SOME_WAYS, STANDBY, Mutant
 
 ANSWERS = "saga_es/runtime/calls/outcomes.py"
+AWAY = "saga_es/runtime/calls/away.py"
 BATCH = "saga_es/runtime/batch.py"
+OUTAGES = ("tests/simulation/test_outages.py",)
 CALLS = "saga_es/runtime/dispatch.py"
 CHORES = "saga_es/runtime/chores.py"
 CHILDREN = "saga_es/runtime/children.py"
@@ -243,5 +245,40 @@ MUTANTS = [
         "        for request, _ in proposal.refused:\n            self._put(request)\n",
         "",
         ("tests/contract/engine/test_command_races.py",),
+    ),
+    Mutant(
+        "each saga finds out for itself that a participant is away",
+        AWAY,
+        "        if len(row) < AWAY_AFTER:\n",
+        "        if len(row) <= AWAY_AFTER:\n            row.clear()\n",
+        OUTAGES,
+    ),
+    Mutant(
+        "a participant that is back is met by all at once",
+        AWAY,
+        "return self._let_through(lane, away, LET_THROUGH, now)",
+        "return self._let_through(lane, away, away.count, now)",
+        OUTAGES,
+    ),
+    Mutant(
+        "a participant that never comes back keeps sagas for ever",
+        AWAY,
+        "return held.since + timedelta(seconds=LONGEST_HOLD_S) <= now",
+        "return False",
+        OUTAGES,
+    ),
+    Mutant(
+        "a call that never began counts as a failure",
+        "saga_es/runtime/held_calls.py",
+        "if call is None or call.began_at is None or heard",
+        "if call is None or heard",
+        ("tests/contract/engine/test_overload.py",),
+    ),
+    Mutant(
+        "a paused saga calls when its participant is back",
+        CALLS,
+        "            if (saga_id, step, direction) in self._held:\n",
+        "            if False:\n",
+        OUTAGES,
     ),
 ]

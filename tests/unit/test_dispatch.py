@@ -19,6 +19,7 @@ from saga_es.core.state import SagaState
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.dispatch import Dispatch
+from saga_es.runtime.held_calls import Timer
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, StartRequest
 from saga_es.runtime.waiting.timers import Timers
 from saga_es.testing.clock import VirtualClock
@@ -57,7 +58,7 @@ class Shell:
     def __init__(self, executor: Executor, saga: Saga = trip) -> None:
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self.clock = VirtualClock()
-        self.timers: Timers[Item] = Timers()
+        self.timers: Timers[Timer] = Timers()
         self.dispatch = Dispatch(executor, self.timers, self.clock, {"order": saga, "child": child}, self.inbox.put)
         self.state = SagaState(SAGA_ID, saga.plan)
 

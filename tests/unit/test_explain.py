@@ -63,9 +63,32 @@ def test_a_call_whose_time_is_over_and_that_was_not_given_up_waits_for_its_turn(
     """Its time-out runs from when it begins; of a worker that is gone nothing is known."""
     events: Events = [STARTED, e.StepStarted("a", 1)]
     waits = "has waited since 2026-01-02 03:04:05Z for its turn to call step 'a' (attempt 1): the worker is busy"
+    waits += ", or what it calls is away"
     assert reasons(*events, now=LATER) == [waits]
     assert waits not in reasons(*events, now=LATER, owner=Worker(silent_s=None, is_gone=True, lease_s=10.0))
     assert reasons(*events, now=seconds(30)) == [f"waits for the answer of step 'a', called at {CALLED}"]
+
+
+def test_a_call_that_is_held_back_says_who_is_away() -> None:
+    """Before its first attempt, and between two; a paused saga waits for nobody."""
+    away = "participant 'venue' has been away for 40 s, and the next call tries in 5 s"
+    failed = e.StepFailed("a", 1, "unavailable", "refused", retry_at=LATER)
+    begun: Events = [STARTED, e.StepStarted("a", 1)]
+    assert reasons(*begun, away={"a": away}) == [f"waits with step 'a': {away}"]
+    told = f"waits with step 'a': {away} (the last attempt failed: refused)"
+    assert reasons(*begun, failed, away={"a": away}) == [told]
+    assert told not in reasons(*begun, failed, e.SagaPaused("ann", "lunch"), away={"a": away})
+
+
+def test_a_retry_whose_time_has_passed_says_why() -> None:
+    """Another process knows who is away; this one sees that the time is over, and the worker alive."""
+    failed = e.StepFailed("a", 1, "unavailable", "refused", retry_at=NOW)
+    events: Events = [STARTED, e.StepStarted("a", 1), failed]
+    held = "that time has passed: what it calls is away, and its worker waits for an answer"
+    (told,) = reasons(*events, now=LATER)
+    assert told.endswith(f"because refused; {held}")
+    assert held not in reasons(*events)[0]
+    assert not any(held in reason for reason in reasons(*events, now=LATER, owner=None))
 
 
 # ── Workers ──────────────────────────────────────────────────────────────────────────────────────────────

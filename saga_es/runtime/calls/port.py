@@ -38,6 +38,7 @@ class Call(msgspec.Struct, eq=False):
         is_back: Whether it has returned.
         is_given_up: Nobody waits for its answer any more.
         is_awaited: Whether it is on an event loop, not on a thread.
+        is_last: Whether no attempt follows it. It is known only while a participant is away.
     """
 
     saga_id: str
@@ -61,13 +62,19 @@ class Call(msgspec.Struct, eq=False):
     is_back: bool = False
     is_given_up: bool = False
     is_awaited: bool = False
+    is_last: bool = False
 
     @property
     def lane(self) -> Lane:
         """The calls with which it shares a queue and a limit."""
-        if isinstance(self.callee, Request):
-            return ("participant", self.callee.participant)
-        return ("definition", self.definition, step_of(self.step), self.direction)
+        return lane_of(self.callee, self.definition, self.step, self.direction)
+
+
+def lane_of(callee: Callee | None, definition: str, step: str, direction: Direction) -> Lane:
+    """The lane of a call."""
+    if isinstance(callee, Request):
+        return ("participant", callee.participant)
+    return ("definition", definition, step_of(step), direction)
 
 
 Returned = Callable[[Call, Outcome], None]

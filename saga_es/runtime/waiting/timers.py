@@ -38,6 +38,10 @@ class Timers(Generic[T]):
         item = self._items.get(key)
         return None if item is None else item[1]
 
+    def items(self) -> list[T]:
+        """All items whose time has not come, in no order."""
+        return [item for _, item in self._items.values()]
+
     def cancel(self, key: Hashable) -> T | None:
         """Remove the key's timer and return its item; None if there is no timer."""
         item = self._items.pop(key, None)
