@@ -17,7 +17,7 @@ from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepUnavailable
 from saga_es.runtime.calls import away
-from saga_es.runtime.calls.transport import Answer, NotSent
+from saga_es.runtime.calls.answers import Answer, NotSent
 from saga_es.testing import world as worlds
 from saga_es.testing.clock import BEGINNING
 from saga_es.testing.faults import Calm, Script
