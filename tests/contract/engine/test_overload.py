@@ -21,8 +21,6 @@ from saga_es.runtime.calls.transport import WsgiTransport
 from tests.conftest import TIMEOUT_S, OpenEngine
 from tests.support.trips import events_of, until
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
 THREADS = 2
 OVERLOAD = 50 * THREADS
 STEP_S = 0.05
@@ -161,6 +159,24 @@ def test_commands_and_signals_do_not_wait_for_threads(open_engine: OpenEngine, t
     assert asked.result(TIMEOUT_S).results == {"answer": 7}
     assert turnstile.entered == THREADS
     assert not any(isinstance(event, e.CompensationStarted) for event in events_of(engine, handles[-1].saga_id))
+
+
+def test_calls_that_were_cancelled_before_they_began_say_nothing_of_their_participant(
+    open_engine: OpenEngine, turnstile: Turnstile
+) -> None:
+    """Many at once: the participant is there, and those that come later are not held back."""
+    saga = slow(turnstile)
+    engine = open_engine(saga, executor=Executor(threads=THREADS))
+    handles = [engine.start(saga) for _ in range(5 * THREADS)]
+    until(lambda: turnstile.entered == THREADS)
+    for handle in handles[THREADS:]:
+        engine.cancel(handle.saga_id, reason="too late", actor="Ann")
+    for handle in handles[THREADS:]:
+        assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
+    later = engine.start(saga)
+    assert engine.absence(later.saga_id, "take_time") is None
+    turnstile.let_out(5 * THREADS)
+    assert later.result(TIMEOUT_S).completed
 
 
 def test_a_new_saga_waits_in_the_log_while_too_many_calls_of_its_definition_wait(
