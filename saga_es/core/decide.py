@@ -16,6 +16,7 @@ from saga_es.core import operate
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
 from saga_es.core.outcomes import (
+    NOT_RECORDED,
     ChildReady,
     Completed,
     Direction,
@@ -25,6 +26,7 @@ from saga_es.core.outcomes import (
     Skipped,
     Unavailable,
     Unknown,
+    Unrecordable,
 )
 from saga_es.core.plan import Child, StepPlan
 from saga_es.core.proceed import deadline_passed, next_events, start_waiting
@@ -130,6 +132,8 @@ def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetim
             return [e.StepSkipped(name)]
         case ChildReady():
             return [_child_ready(state, name, outcome)]
+        case Unrecordable(error):
+            return _acted(state, name, error)
         case _:
             return _action_failed(state, name, outcome, now)
 
@@ -143,6 +147,17 @@ def _action_failed(state: SagaState, name: str, outcome: Failed, now: datetime) 
     if planned.probe and not state.aborted and evolve(state, failed).step(name).in_doubt:
         asked_at = now + planned.retry.delay_after(attempt, f"{state.saga_id}/{name}/{Direction.PROBE}")
         return [replace(failed, retry_at=asked_at, last=True)]
+    return _give_up(state, failed)
+
+
+def _acted(state: SagaState, name: str, error: str) -> list[e.SagaEvent]:
+    """The action is done, and its result cannot be recorded: it is undone, not called again.
+
+    Past the point of return nothing is undone: the saga goes on, with what says so in place of the result.
+    """
+    failed = e.StepFailed(name, state.step(name).attempts, "unknown", error)
+    if not state.aborted and _is_past_return(evolve(state, failed), state.plan.step(name)):
+        return [e.StepCompleted(name, {NOT_RECORDED: error})]
     return _give_up(state, failed)
 
 
@@ -173,7 +188,7 @@ def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[e.Sag
     match outcome:
         case Rejected(error):
             answered = e.ProbeAnswered(name, happened=False, error=error)
-        case Unavailable(error) | Unknown(error):
+        case Unavailable(error) | Unknown(error) | Unrecordable(error):
             answered = e.ProbeAnswered(name, error=error)
         case Completed(result):
             answered = e.ProbeAnswered(name, happened=True, result=result)
@@ -182,6 +197,8 @@ def _probe_returned(state: SagaState, name: str, outcome: Outcome) -> list[e.Sag
         case _:
             assert_never(outcome)
     step, state = state.step(name), evolve(state, answered)
+    if isinstance(outcome, Unrecordable) and step.status is StepStatus.IN_PROGRESS:  # it has happened
+        return [answered, *_acted(state, name, outcome.error)]
     is_last = isinstance(step.waiting, e.StepFailed) and step.waiting.last
     if answered.happened or step.status is not StepStatus.IN_PROGRESS or not (state.aborted or is_last):
         return [answered]
@@ -206,6 +223,8 @@ def _child_ended(state: SagaState, fact: ChildEnded) -> list[e.SagaEvent]:
     if step.child is None or step.status is not StepStatus.IN_PROGRESS:
         return []
     match fact.status:
+        case "COMPLETED" if fact.not_recorded is not None:
+            return _child_acted(state, fact.step, fact.not_recorded)
         case "COMPLETED":
             return [e.StepCompleted(fact.step, fact.result)]
         case "COMPENSATED":
@@ -215,6 +234,14 @@ def _child_ended(state: SagaState, fact: ChildEnded) -> list[e.SagaEvent]:
             return [e.SagaFailed(f"step {fact.step!r} runs saga {step.child.saga_id}, which is FAILED: {fact.error}")]
         case _:
             assert_never(fact.status)
+
+
+def _child_acted(state: SagaState, name: str, error: str) -> list[e.SagaEvent]:
+    """The child saga is COMPLETED, and its results cannot be recorded here: it is undone as a whole, if it can be."""
+    completed = e.StepCompleted(name, {NOT_RECORDED: error})
+    if state.aborted or state.plan.step(name).kind != "compensatable":
+        return [completed]
+    return [completed, e.SagaAborted(name, error)]
 
 
 # ── Retries ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -40,12 +40,17 @@ class RetryDue(msgspec.Struct, frozen=True):
 
 
 class ChildEnded(msgspec.Struct, frozen=True):
-    """The saga that a step runs has ended."""
+    """The saga that a step runs has ended.
+
+    Attributes:
+        not_recorded: Why its results cannot be recorded here; None: they can.
+    """
 
     step: str
     status: Literal["COMPLETED", "COMPENSATED", "FAILED"]
     result: Any = None
     error: str | None = None
+    not_recorded: str | None = None
 
 
 class Woken(msgspec.Struct, frozen=True):

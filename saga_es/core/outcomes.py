@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+NOT_RECORDED = "not_recorded"
+"""The key of the reason, in what takes the place of a result that cannot be recorded."""
+
 
 class Completed(msgspec.Struct, frozen=True):
     """The call succeeded."""
@@ -46,6 +49,12 @@ class Unknown(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
 
 
+class Unrecordable(msgspec.Struct, frozen=True):
+    """The call succeeded, and its result cannot be recorded: what to tell of it instead. It is not called again."""
+
+    error: str
+
+
 class Skipped(msgspec.Struct, frozen=True):
     """The step's condition does not hold; no call was made."""
 
@@ -57,7 +66,7 @@ class ChildReady(msgspec.Struct, frozen=True):
     input: dict[str, Any]
 
 
-Failed = Rejected | Unavailable | Unknown
+Failed = Rejected | Unavailable | Unknown | Unrecordable
 Outcome = Completed | Skipped | ChildReady | Failed
 
 

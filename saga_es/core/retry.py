@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from saga_es.core import events as e
-from saga_es.core.outcomes import Direction, Failed, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Direction, Failed, Rejected, Unavailable, Unknown, Unrecordable
 from saga_es.core.plan import RetryPolicy
 from saga_es.core.state import SagaState
 
 
 def retry_at(state: SagaState, name: str, direction: Direction, outcome: Failed, now: datetime) -> datetime | None:
     """When the failed call is made again; None when it is given up."""
-    if isinstance(outcome, Rejected):
+    if isinstance(outcome, Rejected | Unrecordable):
         return None
     policy, attempt, is_endless = _policy(state, name, direction)
     counted = attempt - state.step(name).forgiven
@@ -40,7 +40,7 @@ def failure_of(outcome: Failed) -> e.Failure:
             return "rejected"
         case Unavailable():
             return "unavailable"
-        case Unknown():
+        case Unknown() | Unrecordable():
             return "unknown"
         case _:
             assert_never(outcome)

@@ -34,6 +34,7 @@ from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Views
+from saga_es.store.views.repairing import Repair
 from saga_es.store.views.saga_view import saga_view
 from saga_es.store.views.tags import tag_view
 
@@ -84,7 +85,11 @@ class Node:
         self.engine = Engine(
             self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context
         )
-        self.projector = Projector(CatchUp(self.database, self.store.log, view) for view in self.views if view.follows)
+        self.projector = Projector(
+            (CatchUp(self.database, self.store.log, view) for view in self.views if view.follows),
+            repair=Repair(self.database, self.store.log, self.views),
+        )
+        self.store.writer.when_behind = self.projector.repair_soon
 
     def answer_calls_with(self, application: WsgiApp, routes: Routes | None = None) -> None:
         """Send calls to participants without a base URL to this WSGI application.

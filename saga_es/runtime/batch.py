@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import assert_never
 
@@ -14,13 +14,18 @@ from saga_es.core.decide import advance
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
+from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
+from saga_es.runtime.recordable import recordable
 from saga_es.runtime.waiting.outage import Retry
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft
 from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
 from saga_es.store.store import Store
+
+UNDATED = datetime.min.replace(tzinfo=UTC)
+"""The time of a draft that is prepared and never appended."""
 
 logger = structlog.get_logger("saga_es")
 
@@ -56,7 +61,7 @@ class Proposal:
             events, state = advance(self.state, fact, now)
         except Exception as error:
             logger.exception("deciding failed", saga_id=self.state.saga_id, fact=repr(fact))
-            cannot = CannotGoOn(f"deciding failed: {type(error).__name__}: {error}")
+            cannot = CannotGoOn(f"deciding failed: {type(error).__name__}: {text(error)}")
             events, state = advance(self.state, cannot, now)
         self.state = state
         self.facts.append(fact)
@@ -262,12 +267,31 @@ class Committer:
         elif saga.state.version == 0:  # the log has no event of the saga: it was never started
             self._owned.fail(saga, self._retry(lambda: self._sagas.refused_start(saga_id, reason)))
             self._owned.drop(saga)
+        elif (recorded := self._recordable(proposal, reason)) != proposal.facts:
+            logger.warning("what cannot be recorded is replaced by what says so", saga_id=saga_id, reason=reason)
+            for fact in recorded:
+                self._put(FactArrived(saga_id, fact))
         elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
             logger.error("the failure of a saga could not be recorded", saga_id=saga_id, reason=reason)
             self._owned.drop(saga)
         else:
             self._put(FactArrived(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))
         self.put_back(proposal)  # what was refused may be accepted now: nothing of the proposal came to pass
+
+    def _recordable(self, proposal: Proposal, reason: str) -> list[Fact]:
+        """The facts, those that the log does not accept in another form; all of them if each alone is accepted."""
+        refused = [not self._fits(proposal, fact) for fact in proposal.facts]
+        return [
+            recordable(fact, reason) if is_refused or not any(refused) else fact
+            for fact, is_refused in zip(proposal.facts, refused, strict=True)
+        ]
+
+    def _fits(self, proposal: Proposal, fact: Fact) -> bool:
+        try:
+            self._writer.prepare(Draft(proposal.base.saga_id, SAGA, 0, (fact,), UNDATED))
+        except (PayloadTooLarge, PayloadUnencodable):
+            return False
+        return True
 
 
 # ── A batch in several transactions ──────────────────────────────────────────────────────────────────────

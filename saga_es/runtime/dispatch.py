@@ -17,6 +17,7 @@ from saga_es.core.retry import is_last
 from saga_es.core.state import SagaState, open_intents
 from saga_es.definition.saga import Saga
 from saga_es.runtime.calls.away import Absence, Key
+from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.calls.port import Call, Executor, lane_of
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
@@ -365,7 +366,7 @@ class Dispatch:
 
 def cannot_call(error: Exception) -> CannotGoOn:
     """The fact for a saga whose call could not be made."""
-    return CannotGoOn(f"a call could not be made: {type(error).__name__}: {error}")
+    return CannotGoOn(f"a call could not be made: {type(error).__name__}: {text(error)}")
 
 
 @lru_cache(256)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -34,6 +33,7 @@ from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, with_timeout
 from saga_es.runtime.waiting.promise import Promise
 from saga_es.runtime.worker import Worker
+from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.entries import Draft, Recorded, check_stream_id
 from saga_es.store.store import SharedStore
 
@@ -213,7 +213,7 @@ class Engine(Control):
     def lag_s(self) -> float:
         """Seconds that the present iteration of the loop has taken; 0 while the loop waits for work."""
         busy_since = self._busy_since
-        return 0.0 if busy_since is None else time.monotonic() - busy_since
+        return 0.0 if busy_since is None else monotonic_s() - busy_since
 
     # ── For participants in this process ─────────────────────────────────────────────────────────────────
 
@@ -268,7 +268,7 @@ class Engine(Control):
         self._stop_at = self._clock.now() + timedelta(seconds=grace_s)
         self._clock.wake()
         self._inbox.put(StopRequest())
-        given_up_at = time.monotonic() + grace_s + CLOSE_TIMEOUT_S
+        given_up_at = monotonic_s() + grace_s + CLOSE_TIMEOUT_S
         was_open = self._thread.ident is not None
         if was_open:
             self._thread.join(grace_s + CLOSE_TIMEOUT_S)
@@ -281,7 +281,7 @@ class Engine(Control):
         if not was_open:
             return
         try:
-            with_timeout(max(GOODBYE_S, given_up_at - time.monotonic()), self._worker.leave)
+            with_timeout(max(GOODBYE_S, given_up_at - monotonic_s()), self._worker.leave)
         except StoreUnavailable as error:
             logger.warning("could not delete the worker's row; its lease will run out", reason=str(error))
 
@@ -295,7 +295,7 @@ class Engine(Control):
         has_failed = False
         while not self._is_done():
             items = [] if has_failed else self._inbox.take(self._idle_s())
-            self._busy_since = time.monotonic()
+            self._busy_since = monotonic_s()
             try:
                 if has_failed:
                     self._worker.start_over()

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from saga_es.core import events as e
 from saga_es.errors import RolledBack, StoreUnavailable, VersionConflict
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.driver import driver_of
+from saga_es.store.drivers.error_codes import reason
 from saga_es.store.drivers.writes import Write
-from saga_es.store.log.entries import Draft, rows_of
+from saga_es.store.log.entries import Draft, Recorded, rows_of
 from saga_es.store.log.heads import Heads
 from saga_es.store.log.log import APPEND, Log
 from saga_es.store.notifications import notify
 from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
+from saga_es.store.views.inline import apply_where_possible, ends_transaction
 from saga_es.store.views.kinds import Views
 
 logger = structlog.get_logger("saga_es")
@@ -36,7 +39,11 @@ _ENDS = (e.SagaCompleted, e.SagaCompensated, e.SagaFailed)
 
 
 class Writer:
-    """Writes batches of drafts."""
+    """Writes batches of drafts.
+
+    Attributes:
+        when_behind: Called when a batch was written and a view lacks some of it; on the thread that wrote.
+    """
 
     def __init__(self, database: Database, log: Log, views: Views) -> None:
         self._database = database
@@ -44,6 +51,8 @@ class Writer:
         self._views = views
         self._heads = Heads()
         self._driver = database.driver
+        self._is_careful = False
+        self.when_behind: Callable[[], None] = _nothing
 
     def prepare(self, draft: Draft) -> Prepared:
         """The draft with its rows; encoded once, so that a draft that cannot be encoded fails before any batch.
@@ -59,19 +68,23 @@ class Writer:
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Append all drafts, each of another stream, in one transaction if possible; each draft whole or not at all.
 
+        A view that refuses an event is behind from then on, and the draft is written.
+
         Raises:
             StoreUnavailable: Nobody knows which drafts were written. Writing the same batch again settles it.
         """
         try:
             self._transact(batch)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             self._heads.clear()
-            raise
+            if self._is_careful or not self._may_be_a_views(error):
+                raise
+            return self._write_carefully(batch)
         except Exception as error:  # noqa: BLE001 (a conflict, a value no column takes, a view that fails: each is somebody's own)
             if isinstance(error, IntegrityError) and self._stands(batch):
                 return [Written()] * len(batch)
             if len(batch) <= 1:
-                return [self._not_written(draft, error) for draft, _ in batch]
+                return self._not_written(batch, error) if batch else []
             # One bad draft fails the whole transaction. The others must not pay for it, not even with a transaction
             # each.
             half = len(batch) // 2
@@ -86,19 +99,31 @@ class Writer:
             self._database.make_sure()
         return is_ours
 
-    def _not_written(self, draft: Draft, error: Exception) -> Receipt:
-        match error:
-            case IntegrityError():
-                with self._database.reading() as connection:
-                    moved_on = self._log.version(connection, draft.stream_id) > draft.expected_version
-                return Conflict() if moved_on else Refused(str(error.orig))
-            case VersionConflict():  # the stream has not even reached the expected version
-                return Conflict()
-            case _:
-                logger.error(
-                    "a draft cannot be written", stream_id=draft.stream_id, category=draft.category, exc_info=error
-                )
-                return Refused(f"{type(error).__name__}: {error}")
+    def _not_written(self, batch: Sequence[Prepared], error: Exception) -> list[Receipt]:
+        """The receipt of a single draft whose transaction failed; a view may be to blame, so it is written without."""
+        ((draft, _),) = batch
+        if isinstance(error, VersionConflict):  # the stream has not even reached the expected version
+            return [Conflict()]
+        if isinstance(error, IntegrityError):
+            with self._database.reading() as connection:
+                if self._has_moved_on(connection, draft):
+                    return [Conflict()]
+        if not self._is_careful:
+            return self._write_carefully(batch)
+        logger.error("a draft cannot be written", stream_id=draft.stream_id, category=draft.category, exc_info=error)
+        return [Refused(reason(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}")]
+
+    def _has_moved_on(self, connection: Connection, draft: Draft) -> bool:
+        return self._log.version(connection, draft.stream_id) > draft.expected_version
+
+    def _may_be_a_views(self, error: StoreUnavailable) -> bool:
+        cause, errors = error.__cause__, self._driver.errors
+        is_answer = isinstance(cause, DBAPIError) and not cause.connection_invalidated
+        return is_answer and errors.of_one_table(errors.code(getattr(cause, "orig", None)))
+
+    def _write_carefully(self, batch: Sequence[Prepared]) -> list[Receipt]:
+        self._is_careful = True  # until a batch finds that no view is behind
+        return self.write(batch)
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
         """Append a draft in the caller's transaction: it is appended if and only if that commits.
@@ -109,10 +134,17 @@ class Writer:
             VersionConflict: The stream has not reached the expected version; the same holds.
         """
         driver_of(connection.dialect).begin_within(connection)
-        with connection.begin_nested():
-            self._log.chained(prepared[1], self._heads, connection)
-            for statement, rows in self._writes([prepared]):
-                execute_many(connection, statement, rows)
+        self._log.chained(prepared[1], self._heads, connection)
+        try:
+            with connection.begin_nested():
+                for statement, rows in self._writes([prepared]):
+                    execute_many(connection, statement, rows)
+        except Exception as error:
+            if ends_transaction(connection, error) or self._has_moved_on(connection, prepared[0]):
+                raise
+            with connection.begin_nested():
+                self._execute_carefully(connection, [prepared], nullcontext())
+            self.when_behind()
 
     def _transact(self, batch: Sequence[Prepared]) -> None:
         for attempt in range(1, ATTEMPTS):
@@ -128,15 +160,47 @@ class Writer:
 
     def _transact_once(self, batch: Sequence[Prepared]) -> None:
         reached = self._log.chained([row for _, rows in batch for row in rows], self._heads)
-        self._database.transact(self._writes(batch))
+        if self._is_careful:
+            self._transact_carefully(batch)
+        else:
+            self._database.transact(self._writes(batch))
         # Learn only now that they are in the log: the heads of a transaction that did not commit must not be
         # remembered.
         self._heads.learn(reached, [draft.stream_id for draft, _ in batch if isinstance(draft.events[-1], _ENDS)])
 
+    def _transact_carefully(self, batch: Sequence[Prepared]) -> None:
+        with self._database.writing() as connection:
+            behind = self._execute_carefully(connection, batch, self._driver.waiting_briefly(connection))
+        self._is_careful = bool(behind)
+        if behind:
+            self.when_behind()
+
+    def _execute_carefully(
+        self, connection: Connection, batch: Sequence[Prepared], waiting: AbstractContextManager[None]
+    ) -> frozenset[str]:
+        """Append a batch, and apply it to the views that take it; the names of the views that are behind."""
+        execute_many(connection, *_append(batch))
+        behind = apply_where_possible(connection, self._views.inline, _recorded(batch), waiting)
+        for statement, rows in _notifications(batch):
+            execute_many(connection, statement, rows)
+        return behind
+
     def _writes(self, batch: Sequence[Prepared]) -> list[Write]:
         """All writes of a batch of chained rows: log, views and notifications."""
-        return [
-            (APPEND, [row for _, rows in batch for row in rows]),
-            *self._views.writes([recorded for draft, _ in batch for recorded in draft.recorded()], self._driver),
-            *notify([(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.notifies]),
-        ]
+        return [_append(batch), *self._views.writes(_recorded(batch), self._driver), *_notifications(batch)]
+
+
+def _append(batch: Sequence[Prepared]) -> Write:
+    return APPEND, [row for _, rows in batch for row in rows]
+
+
+def _recorded(batch: Sequence[Prepared]) -> list[Recorded]:
+    return [recorded for draft, _ in batch for recorded in draft.recorded()]
+
+
+def _notifications(batch: Sequence[Prepared]) -> list[Write]:
+    return notify([(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.notifies])
+
+
+def _nothing() -> None:
+    """Nobody is to be told."""

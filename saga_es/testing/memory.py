@@ -17,7 +17,7 @@ from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import SAGA, Codec
 from saga_es.store.log.entries import Draft, Entry, Recorded, rows_of
 from saga_es.store.log.reader import Reader
-from saga_es.store.ports import READ_AT_ONCE, Conflict, Notification, Prepared, Receipt, Refused, Written
+from saga_es.store.ports import READ_AT_ONCE, Conflict, Notification, Prepared, Receipt, Written
 from saga_es.store.process import Process
 from saga_es.store.views.saga_view import saga_view
 from saga_es.testing.faults import Crash, Faults, StoreFault
@@ -60,9 +60,7 @@ class MemoryStore:
             there = stream[: expected + len(rows)][-1]
             return Written() if there.hash == rows[-1]["hash"] else Conflict()
         if draft.category == SAGA:
-            refused = self._view(draft)
-            if refused is not None:
-                return refused
+            self._view(draft)
             self._watch(draft, worker_id)
         self._extend(stream, rows)
         if draft.notifies:
@@ -78,21 +76,18 @@ class MemoryStore:
         entries = sorted((e for stream in self.streams.values() for e in stream), key=lambda e: e.position)
         return "\n".join(f"{e.stream_id}@{e.version} {e.recorded_at.isoformat()} {e.type} {e.text}" for e in entries)
 
-    def _view(self, draft: Draft) -> Refused | None:
-        """Update the saga's row; refused where a database would refuse the row."""
+    def _view(self, draft: Draft) -> None:
+        """Update the saga's row. A view that fails, or a row that a database would refuse, leaves it as it was."""
         try:
             change = saga_view.fold(draft.recorded()) or {}
-        except ProjectionFailed as error:
-            return Refused(f"{type(error).__name__}: {error}")
+        except ProjectionFailed:
+            return
         if draft.expected_version == 0:
             row = {**_BLANK, **change, saga_view.key.name: draft.stream_id}
-            missing = [name for name in _NEEDED if row[name] is None]
-            if missing:
-                return Refused(f"sagas.{missing[0]} must not be null")
-            self.sagas[draft.stream_id] = row
+            if all(row[name] is not None for name in _NEEDED):
+                self.sagas[draft.stream_id] = row
         elif draft.stream_id in self.sagas:
             self.sagas[draft.stream_id] |= change
-        return None
 
     def _watch(self, draft: Draft, worker_id: str | None) -> None:
         """Record a worker that writes to a saga that another worker owns."""

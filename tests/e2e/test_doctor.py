@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from saga_es.store.tables import saga_workers
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Change, View, Views
 from saga_es.store.workers import database_now
+from saga_es.store.writer import Writer
 from tests.conftest import NOTE, Store, note_draft
 from tests.e2e.conftest import run_cli
 
@@ -131,6 +133,21 @@ def test_a_view_that_stands_still_is_a_warning(store: Store) -> None:
     assert "'shouts' stands still" in stands.found
     assert "NoteWritten of stream 'n-2'" in stands.found
     assert "nobody shouts that" in stands.found
+
+
+def test_an_inline_view_that_is_behind_is_a_warning(store: Store) -> None:
+    """With the event that it lacks first, the reason and the cure."""
+    assert "inline views" not in findings_of(store)
+    views = Views([replace(SHOUTS, follows=False)])
+    store.make(*views)
+    writer = Writer(store.database, store.log, views)
+    writer.write([writer.prepare(note_draft("n-1", "silence"))])
+    (found,) = findings_of(store)["inline views"]
+    assert found.verdict == "warning"
+    assert "'shouts' is behind since position" in found.found
+    assert "NoteWritten of stream 'n-1'" in found.found
+    assert "nobody shouts that" in found.found
+    assert "saga-es replay" in found.found
 
 
 @pytest.mark.parametrize(("off_s", "verdict"), [(0.0, "ok"), (4.0, "ok"), (-3600.0, "warning"), (3600.0, "warning")])

@@ -44,9 +44,10 @@ MAY_KNOW = {
     "cli": "api participant node runtime store definition core errors",
     "flask": "cli api node runtime store definition core errors",
     "__main__": "cli",
-    "store.drivers": "errors",
-    "store.log": "store.database store.drivers store.tables core errors",
-    "store.views": "store.registry store.log store.database store.drivers store.schema_lock store.tables core errors",
+    "store.drivers": "store.host_time errors",
+    "store.log": "store.host_time store.database store.drivers store.tables core errors",
+    "store.views": "store.host_time store.registry store.log store.database store.drivers store.schema_lock "
+    "store.tables core errors",
     "store.queries": "store.views store.log store.sagas store.process store.workers store.database store.drivers "
     "store.tables core errors",
     "store.archive": "store.views store.log store.ports store.sagas store.schema_lock store.database store.tables "
@@ -54,8 +55,8 @@ MAY_KNOW = {
     "store.proof": "store.archive store.log store.sagas store.tables core errors",
     "store.admin": "store.views store.registry store.log store.process store.workers store.schema_lock "
     "store.database store.drivers store.tables core errors",
-    "runtime.waiting": "errors",
-    "runtime.calls": "runtime.waiting definition store.log core errors",
+    "runtime.waiting": "store.host_time errors",
+    "runtime.calls": "runtime.waiting store.host_time definition store.log core errors",
     "runtime.cluster": "runtime.capacity runtime.owned runtime.waiting store core errors",
     "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.waiting store "
     "definition core errors",

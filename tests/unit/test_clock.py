@@ -19,7 +19,7 @@ class Time:
         self.passed_s = 1000.0
         self.travels_s = 0.0
         self.is_away = False
-        monkeypatch.setattr("saga_es.runtime.waiting.clock.time.monotonic", lambda: self.passed_s)
+        monkeypatch.setattr("saga_es.runtime.waiting.clock.monotonic_s", lambda: self.passed_s)
 
     def ask(self) -> float:
         """What the database's clock says, when the answer takes a while."""

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from saga_es.core import events as e
-from saga_es.core.outcomes import Completed, Direction, Unknown
+from saga_es.core.outcomes import Completed, Direction, Unrecordable
+from saga_es.core.values import DEEPEST, is_too_deep
 from saga_es.errors import PayloadUnencodable, UnreadableEvent
 from saga_es.runtime.calls.caller import Caller
 from saga_es.runtime.calls.port import Call
-from saga_es.store.log.codec import DEEPEST, SAGA, Codec, is_too_deep
+from saga_es.store.log.codec import SAGA, Codec
 
 
 def nested(depth: int) -> Any:
@@ -47,9 +48,11 @@ def test_what_another_process_wrote_too_deep_is_an_unreadable_event() -> None:
         Codec().decode(SAGA, "StepCompleted", '{"step":"a","result":' + "[" * depth + "]" * depth + "}")
 
 
-def test_a_result_that_nests_too_deep_is_unknown() -> None:
-    """The step may have acted; what it answered cannot be kept."""
-    call = Call("s", "a", Direction.ACTION, 1, lambda: nested(DEEPEST + 1), "k", {}, 5.0)
-    assert Caller().answer(call) == Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
-    shallow = Caller().answer(msgspec.structs.replace(call, callee=lambda: nested(3)))
-    assert shallow == Completed(nested(3))
+def test_a_result_that_nests_too_deep_cannot_be_recorded() -> None:
+    """The step acted; its result cannot be kept."""
+    call = Call("s", "a", Direction.ACTION, 1, lambda: nested(DEEPEST), "k", {}, 5.0)
+    outcome = Caller().answer(call)
+    assert isinstance(outcome, Unrecordable)
+    assert f"result holds more than {DEEPEST - 1} lists and objects" in outcome.error
+    shallow = Caller().answer(msgspec.structs.replace(call, callee=lambda: nested(DEEPEST - 1)))
+    assert shallow == Completed(nested(DEEPEST - 1))

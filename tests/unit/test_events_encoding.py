@@ -310,7 +310,7 @@ def nested(depth: int) -> Any:
 )
 def test_a_value_without_a_json_form_is_refused(value: Any) -> None:
     """The error names the event, and nothing is written."""
-    with pytest.raises(PayloadUnencodable, match="StepCompleted cannot be written as JSON"):
+    with pytest.raises(PayloadUnencodable, match=r"^StepCompleted\.result"):
         CODEC.encode(e.StepCompleted("a", value))
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unavailable, Unknown, Unrecordable
 from saga_es.definition.requests import Participant
 from saga_es.definition.steps import Callee
 from saga_es.errors import StepRejected, StepUnavailable
@@ -72,6 +72,12 @@ def outcome_of(executor: Executor, callee: Callee, given: Mapping[str, Any] | No
     with pytest.raises(Empty):
         returned.get_nowait()
     return outcome
+
+
+def too_large(step: str) -> Unrecordable:
+    """The outcome of a call whose result is one byte over the limit."""
+    why = "result is 2001 bytes of JSON, the limit is 2000; store a reference instead, or raise SAGA_ES_PAYLOAD_LIMIT"
+    return Unrecordable(f"step {step!r} acted, and its result (of type str) cannot be recorded: {why}")
 
 
 def sync_and_async(step: Callable[..., Any]) -> list[Callable[..., Any]]:
@@ -223,10 +229,10 @@ def test_a_def_step_runs_on_a_thread_and_an_async_one_on_the_loop(executor: Exec
     assert outcome_of(executor, awaited) == Completed("saga-es-asyncio")
 
 
-@both(lambda _: {1: (2, {3}), "at": datetime(2026, 1, 2, tzinfo=UTC), "nan": float("nan")})
+@both(lambda _: {1: (2, {3}), "at": datetime(2026, 1, 2, tzinfo=UTC), "none": None})
 def test_a_result_is_what_the_log_will_give_back(executor: Executor, step: Callable[..., Any]) -> None:
     """A later step must not see a tuple before a crash and a list after it."""
-    assert outcome_of(executor, step) == Completed({"1": [2, [3]], "at": "2026-01-02T00:00:00Z", "nan": None})
+    assert outcome_of(executor, step) == Completed({"1": [2, [3]], "at": "2026-01-02T00:00:00Z", "none": None})
 
 
 def test_a_result_is_a_copy(executor: Executor) -> None:
@@ -251,17 +257,17 @@ def test_a_step_that_changes_its_input_changes_only_its_copy(executor: Executor,
 
 
 @both(lambda _: object())
-def test_a_result_without_a_json_form_is_unknown(executor: Executor, step: Callable[..., Any]) -> None:
+def test_a_result_without_a_json_form_cannot_be_recorded(executor: Executor, step: Callable[..., Any]) -> None:
     """The step was done, but what came of it cannot be kept."""
     outcome = outcome_of(executor, step)
-    assert isinstance(outcome, Unknown)
-    assert outcome.error.startswith("TypeError: Encoding objects of type object is unsupported")
+    assert isinstance(outcome, Unrecordable)
+    assert "result is of type object, which has no JSON form" in outcome.error
 
 
 @both(lambda _: "x" * 1999)
-def test_a_result_over_the_limit_is_unknown(executor: Executor, step: Callable[..., Any]) -> None:
-    """With the numbers."""
-    assert outcome_of(executor, step) == Unknown("the result is 2001 bytes of JSON, the limit is 2000")
+def test_a_result_over_the_limit_cannot_be_recorded(executor: Executor, step: Callable[..., Any]) -> None:
+    """With the numbers and the cure."""
+    assert outcome_of(executor, step) == too_large("seat")
 
 
 def test_a_result_of_just_the_limit_is_kept(executor: Executor) -> None:
@@ -405,10 +411,7 @@ def test_a_request_without_a_body_has_no_content_type(executor: Executor, desk: 
         (Answer(503, {"retry-after": "3"}, b"down"), Unknown("HTTP 503: down", ("HTTP 503",), 3.0)),
         (NotSent("refused"), Unavailable("refused")),
         (AnswerLost("reset"), Unknown("reset")),
-        (
-            Answer(200, {}, b'"' + b"x" * 1999 + b'"'),
-            Unknown("the result is 2001 bytes of JSON, the limit is 2000"),
-        ),
+        (Answer(200, {}, b'"' + b"x" * 1999 + b'"'), too_large("seat")),
     ],
 )
 def test_an_answer_is_an_outcome(executor: Executor, desk: Desk, answer: Answer | Exception, outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from saga_es.core.outcomes import Completed, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Completed, Rejected, Unavailable, Unknown, Unrecordable
 from saga_es.definition.requests import Form
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
@@ -83,7 +83,7 @@ def test_2xx_with_an_unreadable_body_is_unknown(body: bytes) -> None:
     assert outcome.error.startswith("HTTP 200 with an answer that is not JSON")
 
 
-@pytest.mark.parametrize(("status", "kind"), [(200, Unknown), (409, Rejected), (429, Unavailable), (500, Unknown)])
+@pytest.mark.parametrize(("status", "kind"), [(200, Unrecordable), (409, Rejected), (429, Unavailable), (500, Unknown)])
 def test_a_body_nested_beyond_measure_is_an_outcome_like_any_other(status: int, kind: type) -> None:
     """Whatever a participant sends, the status decides, and nothing is raised."""
     assert isinstance(outcome_of_answer(answer(status, b"[" * 100_000)), kind)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+
+from saga_es.store.host_time import monotonic_s
 
 WAITING_FOR_A_THREAD = 8
 """Calls of a definition for each thread that may wait for it when sagas are taken over."""
@@ -28,7 +29,7 @@ class Backlog:
         now: Seconds, by a clock that never goes back.
     """
 
-    def __init__(self, threads: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, threads: int, now: Callable[[], float] = monotonic_s) -> None:
         self._most_waiting = WAITING_FOR_A_THREAD * threads
         self._now = now
         self._lock = threading.Lock()

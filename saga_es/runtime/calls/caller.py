@@ -10,8 +10,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from saga_es.core.outcomes import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
+from saga_es.core.outcomes import (
+    ChildReady,
+    Completed,
+    Direction,
+    Outcome,
+    Rejected,
+    Skipped,
+    Unavailable,
+    Unknown,
+    Unrecordable,
+)
 from saga_es.core.plan import step_of
+from saga_es.core.values import Unfaithful, door, door_for_results
 from saga_es.definition import signatures
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by
@@ -23,7 +34,7 @@ from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
 from saga_es.runtime.calls.port import Call
 from saga_es.runtime.calls.transport import Transport
-from saga_es.store.log.codec import DEEPEST, DEFAULT_PAYLOAD_LIMIT, is_too_deep
+from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 _PLAIN = frozenset({NoneType, bool, int, float, str, list, dict})
 """Types of results that need not be looked at more closely: this is on the path of every call."""
@@ -115,7 +126,7 @@ class Caller:
         try:
             given = _arguments(call, request.asked)
             path, value = request.url_path(given), request.json_body(given)
-            body = None if value is None else msgspec.json.encode(value)
+            body = None if value is None else door_for_results(value, "body")[0]
         except Exception as error:  # noqa: BLE001 (whatever a body function raises: nothing was sent, nor would be)
             why = text(f"the request could not be made: {type(error).__name__}: {text(error)}")
             return Unknown(why) if call.direction is Direction.PROBE else Rejected(why)
@@ -124,24 +135,53 @@ class Caller:
         answer = transport.send(request.method, path, headers, body, call.timeout_s)
         read = outcome_of_probe if call.direction is Direction.PROBE else outcome_of_answer
         outcome = read(answer, request.answer)
-        return self._completed(outcome.result) if isinstance(outcome, Completed) else outcome
+        match outcome:
+            case Completed(result):
+                return self._completed(call, result)
+            case Unrecordable(why):
+                return _unrecordable(call, answer.body, why)
+            case _:
+                return outcome
 
     def _finished(self, call: Call, result: Any) -> Outcome:
         if call.child_id is None:
-            return self._completed(result)
+            return self._completed(call, result)
         if not isinstance(result, dict):
             return Rejected(f"the input of a saga is a dict, not {type(result).__name__}")
-        completed = self._completed(result)
-        return ChildReady(call.child_id, completed.result) if isinstance(completed, Completed) else completed
-
-    def _completed(self, result: Any) -> Outcome:
-        """The result as it will be read back from the log: what a later step sees must not depend on a crash."""
-        encoded = msgspec.json.encode(result)
+        try:
+            encoded, given = door(result, "input")
+        except Unfaithful as unfaithful:
+            return Rejected(text(f"the child saga was not started: {unfaithful}"))
         if len(encoded) > self._payload_limit:
-            return Unknown(f"the result is {len(encoded)} bytes of JSON, the limit is {self._payload_limit}")
-        if is_too_deep(encoded):
-            return Unknown(f"the result holds more than {DEEPEST} lists and objects in each other")
-        return Completed(msgspec.json.decode(encoded))
+            return Rejected(f"the child saga was not started: its input is {self._too_large(encoded)}")
+        return ChildReady(call.child_id, given)
+
+    def _completed(self, call: Call, result: Any) -> Outcome:
+        """The result as it will be read back from the log: what a later step sees must not depend on a crash.
+
+        What cannot be recorded was done all the same.
+        """
+        if call.direction is Direction.COMPENSATION:  # nobody asks for what it returned
+            return Completed()
+        try:
+            encoded, recorded = door_for_results(result, "result")
+        except Unfaithful as unfaithful:
+            return _unrecordable(call, result, str(unfaithful))
+        if len(encoded) > self._payload_limit:
+            return _unrecordable(call, result, f"result is {self._too_large(encoded)}")
+        return Completed(recorded)
+
+    def _too_large(self, encoded: bytes) -> str:
+        return (
+            f"{len(encoded)} bytes of JSON, the limit is {self._payload_limit}; "
+            "store a reference instead, or raise SAGA_ES_PAYLOAD_LIMIT"
+        )
+
+
+def _unrecordable(call: Call, result: Any, why: str) -> Unrecordable:
+    asked = "is known to have acted" if call.direction is Direction.PROBE else "acted"
+    kind = type(result).__qualname__
+    return Unrecordable(text(f"step {call.step!r} {asked}, and its result (of type {kind}) cannot be recorded: {why}"))
 
 
 def _as_header(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Any
 import structlog
 
 from saga_es.runtime.calls.port import Call, Lane
+from saga_es.store.host_time import monotonic_s
 
 logger = structlog.get_logger("saga_es")
 
@@ -55,7 +55,7 @@ class _Loop:
         self.waiting: dict[Call, Perform] = {}
         self.running: dict[Call, asyncio.Task[Any]] = {}
         self.asked_at: float | None = None
-        self.alive_at = time.monotonic()
+        self.alive_at = monotonic_s()
         self.culprit: Call | None = None
         self.is_blocked = False
         self.loop = asyncio.new_event_loop()
@@ -129,11 +129,11 @@ class Coroutines:
         """End the loops that end in time. Calls on them are left as they are."""
         self._is_closed.set()
         self._is_busy.set()
-        deadline = time.monotonic() + CLOSE_TIMEOUT_S
+        deadline = monotonic_s() + CLOSE_TIMEOUT_S
         for loop in self._loops:
             loop.loop.call_soon_threadsafe(loop.loop.stop)
         for loop in self._loops:
-            loop.thread.join(max(0.0, deadline - time.monotonic()))
+            loop.thread.join(max(0.0, deadline - monotonic_s()))
             if not loop.thread.is_alive():
                 loop.loop.close()
 
@@ -176,7 +176,7 @@ class Coroutines:
 
     def _ask(self, loop: _Loop) -> None:
         if loop.asked_at is None:
-            loop.asked_at = time.monotonic()
+            loop.asked_at = monotonic_s()
             loop.loop.call_soon_threadsafe(self._is_alive, loop)
 
     def _move(self, loop: _Loop) -> None:
@@ -198,7 +198,7 @@ class Coroutines:
 
     def _is_alive(self, loop: _Loop) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = monotonic_s()
             assert loop.asked_at is not None, "it was asked"
             lag_s = now - loop.asked_at
             if lag_s > LAG_S:
@@ -224,7 +224,7 @@ class Coroutines:
         with self._lock:
             self._ask(loop)
             asked_at = loop.asked_at
-            if asked_at is None or loop.is_blocked or time.monotonic() - asked_at < BLOCKED_AFTER_S:
+            if asked_at is None or loop.is_blocked or monotonic_s() - asked_at < BLOCKED_AFTER_S:
                 return
             loop.is_blocked = True
             loop.culprit, where = loop.present()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -23,6 +22,7 @@ from saga_es.runtime.calls.outcomes import outcome_of_error, text
 from saga_es.runtime.calls.pool import Pool
 from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.calls.transport import Transport
+from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 
@@ -96,7 +96,7 @@ class Executor:
         """Seconds until the call is late; its whole time-out while it waits to begin, or for its answer to be read."""
         if call.began_at is None or call.is_back:
             return call.timeout_s
-        left_s = call.began_at + call.timeout_s - time.monotonic()
+        left_s = call.began_at + call.timeout_s - monotonic_s()
         return self._coroutines.grace_s(call) if left_s <= 0 and call.is_awaited else left_s
 
     def cancel(self, call: Call) -> None:
@@ -135,7 +135,7 @@ class Executor:
         with self._lock:
             if call.is_given_up or self._is_closed or call.began_at is not None:
                 return False
-            call.began_at = time.monotonic()
+            call.began_at = monotonic_s()
             return True
 
     def _run(self, call: Call, returned: Returned) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
+from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown, Unrecordable
 from saga_es.definition.requests import Form
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.reasons import reason_of
+from saga_es.store.host_time import host_now
 
 NOT_NOW = frozenset({408, 425, 429})
 """Request Timeout, Too Early, Too Many Requests: refused unread, so nothing was done (RFC 9110, 8470, 6585)."""
@@ -88,7 +89,7 @@ def retry_after_s(header: str | None) -> float | None:
     except (ValueError, OverflowError):
         return None
     due = due if due.tzinfo else due.replace(tzinfo=UTC)
-    return _bounded((due - datetime.now(UTC)).total_seconds())
+    return _bounded((due - host_now()).total_seconds())
 
 
 def text(error: object) -> str:
@@ -119,7 +120,10 @@ def _result(answer: Answer, form: Form) -> Outcome:
         return Unknown(f"HTTP {answer.status} with a number that may have been cut: the answer has no length")
     try:
         return Completed(msgspec.json.decode(answer.body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        why = f"it holds too many lists and objects in each other, in {len(answer.body)} bytes of JSON"
+        return Completed() if form == "any" else Unrecordable(why)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Completed() if form == "any" else Unknown(text(f"{_NOT_JSON.format(answer.status)}: {error}"))
 
 

@@ -7,7 +7,6 @@ process from ending, and each of those futures costs more than a short step.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from queue import SimpleQueue
 import structlog
 
 from saga_es.runtime.calls.port import Lane
+from saga_es.store.host_time import monotonic_s
 
 logger = structlog.get_logger("saga_es")
 
@@ -140,7 +140,7 @@ class Pool:
         seat.hangs = True
         self._hanging += 1
         queue.hanging += 1
-        if queue.hanging < self._limit or (now := time.monotonic()) < queue.next_warning:
+        if queue.hanging < self._limit or (now := monotonic_s()) < queue.next_warning:
             return None
         queue.next_warning = now + WARN_EVERY_S
         return queue

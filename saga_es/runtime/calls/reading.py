@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import socket
-import time
 import zlib
 from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from typing import Any
 
 from saga_es.runtime.calls.answers import Answer
+from saga_es.store.host_time import monotonic_s
 
 ANSWER_LIMIT = 1_048_576
 """The most bytes of an answer that are read, and that are unpacked; a longer answer counts as lost."""
@@ -116,7 +116,7 @@ def left_s(deadline: float) -> float:
     Raises:
         TimeoutError: It has passed. A participant that drips bytes would never let a socket's own time-out pass.
     """
-    left = deadline - time.monotonic()
+    left = deadline - monotonic_s()
     if left <= 0:
         raise TimeoutError("the time is up")
     return left

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
@@ -15,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.connections import Connections, NothingLeft
+from saga_es.store.host_time import monotonic_s
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -52,7 +52,7 @@ class HttpTransport:
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer; one deadline covers all from the name of the host to the end of the body."""
-        deadline = time.monotonic() + timeout_s
+        deadline = monotonic_s() + timeout_s
         try:
             return self._connections.exchange(method, self._prefix + path, headers, body, deadline)
         except NothingLeft as error:

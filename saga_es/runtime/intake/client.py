@@ -24,6 +24,7 @@ from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
+from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.entries import check_stream_id
 from saga_es.store.store import SharedStore
 
@@ -112,11 +113,11 @@ class Client(Control):
             NotFound: There is no such saga.
             StoreUnavailable: The database did not answer.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic_s() + timeout
         backoff = Backoff(FIRST_LOOK_S, LONGEST_LOOK_S, SLOWER)
         while not (state := self._found(saga_id)).status.ended:
             wait_s = backoff.next_s()
-            left_s = wait_s if deadline is None else deadline - time.monotonic()
+            left_s = wait_s if deadline is None else deadline - monotonic_s()
             if left_s <= 0:
                 raise TimeoutError(f"saga {saga_id} is {state.status} after {timeout:g} s; it goes on")
             time.sleep(min(wait_s, left_s))

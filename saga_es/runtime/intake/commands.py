@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from saga_es.core.commands import Command, Revoke, SendSignal
+from saga_es.core.commands import Command, ReplaceInput, Revoke, SendSignal
 from saga_es.core.operate import record
+from saga_es.core.values import Unfaithful, door
 from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.waiting.clock import Clock
@@ -61,15 +62,26 @@ def as_recorded(command: Command, writer: Writer) -> Command:
         PayloadTooLarge: The command is larger than the limit.
     """
     try:
-        recorded: Command = msgspec.json.decode(msgspec.json.encode(command), type=type(command))
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise PayloadUnencodable(f"the command has no JSON form: {error}") from error
+        recorded: Command = msgspec.json.decode(_through_the_door(command), type=type(command))
+    except (Unfaithful, msgspec.ValidationError) as error:
+        raise PayloadUnencodable(f"the command was not recorded: {error}") from error
     writer.prepare(Draft("command", SAGA, 0, (recorded,), datetime.min.replace(tzinfo=UTC)))
     match recorded:
         case SendSignal() | Revoke():
             return recorded
         case _:
             return replace(recorded, actor=_words("actor", recorded.actor), reason=_words("reason", recorded.reason))
+
+
+def _through_the_door(command: Command) -> bytes:
+    match command:
+        case SendSignal(payload=payload):
+            door(payload, "payload")
+        case ReplaceInput(input=input_):
+            door(input_, "input")
+        case _:
+            pass
+    return door(command, type(command).__name__)[0]
 
 
 def _words(what: str, words: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -18,6 +17,7 @@ from saga_es.core import events as e
 from saga_es.core.decide import decide
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState, is_same_start
+from saga_es.core.values import Unfaithful, door
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.definition.signatures import is_async
@@ -189,9 +189,11 @@ class Starts:
     def _as_recorded(self, definition: Saga, input_: dict[str, Any]) -> dict[str, Any]:
         """The input in the form in which it is read back from the log; checked for its size."""
         try:
-            normal: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(input_), type=dict[str, Any])
-        except (TypeError, ValueError, RecursionError, OverflowError) as error:
-            raise PayloadUnencodable(f"the input of {definition.name!r} has no JSON form: {error}") from error
+            _, normal = door(input_, "input")
+        except Unfaithful as unfaithful:
+            raise PayloadUnencodable(f"saga {definition.name!r} was not started: {unfaithful}") from unfaithful
+        if not isinstance(normal, dict):
+            raise PayloadUnencodable(f"the input of {definition.name!r} is a dict, not {type(input_).__name__}")
         started = e.SagaStarted(definition.name, definition.plan_id, normal, LONGEST_WORKER_ID)
         self._writer.prepare(Draft("new", SAGA, 0, (started,), self._clock.now()))
         return normal

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
 from saga_es.errors import StoreUnavailable
+from saga_es.store.host_time import from_timestamp, host_now, monotonic_s
 
 
 class Clock(Protocol):
@@ -44,7 +44,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Aware UTC."""
-        return datetime.now(UTC)
+        return host_now()
 
     def set_right(self) -> None:
         """Do nothing: this clock is taken to be right."""
@@ -76,14 +76,15 @@ class SharedClock(SystemClock):
         super().__init__()
         self._read_s = read_s
         self._is_read = False
-        self._offset_s = datetime.now(UTC).timestamp() - time.monotonic()
+        self._offset_s = host_now().timestamp() - monotonic_s()
 
     def now(self) -> datetime:
         """Aware UTC. The first call reads the database's clock, if the database is available."""
         if not self._is_read:
             with suppress(StoreUnavailable):
                 self.set_right()
-        return datetime.fromtimestamp(time.monotonic() + self._offset_s, UTC)
+        now: datetime = from_timestamp(monotonic_s() + self._offset_s, UTC)
+        return now
 
     def set_right(self) -> None:
         """Read the database's clock. Follow it if the difference is larger than the reading's own uncertainty.
@@ -92,9 +93,9 @@ class SharedClock(SystemClock):
             StoreUnavailable: The database did not answer. The clock goes on uncorrected.
         """
         self._is_read = True
-        before = time.monotonic()
+        before = monotonic_s()
         database_s = self._read_s()
-        after = time.monotonic()
+        after = monotonic_s()
         offset_s = database_s - (before + after) / 2
         if abs(offset_s - self._offset_s) > (after - before) / 2 + TOLERANCE_S:
             self._offset_s = offset_s

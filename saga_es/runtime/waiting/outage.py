@@ -14,6 +14,7 @@ from saga_es.errors import StoreUnavailable
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.promise import Promise
+from saga_es.store.host_time import monotonic_s
 
 logger = structlog.get_logger("saga_es")
 
@@ -43,8 +44,8 @@ def retry_for(operation: Callable[[], T], timeout_s: float) -> T:
     Raises:
         StoreUnavailable: The database did not answer in time.
     """
-    deadline = time.monotonic() + timeout_s
-    return _retry(operation, lambda wait_s: time.monotonic() + wait_s <= deadline, time.sleep)
+    deadline = monotonic_s() + timeout_s
+    return _retry(operation, lambda wait_s: monotonic_s() + wait_s <= deadline, time.sleep)
 
 
 def retry_until(operation: Callable[[], T], clock: Clock, is_stopped: Callable[[], bool]) -> T:

@@ -48,6 +48,7 @@ def examine(database: Database, workers: Workers, host_s: float) -> list[Finding
         findings += _living(database, workers)
         findings.append(_oldest(database))
         findings += _following(database)
+        findings += _behind(database)
         findings += database.driver.examine_writers(database.url, len(workers.heartbeats()))
     return findings
 
@@ -127,3 +128,15 @@ def _following(database: Database) -> Iterator[Finding]:
             at = f"position {failed.position}, {failed.type} of stream {failed.stream_id!r}"
             cure = "mend its function and restart the workers, then it goes on by itself"
             yield Finding("following views", "warning", f"{name!r} stands still at {at}: {failed.error}; {cure}")
+
+
+def _behind(database: Database) -> Iterator[Finding]:
+    """The inline views that lack events: their readers see too little."""
+    with database.reading() as connection:
+        found = checkpoints.behind(connection)
+    for name, checkpoint in sorted(found.items()):
+        failed = checkpoint.pending.behind
+        assert failed is not None, "it is what makes a view behind"
+        at = f"position {failed.position}, {failed.type} of stream {failed.stream_id!r}"
+        cure = "mend what it names, and run `saga-es replay`; the workers try it, too"
+        yield Finding("inline views", "warning", f"{name!r} is behind since {at}: {failed.error}; {cure}")

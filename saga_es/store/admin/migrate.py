@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
-from saga_es.errors import Denied, MigrationDenied, NotMigrated
+from saga_es.errors import Denied, MigrationDenied, NotMigrated, ProjectionFailed
 from saga_es.store import registry
 from saga_es.store.admin.ownership import settle
 from saga_es.store.database import Database
@@ -20,6 +20,8 @@ from saga_es.store.drivers.names import full
 from saga_es.store.log.log import Log
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.tables import VERSION_TABLE
+from saga_es.store.views import checkpoints
+from saga_es.store.views.inline import refused
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 
@@ -66,12 +68,11 @@ def upgrade(database: Database, log: Log, views: Views) -> list[str]:
     """Bring the database to this version; return the names of the view tables that were made.
 
     Of processes that start at the same time, one migrates and the others wait. A missing view that follows the log is
-    made empty, and its projector fills it.
+    made empty, and its projector fills it. An inline view that fails on an event is behind.
 
     Raises:
         NotOurs: Something that saga_es did not make has the name of a table of ours; nothing was changed.
         MigrationDenied: The role of the connection may not make what is missing.
-        ProjectionFailed: A view that had to be made failed on an event.
         StoreUnavailable: The database did not answer.
     """
     try:
@@ -94,18 +95,23 @@ def _upgrade(database: Database, log: Log, views: Views) -> list[str]:
             create(connection, made)
         changed = [view for view in missing if view not in made]
         if changed:
-            _check(rebuild(connection, database, log, changed))
+            failed = _failures(rebuild(connection, database, log, changed))
+            with connection.begin():
+                for view in (view for view in changed if view.name in failed and not view.follows):
+                    checkpoints.forget(connection, [view.name])
+                    checkpoints.mark_behind(connection, view.name, refused(failed[view.name]))
+            missing = [view for view in missing if view.name not in failed]
         return [view.name for view in missing]
 
 
-def _check(rebuilding: Rebuilding) -> None:
+def _failures(rebuilding: Rebuilding) -> dict[str, ProjectionFailed]:
+    """The views that could not be made, with the reasons: each stops itself alone, and no saga."""
     for kind, many in rebuilding.unread.items():
         logger.error("views are made without events that this version cannot read", kind=kind, events=many)
-    for view, failed in ((rebuilt.view, rebuilt.failed) for rebuilt in rebuilding.views):
-        if failed is not None and not view.follows:
-            raise failed
-        if failed is not None:  # it stops this view only
-            logger.error("a view could not be made anew", view=view.name, reason=str(failed))
+    failed = {rebuilt.view.name: rebuilt.failed for rebuilt in rebuilding.views if rebuilt.failed is not None}
+    for name, failure in failed.items():
+        logger.error("a view could not be made anew", view=name, reason=str(failure))
+    return failed
 
 
 def check(database: Database) -> None:

@@ -8,7 +8,6 @@ the driver executes it. Errors are translated to SQLAlchemy's.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -19,6 +18,7 @@ from sqlalchemy.engine import Engine
 from saga_es.store.drivers.compiled import compiled, compiled_query
 from saga_es.store.drivers.driver import Raw, driver_of
 from saga_es.store.drivers.writes import Write
+from saga_es.store.host_time import monotonic_s
 
 PING_AFTER_S = 5.0
 """A connection that was idle for longer is pinged first: the server may have restarted meanwhile."""
@@ -57,7 +57,7 @@ class DriverConnection:
                 self._execute(raw, writes)
                 raw.commit()
             self._driver.check_commit(raw)
-            self._used_at = time.monotonic()
+            self._used_at = monotonic_s()
 
     def fetch(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
         """The rows of one query, in a transaction of its own. Other threads wait for the connection: keep it short.
@@ -73,7 +73,7 @@ class DriverConnection:
             found = cursor.fetchall()
             cursor.close()
             self._driver.end_query(raw)
-            self._used_at = time.monotonic()
+            self._used_at = monotonic_s()
         return form.rows(found)
 
     def close(self, timeout_s: float = -1) -> None:
@@ -92,7 +92,7 @@ class DriverConnection:
         cursor.close()
 
     def _connected(self) -> Raw:
-        is_doubtful = self._driver.has_server and time.monotonic() - self._used_at > PING_AFTER_S
+        is_doubtful = self._driver.has_server and monotonic_s() - self._used_at > PING_AFTER_S
         if self._raw is not None and is_doubtful and not self._answers():
             self._drop()
         if self._raw is None:

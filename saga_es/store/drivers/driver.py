@@ -104,6 +104,9 @@ class Driver:
     as_one_update: Callable[[sa.Table, str, Sequence[str], Dialect], BatchUpdate] | None
     """How one statement updates many rows; None: the Python driver is as fast."""
 
+    waiting_briefly: Callable[[Connection], AbstractContextManager[None]]
+    """Limits, in a transaction and while the block runs, how long a statement waits for a lock to `BRIEFLY_S`."""
+
     end_query: Callable[[Raw], None]
     """Ends a query on a connection that is kept, so that the next query sees later commits."""
 

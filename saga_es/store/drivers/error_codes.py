@@ -21,6 +21,8 @@ class ErrorCodes:
         about_values: A `ProgrammingError` with this code is about a value: our statements are fixed, so only a value
             can have spoilt one.
         other_table: The table is no longer the one in the snapshot.
+        of_one_table: Whether a code may be the fault of one table alone: it is missing, altered, locked or full. A
+            wrong guess costs a second try, which fails in the same way.
     """
 
     code: Callable[[BaseException | None], object]
@@ -30,6 +32,7 @@ class ErrorCodes:
     read_only: frozenset[object] = frozenset()
     about_values: frozenset[object] = frozenset()
     other_table: frozenset[object] = frozenset()
+    of_one_table: Callable[[object], bool] = lambda _code: False
 
     def is_about_values(self, error: SQLAlchemyError) -> bool:
         """Whether the request is at fault, not the database: a second try would never help."""

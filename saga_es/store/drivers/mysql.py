@@ -59,6 +59,15 @@ def _end_query(connection: Raw) -> None:
     connection.rollback()
 
 
+_OF_THE_SERVER = {1040, 1042, 1043, 1053, 1077, 1079, 1129, 1152, 1153, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1927}
+"""Too many connections, shutting down, a connection that is cut off."""
+
+
+def _is_of_one_table(code: object) -> bool:
+    is_servers = isinstance(code, int) and (1000 <= code < 2000 or code >= 3000)  # noqa: PLR2004 (its manual: the client's)
+    return is_servers and code not in _OF_THE_SERVER
+
+
 def _code(error: BaseException | None) -> object:
     return next(iter(getattr(error, "args", ())), None)
 
@@ -93,6 +102,18 @@ def _append_lock_held(holder: Connection) -> Iterator[None]:
 def _wait_briefly(connection: Connection) -> None:
     with connection.begin():
         connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {APPEND_LOCK_WAIT_S}")
+
+
+@contextmanager
+def _waiting_briefly(connection: Connection) -> Iterator[None]:
+    connection.exec_driver_sql(_WAITS.format(timeouts.BRIEFLY_S))
+    try:
+        yield
+    finally:  # of the session, which the next transaction has, too
+        connection.exec_driver_sql(_WAITS.format(timeouts.LOCK_S))
+
+
+_WAITS = "SET SESSION lock_wait_timeout = {0}, innodb_lock_wait_timeout = {0}"
 
 
 def _finds_nothing(connection: Connection, query: sa.Select[Any]) -> bool:
@@ -217,6 +238,7 @@ MYSQL = Driver(
     begin_within=lambda _connection: None,
     as_one_statement=lambda _writes, _dialect: None,
     as_one_update=UpdateByCase,
+    waiting_briefly=_waiting_briefly,
     end_query=_end_query,
     forget_warnings=lambda _raw: None,
     check_commit=lambda _raw: None,
@@ -227,8 +249,9 @@ MYSQL = Driver(
         in_the_way=frozenset({1213, 1020, 1205}),  # lock wait timeout
         denied=frozenset({1044, 1142, 1143, 1370}),
         read_only=frozenset({1290, 1792, 1836}),
+        of_one_table=_is_of_one_table,
         about_values=frozenset({SYNTAX_ERROR}),  # PyMySQL sends even values that have no SQL form
-        other_table=frozenset({1146, 1412}),  # no such table, its definition has changed since the snapshot
+        other_table=frozenset({1146, 1412, 1684}),  # no such table, its definition has changed, or is changing
     ),
     columns=ColumnTypes(
         instant=mysql.DATETIME(fsp=6),

@@ -112,6 +112,13 @@ def _wait_for_standby(connection: Connection) -> None:
     connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'saga_es', 'are we in step?')")
 
 
+_CLASSES_OF_ONE_TABLE = {"0A", "22", "23", "42", "44", "54", "55", "P0"}
+"""Values, constraints, names and rights, limits, locks, and what triggers raise (its manual, appendix A)."""
+
+_OF_ONE_TABLE = {"53100", "57014", "58030", "XX001", "XX002"}
+"""Its disk is full or broken, a statement took too long, its file or index is damaged."""
+
+
 def _code(error: BaseException | None) -> object:
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
@@ -138,6 +145,13 @@ def _take_append_lock(connection: Connection) -> None:
     # The log before the views: appends lock them in this order.
     wait = f"SET LOCAL lock_timeout = '{APPEND_LOCK_WAIT_MS}ms'"
     connection.exec_driver_sql(f"{wait}; LOCK TABLE {full(connection, LOG_TABLE)} IN SHARE MODE")
+
+
+@contextmanager
+def _waiting_briefly(connection: Connection) -> Iterator[None]:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeouts.BRIEFLY_S}s'")
+    yield
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeouts.LOCK_S}s'")
 
 
 def _writers(connection: Connection) -> frozenset[str]:
@@ -211,6 +225,7 @@ POSTGRESQL = Driver(
     begin_within=lambda _connection: None,
     as_one_statement=as_one_statement,
     as_one_update=None,
+    waiting_briefly=_waiting_briefly,
     end_query=lambda _raw: None,  # each query commits by itself
     forget_warnings=standby.forget,
     check_commit=standby.check,
@@ -221,6 +236,7 @@ POSTGRESQL = Driver(
         in_the_way=frozenset({"40001", "40P01", "55P03"}),  # lock not available
         denied=frozenset({"42501"}),
         read_only=frozenset({"25006"}),
+        of_one_table=lambda code: str(code)[:2] in _CLASSES_OF_ONE_TABLE or code in _OF_ONE_TABLE,
         about_values=frozenset({None}),  # psycopg could not send a value: no server saw it
     ),
     columns=ColumnTypes(instant=postgresql.TIMESTAMP(timezone=True), keeps_zone=True, json_text=_PostgresJsonText()),

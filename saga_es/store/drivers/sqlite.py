@@ -6,7 +6,7 @@ import fcntl
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from saga_es.store.drivers.error_codes import ErrorCodes
 from saga_es.store.drivers.gaps import NoGaps
 from saga_es.store.drivers.names import prefix_of
 from saga_es.store.drivers.sqlite_file import SqliteFile
+from saga_es.store.host_time import monotonic_s
 
 CACHE_KB = 16_384
 """The cache of a connection that changes tables. New rows lie near the rows before them: four times as much was no
@@ -71,12 +72,12 @@ def _prepare(connection: Raw, _record: object) -> None:
 
 def _switch_to_wal(cursor: Any) -> None:
     """Switch the file to WAL; when several processes do so at once, SQLite answers some "locked" without waiting."""
-    deadline = time.monotonic() + timeouts.LOCK_S
+    deadline = monotonic_s() + timeouts.LOCK_S
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if time.monotonic() > deadline or _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            if monotonic_s() > deadline or _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise
             time.sleep(0.02)
         else:
@@ -99,6 +100,15 @@ def _begin_within(connection: Connection) -> None:
     raw: Raw = connection.connection.driver_connection
     if not raw.in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+_OF_ONE_TABLE = {
+    sqlite3.SQLITE_ERROR,  # no such table, no such column
+    sqlite3.SQLITE_SCHEMA,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_AUTH,
+}
 
 
 def _code(error: BaseException | None) -> int | None:
@@ -180,6 +190,7 @@ SQLITE = Driver(
     begin_within=_begin_within,
     as_one_statement=lambda _writes, _dialect: None,
     as_one_update=None,
+    waiting_briefly=lambda _connection: nullcontext(),  # the transaction has locked the file
     end_query=lambda _raw: None,
     forget_warnings=lambda _raw: None,
     check_commit=lambda _raw: None,
@@ -188,6 +199,7 @@ SQLITE = Driver(
         code=_code,
         in_the_way=frozenset({sqlite3.SQLITE_BUSY}),
         read_only=frozenset({sqlite3.SQLITE_READONLY}),
+        of_one_table=lambda code: code in _OF_ONE_TABLE,
         about_values=frozenset({None}),  # the driver could not bind a value: SQLite never saw it
     ),
     columns=ColumnTypes(

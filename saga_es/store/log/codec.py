@@ -5,7 +5,6 @@ Events of an older schema are decoded through upcasters; events of a newer schem
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
@@ -13,6 +12,7 @@ import msgspec
 
 from saga_es.core import events as e
 from saga_es.core.upcasters import FIRST_SCHEMA, UPCASTERS, Upcasters, present_schema, upcast
+from saga_es.core.values import DEEPEST, NO_FORM, Unfaithful, door_for_results, encode, is_too_deep
 from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 
 SAGA = "saga"
@@ -20,9 +20,6 @@ PLAN = "plan"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON that an input, a result or a record may take, unless a setting says otherwise."""
-
-DEEPEST = 100
-"""How deep lists and objects may nest: deeper ones could be written by one process and not read by another."""
 
 ENVELOPE = 1024
 """Bytes of JSON that an event may take beside its payload: names, ids, counters."""
@@ -59,7 +56,6 @@ class Codec:
                 raise DefinitionError(
                     f"an upcaster is for {event_type!r} in category {category!r}, which has no such event"
                 )
-        self._encode = msgspec.json.Encoder().encode
         self._payload_limit = payload_limit
 
     def encode(self, event: object) -> str:
@@ -70,9 +66,9 @@ class Codec:
             PayloadUnencodable: A value in the event has no JSON form, or it nests too deep.
         """
         try:
-            text = self._encode(event)
-        except (TypeError, ValueError, RecursionError, OverflowError) as error:
-            raise PayloadUnencodable(f"{type(event).__name__} cannot be written as JSON: {error}") from error
+            text = encode(event)
+        except NO_FORM as error:
+            raise PayloadUnencodable(_why_not(event, error)) from error
         if len(text) > self._payload_limit + ENVELOPE:
             raise PayloadTooLarge(len(text), self._payload_limit)
         if is_too_deep(text):
@@ -115,24 +111,16 @@ class Codec:
     def _upcast(self, category: str, event_type: str, text: str, schema: int) -> str:
         try:
             fields = upcast(msgspec.json.decode(text), category, event_type, schema, self._upcasters)
-            return self._encode(fields).decode()
+            return encode(fields).decode()
         except Exception as error:
             why = f"it cannot be converted from schema {schema} to {self._schemas[category]}: {error!r}"
             raise UnreadableEvent(category, event_type, why) from error
 
 
-_BRACKET_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
-
-
-def is_too_deep(text: bytes) -> bool:
-    """Whether JSON nests deeper than `DEEPEST`; almost free for short texts and for texts with few brackets."""
-    if len(text) <= 2 * DEEPEST:  # each level takes two characters
-        return False
-    if text.count(b"[") + text.count(b"{") <= DEEPEST:
-        return False
-    depth = 0
-    for found in _BRACKET_OR_TEXT.finditer(text):
-        depth += bool(found.group(1)) - bool(found.group(2))
-        if depth > DEEPEST:
-            return True
-    return False
+def _why_not(event: object, error: Exception) -> str:
+    """Which value of an event has no JSON form, by its path."""
+    try:
+        door_for_results(event, type(event).__name__)
+    except Unfaithful as unfaithful:
+        return str(unfaithful)
+    return f"{type(event).__name__} cannot be written as JSON: {error}"

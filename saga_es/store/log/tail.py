@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from saga_es.store.database import Database
 from saga_es.store.drivers.gaps import NoGaps, RowsLocked, WritersKnown
+from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.entries import Entry
 from saga_es.store.log.log import Log
 from saga_es.store.tables import saga_events
@@ -84,7 +85,7 @@ class Tail:
             end = self._end(after_position, entries)
             if end < len(entries) and self._mark is None:
                 seen = connection.scalar(sa.select(sa.func.max(saga_events.c.position)))
-                self._mark = _Mark(seen or 0, time.monotonic(), self._writers())
+                self._mark = _Mark(seen or 0, monotonic_s(), self._writers())
         kept = entries[:end]
         # The end of the log is not known to be passed: the next position may be assigned already.
         return Stretch(kept, kept[-1].position if kept else after_position, end == len(entries) < limit)
@@ -96,7 +97,7 @@ class Tail:
             case WritersKnown():
                 is_over = not self._mark.writers & self._writers()
             case NoGaps() | RowsLocked():
-                is_over = time.monotonic() - self._mark.seen_at >= self._age_s
+                is_over = monotonic_s() - self._mark.seen_at >= self._age_s
         if is_over:
             self._settled = self._mark.position
             self._mark = None

@@ -7,7 +7,7 @@ at which the view fails. The failure stops this view only, is recorded beside th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 
 from sqlalchemy.exc import DBAPIError
@@ -16,6 +16,7 @@ from saga_es.errors import ProjectionFailed, StoreUnavailable, UnreadableEvent
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.error_codes import reason
+from saga_es.store.host_time import host_now
 from saga_es.store.log.entries import Entry
 from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
@@ -109,7 +110,7 @@ class CatchUp:
         return failed
 
     def _wait_for_swap(self, checkpoint: Checkpoint) -> Step:
-        if datetime.now(UTC) - checkpoint.updated_at > SWAP_TAKES:
+        if host_now() - checkpoint.updated_at > SWAP_TAKES:
             with schema_lock(self._database) as connection, connection.begin():
                 settle_swaps(connection)
         return Step.AT_THE_END

@@ -7,13 +7,15 @@ position that the worker read. Beside the position is the reason why a view cann
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from saga_es.store.drivers.driver import driver_of
+from saga_es.store.host_time import host_now
 from saga_es.store.tables import saga_checkpoints
 
 NOTHING = "{}"
@@ -34,10 +36,12 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         failed: It failed, and tries again later.
         swap: Its table is being replaced by a table that has reached this position.
+        behind: The first event that an inline view lacks. Such a view has a row here only while it is behind.
     """
 
     failed: Failed | None = None
     swap: int | None = None
+    behind: Failed | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -59,7 +63,30 @@ _columns = saga_checkpoints.c
 
 
 def read(connection: Connection) -> dict[str, Checkpoint]:
-    """All checkpoints, by the names of the views."""
+    """The checkpoints of asynchronous views, by the names of the views."""
+    return {name: checkpoint for name, checkpoint in _all(connection).items() if checkpoint.pending.behind is None}
+
+
+def behind(connection: Connection) -> dict[str, Checkpoint]:
+    """The inline views that lack events, by name; `pending.behind` says which event first, and why."""
+    return {name: checkpoint for name, checkpoint in _all(connection).items() if checkpoint.pending.behind is not None}
+
+
+def mark_behind(connection: Connection, name: str, failed: Failed) -> None:
+    """Record that an inline view lacks an event, in the transaction that appends it; an earlier reason stays."""
+    row = {"name": name, "position": failed.position, "pending": _text(Pending(behind=failed))}
+    insert = driver_of(connection.dialect).insert_unless_there(saga_checkpoints)
+    connection.execute(insert, row | {"updated_at": host_now()})
+
+
+def still_behind(connection: Connection, name: str, failed: Failed) -> None:
+    """Record why making a view anew has failed; nothing changes if it is not behind any more."""
+    is_behind = (_columns.name == name) & sa.cast(_columns.pending, sa.Text).like('{"behind"%')
+    changed = {"pending": _text(Pending(behind=failed)), "updated_at": host_now()}
+    connection.execute(sa.update(saga_checkpoints).where(is_behind).values(changed))
+
+
+def _all(connection: Connection) -> dict[str, Checkpoint]:
     return {
         row.name: Checkpoint(row.name, row.position, msgspec.json.decode(row.pending, type=Pending), row.updated_at)
         for row in connection.execute(sa.select(saga_checkpoints))
@@ -69,7 +96,7 @@ def read(connection: Connection) -> dict[str, Checkpoint]:
 def begin(connection: Connection, name: str, position: int) -> None:
     """Set a view's checkpoint to a position, whatever it was."""
     forget(connection, [name])
-    row = {"name": name, "position": position, "pending": NOTHING, "updated_at": datetime.now(UTC)}
+    row = {"name": name, "position": position, "pending": NOTHING, "updated_at": host_now()}
     connection.execute(sa.insert(saga_checkpoints), row)
 
 
@@ -94,7 +121,7 @@ def fail(connection: Connection, checkpoint: Checkpoint, failed: Failed) -> bool
 
 def mark_swap(connection: Connection, name: str, position: int) -> None:
     """Stop a view while its table is replaced by a table that has reached a position."""
-    changed = {"pending": _text(Pending(swap=position)), "updated_at": datetime.now(UTC)}
+    changed = {"pending": _text(Pending(swap=position)), "updated_at": host_now()}
     connection.execute(sa.update(saga_checkpoints).where(_columns.name == name).values(changed))
 
 
@@ -104,7 +131,7 @@ def _change(connection: Connection, checkpoint: Checkpoint, changed: dict[str, A
         _columns.position == checkpoint.position,
         sa.cast(_columns.pending, sa.Text).not_like('{"swap"%'),
     )
-    changed |= {"updated_at": datetime.now(UTC)}
+    changed |= {"updated_at": host_now()}
     return connection.execute(sa.update(saga_checkpoints).where(stands).values(changed)).rowcount == 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from saga_es.store.log.log import Log
 from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Progress
+from saga_es.store.views.checkpoints import Checkpoint
 from saga_es.store.views.kinds import Projection
 from saga_es.store.views.rebuild import is_as_written
 from saga_es.store.views.shadows import shadow
@@ -153,17 +154,27 @@ def _all_compared(
     named: int,
 ) -> list[Comparison]:
     stands = {name: checkpoint.position for name, checkpoint in checkpoints.read(connection).items()}
+    behind = checkpoints.behind(connection)
     groups: dict[int | None, list[Projection]] = {}
     for view in views:
         groups.setdefault(until if until is not None else stands.get(view.name), []).append(view)
     with swaps_told(database.driver.errors):
         return [
-            comparison
+            _with_mark(comparison, behind.get(comparison.view.name))
             for end, group in groups.items()
             for comparison in _compared(
                 connection, Builder(connection, database, log, group, DRY, progress), end, named
             )
         ]
+
+
+def _with_mark(comparison: Comparison, mark: Checkpoint | None) -> Comparison:
+    """The comparison of a view that is marked as behind says so, and why."""
+    if mark is None or mark.pending.behind is None or comparison.problem or comparison.failed:
+        return comparison
+    failed = mark.pending.behind
+    at = f"position {failed.position}, {failed.type} of stream {failed.stream_id!r}"
+    return replace(comparison, problem=f"it is behind since {at}: {failed.error}; `saga-es replay` makes it anew")
 
 
 @contextmanager

@@ -56,7 +56,8 @@ class Projection(ABC):
         table: Its table. It has a primary key, and no foreign keys.
         category: The category of its events, or several categories.
         follows: Whether it follows the log in transactions of its own, a moment behind. If not, it is kept in the
-            transaction that appends: readers see all that is in the log, and a failure of the view fails the append.
+            transaction that appends: readers see all that is in the log. When it refuses an event, it is behind until
+            it is made anew.
     """
 
     table: sa.Table
@@ -259,6 +260,9 @@ def _of(classes: tuple[type[Any], ...], events: Iterable[Recorded]) -> Iterable[
 class Views:
     """All views of an application, by name.
 
+    Attributes:
+        inline: Those that are kept in the transaction that appends.
+
     Raises:
         DefinitionError: Two have one name, or one is too long.
     """
@@ -268,7 +272,7 @@ class Views:
         for view in views:
             _check_name(view.name, [str(name) for name in self._views])
             self._views[view.name] = view
-        self._inline = [view for view in self if not view.follows]
+        self.inline = [view for view in self if not view.follows]
 
     def __iter__(self) -> Iterator[Projection]:
         return iter(self._views.values())
@@ -285,12 +289,12 @@ class Views:
         Raises:
             ProjectionFailed: A view's function failed on an event.
         """
-        concerned = sort_out(self._inline, events)
+        concerned = sort_out(self.inline, events)
         return [write for view, its_events in concerned for write in view.writes(its_events, driver)]
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Apply events to the synchronous views, in the transaction that appends them."""
-        for view, concerned in sort_out(self._inline, events):
+        for view, concerned in sort_out(self.inline, events):
             view.apply(connection, concerned)
 
     def apply_to_all(self, connection: Connection, events: Sequence[Recorded]) -> None:

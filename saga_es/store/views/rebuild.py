@@ -23,6 +23,7 @@ from saga_es.store.database import Database
 from saga_es.store.drivers.append_lock import InTransaction, OnAnotherConnection
 from saga_es.store.drivers.driver import Swap
 from saga_es.store.drivers.names import full, ours
+from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.registry import Kind
@@ -99,7 +100,7 @@ def rebuild(
     """
     wanted = list(views)
     names = [view.name for view in wanted]
-    began = time.monotonic()
+    began = monotonic_s()
     database.driver.sync_later(connection)
     with connection.begin():
         settle_swaps(connection)  # first: the tables show whether a swap took place, and are dropped below
@@ -108,7 +109,7 @@ def rebuild(
     builder = Builder(connection, database, log, wanted, NEW, progress)
     builder.make_tables()
     held_s = _put_in_service(connection, database, log, builder)
-    took_s = time.monotonic() - began
+    took_s = monotonic_s() - began
     clear(connection, names, OLD, NEW)
     return _report(connection, wanted, builder, "", (took_s, held_s))
 
@@ -118,11 +119,11 @@ def build_until(
 ) -> Rebuilding:
     """Make views as of a position (inclusive) in tables of their own; the views in service are unchanged."""
     wanted = list(views)
-    began = time.monotonic()
+    began = monotonic_s()
     builder = Builder(connection, database, log, wanted, UNTIL, progress)
     builder.make_tables()
     builder.fill(Tail(database, log), until)
-    took_s = time.monotonic() - began
+    took_s = monotonic_s() - began
     clear(connection, builder.failures, UNTIL)
     return _report(connection, wanted, builder, UNTIL, (took_s, 0.0))
 
@@ -130,7 +131,7 @@ def build_until(
 def _put_in_service(connection: Connection, database: Database, log: Log, builder: Builder) -> float:
     """Fill the tables to the end of the log, and swap them; the seconds in which nobody could append."""
     tail = Tail(database, log)
-    give_up_at = time.monotonic() + TIMEOUT_S
+    give_up_at = monotonic_s() + TIMEOUT_S
     while True:
         builder.fill(tail)
         if not builder.views:
@@ -142,7 +143,7 @@ def _put_in_service(connection: Connection, database: Database, log: Log, builde
         except (DBAPIError, StoreUnavailable) as error:
             if not _is_in_the_way(database, error):
                 raise
-            if time.monotonic() > give_up_at:
+            if monotonic_s() > give_up_at:
                 raise StoreUnavailable(
                     f"a transaction has held the log or a view for {TIMEOUT_S:g} s, and the new views "
                     "could not take their places; end that transaction, and repeat it"
@@ -172,26 +173,26 @@ def _finish(connection: Connection, database: Database, builder: Builder, swap: 
 def _finish_in_one(
     connection: Connection, builder: Builder, swap: Swap, take_lock: Callable[[Connection], None]
 ) -> float:
-    began = time.monotonic()
+    began = monotonic_s()
     with connection.begin():
         take_lock(connection)
         reached = builder.catch_up()
         _swap(connection, builder, reached[0], swap)
     builder.commit(reached)
-    return time.monotonic() - began
+    return monotonic_s() - began
 
 
 def _finish_beside(
     connection: Connection, holder: Connection, builder: Builder, swap: Swap, lock: OnAnotherConnection
 ) -> float:
-    began = time.monotonic()
+    began = monotonic_s()
     with lock.held(holder):
         with connection.begin():
             reached = builder.catch_up()
         builder.commit(reached)  # this is committed; the rest may fail, and is then repeated
         with connection.begin():
             _swap(connection, builder, builder.position, swap)
-    return time.monotonic() - began
+    return monotonic_s() - began
 
 
 def _swap(connection: Connection, builder: Builder, position: int, swap: Swap) -> None:
@@ -262,13 +263,15 @@ def create(connection: Connection, views: Iterable[Projection]) -> None:
 
 
 def not_as_written(connection: Connection, views: Iterable[Projection]) -> list[Projection]:
-    """The views whose tables are missing, or were made by another version of the code.
+    """The views whose tables are missing, or behind, or were made by another version of the code.
 
     Columns are known by their names, whatever their types; indexes by their columns.
     """
-    following = checkpoints.read(connection)
+    following, behind = checkpoints.read(connection), checkpoints.behind(connection)
     return [
-        view for view in views if view.follows != (view.name in following) or not is_as_written(view.table, connection)
+        view
+        for view in views
+        if view.follows != (view.name in following) or view.name in behind or not is_as_written(view.table, connection)
     ]
 
 

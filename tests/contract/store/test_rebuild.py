@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.errors import StoreUnavailable
 from saga_es.store.admin import migrate
 from saga_es.store.log.entries import Draft, Recorded
 from saga_es.store.schema_lock import schema_lock
@@ -213,13 +213,21 @@ def test_a_view_that_fails_names_the_event_and_stops_nobody_else(kept: Kept, how
     assert kinds.NEW not in " ".join(names(store))
 
 
-def test_an_upgrade_fails_with_a_view_that_is_kept_inline(kept: Kept) -> None:
-    """It could not be kept either; what was there stays."""
+def test_an_upgrade_goes_on_without_an_inline_view_that_fails(kept: Kept) -> None:
+    """It is behind, with the reason; the next upgrade, with a function that does not fail, makes it."""
     with kept.store.database.writing() as connection:
         WORDS.table.drop(connection)
     broken = Additions(WORDS.table, NOTE, lambda r: [{"note_id": r.stream_id, "version": r.version, "word": None}])
-    with pytest.raises(ProjectionFailed, match="words"):
-        migrate.upgrade(kept.store.database, kept.store.log, Views([NOTES, broken]))
+    database, log = kept.store.database, kept.store.log
+    for _ in range(2):
+        assert migrate.upgrade(database, log, Views([NOTES, broken])) == []
+        with database.reading() as connection:
+            (behind,) = checkpoints.behind(connection).values()
+        assert (behind.name, behind.pending.behind is not None) == ("words", True)
+    assert migrate.upgrade(database, log, Views([NOTES, WORDS])) == ["words"]
+    with database.reading() as connection:
+        assert checkpoints.behind(connection) == {}
+    assert differences(kept.store, WORDS) == []
 
 
 # ── Interrupted ──────────────────────────────────────────────────────────────────────────────────────────
