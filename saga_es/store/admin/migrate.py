@@ -108,7 +108,7 @@ def _failures(rebuilding: Rebuilding) -> dict[str, ProjectionFailed]:
     """The views that could not be made, with the reasons: each stops itself alone, and no saga."""
     for kind, many in rebuilding.unread.items():
         logger.error("views are made without events that this version cannot read", kind=kind, events=many)
-    failed = {rebuilt.view.name: rebuilt.failed for rebuilt in rebuilding.views if rebuilt.failed is not None}
+    failed = {str(rebuilt.view.name): rebuilt.failed for rebuilt in rebuilding.views if rebuilt.failed is not None}
     for name, failure in failed.items():
         logger.error("a view could not be made anew", view=name, reason=str(failure))
     return failed

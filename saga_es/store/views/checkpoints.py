@@ -74,14 +74,14 @@ def behind(connection: Connection) -> dict[str, Checkpoint]:
 
 def mark_behind(connection: Connection, name: str, failed: Failed) -> None:
     """Record that an inline view lacks an event, in the transaction that appends it; an earlier reason stays."""
-    row = {"name": name, "position": failed.position, "pending": _text(Pending(behind=failed))}
+    row = {"name": str(name), "position": failed.position, "pending": _text(Pending(behind=failed))}
     insert = driver_of(connection.dialect).insert_unless_there(saga_checkpoints)
     connection.execute(insert, row | {"updated_at": host_now()})
 
 
 def still_behind(connection: Connection, name: str, failed: Failed) -> None:
     """Record why making a view anew has failed; nothing changes if it is not behind any more."""
-    is_behind = (_columns.name == name) & sa.cast(_columns.pending, sa.Text).like('{"behind"%')
+    is_behind = (_columns.name == str(name)) & sa.cast(_columns.pending, sa.Text).like('{"behind"%')
     changed = {"pending": _text(Pending(behind=failed)), "updated_at": host_now()}
     connection.execute(sa.update(saga_checkpoints).where(is_behind).values(changed))
 
