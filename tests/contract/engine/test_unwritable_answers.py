@@ -18,8 +18,8 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadTooLarge, PayloadUnencodable, StepRejected
-from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.answers import Answer
+from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.ids import idempotency_key
 from tests.conftest import TIMEOUT_S, OpenEngine
 from tests.support.trips import Diary, trip
