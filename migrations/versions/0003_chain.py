@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
-import structlog
 from alembic import op
 from sqlalchemy.engine import Connection
 
+from saga_es.logs import logger
 from saga_es.store.admin import triggers
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 from saga_es.store.drivers.names import ours, prefix_of
@@ -28,8 +28,6 @@ depends_on = None
 AT_ONCE = 500
 TOLD_EVERY = 50_000
 SCHEMA = 1
-
-logger = structlog.get_logger("saga_es")
 
 RULE = "saga_events is append-only"
 STONES = "saga_archives says what was removed"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import structlog
 import waitress
 from flask import Flask
 from waitress.server import BaseWSGIServer
@@ -13,9 +12,8 @@ from saga_es.api.health import health_blueprint
 from saga_es.api.problems import register_problem_handlers
 from saga_es.api.responses import NODE_UNOPENED
 from saga_es.errors import CannotServe
+from saga_es.logs import logger
 from saga_es.node.node import Node
-
-logger = structlog.get_logger("saga_es")
 
 THREADS = 2
 

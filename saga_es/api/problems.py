@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-import structlog
 from flask import Blueprint, Flask, Response, current_app, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -30,8 +29,7 @@ from saga_es.errors import (
     StoreUnavailable,
     UnreadableEvent,
 )
-
-logger = structlog.get_logger("saga_es")
+from saga_es.logs import logger
 
 RETRY_AFTER_S = 2
 

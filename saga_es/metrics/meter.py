@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import sqlalchemy as sa
-import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -17,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from saga_es.errors import StoreUnavailable
+from saga_es.logs import logger
 from saga_es.metrics.counting import Counting, Known
 from saga_es.metrics.gauges import DatabaseGauges
 from saga_es.metrics.observed import Batches, ObservedWriter
@@ -25,8 +25,6 @@ from saga_es.store.database import Database
 from saga_es.store.database_store import DatabaseStore
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.saga_view import sagas
-
-logger = structlog.get_logger("saga_es")
 
 COUNT_EVERY_S = 1.0
 """How often what was appended is counted, so that it is not kept; a scrape counts first, too."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, TextIO
 
 import structlog
+
+from saga_es.logs import NAME, Line
 
 
 class _Lossy:
@@ -25,26 +27,51 @@ class _Lossy:
             self._file.flush()
 
 
+class _Rendered(logging.Formatter):
+    """Renders a record as structlog does: in colours on a terminal, else as `name=value`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        renderer = (
+            structlog.dev.ConsoleRenderer()
+            if sys.stderr.isatty()
+            else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
+        )
+        self._processors: list[Any] = [
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ]
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback of an error."""
+        fields = getattr(record, NAME, {})
+        event = record.msg.event if isinstance(record.msg, Line) else record.getMessage()
+        line: Any = {**fields, "event": event, "level": record.levelname.lower()}
+        if record.exc_info:
+            line["exc_info"] = record.exc_info
+        for process in self._processors:
+            line = process(None, record.levelname.lower(), line)
+        return str(line)
+
+
+class _WholeLines(logging.StreamHandler[_Lossy]):
+    """Writes a line and its end as one, so that no other thread writes between them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; what cannot be written is dropped."""
+        with suppress(Exception):
+            self.stream.write(f"{self.format(record)}\n")
+
+
 def configure_logs(level: str) -> None:
-    """Log to stderr from this level on; stdout is for data."""
+    """Log to stderr from this level on; stdout is for data. For a process of our own alone."""
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(
         level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
     )
-    renderer = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
-    )
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        # A line and its line end are one write, so that no other thread writes between them.
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy(sys.stderr))),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        cache_logger_on_first_use=True,
-    )
+    ours = logging.getLogger(NAME)
+    handler = _WholeLines(_Lossy(sys.stderr))
+    handler.setFormatter(_Rendered())
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(number)

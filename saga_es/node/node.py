@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
 from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
@@ -40,8 +39,6 @@ from saga_es.store.views.tags import tag_view
 
 if TYPE_CHECKING:
     from saga_es.metrics.meter import Meter
-
-logger = structlog.get_logger("saga_es")
 
 
 class Node:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import structlog
-
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.errors import SettingsError
+from saga_es.logs import logger
 from saga_es.node.settings import Settings, by_variable, variable_of
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
-
-logger = structlog.get_logger("saga_es")
 
 Routes = Callable[[str, str], bool]
 """Says whether an application has a route for a method and for the path of a request, as it is written."""

@@ -6,11 +6,8 @@ import signal
 import threading
 from types import FrameType
 
-import structlog
-
+from saga_es.logs import logger
 from saga_es.node.node import Node
-
-logger = structlog.get_logger("saga_es")
 
 
 def stop_gracefully_when_asked(node: Node) -> None:

@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import assert_never
 
-import structlog
-
 from saga_es.core import events as e
 from saga_es.core.decide import advance
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
+from saga_es.logs import logger
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
@@ -26,8 +25,6 @@ from saga_es.store.store import Store
 
 UNDATED = datetime.min.replace(tzinfo=UTC)
 """The time of a draft that is prepared and never appended."""
-
-logger = structlog.get_logger("saga_es")
 
 
 class Proposal:

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from weakref import WeakSet
 
-import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from saga_es.core.commands import Command
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineForked, EngineStopped, StoreUnavailable
+from saga_es.logs import logger
 from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
@@ -36,8 +36,6 @@ from saga_es.runtime.worker import Worker
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.entries import Draft, Recorded, check_stream_id
 from saga_es.store.store import SharedStore
-
-logger = structlog.get_logger("saga_es")
 
 CLOSE_TIMEOUT_S = COMMIT_TIMEOUT_S
 """How long `close` waits, after the grace, for the batch that is being committed."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import structlog
-
 from saga_es.core import events as e
 from saga_es.core.facts import Woken
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
+from saga_es.logs import logger
 from saga_es.runtime.dispatch import Dispatch, cannot_call
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import FactArrived, Put, StartRequest
 from saga_es.runtime.remote_handles import RemoteHandles
 from saga_es.runtime.waiting.outage import OutageWarning
-
-logger = structlog.get_logger("saga_es")
 
 
 class OwnedSaga:

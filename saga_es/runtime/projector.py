@@ -7,15 +7,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-import structlog
-
 from saga_es.errors import ProjectionFailed, StoreUnavailable
+from saga_es.logs import logger
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.repairing import Repair
-
-logger = structlog.get_logger("saga_es")
 
 LOOK_EVERY_S = 0.25
 """How often a view that has caught up looks for new events."""

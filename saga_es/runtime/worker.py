@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
-import structlog
-
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
+from saga_es.logs import logger
 from saga_es.runtime.batch import Committer
 from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
@@ -42,8 +41,6 @@ from saga_es.runtime.waiting.outage import OutageWarning, retry_until
 from saga_es.runtime.waiting.timers import Timers
 from saga_es.store.process import Process
 from saga_es.store.store import Store
-
-logger = structlog.get_logger("saga_es")
 
 T = TypeVar("T")
 

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from saga_es.core import events as e
 from saga_es.errors import RolledBack, StoreUnavailable, VersionConflict
+from saga_es.logs import logger
 from saga_es.store.database import Database
 from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.driver import driver_of
@@ -29,8 +29,6 @@ from saga_es.store.notifications import notify
 from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
 from saga_es.store.views.inline import apply_where_possible, ends_transaction
 from saga_es.store.views.kinds import Views
-
-logger = structlog.get_logger("saga_es")
 
 ATTEMPTS = 6
 """Tries of a transaction that the database rolls back in favour of others. Nothing of it was written, so it is safe."""

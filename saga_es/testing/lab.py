@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-import structlog
 
 from saga_es.core.commands import Command
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
+from saga_es.logs import silence
 from saga_es.runtime.calls.transport import Transport, WsgiApp, WsgiTransport
 from saga_es.testing.faults import CallFault, Calm, Chaos, Faults, Script
 from saga_es.testing.judge import faults_found
@@ -139,7 +139,7 @@ class Lab:
         self.runs += 1
         self._fresh()
         saga_id = name.replace(" ", "-")
-        with structlog.testing.capture_logs():
+        with silence():
             world = World([self._saga], faults, self._transports)
             world.start(self._saga, self._input, saga_id)
             for after_s, command in self._commands:

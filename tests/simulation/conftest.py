@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
+
+from saga_es.logs import NAME
 
 
 @pytest.fixture(autouse=True)
 def _as_loud_as_before() -> Iterator[None]:
     """Here logs are silenced; a test that reads them may come next in this process."""
-    before = structlog.get_config()
+    logger = logging.getLogger(NAME)
+    before = logger.level
     yield
-    structlog.configure(**before)
+    logger.setLevel(before)

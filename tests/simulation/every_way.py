@@ -10,12 +10,11 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
-import structlog
-
 from saga_es import Saga
 from saga_es.core.commands import Command
 from saga_es.core.outcomes import Direction
 from saga_es.core.state import SagaStatus, StepStatus
+from saga_es.logs import NAME
 from saga_es.runtime.ids import idempotency_key
 from saga_es.testing import CallFault, Calm, Ledger, World
 from saga_es.testing.judge import faults_found
@@ -218,4 +217,4 @@ def _ledger_faults(world: World, ledger: Ledger) -> list[str]:
 
 def quiet() -> None:
     """Thousands of takeovers need no log lines."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.getLogger(NAME).setLevel(logging.CRITICAL)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from saga_es.commands import Cancel, Pause, Resume, Retry
 from saga_es.core import events as e
@@ -23,6 +22,7 @@ from saga_es.testing.clock import BEGINNING
 from saga_es.testing.faults import Calm, Script
 from saga_es.testing.judge import faults_found
 from saga_es.testing.world import World
+from tests.support.logged import captured_logs
 
 SAGAS = 300
 AWAY_S = 60.0
@@ -299,7 +299,7 @@ def test_the_log_says_once_that_a_participant_is_away_and_once_that_it_is_back()
     saga = booking()
     world = world_of(venue, saga)
     start_all(world, saga, 100)
-    with capture_logs() as logs:
+    with captured_logs() as logs:
         world.run()
     gone, back = [line for line in logs if line.get("participant") == "venue"]
     assert (gone["log_level"], gone["failed_in_a_row"]) == ("warning", away.AWAY_AFTER)

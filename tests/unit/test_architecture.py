@@ -27,6 +27,7 @@ PUBLIC_MODULES = {"__init__", "__main__", "alembic", "client", "commands", "erro
 
 MAY_KNOW = {
     "errors": "",
+    "logs": "",
     "core": "errors",
     "definition": "core errors",
     "store": "core errors",
@@ -61,7 +62,9 @@ MAY_KNOW = {
     "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.waiting store "
     "definition core errors",
 }
-"""Whom of ours a room may know, beside itself. Imports point one way: what exposes, does, remembers, decides."""
+"""Whom of ours a room may know, beside itself and (where it acts) `logs`.
+
+Imports point one way: what exposes, does, remembers, decides."""
 
 
 BEHIND_THE_PORTS = tuple(
@@ -143,7 +146,8 @@ def test_there_is_something_to_read() -> None:
 @pytest.mark.parametrize("room", MAY_KNOW)
 def test_a_room_knows_only_the_rooms_below_it(room: str) -> None:
     """Core knows errors; store knows core; runtime knows both and the definition; nobody looks up."""
-    known = [f"saga_es.{name}" for name in (room, *MAY_KNOW[room].split())]
+    logs = () if room in {"core", "definition"} else ("logs",)
+    known = [f"saga_es.{name}" for name in (room, *logs, *MAY_KNOW[room].split())]
     strangers = [
         where(file, found)
         for file in of(f"saga_es.{room}")
@@ -325,6 +329,17 @@ def test_no_text_is_run_as_code(call: str) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == call
     ]
     assert calls == []
+
+
+def test_everything_is_logged_by_one_logger() -> None:
+    """An embedded engine is heard as the host configured the logger `saga_es`, and configures nothing."""
+    others = [
+        where(file, found)
+        for file in of("saga_es")
+        for found in imports(file)
+        if within(found.module, "structlog", "logging") and module_of(file) not in {"saga_es.logs", "saga_es.node.logs"}
+    ]
+    assert others == []
 
 
 def test_nothing_is_pickled() -> None:

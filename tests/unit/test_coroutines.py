@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import pytest
-from structlog.testing import capture_logs
 
 from saga_es.core.outcomes import Completed, Direction, Outcome
 from saga_es.definition.steps import Callee
 from saga_es.runtime.calls import coroutines
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.port import Call
+from tests.support.logged import captured_logs
 
 TIMEOUT_S = 5.0
 SHORT_S = 0.05
@@ -102,7 +102,7 @@ def test_a_call_that_blocks_no_loop_is_late_when_its_time_is_over(steps: Steps) 
 
 def test_a_step_that_blocks_its_loop_is_named_once_with_its_stack(steps: Steps) -> None:
     """As long as it blocks; the log tells which step it is, where it is, and what to do."""
-    with capture_logs() as logs:
+    with captured_logs() as logs:
         steps.begin(a_call(steps.block, "slow"))
         until(lambda: bool(logs))
         assert not steps.gate.wait(0.3)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,8 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-import structlog
 
+from saga_es.logs import NAME, logger
 from saga_es.node.logs import configure_logs
 
 
@@ -32,14 +34,16 @@ class Writes(io.StringIO):
 @contextmanager
 def logging_to(stderr: TextIO, level: str) -> Iterator[None]:
     """A log of this level on a stderr of the test's; the log is as it was afterwards."""
-    before, usual = structlog.get_config(), sys.stderr
+    ours, usual = logging.getLogger(NAME), sys.stderr
+    before = ours.handlers, ours.propagate, ours.level
     sys.stderr = stderr
     try:
         configure_logs(level)
         yield
     finally:
         sys.stderr = usual
-        structlog.configure(**before)
+        ours.handlers, ours.propagate = before[0], before[1]
+        ours.setLevel(before[2])
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def unread() -> TextIO:
 def test_a_log_line_is_one_write_with_its_end() -> None:
     """Nothing another thread prints can stand on the same line."""
     with log_lines("info") as written:
-        structlog.get_logger().info("workers are gone", sagas=2)
+        logger.info("workers are gone", sagas=2)
     (line,) = written
     assert line.endswith('event="workers are gone" sagas=2\n')
 
@@ -73,7 +77,7 @@ def test_a_log_line_is_one_write_with_its_end() -> None:
 def test_lines_below_the_level_are_not_written() -> None:
     """The level is the least that is said."""
     with log_lines("warning") as written:
-        structlog.get_logger().info("nothing to see")
+        logger.info("nothing to see")
     assert written == []
 
 
@@ -82,9 +86,49 @@ def test_a_line_that_cannot_be_written_is_dropped(stderr: Callable[[], TextIO]) 
     """Whoever logs goes on: it is no fault of theirs, and there is nobody to be told."""
     file = stderr()
     with logging_to(file, "info"):
-        structlog.get_logger().warning("the database is away", wait_s=2)
+        logger.warning("the database is away", wait_s=2)
     with suppress(OSError):
         file.close()
     with logging_to(io.StringIO(), "info"):
         sys.stderr.close()
-        structlog.get_logger().warning("the database is away", wait_s=2)
+        logger.warning("the database is away", wait_s=2)
+
+
+EMBEDDED = """
+import contextlib, io, logging, sys
+printed = io.StringIO()
+before = logging.getLogger().handlers[:], logging.getLogger().level, logging.getLogger("saga_es").handlers[:]
+with contextlib.redirect_stdout(printed):
+    import saga_es
+    from saga_es.logs import logger
+    secret = "the password"
+    try:
+        raise ValueError("it went wrong")
+    except ValueError:
+        logger.exception("a call failed", step="pay", saga_id="s-1")
+    logger.info("nothing that anyone asked for")
+assert printed.getvalue() == "", "an embedded engine prints nothing"
+after = logging.getLogger().handlers[:], logging.getLogger().level, logging.getLogger("saga_es").handlers[:]
+assert before == after, "it configures nothing"
+"""
+
+
+def test_an_embedded_engine_logs_through_the_standard_library_alone() -> None:
+    """Nothing on stdout, no local variables, no configuration: without one, what is bad is a line on stderr."""
+    done = subprocess.run([sys.executable, "-c", EMBEDDED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("a call failed step='pay' saga_id='s-1'\nTraceback (most recent call last)")
+    assert "the password" not in done.stderr
+    assert "nothing that anyone asked for" not in done.stderr
+
+
+def test_a_host_finds_the_fields_of_a_line_in_its_record(caplog: pytest.LogCaptureFixture) -> None:
+    """For a formatter that writes JSON; the line tells where it was logged."""
+    with caplog.at_level("INFO", logger="saga_es"):
+        logger.info("workers are gone", sagas=2)
+    (record,) = caplog.records
+    assert (record.name, record.levelname, record.getMessage()) == ("saga_es", "INFO", "workers are gone sagas=2")
+    assert (vars(record)["saga_es"], record.funcName) == (
+        {"sagas": 2},
+        "test_a_host_finds_the_fields_of_a_line_in_its_record",
+    )

@@ -8,9 +8,9 @@ from functools import partial
 from queue import SimpleQueue
 
 import pytest
-from structlog.testing import capture_logs
 
 from saga_es.runtime.calls.pool import Pool, Work
+from tests.support.logged import captured_logs
 
 TIMEOUT_S = 10.0
 
@@ -101,7 +101,7 @@ def test_a_thread_outlives_whatever_its_work_raises(error: BaseException) -> Non
         told.put(threading.current_thread())
         raise error
 
-    with capture_logs() as logs:
+    with captured_logs() as logs:
         submit(pool, fail, fail)
         submit(pool, lambda: told.put(threading.current_thread()))
         assert len({told.get(timeout=TIMEOUT_S) for _ in range(3)}) == 1
@@ -270,7 +270,7 @@ def test_a_thread_that_hung_and_was_not_replaced_goes_on(gates: Gates) -> None:
 def test_a_lane_in_which_all_hang_stops_alone_and_a_warning_names_it_once(gates: Gates) -> None:
     """With the numbers and the cure; what waits is done when one comes back."""
     told: SimpleQueue[str] = SimpleQueue()
-    with capture_logs() as logs:
+    with captured_logs() as logs:
         pool = Pool(2)
         hanging = gates.hang(pool, 3)
         hanging.begun(2)

@@ -10,13 +10,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
 
-import structlog
-
 from saga_es.core.outcomes import Direction
+from saga_es.logs import logger
 from saga_es.runtime.calls.port import Lane
 from saga_es.runtime.waiting.backoff import Backoff
-
-logger = structlog.get_logger("saga_es")
 
 T = TypeVar("T")
 

@@ -12,12 +12,9 @@ from contextvars import Context
 from types import FrameType
 from typing import Any
 
-import structlog
-
+from saga_es.logs import logger
 from saga_es.runtime.calls.port import Call, Lane
 from saga_es.store.host_time import monotonic_s
-
-logger = structlog.get_logger("saga_es")
 
 CLOSE_TIMEOUT_S = 2.0
 

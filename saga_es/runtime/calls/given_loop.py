@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-import structlog
-
+from saga_es.logs import logger
 from saga_es.runtime.calls.coroutines import Coroutines, Perform, context_of
 from saga_es.runtime.calls.port import Call
-
-logger = structlog.get_logger("saga_es")
 
 
 class Loops(Protocol):

@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from queue import SimpleQueue
 
-import structlog
-
+from saga_es.logs import logger
 from saga_es.runtime.calls.port import Lane
 from saga_es.store.host_time import monotonic_s
-
-logger = structlog.get_logger("saga_es")
 
 Work = Callable[[], None]
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
-import structlog
-
 from saga_es.core.state import SagaState
 from saga_es.errors import StoreUnavailable
+from saga_es.logs import logger
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.cluster.claims import Claims
 from saga_es.runtime.cluster.suspects import Suspects, is_suspect
 from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.store.ports import Workers
 from saga_es.store.sagas import Sagas
-
-logger = structlog.get_logger("saga_es")
 
 RECOVER_EVERY_S = 2.0
 RECOVER_AT_ONCE = 500

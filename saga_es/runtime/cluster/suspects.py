@@ -16,11 +16,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-import structlog
-
 from saga_es.core.state import SagaState
-
-logger = structlog.get_logger("saga_es")
+from saga_es.logs import logger
 
 SUSPECT_AFTER = 2
 """How many workers crash with the same call in flight before its saga is suspected."""

@@ -8,15 +8,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-import structlog
-
 from saga_es.errors import StoreUnavailable
+from saga_es.logs import logger
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.promise import Promise
 from saga_es.store.host_time import monotonic_s
-
-logger = structlog.get_logger("saga_es")
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.engine import Connection
 
 from saga_es.errors import Denied, MigrationDenied, NotMigrated, ProjectionFailed
+from saga_es.logs import logger
 from saga_es.store import registry
 from saga_es.store.admin.ownership import settle
 from saga_es.store.database import Database
@@ -24,8 +24,6 @@ from saga_es.store.views import checkpoints
 from saga_es.store.views.inline import refused
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
-
-logger = structlog.get_logger("saga_es")
 
 HEAD = "0004"
 """The revision this version of the package needs: the newest in the folder `migrations`."""

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.errors import ProjectionFailed
+from saga_es.logs import logger
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.drivers.error_codes import ErrorCodes, reason
 from saga_es.store.log.entries import Recorded
@@ -25,8 +25,6 @@ from saga_es.store.tables import saga_events
 from saga_es.store.views import checkpoints
 from saga_es.store.views.checkpoints import Failed
 from saga_es.store.views.kinds import Projection, sort_out
-
-logger = structlog.get_logger("saga_es")
 
 LONGEST_REASON = 500
 

@@ -10,7 +10,6 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.calls.executor import Executor
@@ -20,6 +19,7 @@ from saga_es.store.process import Process
 from saga_es.store.workers import Workers
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.contract.engine.test_takeover import INPUT, an_engine
+from tests.support.logged import spoilt_logs
 from tests.support.trips import STEPS, Diary, Spy, Stop, trip
 
 
@@ -71,7 +71,7 @@ def test_a_log_that_fails_does_not_end_the_loop(store: Store) -> None:
     """The application may have set up any: the failure is not told then, but the engine starts over all the same."""
     diary = Diary()
     with (
-        capture_logs(processors=[spoilt]),
+        spoilt_logs(spoilt),
         an_engine(store, trip(diary), Executor(), Stumbling(store, wrote=False)) as engine,
     ):
         with pytest.raises(StoreUnavailable, match="repeat it under the same key"):
@@ -106,7 +106,7 @@ class Unbeatable(Workers):
 def test_an_engine_that_cannot_even_start_over_tries_again(store: Store, open_engine: OpenEngine) -> None:
     """The database is away, and the log fails as well: it goes on as soon as it can."""
     workers = Unbeatable(store)
-    with capture_logs(processors=[spoilt]):
+    with spoilt_logs(spoilt):
         engine = open_engine(trip(Diary()), writer=Stumbling(store, wrote=False), workers=workers)
         with pytest.raises(StoreUnavailable):
             engine.start("trip", INPUT, key="k")

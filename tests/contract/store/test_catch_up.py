@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from structlog.testing import capture_logs
 
 from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.runtime import projector
@@ -24,6 +23,7 @@ from saga_es.store.views.comparing import compare
 from saga_es.store.views.kinds import Additions, Projection, Tally, View, Views
 from saga_es.store.writer import Writer
 from tests.conftest import NOTE, TIMEOUT_S, NoteWritten, Store, note_draft
+from tests.support.logged import spoilt_logs
 from tests.support.trips import until
 
 OTHER = "other"
@@ -195,7 +195,7 @@ def test_one_whose_failure_cannot_be_logged_stops_no_other(store: Store) -> None
     broken = Tally(_table("broken"), NOTE, lambda r: [{"letter": r.event.nothing}], follows=True)
     migrate.upgrade(store.database, store.log, Views([broken, VIEW]))
     store.write(note_draft("n-1", "a"))
-    with capture_logs(processors=[spoilt]):
+    with spoilt_logs(spoilt):
         following = Projector(CatchUp(store.database, store.log, view) for view in (broken, VIEW))
         following.open()
         until(lambda: failure_of(store, "broken"))

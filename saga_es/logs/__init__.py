@@ -1,0 +1,77 @@
+"""What the engine tells operators: lines of the logger `saga_es` of the standard library, and of nothing else.
+
+An embedded engine configures nothing: levels, handlers and formats are the host's. The fields of a line stand in its
+text and, as a dict, in the record's attribute `saga_es`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+NAME = "saga_es"
+
+_LOGGER = logging.getLogger(NAME)
+
+_CALLER = 3
+"""How many frames lie between the standard library and the line that logs."""
+
+
+class Line:
+    """The text of a line: what happened, and the fields as `name=value`."""
+
+    __slots__ = ("event", "fields")
+
+    def __init__(self, event: str, fields: dict[str, Any]) -> None:
+        self.event = event
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return " ".join([self.event, *(f"{name}={value!r}" for name, value in self.fields.items())])
+
+
+class Logger:
+    """Logs events with fields."""
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Something that helps to find a fault."""
+        _log(logging.DEBUG, event, None, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Something that an operator may want to know."""
+        _log(logging.INFO, event, None, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Something that may need an operator."""
+        _log(logging.WARNING, event, None, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Something that needs an operator; `exc_info` is the exception whose traceback is logged."""
+        exc_info = fields.pop("exc_info", None)
+        _log(logging.ERROR, event, exc_info, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """The same, with the exception that is being handled."""
+        _log(logging.ERROR, event, sys.exception(), fields)
+
+
+logger = Logger()
+
+
+def _log(level: int, event: str, exc_info: BaseException | None, fields: dict[str, Any]) -> None:
+    if _LOGGER.isEnabledFor(level):
+        line = Line(event, fields)
+        _LOGGER.log(level, line, exc_info=exc_info, extra={NAME: fields}, stacklevel=_CALLER)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Log nothing while the block runs: a simulation has thousands of outages."""
+    before, _LOGGER.disabled = _LOGGER.disabled, True
+    try:
+        yield
+    finally:
+        _LOGGER.disabled = before
