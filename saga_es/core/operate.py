@@ -33,7 +33,7 @@ def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEven
     match command:
         case Cancel(actor, reason):
             _refuse_if(state, _why_not_cancel(state))
-            return [e.SagaCancelled(actor, reason)]
+            return _cancelled(state, actor, reason)
         case Pause(actor, reason):
             _refuse_if(state, _has_ended(state) or _is_paused(state))
             return [e.SagaPaused(actor, reason)]
@@ -95,7 +95,13 @@ def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.
     """A saga aborts with its parent; a saga that cannot abort stays as it is, and its parent reports that."""
     if state.status is SagaStatus.COMPLETED and not state.beyond_return:
         return [e.SagaReopened("COMPENSATING", actor, reason, now, error=reason)]
-    return [e.SagaCancelled(actor, reason)] if _why_not_cancel(state) is None else []
+    return _cancelled(state, actor, reason) if _why_not_cancel(state) is None else []
+
+
+def _cancelled(state: SagaState, actor: str, reason: str) -> list[e.SagaEvent]:
+    """A saga that never began has nothing to undo, so it ends here: it might wait for a worker's capacity for hours."""
+    cancelled = e.SagaCancelled(actor, reason)
+    return [cancelled, e.SagaCompensated()] if state.status is SagaStatus.PENDING else [cancelled]
 
 
 def _reopened(state: SagaState, actor: str, reason: str, now: datetime) -> e.SagaReopened:

@@ -228,6 +228,28 @@ def _open_intent(state: SagaState, name: str, step: StepState) -> e.Intent | Non
             return None
 
 
+def only_waits(state: SagaState, now: datetime) -> bool:
+    """Whether the saga has nothing to do now: it waits for a time, a signal, or for a person to resume it."""
+    if state.paused or state.status.ended:
+        return True
+    if state.deadline_at is not None and state.deadline_at <= now:
+        return False
+    if state.status is SagaStatus.PENDING:
+        return state.starts_at is not None and state.starts_at > now
+    open_ = [step for step in state.steps.values() if step.wait or step.waiting]
+    return (
+        bool(open_)
+        and not any(step.in_flight or step.probed or step.interrupted for step in state.steps.values())
+        and not any(map(state.signals.get, state.steps))
+        and all(_is_later(step, now) for step in open_)
+    )
+
+
+def _is_later(step: StepState, now: datetime) -> bool:
+    until = step.waiting.retry_at if step.waiting else step.wait.until if step.wait else None
+    return until is None or until > now
+
+
 def is_same_start(state: SagaState, saga: str, input_: object) -> bool:
     """Whether a start asks for the saga that exists. Inputs are compared as JSON: `true` is not 1."""
     return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -113,19 +114,28 @@ class TakeOver:
     """Proposes to take over sagas without a living owner. The log decides whether this worker gets them."""
 
     def __init__(
-        self, recovery: Recovery, owned: OwnedSagas, dispatch: Dispatch, committer: Committer, limits: Limits
+        self,
+        recovery: Recovery,
+        owned: OwnedSagas,
+        dispatch: Dispatch,
+        committer: Committer,
+        limits: Limits,
+        chores: Chores,
     ) -> None:
         self._recovery = recovery
         self._owned = owned
         self._dispatch = dispatch
         self._committer = committer
         self._limits = limits
+        self._chores = chores
 
     def run(self, batch: Batch) -> float | None:
         """Propose the takeover of as many sagas as there is capacity for."""
         if not self._limits.takes_over or self._dispatch.stopped:
             return None
         worker_id = self._owned.worker_id
+        if self._recovery.is_behind:
+            self._recovery.wanted.add_awaited(self._owned.awaited())
         states, again_s = self._recovery.interrupted(
             worker_id, self._owned.state, self._dispatch.capacity_of, batch.now
         )
@@ -135,6 +145,11 @@ class TakeOver:
             takeover = OwnerGone(worker_id, self._limits.most_crashes)
             batch.proposal(self._owned.add(state)).add(takeover, batch.now)
         return again_s
+
+    def want(self, saga_ids: Iterable[str]) -> None:
+        """Take these sagas over before others, if they are orphans: somebody sent them something."""
+        self._recovery.wanted.add(saga_ids)
+        self._chores.schedule(TakeOver)
 
 
 class ReadNotifications:
@@ -147,14 +162,14 @@ class ReadNotifications:
         dispatch: Dispatch,
         committer: Committer,
         warn: OutageWarning,
-        chores: Chores,
+        want: Callable[[Iterable[str]], None],
     ) -> None:
         self._listener = listener
         self._owned = owned
         self._dispatch = dispatch
         self._committer = committer
         self._warn = warn
-        self._chores = chores
+        self._want = want
 
     def run(self, batch: Batch) -> float | None:
         """Read the notifications, catch up with the sagas they name, then acknowledge them."""
@@ -162,8 +177,8 @@ class ReadNotifications:
             return None
         try:
             self._committer.catch_up(self._listener.listen(self._owned.worker_id), batch)
-            if self._listener.acknowledge():
-                self._chores.schedule(TakeOver)
+            if wanted := self._listener.acknowledge():
+                self._want(wanted)
         except StoreUnavailable as error:
             self._warn("a look for commands", error)
         return self._listener.pause_s(is_busy=self._dispatch.in_flight > 0)
@@ -172,17 +187,19 @@ class ReadNotifications:
 class ForwardCommands:
     """Records commands for sagas that this worker does not own."""
 
-    def __init__(self, forwarding: Forwarding, owned: OwnedSagas, put: Put, chores: Chores) -> None:
+    def __init__(
+        self, forwarding: Forwarding, owned: OwnedSagas, put: Put, want: Callable[[Iterable[str]], None]
+    ) -> None:
         self._forwarding = forwarding
         self._owned = owned
         self._put = put
-        self._chores = chores
+        self._want = want
 
     def run(self, batch: Batch) -> float | None:
         """Record some commands; run again at once while there are more."""
         del batch
-        if self._forwarding.run(self._owned, self._put):
-            self._chores.schedule(TakeOver)  # a command may have reopened a saga that had ended: it has no owner now
+        if sent := self._forwarding.run(self._owned, self._put):
+            self._want(sent)  # some may be orphans; a command may also have reopened a saga that had ended
         return 0.0 if self._forwarding else None
 
 

@@ -87,6 +87,10 @@ class OwnedSagas:
         """Whether a handle here waits for the end of another worker's saga."""
         return len(self._remote) > 0
 
+    def awaited(self) -> list[str]:
+        """Some sagas of other workers, or of none, for whose end a handle here waits."""
+        return self._remote.next_ids()
+
     def follow(self, handle: Handle) -> None:
         """Resolve the handle when its saga ends, here or on another worker."""
         saga = self._by_id.get(handle.saga_id)

@@ -55,13 +55,17 @@ class RemoteHandles:
         Raises:
             StoreUnavailable: The database did not answer; the handles stay.
         """
-        following = list(islice(self._handles, LOOK_AT_ONCE)) if saga_ids is None else saga_ids
+        following = self.next_ids() if saga_ids is None else saga_ids
         wanted = [saga_id for saga_id in following if saga_id in self._handles]
         found = self._sagas.find_many(wanted) if wanted else {}
         for saga_id in wanted:
             state = found.get(saga_id) or self._sagas.absent(saga_id)
             for handle in self.take(saga_id):
                 self._resolve(handle, state)
+
+    def next_ids(self) -> list[str]:
+        """The sagas of the next look, at most `LOOK_AT_ONCE`."""
+        return list(islice(self._handles, LOOK_AT_ONCE))
 
     def _resolve(self, handle: Handle, found: SagaState | UnreadableEvent | NotFound | SagaArchived) -> None:
         match found:

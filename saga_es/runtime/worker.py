@@ -92,15 +92,17 @@ class Worker:
     ) -> None:
         store, owned, dispatch, chores = self._store, self._owned, self._dispatch, self._chores
         heartbeat = Heartbeat(store.workers, owned, self._clock, process)
-        recovery = Recovery(store.sagas, store.workers, known, capacity, self._warn)
+        plans = {name: saga.plan for name, saga in known.items()}
+        recovery = Recovery(store.sagas, store.workers, plans, capacity, self._warn)
         listener = Listener(store.notifications, owned, capacity, known if limits.takes_over else ())
         self._heartbeat = Beat(heartbeat, owned, self._warn, chores)
+        take_over = TakeOver(recovery, owned, dispatch, committer, limits, chores)
         chores.add(
             self._heartbeat,
             LookAgain(heartbeat, committer),
-            TakeOver(recovery, owned, dispatch, committer, limits),
-            ReadNotifications(listener, owned, dispatch, committer, self._warn, chores),
-            ForwardCommands(self._forwarding, owned, self.inbox.put, chores),
+            take_over,
+            ReadNotifications(listener, owned, dispatch, committer, self._warn, take_over.want),
+            ForwardCommands(self._forwarding, owned, self.inbox.put, take_over.want),
             LookAtRemote(owned),
         )
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from saga_es.core.state import ENDED
 from saga_es.store.database import Database
 from saga_es.store.drivers.writes import Write
-from saga_es.store.ports import READ_AT_ONCE, Notification
-from saga_es.store.tables import saga_bells
+from saga_es.store.ports import READ_AT_ONCE, UNCLAIMED_AT_ONCE, Notification
+from saga_es.store.tables import saga_bells, saga_workers
 from saga_es.store.views.saga_view import sagas
 
 
@@ -39,10 +39,13 @@ class Notifications:
             rows = connection.execute(_PENDING, {"worker_id": worker_id})
             return [Notification(row.saga_id, row.version, row.owner, row.status in (None, *ENDED)) for row in rows]
 
-    def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one is pending for a saga of these definitions without an owner; it is kept for the next owner."""
+    def unclaimed(self, names: Collection[str]) -> list[str]:
+        """Sagas of these definitions without a living owner that have one; it is kept for the next owner."""
+        asked = {"names": sorted(names)}
         with self._database.reading() as connection:
-            return connection.execute(_UNCLAIMED, {"names": sorted(names)}).first() is not None
+            sent = [row.saga_id for row in connection.execute(_SENT, asked)]
+            found = sent or [row.saga_id for row in connection.execute(_STARTED, asked)]
+        return list(dict.fromkeys(found))
 
     def acknowledge(self, notifications: Sequence[Notification]) -> None:
         """Remove notifications whose sagas were read."""
@@ -70,15 +73,20 @@ _PENDING = (
     .order_by(saga_bells.c.saga_id, saga_bells.c.version)
     .limit(READ_AT_ONCE)
 )
-_UNCLAIMED = (
-    sa.select(saga_bells.c.saga_id)
-    .where(  # from the few notifications to their sagas: a join in SQLite would begin with all sagas of the names
-        sa.exists().where(
-            sagas.c.saga_id == saga_bells.c.saga_id,
-            sagas.c.owner.is_(None),
-            sagas.c.status.not_in([status.value for status in sorted(ENDED)]),
-            sagas.c.name.in_(sa.bindparam("names", expanding=True)),
-        )
-    )
-    .limit(1)
+
+
+def _unclaimed(which: sa.ColumnElement[bool], is_orphan: sa.ColumnElement[bool], limit: int) -> sa.Select[tuple[str]]:
+    is_unfinished = sagas.c.status.not_in([status.value for status in sorted(ENDED)])
+    is_known = sagas.c.name.in_(sa.bindparam("names", expanding=True))
+    # From the few notifications to their sagas: a join in SQLite would begin with all sagas of the names.
+    there = sa.exists().where(sagas.c.saga_id == saga_bells.c.saga_id, is_orphan, is_unfinished, is_known)
+    return sa.select(saga_bells.c.saga_id).where(which, there).limit(limit)
+
+
+_HAS_NO_OWNER = sagas.c.owner.is_(None)
+_SENT = _unclaimed(
+    saga_bells.c.version > 1,
+    _HAS_NO_OWNER | sagas.c.owner.not_in(sa.select(saga_workers.c.worker_id)),
+    UNCLAIMED_AT_ONCE,
 )
+_STARTED = _unclaimed(saga_bells.c.version == 1, _HAS_NO_OWNER, 1)

@@ -41,6 +41,9 @@ Receipt = Written | Conflict | Refused
 READ_AT_ONCE = 500
 """The most notifications that `pending` returns."""
 
+UNCLAIMED_AT_ONCE = 100
+"""The most sagas that `unclaimed` returns."""
+
 
 class Notification(msgspec.Struct, frozen=True):
     """Something was appended to a saga, up to this version, by a process that does not own the saga.
@@ -151,8 +154,35 @@ class Workers(Protocol):
         """Remove the workers that are gone: their process has ended, or their lease has expired."""
         ...
 
-    def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
-        """Unfinished sagas of these definitions whose owner has no row, with their last owners; oldest first."""
+    def orphans(
+        self, limit: int, names: Collection[str], apart_from: Collection[str] = (), due_at: datetime | None = None
+    ) -> dict[str, str | None]:
+        """Unfinished sagas of these definitions whose owner has no row, with their last owners; oldest first.
+
+        Args:
+            limit: The most sagas.
+            names: The definitions.
+            apart_from: Sagas to leave out.
+            due_at: Only sagas that may go on at this time; None: also those that wait.
+        """
+        ...
+
+    def waiting_orphans(
+        self, limit: int, names: Collection[str], plan_ids: Collection[str], not_due_at: datetime
+    ) -> dict[str, str | None]:
+        """The orphans that are not due at this time, with their last owners; oldest first.
+
+        Args:
+            limit: The most sagas.
+            names: The definitions.
+            plan_ids: Plans of which one step goes on at a time. Sagas of other plans come first: while one of their
+                steps waits, another may have a call in flight.
+            not_due_at: The time.
+        """
+        ...
+
+    def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
+        """Which of these sagas are orphans of these definitions, with their last owners; pass at most some hundreds."""
         ...
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:
@@ -175,8 +205,11 @@ class Notifications(Protocol):
         """Those that a worker acknowledges: for its own sagas, and for sagas that are over; by saga and version."""
         ...
 
-    def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one is pending for an unfinished saga of these definitions without an owner."""
+    def unclaimed(self, names: Collection[str]) -> list[str]:
+        """Unfinished sagas of these definitions, without a living owner, for which one is pending; at most some.
+
+        Sagas that somebody sent something to after their start come before those that only wait for a worker.
+        """
         ...
 
     def acknowledge(self, notifications: Sequence[Notification]) -> None:

@@ -82,14 +82,26 @@ class Workers:
                 connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id.in_(gone)))
         return gone
 
-    def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
+    def orphans(
+        self, limit: int, names: Collection[str], apart_from: Collection[str] = (), due_at: datetime | None = None
+    ) -> dict[str, str | None]:
         """Unfinished sagas of these definitions without a living worker, with their last owners; oldest first."""
-        query = (
-            sa.select(sagas.c.saga_id, sagas.c.owner)
-            .where(_is_orphan(), _NAME.in_(sorted(names)), sagas.c.saga_id.not_in(sorted(apart_from)))
-            .order_by(sagas.c.created_at, sagas.c.saga_id)
-            .limit(limit)
-        )
+        query = _orphans(names, limit).where(sagas.c.saga_id.not_in(sorted(apart_from)))
+        return self._found(query if due_at is None else query.where(_is_due(due_at)))
+
+    def waiting_orphans(
+        self, limit: int, names: Collection[str], plan_ids: Collection[str], not_due_at: datetime
+    ) -> dict[str, str | None]:
+        """The orphans that only wait; before them those of other plans than these, which may have a call in flight."""
+        query = _orphans(names, limit).where(~_is_due(not_due_at))
+        return self._found(query.order_by(None).order_by(sagas.c.plan_id.in_(sorted(plan_ids)), *_OLDEST_FIRST))
+
+    def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
+        """Which of these sagas are orphans of these definitions; pass at most some hundreds."""
+        query = sa.select(sagas.c.saga_id, sagas.c.owner).where(sagas.c.saga_id.in_(sorted(saga_ids)), _is_orphan())
+        return self._found(query.where(_NAME.in_(sorted(names))))
+
+    def _found(self, query: sa.Select[tuple[str, str | None]]) -> dict[str, str | None]:
         with self._database.reading() as connection:
             return {row.saga_id: row.owner for row in connection.execute(query)}
 
@@ -112,6 +124,18 @@ class Workers:
 
 _NAME = sagas.c.name.concat(sa.literal_column("''"))
 """The name in a form that no index has: SQLite would read all sagas of a name, in order, to find the few unfinished."""
+
+_OLDEST_FIRST = (sagas.c.created_at, sagas.c.saga_id)
+
+
+def _orphans(names: Collection[str], limit: int) -> sa.Select[tuple[str, str | None]]:
+    query = sa.select(sagas.c.saga_id, sagas.c.owner).where(_is_orphan(), _NAME.in_(sorted(names)))
+    return query.order_by(*_OLDEST_FIRST).limit(limit)
+
+
+def _is_due(now: datetime) -> sa.ColumnElement[bool]:
+    is_late = sagas.c.deadline_at.is_not(None) & (sagas.c.deadline_at <= now)
+    return sagas.c.wakes_at.is_(None) | (sagas.c.wakes_at <= now) | is_late
 
 
 def _is_orphan() -> sa.ColumnElement[bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from saga_es.core.state import ENDED, UNFINISHED
@@ -17,9 +18,17 @@ from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import SAGA, Codec
 from saga_es.store.log.entries import Draft, Entry, Recorded, rows_of
 from saga_es.store.log.reader import Reader
-from saga_es.store.ports import READ_AT_ONCE, Conflict, Notification, Prepared, Receipt, Written
+from saga_es.store.ports import (
+    READ_AT_ONCE,
+    UNCLAIMED_AT_ONCE,
+    Conflict,
+    Notification,
+    Prepared,
+    Receipt,
+    Written,
+)
 from saga_es.store.process import Process
-from saga_es.store.views.saga_view import saga_view
+from saga_es.store.views.saga_view import is_due, saga_view
 from saga_es.testing.faults import Crash, Faults, StoreFault
 
 _BLANK: dict[str, Any] = dict.fromkeys(saga_view.table.columns.keys())
@@ -214,14 +223,30 @@ class MemoryWorkers:
             del living[worker_id]
         return gone
 
-    def orphans(self, limit: int, names: Collection[str], apart_from: Collection[str] = ()) -> dict[str, str | None]:
+    def orphans(
+        self, limit: int, names: Collection[str], apart_from: Collection[str] = (), due_at: datetime | None = None
+    ) -> dict[str, str | None]:
         """Unfinished sagas of these definitions without a living worker, with their last owners; oldest first."""
-        found = [
-            (row["created_at"], saga_id, row["owner"])
-            for saga_id, row in self._store.sagas.items()
-            if saga_id not in apart_from and row["name"] in names and self._is_orphan(row)
-        ]
-        return {saga_id: owner for _, saga_id, owner in sorted(found, key=lambda orphan: orphan[:2])[:limit]}
+        found = self._found(names)
+        there = {saga_id: row for saga_id, row in found.items() if saga_id not in apart_from}
+        return _owners({id_: row for id_, row in there.items() if due_at is None or is_due(row, due_at)}, limit)
+
+    def waiting_orphans(
+        self, limit: int, names: Collection[str], plan_ids: Collection[str], not_due_at: datetime
+    ) -> dict[str, str | None]:
+        """The orphans that only wait; before them those of other plans, which may have a call in flight."""
+        found = {id_: row for id_, row in self._found(names).items() if not is_due(row, not_due_at)}
+        return _owners(dict(sorted(found.items(), key=lambda orphan: orphan[1]["plan_id"] in plan_ids)), limit)
+
+    def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
+        """Which of these sagas are orphans of these definitions."""
+        found = self._found(names)
+        return _owners({id_: row for id_, row in found.items() if id_ in saga_ids}, len(saga_ids))
+
+    def _found(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The rows of all orphans, oldest first."""
+        rows = {id_: row for id_, row in self._store.sagas.items() if row["name"] in names and self._is_orphan(row)}
+        return dict(sorted(rows.items(), key=lambda orphan: (orphan[1]["created_at"], orphan[0])))
 
     def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
         """When each of these sagas last changed."""
@@ -238,6 +263,10 @@ class MemoryWorkers:
 
     def _is_orphan(self, row: dict[str, Any]) -> bool:
         return row["status"] in UNFINISHED and row["owner"] not in self._store.living
+
+
+def _owners(rows: dict[str, dict[str, Any]], limit: int) -> dict[str, str | None]:
+    return {saga_id: row["owner"] for saga_id, row in islice(rows.items(), limit)}
 
 
 class MemoryNotifications:
@@ -261,11 +290,16 @@ class MemoryNotifications:
                 found.append(Notification(saga_id, version, owner, is_over))
         return found[:READ_AT_ONCE]
 
-    def unclaimed(self, names: Collection[str]) -> bool:
-        """Whether one is pending for a saga without an owner."""
-        sagas = self._store.sagas
-        rows = (sagas[saga_id] for saga_id, _ in self._store.notifications if saga_id in sagas)
-        return any(row["owner"] is None and row["status"] not in ENDED and row["name"] in names for row in rows)
+    def unclaimed(self, names: Collection[str]) -> list[str]:
+        """Sagas without a living owner that have one; those that were sent something come first."""
+        found = [
+            (saga_id, version)
+            for saga_id, version in sorted(self._store.notifications)
+            if (row := self._store.sagas.get(saga_id)) and row["status"] not in ENDED and row["name"] in names
+            if row["owner"] is None or (version > 1 and row["owner"] not in self._store.living)
+        ]
+        sent = dict.fromkeys(saga_id for saga_id, version in found if version > 1)
+        return list(sent)[:UNCLAIMED_AT_ONCE] or [saga_id for saga_id, _ in found][:1]
 
     def acknowledge(self, notifications: Sequence[Notification]) -> None:
         """Remove notifications whose sagas were read."""

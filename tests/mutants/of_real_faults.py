@@ -51,9 +51,16 @@ MUTANTS = [
     Mutant(
         "thousands are taken over at once, and wait for a thread until they time out",
         "saga_es/runtime/cluster/recovery.py",
-        "self._read(due[:most], wanted)",
-        "self._read(due, wanted)",
+        "{name: most for name in open_to if (most := capacity_of(name))}",
+        "{name: 10_000 for name in open_to if capacity_of(name)}",
         ("tests/contract/engine/test_many_interrupted.py",),
+    ),
+    Mutant(
+        "a saga that can go on is taken over after thousands that only wait",
+        "saga_es/runtime/cluster/recovery.py",
+        "self._left_alone, look.now) if names",
+        "self._left_alone) if names",
+        ("tests/contract/engine/test_many_waiting.py",),
     ),
     Mutant(
         "a migration that was killed cannot be finished",

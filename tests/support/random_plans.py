@@ -91,9 +91,19 @@ def journeys(longest: int = 60) -> st.SearchStrategy[Loop]:
     return st.randoms(use_true_random=True).map(lambda dice: a_journey(dice, longest))
 
 
-def a_journey(dice: Random, longest: int = 60) -> Loop:
+def sequences(longest: int = 60) -> st.SearchStrategy[Loop]:
+    """Sagas of plans whose steps come one after the other, somewhere on their way."""
+    return st.randoms(use_true_random=True).map(lambda dice: a_journey(dice, longest, in_sequence(a_plan_of(dice))))
+
+
+def in_sequence(plan: Plan) -> Plan:
+    """The plan with each step after the one before, and none over a list."""
+    return Plan(plan.saga, tuple(replace(step, after=None, over=None) for step in plan.steps), plan.deadline_s)
+
+
+def a_journey(dice: Random, longest: int = 60, plan: Plan | None = None) -> Loop:
     """A saga somewhere on its way."""
-    loop = Loop(a_plan_of(dice))
+    loop = Loop(plan or a_plan_of(dice))
     starts_at = seconds(5) if dice.random() < 0.1 else None
     loop.tell(Start("plan-1", INPUT, dice.choice(["w1", "w1", "w1", None]), starts_at=starts_at))
     workers = count(2)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from saga_es.core import events as e
-from saga_es.core.commands import Cancel, Resume
+from saga_es.core.commands import Cancel, Command, Resume, Revoke
 from saga_es.core.facts import OwnerGone, RetryDue, Start, Woken
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy
@@ -156,11 +156,16 @@ def test_a_saga_can_be_cancelled_before_it_begins() -> None:
     story.when(Woken(), now=AT).then()
 
 
-def test_a_saga_without_a_worker_can_be_cancelled_before_it_begins() -> None:
-    """Whoever takes it finds that there is nothing to do."""
-    story = (
-        given(a_start(None, deadline_s=None), plan=BOTH).when(Cancel("Ann", "off")).then(e.SagaCancelled("Ann", "off"))
-    )
+@pytest.mark.parametrize("command", [Cancel("Ann", "off"), Revoke("Ann", "off")])
+def test_a_saga_without_a_worker_that_is_cancelled_before_it_begins_ends_at_once(command: Command) -> None:
+    """There is nothing to undo, so no worker is needed."""
+    story = given(a_start(None, deadline_s=None), plan=BOTH).when(command)
+    story.then(e.SagaCancelled("Ann", "off"), e.SagaCompensated())
+
+
+def test_a_saga_that_an_older_version_cancelled_before_it_began_ends_with_its_takeover() -> None:
+    """Its log has the cancel alone."""
+    story = given(a_start(None, deadline_s=None), e.SagaCancelled("Ann", "off"), plan=BOTH)
     story.when(OwnerGone("w2")).then(e.SagaTakenOver("w2"), e.SagaCompensated())
 
 

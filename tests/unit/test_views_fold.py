@@ -13,16 +13,18 @@ from hypothesis import strategies as st
 
 from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Pause, Resolve, Resume, Retry, Revoke
+from saga_es.core.decide import decide
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone
 from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown
-from saga_es.core.state import SagaState
+from saga_es.core.state import SagaState, only_waits
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Recorded
 from saga_es.store.views.kinds import Change, View
-from saga_es.store.views.saga_view import saga_view, sagas
+from saga_es.store.views.saga_view import NOT_BY_ITSELF, is_due, saga_view, sagas
 from saga_es.store.views.tags import tag_view
-from tests.support.story import ABC, SAGA_ID, STARTED, action, done, drive, failing, given, undo
+from tests.support.random_plans import sequences
+from tests.support.story import ABC, SAGA_ID, STARTED, Loop, action, done, drive, failing, given, undo
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
@@ -143,45 +145,53 @@ BLANK = {
     "current_step": None,
     "error": None,
     "created_at": AT,
+    "wakes_at": None,
+    "deadline_at": None,
 }
 COLUMNS: list[tuple[e.SagaEvent, dict[str, Any]]] = [
     (e.SagaStarted("order", "plan-1", {"n": 1}, "w1"), {**BLANK, "status": "IN_PROGRESS", "owner": "w1"}),
     (e.SagaStarted("order", "plan-1", {}, None, {"customer": "7"}), BLANK),
-    (e.SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), {**BLANK, "owner": "w1"}),
+    (e.SagaStarted("order", "plan-1", {}, "w1", starts_at=LATER), {**BLANK, "owner": "w1", "wakes_at": LATER}),
+    (
+        e.SagaStarted("order", "plan-1", {}, "w1", deadline_at=LATER),
+        {**BLANK, "status": "IN_PROGRESS", "owner": "w1", "deadline_at": LATER},
+    ),
     (e.SagaStarted("order", "plan-1", {}, parent="saga-0"), {**BLANK, "parent": "saga-0"}),
     (e.SagaBegan(), {"status": "IN_PROGRESS"}),
     (e.SagaTakenOver("w2", None), {"owner": "w2"}),
     (e.SagaTakenOver("w2", "w1"), {"owner": "w2"}),
-    (e.StepStarted("a", 2), {"current_step": "a"}),
+    (e.StepStarted("a", 2), {"current_step": "a", "wakes_at": None}),
     (e.StepCompleted("a", 1), {}),
     (e.StepSkipped("a"), {}),
-    (e.StepFailed("a", 1, "unknown", "lost", AT), {}),
+    (e.StepFailed("a", 1, "unknown", "lost", AT), {"wakes_at": AT}),
+    (e.StepFailed("a", 1, "rejected", "no"), {"wakes_at": None}),
     (e.StepFannedOut("a", 2), {}),
-    (e.WaitStarted("a", LATER), {"current_step": "a"}),
-    (e.SignalReceived("a"), {}),
-    (e.ChildStarted("a", "pay", "saga-2", {}), {"current_step": "a"}),
+    (e.WaitStarted("a", LATER), {"current_step": "a", "wakes_at": LATER}),
+    (e.WaitStarted("a"), {"current_step": "a", "wakes_at": NOT_BY_ITSELF}),
+    (e.SignalReceived("a"), {"wakes_at": None}),
+    (e.ChildStarted("a", "pay", "saga-2", {}), {"current_step": "a", "wakes_at": None}),
     (e.ProbeStarted("a", 1), {}),
     (e.ProbeAnswered("a"), {}),
-    (e.SagaAborted("a", "no"), {"status": "COMPENSATING", "error": "no"}),
+    (e.SagaAborted("a", "no"), {"status": "COMPENSATING", "error": "no", "wakes_at": None}),
     (
         e.SagaCancelled("ada", "a typo"),
-        {"status": "COMPENSATING", "error": "cancelled by ada: a typo", "paused": False},
+        {"status": "COMPENSATING", "error": "cancelled by ada: a typo", "paused": False, "wakes_at": None},
     ),
-    (e.CompensationStarted("a", 1), {"current_step": "a"}),
+    (e.CompensationStarted("a", 1), {"current_step": "a", "wakes_at": None}),
     (e.CompensationCompleted("a"), {}),
-    (e.CompensationFailed("a", 1, "unknown", "lost", AT), {}),
+    (e.CompensationFailed("a", 1, "unknown", "lost", AT), {"wakes_at": AT}),
     (e.CompensationSkipped("a", "ada", "by hand"), {}),
-    (e.SagaPaused("ada", "lunch"), {"paused": True}),
-    (e.SagaResumed("ada", "back"), {"paused": False}),
-    (e.RetryOrdered("ada", "now", AT), {}),
+    (e.SagaPaused("ada", "lunch"), {"paused": True, "wakes_at": NOT_BY_ITSELF}),
+    (e.SagaResumed("ada", "back"), {"paused": False, "wakes_at": None}),
+    (e.RetryOrdered("ada", "now", AT), {"wakes_at": None}),
     (e.InputReplaced("a", {}, "ada", "a typo"), {}),
     (
         e.SagaReopened("IN_PROGRESS", "ada", "again", AT),
-        {"status": "IN_PROGRESS", "owner": None, "error": None, "paused": False},
+        {"status": "IN_PROGRESS", "owner": None, "error": None, "paused": False, "wakes_at": None},
     ),
     (
         e.SagaReopened("COMPENSATING", "ada", "again", AT, "no"),
-        {"status": "COMPENSATING", "owner": None, "error": "no", "paused": False},
+        {"status": "COMPENSATING", "owner": None, "error": "no", "paused": False, "wakes_at": None},
     ),
     (e.SagaResolved("COMPENSATED", "ada", "by hand"), {"status": "COMPENSATED", "paused": False}),
     (e.SagaCompleted(), {"status": "COMPLETED", "current_step": None}),
@@ -278,6 +288,22 @@ def test_the_row_does_not_depend_on_how_the_events_were_batched(cut: int, outcom
     assert first is not None
     assert rest is not None
     assert {**first, **rest} == saga_view.fold(whole)
+
+
+@for_all(sequences())
+def test_a_saga_in_sequence_that_can_go_on_is_due(loop: Loop) -> None:
+    """Its row says so, whatever has happened to it: otherwise it would be taken over last."""
+    row = saga_view.fold(recorded(loop.log))
+    assert row is not None
+    assert only_waits(loop.state, loop.now) or is_due(dict(row), loop.now)
+
+
+@for_all(sequences())
+def test_a_saga_that_only_waits_would_do_nothing_now(loop: Loop) -> None:
+    """Another worker that takes it over makes no call, and begins none: it needs no capacity."""
+    if only_waits(loop.state, loop.now) and not loop.state.status.ended:
+        events = decide(loop.state, OwnerGone("w-next"), loop.now)
+        assert [type(event) for event in events] == [e.SagaTakenOver]
 
 
 # ── The view of tags ─────────────────────────────────────────────────────────────────────────────────────

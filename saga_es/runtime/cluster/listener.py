@@ -45,8 +45,8 @@ class Listener:
         }
         return [saga for saga_id in sorted(behind) if (saga := self._owned.get(saga_id))]
 
-    def acknowledge(self) -> bool:
-        """Delete the notifications that were read. True if one is left for a saga that this worker might take over.
+    def acknowledge(self) -> list[str]:
+        """Delete the notifications that were read. Return sagas with others that this worker might take over.
 
         Raises:
             StoreUnavailable: The database did not answer. The notifications that remain are read again.
@@ -59,9 +59,9 @@ class Listener:
             ]
         )
         if self._is_empty:
-            return False
+            return []
         names = self._capacity.open_to(self._adopts)
-        return bool(names) and self._notifications.unclaimed(names)
+        return self._notifications.unclaimed(names) if names else []
 
     def pause_s(self, *, is_busy: bool) -> float:
         """The seconds until the next look for notifications."""

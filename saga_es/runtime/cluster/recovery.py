@@ -1,16 +1,23 @@
-"""Recovery finds interrupted sagas. There is no second path: this worker takes them over, and they go on as usual."""
+"""Recovery finds interrupted sagas. There is no second path: this worker takes them over, and they go on as usual.
+
+Wanted sagas come first, then those that may go on now, both within the capacity. Sagas that only wait come last, some
+in each iteration: there may be hundreds of thousands, and nothing else waits until all are taken over.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from saga_es.core.state import SagaState
+from saga_es.core.plan import Plan
+from saga_es.core.state import SagaState, only_waits
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
 from saga_es.runtime.capacity import Capacity
+from saga_es.runtime.cluster.backlog import OTHERS_MAY_LOOK_S, Backlog, Look
 from saga_es.runtime.cluster.claims import Claims
 from saga_es.runtime.cluster.suspects import Suspects, is_suspect
+from saga_es.runtime.cluster.wanted import Wanted
 from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.store.ports import Workers
 from saga_es.store.sagas import Sagas
@@ -19,11 +26,14 @@ RECOVER_EVERY_S = 2.0
 RECOVER_AT_ONCE = 500
 """The most sagas taken over in one batch. More follow in the next, so that memory and participants are not flooded."""
 
+WAITING_AT_ONCE = 250
+"""The most sagas that only wait taken over in one batch: commands and starts wait for the batch to end."""
+
 LOOK_AGAIN_S = 0.05
 """How soon to look again while suspects wait to be tried, or while more sagas are due than there is capacity for."""
 
-OTHERS_MAY_LOOK_S = 0.25
-"""How soon to look again while other workers may claim sagas first, or while no definition has capacity."""
+LOOK_MEANWHILE_S = 0.5
+"""How soon to look again for sagas that have come due, while sagas that only wait are being taken over."""
 
 SHARES = 4
 """How many times as many sagas are looked at as may be taken over: other workers may claim some of them first."""
@@ -35,13 +45,16 @@ class Recovery:
     """Looks for unfinished sagas whose worker is gone.
 
     Args:
-        definitions: The sagas known here. Other sagas are left to workers that know them: a process that knows half of
-            the definitions must not fail the sagas of the other half.
+        definitions: The plans of the sagas known here, by name. Other sagas are left to workers that know them: a
+            process that knows half of the definitions must not fail the sagas of the other half.
         capacity: The capacity of this worker. Sagas beyond it wait in the log, for other workers or for capacity.
+
+    Attributes:
+        wanted: The orphans to take over first.
     """
 
     def __init__(
-        self, sagas: Sagas, workers: Workers, definitions: Collection[str], capacity: Capacity, warn: OutageWarning
+        self, sagas: Sagas, workers: Workers, definitions: Mapping[str, Plan], capacity: Capacity, warn: OutageWarning
     ) -> None:
         self._sagas = sagas
         self._workers = workers
@@ -49,8 +62,17 @@ class Recovery:
         self._left_alone: set[str] = set()
         self._suspects = Suspects()
         self._claims = Claims()
+        self._claims_of_wanted = Claims()
+        self._backlog = Backlog(workers, definitions)
+        self._look_at: datetime | None = None
         self._capacity = capacity
         self._warn = warn
+        self.wanted = Wanted()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more orphans are known than could be taken over."""
+        return len(self._backlog) > 0 or len(self.wanted) > 0
 
     def interrupted(
         self,
@@ -59,7 +81,7 @@ class Recovery:
         capacity_of: Callable[[str], int],
         now: datetime,
     ) -> Interrupted:
-        """The sagas to take over, oldest first, within the capacity; and the seconds until the next look.
+        """The sagas to take over, and the seconds until the next look. Those that only wait need no capacity.
 
         It never raises `StoreUnavailable`: while the database is away, it finds nothing.
 
@@ -70,50 +92,94 @@ class Recovery:
             now: The time.
         """
         open_to = self._capacity.open_to(self._definitions)
-        left = {name: most for name in open_to if (most := capacity_of(name))}
-        names, most = list(left), sum(left.values())
-        if self._definitions and not names:
-            return [], LOOK_AGAIN_S if open_to else OTHERS_MAY_LOOK_S
+        look = Look(worker_id, here, now, {name: most for name in open_to if (most := capacity_of(name))})
+        has_capacity = bool(look.left) or not self._definitions
+        looks = (has_capacity and not self._backlog) or self._look_at is None or now >= self._look_at
         try:
-            gone = self._workers.bury()
-            limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._suspects)
-            orphans = self._workers.orphans(limit, names, apart_from=self._left_alone)
-            self._suspects.forget_all_but(orphans)
-            wanted = {id_: owner for id_, owner in orphans.items() if not _is_owned(here(id_), owner)}
-            free = [id_ for id_ in wanted if id_ not in self._suspects]
-            due = self._due(free, worker_id, now)
-            states = self._admitted(self._innocent(self._read(due[:most], wanted)), left)
-            states += self._read(self._suspects.next(lambda id_: _is_suspected(here(id_)), now), wanted)
-            unknown = self._workers.orphans_of_others(self._definitions) if gone else {}
+            states = self._read_wanted(look)
+            again_s = self._read_due(look, states) if looks else LOOK_AGAIN_S
+            states += self._read_waiting(look, {state.saga_id for state in states})
         except StoreUnavailable as error:
             self._warn("recovery", error)
             return [], RECOVER_EVERY_S
+        if looks:
+            self._look_at = now + timedelta(seconds=LOOK_MEANWHILE_S)
+        if self._backlog:
+            return states, 0.0
+        if not has_capacity:
+            return states, LOOK_AGAIN_S if open_to else OTHERS_MAY_LOOK_S
+        return states, min(again_s, LOOK_AGAIN_S) if self.wanted else again_s
+
+    # ── Wanted, due, waiting ─────────────────────────────────────────────────────────────────────────────
+
+    def _read_wanted(self, look: Look) -> list[SagaState]:
+        ids = self.wanted.next()
+        if not ids:
+            return []
+        orphans = self._workers.orphans_among(ids, self._definitions)
+        free = {
+            id_: owner for id_, owner in orphans.items() if id_ not in self._left_alone and look.is_free(id_, owner)
+        }
+        due = self._due(self._claims_of_wanted, [id_ for id_ in free if id_ not in self._suspects], look)
+        states = self._admitted(self._innocent(self._read(due, free)), look)
+        self.wanted.keep(ids, free.keys() - {state.saga_id for state in states})
+        return states
+
+    def _read_due(self, look: Look, states: list[SagaState]) -> float:
+        """Add the sagas that may go on now to the states; return the seconds until the next look."""
+        gone = self._workers.bury()
+        names, most = list(look.left), sum(look.left.values())
+        limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._suspects)
+        orphans = self._workers.orphans(limit, names, self._left_alone, look.now) if names else {}
+        known = {state.saga_id for state in states}
+        owners = {id_: owner for id_, owner in orphans.items() if id_ not in known and look.is_free(id_, owner)}
+        free = [id_ for id_ in owners if id_ not in self._suspects]
+        due = self._due(self._claims, free, look)
+        taken = self._admitted(self._innocent(self._read(due[:most], owners)), look)
+        taken += self._next_suspects(names, orphans, look)
+        states += taken
         if gone:
             logger.info("workers are gone, taking over their sagas", sagas=len(states), workers_gone=len(gone))
-        for name, count in unknown.items():
-            logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
-        if states and len(orphans) == limit:
-            return states, 0.0
-        if self._suspects or len(due) > most or not all(left.values()):
-            return states, LOOK_AGAIN_S
-        return states, OTHERS_MAY_LOOK_S if len(free) > len(states) else RECOVER_EVERY_S
+            for name, count in self._workers.orphans_of_others(self._definitions).items():
+                logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
+        if names and len(orphans) == limit:
+            return 0.0 if taken else LOOK_AGAIN_S
+        listed_s = self._backlog.list_if_stale(look, self._left_alone)
+        if self._suspects or len(due) > most or not all(look.left.values()):
+            return LOOK_AGAIN_S
+        return min(listed_s, OTHERS_MAY_LOOK_S if len(free) > len(taken) else RECOVER_EVERY_S)
 
-    def _due(self, saga_ids: Sequence[str], worker_id: str, now: datetime) -> list[str]:
+    def _next_suspects(self, names: Collection[str], orphans: Mapping[str, str | None], look: Look) -> list[SagaState]:
+        """The suspects to be tried now."""
+        unlisted = [id_ for id_ in self._suspects.ids if id_ not in orphans]
+        owners = {**orphans, **(self._workers.orphans_among(unlisted, names) if unlisted else {})}
+        self._suspects.forget_all_but(owners)
+        return self._read(self._suspects.next(lambda id_: _is_suspected(look.here(id_)), look.now), owners)
+
+    def _read_waiting(self, look: Look, taken: Collection[str]) -> list[SagaState]:
+        listed = self._backlog.next(WAITING_AT_ONCE)
+        others = {id_: owner for id_, owner in listed.items() if id_ not in taken and id_ not in self._suspects}
+        owners = {id_: owner for id_, owner in others.items() if look.is_free(id_, owner)}
+        return self._admitted(self._innocent(self._read(list(owners), owners)), look)
+
+    def _due(self, claims: Claims, saga_ids: Sequence[str], look: Look) -> list[str]:
         """The sagas that this worker may claim now: at most one more than its capacity, to show a shortage."""
         living = self._workers.heartbeats() if saga_ids else ()
-        return self._claims.due(saga_ids, worker_id, living, now)[: self._capacity.left + 1]
+        return claims.due(saga_ids, look.worker_id, living, look.now)[: self._capacity.left + 1]
 
     def _innocent(self, states: Sequence[SagaState]) -> list[SagaState]:
         suspects = [state.saga_id for state in states if is_suspect(state)]
         return self._suspects.hold_back(states, self._workers.moved_at(suspects) if suspects else {})
 
-    def _admitted(self, states: Sequence[SagaState], left: dict[str, int]) -> list[SagaState]:
-        """The sagas that there is capacity for; `left` holds the capacity for each definition."""
+    def _admitted(self, states: Sequence[SagaState], look: Look) -> list[SagaState]:
+        """The sagas that there is capacity for, and those that need none."""
         admitted: list[SagaState] = []
         for state in states:
             name = state.plan.saga
-            if left.get(name) and self._capacity.reserve(name):
-                left[name] -= 1
+            if only_waits(state, look.now):
+                admitted.append(state)
+            elif look.left.get(name) and self._capacity.reserve(name):
+                look.left[name] -= 1
                 admitted.append(state)
         return admitted
 
@@ -129,10 +195,6 @@ class Recovery:
             for saga_id, state in found.items()
             if isinstance(state, SagaState) and state.owner == owners.get(saga_id) and not state.status.ended
         ]
-
-
-def _is_owned(here: SagaState | None, owner: str | None) -> bool:
-    return here is not None and here.owner == owner
 
 
 def _is_suspected(here: SagaState | None) -> bool:

@@ -45,6 +45,11 @@ class Suspects:
     def __contains__(self, saga_id: object) -> bool:
         return saga_id in self._waiting
 
+    @property
+    def ids(self) -> list[str]:
+        """The suspects that wait."""
+        return list(self._waiting)
+
     def hold_back(self, states: Iterable[SagaState], moved_at: Mapping[str, datetime]) -> list[SagaState]:
         """Return the sagas that are not suspects. The suspects wait to be tried.
 

@@ -40,7 +40,7 @@ class Forwarding:
         """Record a command after those that wait already."""
         self._waiting.append(request)
 
-    def run(self, ours: Container[str], put: Put) -> bool:
+    def run(self, ours: Container[str], put: Put) -> list[str]:
         """Record commands for `MOMENT_S` seconds, but at least one. The rest waits for the next iteration.
 
         Args:
@@ -48,19 +48,19 @@ class Forwarding:
             put: Puts a command into the inbox.
 
         Returns:
-            Whether any command was recorded.
+            The sagas for which commands were recorded.
         """
         until = self._clock.now() + timedelta(seconds=MOMENT_S)
-        is_recorded = False
+        recorded: list[str] = []
         while self._waiting:
             request = self._waiting.popleft()
             if request.saga_id in ours:
                 put(request)
             elif self._record(request):
-                is_recorded = True
+                recorded.append(request.saga_id)
             if self._clock.now() >= until:
                 break
-        return is_recorded
+        return recorded
 
     def abandon(self, error: Exception) -> None:
         """Fail all waiting commands with an error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
 import sqlalchemy as sa
@@ -22,6 +22,9 @@ def _few(name: str, column: str, which: str) -> sa.Index:
     return sa.Index(name, column, "created_at", "saga_id", sqlite_where=sa.text(words), postgresql_where=sa.text(which))
 
 
+NOT_BY_ITSELF = datetime(9999, 12, 31, tzinfo=UTC)
+"""`wakes_at` of a saga that waits for a signal or a person, however long."""
+
 sagas = sa.Table(
     "sagas",
     sa.MetaData(),
@@ -37,6 +40,8 @@ sagas = sa.Table(
     sa.Column("has_error", sa.Boolean, nullable=False, comment="so that an index finds those that have one"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column("wakes_at", UtcDateTime, comment="when it goes on if it only waits; empty: it may go on now"),
+    sa.Column("deadline_at", UtcDateTime, comment="when it aborts"),
     # Lists are read newest first by (created_at, saga_id), whole or by the most frequent filters; none of them sorts.
     sa.Index("sagas_newest", "created_at", "saga_id"),
     sa.Index("sagas_by_status", "status", "created_at", "saga_id"),
@@ -62,8 +67,12 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
     match event:
         case e.StepCompleted():  # the most frequent event comes first: a replay runs this for each event
             return {}
-        case e.StepStarted(step) | e.CompensationStarted(step) | e.WaitStarted(step) | e.ChildStarted(step):
-            return {"current_step": step}
+        case e.StepStarted(step) | e.CompensationStarted(step) | e.ChildStarted(step):
+            return {"current_step": step, "wakes_at": None}
+        case e.WaitStarted(step, until):
+            return {"current_step": step, "wakes_at": until or NOT_BY_ITSELF}
+        case e.StepFailed(retry_at=retry_at) | e.CompensationFailed(retry_at=retry_at):
+            return {"wakes_at": retry_at}
         case e.SagaStarted():
             return _started(event, recorded.recorded_at)
         case e.SagaTakenOver(worker):
@@ -71,16 +80,16 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
         case e.SagaBegan():
             return {"status": SagaStatus.IN_PROGRESS}
         case e.SagaAborted(_, error):
-            return {"status": SagaStatus.COMPENSATING, "error": error}
+            return {"status": SagaStatus.COMPENSATING, "error": error, "wakes_at": None}
         case e.SagaCancelled(actor, reason):
             error = f"cancelled by {actor}: {reason}"
-            return {"status": SagaStatus.COMPENSATING, "error": error, "paused": False}
+            return {"status": SagaStatus.COMPENSATING, "error": error, "paused": False, "wakes_at": None}
         case e.SagaPaused():
-            return {"paused": True}
+            return {"paused": True, "wakes_at": NOT_BY_ITSELF}
         case e.SagaResumed():
-            return {"paused": False}
+            return {"paused": False, "wakes_at": None}
         case e.SagaReopened(status, error=error):
-            return {"status": SagaStatus(status), "owner": None, "paused": False, "error": error}
+            return {"status": SagaStatus(status), "owner": None, "paused": False, "error": error, "wakes_at": None}
         case e.SagaCompleted():
             return {"status": SagaStatus.COMPLETED, "current_step": None}
         case e.SagaCompensated():
@@ -89,17 +98,15 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
             return {"status": SagaStatus(status), "paused": False}
         case e.SagaFailed(reason):
             return {"status": SagaStatus.FAILED, "error": reason}
+        case e.SignalReceived() | e.RetryOrdered():
+            return {"wakes_at": None}
         case (
-            e.StepFailed()
-            | e.StepSkipped()
+            e.StepSkipped()
             | e.StepFannedOut()
-            | e.SignalReceived()
             | e.ProbeStarted()
             | e.ProbeAnswered()
             | e.CompensationCompleted()
             | e.CompensationSkipped()
-            | e.CompensationFailed()
-            | e.RetryOrdered()
             | e.InputReplaced()
         ):
             return {}
@@ -119,10 +126,18 @@ def _started(started: e.SagaStarted, at: datetime) -> dict[str, Any]:
         "current_step": None,
         "error": None,
         "created_at": at,
+        "wakes_at": started.starts_at,
+        "deadline_at": started.deadline_at,
     }
 
 
 saga_view = View(sagas, SAGA, _change)
+
+
+def is_due(row: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the saga of a row may go on at this time; of several steps at once, the last that moved decides."""
+    wakes_at, deadline_at = row["wakes_at"], row["deadline_at"]
+    return wakes_at is None or wakes_at <= now or (deadline_at is not None and deadline_at <= now)
 
 
 def summary(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -137,7 +138,7 @@ def children_of(engine: Engine, handles: Sequence[Handle]) -> list[str]:
 
 
 def test_a_saga_that_waits_for_a_worker_can_be_cancelled(open_engine: OpenEngine, gate: threading.Event) -> None:
-    """It ends without a single call."""
+    """It ends at once, while no worker has capacity for it, and without a single call."""
     crowd = Crowd(gate)
     saga = errand(crowd)
     engine = open_engine(saga, at_once=1)
@@ -145,9 +146,19 @@ def test_a_saga_that_waits_for_a_worker_can_be_cancelled(open_engine: OpenEngine
     until(lambda: crowd.inside == 1)
     waiting = engine.start(saga)
     engine.submit(waiting.saga_id, Cancel("ann", "too late"))
-    gate.set()
     assert waiting.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
-    assert crowd.seen == 1
+    assert (crowd.inside, crowd.seen) == (1, 1)
+    assert e.SagaTakenOver not in map(type, events_of(engine, waiting.saga_id))
+
+
+def test_a_saga_that_no_worker_knows_can_be_cancelled(store: Store) -> None:
+    """A client alone ends it, whether it waits for a worker or for its time."""
+    saga = errand(lambda: None)
+    client = Client(store, [saga])
+    for starts_at in (None, datetime.now(UTC) + timedelta(days=1)):
+        waiting = client.start(saga, starts_at=starts_at)
+        waiting.cancel(reason="too late", actor="ann")
+        assert client.result(waiting.saga_id, TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
 def test_a_repeated_start_finds_the_one_that_waits(open_engine: OpenEngine, gate: threading.Event) -> None:

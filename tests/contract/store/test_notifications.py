@@ -210,7 +210,7 @@ class Deaf(Notifications):
         self._stumble()
         return super().pending(worker_id)
 
-    def unclaimed(self, names: Collection[str]) -> bool:
+    def unclaimed(self, names: Collection[str]) -> list[str]:
         """If it is there."""
         self._stumble()
         return super().unclaimed(names)
