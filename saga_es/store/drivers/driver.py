@@ -167,6 +167,12 @@ class Driver:
     index_names_are_the_tables_own: bool
     """Whether two tables may have indexes of the same name."""
 
+    table_options: Mapping[str, str]
+    """Options of the tables of views, so that their texts hold each character whatever the database's own default."""
+
+    too_narrow: Callable[[Connection, str], frozenset[str]]
+    """The columns of a table whose charset lacks characters."""
+
     prepare_swap: Callable[[Connection, Sequence[str], str, str], Swap]
     """Prepares to put new tables in the places of old ones, all or none; nobody waits for the preparation. Receives the
     names (an old table may be missing), the suffix of the new tables, and the suffix that the old tables have until

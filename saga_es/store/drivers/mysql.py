@@ -195,6 +195,17 @@ def _prepare_swap(connection: Connection, names: Sequence[str], suffix: str, old
     return lambda: connection.exec_driver_sql(f"RENAME TABLE {', '.join(moves)}").close()
 
 
+def _too_narrow(connection: Connection, table: str) -> frozenset[str]:
+    found = connection.execute(_NARROW_COLUMNS, {"table": table, "charset": mysql_settings.CHARSET})
+    return frozenset(str(name) for name in found.scalars())
+
+
+_NARROW_COLUMNS = sa.text(
+    "SELECT column_name FROM information_schema.columns WHERE table_schema = database() AND table_name = :table "
+    "AND character_set_name IS NOT NULL AND character_set_name <> :charset"
+)
+
+
 def _drop(connection: Connection, name: str) -> None:
     with connection.begin():
         connection.exec_driver_sql(f"DROP TABLE {connection.dialect.identifier_preparer.quote(name)}")
@@ -271,6 +282,8 @@ MYSQL = Driver(
     append_lock=OnAnotherConnection(_append_lock_held, _wait_briefly),
     sync_later=lambda _connection: None,
     index_names_are_the_tables_own=True,
+    table_options={"charset": mysql_settings.CHARSET},
+    too_narrow=_too_narrow,
     prepare_swap=_prepare_swap,
     is_swapped=lambda _connection, _name: False,  # it refuses to read the table: `other_table`
     drop_table=_drop,

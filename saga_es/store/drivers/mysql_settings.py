@@ -8,10 +8,28 @@ from sqlalchemy.engine import Connection
 
 from saga_es.store.drivers.finding import Finding, Verdict, durability, settings
 
+CHARSET = "utf8mb4"
+"""The charset that has all characters."""
+
+_NARROW = (
+    "SELECT DISTINCT CONCAT(table_name, '.', column_name, ' (', character_set_name, ')') "
+    "FROM information_schema.columns WHERE table_schema = database() AND character_set_name <> 'utf8mb4' "
+    "AND table_name <> 'saga_alembic_version' AND (table_name = 'sagas' OR table_name LIKE 'saga\\_%')"
+)
+
 
 def examine(connection: Connection) -> Iterator[Finding]:
     """Examine the settings that our promises depend on."""
     yield from judge(settings(connection, "SHOW VARIABLES"))
+    yield charset(sorted(connection.exec_driver_sql(_NARROW.replace("%", "%%")).scalars()))
+
+
+def charset(narrow: list[str]) -> Finding:
+    """The finding about the columns of our tables that lack characters."""
+    if not narrow:
+        return Finding("charset", "ok", f"each text is kept as {CHARSET}, whatever the default of the database")
+    cure = "restart a worker, or run `saga-es db upgrade`: it makes them anew"
+    return Finding("charset", "warning", f"these lack characters: {', '.join(narrow)}; {cure}")
 
 
 def judge(variables: dict[str, str]) -> Iterator[Finding]:

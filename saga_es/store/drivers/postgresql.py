@@ -76,6 +76,7 @@ def _check_options(module: Any, options: Mapping[str, Any]) -> None:
 
 def _engine_options(url: URL) -> dict[str, Any]:
     asks = {
+        "client_encoding": "utf8",  # by default it is the database's, and without one texts arrive as bytes
         "connect_timeout": keepalive.CONNECT_S,
         "keepalives_idle": keepalive.QUIET_S,
         "keepalives_interval": keepalive.ASK_EVERY_S,
@@ -253,6 +254,8 @@ POSTGRESQL = Driver(
     append_lock=InTransaction(_take_append_lock),
     sync_later=lambda _connection: None,
     index_names_are_the_tables_own=False,
+    table_options={},
+    too_narrow=lambda _connection, _table: frozenset(),  # the database has one encoding
     prepare_swap=postgresql_tables.prepare_swap,
     is_swapped=postgresql_tables.is_swapped,
     drop_table=postgresql_tables.drop,

@@ -23,7 +23,17 @@ def examine(connection: Connection) -> Iterator[Finding]:
         ("full_page_writes", "a power cut may damage the database; turn it on, unless the disk writes pages whole"),
     ):
         yield durability(name, said.get(name, "?"), ("off",), why)
+    yield charset(said.get("server_encoding", "?"))
     names = said.get("synchronous_standby_names", "")
     if names and said.get("synchronous_commit") in {"local", "off"}:
         why = f"synchronous_standby_names={names}, and synchronous_commit does not wait for it"
         yield Finding("standby", "warning", f"{why}: a failover may lose what was acknowledged; set it to on")
+
+
+def charset(encoding: str) -> Finding:
+    """The finding about the encoding of the database, which all its texts have."""
+    if encoding == "UTF8":
+        return Finding("charset", "ok", "server_encoding=UTF8")
+    why = "it lacks characters: such inputs are refused, such results undone, such reasons shown by numbers"
+    cure = "move to a database made with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    return Finding("charset", "warning", f"server_encoding={encoding}: {why}; {cure}")

@@ -19,6 +19,8 @@ def examine(connection: Connection) -> Iterator[Finding]:
     """Examine the settings that our promises depend on."""
     yield Finding("database", "ok", f"SQLite {sqlite3.sqlite_version}")
     yield Finding("isolation", "ok", "serializable: one writer at a time")
+    encoding = connection.exec_driver_sql("PRAGMA encoding").scalar_one()
+    yield Finding("charset", "ok", f"encoding={encoding}")
     journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
     synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
     is_safe = journal == "wal" and synchronous >= 2  # noqa: PLR2004 (FULL)

@@ -25,7 +25,7 @@ from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Progress
 from saga_es.store.views.checkpoints import Checkpoint
-from saga_es.store.views.kinds import Projection
+from saga_es.store.views.kinds import Projection, widen
 from saga_es.store.views.rebuild import is_as_written
 from saga_es.store.views.shadows import shadow
 from saga_es.store.views.swapped import Swapped, refuse_swapped, swaps_told
@@ -190,6 +190,7 @@ def _compared(connection: Connection, builder: Builder, until: int | None, named
     tables = {view.name: shadow(view, DRY, driver_of(connection.dialect), "TEMPORARY").table for view in views}
     for table in tables.values():
         table.indexes.clear()
+        widen(table, connection.dialect)
         table.create(connection)
     position, _ = builder.catch_up(until, is_long=True)
     for view in views:

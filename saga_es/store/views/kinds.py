@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Dialect
 
 from saga_es.errors import DefinitionError, ProjectionFailed
 from saga_es.store.drivers.compiled import execute_many
@@ -91,6 +91,7 @@ class Projection(ABC):
 
     def create(self, connection: Connection) -> None:
         """Make its table, empty, where there is none of this name."""
+        widen(self.table, connection.dialect)
         self.table.create(connection, checkfirst=False)
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
@@ -255,6 +256,21 @@ class Tally(Projection):
 
 def _of(classes: tuple[type[Any], ...], events: Iterable[Recorded]) -> Iterable[Recorded]:
     return [event for event in events if type(event.event) in classes] if classes else events
+
+
+def widen(table: sa.Table, dialect: Dialect) -> None:
+    """Let the table of a view hold each character, unless its author has said otherwise."""
+    for name, value in driver_of(dialect).table_options.items():
+        if not any(str(given).endswith(f"_{name}") for given in table.dialect_kwargs):
+            table.dialect_kwargs[f"{dialect.name}_{name}"] = value
+
+
+def has_own_charset(table: sa.Table, column: str) -> bool:
+    """Whether the author of a view has chosen the charset of a column."""
+    own = getattr(table.columns[column].type, "charset", None) if column in table.columns else None
+    return own is not None or any(
+        str(given).endswith("_charset") and value != "utf8mb4" for given, value in table.dialect_kwargs.items()
+    )
 
 
 class Views:

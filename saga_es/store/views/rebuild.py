@@ -21,7 +21,7 @@ from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.store import registry
 from saga_es.store.database import Database
 from saga_es.store.drivers.append_lock import InTransaction, OnAnotherConnection
-from saga_es.store.drivers.driver import Swap
+from saga_es.store.drivers.driver import Swap, driver_of
 from saga_es.store.drivers.names import full, ours
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.log import Log
@@ -29,7 +29,7 @@ from saga_es.store.log.tail import Tail
 from saga_es.store.registry import Kind
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Progress
-from saga_es.store.views.kinds import NEW, OLD, UNTIL, Projection
+from saga_es.store.views.kinds import NEW, OLD, UNTIL, Projection, has_own_charset
 from saga_es.store.views.shadows import clear, swapping
 
 TIMEOUT_S = 120.0
@@ -265,7 +265,7 @@ def create(connection: Connection, views: Iterable[Projection]) -> None:
 def not_as_written(connection: Connection, views: Iterable[Projection]) -> list[Projection]:
     """The views whose tables are missing, or behind, or were made by another version of the code.
 
-    Columns are known by their names, whatever their types; indexes by their columns.
+    Columns are known by their names, whatever their types, if they hold each character; indexes by their columns.
     """
     following, behind = checkpoints.read(connection), checkpoints.behind(connection)
     return [
@@ -284,4 +284,11 @@ def is_as_written(table: sa.Table, connection: Connection) -> bool:
         # Users may add indexes. Names are not compared, for a database may have shortened them.
         and {tuple(index["column_names"]) for index in sa.inspect(connection).get_indexes(name)}
         >= {tuple(column.name for column in index.columns) for index in table.indexes}
+        and not _is_too_narrow(table, connection)
     )
+
+
+def _is_too_narrow(table: sa.Table, connection: Connection) -> bool:
+    """Whether a column lacks characters, because the table was made with the charset of its database."""
+    narrow = driver_of(connection.dialect).too_narrow(connection, full(connection, table.name))
+    return any(not has_own_charset(table, column) for column in narrow)
