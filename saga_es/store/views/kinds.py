@@ -260,9 +260,8 @@ def _of(classes: tuple[type[Any], ...], events: Iterable[Recorded]) -> Iterable[
 
 def widen(table: sa.Table, dialect: Dialect) -> None:
     """Let the table of a view hold each character, unless its author has said otherwise."""
-    for name, value in driver_of(dialect).table_options.items():
-        if not any(str(given).endswith(f"_{name}") for given in table.dialect_kwargs):
-            table.dialect_kwargs[f"{dialect.name}_{name}"] = value
+    for option, value in driver_of(dialect).table_options.items():
+        table.dialect_kwargs.setdefault(option, value)
 
 
 def has_own_charset(table: sa.Table, column: str) -> bool:
