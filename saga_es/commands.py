@@ -1,11 +1,25 @@
 """Commands to a saga, as values for `engine.submit(saga_id, ...)`."""
 
-from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.commands import (
+    Cancel,
+    Command,
+    Migrate,
+    Pause,
+    ReplaceInput,
+    Resolve,
+    Resume,
+    Retry,
+    SendSignal,
+    Skip,
+)
+from saga_es.core.migration import Migration
 from saga_es.core.operate import Undoing
 
 __all__ = [
     "Cancel",
     "Command",
+    "Migrate",
+    "Migration",
     "Pause",
     "ReplaceInput",
     "Resolve",

@@ -77,6 +77,27 @@ class PreviewSchema(Schema):
     would_compensate = fields.List(fields.Nested(UndoingSchema), required=True)
 
 
+class StepChangeSchema(Schema):
+    """One step of the old plan or of the new one."""
+
+    step = fields.String(required=True)
+    was = fields.String(required=True, allow_none=True, metadata={"description": "Its name in the old plan."})
+    fate = fields.String(required=True, metadata={"description": "stays, renamed, added or dropped"})
+    status = fields.String(required=True)
+
+
+class MigrationSchema(Schema):
+    """What a migration would do."""
+
+    transaction_id = fields.String(required=True)
+    saga = fields.String(required=True)
+    from_plan = fields.String(required=True)
+    to_plan = fields.String(required=True)
+    renamed = fields.Dict(required=True, keys=fields.String(), values=fields.String())
+    steps = fields.List(fields.Nested(StepChangeSchema), required=True)
+    refused = fields.List(fields.String(), required=True, metadata={"description": "Why; empty when it can be done."})
+
+
 class SignalledSchema(Schema):
     """The answer to a signal: it is recorded."""
 
@@ -176,6 +197,31 @@ def replace_input(body: Body) -> Command:
 def resolve(body: Body) -> Command:
     """End a FAILED saga that a person has set right by hand, and say how it ended."""
     return Resolve(**body)
+
+
+@blueprint.post("/<string:transaction_id>/migrate")
+@blueprint.arguments(CommandSchema)
+@blueprint.response(200, SagaSchema)
+@blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(410, "GONE")
+@blueprint.alt_response(409, "CONFLICT")
+def migrate(body: Body, transaction_id: str) -> Response:
+    """Let a saga go on under the present plan of its definition: what has begun stays, the rest follows that plan."""
+    try:
+        node().engine.migrate(transaction_id, **body)
+    except BadStreamId as error:  # no saga can have an id that the log refuses
+        raise NotFound(transaction_id) from error
+    return json_response(story_at(node().store.sagas, transaction_id)[0])
+
+
+@blueprint.get("/<string:transaction_id>/migrate")
+@blueprint.response(200, MigrationSchema)
+@blueprint.alt_response(404, "NOT_FOUND")
+@blueprint.alt_response(410, "GONE")
+@blueprint.alt_response(409, "CONFLICT")
+def preview_migrate(transaction_id: str) -> Response:
+    """Show what a migration would do with each step, and why it would be refused, and change nothing."""
+    return json_response(node().engine.preview_migration(transaction_id))
 
 
 @blueprint.get("/<string:transaction_id>/cancel")

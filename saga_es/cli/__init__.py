@@ -19,6 +19,7 @@ COMMANDS = {
     "import": "retention:import_",
     "keygen": "verify:keygen",
     "list": "read:list_",
+    "migrate": "migrate:migrate",
     "participant": "participant:participant",
     "pause": "commands:pause",
     "recover": "worker:recover",

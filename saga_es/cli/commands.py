@@ -36,13 +36,13 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 _ID = click.argument("saga_id", metavar="ID")
 _STEP = click.argument("step", metavar="STEP")
-_ACTOR = click.option("--actor", default=_user, metavar="NAME", help="Who you are.  [default: the system's user]")
+actor_option = click.option("--actor", default=_user, metavar="NAME", help="Who you are.  [default: the system's user]")
 _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; the log keeps it for ever.")
 
 
 def _commanding(*more: Callable[[Any], Any]) -> Decorator:
     """Add the arguments and options of every command to a saga, and these."""
-    return settings_options(_ID, *more, _REASON, _ACTOR)
+    return settings_options(_ID, *more, _REASON, actor_option)
 
 
 @click.command(short_help="Send a saga a signal.")
@@ -65,7 +65,7 @@ def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key
         "--preview", "is_preview", is_flag=True, help="Only print the steps that would be compensated, in order."
     ),
     click.option("--reason", metavar="TEXT", help="Why; the log keeps it for ever.  [required without --preview]"),
-    _ACTOR,
+    actor_option,
     as_json_option,
 )
 def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | None, actor: str, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from saga_es.core.describe import describe, moment, plain, short, shown
 from saga_es.core.explain import Explanation
+from saga_es.core.migration import Fate, Migration
 from saga_es.core.operate import Undoing
 from saga_es.runtime.handle import SagaResult
 from saga_es.store.drivers.finding import Finding
@@ -205,6 +206,26 @@ def show_preview(saga_id: str, undoing: Sequence[Undoing], *, as_json: bool) -> 
     for step in undoing:
         table.add_row(Text(step.step), step.why, Text(step.title))
     _console().print(table if undoing else "Nothing would be compensated.")
+
+
+def show_migration_of_saga(found: Migration, *, as_json: bool) -> None:
+    """Print what a migration would do with each step, and why it is refused."""
+    if as_json:
+        _json(found)
+        return
+    if found.from_plan == found.to_plan:
+        click.echo(plain(f"Saga {found.transaction_id} has the present plan already."))
+        return
+    click.echo(plain(f"{found.saga}  {found.transaction_id}   from {found.from_plan} to {found.to_plan}"))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("step", "status", "would be"):
+        table.add_column(column)
+    for step in found.steps:
+        fate = f"renamed, was {step.was}" if step.fate is Fate.RENAMED else step.fate.value
+        table.add_row(Text(step.step), step.status, Text(fate))
+    _console().print(table)
+    for reason in found.refused:
+        click.echo(plain(f"refused: {reason}"))
 
 
 def show_started(saga_id: str, *, as_json: bool) -> None:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from saga_es.core.plan import Plan
+
 
 class Cancel(msgspec.Struct, frozen=True):
     """Abort the saga and compensate what was done."""
@@ -60,6 +62,21 @@ class Resolve(msgspec.Struct, frozen=True):
     status: Literal["COMPLETED", "COMPENSATED"] | None = None
 
 
+class Migrate(msgspec.Struct, frozen=True):
+    """Go on under another plan of the same definition: what has begun stays, the rest follows that plan.
+
+    Attributes:
+        plan: The new plan; the log holds it under `plan_id` already.
+        replaces: The new name of each step that was renamed, by its old name.
+    """
+
+    plan_id: str
+    plan: Plan
+    replaces: dict[str, str]
+    actor: str
+    reason: str
+
+
 class SendSignal(msgspec.Struct, frozen=True):
     """Send a signal; the same key twice is one signal."""
 
@@ -75,4 +92,4 @@ class Revoke(msgspec.Struct, frozen=True):
     reason: str
 
 
-Command = Cancel | Pause | Resume | Retry | Skip | ReplaceInput | Resolve | SendSignal | Revoke
+Command = Cancel | Pause | Resume | Retry | Skip | ReplaceInput | Resolve | Migrate | SendSignal | Revoke

@@ -15,6 +15,7 @@ from saga_es.core import events as e
 from saga_es.core import operate
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
+from saga_es.core.migration import present_name
 from saga_es.core.outcomes import (
     NOT_RECORDED,
     ChildReady,
@@ -63,6 +64,8 @@ def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  
     """The events that record the fact itself, before the saga goes on from there."""
     if (state.version == 0) is not isinstance(fact, Start):
         return []
+    if state.renamed:
+        fact = _by_present_name(state, fact)
     match fact:
         case Start():
             return [_started(state, fact, now)]
@@ -82,6 +85,15 @@ def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  
             return [e.SagaFailed(reason)]
         case command:
             return operate.record(state, command, now)
+
+
+def _by_present_name(state: SagaState, fact: Fact) -> Fact:
+    """The fact about a step with the name that the step has since a migration: it was on its way under the old one."""
+    match fact:
+        case CallReturned(step) | RetryDue(step) | ChildEnded(step):
+            return replace(fact, step=present_name(step, state.renamed))
+        case _:
+            return fact
 
 
 def _owner_gone(state: SagaState, gone: OwnerGone) -> list[e.SagaEvent]:

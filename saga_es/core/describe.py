@@ -74,6 +74,8 @@ def describe(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a tabl
             return f"{actor} retried the saga at once: {reason}"
         case e.InputReplaced(step, input_, actor, reason):
             return f"{actor} gave step {step} another input: {reason}. It is {shown(input_)}"
+        case e.SagaMigrated():
+            return _migrated(event)
         case e.SagaReopened("COMPENSATING", actor, reason):
             return f"{actor} reopened the saga, which compensates: {reason}"
         case e.SagaReopened(_, actor, reason):
@@ -98,6 +100,11 @@ def _started(started: e.SagaStarted) -> str:
         return f"{saga} was requested, and waits for a worker."
     parent = f", as a child of {started.parent}" if started.parent else ""
     return f"{saga} began on {started.worker}{parent}."
+
+
+def _migrated(migrated: e.SagaMigrated) -> str:
+    names = "".join(f" Step {was} is {now} from now on." for was, now in migrated.renamed.items())
+    return f"{migrated.actor} migrated the saga to {migrated.plan_id}: {migrated.reason}.{names}"
 
 
 def _failed(failed: e.StepFailed) -> str:

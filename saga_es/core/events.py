@@ -213,6 +213,21 @@ class InputReplaced(msgspec.Struct, frozen=True):
     reason: str
 
 
+class SagaMigrated(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person moved the saga to another plan of its definition: what has begun stays, the rest follows that plan.
+
+    `renamed` has the present name of each step that was renamed, by its name before; `current` is the step that began
+    last.
+    """
+
+    plan_id: str
+    plan: Plan
+    actor: str
+    reason: str
+    renamed: dict[str, str] = {}
+    current: str | None = None
+
+
 class SagaReopened(msgspec.Struct, frozen=True, omit_defaults=True):
     """A saga that had ended goes on, on any worker; steps that were given up are tried again at `at`.
 
@@ -272,6 +287,7 @@ SagaEvent = (
     | SagaResumed
     | RetryOrdered
     | InputReplaced
+    | SagaMigrated
     | SagaReopened
     | SagaResolved
     | SagaCompleted

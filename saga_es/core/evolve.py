@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from msgspec.structs import replace
 
 from saga_es.core import events as e
+from saga_es.core.migration import migrated
 from saga_es.core.plan import Signal, StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 
@@ -76,6 +77,8 @@ def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PL
         case e.RetryOrdered(at=at):
             steps = {name: _due(step, at) for name, step in state.steps.items()}
             return replace(state, version=version, steps=steps)
+        case e.SagaMigrated():
+            return migrated(state, event)
         case e.SagaReopened():
             return _reopened(state, event)
         case e.SagaResolved(status):

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from saga_es.core import events as e
+from saga_es.core.migration import present_keys
 from saga_es.core.operate import still_open
 from saga_es.core.plan import Delay
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
@@ -250,6 +251,8 @@ def _since(past: Past) -> dict[str, datetime]:
                 since[step] = at
             case e.SagaTakenOver():
                 since = dict.fromkeys(since, at)
+            case e.SagaMigrated():
+                since = present_keys(since, event)
             case _:
                 pass
     return since

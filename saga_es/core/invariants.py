@@ -126,7 +126,9 @@ class _Books:
         return [] if is_now == "FAILED" else [f"{type(event).__name__}, but the saga is {is_now}"]
 
     def _after_the_end(self, event: e.SagaEvent) -> list[str]:
-        by_a_person = e.StepSkipped | e.CompensationSkipped | e.InputReplaced | e.SagaReopened | e.SagaResolved
+        by_a_person = (
+            e.StepSkipped | e.CompensationSkipped | e.InputReplaced | e.SagaMigrated | e.SagaReopened | e.SagaResolved
+        )
         match event:
             case e.StepSkipped(actor=None) if self.ended is not None:
                 return [f"StepSkipped after the end ({self.ended})"]
@@ -193,10 +195,7 @@ class _Books:
             broken.append(f"step {name!r} goes forward after the saga aborted")
         if step.done or (step.in_flight and not step.restart):
             broken.append(f"step {name!r} begins, but is {'done' if step.done else 'under way'}")
-        early = [other for other in self.plan.after(step_of(name)) if not self._is_done(other)]
-        if early:
-            broken.append(f"step {name!r} begins before {', '.join(early)}")
-        return broken
+        return broken + self._early(name)
 
     def _why_no_element(self, name: str) -> list[str]:
         planned, index = self.plan.step(name), index_of(name)
@@ -295,6 +294,8 @@ class _Books:
                 self.paused = True
             case e.SagaResumed():
                 self.paused = False
+            case e.SagaMigrated():
+                return self._migrate(event)
             case e.SagaReopened(status):
                 self.ended, self.owner, self.paused, self.began = None, None, False, True
                 for step in self.steps.values():
@@ -311,6 +312,32 @@ class _Books:
             case _:
                 pass
         return []
+
+    def _migrate(self, event: e.SagaMigrated) -> list[str]:
+        """What has begun has a place in the new plan, behind steps that are done."""
+        broken = ["the saga is migrated after it aborted"] if self.aborted else []
+        broken += [f"the saga is migrated after the end ({self.ended})"] if self.ended == "COMPLETED" else []
+        names = {step.name for step in event.plan.steps}
+        began: dict[str, _Step] = {}
+        for was, step in self.steps.items():
+            now = event.renamed.get(step_of(was), step_of(was)) + was[len(step_of(was)) :]
+            stands = step.effect and self.plan.step(was).compensation is not None
+            if step_of(now) in names:
+                began[now] = step
+                lost = stands and event.plan.step(now).compensation is None
+                broken += [f"the compensation of step {was!r} is lost in a migration"] if lost else []
+            elif stands or step.in_flight or step.waits or step.probing:
+                broken.append(f"step {was!r} is lost in a migration")
+        sizes = {event.renamed.get(name, name): many for name, many in self.fan_outs.items()}
+        self.fan_outs = {name: many for name, many in sizes.items() if name in names}
+        self.signals = {event.renamed.get(name, name): many for name, many in self.signals.items()}
+        self.plan, self.steps = event.plan, began
+        begun = [name for name, step in began.items() if step.attempts or step.done or step.waits]
+        return broken + [rule for name in begun for rule in self._early(name)]
+
+    def _early(self, name: str) -> list[str]:
+        early = [other for other in self.plan.after(step_of(name)) if not self._is_done(other)]
+        return [f"step {name!r} begins before {', '.join(early)}"] if early else []
 
     def _interrupt(self) -> None:
         for name, step in self.steps.items():

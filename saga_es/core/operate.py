@@ -11,10 +11,24 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from saga_es.core import events as e
-from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
+from saga_es.core.commands import (
+    Cancel,
+    Command,
+    Migrate,
+    Pause,
+    ReplaceInput,
+    Resolve,
+    Resume,
+    Retry,
+    Revoke,
+    SendSignal,
+    Skip,
+)
 from saga_es.core.evolve import evolve, fold
+from saga_es.core.migration import last_begun, present_name, renames, why_not
 from saga_es.core.plan import Signal, step_of
 from saga_es.core.proceed import back
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
@@ -53,6 +67,8 @@ def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEven
         case Resolve(actor, reason, status):
             _refuse_if(state, _why_not_failed(state))
             return [e.SagaResolved(status or ("COMPENSATED" if state.aborted else "COMPLETED"), actor, reason)]
+        case Migrate():
+            return _migrate(state, command)
         case SendSignal():
             return _signal(state, command)
         case Revoke(actor, reason):
@@ -76,8 +92,19 @@ def _retry(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.S
     return [e.RetryOrdered(actor, reason, now)]
 
 
+def _migrate(state: SagaState, migrate: Migrate) -> list[e.SagaEvent]:
+    if migrate.plan_id == state.plan_id:
+        return []
+    plan, renamed = migrate.plan, renames(state.plan, migrate.plan, migrate.replaces)
+    _refuse_if(state, why_not(state, plan, renamed))
+    current = last_begun(state, plan, renamed)
+    return [e.SagaMigrated(migrate.plan_id, plan, migrate.actor, migrate.reason, renamed, current)]
+
+
 def _signal(state: SagaState, sent: SendSignal) -> list[e.SagaEvent]:
     names = [step.name for step in state.plan.steps if isinstance(step.work, Signal)]
+    if sent.signal in state.renamed:  # the sender knows the step by an earlier name
+        sent = replace(sent, signal=present_name(sent.signal, state.renamed))
     if sent.signal not in names:
         there = ", ".join(names) or "none"
         raise CommandRefused(state.saga_id, f"it has no signal {sent.signal!r}; there is {there}")

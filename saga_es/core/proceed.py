@@ -70,7 +70,9 @@ def deadline_passed(state: SagaState, now: datetime) -> list[e.SagaEvent]:
     """The saga aborts when its deadline has passed, unless its pivot was called."""
     if state.deadline_at is None or state.deadline_at > now or state.beyond_return:
         return []
-    return [e.SagaAborted(None, f"the deadline passed: {state.plan.deadline_s:g} s after the start")]
+    s = None if state.is_migrated else state.plan.deadline_s  # a saga keeps the deadline with which it started
+    after = f"{state.deadline_at:%Y-%m-%d %H:%M:%S}Z" if s is None else f"{s:g} s after the start"
+    return [e.SagaAborted(None, f"the deadline passed: {after}")]
 
 
 def _called_again(state: SagaState) -> list[e.SagaEvent]:

@@ -64,6 +64,7 @@ class StepState(msgspec.Struct, frozen=True):
         crashes: Workers that crashed while the call was in flight, since the last outcome; a pause does not count.
         stuck: Its compensation was given up.
         input: The input that a person gave this step instead of the saga's.
+        called_as: The name under which it was called before a migration: its idempotency keys are made of that name.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -82,6 +83,7 @@ class StepState(msgspec.Struct, frozen=True):
     crashes: int = 0
     stuck: bool = False
     input: dict[str, Any] | None = None
+    called_as: str | None = None
 
     @property
     def in_flight(self) -> bool:
@@ -109,6 +111,8 @@ class SagaState(msgspec.Struct, frozen=True):
         failed_step: The step whose failure aborted the saga.
         cause: Why the saga aborted; its compensations receive it as `error`.
         error: Why the saga is FAILED; otherwise why it aborted.
+        is_migrated: Whether the saga was migrated to the plan that it has.
+        renamed: The present name of each step that a migration renamed, by its earlier names.
     """
 
     saga_id: str
@@ -132,6 +136,8 @@ class SagaState(msgspec.Struct, frozen=True):
     failed_step: str | None = None
     cause: str | None = None
     error: str | None = None
+    is_migrated: bool = False
+    renamed: dict[str, str] = msgspec.field(default_factory=dict)
 
     def step(self, name: str) -> StepState:
         """The state of a step or element, also when it has not started."""

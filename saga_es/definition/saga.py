@@ -17,7 +17,7 @@ A parameter with a default is given its value too; where there is none, it keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
@@ -323,6 +323,14 @@ class Saga:
         self._steps.settle(name, compensation_retry if kind == "compensatable" else None)
         self.children.append(saga)
 
+    def replaces(self, step: Function | str, *earlier: str) -> None:
+        """Say that a step is the one that had these names in earlier versions of this definition.
+
+        A saga that is migrated to this version keeps what it did under an earlier name, also the idempotency key.
+        An earlier name that is a step of this version, or of two, raises `DefinitionError`.
+        """
+        self._steps.replace(self._steps.name_of(step), earlier)
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Steps written inside the block run at the same time; the step after the block waits for all of them."""
@@ -352,6 +360,11 @@ class Saga:
         if self._plan_id is None:
             self._plan_id = plan_id(self.plan)
         return self._plan_id
+
+    @property
+    def replaced(self) -> Mapping[str, str]:
+        """The present name of each step that had other names in earlier versions, by those names."""
+        return self._steps.replaced
 
     def written(self, step: str) -> Step | None:
         """The step of this name, with its code; None when this definition has none (any more)."""

@@ -142,11 +142,16 @@ def _roots(*paths: float | str | None) -> tuple[str, ...]:
 
 
 class Steps:
-    """The steps of one saga, in the order in which they are written."""
+    """The steps of one saga, in the order in which they are written.
+
+    Attributes:
+        replaced: The present name of each step that had other names in earlier versions, by those names.
+    """
 
     def __init__(self, saga: str) -> None:
         self._saga = saga
         self._steps: dict[str, Step] = {}
+        self.replaced: dict[str, str] = {}
         self._undecided: set[str] = set()
         self._group: list[str] | None = None
         self._frontier: tuple[str, ...] | None = None
@@ -242,6 +247,19 @@ class Steps:
         self._check_known(name, _needs(probe), self._known(name))
         self._steps[name] = replace(step, plan=replace(step.plan, probe=True), probe=probe)
 
+    def replace(self, name: str, earlier: Iterable[str]) -> None:
+        """Record that a step had these names in earlier versions."""
+        self._there(name, "replacement")
+        for was in earlier:
+            if was in self._steps:
+                raise DefinitionError(
+                    f"saga {self._saga!r}: step {name!r} cannot replace {was!r}, which is a step of this version"
+                )
+            if self.replaced.setdefault(was, name) != name:
+                raise DefinitionError(
+                    f"saga {self._saga!r}: {was!r} is replaced by {self.replaced[was]!r} and by {name!r}"
+                )
+
     # ── Checking ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _check_place(self, plan: StepPlan) -> None:
@@ -250,6 +268,10 @@ class Steps:
             raise DefinitionError(
                 f"saga {self._saga!r}: {name!r} cannot name a step; "
                 f"use an identifier of at most {NAME_LIMIT} characters"
+            )
+        if name in self.replaced:
+            raise DefinitionError(
+                f"saga {self._saga!r}: {name!r} was the name of step {self.replaced[name]!r}; give this step another"
             )
         if name in self._steps:
             raise DefinitionError(f"saga {self._saga!r} has two steps named {name!r}")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.migration import Migration
 from saga_es.core.operate import Undoing, preview
+from saga_es.core.state import SagaState
+from saga_es.definition.saga import Saga
+from saga_es.runtime.migrating import current, migrate_to, previewed
 from saga_es.store.queries.past import story_at
 from saga_es.store.queries.story import SagaStory
 from saga_es.store.store import Store
@@ -39,6 +44,19 @@ class Control(ABC):
     @abstractmethod
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value (see `saga_es.commands`). Each of the methods below gives one."""
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Mapping[str, Saga]:
+        """The sagas that are known here, by name; the plan of each is in the log."""
+
+    def current(self, state: SagaState) -> Saga:
+        """The present definition of a saga.
+
+        Raises:
+            CommandRefused: It is not known here.
+        """
+        return current(self.definitions, state)
 
     def cancel(self, saga_id: str, *, reason: str, actor: str) -> None:
         """Abort the saga: its completed steps are compensated, last first."""
@@ -77,6 +95,22 @@ class Control(ABC):
         """
         self.submit(saga_id, Resolve(actor, reason, status))
 
+    def migrate(self, saga_id: str, *, reason: str, actor: str) -> None:
+        """Move the saga to the present plan of its definition: what has begun stays, the rest follows that plan."""
+        state = self._found(saga_id)
+        self.submit(saga_id, migrate_to(self.current(state), actor, reason))
+
+    def preview_migration(self, saga_id: str) -> Migration:
+        """What `migrate` would do with each step, and why it would be refused. Changes nothing.
+
+        Raises:
+            NotFound: There is no such saga.
+            CommandRefused: Its definition is not known here.
+            StoreUnavailable: The database did not answer.
+        """
+        state = self._found(saga_id)
+        return previewed(state, self.current(state))
+
     def signal(self, saga_id: str, name: str, payload: Any = None, *, key: str | None = None) -> None:
         """Send the signal that a step of the saga waits for. It may arrive before the step does.
 
@@ -96,10 +130,7 @@ class Control(ABC):
             CommandRefused: The saga cannot be cancelled now.
             StoreUnavailable: The database did not answer.
         """
-        state = self._store.sagas.find(saga_id)
-        if state is None:
-            raise self._store.sagas.absent(saga_id)
-        return preview(state)
+        return preview(self._found(saga_id))
 
     def status(self, saga_id: str) -> SagaStory:
         """The status of a saga and of each of its steps. It is folded from the log, so it is exact when it is read.
@@ -109,3 +140,9 @@ class Control(ABC):
             StoreUnavailable: The database did not answer.
         """
         return story_at(self._store.sagas, saga_id)[0]
+
+    def _found(self, saga_id: str) -> SagaState:
+        state = self._store.sagas.find(saga_id)
+        if state is None:
+            raise self._store.sagas.absent(saga_id)
+        return state

@@ -6,23 +6,22 @@ from collections.abc import Iterable, Mapping
 from contextvars import Context
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 from saga_es.core import events as e
 from saga_es.core.facts import CallReturned, CannotGoOn, RetryDue, Woken
+from saga_es.core.migration import present_name
 from saga_es.core.outcomes import Direction, Outcome, Unavailable, Unknown
-from saga_es.core.paths import look_up
-from saga_es.core.plan import Child, index_of, step_of
+from saga_es.core.plan import Child
 from saga_es.core.retry import is_last
 from saga_es.core.state import SagaState, open_intents
 from saga_es.definition.saga import Saga
+from saga_es.runtime.arguments import child_id, given, key_of
 from saga_es.runtime.calls.away import Absence, Key
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.calls.port import Call, Executor, lane_of
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
 from saga_es.runtime.held_calls import Heard, HeldCalls, Timer, TryAgain
-from saga_es.runtime.ids import idempotency_key
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put, RetryTimer
 from saga_es.runtime.needed_code import written
 from saga_es.runtime.waiting.clock import Clock
@@ -118,7 +117,7 @@ class Dispatch:
                 case e.RetryOrdered():
                     self.resume(state)
                     self._held.let_retries(state.saga_id, self._under_way.get(state.saga_id, _NOTHING))
-                case e.SagaResumed() | e.SagaCancelled():
+                case e.SagaResumed() | e.SagaCancelled() | e.SagaMigrated():
                     self.resume(state)
                 case _:
                     pass
@@ -170,6 +169,8 @@ class Dispatch:
     def resume(self, state: SagaState) -> None:
         """Perform every open intent that is not in flight here: after a takeover, a pause or a command."""
         first = len(self._made)
+        if state.renamed:
+            self._rename(state)
         for intent in open_intents(state):
             if not self._is_in_flight(state.saga_id, (intent.step, _direction(intent))):
                 self._intent(state, intent)
@@ -179,6 +180,21 @@ class Dispatch:
         if state.aborted:
             self._children.revoke(state)
             self._withdraw(state.saga_id)
+
+    def _rename(self, state: SagaState) -> None:
+        """Keep the calls in flight of steps that a migration renamed under their present names."""
+        ways = self._under_way.get(state.saga_id, _NOTHING)
+        for was, direction in [way for way in ways if present_name(way[0], state.renamed) != way[0]]:
+            key, now = (state.saga_id, was, direction), present_name(was, state.renamed)
+            if not ways[was, direction] or key in self._held:
+                self._ended(*key, "nothing")  # the timer is set again, the call that was held back is made again
+                continue
+            ways[now, direction] = ways.pop((was, direction))
+            self._held.drop(key)
+            timer = self._timers.cancel(key)
+            if isinstance(timer, CallTimedOut):
+                left = timedelta(seconds=self._executor.left_s(timer.call))
+                self._timers.set((state.saga_id, now, direction), self._clock.now() + left, timer)
 
     def forget(self, state: SagaState) -> None:
         """Drop the calls and timers of a saga that has ended, or that this worker no longer owns."""
@@ -266,8 +282,7 @@ class Dispatch:
             return
         planned = state.plan.step(step)
         is_action = direction is Direction.ACTION
-        keyed = Direction.COMPENSATION if direction is Direction.COMPENSATION else Direction.ACTION
-        key = idempotency_key(state.saga_id, step, keyed)
+        key = key_of(state, step, direction)
         call = Call(
             state.saga_id,
             step,
@@ -275,10 +290,10 @@ class Dispatch:
             attempt,
             found.callee(direction),
             key,
-            _given(state, step, direction, key),
+            given(state, step, direction, key),
             planned.timeout_s,
             found.condition if is_action and planned.condition else None,
-            idempotency_key(state.saga_id, f"{step}/{attempt}", keyed) if isinstance(planned.work, Child) else None,
+            child_id(state, step, attempt) if isinstance(planned.work, Child) else None,
             state.plan.saga,
             state.plan,
             tags=state.tags,
@@ -382,15 +397,3 @@ def _direction(intent: e.Intent) -> Direction:
             return Direction.PROBE
         case _:
             return Direction.ACTION
-
-
-def _given(state: SagaState, step: str, direction: Direction, key: str) -> dict[str, Any]:
-    """The arguments that a callee may name. In a compensation, a result that never came is None."""
-    given = state.known_to(step)
-    index = index_of(step)
-    if index is not None:
-        item = look_up(state.plan.step(step).over or "", given)[index]
-        given |= {"item": item, "index": index, step_of(step): state.step(step).result}
-    action_key = idempotency_key(state.saga_id, step, Direction.ACTION) if direction is Direction.COMPENSATION else key
-    given |= {"saga_id": state.saga_id, "key": key, "error": state.cause, "action_key": action_key}
-    return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -177,6 +177,11 @@ class Engine(Control):
             raise EngineForked
         if self._loop is not None and _running_loop() is self._loop and self._starts.has_async_steps:
             raise RuntimeError("this would block the event loop on which the saga's steps run; write `await handle`")
+
+    @property
+    def definitions(self) -> Mapping[str, Saga]:
+        """The sagas that this engine knows, by name; their plans are in the log."""
+        return self._starts.definitions
 
     @property
     def worker_id(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from saga_es.core import events as e
 from saga_es.core.evolve import fold
@@ -95,3 +95,9 @@ class Sagas:
         wanted = {plan_id(plan): e.PlanRecorded(plan) for plan in plans}
         held = {id_ for id_, events in self.log.read_many(list(wanted)).items() if events}
         return [(id_, recorded) for id_, recorded in wanted.items() if id_ not in held]
+
+
+def plans_of(history: Iterable[Recorded]) -> list[str]:
+    """The ids of the plans that a saga's events name: of its start, and of each migration."""
+    events = [recorded.event for recorded in history]
+    return [event.plan_id for event in events if isinstance(event, e.SagaStarted | e.SagaMigrated)]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from saga_es.core import events as e
 from saga_es.core.invariants import violations
+from saga_es.core.migration import present_name
 from saga_es.core.outcomes import Completed, Direction
 from saga_es.core.plan import StepPlan, step_of
 from saga_es.core.state import SagaState, SagaStatus
@@ -28,14 +31,20 @@ def faults_found(world: World) -> list[str]:
         state = world.state(saga_id)
         assert state is not None, "the view has no saga that the log has not"
         history = world.log.read(saga_id)
-        broken = violations(saga_id, state.plan, [(recorded.version, recorded.event) for recorded in history])
+        assert isinstance(history[0].event, e.SagaStarted), "a saga begins with its start"
+        plan = world.sagas.plan(history[0].event.plan_id)
+        broken = violations(saga_id, plan, [(recorded.version, recorded.event) for recorded in history])
         found += [str(violation) for violation in broken]
         by_hand = {
             recorded.event.step
             for recorded in history
             if isinstance(recorded.event, e.StepSkipped) and recorded.event.actor is not None
         }
-        ran = [call for call in world.network.history if call.saga_id == saga_id]
+        ran = [
+            replace(call, step=present_name(call.step, state.renamed))
+            for call in world.network.history
+            if call.saga_id == saga_id
+        ]
         found += [f"saga {saga_id}: {fault}" for fault in _effects(state, ran, by_hand)]
     return found
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
 
 from saga_es.core import events as e
+from saga_es.core.migration import present_name
 from saga_es.core.outcomes import Direction, Outcome, Rejected, Unavailable, Unknown
+from saga_es.core.plan import step_of
 from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.outcomes import outcome_of_error
 from saga_es.runtime.calls.port import Call
@@ -103,5 +105,16 @@ class Network:
             Direction.COMPENSATION: e.CompensationStarted,
             Direction.PROBE: e.ProbeStarted,
         }
-        intent = kinds[call.direction](call.step, call.attempt)
-        return any(recorded.event == intent for recorded in self._log.read(call.saga_id))
+        events = [recorded.event for recorded in self._log.read(call.saga_id)]
+        intents = [kinds[call.direction](name, call.attempt) for name in _names(call.step, events)]
+        return any(event in intents for event in events)
+
+
+def _names(step: str, events: Sequence[e.SagaEvent]) -> list[str]:
+    """The name of a step or element, and the names that it had before migrations."""
+    names = [step]
+    for event in reversed(events):
+        if isinstance(event, e.SagaMigrated):
+            earlier = {now: was for was, now in event.renamed.items()}
+            names += [present_name(name, earlier) for name in names if step_of(name) in earlier]
+    return names

@@ -38,6 +38,8 @@ ROUTES = {
     ("get", "/api/saga/{transaction_id}/events"),
     ("get", "/api/saga/{transaction_id}/explain"),
     ("get", "/api/saga/{transaction_id}/cancel"),
+    ("get", "/api/saga/{transaction_id}/migrate"),
+    ("post", "/api/saga/{transaction_id}/migrate"),
     *(("post", f"/api/saga/{{transaction_id}}/{command}") for command in COMMANDS),
     ("post", "/api/saga/{transaction_id}/signals/{signal}"),
     ("get", "/api/saga/health"),
@@ -175,7 +177,7 @@ def test_what_is_asked_of_sagas_that_are_there_is_answered_as_it_says(kept_datab
         document = schemathesis.openapi.from_wsgi("/openapi.json", served.app)
         operations = [result.ok() for result in document.get_all_operations() if isinstance(result, Ok)]
         about_one = [operation for operation in operations if "{transaction_id}" in operation.path]
-        assert len(about_one) == 12
+        assert len(about_one) == 14
         failures = [said for operation in about_one for said in failures_of(operation, aim)]
     assert failures == [], "\n\n".join(failures)
 

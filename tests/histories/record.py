@@ -34,22 +34,23 @@ FOLDER = Path(__file__).parent
 WHO = "ada"
 
 
-def app() -> App:
+def app(version: int) -> App:
     """The demo, and the sagas of this folder."""
-    return msgspec.structs.replace(services.app, sagas=[*services.app.sagas, *sagas.ALL])
+    return msgspec.structs.replace(services.app, sagas=[*services.app.sagas, *sagas.ALL, sagas.moved(version)])
 
 
 @click.command(help=__doc__)
-def main() -> None:
+@click.option("--name", default="", help="What is added to the name of the schema, for one that has a history already.")
+def main(name: str) -> None:
     """Run, and write."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.load({"database_url": f"sqlite:///{folder}/history.db", "grace_s": 0.0}, environ={})
-        for scene in (first, second):
-            node = Node(settings, app())
+        for version, scene in enumerate((first, second), 1):
+            node = Node(settings, app(version))
             node.answer_calls_with(create_flask_app(node).wsgi_app)
             node.open()
             scene(node.engine)
-            _write(node) if scene is second else None
+            _write(node, name) if scene is second else None
             node.close()
 
 
@@ -57,6 +58,8 @@ def first(engine: Engine) -> None:
     """Two sagas are under way when the worker goes."""
     engine.start("outing", {"wanted": False, "guests": ["Ann", "Bob"]}, saga_id="outing", tags={"shop": "Köln"})
     engine.start("slow", {}, saga_id="taken-over")
+    engine.start("moved", {}, saga_id="migrated")
+    _until(lambda: _status(engine, "migrated", "approval") == "IN_PROGRESS")
     _until(lambda: _status(engine, "outing", "approval") == "IN_PROGRESS")
     _until(lambda: _status(engine, "taken-over", "again") == "IN_PROGRESS")
 
@@ -64,6 +67,8 @@ def first(engine: Engine) -> None:
 def second(engine: Engine) -> None:
     """Another takes them over; all the rest."""
     engine.signal("outing", "approval", {"by": WHO}, key="once")
+    engine.migrate("migrated", reason="we deliver now", actor=WHO)
+    engine.signal("migrated", "approval", {"by": WHO})
     engine.submit("taken-over", Retry(WHO, "I cannot wait"))
     for key, body in (("done", {"name": "Concert"}), ("back", {"name": "Concert", "fail_at_step": "ticket"})):
         engine.start(create_event.saga, create_event.CreateEventSchema().load(body), saga_id=key)
@@ -86,15 +91,26 @@ def second(engine: Engine) -> None:
         _ended(engine, saga_id, SagaStatus.FAILED)
     engine.submit("replaced", ReplaceInput("tell", {"name": "Eva"}, WHO, "a name was missing"))
     engine.submit("left out", Skip("tell", WHO, "she knows"))
-    for saga_id in ("outing", "taken-over", "done", "back", "trip", "later", "cancelled", "skipped", "replaced"):
+    for saga_id in (
+        "outing",
+        "taken-over",
+        "migrated",
+        "done",
+        "back",
+        "trip",
+        "later",
+        "cancelled",
+        "skipped",
+        "replaced",
+    ):
         _ended(engine, saga_id)
     _until(lambda: len(engine.read("reopened")) > len(engine.read("resolved")))
     _ended(engine, "reopened", SagaStatus.FAILED)
 
 
-def _write(node: Node) -> None:
+def _write(node: Node, name: str) -> None:
     schema = node.store.log.codec.schema(SAGA)
-    bundle = FOLDER / f"schema-{schema}.ndjson"
+    bundle = FOLDER / f"schema-{schema}{name}.ndjson"
     entries = node.store.log.entries()
     missing = {kind.__name__ for kind in get_args(e.SagaEvent)} - {entry.type for entry in entries}
     if missing:

@@ -146,4 +146,24 @@ def again(key: str) -> None:
         raise StepUnavailable("come back later")
 
 
+def moved(version: int) -> Saga:
+    """A saga whose second version has another name for its last step, and one step more."""
+    saga = Saga("moved")
+    saga.step(compensation=None)(_named("pack"))
+    saga.wait_for("approval", timeout_s=600)
+    saga.step(compensation=None)(_named("ship" if version == 1 else "deliver"))
+    if version > 1:
+        saga.replaces("deliver", "ship")
+        saga.step(compensation=None)(_named("thank"))
+    return saga
+
+
+def _named(name: str) -> Any:
+    def step() -> str:
+        return name
+
+    step.__name__ = name
+    return step
+
+
 ALL = (letter, outing, trip, stuck, pivoted, slow)

@@ -61,8 +61,8 @@ MUTANTS = [
     Mutant(
         "another key on each attempt",
         CALLS,
-        "key = idempotency_key(state.saga_id, step, keyed)",
-        'key = idempotency_key(state.saga_id, f"{step}/{attempt}", keyed)',
+        "key = key_of(state, step, direction)",
+        'key = key_of(state, f"{step}/{attempt}", direction)',
         (SOME_WAYS,),
     ),
     Mutant(
@@ -75,8 +75,8 @@ MUTANTS = [
     Mutant(
         "one key for all elements of a list",
         CALLS,
-        "key = idempotency_key(state.saga_id, step, keyed)",
-        "key = idempotency_key(state.saga_id, step_of(step), keyed)",
+        "key = key_of(state, step, direction)",
+        'key = key_of(state, step.partition("[")[0], direction)',
         (SOME_WAYS,),
     ),
     Mutant(

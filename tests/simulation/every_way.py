@@ -188,7 +188,7 @@ def run(
         world.run()
     except AssertionError as error:
         return world, [str(error)]
-    return world, [*faults_found(world), *_ledger_faults(world, ledger)]
+    return world, [*faults_found(world), *ledger_faults(world, ledger)]
 
 
 @cache
@@ -197,7 +197,7 @@ def _made(shape: Shape) -> tuple[Saga, Ledger]:
     return shape(ledger), ledger
 
 
-def _ledger_faults(world: World, ledger: Ledger) -> list[str]:
+def ledger_faults(world: World, ledger: Ledger) -> list[str]:
     """Effects at most once; all there at COMPLETED, none that can be undone at COMPENSATED."""
     wrong = [f"key {key} had {times} effects" for key, times in ledger.effects.items() if times > 1]
     for saga_id in world.store.sagas:
@@ -205,7 +205,7 @@ def _ledger_faults(world: World, ledger: Ledger) -> list[str]:
         assert state is not None
         for name, step in state.steps.items():
             planned = state.plan.step(name)
-            stands = idempotency_key(saga_id, name, Direction.ACTION) in ledger.standing
+            stands = idempotency_key(saga_id, step.called_as or name, Direction.ACTION) in ledger.standing
             if planned.work is not None:
                 continue
             if state.status is SagaStatus.COMPLETED and step.status is StepStatus.COMPLETED and not stands:

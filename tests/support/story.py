@@ -14,6 +14,7 @@ from saga_es.core.commands import Command
 from saga_es.core.decide import decide
 from saga_es.core.evolve import fold
 from saga_es.core.facts import CallReturned, Fact, RetryDue, Start, Woken
+from saga_es.core.migration import present_name
 from saga_es.core.outcomes import Completed, Direction, Outcome
 from saga_es.core.plan import Plan, RetryPolicy, StepPlan
 from saga_es.core.state import SagaState, open_intents
@@ -174,6 +175,15 @@ class Loop:
                 self.under_way.clear()  # whoever would have heard is gone
                 self._resume()
             case e.SagaResumed() | e.RetryOrdered():
+                self._resume()
+            case e.SagaMigrated(renamed=renamed):
+                under_way = {
+                    (present_name(step, renamed), direction): intent
+                    for (step, direction), intent in self.under_way.items()
+                }
+                self.under_way = {
+                    key: msgspec.structs.replace(intent, step=key[0]) for key, intent in under_way.items()
+                }
                 self._resume()
             case e.SagaAborted() | e.SagaCancelled():
                 waits = [

@@ -8,7 +8,7 @@ import pytest
 
 from saga_es.core import events as e
 from saga_es.core.describe import SHORT, describe, plain
-from tests.support.story import NOW
+from tests.support.story import NOW, a_plan
 
 T = "2026-01-02 03:04:05.000Z"
 LATE = "the deadline passed: 5 s after the start"
@@ -64,6 +64,10 @@ TOLD: list[tuple[e.SagaEvent, str]] = [
     (e.SagaResumed("ann", "back"), "The saga is resumed by ann: back"),
     (e.RetryOrdered("ann", "it is up", NOW), "ann retried the saga at once: it is up"),
     (e.InputReplaced("a", {"n": 1}, "ann", "a typo"), 'ann gave step a another input: a typo. It is {"n":1}'),
+    (
+        e.SagaMigrated("plan-2", a_plan("a", "z"), "ann", "a new version", {"b": "z"}),
+        "ann migrated the saga to plan-2: a new version. Step b is z from now on.",
+    ),
     (e.SagaReopened("IN_PROGRESS", "ann", "fixed", NOW), "ann reopened the saga, which goes forward: fixed"),
     (e.SagaReopened("COMPENSATING", "ann", "fixed", NOW), "ann reopened the saga, which compensates: fixed"),
     (e.SagaResolved("COMPLETED", "ann", "by post"), "ann resolved the saga by hand as COMPLETED: by post"),

@@ -131,6 +131,12 @@ STORED: list[tuple[e.SagaEvent, str, str]] = [
         '{"step":"a","input":{"n":2},"actor":"Ann","reason":"a typo"}',
     ),
     (
+        e.SagaMigrated("plan-2", Plan("o", ()), "Ann", "new", {"a": "b"}, "b"),
+        "SagaMigrated",
+        '{"plan_id":"plan-2","plan":{"saga":"o","steps":[],"deadline_s":null},"actor":"Ann","reason":"new",'  # noqa: ISC004 (one text)
+        '"renamed":{"a":"b"},"current":"b"}',
+    ),
+    (
         e.SagaReopened("COMPENSATING", "Ann", "again", AT, "no"),
         "SagaReopened",
         '{"status":"COMPENSATING","actor":"Ann","reason":"again","at":"2026-01-02T03:04:05.678900Z","error":"no"}',

@@ -17,6 +17,8 @@ from services import app
 from tests.histories.golden import HISTORIES, decoded, is_still_told, stories_then, stories_today
 
 NEVER_EDITED = {
+    "schema-1-migrated.ndjson": "080642c35134aa5ddb97d9e05d6f2b8de182c2eb3ac6053a0fe2601a5fee9a3c",
+    "schema-1-migrated.stories.json": "7f8f9be86c15f951ca97a0e55572561fa31e8e9f008296191139c7e0f5e0bec6",
     "schema-1.ndjson": "3444b6ebbf03cb3fb6ab9f0ed62597d84cb4e7ab043efc95e073935aca884c3d",
     "schema-1.stories.json": "a11f4ad90e4b086814e1140ce25d50ee97d55e0a3e38c9123f09cb2e1f6667fc",
 }
@@ -31,14 +33,14 @@ def test_a_recorded_history_tells_what_it_told_when_it_was_recorded(history: Pat
         assert is_still_told(told, today[saga_id]), saga_id
 
 
-@pytest.mark.parametrize("history", HISTORIES, ids=lambda path: path.stem)
-def test_a_recorded_history_has_every_event_that_there_was(history: Path) -> None:
-    """Of its schema; and of the services' records too."""
-    found = {(of[0].category, type(recorded.event)) for of in decoded(history).values() for recorded in of}
+def test_the_histories_of_the_present_schema_have_every_event_that_there_is() -> None:
+    """Of sagas, and of the services' records too; an event that is new has a history of its own beside the first."""
+    present = f"schema-{present_schema(SAGA, UPCASTERS)}"
+    streams = [of for history in HISTORIES if history.stem.startswith(present) for of in decoded(history).values()]
+    found = {(of[0].category, type(recorded.event)) for of in streams for recorded in of}
     ours = {(SAGA, kind) for kind in get_args(e.SagaEvent)} | {(PLAN, e.PlanRecorded)}
     theirs = {(category, kind) for category, kinds in app.events.items() for kind in kinds}
-    if history.stem == f"schema-{present_schema(SAGA, UPCASTERS)}":
-        assert ours <= found, "record the present schema anew before it is released"
+    assert ours <= found, "record it with `python -m tests.histories.record --name -WHAT`"
     assert {category for category, _ in theirs} <= {category for category, _ in found}
 
 

@@ -186,6 +186,10 @@ COLUMNS: list[tuple[e.SagaEvent, dict[str, Any]]] = [
     (e.RetryOrdered("ada", "now", AT), {"wakes_at": None}),
     (e.InputReplaced("a", {}, "ada", "a typo"), {}),
     (
+        e.SagaMigrated("plan-2", ABC, "ada", "a new version", {"b": "z"}, "z"),
+        {"name": "order", "plan_id": "plan-2", "current_step": "z", "wakes_at": None},
+    ),
+    (
         e.SagaReopened("IN_PROGRESS", "ada", "again", AT),
         {"status": "IN_PROGRESS", "owner": None, "error": None, "paused": False, "wakes_at": None},
     ),

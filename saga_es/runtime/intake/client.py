@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from saga_es.core.commands import Command
-from saga_es.core.state import SagaState
 from saga_es.definition.saga import Saga
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle, SagaResult
@@ -83,14 +82,23 @@ class Client(Control):
             StoreUnavailable: The database did not confirm the start. It may still be recorded.
         """
         request = self._starts.request(saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at)
-        if not self._are_plans_recorded:
-            self._starts.record_plans()
-            self._are_plans_recorded = True
+        self._record_plans()
         if connection is None:
             self._starts.record(request)
         elif not self._starts.found(request, connection):
             self._starts.record_within(connection, request)
         return ClientHandle(request.saga_id, self)
+
+    @property
+    def definitions(self) -> Mapping[str, Saga]:
+        """The sagas that this client knows, by name; their plans are in the log."""
+        self._record_plans()
+        return self._starts.definitions
+
+    def _record_plans(self) -> None:
+        if not self._are_plans_recorded:
+            self._starts.record_plans()
+            self._are_plans_recorded = True
 
     def follow(self, saga_id: str) -> Handle:
         """A handle on a saga that was started before, by any process."""
@@ -122,12 +130,6 @@ class Client(Control):
                 raise TimeoutError(f"saga {saga_id} is {state.status} after {timeout:g} s; it goes on")
             time.sleep(min(wait_s, left_s))
         return SagaResult.from_state(state)
-
-    def _found(self, saga_id: str) -> SagaState:
-        state = self._store.sagas.find(saga_id)
-        if state is None:
-            raise self._store.sagas.absent(saga_id)
-        return state
 
 
 class ClientHandle(Handle):

@@ -28,7 +28,7 @@ from saga_es.store.database import Database
 from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Entry
-from saga_es.store.sagas import Sagas
+from saga_es.store.sagas import Sagas, plans_of
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import checkpoints
 from saga_es.store.views.forgetting import forget
@@ -108,10 +108,10 @@ class Archiving:
             while len(heads) < MOST_IN_A_FILE and (some := list(islice(families, AT_ONCE))):
                 streams = self._log.entries_of([saga_id for family in some for saga_id in family])
                 for family in some:
-                    needed = {self._plan_of(streams[saga_id], passed) for saga_id in family}
-                    if None in needed:
+                    needed = [self._plans_of(streams[saga_id], passed) for saga_id in family]
+                    if not all(needed):
                         continue
-                    for plan_id in sorted(filter(None, needed - plans)):
+                    for plan_id in sorted({plan_id for some_plans in needed for plan_id in some_plans} - plans):
                         writing.add(self._log.entries_of([plan_id])[plan_id])
                         plans.add(plan_id)
                     written.append(family)
@@ -128,14 +128,15 @@ class Archiving:
             stands = [at.position for name, at in checkpoints.read(connection).items() if name in following]
         return min(stands, default=math.inf)
 
-    def _plan_of(self, entries: list[Entry], passed: float) -> str | None:
-        """The id of a saga's plan; None unless it is over in the log, too, and all views passed its end."""
+    def _plans_of(self, entries: list[Entry], passed: float) -> set[str]:
+        """The ids of a saga's plans; none unless it is over in the log, too, and all views passed its end."""
         try:
-            state = self._sagas.folded([self._log.decode(entry) for entry in entries])
+            history = [self._log.decode(entry) for entry in entries]
+            state = self._sagas.folded(history)
         except UnreadableEvent:
-            return None
+            return set()
         is_over = state and state.status in self._over.statuses and entries[-1].recorded_at < self._over.before
-        return state.plan_id if state and is_over and entries[-1].position <= passed else None
+        return set(plans_of(history)) if is_over and entries[-1].position <= passed else set()
 
     def _take_out(self, path: Path, written: list[Family], now: datetime, progress: Progress) -> Iterator[Progress]:
         sagas = (entries for entries in streams_in(path) if entries[0].category == SAGA)

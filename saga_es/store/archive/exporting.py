@@ -11,7 +11,7 @@ from saga_es.store.archive.bundle import Writing
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Recorded
 from saga_es.store.ports import Log
-from saga_es.store.sagas import Sagas
+from saga_es.store.sagas import Sagas, plans_of
 
 
 def export(sagas: Sagas, saga_id: str, file: IO[bytes], now: datetime) -> None:
@@ -47,8 +47,5 @@ def _family(log: Log, saga_id: str) -> Iterator[str]:
 
 def _plans(log: Log, family: list[str]) -> Iterator[str]:
     for saga_id in family:
-        match log.decode_all(log.entries_of([saga_id])[saga_id][:1]):
-            case [Recorded(event=e.SagaStarted(plan_id=plan_id))]:
-                yield plan_id
-            case _:
-                pass
+        found = log.decode_all(log.entries_of([saga_id])[saga_id])
+        yield from plans_of([recorded for recorded in found if isinstance(recorded, Recorded)])

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from saga_es.core import events as e
+from saga_es.core.migration import present_keys
 from saga_es.core.plan import StepPlan
 from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
 from saga_es.store.log.entries import Recorded
@@ -140,6 +141,8 @@ class _Times(msgspec.Struct):
 def _times(history: Sequence[Recorded]) -> dict[str, _Times]:
     times: dict[str, _Times] = defaultdict(_Times)
     for recorded in history:
+        if isinstance(recorded.event, e.SagaMigrated):
+            times = defaultdict(_Times, present_keys(times, recorded.event))
         _note(times, recorded.event, recorded.recorded_at)
     return times
 

@@ -88,6 +88,8 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
             return {"paused": True, "wakes_at": NOT_BY_ITSELF}
         case e.SagaResumed():
             return {"paused": False, "wakes_at": None}
+        case e.SagaMigrated(plan_id, plan, current=current):
+            return {"name": plan.saga, "plan_id": plan_id, "current_step": current, "wakes_at": None}
         case e.SagaReopened(status, error=error):
             return {"status": SagaStatus(status), "owner": None, "paused": False, "error": error, "wakes_at": None}
         case e.SagaCompleted():
