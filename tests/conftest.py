@@ -145,6 +145,7 @@ class OpenEngine(Protocol):
         executor: Executor | None = None,
         recovers: bool = True,
         at_once: int | None = None,
+        payload_memory: int | None = None,
     ) -> Engine:
         """An open engine."""
         ...
@@ -162,9 +163,10 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
             executor: Executor | None = None,
             recovers: bool = True,
             at_once: int | None = None,
+            payload_memory: int | None = None,
         ) -> Engine:
             of_engine = replace(store, writer=writer or store.writer, workers=workers or store.workers)
-            limits = Limits(at_once, takes_over=recovers)
+            limits = Limits(at_once, takes_over=recovers, payload_memory=payload_memory)
             engine = Engine(of_engine, executor or Executor(), definitions, limits=limits)
             opened.callback(engine.close, grace_s=1.0)
             return engine.open()

@@ -56,6 +56,11 @@ RUNNING = [
         metavar="BYTES",
         help="The most bytes of a request, an input or a result.  [default: 1048576]",
     ),
+    click.option(
+        "--payload-memory-mb",
+        metavar="MEGABYTES",
+        help="Beyond it, inputs and results of sagas that wait are let go.  [default: 256]",
+    ),
     click.option("--grace-s", metavar="SECONDS", help="The time to finish calls in flight at a stop.  [default: 5]"),
 ]
 WAITING = click.option(

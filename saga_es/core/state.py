@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.plan import Plan, element_of, index_of, step_of
@@ -254,6 +255,27 @@ def only_waits(state: SagaState, now: datetime) -> bool:
 def _is_later(step: StepState, now: datetime) -> bool:
     until = step.waiting.retry_at if step.waiting else step.wait.until if step.wait else None
     return until is None or until > now
+
+
+# ── Payloads ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def without_payloads(state: SagaState) -> SagaState:
+    """The state without inputs, results and signals: enough to know what the saga waits for, not to decide."""
+    steps = {name: _without_payloads(step) for name, step in state.steps.items()}
+    return replace(state, input={}, signals={}, steps=steps)
+
+
+def _without_payloads(step: StepState) -> StepState:
+    child = step.child and replace(step.child, input={})
+    return replace(step, result=None, input=None, child=child)
+
+
+def payload_size(state: SagaState) -> int:
+    """The bytes of JSON of the inputs, results and signals."""
+    steps = state.steps.values()
+    payloads = [(step.result, step.input, step.child and step.child.input) for step in steps]
+    return len(msgspec.json.encode([state.input, state.signals, payloads]))
 
 
 def is_same_start(state: SagaState, saga: str, input_: object) -> bool:

@@ -40,6 +40,8 @@ from saga_es.store.views.tags import tag_view
 if TYPE_CHECKING:
     from saga_es.metrics.meter import Meter
 
+MEGABYTE = 1_000_000
+
 
 class Node:
     """One process of saga_es: its database, its store, its views and its engine.
@@ -78,7 +80,8 @@ class Node:
         self._executor = executor = Executor(
             self.transports, settings.call_threads, settings.payload_limit, app.wrapping, loop
         )
-        limits = Limits(settings.sagas_at_once, settings.most_crashes, takes_over=recovers)
+        memory = settings.payload_memory_mb * MEGABYTE
+        limits = Limits(settings.sagas_at_once, settings.most_crashes, takes_over=recovers, payload_memory=memory)
         self.engine = Engine(
             self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context
         )

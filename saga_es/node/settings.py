@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
         most_crashes: A saga is FAILED when this many workers crashed while the same call was in flight.
         payload_limit: The most bytes of JSON in a request, an input or a result.
+        payload_memory_mb: Megabytes of inputs and results in memory; beyond it, those of sagas that wait are let go.
         execute_timeout_s: Seconds that a request waits for its saga to end before it answers 202.
         grace_s: Seconds that calls in flight get to finish when the process is asked to stop.
         database_wait_s: Seconds that `serve` and `worker` wait at their start for a database server that is away.
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 10.0
     most_crashes: int = 5
     payload_limit: int = DEFAULT_PAYLOAD_LIMIT
+    payload_memory_mb: int = 256
     execute_timeout_s: float = 120.0
     grace_s: float = 5.0
     database_wait_s: float = 60.0
@@ -163,6 +165,7 @@ class _Schema(Schema):
     lease_s = fields.Float(validate=validate.Range(1, 3_600))
     most_crashes = fields.Integer(validate=validate.Range(1, 1_000))
     payload_limit = fields.Integer(validate=validate.Range(1_024, 4 * 1_048_576))
+    payload_memory_mb = fields.Integer(validate=validate.Range(1, 1_048_576))
     execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
     grace_s = fields.Float(validate=validate.Range(0, 3_600))
     database_wait_s = fields.Float(validate=validate.Range(0, 86_400))

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from saga_es.core import events as e
 from saga_es.core.decide import advance
-from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start
+from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start, Woken
 from saga_es.core.state import SagaState, is_same_start
 from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
 from saga_es.logs import logger
@@ -35,9 +35,10 @@ class Proposal:
         commands: The commands that were decided. Their callers wait.
         refused: The commands that were refused, each with the error. Their callers wait, too: the refusal is right if
             the log has no more than `base`.
+        size: The characters of the encoded events.
     """
 
-    __slots__ = ("base", "commands", "events", "facts", "refused", "saga", "state")
+    __slots__ = ("base", "commands", "events", "facts", "refused", "saga", "size", "state")
 
     def __init__(self, saga: OwnedSaga) -> None:
         self.saga = saga
@@ -46,6 +47,7 @@ class Proposal:
         self.commands: list[CommandRequest] = []
         self.refused: list[tuple[CommandRequest, CommandRefused]] = []
         self.events: list[e.SagaEvent] = []
+        self.size = 0
 
     @property
     def first(self) -> Fact | None:
@@ -160,16 +162,23 @@ class Committer:
         for number, chunk in enumerate(split(self._drafts(batch))):
             if number:
                 self._keep_alive()
-            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))
-            for (settle, _), receipt in zip(chunk, receipts, strict=True):
+            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared, _ in chunk]))
+            for (settle, _, _), receipt in zip(chunk, receipts, strict=True):
                 settle(receipt)
         if batch.unconfirmed:
             self._confirm_refusals(batch.unconfirmed)
 
     def catch_up(self, sagas: Sequence[OwnedSaga], batch: Batch) -> None:
-        """Load what others appended to these sagas and go on from there. Their proposals are decided again."""
-        found = self._retry(lambda: self._sagas.find_many([saga.state.saga_id for saga in sagas])) if sagas else {}
-        for saga in sagas:
+        """Load what others appended to these sagas and go on from there. Their proposals are decided again.
+
+        Sagas that are asleep are loaded when there is room for them: it is enough to wake them.
+        """
+        awake = [saga for saga in sagas if not saga.is_asleep]
+        for saga in sagas if len(awake) < len(sagas) else ():
+            if saga.is_asleep:
+                self._put(FactArrived(saga.state.saga_id, Woken()))
+        found = self._retry(lambda: self._sagas.find_many([saga.state.saga_id for saga in awake])) if awake else {}
+        for saga in awake:
             outdated = batch.withdraw(saga.state.saga_id) or Proposal(saga)
             self._decide_again(outdated, found.get(saga.state.saga_id))
 
@@ -185,8 +194,9 @@ class Committer:
     def _drafts(self, batch: Batch) -> Iterable[Wanted]:
         for proposal in batch.proposals:
             if prepared := self._prepared(proposal, batch):
-                yield partial(self._settle, proposal), prepared
-        yield from ((request.settle, request.prepared) for request in batch.appends)
+                proposal.size = size_of(prepared)
+                yield partial(self._settle, proposal), prepared, proposal.size
+        yield from ((request.settle, request.prepared, size_of(request.prepared)) for request in batch.appends)
 
     def _prepared(self, proposal: Proposal, batch: Batch) -> Prepared | None:
         base = proposal.base
@@ -213,8 +223,8 @@ class Committer:
                 proposal.settle_refusals()
             case Written():
                 # After a takeover every open intent has to be performed again, not only those of this batch.
-                taken_over = isinstance(proposal.first, OwnerGone)
-                self._owned.advance(proposal.saga, proposal.state, None if taken_over else proposal.events)
+                events = None if isinstance(proposal.first, OwnerGone) else proposal.events
+                self._owned.advance(proposal.saga, proposal.state, events, proposal.size)
                 proposal.settle_commands()
                 proposal.settle_refusals()
             case Conflict():
@@ -293,8 +303,8 @@ class Committer:
 
 # ── A batch in several transactions ──────────────────────────────────────────────────────────────────────
 
-Wanted = tuple[Callable[[Receipt], None], Prepared]
-"""A callback for the receipt, and the prepared draft."""
+Wanted = tuple[Callable[[Receipt], None], Prepared, int]
+"""A callback for the receipt, the prepared draft, and its size in characters."""
 
 MAX_TRANSACTION_SIZE = 16_777_216
 """Characters of encoded events in one transaction; a larger draft has a transaction of its own. PostgreSQL accepts no
@@ -306,8 +316,7 @@ def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
     chunk: list[Wanted] = []
     size = 0
     for draft in drafts:
-        _, (_, rows) = draft
-        more = sum(len(row["data"]) for row in rows)
+        more = draft[2]
         if chunk and size + more > MAX_TRANSACTION_SIZE:
             yield chunk
             chunk, size = [], 0
@@ -315,3 +324,11 @@ def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
         size += more
     if chunk:
         yield chunk
+
+
+def size_of(prepared: Prepared) -> int:
+    """The characters of the encoded events of a draft."""
+    size = 0
+    for row in prepared[1]:  # no `sum`: every append comes here, and a generator costs more
+        size += len(row["data"])
+    return size

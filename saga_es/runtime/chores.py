@@ -17,6 +17,7 @@ from saga_es.runtime.inbox import Put
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.owned import OwnedSagas
+from saga_es.runtime.payloads import PayloadMemory
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.runtime.waiting.timers import Timers
@@ -121,6 +122,7 @@ class TakeOver:
         committer: Committer,
         limits: Limits,
         chores: Chores,
+        memory: PayloadMemory,
     ) -> None:
         self._recovery = recovery
         self._owned = owned
@@ -128,6 +130,7 @@ class TakeOver:
         self._committer = committer
         self._limits = limits
         self._chores = chores
+        self._memory = memory
 
     def run(self, batch: Batch) -> float | None:
         """Propose the takeover of as many sagas as there is capacity for."""
@@ -137,7 +140,7 @@ class TakeOver:
         if self._recovery.is_behind:
             self._recovery.wanted.add_awaited(self._owned.awaited())
         states, again_s = self._recovery.interrupted(
-            worker_id, self._owned.state, self._dispatch.capacity_of, batch.now
+            worker_id, self._owned.state, self._dispatch.capacity_of, batch.now, self._memory.available(batch.now)
         )
         for state in states:
             if outdated := batch.withdraw(state.saga_id):  # it was decided before the saga lost its owner

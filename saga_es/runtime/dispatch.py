@@ -17,13 +17,12 @@ from saga_es.core.state import SagaState, open_intents
 from saga_es.definition.saga import Saga
 from saga_es.runtime.arguments import child_id, given, key_of
 from saga_es.runtime.calls.away import Absence, Key
-from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.calls.port import Call, Executor, lane_of
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
 from saga_es.runtime.held_calls import Heard, HeldCalls, Timer, TryAgain
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put, RetryTimer
-from saga_es.runtime.needed_code import written
+from saga_es.runtime.needed_code import cannot_call, written
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
 
@@ -308,6 +307,10 @@ class Dispatch:
         self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
         self._begin(call)
 
+    def is_calling(self, saga_id: str) -> bool:
+        """Whether the saga has a call in flight."""
+        return any(self._under_way.get(saga_id, _NOTHING).values())
+
     def _is_in_flight(self, saga_id: str, way: _Way) -> bool:
         return self._under_way.get(saga_id, _NOTHING).get(way, False)
 
@@ -377,11 +380,6 @@ class Dispatch:
         if not self._held.takes_leave(key):
             self.in_flight -= 1
             self._capacity.release(key[0])
-
-
-def cannot_call(error: Exception) -> CannotGoOn:
-    """The fact for a saga whose call could not be made."""
-    return CannotGoOn(f"a call could not be made: {type(error).__name__}: {text(error)}")
 
 
 @lru_cache(256)

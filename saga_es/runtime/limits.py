@@ -11,9 +11,11 @@ class Limits(msgspec.Struct, frozen=True):
     Attributes:
         sagas_at_once: The most sagas with a call in flight; further new sagas stay PENDING; None: any number.
         most_crashes: How many workers may crash while the same call is in flight; then its saga is FAILED.
+        payload_memory: Bytes of inputs and results from which on those of sagas that wait are let go; None: never.
         takes_over: Whether it takes over sagas whose worker is gone. A process that only serves participants does not.
     """
 
     sagas_at_once: int | None = None
     most_crashes: int = 5
     takes_over: bool = True
+    payload_memory: int | None = None

@@ -30,6 +30,7 @@ from saga_es.runtime.inbox import (
 )
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.owned import OwnedSagas
+from saga_es.runtime.payloads import PayloadMemory
 
 
 class Loop:
@@ -43,6 +44,7 @@ class Loop:
         committer: Committer,
         forwarding: Forwarding,
         chores: Chores,
+        memory: PayloadMemory,
     ) -> None:
         self._inbox = inbox
         self._owned = owned
@@ -50,6 +52,7 @@ class Loop:
         self._committer = committer
         self._forwarding = forwarding
         self._chores = chores
+        self._memory = memory
 
     def iterate(self, items: Iterable[Item]) -> int:
         """Process these items, the due timers and the due chores as one batch.
@@ -62,7 +65,8 @@ class Loop:
             StoreUnavailable: The database is away, and the clock was woken to stop. The batch is not settled.
         """
         batch = Batch(self._chores.now())
-        for item in [*items, *self._dispatch.due(batch.now, MOST_AT_ONCE)]:
+        arrived = [*items, *self._dispatch.due(batch.now, MOST_AT_ONCE)]
+        for item in self._memory.awaken(arrived, batch.now):
             self._decide(item, batch)
         self._chores.run(batch)
         self._committer.commit(batch)  # appends, evolves, and performs what was appended
@@ -70,6 +74,7 @@ class Loop:
         calls = self._dispatch.send()
         if self._dispatch.has_capacity_again():
             self._chores.schedule(TakeOver)
+        self._memory.let_go()
         return min(waiting + calls, MOST_AT_ONCE) if calls else 0
 
     def _decide(self, item: Item, batch: Batch) -> None:  # noqa: C901 (a table: one case an item)

@@ -18,6 +18,7 @@ from saga_es.core.plan import Child, Plan, StepPlan, step_of
 from saga_es.core.state import DONE, SagaState, StepState, StepStatus
 from saga_es.definition.saga import Saga
 from saga_es.definition.steps import Step
+from saga_es.runtime.calls.outcomes import text
 
 
 def written(definitions: Mapping[str, Saga], plan: Plan, step: str, direction: Direction) -> Step | CannotGoOn:
@@ -41,6 +42,11 @@ def child_written(definitions: Mapping[str, Saga], step: str, saga: str) -> Saga
     """The definition of a step's child, or the fact that the parent cannot go on without it."""
     why = f"the code of step {step_of(step)!r} is gone: no saga {saga!r} is defined here"
     return definitions.get(saga) or CannotGoOn(why)
+
+
+def cannot_call(error: Exception) -> CannotGoOn:
+    """The fact for a saga whose call could not be made."""
+    return CannotGoOn(f"a call could not be made: {type(error).__name__}: {text(error)}")
 
 
 # ── What happens to a saga ───────────────────────────────────────────────────────────────────────────────

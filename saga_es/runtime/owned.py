@@ -2,51 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from saga_es.core import events as e
 from saga_es.core.facts import Woken
-from saga_es.core.state import SagaState, is_same_start
+from saga_es.core.state import SagaState, is_same_start, payload_size, without_payloads
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.logs import logger
-from saga_es.runtime.dispatch import Dispatch, cannot_call
+from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import FactArrived, Put, StartRequest
+from saga_es.runtime.needed_code import cannot_call
 from saga_es.runtime.remote_handles import RemoteHandles
 from saga_es.runtime.waiting.outage import OutageWarning
 
 
 class OwnedSaga:
-    """A saga that this worker owns: its state as of the last commit, and the handles that wait for its end."""
+    """A saga that this worker owns: its state as of the last commit, and the handles that wait for its end.
 
-    __slots__ = ("handles", "state")
+    Attributes:
+        size: The bytes of its payloads, also while it is asleep.
+        is_asleep: Whether its state lacks the payloads: nothing may be decided then.
+    """
+
+    __slots__ = ("handles", "is_asleep", "size", "state")
 
     def __init__(self, state: SagaState, handles: Iterable[Handle] = ()) -> None:
         self.state = state
         self.handles = list(handles)
+        self.size = payload_size(state) if state.version else 0
+        self.is_asleep = False
 
 
 class OwnedSagas:
-    """The owned sagas by their ids. Used by the loop's thread."""
+    """The owned sagas by their ids. Used by the loop's thread.
+
+    Attributes:
+        held: The bytes of the payloads of all sagas that are awake.
+        asleep: The sagas whose payloads are in the log alone.
+    """
 
     def __init__(self, dispatch: Dispatch, remote: RemoteHandles, put: Put, warn: OutageWarning) -> None:
         self._dispatch = dispatch
         self._remote = remote
         self._put = put
         self._warn = warn
-        self._by_id: dict[str, OwnedSaga] = {}
+        self._by_id: dict[str, OwnedSaga] = {}  # those that are awake
+        self.asleep: dict[str, OwnedSaga] = {}
+        self.held = 0
         self.worker_id = f"worker-{new_id()}"
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._by_id) + len(self.asleep)
 
     def __contains__(self, saga_id: object) -> bool:
-        return saga_id in self._by_id
+        return saga_id in self._by_id or saga_id in self.asleep
 
     def get(self, saga_id: str) -> OwnedSaga | None:
-        """The saga, if this worker owns it."""
-        return self._by_id.get(saga_id)
+        """The saga, awake or asleep, if this worker owns it."""
+        saga = self._by_id.get(saga_id)
+        return self.asleep.get(saga_id) if saga is None and self.asleep else saga
 
     def version(self, saga_id: str) -> int:
         """The version of the last commit; 0 for a saga that this worker does not own."""
@@ -55,21 +71,54 @@ class OwnedSagas:
 
     def state(self, saga_id: str) -> SagaState | None:
         """The state as of the last commit; None for a saga that this worker does not own."""
-        saga = self._by_id.get(saga_id)
+        saga = self.get(saga_id)
         return None if saga is None else saga.state
 
     @property
     def ids(self) -> list[str]:
         """The ids of all owned sagas."""
-        return list(self._by_id)
+        return [*self._by_id, *self.asleep]
+
+    # ── Asleep and awake ─────────────────────────────────────────────────────────────────────────────────
+
+    def idle(self) -> Iterator[OwnedSaga]:
+        """The sagas that are awake and have no call in flight; roughly, those that have waited longest come first."""
+        for saga in list(self._by_id.values()):
+            if saga.state.version and not self._dispatch.is_calling(saga.state.saga_id):
+                yield saga
+
+    def let_sleep(self, saga: OwnedSaga) -> None:
+        """Let go of the payloads of a saga. Its timers, its handles and its place stay."""
+        saga_id = saga.state.saga_id
+        self.asleep[saga_id] = self._by_id.pop(saga_id)
+        self.held -= saga.size
+        saga.state = without_payloads(saga.state)
+        saga.is_asleep = True
+
+    def wake(self, saga: OwnedSaga) -> None:
+        """Count a saga as awake. Its state has to be loaded before anything is decided."""
+        saga_id = saga.state.saga_id
+        self._by_id[saga_id] = self.asleep.pop(saga_id)
+        self.held += saga.size
+
+    def load(self, saga: OwnedSaga, state: SagaState | UnreadableEvent | None) -> None:
+        """Go on with a saga that was asleep from its state in the log; drop it if this worker no longer owns it."""
+        saga.is_asleep = False
+        if isinstance(state, SagaState) and state.version == saga.state.version:
+            saga.state = state
+        else:  # others have appended to it meanwhile
+            self.catch_up(saga, state)
+
+    # ── Coming, going on, leaving ────────────────────────────────────────────────────────────────────────
 
     def add(self, state: SagaState, handle: Handle | None = None) -> OwnedSaga:
         """Own a saga from this state on. Its remote handles become its local handles."""
-        stale = self._by_id.get(state.saga_id)
+        stale = self.get(state.saga_id)
         if stale is not None:  # another worker took the saga over, and this worker has not noticed yet
             self._drop(stale)
         handles = [handle] if handle else self._remote.take(state.saga_id)
         saga = self._by_id[state.saga_id] = OwnedSaga(state, handles)
+        self.held += saga.size
         for its in handles:
             if its.context is not None:
                 self._dispatch.carry(state.saga_id, its.context)
@@ -93,7 +142,7 @@ class OwnedSagas:
 
     def follow(self, handle: Handle) -> None:
         """Resolve the handle when its saga ends, here or on another worker."""
-        saga = self._by_id.get(handle.saga_id)
+        saga = self.get(handle.saga_id)
         if saga is not None:
             self._attach(saga, handle)
             return
@@ -107,16 +156,26 @@ class OwnedSagas:
         except StoreUnavailable as error:
             self._warn("a look at other workers' sagas", error)
 
-    def advance(self, saga: OwnedSaga, state: SagaState, events: Iterable[e.SagaEvent] | None) -> None:
-        """Go on to a committed state, and perform its events; without events, perform every open intent."""
+    def advance(self, saga: OwnedSaga, state: SagaState, events: Iterable[e.SagaEvent] | None, size: int = 0) -> None:
+        """Go on to a committed state, and perform its events; without events, perform every open intent.
+
+        Args:
+            saga: The saga.
+            state: The state after the commit.
+            events: The events that were committed.
+            size: Their bytes.
+        """
         is_first = saga.state.version == 0
         saga.state = state
+        saga.size += size
+        self.held += size
         if is_first:
             for handle in saga.handles:
                 handle.mark_started()
         self._perform(state, events)
         if state.status.ended:
             del self._by_id[state.saga_id]
+            self.held -= saga.size
             self._dispatch.forget(state)
             for handle in saga.handles:
                 handle.mark_ended(SagaResult.from_state(state))
@@ -127,6 +186,9 @@ class OwnedSagas:
             self.drop(saga)
             return False
         saga.state = state
+        self.held -= saga.size
+        saga.size = payload_size(state)
+        self.held += saga.size
         self._perform(state, None)
         self._put(FactArrived(state.saga_id, Woken()))
         return True
@@ -150,12 +212,12 @@ class OwnedSagas:
 
     def drop_all(self) -> None:
         """Drop all sagas."""
-        for saga in list(self._by_id.values()):
+        for saga in [*self._by_id.values(), *self.asleep.values()]:
             self._drop(saga)
 
     def abandon(self, error: Exception) -> None:
         """Fail all handles, local and remote."""
-        for saga in self._by_id.values():
+        for saga in [*self._by_id.values(), *self.asleep.values()]:
             self._remote.add(*saga.handles)
         self._remote.fail_all(error)
 
@@ -167,6 +229,9 @@ class OwnedSagas:
     def _drop(self, saga: OwnedSaga) -> None:
         if self._by_id.get(saga.state.saga_id) is saga:  # a newer one may have replaced it
             del self._by_id[saga.state.saga_id]
+            self.held -= saga.size
+        elif self.asleep.get(saga.state.saga_id) is saga:
+            del self.asleep[saga.state.saga_id]
         self._dispatch.forget(saga.state)
         self._remote.add(*saga.handles)
 

@@ -35,6 +35,7 @@ from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.owned import OwnedSagas
+from saga_es.runtime.payloads import PayloadMemory
 from saga_es.runtime.remote_handles import RemoteHandles
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import OutageWarning, retry_until
@@ -77,9 +78,12 @@ class Worker:
         self._remote = RemoteHandles(store.sagas, self._look_soon)
         self._owned = OwnedSagas(self._dispatch, self._remote, self.inbox.put, self._warn)
         self._forwarding = Forwarding(Commands(store, clock), clock, lambda: self._dispatch.stopped)
+        self._memory = PayloadMemory(self._owned, store.sagas, self._retry, limits.payload_memory)
         committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat)
         self._chores = Chores(clock)
-        self._loop = Loop(self.inbox, self._owned, self._dispatch, committer, self._forwarding, self._chores)
+        self._loop = Loop(
+            self.inbox, self._owned, self._dispatch, committer, self._forwarding, self._chores, self._memory
+        )
         self._add_chores(committer, capacity, known, limits, process)
 
     def _add_chores(
@@ -96,7 +100,7 @@ class Worker:
         recovery = Recovery(store.sagas, store.workers, plans, capacity, self._warn)
         listener = Listener(store.notifications, owned, capacity, known if limits.takes_over else ())
         self._heartbeat = Beat(heartbeat, owned, self._warn, chores)
-        take_over = TakeOver(recovery, owned, dispatch, committer, limits, chores)
+        take_over = TakeOver(recovery, owned, dispatch, committer, limits, chores, self._memory)
         chores.add(
             self._heartbeat,
             LookAgain(heartbeat, committer),
@@ -135,6 +139,8 @@ class Worker:
         """Drop all state and go on as a new worker: it takes over the unfinished sagas from the log."""
         self._owned.drop_all()
         self._dispatch.drop_unsent()
+        for item in self._memory.take_back():
+            self.inbox.put(item)
         try:
             self.leave()
         except StoreUnavailable as error:
@@ -156,6 +162,7 @@ class Worker:
         """Fail all waiting handles and commands."""
         self._owned.abandon(error)
         self._forwarding.abandon(error)
+        self._memory.abandon(error)
 
     # ── Status ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -175,9 +182,12 @@ class Worker:
         return self._dispatch.in_flight == 0
 
     def idle_s(self) -> float | None:
-        """Seconds until the next timer or chore is due; None if there is none."""
+        """Seconds until the next timer or chore is due, or a saga can be woken; None if there is none."""
+        now = self._clock.now()
         times = [due for due in (self._timers.next_due(), self._chores.next_due()) if due is not None]
-        return max(0.0, (min(times) - self._clock.now()).total_seconds()) if times else None
+        due_s = max(0.0, (min(times) - now).total_seconds()) if times else None
+        woken_s = self._memory.due_s(now)
+        return due_s if woken_s is None else woken_s if due_s is None else min(due_s, woken_s)
 
     def next_wait(self) -> datetime | None:
         """When the next timer of a saga or a call is due; None if there is none. Chores are not counted."""

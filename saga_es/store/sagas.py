@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from saga_es.core import events as e
 from saga_es.core.evolve import fold
@@ -10,8 +10,14 @@ from saga_es.core.plan import Plan, plan_id
 from saga_es.core.state import SagaState
 from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, UnreadableEvent
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.entries import Recorded
+from saga_es.store.log.entries import Entry, Recorded
 from saga_es.store.ports import Log
+
+Found = dict[str, SagaState | UnreadableEvent]
+"""Sagas by id; an unreadable saga does not affect the others."""
+
+READ_FIRST = 8
+"""How many sagas are read together while nobody knows how large they are."""
 
 
 class Sagas:
@@ -32,15 +38,41 @@ class Sagas:
 
     def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
         """The sagas with these ids, where they exist; an unreadable saga does not affect the others."""
-        found: dict[str, SagaState | UnreadableEvent] = {}
-        for saga_id, entries in self.log.entries_of(saga_ids).items():
+        return dict(self._found(self.log.entries_of(saga_ids)))
+
+    def find_within(self, saga_ids: Sequence[str], most_bytes: int | None) -> tuple[Found, Sequence[str]]:
+        """The first of these sagas, as many as have so many bytes of events together, but at least one.
+
+        Args:
+            saga_ids: The sagas.
+            most_bytes: The bytes; None: any number.
+
+        Returns:
+            The sagas, and the ids of those that were left out.
+        """
+        if most_bytes is None or not saga_ids:
+            return (self.find_many(saga_ids) if saga_ids else {}), ()
+        found: Found = {}
+        done, size, at_once = 0, 0, READ_FIRST
+        while done < len(saga_ids) and size < max(most_bytes, 1):
+            for entries in self.log.entries_of(saga_ids[done : done + at_once]).values():
+                more = sum(len(entry.text) for entry in entries)
+                if done and size + more > most_bytes:
+                    return found, saga_ids[done:]
+                found |= self._found({saga_ids[done]: entries})
+                size, done = size + more, done + 1
+            at_once = max((most_bytes - size) * done // max(size, 1), 1)
+        return found, saga_ids[done:]
+
+    def _found(self, streams: Mapping[str, Sequence[Entry]]) -> Iterator[tuple[str, SagaState | UnreadableEvent]]:
+        for saga_id, entries in streams.items():
             try:
                 state = self.folded([self.log.decode(entry) for entry in entries])
             except UnreadableEvent as error:
-                found[saga_id] = error
+                yield saga_id, error
             else:
-                found |= {saga_id: state} if state else {}
-        return found
+                if state:
+                    yield saga_id, state
 
     def absent(self, saga_id: str) -> NotFound | SagaArchived:
         """Why a saga is not in the log: it never existed, or it is archived.

@@ -21,6 +21,7 @@ from saga_es.definition.saga import Saga, family
 from saga_es.runtime.calls.transport import Transport
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import CommandRequest, StartRequest
+from saga_es.runtime.limits import Limits
 from saga_es.runtime.worker import Worker
 from saga_es.store.log.codec import PLAN, Codec
 from saga_es.store.log.entries import Draft, rows_of
@@ -55,6 +56,7 @@ class World:
         faults: What goes wrong; None: nothing.
         transports: The transports of participants, by name; they are called at once, in this thread.
         workers: How many are up from the start. When the last worker is gone, another comes up.
+        payload_memory: The budget of each worker for payloads; 0: all sagas that wait are asleep after each batch.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class World:
         faults: Faults | None = None,
         transports: Mapping[str, Transport] | None = None,
         workers: int = 1,
+        payload_memory: int | None = None,
     ) -> None:
+        self.limits = Limits(payload_memory=payload_memory)
         self.definitions = family(sagas)
         self.faults = faults or Calm()
         self.clock = VirtualClock()
@@ -213,7 +217,7 @@ class _Worker:
             MemoryNotifications(world.store),
         )
         executor = NetworkExecutor(world.network, world.faults, lambda: self.is_alive)
-        self.loop = Worker(store, executor, world.clock, world.definitions, process=NOWHERE)
+        self.loop = Worker(store, executor, world.clock, world.definitions, world.limits, NOWHERE)
         self.inbox = self.loop.inbox
         self.loop.worker_id = worker_id
         self.loop.begin_work()

@@ -89,11 +89,11 @@ MUTANTS = [
     Mutant(
         "the call is made before its intent is committed",
         BATCH,
-        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared, _ in chunk]))",
         "            for proposal in batch.proposals:\n"
         "                self._owned._dispatch.perform(proposal.state, proposal.events)\n"
         "            self._owned._dispatch.send()\n"
-        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared, _ in chunk]))",
         (SOME_WAYS,),
     ),
     Mutant(
@@ -121,8 +121,8 @@ MUTANTS = [
     Mutant(
         "what was under way is not done again after a takeover",
         BATCH,
-        "self._owned.advance(proposal.saga, proposal.state, None if taken_over else proposal.events)",
-        "self._owned.advance(proposal.saga, proposal.state, proposal.events)",
+        "events = None if isinstance(proposal.first, OwnerGone) else proposal.events",
+        "events = proposal.events",
         (SOME_WAYS,),
     ),
     Mutant(

@@ -176,11 +176,12 @@ def run(
     input_: dict[str, Any] | None = None,
     orders: Iterable[tuple[float, Command]] = (),
     workers: int = 1,
+    payload_memory: int | None = None,
 ) -> tuple[World, list[str]]:
     """One run, and what was wrong with it."""
     saga, ledger = _made(shape)
     ledger.clear()
-    world = World([saga], path, workers=workers)
+    world = World([saga], path, workers=workers, payload_memory=payload_memory)
     world.start(saga, input_ or {}, SAGA_ID)
     for after_s, order in orders:
         world.ask(SAGA_ID, order, after_s)

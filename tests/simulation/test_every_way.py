@@ -109,6 +109,37 @@ def test_a_pause_and_a_resume_are_survived_with_a_death_at_any_point(shape: Shap
 
 
 @pytest.mark.parametrize(("shape", "given"), SHAPES)
+def test_a_saga_that_sleeps_whenever_it_waits_goes_the_same_way(shape: Shape, given: dict[str, Any]) -> None:
+    """Without memory for payloads, the log is the same to the byte."""
+    awake, asleep = (run(shape, Calm(), **given, payload_memory=budget)[0] for budget in (None, 0))
+    assert asleep.store.text() == awake.store.text()
+
+
+@pytest.mark.parametrize(("shape", "given"), SHAPES)
+def test_a_saga_that_sleeps_whenever_it_waits_survives_a_death_at_any_point(
+    shape: Shape, given: dict[str, Any]
+) -> None:
+    """Ways thrown by dice, and chaos: it is woken by whatever happens to it."""
+    tally = try_some_ways(shape, range(5), **given, payload_memory=0)
+    assert tally.violations == []
+    for seed in range(30):
+        _, wrong = run(shape, Chaos(seed, calls=CAREFUL), **given, payload_memory=0)
+        assert wrong == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.3])
+@pytest.mark.parametrize(("shape", "given"), SHAPES)
+def test_a_cancel_wakes_a_saga_that_sleeps(shape: Shape, given: dict[str, Any], after_s: float) -> None:
+    """At any moment, with a death at any point."""
+    asked = {**given, "orders": [*given.get("orders", ()), (after_s, Cancel("ann", "no more"))], "payload_memory": 0}
+    calm = Calm()
+    run(shape, calm, **asked)
+    for point in range(0, calm.points, 3):
+        _, wrong = run(shape, Script(kill_at=[point]), **asked)
+        assert wrong == [], f"dies at point {point}"
+
+
+@pytest.mark.parametrize(("shape", "given"), SHAPES)
 def test_the_same_seed_gives_the_same_log_byte_for_byte(shape: Shape, given: dict[str, Any]) -> None:
     """So a run that went wrong can be looked at again and again."""
     first, again = (run(shape, Chaos(7, calls=CAREFUL), **given)[0] for _ in range(2))

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_es.runtime.batch import MAX_TRANSACTION_SIZE, Wanted, split
+from saga_es.runtime.batch import MAX_TRANSACTION_SIZE, Wanted, size_of, split
 from saga_es.store.ports import Receipt
 from tests.conftest import note_draft
 
@@ -17,11 +17,12 @@ EIGHTH = "x" * (MAX_TRANSACTION_SIZE // 8)
 def wanted(eighths: list[int]) -> Wanted:
     """A draft of events that are so many eighths of the largest part."""
     receipts: list[Receipt] = []
-    return receipts.append, (note_draft("n-1"), [{"data": EIGHTH * many} for many in eighths])
+    prepared = note_draft("n-1"), [{"data": EIGHTH * many} for many in eighths]
+    return receipts.append, prepared, size_of(prepared)
 
 
 def eighths_of(part: list[Wanted]) -> int:
-    return sum(len(row["data"]) for _, (_, rows) in part for row in rows) // len(EIGHTH)
+    return sum(len(row["data"]) for _, (_, rows), _ in part for row in rows) // len(EIGHTH)
 
 
 @given(st.lists(st.lists(st.integers(0, 4), max_size=4), max_size=12))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import NamedTuple
 
 from saga_es.core.plan import Plan, plan_id
 from saga_es.core.state import SagaState
@@ -25,6 +26,18 @@ Owners = dict[str, str | None]
 """Orphans by id, each with its last owner."""
 
 
+class Memory(NamedTuple):
+    """The bytes of sagas that may be read now; None: any number.
+
+    Attributes:
+        room: Of sagas that go on.
+        spare: Of sagas that only wait, and fall asleep after the batch.
+    """
+
+    room: int | None = None
+    spare: int | None = None
+
+
 @dataclass(frozen=True)
 class Look:
     """One look for orphans.
@@ -34,12 +47,14 @@ class Look:
         here: Returns the state of a saga that this worker owns.
         now: The time.
         left: How many more sagas of each definition may be taken over.
+        memory: How many bytes of sagas may be read.
     """
 
     worker_id: str
     here: Callable[[str], SagaState | None]
     now: datetime
     left: dict[str, int]
+    memory: Memory
 
     def is_free(self, saga_id: str, owner: str | None) -> bool:
         """Whether this worker does not hold the saga under this owner already."""
@@ -68,6 +83,10 @@ class Backlog:
         for saga_id in some:
             del self._listed[saga_id]
         return some
+
+    def put_back(self, owners: Owners) -> None:
+        """Put sagas back in front of the others."""
+        self._listed = owners | self._listed
 
     def list_if_stale(self, look: Look, apart_from: Collection[str]) -> float:
         """List the orphans anew, if the last list is used up and there may be more: a worker may have left.

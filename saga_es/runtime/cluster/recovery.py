@@ -14,7 +14,7 @@ from saga_es.core.state import SagaState, only_waits
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
 from saga_es.runtime.capacity import Capacity
-from saga_es.runtime.cluster.backlog import OTHERS_MAY_LOOK_S, Backlog, Look
+from saga_es.runtime.cluster.backlog import OTHERS_MAY_LOOK_S, Backlog, Look, Memory
 from saga_es.runtime.cluster.claims import Claims
 from saga_es.runtime.cluster.suspects import Suspects, is_suspect
 from saga_es.runtime.cluster.wanted import Wanted
@@ -65,6 +65,7 @@ class Recovery:
         self._claims_of_wanted = Claims()
         self._backlog = Backlog(workers, definitions)
         self._look_at: datetime | None = None
+        self._unread: Sequence[str] = ()
         self._capacity = capacity
         self._warn = warn
         self.wanted = Wanted()
@@ -80,6 +81,7 @@ class Recovery:
         here: Callable[[str], SagaState | None],
         capacity_of: Callable[[str], int],
         now: datetime,
+        memory: Memory,
     ) -> Interrupted:
         """The sagas to take over, and the seconds until the next look. Those that only wait need no capacity.
 
@@ -90,9 +92,11 @@ class Recovery:
             here: Returns the state of a saga that this worker owns, as of its last commit; None for other sagas.
             capacity_of: Returns the most sagas of a definition to take over now; 0 while too many of its calls wait.
             now: The time.
+            memory: How many bytes may be read.
         """
-        open_to = self._capacity.open_to(self._definitions)
-        look = Look(worker_id, here, now, {name: most for name in open_to if (most := capacity_of(name))})
+        open_to = self._capacity.open_to(self._definitions) if memory.room != 0 else []
+        left = {name: most for name in open_to if (most := capacity_of(name))}
+        look = Look(worker_id, here, now, left, memory)
         has_capacity = bool(look.left) or not self._definitions
         looks = (has_capacity and not self._backlog) or self._look_at is None or now >= self._look_at
         try:
@@ -107,21 +111,21 @@ class Recovery:
         if self._backlog:
             return states, 0.0
         if not has_capacity:
-            return states, LOOK_AGAIN_S if open_to else OTHERS_MAY_LOOK_S
+            return states, LOOK_AGAIN_S if open_to or memory.room == 0 else OTHERS_MAY_LOOK_S
         return states, min(again_s, LOOK_AGAIN_S) if self.wanted else again_s
 
     # ── Wanted, due, waiting ─────────────────────────────────────────────────────────────────────────────
 
     def _read_wanted(self, look: Look) -> list[SagaState]:
         ids = self.wanted.next()
-        if not ids:
+        if not ids or look.memory.room == 0:
             return []
         orphans = self._workers.orphans_among(ids, self._definitions)
         free = {
             id_: owner for id_, owner in orphans.items() if id_ not in self._left_alone and look.is_free(id_, owner)
         }
         due = self._due(self._claims_of_wanted, [id_ for id_ in free if id_ not in self._suspects], look)
-        states = self._admitted(self._innocent(self._read(due, free)), look)
+        states = self._admitted(self._innocent(self._read(due, free, look.memory.room)), look)
         self.wanted.keep(ids, free.keys() - {state.saga_id for state in states})
         return states
 
@@ -135,14 +139,14 @@ class Recovery:
         owners = {id_: owner for id_, owner in orphans.items() if id_ not in known and look.is_free(id_, owner)}
         free = [id_ for id_ in owners if id_ not in self._suspects]
         due = self._due(self._claims, free, look)
-        taken = self._admitted(self._innocent(self._read(due[:most], owners)), look)
-        taken += self._next_suspects(names, orphans, look)
+        taken = self._admitted(self._innocent(self._read(due[:most], owners, look.memory.room)), look)
+        taken += self._next_suspects(names, orphans, look) if names else []
         states += taken
         if gone:
             logger.info("workers are gone, taking over their sagas", sagas=len(states), workers_gone=len(gone))
             for name, count in self._workers.orphans_of_others(self._definitions).items():
                 logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
-        if names and len(orphans) == limit:
+        if names and (len(orphans) == limit or self._unread):
             return 0.0 if taken else LOOK_AGAIN_S
         listed_s = self._backlog.list_if_stale(look, self._left_alone)
         if self._suspects or len(due) > most or not all(look.left.values()):
@@ -154,13 +158,15 @@ class Recovery:
         unlisted = [id_ for id_ in self._suspects.ids if id_ not in orphans]
         owners = {**orphans, **(self._workers.orphans_among(unlisted, names) if unlisted else {})}
         self._suspects.forget_all_but(owners)
-        return self._read(self._suspects.next(lambda id_: _is_suspected(look.here(id_)), look.now), owners)
+        return self._read(self._suspects.next(lambda id_: _is_suspected(look.here(id_)), look.now), owners, None)
 
     def _read_waiting(self, look: Look, taken: Collection[str]) -> list[SagaState]:
         listed = self._backlog.next(WAITING_AT_ONCE)
         others = {id_: owner for id_, owner in listed.items() if id_ not in taken and id_ not in self._suspects}
         owners = {id_: owner for id_, owner in others.items() if look.is_free(id_, owner)}
-        return self._admitted(self._innocent(self._read(list(owners), owners)), look)
+        found = self._read(list(owners), owners, look.memory.spare)
+        self._backlog.put_back({id_: owners[id_] for id_ in self._unread})
+        return self._admitted(self._innocent(found), look)
 
     def _due(self, claims: Claims, saga_ids: Sequence[str], look: Look) -> list[str]:
         """The sagas that this worker may claim now: at most one more than its capacity, to show a shortage."""
@@ -183,9 +189,11 @@ class Recovery:
                 admitted.append(state)
         return admitted
 
-    def _read(self, saga_ids: Sequence[str], owners: Mapping[str, str | None]) -> list[SagaState]:
-        """Read the sagas. Those that got another owner or ended since the query are left out."""
-        found = self._sagas.find_many(saga_ids) if saga_ids else {}
+    def _read(
+        self, saga_ids: Sequence[str], owners: Mapping[str, str | None], most_bytes: int | None
+    ) -> list[SagaState]:
+        """Read the sagas, as far as there is memory. Those that got another owner or ended meanwhile are left out."""
+        found, self._unread = self._sagas.find_within(saga_ids, most_bytes)
         for saga_id, state in found.items():
             if not isinstance(state, SagaState):
                 self._left_alone.add(saga_id)
