@@ -215,4 +215,9 @@ def index_of(name: str) -> int | None:
 
 def plan_id(plan: Plan) -> str:
     """The plan's id, a hash of its content: the same plan has the same id everywhere."""
-    return "plan-" + hashlib.sha256(msgspec.json.encode(plan, order="deterministic")).hexdigest()[:32]
+    return content_id(msgspec.json.encode(plan, order="deterministic"))
+
+
+def content_id(plan_text: bytes) -> str:
+    """The id of the plan with this JSON: a hash of the text, so that a plan of an older version keeps its id."""
+    return "plan-" + hashlib.sha256(plan_text).hexdigest()[:32]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from saga_es.core import events as e
 from saga_es.core.evolve import fold
-from saga_es.core.plan import Plan, plan_id
+from saga_es.core.plan import Plan, content_id, plan_id
 from saga_es.core.state import SagaState
 from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, UnreadableEvent
-from saga_es.store.log.codec import SAGA
+from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Entry, Recorded
 from saga_es.store.ports import Log
 
@@ -18,6 +20,15 @@ Found = dict[str, SagaState | UnreadableEvent]
 
 READ_FIRST = 8
 """How many sagas are read together while nobody knows how large they are."""
+
+
+class _PlanText(msgspec.Struct):
+    """The plan in the text of its event, unchanged."""
+
+    plan: msgspec.Raw
+
+
+_PLAN = msgspec.json.Decoder(_PlanText)
 
 
 class Sagas:
@@ -115,12 +126,22 @@ class Sagas:
             UnreadableEvent: The log does not hold it.
         """
         if id_ not in self._plans:
-            match self.log.read(id_):
-                case [Recorded(event=e.PlanRecorded(plan)), *_]:
-                    self._plans[id_] = plan
-                case _:
-                    raise UnreadableEvent(SAGA, "SagaStarted", f"the log holds no plan {id_!r}")
+            self._plans[id_] = self.recorded_plan(id_, self.log.entries_of([id_]).get(id_, []))
         return self._plans[id_]
+
+    def recorded_plan(self, id_: str, entries: Sequence[Entry]) -> Plan:
+        """The plan in a stream. A plan that was changed, or stands under the id of another, is no plan.
+
+        Raises:
+            UnreadableEvent: The stream holds no plan, or one whose content is not what its id says.
+        """
+        recorded = self.log.decode(entries[0]).event if entries else None
+        if not isinstance(recorded, e.PlanRecorded):
+            raise UnreadableEvent(SAGA, "SagaStarted", f"the log holds no plan {id_!r}")
+        if (found := content_id(bytes(_PLAN.decode(entries[0].text).plan))) != id_:
+            why = f"plan {id_!r} has the content of {found!r}: it was changed, or recorded under a wrong id"
+            raise UnreadableEvent(PLAN, "PlanRecorded", why)
+        return recorded.plan
 
     def unrecorded(self, plans: Sequence[Plan]) -> list[tuple[str, e.PlanRecorded]]:
         """The plans that the log does not hold yet, with their ids."""

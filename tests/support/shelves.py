@@ -11,9 +11,10 @@ from saga_es.store.archive.families import Over
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Draft
 from tests.conftest import AT, Store
-from tests.support.story import ABC, a_plan, a_step
+from tests.support.story import a_plan, a_step
 
-PLAN_ID = plan_id(ABC)
+ONE = a_plan(a_step("a"))
+PLAN_ID = plan_id(ONE)
 PARENTS = a_plan(a_step("a", work=Child("order")))
 PARENTS_ID = plan_id(PARENTS)
 
@@ -25,7 +26,7 @@ DONE: list[e.SagaEvent] = [e.StepStarted("a", 1), e.StepCompleted("a", {"ä": "\
 
 def fill(store: Store) -> None:
     """Record the plans, and the sagas that the names say."""
-    store.write(*(Draft(id_, PLAN, 0, (plan,), AT) for id_, plan in store.sagas.unrecorded([ABC, PARENTS])))
+    store.write(*(Draft(id_, PLAN, 0, (plan,), AT) for id_, plan in store.sagas.unrecorded([ONE, PARENTS])))
     saga(store, "completed", *DONE)
     saga(store, "compensated", e.SagaCompensated())
     saga(store, "failed", e.SagaFailed("why"))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from saga_es.errors import BadBundle
-from saga_es.store.archive.bundle import Writing, counted, streams_in
+from saga_es.store.archive.bundle import LONGEST_LINE, Writing, counted, streams_in
 from saga_es.store.log.chain import chain
 from saga_es.store.log.entries import Entry
 
@@ -126,3 +128,72 @@ def test_a_folder_is_no_bundle(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(BadBundle):
             list(streams_in(path))
+
+
+def relabelled(**changed: object) -> bytes:
+    """A bundle of one event with other columns, whose hashes are right."""
+    row: dict[str, object] = {
+        "position": 7,
+        "stream_id": "n-1",
+        "category": "note",
+        "version": 1,
+        "type": "NoteWritten",
+        "data": '{"text":"a"}',
+        "recorded_at": AT,
+        "schema": 1,
+        **changed,
+    }
+    rows: list[dict[str, Any]] = [row]
+    chain(rows, {})
+    return written([Entry(*(rows[0][name] for name in COLUMNS))])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"stream_id": "n" * 65},
+        {"stream_id": "a\0b"},
+        {"category": ""},
+        {"category": "c" * 65},
+        {"category": "a\u202eb"},
+        {"type": "\x1b[2J"},
+        {"type": "T" * 65},
+        {"position": -1},
+        {"position": 0},
+        {"position": 2**63},
+        {"schema": 0},
+        {"schema": 2**15},
+        {"recorded_at": datetime(1, 1, 1, tzinfo=UTC)},
+        {"recorded_at": datetime(9999, 12, 31, tzinfo=UTC)},
+        {"data": "[" * 100_000 + "]" * 100_000},
+    ],
+    ids=repr,
+)
+def test_what_the_log_would_refuse_is_one_line_that_names_the_place(changed: dict[str, object], tmp_path: Path) -> None:
+    """Ids, names, numbers, times and depth that no column takes; nothing of the file is imported."""
+    with pytest.raises(BadBundle, match="line 2 is no event") as caught:
+        read(tmp_path / "b", relabelled(**changed))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_stream_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    """Also when both are the same."""
+    with pytest.raises(BadBundle, match="'n-1' comes twice"):
+        read(tmp_path / "b", written(STREAMS[0], STREAMS[1], STREAMS[0]))
+
+
+def test_a_line_that_grows_when_it_is_unpacked_takes_no_memory(tmp_path: Path) -> None:
+    """A small file may hold a line of gigabytes: reading stops at the longest line that an event can have."""
+    path = tmp_path / "bomb"
+    head = WHOLE.split(b"\n")[0] + b"\n"
+    with gzip.open(path, "wb") as file:
+        file.write(head)
+        for _ in range(64):
+            file.write(b" " * 1_048_576)
+    tracemalloc.start()
+    with pytest.raises(BadBundle):
+        list(streams_in(path))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 3 * LONGEST_LINE

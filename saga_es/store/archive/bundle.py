@@ -18,14 +18,21 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from saga_es.errors import BadBundle
+from saga_es.errors import BadBundle, BadStreamId
 from saga_es.store.log.chain import Head, event_hash, genesis
-from saga_es.store.log.entries import Entry
+from saga_es.store.log.entries import Entry, check_stream_id
 
 FORMAT = 1
 GZIP = b"\x1f\x8b"
-LONGEST_LINE = 64 * 1_048_576
-"""Bytes in a line; no event is as large."""
+LONGEST_LINE = 8 * 1_048_576
+"""Bytes in a line; the largest payload that a setting allows is half of it."""
+
+LARGEST_STREAM = 256 * 1_048_576
+"""Bytes of one stream, which is in memory as a whole."""
+
+_LONGEST_NAME = 64
+_LARGEST_VERSION = 2**31 - 1
+_LARGEST_POSITION = 2**63 - 1
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -156,6 +163,8 @@ def _checked(path: Path, file: IO[bytes]) -> Iterator[list[Entry]]:
     streams = events = 0
     entries: list[Entry] = []
     head: Head | None = None
+    size = 0
+    seen: set[bytes] = set()
     for number, text in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 2):
         if text.startswith(_START_OF_TRAILER):
             if entries:
@@ -167,11 +176,25 @@ def _checked(path: Path, file: IO[bytes]) -> Iterator[list[Entry]]:
         if entry.version == 1:
             if entries:
                 yield entries
-            entries, head, streams = [], Head(0, genesis(entry.stream_id)), streams + 1
+            _is_first(path, number, entry.stream_id, seen)
+            entries, head, streams, size = [], Head(0, genesis(entry.stream_id)), streams + 1, 0
+        size += len(text)
+        if size > LARGEST_STREAM:
+            raise BadBundle(
+                str(path), f"line {number}: {_shown(entry.stream_id)} is larger than {LARGEST_STREAM} bytes"
+            )
         head = _follows(path, number, entry, entries, head)
         entries.append(entry)
         events += 1
     raise BadBundle(str(path), f"it ends after {events} events without its last line; it is not whole")
+
+
+def _is_first(path: Path, number: int, stream_id: str, seen: set[bytes]) -> None:
+    """Check that a stream comes once; a digest of each id is kept, whatever its length."""
+    digest = sha256(stream_id.encode()).digest()[:16]
+    if digest in seen:
+        raise BadBundle(str(path), f"line {number}: the stream {_shown(stream_id)} comes twice")
+    seen.add(digest)
 
 
 def _check_header(path: Path, text: bytes) -> None:
@@ -203,12 +226,35 @@ def _entry(path: Path, number: int, text: bytes) -> Entry:
     try:
         line = _LINE.decode(text)
         data = bytes(line.data).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _check_names(line)
+        msgspec.json.decode(line.data)
+    except (msgspec.DecodeError, UnicodeError, BadStreamId, ValueError) as error:
         raise BadBundle(str(path), f"line {number} is no event: {error}") from error
+    except RecursionError as error:
+        raise BadBundle(str(path), f"line {number} is no event: its data is nested too deeply") from error
     if line.recorded_at.tzinfo is None:
         raise BadBundle(str(path), f"line {number} has a time without a zone")
     given: dict[str, Any] = {name: getattr(line, name) for name in Entry.__struct_fields__ if name != "text"}
     return Entry(**given, text=data)
+
+
+def _check_names(line: Line) -> None:
+    """Check what the log itself would refuse: names, numbers and times that no column takes."""
+    check_stream_id(line.stream_id)
+    for what, name in (("category", line.category), ("type", line.type)):
+        if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise ValueError(f"its {what} {_shown(name)} must be 1 to {_LONGEST_NAME} printable characters")
+    if not 0 < line.version <= _LARGEST_VERSION or not 0 < line.position <= _LARGEST_POSITION:
+        raise ValueError(f"its version {line.version} or its position {line.position} is out of range")
+    if not 0 < line.schema < 2**15:
+        raise ValueError(f"its schema {line.schema} is out of range")
+    if not 1970 <= line.recorded_at.year < 9999:  # noqa: PLR2004 (years)
+        raise ValueError(f"its time {line.recorded_at.isoformat()} is out of range")
+
+
+def _shown(name: str) -> str:
+    """The beginning of a name that a stranger chose."""
+    return ascii(name[:_LONGEST_NAME])
 
 
 def _follows(path: Path, number: int, entry: Entry, before: list[Entry], head: Head | None) -> Head:

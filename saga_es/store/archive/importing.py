@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.engine import Connection
 
+from saga_es.core.invariants import violations
 from saga_es.errors import ImportRefused, UnreadableEvent
 from saga_es.store.archive.archives import hashes_of, heads_in_archives, put, put_back
 from saga_es.store.archive.bundle import streams_in
@@ -82,24 +83,49 @@ class Importing:
         streams = streams_in(path)
         while some := list(islice(streams, AT_ONCE)):
             plans = [entries for entries in some if entries[0].category == PLAN]
+            for entries in plans:
+                self._check_plan(entries)
             self._transact(plans, brought)  # first, alone: sagas are folded with committed plans
             others = [entries for entries in some if entries[0].category != PLAN]
             for entries in others:
-                self._check_ended(entries)
+                self._check_saga(entries)
             self._transact(others, brought)
             yield brought
 
-    def _check_ended(self, entries: list[Entry]) -> None:
-        if self._unfinished or entries[0].category != SAGA:
+    def _check_plan(self, entries: list[Entry]) -> None:
+        plan_id = entries[0].stream_id
+        try:
+            self._sagas.recorded_plan(plan_id, entries)
+        except UnreadableEvent as error:
+            raise ImportRefused(plan_id, str(error)) from error
+
+    def _check_saga(self, entries: list[Entry]) -> None:
+        """Check that a saga is one, and, unless it may go on here, that it has ended."""
+        if entries[0].category != SAGA:
             return
         stream_id = entries[0].stream_id
         try:
-            state = self._sagas.folded([self._log.decode(entry) for entry in entries])
+            events = [self._log.decode(entry) for entry in entries]
+            state = self._sagas.folded(events)
         except UnreadableEvent as error:
+            if self._unfinished:  # a newer version wrote it: a worker leaves it alone
+                return
             raise ImportRefused(stream_id, f"nobody can tell whether it has ended: {error}") from error
-        if state is None or not state.status.ended:
-            status = state.status if state else "unknown"
-            raise ImportRefused(stream_id, f"it is {status}, and a worker here would continue it (see --unfinished)")
+        if state is None:
+            raise ImportRefused(stream_id, "it is no saga")
+        if not self._unfinished and not state.status.ended:
+            why = f"it is {state.status}, and a worker here would continue it (see --unfinished)"
+            raise ImportRefused(stream_id, why)
+
+    def _check_sound(self, entries: list[Entry]) -> None:
+        """Check that a saga of another log keeps the rules of sagas; one of this log did when it was archived."""
+        stream_id = entries[0].stream_id
+        events = self._recorded([entries])
+        state = self._sagas.folded(events) if len(events) == len(entries) else None
+        if state is None:  # not a saga, or written by a newer version
+            return
+        for violation in violations(stream_id, state.plan, [(found.version, found.event) for found in events]):
+            raise ImportRefused(stream_id, f"at version {violation.version} it breaks a rule: {violation.rule}")
 
     def _transact(self, streams: list[list[Entry]], brought: Brought) -> None:
         if not streams:
@@ -109,6 +135,8 @@ class Importing:
             self._database.writing() as connection,
         ):  # not during a replay
             back, new, there = self._sorted(connection, streams)
+            for entries in new:
+                self._check_sound(entries)
             put_back(connection, back)
             for entries in new:
                 put(connection, entries, anew=True)

@@ -15,7 +15,7 @@ from saga_es.core.invariants import violations
 from saga_es.errors import BadBundle, UnreadableEvent
 from saga_es.store.archive.bundle import streams_in
 from saga_es.store.log.chain import Head
-from saga_es.store.log.codec import SAGA
+from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Entry
 from saga_es.store.log.streams import archived, ends_of, hashes_at, streams
 from saga_es.store.proof.integrity import Broken, broken
@@ -50,7 +50,17 @@ def verify_streams(
         yield from broken(found, entries, gone.get(found))
         if entries[0].category == SAGA and [entry.version for entry in entries] == list(range(1, len(entries) + 1)):
             yield from _unsound(sagas, found, entries)
+        if entries[0].category == PLAN:
+            yield from _unlike_its_id(sagas, found, entries)
         progress(len(entries))
+
+
+def _unlike_its_id(sagas: Sagas, plan_id: str, entries: Sequence[Entry]) -> Iterator[Broken]:
+    """Whether a plan's content is another than its id says."""
+    try:
+        sagas.recorded_plan(plan_id, entries)
+    except UnreadableEvent as error:
+        yield Broken(plan_id, entries[0].version, str(error))
 
 
 def _unsound(sagas: Sagas, saga_id: str, entries: Sequence[Entry]) -> Iterator[Broken]:

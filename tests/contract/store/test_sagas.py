@@ -80,3 +80,15 @@ def test_a_plan_is_recorded_once(started: AnyStore) -> None:
     missing = Sagas(started.log).unrecorded([saga_of("trip").plan, other.plan, other.plan])
     assert missing == [(plan_id(other.plan), e.PlanRecorded(other.plan))]
     assert started.sagas.plan(plan_id(saga_of("trip").plan)) == saga_of("trip").plan
+
+
+def test_a_plan_whose_content_is_not_what_its_id_says_is_no_plan(any_store: AnyStore) -> None:
+    """A saga under it is unreadable: it would run without the compensations that its definition has."""
+    plan, forged = saga_of("trip").plan, saga_of("forged").plan
+    any_store.write(
+        Draft(plan_id(plan), PLAN, 0, (e.PlanRecorded(forged),), AT),
+        Draft("lured", SAGA, 0, (e.SagaStarted("trip", plan_id(plan), {}, "w-1"),), AT),
+    )
+    with pytest.raises(UnreadableEvent, match="has the content of"):
+        any_store.sagas.find("lured")
+    assert isinstance(any_store.sagas.find_many(["lured"])["lured"], UnreadableEvent)
