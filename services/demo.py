@@ -38,7 +38,9 @@ SHOW = {
 }
 
 root = Blueprint("root", __name__, description="What is served here")
-blueprint = Blueprint("demo", __name__, url_prefix="/demo", description="One endpoint for each scenario")
+blueprint = Blueprint(
+    "demo", __name__, url_prefix="/demo", description="One endpoint for each scenario", body_is_optional=True
+)
 
 
 class FailureSchema(Schema):

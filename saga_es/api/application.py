@@ -8,13 +8,14 @@ from typing import Any
 
 from flask import Flask, Response, request
 from flask_smorest import Api
-from flask_swagger_ui import get_swaggerui_blueprint
 
 from saga_es.api.commands import saga_blueprint
+from saga_es.api.guards import guard
 from saga_es.api.health import health_blueprint
-from saga_es.api.problems import ProblemSchema, only_json, register_problem_handlers
+from saga_es.api.problems import ProblemSchema, register_problem_handlers
 from saga_es.api.requests_counted import count_requests
 from saga_es.api.responses import NODE, NODE_UNOPENED, json_response
+from saga_es.api.viewer import viewer_blueprint
 from saga_es.node.node import Node
 
 CONFIG_PREFIX = "SAGA_ES_"
@@ -78,12 +79,10 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     picked = [blueprints for name, blueprints in named.items() if only is None or name in only]
     for blueprint in (blueprint for blueprints in [node.app.everywhere, *picked] for blueprint in blueprints):
         api.register_blueprint(blueprint)
-    # The pages name their files and the document by relative paths, which are right behind any prefix.
-    pages = get_swaggerui_blueprint(".", "../openapi.json", {"app_name": node.app.name, "validatorUrl": None})
-    app.register_blueprint(pages, url_prefix="/docs")
+    app.register_blueprint(viewer_blueprint, url_prefix="/docs")
     app.register_blueprint(health_blueprint)
     register_problem_handlers(app)
-    app.before_request(only_json)
+    guard(app, node.settings)
     count_requests(node, app)
     return app
 

@@ -38,9 +38,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # the library i
 
     The library checks in each request, once for each decorator of the route, whether the function is `async def`. This
     class checks once, and decorators that only document a route are not called at all.
+
+    Args:
+        body_is_optional: Whether a POST, PUT or PATCH without a body needs no content type.
     """
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def __init__(self, *args: Any, body_is_optional: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.body_is_optional = body_is_optional
 
     def add_url_rule(self, rule: str, *args: Any, **options: Any) -> None:
         """Add a route. Its slashes are never merged: `status//lead` is not `status/lead`, another saga."""

@@ -7,11 +7,10 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from saga_es.api.blueprint import JSON
 from saga_es.errors import (
     BadStart,
     BadStreamId,
@@ -84,15 +83,6 @@ def register_problem_handlers(app: Flask | Blueprint) -> None:
     app.register_error_handler(HTTPException, lambda error: _of_framework(error).response())
     app.register_error_handler(SagaError, lambda error: _of_saga_error(error).response())
     app.register_error_handler(Exception, lambda error: _of_bug(error).response())
-
-
-def only_json() -> None:
-    """Refuse a body of another content type: the parser would ignore it and report every field as missing."""
-    if request.environ.get("CONTENT_TYPE") == JSON:  # nearly always true, and ten times as fast
-        return
-    if request.content_length and not request.is_json:
-        found = request.mimetype or "none"
-        raise Problem(415, f"the body must be JSON; send Content-Type: application/json, not {found}")
 
 
 def _of_framework(error: HTTPException) -> Problem:

@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection
 
 from saga_es.api.blueprint import Blueprint
 from saga_es.api.filters import SagaFilterSchema, filter_of
+from saga_es.api.guards import guard_mounted
 from saga_es.api.past import VersionSchema
-from saga_es.api.problems import only_json, register_problem_handlers
+from saga_es.api.problems import register_problem_handlers
 from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.store.log.codec import SAGA
@@ -153,7 +154,7 @@ class SagaHealthSchema(Schema):
 
 blueprint = Blueprint("saga", __name__, url_prefix="/api/saga", description="Sagas, folded from their events")
 register_problem_handlers(blueprint)  # also in an application with error pages of its own
-blueprint.before_request(only_json)
+guard_mounted(blueprint)
 
 
 @blueprint.get("/status/<string:transaction_id>")

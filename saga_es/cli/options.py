@@ -73,6 +73,7 @@ PROBES = [
 SERVING = [
     WAITING,
     click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
+    click.option("--allowed-hosts", metavar="NAMES", help="Names of this server beside loopback and --host."),
     click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
     click.option("--threads", metavar="NUMBER", help="The most requests served at once.  [default: 8]"),
     click.option("--trusted-proxies", metavar="NUMBER", help="Proxies whose X-Forwarded-Prefix counts.  [default: 0]"),

@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         host: The address to serve on; loopback by default.
         port: The port to serve on.
         threads: Requests served at once.
+        allowed_hosts: Names of this server beside loopback and `host`, separated by blanks; `.shop.example` stands for
+            every name below it.
         trusted_proxies: Proxies in front of the server whose `X-Forwarded-Prefix` counts.
         sagas_at_once: Sagas with a call in flight; at this number a worker begins no more: new sagas stay PENDING.
         call_threads: The most `def` steps and requests to participants at once.
@@ -55,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 8
+    allowed_hosts: str = ""
     trusted_proxies: int = 0
     sagas_at_once: int = 1000
     call_threads: int = 32
@@ -70,6 +73,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_host: str = "127.0.0.1"
     log_level: str = "info"
     participants: dict[str, str] = {}
+
+    @property
+    def hosts(self) -> list[str]:
+        """The allowed hosts, one by one."""
+        return self.allowed_hosts.replace(",", " ").split()
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -159,6 +167,9 @@ class _Schema(Schema):
     host = fields.String(validate=validate.Length(min=1))
     port = fields.Integer(validate=validate.Range(0, 65_535))
     threads = fields.Integer(validate=validate.Range(1, 1_000))
+    allowed_hosts = fields.String(
+        validate=validate.Regexp(r"^[\w.\-:\[\], ]*$", error="write names of hosts, separated by blanks")
+    )
     trusted_proxies = fields.Integer(validate=validate.Range(0, 10))
     sagas_at_once = fields.Integer(validate=validate.Range(1, 1_000_000))
     call_threads = fields.Integer(validate=validate.Range(1, 1_000))

@@ -245,7 +245,7 @@ def test_execute_tells_that_the_deadline_passed(open_node: OpenNode) -> None:
     saga.wait_for("never", timeout_s=None)
     served = open_node(app_of(saga))
     served.app.add_url_rule("/hurry", view_func=lambda: execute(saga, {}), methods=["POST"])
-    body = body_of(served.client.post("/hurry"), 409)
+    body = body_of(served.client.post("/hurry", json={}), 409)
     assert body["failed_step"] is None
     assert body["message"] == (
         "The saga aborted (the deadline passed: 0.1 s after the start); what was done is undone."

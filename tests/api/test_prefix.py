@@ -68,8 +68,11 @@ def test_the_pages_of_the_api_find_their_files_and_the_document(open_node: OpenN
     """Also what the document says of where its paths begin."""
     client = open_node().client
     below = {"SCRIPT_NAME": prefix}
-    page = client.get("/docs/", environ_overrides=below).text
-    places = re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r'"url": "([^"]+)"', page)
+    with client.get("/docs/", environ_overrides=below) as answer:
+        page = answer.get_data(as_text=True)
+    with client.get("/docs/start.js", environ_overrides=below) as answer:
+        script = answer.get_data(as_text=True)
+    places = re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r'url: "([^"]+)"', script)
     assert len(places) > 3
     for place in places:
         found = urljoin(f"http://localhost{prefix}/docs/", place).removeprefix("http://localhost")

@@ -104,7 +104,7 @@ def test_a_start_that_cannot_be_meant_is_a_422(open_node: OpenNode, how: dict[st
     served.app.add_url_rule(
         "/started", view_func=lambda: served.node.engine.start("create-event", **how).saga_id, methods=["POST"]
     )
-    response = served.client.post("/started")
+    response = served.client.post("/started", json={})
     assert_problem(response, 422)
     assert said in response.get_json()["detail"]
 

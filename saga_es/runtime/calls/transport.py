@@ -114,7 +114,11 @@ class WsgiTransport:
             raise AnswerLost(f"the application failed: {type(error).__name__}: {error}") from error
 
 
+IN_PROCESS = "saga_es.in_process"
+"""The entry of the WSGI environment that only a call within this process has: no header of a request can set it."""
+
 _ENVIRON: Mapping[str, Any] = {
+    IN_PROCESS: True,
     "SCRIPT_NAME": "",
     "SERVER_NAME": "localhost",
     "SERVER_PORT": "80",

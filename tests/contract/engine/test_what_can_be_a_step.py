@@ -66,7 +66,9 @@ class Later:
 
 
 @pytest.mark.parametrize(
-    "made", [lambda remote: remote, decorated, returning, twice_awaited, Later, functools.partial], ids=repr
+    "made",
+    [lambda remote: remote, decorated, returning, twice_awaited, Later, functools.partial],
+    ids=["itself", "decorated", "returning", "twice awaited", "an object", "a partial"],
 )
 @pytest.mark.parametrize("place", ["action", "compensation", "probe"])
 def test_what_a_call_returns_is_awaited(

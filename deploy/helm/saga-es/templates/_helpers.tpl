@@ -16,6 +16,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "saga-es.env" -}}
 - name: SAGA_ES_APP
   value: {{ .Values.app | quote }}
+- name: SAGA_ES_ALLOWED_HOSTS
+  value: {{ printf "%s %s.%s.svc %s" (include "saga-es.name" .) (include "saga-es.name" .) .Release.Namespace .Values.allowedHosts | trim | quote }}
 {{- range $name, $value := .Values.settings }}
 - name: {{ $name }}
   value: {{ $value | quote }}
