@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 VALUES = {"input": 1, "key": "k", "saga_id": "s"}
 
 
+def named(value: object) -> str:
+    """The name of a case. It holds no address: the processes of one run must give a case the same name."""
+    return value if isinstance(value, str) else str(getattr(value, "__name__", type(value).__name__))
+
+
 def passing(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def inner(*args: Any, **kwargs: Any) -> Any:
@@ -150,7 +155,7 @@ CALLABLE = [
 ]
 
 
-@pytest.mark.parametrize("function", CALLABLE, ids=repr)
+@pytest.mark.parametrize("function", CALLABLE, ids=named)
 def test_whatever_can_be_called_gets_what_it_asks_for(function: Callable[..., Any]) -> None:
     """However it takes its parameters, and whatever is wrapped around it; those with a default as well."""
     its = asked_by(function)
@@ -173,7 +178,7 @@ def test_what_a_partial_has_fixed_stays_as_it_is() -> None:
         functools.partial(Card().awaited),
         staticmethod(Card().awaited),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_an_async_def_is_found_in_whatever_holds_it(function: Callable[..., Any]) -> None:
     """It begins on the event loop."""
@@ -227,7 +232,7 @@ def narrow(function: Callable[..., Any]) -> Callable[..., Any]:
         ("pay", "give a function"),
         (None, "give a function"),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_cannot_be_a_step_is_told_with_the_cure(function: Any, cure: str) -> None:
     """While it is written, and not when the saga has done half of its work."""
