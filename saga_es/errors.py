@@ -27,6 +27,7 @@ __all__ = [
     "NoSuchPosition",
     "NoSuchVersion",
     "NotFound",
+    "NotInstalled",
     "NotMigrated",
     "NotOnStandby",
     "NotOurs",
@@ -87,6 +88,19 @@ class CannotServe(SagaError):
         super().__init__(f"cannot serve on {host}:{port}: {why}; choose another with {flags}")
         self.host = host
         self.port = port
+
+
+class NotInstalled(SagaError, ImportError):
+    """A package is not installed that only this purpose needs: it comes with an extra of saga-es.
+
+    Attributes:
+        extra: The extra.
+    """
+
+    def __init__(self, modules: Sequence[str], extra: str, purpose: str) -> None:
+        said = f"{', '.join(modules)} {'is' if len(modules) == 1 else 'are'} not installed"
+        super().__init__(f"{said}: install saga-es[{extra}] {purpose} (pip install 'saga-es[{extra}]')")
+        self.extra = extra
 
 
 class SettingsError(SagaError):

@@ -17,15 +17,15 @@ from weakref import WeakSet
 import click
 from flask import Flask, current_app
 
-from saga_es.api.application import mount
-from saga_es.api.responses import NODE_UNOPENED
-from saga_es.api.routes import has_route
 from saga_es.cli import Commands
-from saga_es.cli.options import Inherited
+from saga_es.cli.inherited import Inherited
 from saga_es.definition.saga import Saga
 from saga_es.node.app import App, application
+from saga_es.node.extras import check_server
+from saga_es.node.health import NODE_UNOPENED
 from saga_es.node.node import Node
 from saga_es.node.reloader import is_reloader_parent
+from saga_es.node.routes import has_route
 from saga_es.node.settings import PREFIX, Settings
 from saga_es.runtime.engine import Engine
 
@@ -68,6 +68,7 @@ class SagaES:
         """Add the saga API and the commands `flask saga …` to a Flask application.
 
         Raises:
+            NotInstalled: The saga API is to be served, and what serves it is not installed.
             SettingsError: A setting is wrong.
         """
         of_config = {
@@ -80,6 +81,9 @@ class SagaES:
         bound = _Bound(app, lambda: Node(settings, self._saga_app, recovers=not is_reloader_parent()))
         app.extensions[EXTENSION] = bound
         if self._url_prefix is not None:
+            check_server("to serve the saga API, or pass url_prefix=None")
+            from saga_es.api.application import mount  # noqa: PLC0415 (an extra: without the API, nothing needs it)
+
             mount(bound.node, bound.opened, app, self._url_prefix)
         app.cli.add_command(_commands(flags, self._saga_app))
 

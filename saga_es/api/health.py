@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, request
 
 from saga_es.api.problems import Problem, register_problem_handlers
-from saga_es.api.responses import NODE_UNOPENED, json_response
-from saga_es.node.health import readiness
+from saga_es.api.responses import json_response
+from saga_es.node.health import NODE_UNOPENED, readiness
 from saga_es.node.node import Node
 
 NOT_KEPT = {"Cache-Control": "no-store"}

@@ -10,9 +10,9 @@ from waitress.server import BaseWSGIServer
 
 from saga_es.api.health import health_blueprint
 from saga_es.api.problems import register_problem_handlers
-from saga_es.api.responses import NODE_UNOPENED
 from saga_es.errors import CannotServe
 from saga_es.logs import logger
+from saga_es.node.health import NODE_UNOPENED
 from saga_es.node.node import Node
 
 THREADS = 2

@@ -17,9 +17,6 @@ from saga_es.store.queries.pages import BadCursor, Page, Selection, page
 NODE = "saga_es.node"
 """The Flask extension whose value is a function that returns the node, opened."""
 
-NODE_UNOPENED = "saga_es.node_unopened"
-"""The Flask extension whose value is the node as it is: a question about health must not open it."""
-
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
 

@@ -11,9 +11,9 @@ from waitress.server import BaseWSGIServer
 
 from saga_es.api import create_flask_app
 from saga_es.api.prefix import Prefixed
-from saga_es.api.routes import has_route
 from saga_es.errors import CannotServe
 from saga_es.node.node import Node
+from saga_es.node.routes import has_route
 from saga_es.node.shutdown import stop_gracefully_when_asked
 
 HARD_LIMIT = 64 * 1_048_576

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from typing import IO, Any
 
 import click
+
+from saga_es.cli.inherited import Inherited
+from saga_es.errors import NotInstalled
+from saga_es.node.extras import check_server
+
+CANNOT_RUN = 78
 
 COMMANDS = {
     "archive": "retention:archive",
@@ -40,6 +48,16 @@ COMMANDS = {
 """The module of each command in this package, and its name in that module, by the command's name."""
 
 
+class Refused(click.ClickException):
+    """The commands cannot run in this environment: one line, and the exit code of a configuration error."""
+
+    exit_code = CANNOT_RUN
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        click.echo(f"saga-es: {self.message}", file=file or sys.stderr)
+
+
 class Commands(click.Group):
     """The commands; each is imported only when it runs, so that `serve` starts sooner."""
 
@@ -53,6 +71,10 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
+        try:
+            check_server("for the command line")
+        except NotInstalled as error:
+            raise Refused(str(error)) from error
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(f"saga_es.cli.{module}"), name)
         return command
@@ -72,6 +94,4 @@ def main(context: click.Context, /, **flags: str | None) -> None:
 
     Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 7 mismatch, 8 database unreachable or not migrated.
     """
-    from saga_es.cli.options import Inherited  # noqa: PLC0415 (only a command needs it: `--help` starts sooner)
-
     context.obj = Inherited({name: value for name, value in flags.items() if value is not None})

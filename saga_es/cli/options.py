@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 
+from saga_es.cli.inherited import Inherited
 from saga_es.core.describe import plain
 from saga_es.errors import (
     BadBundle,
@@ -81,18 +82,6 @@ SERVING = [
     click.option("--execute-timeout-s", metavar="SECONDS", help="After this time execute answers 202.  [default: 120]"),
 ]
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-
-
-class Inherited(NamedTuple):
-    """Settings and application that a group hands to its commands.
-
-    Attributes:
-        flags: Settings by name; an option after the command overrides them.
-        app: The application; None: the setting `app` names it.
-    """
-
-    flags: Mapping[str, Any] = {}
-    app: App | None = None
 
 
 def inherited() -> Inherited:

@@ -13,11 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from saga_es.api import create_flask_app
 from saga_es.api.probes import serve_probes
-from saga_es.api.routes import has_route
 from saga_es.core.state import ENDED, SagaState
 from saga_es.definition.saga import family
 from saga_es.node.explain import explained
 from saga_es.node.node import Node
+from saga_es.node.routes import has_route
 from saga_es.node.shutdown import stop_gracefully_when_asked
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import Workers

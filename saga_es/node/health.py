@@ -18,6 +18,10 @@ ANSWER_WITHIN_S = 3.0
 """How long the database may take for one check: a probe that waits longer counts as failed anyway."""
 
 
+NODE_UNOPENED = "saga_es.node_unopened"
+"""The Flask extension whose value is the node as it is: a question about health must not open it."""
+
+
 class Check(msgspec.Struct, frozen=True):
     """One check: `ok` or `failed`, and what was seen."""
 

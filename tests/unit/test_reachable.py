@@ -7,7 +7,6 @@ from pathlib import Path
 import flask
 import pytest
 
-from saga_es.api.routes import has_route
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
 from saga_es.errors import SettingsError
@@ -16,6 +15,7 @@ from saga_es.node.app import App
 from saga_es.node.node import Node
 from saga_es.node.opening import open_engine
 from saga_es.node.participants import transports_of
+from saga_es.node.routes import has_route
 from saga_es.node.settings import Settings, variable_of
 from saga_es.runtime.calls.transport import HttpTransport, WsgiApp, WsgiTransport
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from flask import Flask
+if TYPE_CHECKING:
+    from flask import Flask  # an engine without an application does not load it
 
 _VARIABLE = re.compile(r"<[^>]*>|{[^}]*}")
 _SEVERAL = re.compile(r"<path[:(][^>]*>|{[^}]*:path}")
