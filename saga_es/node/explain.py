@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
 from saga_es.core.state import SagaState
@@ -30,7 +30,7 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
         raise node.store.sagas.absent(saga_id)
     known = Known(_owner(node, state), _missing(node, state), _children(node, state, depth), _away(node, state))
     past = [(recorded.recorded_at, recorded.event) for recorded in history]
-    return explain(state, past, known, datetime.now(UTC))
+    return explain(state, past, known, node.clock.now())
 
 
 def _owner(node: Node, state: SagaState) -> Worker | None:
@@ -51,7 +51,7 @@ def _away(node: Node, state: SagaState) -> dict[str, str]:
     """The steps whose calls this process holds back, because nobody answers them."""
     if state.owner != node.engine.worker_id:
         return {}
-    now = datetime.now(UTC)
+    now = node.clock.now()
     found = {name: node.engine.absence(state.saga_id, name) for name in state.steps}
     return {
         name: f"{absence.name} has been away for {_seconds(now - absence.since)}, "

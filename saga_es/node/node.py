@@ -68,7 +68,7 @@ class Node:
         self.meter = _meter(self.database, self.store, self.views) if settings.metrics else None
         if self.meter is not None:
             self.store = self.meter.store
-        clock = SharedClock(self.store.workers.now_s)
+        self.clock = clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
         definitions = family(app.sagas)
         self.client = Client(self.store, definitions, clock)

@@ -71,6 +71,7 @@ class Worker:
         self.inbox = Inbox()
         self._store = store
         self._clock = clock
+        store.sagas.go_by(clock.now)
         self._warn = OutageWarning(clock)
         self._timers: Timers[Timer] = Timers()
         capacity = _capacity(known.values(), limits)

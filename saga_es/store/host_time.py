@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 from functools import partial
 
 monotonic_s = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
-"""Seconds by a clock that never goes back."""
+"""Seconds by a clock that never goes back, and stands still while the machine is suspended: nothing happens then."""
+
+elapsed_s = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""The same, and the time for which the machine was suspended counts. Only Linux tells the two apart."""
 
 _seconds = partial(time.clock_gettime, time.CLOCK_REALTIME)
 

@@ -23,7 +23,11 @@ class Process(msgspec.Struct, frozen=True):
 
     def is_gone(self) -> bool:
         """True when it ran on this host and has certainly ended."""
-        return self.host == _host() and _pid_started(self.pid) != self.pid_started
+        return self.is_here() and _pid_started(self.pid) != self.pid_started
+
+    def is_here(self) -> bool:
+        """Whether it runs, or ran, on this host since its last boot."""
+        return self.host == _host()
 
 
 def _host() -> str:

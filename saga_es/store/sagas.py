@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -10,6 +11,7 @@ from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, content_id, plan_id
 from saga_es.core.state import SagaState
+from saga_es.core.waits import in_time
 from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, UnreadableEvent
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Entry, Recorded
@@ -37,6 +39,12 @@ class Sagas:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._plans: dict[str, Plan] = {}
+        self._now: Callable[[], datetime] | None = None
+        self._leads: dict[str, dict[int, timedelta]] = {}
+
+    def go_by(self, now: Callable[[], datetime]) -> None:
+        """From now on, shorten the waits that were recorded by a clock that was ahead of this one."""
+        self._now = now
 
     def find(self, saga_id: str) -> SagaState | None:
         """The saga at present; None when there is none.
@@ -109,7 +117,7 @@ class Sagas:
         """The state after these events of one saga's stream, from its first on; None for another kind of stream."""
         if not history or history[0].category != SAGA:
             return None
-        saga_id, events = history[0].stream_id, [recorded.event for recorded in history]
+        saga_id, events = history[0].stream_id, self._events(history)
         if not isinstance(events[0], e.SagaStarted):
             raise UnreadableEvent(SAGA, type(events[0]).__name__, f"saga {saga_id} does not begin with its start")
         blank = SagaState(saga_id, self.plan(events[0].plan_id))
@@ -118,6 +126,16 @@ class Sagas:
         except Exception as error:
             why = f"the events of saga {saga_id} do not go together: {type(error).__name__}: {error}"
             raise UnreadableEvent(SAGA, type(events[-1]).__name__, why) from error
+
+    def _events(self, history: Sequence[Recorded]) -> list[e.SagaEvent]:
+        saga_id, now = history[0].stream_id, self._now and self._now()
+        if now is None or (saga_id not in self._leads and max(recorded.recorded_at for recorded in history) <= now):
+            return [recorded.event for recorded in history]
+        leads = self._leads.setdefault(saga_id, {})  # kept, so that a saga that is read again does not wait anew
+        events = in_time([(recorded.recorded_at, recorded.event) for recorded in history], now, leads)
+        if not leads:
+            del self._leads[saga_id]
+        return events
 
     def plan(self, id_: str) -> Plan:
         """The plan with this id.

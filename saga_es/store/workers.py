@@ -17,7 +17,9 @@ from sqlalchemy.ext.compiler import compiles
 from saga_es.core.state import UNFINISHED
 from saga_es.store.database import Database
 from saga_es.store.drivers.driver import driver_of
+from saga_es.store.host_time import monotonic_s
 from saga_es.store.process import Process
+from saga_es.store.silence import Silence
 from saga_es.store.tables import saga_workers
 from saga_es.store.views.saga_view import sagas
 
@@ -44,6 +46,7 @@ class Workers:
     def __init__(self, database: Database, lease_s: float = 10.0) -> None:
         self._database = database
         self.lease_s = lease_s
+        self._silence = Silence(lease_s)
 
     def beat(self, worker_id: str, process: Process) -> bool:
         """Record that this worker lives. True when it had no row: at its first beat, or after it counted as gone."""
@@ -72,15 +75,31 @@ class Workers:
             return {row.worker_id: row.heartbeat_at for row in rows}
 
     def bury(self) -> list[str]:
-        """Remove the workers that are gone: their process on this host has ended, or their lease has expired."""
+        """Remove the workers that are gone: their process on this host has ended, or their lease has expired.
+
+        A clock that has jumped makes nobody count as gone. A worker whose process lives on this host does so only when
+        its heartbeat has stood still for a lease before the eyes of this process.
+        """
+        began = monotonic_s()
         with self._database.reading() as connection:
-            expired = saga_workers.c.heartbeat_at < database_now() - self.lease_s
-            found = connection.execute(sa.select(saga_workers, expired.label("expired"))).all()
-        gone = [row.worker_id for row in found if row.expired or Process(row.host, row.pid, row.pid_started).is_gone()]
+            found = connection.execute(sa.select(saga_workers, database_now().label("now_s"))).all()
+        if not found:
+            return []
+        self._silence.look(
+            {row.worker_id: row.heartbeat_at for row in found}, found[0].now_s, took_s=monotonic_s() - began
+        )
+        gone = [row.worker_id for row in found if self._is_gone(row)]
         if gone:
             with self._database.writing() as connection:
                 connection.execute(sa.delete(saga_workers).where(saga_workers.c.worker_id.in_(gone)))
         return gone
+
+    def _is_gone(self, row: sa.Row[Any]) -> bool:
+        process = Process(row.host, row.pid, row.pid_started)
+        if process.is_gone() or self._silence.stands_still(row.worker_id):
+            return True
+        is_expired = row.heartbeat_at < row.now_s - self.lease_s
+        return is_expired and self._silence.trusts_database and not process.is_here()
 
     def orphans(
         self, limit: int, names: Collection[str], apart_from: Collection[str] = (), due_at: datetime | None = None

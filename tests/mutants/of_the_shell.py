@@ -15,6 +15,8 @@ ERRANDS = "saga_es/runtime/intake/forwarding.py"
 IDS = "saga_es/runtime/ids.py"
 EXECUTOR = "saga_es/runtime/calls/executor.py"
 COROUTINES = "saga_es/runtime/calls/coroutines.py"
+CLOCK = "saga_es/runtime/waiting/clock.py"
+CLOCKS = ("tests/unit/test_clock.py",)
 LOOP = "saga_es/runtime/loop.py"
 ORDERS = "saga_es/runtime/intake/commands.py"
 OWNED = "saga_es/runtime/owned.py"
@@ -28,6 +30,27 @@ MUTANTS = [
         "        if left_s > 0:\n",
         "        if left_s > 0 and call.began_at is not None:\n",
         WAITING_CALLS,
+    ),
+    Mutant(
+        "a clock that jumps is followed at once",
+        CLOCK,
+        "        most = FOLLOWS_AT * (passed_s - self.begun_s)\n",
+        "        most = abs(self.ahead_s)\n",
+        CLOCKS,
+    ),
+    Mutant(
+        "a wait that was recorded by a clock that was ahead is kept as it stands",
+        "saga_es/store/sagas.py",
+        "        if now is None or (saga_id not in",
+        "        if now is not None or (saga_id not in",
+        ("tests/contract/engine/test_jumping_clocks.py",),
+    ),
+    Mutant(
+        "after a jump of the clock all heartbeats are late",
+        "saga_es/store/workers.py",
+        "        return is_expired and self._silence.trusts_database and not process.is_here()\n",
+        "        return is_expired\n",
+        ("tests/contract/engine/test_jumping_clocks.py",),
     ),
     Mutant(
         "one queue for all calls",

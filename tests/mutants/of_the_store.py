@@ -148,8 +148,8 @@ MUTANTS = [
     Mutant(
         "a worker that lives is taken for dead",
         WORKERS,
-        "if row.expired or Process(row.host, row.pid, row.pid_started).is_gone()]",
-        "]",
+        "[row.worker_id for row in found if self._is_gone(row)]",
+        "[row.worker_id for row in found]",
         ("tests/contract/store/test_workers.py", "tests/contract/engine/test_takeover.py"),
     ),
     Mutant(
@@ -162,15 +162,15 @@ MUTANTS = [
     Mutant(
         "a worker that is gone is waited for until its lease runs out",
         WORKERS,
-        "if row.expired or Process(row.host, row.pid, row.pid_started).is_gone()]",
-        "if row.expired]",
+        "if process.is_gone() or self._silence",
+        "if self._silence",
         ("tests/contract/store/test_workers.py",),
     ),
     Mutant(
         "another process with the same number is taken for the one that is gone",
         PROCESS,
-        "return self.host == _host() and _pid_started(self.pid) != self.pid_started",
-        "return self.host == _host() and _pid_started(self.pid) is None",
+        "return self.is_here() and _pid_started(self.pid) != self.pid_started",
+        "return self.is_here() and _pid_started(self.pid) is None",
         ("tests/contract/store/test_workers.py",),
     ),
     Mutant(
