@@ -45,6 +45,8 @@ class SagaES:
         saga_app: A whole saga application, instead of keywords.
         sagas: The definitions.
         url_prefix: The path of the saga API; None: the API is not served.
+        console: Whether the console is served, at `/console/`; or its path. Guard it like any page of yours that
+            changes data: who may see it may give commands.
         options: Attributes of `App` (`views`, `events`, `upcasters`) and settings, by name.
     """
 
@@ -55,11 +57,13 @@ class SagaES:
         *,
         sagas: Sequence[Saga] = (),
         url_prefix: str | None = "/api/saga",
+        console: bool | str = False,
         **options: Any,
     ) -> None:
         self._flags = {name: options.pop(name) for name in set(options) & set(Settings.__struct_fields__)}
         self._saga_app = application(saga_app, sagas, **options)
         self._url_prefix = url_prefix
+        self._console = "/console" if console is True else console or None
         self._app = app
         if app is not None:
             self.init_app(app)
@@ -68,7 +72,7 @@ class SagaES:
         """Add the saga API and the commands `flask saga …` to a Flask application.
 
         Raises:
-            NotInstalled: The saga API is to be served, and what serves it is not installed.
+            NotInstalled: The saga API or the console is to be served, and what serves it is not installed.
             SettingsError: A setting is wrong.
         """
         of_config = {
@@ -85,6 +89,13 @@ class SagaES:
             from saga_es.api.application import mount  # noqa: PLC0415 (an extra: without the API, nothing needs it)
 
             mount(bound.node, bound.opened, app, self._url_prefix)
+        if self._console is not None:
+            check_server("to serve the console, or leave it out")
+            from saga_es.api.responses import NODE  # noqa: PLC0415 (an extra: without the console, nothing needs it)
+            from saga_es.console import mount_console  # noqa: PLC0415 (an extra, like the API)
+
+            app.extensions.setdefault(NODE, bound.opened)
+            mount_console(app, self._console, at_root=False)
         app.cli.add_command(_commands(flags, self._saga_app))
 
     @property

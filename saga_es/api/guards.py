@@ -106,10 +106,10 @@ def check_type() -> None:
     """Refuse a body of another content type, and a request that should have a body but names no type."""
     if request.environ.get("CONTENT_TYPE") == JSON or request.method not in WITH_BODY:  # nearly always, and fast
         return
-    if request.url_rule is None or request.is_json:
+    if request.url_rule is None or request.is_json or _takes("takes_forms"):
         return
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
-    if not has_body and _takes_no_body():
+    if not has_body and _takes("body_is_optional"):
         return
     found = (request.mimetype or "none")[:80]
     raise Problem(415, f"the body must be JSON, also an empty one; send Content-Type: application/json, not {found}")
@@ -121,14 +121,15 @@ def with_headers(response: Response) -> Response:
         headers = response.headers
         for name, value in _HEADERS:
             headers.setdefault(name, value)
-        headers["Cache-Control"] = "no-store"
+        if "immutable" not in headers.get("Cache-Control", ""):  # a file whose address changes with its content
+            headers["Cache-Control"] = "no-store"
         headers.setdefault("Content-Security-Policy", _PAGE if response.mimetype == "text/html" else _ONLY_DATA)
     return response
 
 
-def _takes_no_body() -> bool:
-    blueprint = current_app.blueprints.get(request.blueprint or "")
-    return getattr(blueprint, "body_is_optional", False)
+def _takes(what: str) -> bool:
+    """What the request's blueprint says of itself; forms are checked by a token of their own."""
+    return getattr(current_app.blueprints.get(request.blueprint or ""), what, False)
 
 
 def _is_own(origin: str) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import waitress
+from flask import Flask
 from waitress.server import BaseWSGIServer
 
 from saga_es.api import create_flask_app
@@ -20,20 +21,29 @@ HARD_LIMIT = 64 * 1_048_576
 """The most bytes of a request that the server reads; the application refuses far smaller ones with a problem."""
 
 
-def serve(node: Node, only: Collection[str] | None, ready: Callable[[str], None]) -> None:
+def serve(
+    node: Node,
+    only: Collection[str] | None,
+    ready: Callable[[str], None],
+    pages: Callable[[Flask], None] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully.
 
     Args:
         node: The node to serve; it is opened first, which migrates the database and recovers sagas.
         only: The names of the blueprints to serve; by default all. Calls within this process always find all.
         ready: Receives the base URL once the server answers requests.
+        pages: Adds further pages to what is served.
 
     Raises:
         CannotServe: The address is taken, or is not an address of this machine.
     """
     whole = create_flask_app(node)
     node.answer_calls_with(whole.wsgi_app, partial(has_route, whole))
-    server = _listen(node, whole if only is None else create_flask_app(node, only))
+    served = whole if only is None else create_flask_app(node, only)
+    if pages is not None:
+        pages(served)
+    server = _listen(node, served)
     stop_gracefully_when_asked(node)
     try:
         node.open(node.settings.database_wait_s)

@@ -11,11 +11,14 @@ from saga_es.node.settings import Settings
 
 @click.command()
 @settings_options(
-    *SERVING, click.option("--only", metavar="NAMES", help="Serve only these blueprints: event,venue ...")
+    *SERVING,
+    click.option("--console/--no-console", default=None, help="Whether to serve the console.  [default: yes]"),
+    click.option("--only", metavar="NAMES", help="Serve only these blueprints: event,venue ..."),
 )
 def serve(settings: Settings, only: str | None) -> None:
     """Migrate, recover interrupted sagas, and serve the application."""
     from saga_es.api.server import serve as serve_node  # noqa: PLC0415 (only this command needs Flask: the others start faster)
+    from saga_es.console import mount_console  # noqa: PLC0415 (and the pages)
 
     app = app_of(settings)
     names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
@@ -24,4 +27,10 @@ def serve(settings: Settings, only: str | None) -> None:
         fail(f"--only: {unknown} cannot be served; there are {', '.join(app.named_blueprints)}", USAGE)
     runs_sagas = names is None or "saga" in names
     node = Node(settings, app, recovers=runs_sagas)
-    serve_node(node, names, lambda url: errors.print(f"Serving {app.name} on {url} (Ctrl-C stops)", soft_wrap=True))
+    pages = mount_console if settings.console and runs_sagas else None
+
+    def ready(url: str) -> None:
+        console = f", the console on {url}/console/" if pages else ""
+        errors.print(f"Serving {app.name} on {url}{console} (Ctrl-C stops)", soft_wrap=True)
+
+    serve_node(node, names, ready, pages)

@@ -28,9 +28,19 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
     state = node.store.sagas.folded(history)
     if state is None:
         raise node.store.sagas.absent(saga_id)
-    known = Known(_owner(node, state), _missing(node, state), _children(node, state, depth), _away(node, state))
+    known = known_about(node, state, depth)
     past = [(recorded.recorded_at, recorded.event) for recorded in history]
     return explain(state, past, known, node.clock.now())
+
+
+def known_about(node: Node, state: SagaState, depth: int = DEEPEST) -> Known:
+    """What this process knows about a saga in addition to the log.
+
+    Raises:
+        UnreadableEvent: An event of a child saga cannot be decoded.
+        StoreUnavailable: The database did not answer.
+    """
+    return Known(_owner(node, state), _missing(node, state), _children(node, state, depth), _away(node, state))
 
 
 def _owner(node: Node, state: SagaState) -> Worker | None:

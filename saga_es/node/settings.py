@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         execute_timeout_s: Seconds that a request waits for its saga to end before it answers 202.
         grace_s: Seconds that calls in flight get to finish when the process is asked to stop.
         database_wait_s: Seconds that `serve` and `worker` wait at their start for a database server that is away.
+        console: Whether `serve` serves the console at `/console/`.
         metrics: Whether metrics are counted, if `prometheus-client` is installed.
         health_port: The port on which `worker` serves `/livez`, `/readyz` and `/metrics`; None: on none.
         health_host: The address for it; loopback by default.
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     execute_timeout_s: float = 120.0
     grace_s: float = 5.0
     database_wait_s: float = 60.0
+    console: bool = True
     metrics: bool = True
     health_port: int | None = None
     health_host: str = "127.0.0.1"
@@ -180,6 +182,7 @@ class _Schema(Schema):
     execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
     grace_s = fields.Float(validate=validate.Range(0, 3_600))
     database_wait_s = fields.Float(validate=validate.Range(0, 86_400))
+    console = fields.Boolean()
     metrics = fields.Boolean()
     health_port = fields.Integer(validate=validate.Range(0, 65_535))
     health_host = fields.String(validate=validate.Length(min=1))

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(file for top in ("saga_es", "services") for file in (ROOT / top).rglob("*.py"))
 SERVICES = ("event", "event_details", "venue", "ticket")
 PUBLIC = ("saga_es", "saga_es.participant", "saga_es.api")
-EDGE = ("saga_es.api", "saga_es.cli", "saga_es.flask")
+EDGE = ("saga_es.api", "saga_es.cli", "saga_es.console", "saga_es.flask")
 LONGEST_FILE = 400
 MOST_NAMES = 20
 DATABASES = {"sqlite", "postgresql", "postgres", "mysql", "mariadb"}
@@ -42,8 +42,9 @@ MAY_KNOW = {
     "testing": "runtime store definition core errors",
     "api": "node runtime store definition core errors",
     "client": "node runtime store definition core errors",
-    "cli": "api participant node runtime store definition core errors",
-    "flask": "cli api node runtime store definition core errors",
+    "console": "api node runtime store core errors",
+    "cli": "console api participant node runtime store definition core errors",
+    "flask": "console cli api node runtime store definition core errors",
     "__main__": "cli",
     "store.drivers": "store.host_time errors",
     "store.log": "store.host_time store.database store.drivers store.tables core errors",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
+from saga_es.core.state import SagaState
 from saga_es.errors import NoSuchPosition, NoSuchVersion, TooMuchPast, UnreadableEvent
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Entry, Recorded, Unreadable
@@ -29,10 +31,35 @@ PastEvent = Recorded | Unreadable
 """An event in the life of a stream, decoded if possible."""
 
 
+class Life(NamedTuple):
+    """A saga at one version.
+
+    Attributes:
+        state: The fold of the history.
+        history: Its events up to the first that this version cannot read.
+        events: All its events up to the version, readable or not.
+        unread: The events among them that cannot be read.
+        latest: The version that it has reached meanwhile.
+    """
+
+    state: SagaState
+    history: Sequence[Recorded]
+    events: Sequence[PastEvent]
+    unread: Sequence[Unread]
+    latest: int
+
+
 def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[SagaStory, Sequence[PastEvent]]:
     """The story of a saga, at present or after its first `version` events; and those events.
 
-    An event that this version cannot read ends the story, but not the events.
+    An event that this version cannot read ends the story, but not the events. The errors are those of `life_at`.
+    """
+    life = life_at(sagas, saga_id, version)
+    return story(life.state, life.history, life.unread), life.events
+
+
+def life_at(sagas: Sagas, saga_id: str, version: int | None = None) -> Life:
+    """The state and the events of a saga, at present or after its first `version` events.
 
     Raises:
         NotFound: There is no such saga.
@@ -54,7 +81,7 @@ def story_at(sagas: Sagas, saga_id: str, version: int | None = None) -> tuple[Sa
     state = sagas.folded(history)
     if state is None:
         raise UnreadableEvent(SAGA, unread[0].type, unread[0].why)
-    return story(state, history, unread), events
+    return Life(state, history, events, unread, len(whole))
 
 
 @contextmanager

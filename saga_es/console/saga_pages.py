@@ -1,0 +1,115 @@
+"""The list of sagas, and the page of one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from flask import Blueprint, Response, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from saga_es.api.responses import node
+from saga_es.console import rows
+from saga_es.console.axis import MODES, Mode
+from saga_es.console.following import CANNOT_BE_TAKEN_BACK, offers
+from saga_es.console.queries import asked
+from saga_es.console.saga_page import compared, saga_page, shown_elements
+from saga_es.console.shell import address, page
+from saga_es.console.words import SINCE_WORDS, STATUS_WORDS
+from saga_es.store.queries.difference import Change
+from saga_es.store.queries.filters import sagas_where
+from saga_es.store.queries.pages import BadCursor, Page
+from saga_es.store.queries.pages import page as page_of_rows
+from saga_es.store.views.saga_view import sagas
+
+A_PAGE = 50
+MOST_NAMES = 50
+
+
+def add_to(blueprint: Blueprint) -> None:
+    """Add the routes."""
+    blueprint.add_url_rule("/sagas", "list_sagas", list_sagas)
+    blueprint.add_url_rule("/jump", "jump", jump)
+    blueprint.add_url_rule("/sagas/<string:saga_id>", "show_saga", show_saga)
+
+
+def list_sagas() -> Response:
+    """The sagas that meet all filters, newest first."""
+    now = datetime.now(UTC)
+    wanted = asked(request.args, now)
+    problems = [*wanted.problems]
+    here = node()
+    with here.database.reading() as connection:
+        try:
+            found = page_of_rows(
+                connection, sagas_where(wanted.wanted, now), A_PAGE, request.args.get("cursor") or None
+            )
+        except BadCursor as error:
+            problems.append(f"cursor: {error}")
+            found = Page([], None)
+        by_status = rows.counts(connection)
+        names = list(connection.scalars(sa.select(sagas.c.name).distinct().order_by(sagas.c.name).limit(MOST_NAMES)))
+    return page(
+        "sagas.html",
+        "sagas",
+        422 if problems else 200,
+        rows=rows.rows_of(here, found.rows, now),
+        next_cursor=found.next_cursor,
+        is_first=not request.args.get("cursor"),
+        asked=wanted,
+        problems=problems,
+        counts=by_status,
+        most=rows.MOST_COUNTED,
+        names=names,
+        words=STATUS_WORDS,
+        ages=SINCE_WORDS,
+        now=now,
+    )
+
+
+def jump() -> BaseResponse:
+    """Go to the saga whose id was typed."""
+    id_ = request.args.get("id", "").strip()
+    return redirect(address("show_saga", saga_id=id_) if id_ else address("list_sagas"))
+
+
+def show_saga(saga_id: str) -> Response:
+    """One saga, now or at a version."""
+    now = datetime.now(UTC)
+    here = node()
+    version = _number("at_version")
+    shown, life = saga_page(here, saga_id, version, _mode(), _number("until"), now)
+    other = _number("compare")
+    return page(
+        "saga.html",
+        "sagas",
+        saga=shown.story,
+        shown=shown,
+        now=now,
+        offers=[] if shown.is_past else offers(life.state, now),
+        careful=CANNOT_BE_TAKEN_BACK,
+        words=STATUS_WORDS,
+        modes=MODES,
+        elements_of=shown_elements,
+        compare=other,
+        changes=_changes(saga_id, shown.seen, other),
+        done=_number("done"),
+    )
+
+
+def _changes(saga_id: str, seen: int, other: int | None) -> list[Change]:
+    return [] if other is None else compared(node(), saga_id, seen, other)
+
+
+def _mode() -> Mode:
+    given = request.args.get("axis")
+    return next((mode for mode in MODES if mode == given), MODES[0])
+
+
+LARGEST = 2**31 - 1
+
+
+def _number(name: str) -> int | None:
+    """A positive number of the address; what is none counts as left out."""
+    text = request.args.get(name, "")
+    return min(int(text), LARGEST) if text.isascii() and text.isdigit() and int(text[:12]) > 0 else None
