@@ -6,7 +6,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from flask import Blueprint, Flask, Response, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
@@ -17,8 +16,7 @@ from saga_es.console.guard import Forged, Tokens, guarded
 from saga_es.console.shell import LANGUAGE_COOKIE, NAME, THEME_COOKIE, THEMES, address, keep, page
 from saga_es.console.words import LANGUAGES
 from saga_es.errors import NoSuchVersion, NotFound, SagaArchived, SagaError, StoreUnavailable
-
-logger = structlog.get_logger("saga_es")
+from saga_es.logs import logger
 
 
 def console_blueprint() -> Blueprint:
