@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
 SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus gcc libc6-dev iproute2
 
-.PHONY: help run test services torture mutants bench check docs format clean
+.PHONY: help run test unit services torture mutants bench check docs format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,17 @@ run: $(SERVES)  ## Serve the demo application on http://127.0.0.1:5000 over SQLi
 # With SAGA_ES_TEST_REQUIRE=all, a test whose server is missing fails instead of being left out.
 test: $(READY)  ## Run all tests, and name at the end what is not tested on this machine; a part with `ARGS="-k append"`
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+
+# Each version of Python has an environment of its own below .venvs, made anew when pyproject.toml has changed.
+unit:  ## Run the unit tests on another Python: `make unit PYTHON=python3.13`
+	@$(MAKE) --no-print-directory .venvs/$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')/.ready
+	@.venvs/$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')/bin/python -m pytest -q -p no:cacheprovider tests/unit $(ARGS)
+
+.venvs/%/.ready: pyproject.toml
+	@echo "Making the virtual environment .venvs/$* (once; some 50 seconds) ..."
+	@$(PYTHON) -m venv .venvs/$*
+	@.venvs/$*/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	@touch $@
 
 services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, Prometheus, a C compiler
 	@dpkg --status $(SERVICES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(SERVICES); }
@@ -49,7 +60,7 @@ format: $(READY)  ## Lay the code out
 	@$(BIN)/ruff check --fix .
 
 clean:  ## Remove what was made here, but no data
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venvs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(SERVES): pyproject.toml
 	@echo "Making the virtual environment in $(VENV) (once; some 20 seconds) ..."
