@@ -26,10 +26,10 @@ ANYONE = "0191f0a4-0000-7000-8000-000000000000"
 SAGA = "/api/saga/<string:transaction_id>"
 BECAUSE = {"actor": "Ann", "reason": "why"}
 
-WITHOUT = {"/", "/openapi.json", "/docs/", "/docs/<path:path>", "/static/<path:filename>", "/demo/"}
+WITHOUT = {"/", "/openapi.json", "/docs/", "/docs/<name>", "/static/<path:filename>", "/demo/", "/livez", "/metrics"}
 """Routes that need no database."""
 
-TELLING = {"/demo/health-check-all", "/demo/test-individual-apis"}
+TELLING = {"/demo/health-check-all", "/demo/test-individual-apis", "/readyz"}
 """Routes that report on others: they answer, and what they answer is that all is not well."""
 
 COMMANDS: dict[str, dict[str, Any]] = {
@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "skip": {"step": "venue"},
     "replace-input": {"step": "venue", "input": {}},
     "resolve": {"status": "COMPLETED"},
+    "migrate": {},
 }
 
 BODIES: dict[str, Any] = {
