@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
-from queue import Empty, SimpleQueue
 from typing import Any, assert_never
 
 import msgspec
@@ -160,14 +160,16 @@ class Inbox:
         self._items: deque[Item] = deque()
         self._is_asleep = False
         self._enough = 1
-        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._awake = threading.Lock()  # not held: the thread is to wake up
+        self._awake.acquire()
 
     def put(self, item: Item) -> None:
         """Add an item, from any thread."""
         self._items.append(item)
         if self._is_asleep and len(self._items) >= self._enough:
             self._is_asleep = False
-            self._wakes.put(None)
+            with suppress(RuntimeError):  # another thread has just woken it
+                self._awake.release()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -196,6 +198,6 @@ class Inbox:
         self._enough = enough
         self._is_asleep = True
         if len(self._items) < enough:  # an item may have arrived before `_is_asleep` was set
-            with suppress(Empty):
-                self._wakes.get(timeout=timeout_s)
+            # No SimpleQueue: if a signal interrupts its `get` just as the time is over, it waits for ever.
+            self._awake.acquire(timeout=-1 if timeout_s is None else timeout_s)
         self._is_asleep = False
