@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -10,6 +11,7 @@ import click
 from saga_es.cli import output
 from saga_es.cli.options import FAILURE, NO_DATABASE, app_of, as_json_option, settings_options
 from saga_es.errors import NotMigrated
+from saga_es.node.examine import examine_process
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
@@ -19,16 +21,20 @@ from saga_es.store.admin.doctor import examine
 @click.command(short_help="Check the database, its settings and the workers.")
 @settings_options(as_json_option)
 def doctor(settings: Settings, as_json: bool) -> None:
-    """Check the database and its settings, the clock, the migration, the workers, and the sagas that wait for one.
+    """Check the database and its settings, the clock, the workers, the sagas, the growth of the log, the participants.
 
     Exit 0 when no finding breaks a promise (a warning does not), 1 when one does, 8 when the database is unreachable or
     not migrated.
     """
+    from saga_es.cli.work import answer_calls  # noqa: PLC0415 (needs Flask, for the participants in this process)
+
     node = Node(settings, app_of(settings))
     try:
         if node.database.is_missing():
             raise NotMigrated(None, migrate.head())
-        findings = examine(node.database, node.store.workers, time.time())
+        findings = examine(node.database, node.store.workers, node.store.log, time.time())
+        answer_calls(node)
+        findings += examine_process(node, os.environ)
     finally:
         node.database.close()
     output.show_findings(findings, as_json=as_json)

@@ -274,10 +274,11 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         worst = next((verdict for verdict in ("fault", "warning") if verdict in verdicts), "ok")
         _json({"verdict": worst, "findings": findings})
         return
+    width = max((len(finding.subject) for finding in findings), default=0) + 2
     for finding in findings:
-        verdict = Text(f"{finding.verdict:<8}", style=_VERDICTS[finding.verdict])
+        verdict = Text(f"{finding.verdict:<9}", style=_VERDICTS[finding.verdict])
         _console().print(
-            Text.assemble(verdict, (f"{finding.subject:<11}", "bold"), plain(finding.found)), soft_wrap=True
+            Text.assemble(verdict, (finding.subject.ljust(width), "bold"), plain(finding.found)), soft_wrap=True
         )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from saga_es.cli.options import SERVING, USAGE, app_of, errors, fail, settings_options
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.node.unknown import warn_of_unknown_variables
 
 
 @click.command()
@@ -27,6 +30,7 @@ def serve(settings: Settings, only: str | None) -> None:
         fail(f"--only: {unknown} cannot be served; there are {', '.join(app.named_blueprints)}", USAGE)
     runs_sagas = names is None or "saga" in names
     node = Node(settings, app, recovers=runs_sagas)
+    warn_of_unknown_variables(os.environ, node.participants)
     pages = mount_console if settings.console and runs_sagas else None
 
     def ready(url: str) -> None:

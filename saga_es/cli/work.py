@@ -39,14 +39,15 @@ class Recovered(msgspec.Struct, frozen=True):
     left: dict[str, str]
 
 
-def _answer_calls(node: Node) -> None:
+def answer_calls(node: Node) -> None:
+    """Send calls to participants without a base URL to the application of this process."""
     app = create_flask_app(node)
     node.answer_calls_with(app.wsgi_app, partial(has_route, app))
 
 
 def work(node: Node, ready: Callable[[], None]) -> None:
     """Run sagas until SIGTERM or SIGINT, then stop gracefully."""
-    _answer_calls(node)
+    answer_calls(node)
     stop_gracefully_when_asked(node)
     settings = node.settings
     probes = None if settings.health_port is None else serve_probes(node, settings.health_host, settings.health_port)
@@ -63,7 +64,7 @@ def work(node: Node, ready: Callable[[], None]) -> None:
 
 def recover(node: Node) -> Recovered:
     """Take over sagas without a living owner, and run each until it has ended or no longer moves by itself."""
-    _answer_calls(node)
+    answer_calls(node)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     try:
         node.open()

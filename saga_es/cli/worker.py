@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -10,6 +11,7 @@ from saga_es.cli import output
 from saga_es.cli.options import FAILURE, PROBES, RUNNING, WAITING, app_of, as_json_option, errors, settings_options
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.node.unknown import warn_of_unknown_variables
 
 
 @click.command(short_help="Run sagas without HTTP, beside any number of other workers.")
@@ -24,6 +26,7 @@ def worker(settings: Settings) -> None:
 
     app = app_of(settings)
     node = Node(settings, app)
+    warn_of_unknown_variables(os.environ, node.participants)
     names = ", ".join(saga.name for saga in app.sagas) or "no sagas: set --app"
     ready = f"Working as {node.engine.worker_id} on {names} (Ctrl-C stops)"
     work(node, lambda: errors.print(ready, markup=False, soft_wrap=True))  # one line, also in a journal

@@ -15,7 +15,7 @@ from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
 from saga_es.node.gc import look_less_often
-from saga_es.node.participants import Routes, check_reachable, transports_of
+from saga_es.node.participants import Routes, called_by, transports_of, unreachable
 from saga_es.node.settings import Settings, project_folder
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
@@ -118,6 +118,16 @@ class Node:
         except (NotSent, AnswerLost, msgspec.DecodeError) as error:
             return 0, {"error": str(error)}
 
+    @property
+    def participants(self) -> frozenset[str]:
+        """The participants that the sagas call."""
+        return called_by(self._definitions)
+
+    def unreachable(self) -> list[str]:
+        """The requests of the sagas that have no address, and no route in this process: a sentence for each."""
+        is_served = self._application is not None
+        return unreachable(self.transports, self._definitions, is_served=is_served, routes=self._routes)
+
     def open(self, wait_s: float = 0.0) -> None:
         """Migrate, then run the engine, which first takes over interrupted sagas, and the asynchronous views.
 
@@ -128,8 +138,8 @@ class Node:
             SettingsError: A saga calls a participant that has no address, and no route in this process.
             StoreUnavailable: The database did not answer.
         """
-        is_served = self._application is not None
-        check_reachable(self.transports, self._definitions, is_served=is_served, routes=self._routes)
+        if problems := self.unreachable():
+            raise SettingsError(problems)
         look_less_often()
         wait_s = wait_s if self.database.driver.has_server else 0.0
         retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views), wait_s)

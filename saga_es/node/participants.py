@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
-from saga_es.errors import SettingsError
 from saga_es.logs import logger
 from saga_es.node.settings import Settings, by_variable, variable_of
 from saga_es.runtime.calls.address import address_of
@@ -22,7 +21,7 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
     Raises:
         SettingsError: Two participants have the same variable.
     """
-    called = by_variable(request.participant for _, request in _requests(sagas))
+    called = by_variable(called_by(sagas))
     given = by_variable(settings.participants)
     for variable in sorted(set(given) - set(called)):
         logger.warning("no saga calls a participant that is set", participant=given[variable], called=sorted(called))
@@ -36,10 +35,10 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
     return transports
 
 
-def check_reachable(
+def unreachable(
     transports: Mapping[str, Transport], sagas: Iterable[Saga], *, is_served: bool, routes: Routes | None
-) -> None:
-    """Check that each request has somewhere to go: better now than in the middle of a saga.
+) -> list[str]:
+    """The requests that have nowhere to go: better known now than in the middle of a saga.
 
     Args:
         transports: The transport to each participant.
@@ -47,8 +46,8 @@ def check_reachable(
         is_served: Whether this process has an application.
         routes: The routes of that application; None: they are not known.
 
-    Raises:
-        SettingsError: A request has no address, and no route in this process.
+    Returns:
+        A sentence for each request without an address and without a route in this process, with the setting to make.
     """
     problems = []
     for saga, request in _requests(sagas):
@@ -62,8 +61,12 @@ def check_reachable(
             continue
         participant = f"saga {saga!r} calls the participant {request.participant!r}"
         problems.append(f"{variable_of(request.participant)}: {participant}, and {why}; set it to its base URL")
-    if problems:
-        raise SettingsError(list(dict.fromkeys(problems)))
+    return list(dict.fromkeys(problems))
+
+
+def called_by(sagas: Iterable[Saga]) -> frozenset[str]:
+    """The participants that requests of these sagas call."""
+    return frozenset(request.participant for _, request in _requests(sagas))
 
 
 def _requests(sagas: Iterable[Saga]) -> Iterator[tuple[str, Request]]:

@@ -7,14 +7,18 @@ may lose what was acknowledged, or sagas stand still. A `warning` is worth a loo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.core.state import UNFINISHED
 from saga_es.store.admin import migrate
+from saga_es.store.admin.growth import growth
+from saga_es.store.admin.troubled import failed, retried
 from saga_es.store.database import Database
 from saga_es.store.drivers.finding import Finding
+from saga_es.store.log.log import Log
 from saga_es.store.process import Process
 from saga_es.store.tables import saga_events, saga_workers
 from saga_es.store.views import checkpoints
@@ -27,12 +31,13 @@ LATE_S = 60.0
 CLOCK_OFF_S = 5.0
 
 
-def examine(database: Database, workers: Workers, host_s: float) -> list[Finding]:
-    """Examine the settings, the migration, the clock, the workers and the asynchronous views.
+def examine(database: Database, workers: Workers, log: Log, host_s: float) -> list[Finding]:
+    """Examine the settings, the migration, the clock, the workers, the sagas that need a person, the log and the views.
 
     Args:
         database: The database to examine.
         workers: The workers of that database.
+        log: The log in that database.
         host_s: The time by this host's clock, in seconds since 1970.
 
     Raises:
@@ -47,6 +52,10 @@ def examine(database: Database, workers: Workers, host_s: float) -> list[Finding
     if is_migrated:
         findings += _living(database, workers)
         findings.append(_oldest(database))
+        now = datetime.fromtimestamp(workers.now_s(), UTC)
+        findings += failed(database, now)
+        findings += retried(database, log, now)
+        findings.append(growth(database, now))
         findings += _following(database)
         findings += _behind(database)
         findings += database.driver.examine_writers(database.url, len(workers.heartbeats()))

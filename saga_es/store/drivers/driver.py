@@ -20,6 +20,7 @@ from saga_es.store.drivers.error_codes import ErrorCodes
 from saga_es.store.drivers.finding import Finding
 from saga_es.store.drivers.gaps import Gaps
 from saga_es.store.drivers.names import ours
+from saga_es.store.drivers.size import LogSize
 from saga_es.store.drivers.writes import BatchUpdate, Write
 
 WRITING = "saga_es_writing"
@@ -191,6 +192,9 @@ class Driver:
 
     examine_writers: Callable[[URL, int], Iterator[Finding]]
     """Examines whether this many processes may write at once."""
+
+    log_size: Callable[[Connection], LogSize]
+    """How much room the log takes; it does not count."""
 
     grants: Callable[[Reading, Iterable[tuple[str, str]], str], list[str]]
     """Statements that grant a role the use of the log's sequence and, given tables, the listed rights on each. Raises

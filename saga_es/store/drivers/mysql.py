@@ -289,5 +289,6 @@ MYSQL = Driver(
     drop_table=_drop,
     examine=mysql_settings.examine,
     examine_writers=lambda _url, _writers: iter(()),
+    log_size=lambda connection: mysql_settings.log_size(connection, full(connection, LOG_TABLE)),
     grants=_grants,
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.drivers.finding import Finding, Verdict, durability, settings
+from saga_es.store.drivers.size import LogSize
 
 CHARSET = "utf8mb4"
 """The charset that has all characters."""
@@ -15,6 +17,11 @@ _NARROW = (
     "SELECT DISTINCT CONCAT(table_name, '.', column_name, ' (', character_set_name, ')') "
     "FROM information_schema.columns WHERE table_schema = database() AND character_set_name <> 'utf8mb4' "
     "AND table_name <> 'saga_alembic_version' AND (table_name = 'sagas' OR table_name LIKE 'saga\\_%')"
+)
+
+_LOG_SIZE = sa.text(
+    "SELECT data_length + index_length AS size, table_rows AS events FROM information_schema.tables "
+    "WHERE table_schema = database() AND table_name = :log"
 )
 
 
@@ -53,3 +60,9 @@ def judge(variables: dict[str, str]) -> Iterator[Finding]:
 def _is_one(subject: str, said: dict[str, str], name: str, if_not: Verdict, why: str) -> Finding:
     value = said.get(name, "?")
     return Finding(subject, "ok", f"{name}=1") if value == "1" else Finding(subject, if_not, f"{name}={value}: {why}")
+
+
+def log_size(connection: Connection, log: str) -> LogSize:
+    """The size of the log with its indexes, by the server's statistics; it does not say what its disk has left."""
+    found = connection.execute(_LOG_SIZE, {"log": log}).one()
+    return LogSize(int(found.size or 0), int(found.events) if found.events else None)

@@ -261,5 +261,6 @@ POSTGRESQL = Driver(
     drop_table=postgresql_tables.drop,
     examine=postgresql_settings.examine,
     examine_writers=lambda _url, _writers: iter(()),
+    log_size=lambda connection: postgresql_settings.log_size(connection, full(connection, LOG_TABLE)),
     grants=_grants,
 )

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.drivers.finding import Finding, durability, settings
+from saga_es.store.drivers.size import LogSize
+
+_LOG_SIZE = sa.text(
+    "SELECT pg_total_relation_size(oid) AS size, "
+    "CASE WHEN reltuples > 0 AND relpages > 0 THEN reltuples / relpages * "
+    "(pg_relation_size(oid) / current_setting('block_size')::int) END AS events "
+    "FROM pg_class WHERE oid = CAST(:log AS regclass)"
+)
+"""The rows are those of the planner: as many a page as at the last ANALYZE, times the pages of now."""
 
 
 def examine(connection: Connection) -> Iterator[Finding]:
@@ -37,3 +47,9 @@ def charset(encoding: str) -> Finding:
     why = "it lacks characters: such inputs are refused, such results undone, such reasons shown by numbers"
     cure = "move to a database made with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
     return Finding("charset", "warning", f"server_encoding={encoding}: {why}; {cure}")
+
+
+def log_size(connection: Connection, log: str) -> LogSize:
+    """The size of the log with its indexes; the server does not say what its disk has left."""
+    found = connection.execute(_LOG_SIZE, {"log": log}).one()
+    return LogSize(int(found.size), None if found.events is None else round(found.events))

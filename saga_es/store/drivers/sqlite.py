@@ -227,5 +227,6 @@ SQLITE = Driver(
     drop_table=sqlite_tables.drop,
     examine=sqlite_settings.examine,
     examine_writers=sqlite_settings.examine_writers,
+    log_size=sqlite_settings.log_size,
     grants=_grants,
 )

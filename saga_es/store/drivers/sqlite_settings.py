@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 from sqlalchemy.engine import URL, Connection
 
 from saga_es.store.drivers.finding import Finding
+from saga_es.store.drivers.size import LogSize
 
 WAL_RESET_FIXED = (3, 51, 3)
 WAL_RESET_BACKPORTS = {(3, 44): 6, (3, 50): 7}
@@ -38,6 +41,17 @@ def examine_writers(url: URL, writers: int) -> Iterator[Finding]:
     about = f"SQLite {version} has the WAL-reset fault: two processes that write at once may, rarely, damage the file"
     now = f"{writers} workers write to {url.database}" if writers > 1 else "one writer now"
     yield Finding("WAL reset", "fault" if writers > 1 else "warning", f"{about}; {now}; {cure}")
+
+
+def log_size(connection: Connection) -> LogSize:
+    """The size of the whole file, which has the log and the views, and what is free on its disk."""
+    pages, unused, page = (
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    folder = Path(connection.engine.url.database or "").absolute().parent
+    free = shutil.disk_usage(folder).free
+    return LogSize((pages - unused) * page, free_bytes=free + unused * page, disk=f"the disk of {folder}")
 
 
 def has_wal_reset_fault(version: str) -> bool:

@@ -80,7 +80,7 @@ def assert_views_are_level(node: Node) -> None:
 
 
 def charset_of(node: Node) -> tuple[str, str]:
-    (found,) = (f for f in examine(node.database, node.store.workers, 0.0) if f.subject == "charset")
+    (found,) = (f for f in examine(node.database, node.store.workers, node.store.log, 0.0) if f.subject == "charset")
     return found.verdict, found.found
 
 

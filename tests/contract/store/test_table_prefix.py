@@ -133,7 +133,7 @@ def assert_whole(node: Node, prefix: str) -> None:
     assert [c.is_equal for c in compare(node.database, node.store.log, node.views, lambda _at, _last: None)] == [
         True
     ] * len(list(node.views))
-    findings = examine(node.database, node.store.workers, node.store.workers.now_s())
+    findings = examine(node.database, node.store.workers, node.store.log, node.store.workers.now_s())
     assert [finding for finding in findings if finding.verdict == "fault" and finding.subject == "migration"] == []
     with node.database.reading() as connection:
         made = {found.name for found in registry.made(connection)}
