@@ -8,16 +8,15 @@ import click
 import msgspec
 
 from saga_es.cli.options import MISMATCH, as_json_option, reading, settings_options
+from saga_es.definition.code import code_of, decoded
 from saga_es.definition.saga import family
 from saga_es.node.settings import Settings
-from saga_es.runtime.compatibility import Comparison, Group, Version, compare
-from saga_es.runtime.needed_code import Verdict
+from saga_es.runtime.compatibility import Comparison, Group, Retired, Verdict, Version, compare
 
 _WORDS = {
     Verdict.GOES_ON: "go on",
-    Verdict.MAY_FAIL: "go on, but end FAILED if they abort or an answer is lost",
-    Verdict.FAILS: "would end FAILED",
-    Verdict.WAITS: "would wait for a worker that knows them",
+    Verdict.WAITS: "wait for living workers, which have the code",
+    Verdict.STRANDED: "need code that is nowhere, and would wait for a worker that has it",
     Verdict.UNREADABLE: "cannot be read",
 }
 
@@ -28,12 +27,13 @@ def check(settings: Settings, as_json: bool) -> None:
     """Compare the code with the log: which unfinished sagas go on with this code, and which would not.
 
     Run it with the new code before the roll-out. A saga goes on under the plan that it started with. It needs the code
-    of the steps that it has not passed, and of the compensations of the steps that it has. Exit 0 when all go on; 7
-    when some would end FAILED, or would if they aborted, or would wait for ever, or cannot be read.
+    of the steps that it has not passed, and of the compensations of the steps that it has; each may ask only for what
+    its plan knows. Exit 0 when all go on; 7 when some wait for living workers that have the code, or need code that is
+    nowhere, or cannot be read.
     """
     with reading(settings) as node:
-        definitions = {saga.name: saga for saga in family(node.app.sagas)}
-        compared = compare(node.database, node.store.sagas, definitions)
+        living = [decoded(code) for code in node.store.workers.codes().values() if code is not None]
+        compared = compare(node.database, node.store.sagas, code_of(family(node.app.sagas)), living)
     click.echo(msgspec.json.encode(compared) if as_json else "\n".join(_lines(compared)))
     if not compared.goes_on:
         sys.exit(MISMATCH)
@@ -41,7 +41,14 @@ def check(settings: Settings, as_json: bool) -> None:
 
 def _lines(compared: Comparison) -> list[str]:
     versions = [line for version in compared.versions for line in _version(version)]
-    return versions or ["No unfinished sagas."]
+    return [*(versions or ["No unfinished sagas."]), *map(_retired, compared.retired)]
+
+
+def _retired(code: Retired) -> str:
+    place = f" ({code.place})" if code.place > 1 else ""
+    need = "1 saga needs it" if code.sagas == 1 else f"{code.sagas} sagas need it"
+    needed = need if code.sagas else "no unfinished saga needs it: delete it"
+    return f"retired step {code.step!r}{place} of {code.saga!r}: {needed}"
 
 
 def _version(version: Version) -> list[str]:

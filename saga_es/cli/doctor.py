@@ -10,12 +10,30 @@ import click
 
 from saga_es.cli import output
 from saga_es.cli.options import FAILURE, NO_DATABASE, app_of, as_json_option, settings_options
+from saga_es.definition.code import code_of
+from saga_es.definition.saga import family
 from saga_es.errors import NotMigrated
 from saga_es.node.examine import examine_process
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.node.waiting import waiting_for_code
 from saga_es.store.admin import migrate
 from saga_es.store.admin.doctor import examine
+from saga_es.store.drivers.finding import Finding
+
+
+def _code(node: Node) -> list[Finding]:
+    """The sagas that no living worker can run."""
+    found = waiting_for_code(node, code_of(family(node.app.sagas)))
+    cure = "start a worker with that code, or keep it as retired code"
+    shown = [f"{_counted(one.sagas)}, of {one.saga!r}, for a worker that has {one.wanted}: {cure}" for one in found]
+    return [Finding("code", "warning", words) for words in shown] or [
+        Finding("code", "ok", "living workers have the code of every saga that waits for one")
+    ]
+
+
+def _counted(sagas: int) -> str:
+    return "1 saga waits" if sagas == 1 else f"{sagas} sagas wait"
 
 
 @click.command(short_help="Check the database, its settings and the workers.")
@@ -35,6 +53,8 @@ def doctor(settings: Settings, as_json: bool) -> None:
         findings = examine(node.database, node.store.workers, node.store.log, time.time())
         answer_calls(node)
         findings += examine_process(node, os.environ)
+        if not any(finding.subject == "migration" and finding.verdict == "fault" for finding in findings):
+            findings += _code(node)
     finally:
         node.database.close()
     output.show_findings(findings, as_json=as_json)

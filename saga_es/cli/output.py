@@ -39,10 +39,11 @@ _COLOURS = {
 _VERDICTS = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
-def show_list(page: Page, *, as_json: bool) -> None:
-    """Print a page of sagas."""
+def show_list(page: Page, wanted_code: Mapping[str, str], *, as_json: bool) -> None:
+    """Print a page of sagas; `wanted_code` says what those wait for that no living worker can run."""
     if as_json:
-        _json({"transactions": [summary(row) for row in page.rows], "next_cursor": page.next_cursor})
+        rows = [summary(row) | {"waits_for": wanted_code.get(row["saga_id"])} for row in page.rows]
+        _json({"transactions": rows, "next_cursor": page.next_cursor})
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("id", "name", "status", "step", "started"):
@@ -55,12 +56,16 @@ def show_list(page: Page, *, as_json: bool) -> None:
             _status(row["status"]),
             Text(row["current_step"] or ""),
             moment(row["created_at"]),
-            Text(short(row["error"])),
+            Text(_waits(wanted_code.get(row["saga_id"])) or short(row["error"])),
         )
     console = _console()
     console.print(table if page.rows else "No sagas.")
     if page.next_cursor:
         Console(stderr=True).print(f"More with --cursor {page.next_cursor}", soft_wrap=True)
+
+
+def _waits(wanted: str | None) -> str:
+    return f"waits for a worker that has {wanted}" if wanted else ""
 
 
 def show_story(story: SagaStory, history: Sequence[PastEvent], *, as_json: bool) -> None:

@@ -12,9 +12,13 @@ from sqlalchemy.engine import Connection
 from saga_es.cli import output
 from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
+from saga_es.core.state import UNFINISHED
+from saga_es.definition.code import code_of
+from saga_es.definition.saga import family
 from saga_es.errors import SagaArchived
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.node.waiting import waits_for
 from saga_es.store.log.tail import follow as follow_log
 from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import Page, page
@@ -43,7 +47,9 @@ def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as
         while len(found.rows) < limit and found.next_cursor:  # when few match, one page does not search the whole list
             more = page(connection, chosen, limit - len(found.rows), found.next_cursor)
             found = Page([*found.rows, *more.rows], more.next_cursor)
-    output.show_list(found, as_json=as_json)
+        unfinished = [row for row in found.rows if at is None and row["status"] in UNFINISHED]
+        wanted_code = waits_for(node, unfinished, code_of(family(node.app.sagas)))
+    output.show_list(found, wanted_code, as_json=as_json)
 
 
 def _views(node: Node, at: int | None) -> AbstractContextManager[Connection]:

@@ -34,7 +34,7 @@ def serve(settings: Settings, only: str | None) -> None:
     pages = mount_console if settings.console and runs_sagas else None
 
     def ready(url: str) -> None:
-        console = f", the console on {url}/console/" if pages else ""
+        console = f" with the console on {url}/console/" if pages else ""
         errors.print(f"Serving {app.name} on {url}{console} (Ctrl-C stops)", soft_wrap=True)
 
     serve_node(node, names, ready, pages)

@@ -14,7 +14,17 @@ from msgspec.structs import replace
 from saga_es.core import events as e
 from saga_es.core import operate
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
+from saga_es.core.facts import (
+    CallReturned,
+    CannotGoOn,
+    ChildEnded,
+    CodeMissing,
+    Fact,
+    OwnerGone,
+    RetryDue,
+    Start,
+    Woken,
+)
 from saga_es.core.migration import present_name
 from saga_es.core.outcomes import (
     NOT_RECORDED,
@@ -69,7 +79,9 @@ def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  
     match fact:
         case Start():
             return [_started(state, fact, now)]
-        case CallReturned() | RetryDue() | ChildEnded() | OwnerGone() | CannotGoOn() if state.status.ended:
+        case CallReturned() | RetryDue() | ChildEnded() | OwnerGone() | CodeMissing() | CannotGoOn() if (
+            state.status.ended
+        ):
             return []
         case CallReturned():
             return _call_returned(state, fact, now) if _is_in_flight(state, fact) else []
@@ -81,6 +93,8 @@ def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  
             return []
         case OwnerGone():
             return _owner_gone(state, fact)
+        case CodeMissing(reason):
+            return [] if state.owner is None else [e.SagaReleased(state.owner, reason)]
         case CannotGoOn(reason):
             return [e.SagaFailed(reason)]
         case command:

@@ -20,6 +20,8 @@ def describe(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a tabl
             return _started(event)
         case e.SagaTakenOver(worker, None):
             return f"{worker} took the saga."
+        case e.SagaReleased(worker, reason):
+            return f"{worker} let go of the saga, which waits for a worker with the code: {reason}"
         case e.SagaTakenOver(worker, previous):
             return f"{worker} took the saga over, because {previous} is gone."
         case e.SagaBegan():

@@ -51,6 +51,13 @@ class SagaTakenOver(msgspec.Struct, frozen=True, omit_defaults=True):
     previous: str | None = None
 
 
+class SagaReleased(msgspec.Struct, frozen=True):
+    """The owner let go of the saga, because it lacks code: the saga waits for a worker that has it."""
+
+    worker: str
+    reason: str
+
+
 class StepStarted(msgspec.Struct, frozen=True):
     """Intent: the step's action is about to be called; attempts count from 1."""
 
@@ -266,6 +273,7 @@ class SagaFailed(msgspec.Struct, frozen=True):
 SagaEvent = (
     SagaStarted
     | SagaTakenOver
+    | SagaReleased
     | SagaBegan
     | StepStarted
     | StepCompleted

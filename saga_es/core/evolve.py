@@ -64,6 +64,8 @@ def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PL
             return _step(state, step, input=input_)
         case e.SagaTakenOver(worker):
             return _taken_over(state, worker)
+        case e.SagaReleased():
+            return replace(state, version=version, owner=None)
         case e.SagaBegan():
             return replace(state, version=version, status=SagaStatus.IN_PROGRESS)
         case e.SagaAborted(step, error):
@@ -183,7 +185,8 @@ def _started(state: SagaState, started: e.SagaStarted) -> SagaState:
 
 def _taken_over(state: SagaState, worker: str) -> SagaState:
     """The calls in flight may have happened: the worker that would have received the answers is gone."""
-    blamed = state.paused is None  # a paused saga makes no calls again: they cannot have killed the worker
+    # A paused saga makes no calls again, and an owner that let go of the saga lives: the calls killed nobody.
+    blamed = state.paused is None and state.owner is not None
     steps = {name: _interrupted(state.plan.step(name), step, blamed=blamed) for name, step in state.steps.items()}
     return replace(state, version=state.version + 1, owner=worker, steps=steps)
 

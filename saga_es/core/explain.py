@@ -46,15 +46,17 @@ class Known(msgspec.Struct, frozen=True):
 
     Attributes:
         owner: The owner of the saga; None when it has none.
-        missing: The code that the saga needs and that this process does not have, in words.
+        wanted: The code that the saga needs and that no living worker has, in the words of "a worker that has …".
         children: Why the child sagas are not moving, by their ids: without "The saga ".
         away: By step, the participant for which its next call is held back, in words.
+        missing: What else keeps the saga from its end, in words.
     """
 
     owner: Worker | None = None
-    missing: Sequence[str] = ()
+    wanted: str | None = None
     children: Mapping[str, str] = {}
     away: Mapping[str, str] = {}
+    missing: Sequence[str] = ()
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -129,15 +131,18 @@ def _paused(state: SagaState, past: Past) -> Iterator[str]:
 
 
 def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
-    worker, owner = f"a worker that knows {state.plan.saga!r}", known.owner
+    owner = known.owner
+    worker = f"a worker that has {known.wanted}" if known.wanted else f"a worker that knows {state.plan.saga!r}"
     if state.owner is None:
-        yield f"waits for {worker} and has capacity"
+        yield f"waits for {worker}" if known.wanted else f"waits for {worker} and has capacity"
     elif owner is None or owner.silent_s is None or owner.is_gone:
         yield f"is owned by {state.owner}, which is gone, and waits for {worker}"
     elif owner.silent_s > owner.lease_s / 2:  # a living worker is never silent for so long
         silent = f"is owned by {state.owner}, whose heartbeat is {owner.silent_s:.0f} s old"
         late = owner.silent_s > owner.lease_s
         yield f"{silent}, and {f'waits for {worker}' if late else f'is taken over when it is {owner.lease_s:g} s old'}"
+    elif known.wanted:
+        yield f"cannot go on to its end on {state.owner}: it needs {worker}"
 
 
 def _lives(owner: Worker | None) -> bool:

@@ -68,10 +68,16 @@ class OwnerGone(msgspec.Struct, frozen=True):
     most_crashes: int = 5
 
 
-class CannotGoOn(msgspec.Struct, frozen=True):
-    """The shell cannot continue the saga: a step's code is gone, or the database refuses an outcome."""
+class CodeMissing(msgspec.Struct, frozen=True):
+    """This worker lacks code that the saga needs now; another worker may have it."""
 
     reason: str
 
 
-Fact = Start | CallReturned | RetryDue | ChildEnded | Woken | OwnerGone | CannotGoOn | Command
+class CannotGoOn(msgspec.Struct, frozen=True):
+    """The shell cannot continue the saga: a call cannot be made anywhere, or the database refuses an outcome."""
+
+    reason: str
+
+
+Fact = Start | CallReturned | RetryDue | ChildEnded | Woken | OwnerGone | CodeMissing | CannotGoOn | Command

@@ -281,6 +281,9 @@ class _Books:
                 was, self.owner = self.owner, worker
                 self._interrupt()
                 return [f"the saga is taken over from {previous}, but its owner is {was}"] if previous != was else []
+            case e.SagaReleased(worker):
+                was, self.owner = self.owner, None
+                return [f"{worker} lets go of the saga, but its owner is {was}"] if worker != was else []
             case e.SagaAborted():
                 return self._abort()
             case e.SagaCancelled():

@@ -246,10 +246,16 @@ def only_waits(state: SagaState, now: datetime) -> bool:
     open_ = [step for step in state.steps.values() if step.wait or step.waiting]
     return (
         bool(open_)
-        and not any(step.in_flight or step.probed or step.interrupted for step in state.steps.values())
-        and not any(map(state.signals.get, state.steps))
+        and not any(map(_has_more_to_do, state.steps.values()))
+        and not any(step.wait and state.signals.get(name) for name, step in state.steps.items())
         and all(_is_later(step, now) for step in open_)
     )
+
+
+def _has_more_to_do(step: StepState) -> bool:
+    """Whether the step is in flight, or a call follows at once. A step that a probe found done has nothing to do."""
+    is_called_next = step.probed and step.status is StepStatus.IN_PROGRESS
+    return step.in_flight or step.interrupted or is_called_next
 
 
 def _is_later(step: StepState, now: datetime) -> bool:

@@ -17,7 +17,7 @@ A parameter with a default is given its value too; where there is none, it keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
@@ -27,16 +27,15 @@ from saga_es.core.plan import (
     Child,
     Delay,
     Kind,
-    Plan,
     RetryPolicy,
     Signal,
     StepPlan,
     Work,
-    plan_id,
 )
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Function, asked_by
-from saga_es.definition.steps import NAME_LIMIT, Step, Steps, check_kinds, check_seconds, named
+from saga_es.definition.steps import NAME_LIMIT, Step, check_seconds, named
+from saga_es.definition.written import Written
 from saga_es.errors import DefinitionError
 
 F = TypeVar("F", bound=Function)
@@ -44,7 +43,7 @@ F = TypeVar("F", bound=Function)
 _REQUIRED: Any = object()
 
 
-class Saga:
+class Saga(Written):
     """A saga definition.
 
     Steps run one after the other, in the order in which they are written, unless `after` or `together` says
@@ -62,15 +61,11 @@ class Saga:
             raise DefinitionError(f"a saga's name has 1 to {NAME_LIMIT} characters, not {len(name)}")
         if deadline_s is not None:
             check_seconds(f"saga {name!r}", "deadline_s", deadline_s)
-        self.name = name
         if at_once is not None and at_once < 1:
             raise DefinitionError(f"saga {name!r}: at_once is at least 1, not {at_once}")
-        self.deadline_s = deadline_s
+        super().__init__(name, deadline_s)
         self.at_once = at_once
         self.children: list[Saga] = []
-        self._steps = Steps(name)
-        self._plan: Plan | None = None
-        self._plan_id: str | None = None
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,36 +334,6 @@ class Saga:
             yield
         finally:
             self._steps.close_group()
-
-    # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def plan(self) -> Plan:
-        """The plan of this definition as it is now.
-
-        Raises:
-            DefinitionError: A step has neither a compensation nor `compensation=None`, or there are no steps.
-        """
-        if self._plan is None:
-            self._plan = Plan(self.name, self._steps.plans(), self.deadline_s)
-            check_kinds(self._plan)
-        return self._plan
-
-    @property
-    def plan_id(self) -> str:
-        """The id of the plan; it changes when the plan does."""
-        if self._plan_id is None:
-            self._plan_id = plan_id(self.plan)
-        return self._plan_id
-
-    @property
-    def replaced(self) -> Mapping[str, str]:
-        """The present name of each step that had other names in earlier versions, by those names."""
-        return self._steps.replaced
-
-    def written(self, step: str) -> Step | None:
-        """The step of this name, with its code; None when this definition has none (any more)."""
-        return self._steps.find(step)
 
     def _add(self, step: Step, after: Sequence[Function | str] | None) -> None:
         self._steps.add(step, self._steps.names_of(after))

@@ -45,6 +45,7 @@ class Step(msgspec.Struct, frozen=True):
         condition: Returns whether the step is done or skipped.
         probe: Says whether the action has happened.
         cancellable: Whether a task of the action is cancelled when the saga aborts.
+        is_retired: Whether the code is kept for sagas of older plans alone.
     """
 
     plan: StepPlan
@@ -53,6 +54,7 @@ class Step(msgspec.Struct, frozen=True):
     condition: Function | None = None
     probe: Callee | None = None
     cancellable: bool = False
+    is_retired: bool = False
 
     def callee(self, direction: Direction) -> Callee | None:
         """The code that is called in this direction; None when there is none."""
@@ -78,10 +80,10 @@ def asked(callee: Callee) -> Asked:
     return callee.asked if isinstance(callee, Request) else asked_by(callee)
 
 
-def _needs(callee: Callee) -> tuple[str, ...]:
+def needs(callee: Callee) -> tuple[str, ...]:
     """The values that a callee needs from the saga: its context is a function's own."""
-    needs = asked(callee).needs
-    return needs if isinstance(callee, Request) else tuple(name for name in needs if name != CONTEXT)
+    names = asked(callee).needs
+    return names if isinstance(callee, Request) else tuple(name for name in names if name != CONTEXT)
 
 
 def known_names(plan: Plan, name: str, direction: Direction) -> frozenset[str]:
@@ -171,6 +173,11 @@ class Steps:
         """The names of steps, each once."""
         return None if steps is None else tuple(dict.fromkeys(map(self.name_of, steps)))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all steps, in the order in which they were written."""
+        return tuple(self._steps)
+
     def plans(self) -> tuple[StepPlan, ...]:
         """The plans of all steps, in the order in which they were written.
 
@@ -179,13 +186,21 @@ class Steps:
         """
         if not self._steps:
             raise DefinitionError(f"saga {self._saga!r} has no steps")
+        self.check_decided()
+        return tuple(step.plan for step in self._steps.values())
+
+    def check_decided(self) -> None:
+        """Check that each step says how it is compensated.
+
+        Raises:
+            DefinitionError: A step does not.
+        """
         if self._undecided:
             name = min(self._undecided)
             raise DefinitionError(
                 f"saga {self._saga!r}: step {name!r} has no compensation; write one with @compensates({name}), "
                 "or say @step(compensation=None) if there is nothing to undo"
             )
-        return tuple(step.plan for step in self._steps.values())
 
     def open_group(self) -> None:
         """Begin a group: its steps wait for the step before the group, and not for each other."""
@@ -209,7 +224,7 @@ class Steps:
         try:
             self._check_plain(step)
             for callee in step.callees:
-                self._check_known(plan.name, _needs(callee), self._known(plan.name))
+                self._check_known(plan.name, needs(callee), self._known(plan.name))
             seconds = plan.work.seconds if isinstance(plan.work, Delay) else None
             self._check_known(plan.name, _roots(plan.over, seconds), steps_before(self._plan(), plan.name) | {"input"})
         except DefinitionError:
@@ -228,7 +243,7 @@ class Steps:
             raise DefinitionError(f"saga {self._saga!r}: the compensation of step {name!r} is already settled")
         if step.plan.kind == "retriable":
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} is retriable, and so is never compensated")
-        self._check_known(name, _needs(compensation), self._known(name, Direction.COMPENSATION))
+        self._check_known(name, needs(compensation), self._known(name, Direction.COMPENSATION))
         self._steps[name] = replace(step, compensation=compensation)
         self.settle(name, policy)
 
@@ -244,7 +259,7 @@ class Steps:
         if step.probe is not None or step.plan.work is not None:
             why = "has a probe already" if step.probe is not None else "makes no call, so there is nothing to probe"
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} {why}")
-        self._check_known(name, _needs(probe), self._known(name))
+        self._check_known(name, needs(probe), self._known(name))
         self._steps[name] = replace(step, plan=replace(step.plan, probe=True), probe=probe)
 
     def replace(self, name: str, earlier: Iterable[str]) -> None:

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
 from saga_es.core.state import SagaState
+from saga_es.definition.code import code_of
 from saga_es.definition.saga import family
 from saga_es.errors import NotFound
 from saga_es.node.node import Node
-from saga_es.runtime.needed_code import Verdict, prospect
+from saga_es.node.waiting import living
 from saga_es.store.queries.explain import worker_of
 
 DEEPEST = 3
@@ -40,7 +41,7 @@ def known_about(node: Node, state: SagaState, depth: int = DEEPEST) -> Known:
         UnreadableEvent: An event of a child saga cannot be decoded.
         StoreUnavailable: The database did not answer.
     """
-    return Known(_owner(node, state), _missing(node, state), _children(node, state, depth), _away(node, state))
+    return Known(_owner(node, state), _wanted(node, state), _children(node, state, depth), _away(node, state))
 
 
 def _owner(node: Node, state: SagaState) -> Worker | None:
@@ -49,12 +50,9 @@ def _owner(node: Node, state: SagaState) -> Worker | None:
     return worker_of(node.database, state.owner, node.settings.lease_s)
 
 
-def _missing(node: Node, state: SagaState) -> tuple[str, ...]:
-    """The code that the saga will miss; nothing when this process does not have its definition."""
-    if state.status.ended:
-        return ()
-    fares = prospect(state, {saga.name: saga for saga in family(node.app.sagas)})
-    return fares.missing if fares.verdict is Verdict.FAILS else ()
+def _wanted(node: Node, state: SagaState) -> str | None:
+    """The code that no living worker has."""
+    return None if state.status.ended else living(node).wanted(state, code_of(family(node.app.sagas)))
 
 
 def _away(node: Node, state: SagaState) -> dict[str, str]:

@@ -6,27 +6,25 @@ it ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 
 from saga_es.core import events as e
 from saga_es.core.commands import Revoke
-from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded
+from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, CodeMissing
 from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Unknown
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
-from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, StoreUnavailable
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import CommandRequest, FactArrived, FollowRequest, Put, StartRequest
-from saga_es.runtime.needed_code import child_written
+from saga_es.runtime.needed_code import CodeHere, Missing
 
 
 class Children:
     """Starts, aborts and follows the child sagas of this worker's sagas. Used by the loop's thread."""
 
-    def __init__(self, definitions: Mapping[str, Saga], put: Put) -> None:
-        self._definitions = definitions
+    def __init__(self, code: CodeHere, put: Put) -> None:
+        self._code = code
         self._put = put
         self._followed: set[tuple[str, str, Direction]] = set()
 
@@ -35,9 +33,9 @@ class Children:
         followed = (state.saga_id, child.step, Direction.ACTION)
         if state.paused or followed in self._followed:
             return
-        saga = child_written(self._definitions, child.step, child.saga)
-        if isinstance(saga, CannotGoOn):
-            self._put(FactArrived(state.saga_id, saga))
+        saga = self._code.child(child.step, child.saga)
+        if isinstance(saga, Missing):
+            self._put(FactArrived(state.saga_id, CodeMissing(saga.why)))
             return
         self._followed.add(followed)
         handle = Handle(child.saga_id)

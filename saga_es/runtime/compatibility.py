@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
-from saga_es.definition.saga import Saga
+from saga_es.definition.code import Code
 from saga_es.errors import UnreadableEvent
-from saga_es.runtime.needed_code import Prospect, Verdict, prospect
+from saga_es.runtime.needed_code import missing, retired_code_needed
 from saga_es.store.database import Database
 from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import page
@@ -24,6 +25,24 @@ SHOWN = 5
 """Ids that are shown for a group."""
 
 _IN_ORDER_OF_LIFE = (SagaStatus.PENDING, SagaStatus.IN_PROGRESS, SagaStatus.COMPENSATING)
+
+
+class Verdict(StrEnum):
+    """What happens to an unfinished saga with the present code."""
+
+    GOES_ON = "goes_on"
+    WAITS = "waits"
+    """The code lacks something that the saga may need, and a living worker has it: the saga waits for that worker."""
+    STRANDED = "stranded"
+    """Neither the code nor any living worker has what the saga may need: it waits until a worker has it."""
+    UNREADABLE = "unreadable"
+
+
+class Prospect(msgspec.Struct, frozen=True):
+    """A verdict, and the reasons for it: the missing code."""
+
+    verdict: Verdict
+    missing: tuple[str, ...] = ()
 
 
 class Group(msgspec.Struct):
@@ -60,40 +79,102 @@ class Version(msgspec.Struct):
     groups: list[Group]
 
 
+class Retired(msgspec.Struct):
+    """Retired code of a step, and how many unfinished sagas need it still.
+
+    Attributes:
+        place: Which of the step's retired code, from 1.
+    """
+
+    saga: str
+    step: str
+    place: int
+    sagas: int = 0
+
+
 class Comparison(msgspec.Struct):
     """What happens to all unfinished sagas.
 
     Attributes:
         goes_on: Whether every one of them goes on.
+        retired: All retired code.
     """
 
     goes_on: bool
     versions: list[Version]
+    retired: list[Retired] = []
 
 
-def compare(database: Database, sagas: Sagas, definitions: Mapping[str, Saga]) -> Comparison:
-    """Compare the code with the log. The memory used does not grow with the number of sagas.
+class Comparing:
+    """Compares one code with sagas, one after the other. The memory used does not grow with the number of sagas.
+
+    Args:
+        code: The code.
+        living: The code of the living workers.
+    """
+
+    def __init__(self, code: Code, living: Iterable[Code] = ()) -> None:
+        self._code = code
+        self._living = list(living)
+        self._groups: dict[tuple[str, str], dict[Prospect, Group]] = {}
+        self._retired = {
+            (name, step, place): Retired(name, step, place)
+            for name, saga in code.items()
+            for step, variants in saga.steps.items()
+            for place, _ in enumerate((variant for variant in variants if variant.is_retired), start=1)
+        }
+
+    def add(self, saga_id: str, name: str, plan_id: str, found: SagaState | UnreadableEvent | None) -> None:
+        """Count one saga, unless it has ended."""
+        fares = self._fares(found)
+        if fares is not None:
+            version = self._groups.setdefault((name, plan_id), {})
+            version.setdefault(fares, Group(fares.verdict, fares.missing)).count(saga_id)
+        if isinstance(found, SagaState) and not found.status.ended and self._retired:
+            for key in retired_code_needed(found, self._code):
+                self._retired[key].sagas += 1
+
+    def result(self) -> Comparison:
+        """What was found."""
+        versions = [
+            Version(name, plan_id, self._is_present(name, plan_id), sum(g.sagas for g in of.values()), _sorted(of))
+            for (name, plan_id), of in self._groups.items()
+        ]
+        versions.sort(key=lambda version: (version.saga, not version.is_present, version.plan_id))
+        goes_on = all(group.verdict is Verdict.GOES_ON for version in versions for group in version.groups)
+        return Comparison(goes_on, versions, list(self._retired.values()))
+
+    def _fares(self, found: SagaState | UnreadableEvent | None) -> Prospect | None:
+        match found:
+            case UnreadableEvent():
+                return Prospect(Verdict.UNREADABLE, (str(found),))
+            case SagaState() if not found.status.ended:
+                lacks = missing(found, self._code)
+                if not lacks:
+                    return Prospect(Verdict.GOES_ON)
+                waits = any(not missing(found, code) for code in self._living)
+                return Prospect(Verdict.WAITS if waits else Verdict.STRANDED, tuple(map(str, lacks)))
+            case _:  # the saga has ended meanwhile
+                return None
+
+    def _is_present(self, name: str, plan_id: str) -> bool:
+        return name in self._code and self._code[name].plan_id == plan_id
+
+
+def compare(database: Database, sagas: Sagas, code: Code, living: Iterable[Code] = ()) -> Comparison:
+    """Compare the code with the unfinished sagas of a database.
 
     A saga that changes its status during the comparison may be counted twice.
 
     Raises:
         StoreUnavailable: The database did not answer.
     """
-    groups: dict[tuple[str, str], dict[Prospect, Group]] = {}
+    comparing = Comparing(code, living)
     for rows in _unfinished(database):
         found = sagas.find_many([row["saga_id"] for row in rows])
         for row in rows:
-            fares = _fares(found.get(row["saga_id"]), definitions)
-            if fares is not None:
-                version = groups.setdefault((row["name"], row["plan_id"]), {})
-                version.setdefault(fares, Group(fares.verdict, fares.missing)).count(row["saga_id"])
-    versions = [
-        Version(name, plan_id, _is_present(definitions, name, plan_id), sum(g.sagas for g in of.values()), _sorted(of))
-        for (name, plan_id), of in groups.items()
-    ]
-    versions.sort(key=lambda version: (version.saga, not version.is_present, version.plan_id))
-    goes_on = all(group.verdict is Verdict.GOES_ON for version in versions for group in version.groups)
-    return Comparison(goes_on, versions)
+            comparing.add(row["saga_id"], row["name"], row["plan_id"], found.get(row["saga_id"]))
+    return comparing.result()
 
 
 def _unfinished(database: Database) -> Iterator[list[dict[str, Any]]]:
@@ -108,20 +189,6 @@ def _unfinished(database: Database) -> Iterator[list[dict[str, Any]]]:
             cursor = found.next_cursor
             if cursor is None:
                 break
-
-
-def _fares(found: SagaState | UnreadableEvent | None, definitions: Mapping[str, Saga]) -> Prospect | None:
-    match found:
-        case UnreadableEvent():
-            return Prospect(Verdict.UNREADABLE, (str(found),))
-        case SagaState() if not found.status.ended:
-            return prospect(found, definitions)
-        case _:  # the saga has ended meanwhile
-            return None
-
-
-def _is_present(definitions: Mapping[str, Saga], name: str, plan_id: str) -> bool:
-    return name in definitions and definitions[name].plan_id == plan_id
 
 
 def _sorted(groups: Mapping[Prospect, Group]) -> list[Group]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextvars import Context
 from datetime import datetime, timedelta
 from functools import lru_cache
 
 from saga_es.core import events as e
-from saga_es.core.facts import CallReturned, CannotGoOn, RetryDue, Woken
+from saga_es.core.facts import CallReturned, CodeMissing, RetryDue, Woken
 from saga_es.core.migration import present_name
 from saga_es.core.outcomes import Direction, Outcome, Unavailable, Unknown
 from saga_es.core.plan import Child
 from saga_es.core.retry import is_last
 from saga_es.core.state import SagaState, open_intents
-from saga_es.definition.saga import Saga
 from saga_es.runtime.arguments import child_id, given, key_of
 from saga_es.runtime.calls.away import Absence, Key
 from saga_es.runtime.calls.port import Call, Executor, lane_of
@@ -22,7 +21,7 @@ from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
 from saga_es.runtime.held_calls import Heard, HeldCalls, Timer, TryAgain
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put, RetryTimer
-from saga_es.runtime.needed_code import cannot_call, written
+from saga_es.runtime.needed_code import CodeHere, Missing, cannot_call
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
 
@@ -52,17 +51,17 @@ class Dispatch:
         executor: Executor,
         timers: Timers[Timer],
         clock: Clock,
-        definitions: Mapping[str, Saga],
+        code: CodeHere,
         put: Put,
         capacity: Capacity | None = None,
     ) -> None:
         self._executor = executor
         self._timers = timers
         self._clock = clock
-        self._definitions = definitions
+        self._code = code
         self._put = put
         self._capacity = capacity or Capacity()
-        self._children = Children(definitions, put)
+        self._children = Children(code, put)
         self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
         self._made: list[Call] = []
         self._carried: dict[str, Context] = {}
@@ -275,9 +274,9 @@ class Dispatch:
         way = (step, direction)
         if self.stopped or self._is_in_flight(state.saga_id, way):
             return  # stopped: the next worker finds the intent in the log; in flight: it was performed after a pause
-        found = written(self._definitions, state.plan, step, direction)
-        if isinstance(found, CannotGoOn):
-            self._put(FactArrived(state.saga_id, found))
+        found = self._code.written(state, step, direction)
+        if isinstance(found, Missing):
+            self._put(FactArrived(state.saga_id, CodeMissing(found.why)))
             return
         planned = state.plan.step(step)
         is_action = direction is Direction.ACTION
@@ -332,8 +331,8 @@ class Dispatch:
 
     def _retry(self, state: SagaState, fact: RetryDue, failure: e.Failure, due: datetime | None) -> None:
         self._ended(state.saga_id, fact.step, fact.direction, failure)  # the new timer replaces the call's time-out
-        found = written(self._definitions, state.plan, fact.step, fact.direction)
-        if isinstance(found, CannotGoOn):
+        found = self._code.written(state, fact.step, fact.direction)
+        if isinstance(found, Missing):
             item = FactArrived(state.saga_id, fact)
         else:
             lane = lane_of(found.callee(fact.direction), state.plan.saga, fact.step, fact.direction)

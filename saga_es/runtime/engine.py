@@ -62,7 +62,7 @@ class Engine(Control):
     """Runs sagas in this process; safe to use from any thread. Made by `saga_es.open_engine`.
 
     Args:
-        definitions: The sagas that it runs. A running saga whose code is missing ends FAILED with a reason.
+        definitions: The sagas that it runs. A saga whose code is missing waits for a worker that has it.
         loop: The event loop on which the executor awaits `async def` steps, if it is not one of ours.
         carries_context: Whether the calls of a saga get the context variables of its `start`, in this process.
     """

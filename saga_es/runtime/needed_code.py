@@ -1,47 +1,82 @@
-"""The code that a saga still needs, and which of it is missing here. Pure.
+"""The code that a saga still needs, and which of it is missing in a process. Pure.
 
 A saga goes on under the plan that it started with, and calls the functions that its definition has under the same names
-now. So a saga misses a step that was removed from the definition when it comes to that step, and not after it.
+now. So a saga misses a step that was removed from the definition until it has passed that step. It misses a function,
+too, that asks for a value that the saga's plan does not know at that point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
 from saga_es.core.facts import CannotGoOn
 from saga_es.core.outcomes import Direction
-from saga_es.core.plan import Child, Plan, StepPlan, step_of
+from saga_es.core.plan import Child, Plan, StepPlan, plan_id, step_of
 from saga_es.core.state import DONE, SagaState, StepState, StepStatus
+from saga_es.definition.code import Asked, Code, StepCode, code_of
 from saga_es.definition.saga import Saga
-from saga_es.definition.steps import Step
+from saga_es.definition.steps import Step, known_names
 from saga_es.runtime.calls.outcomes import text
 
 
-def written(definitions: Mapping[str, Saga], plan: Plan, step: str, direction: Direction) -> Step | CannotGoOn:
-    """The code of a call, or the fact that the saga cannot go on without it."""
-    name = step_of(step)
-    saga = definitions.get(plan.saga)
-    if saga is None:
-        return CannotGoOn(f"the code of step {name!r} is gone: no saga {plan.saga!r} is defined here")
-    found = saga.written(name)
-    planned = plan.step(name)
-    if found is None or (found.callee(direction) is None and not _only_waits(planned)):
-        lacking = str(direction)
-    elif direction is Direction.ACTION and planned.condition and found.condition is None:
-        lacking = "condition"
-    else:
+class Missing(msgspec.Struct, frozen=True):
+    """Code that a saga needs and that a process does not have.
+
+    Attributes:
+        wanted: What it is, in the words of "a worker that has …".
+        why: Why it counts as missing.
+        is_sure: Whether the saga needs it if all goes well; otherwise only if the saga aborts or an answer is lost.
+    """
+
+    wanted: str
+    why: str
+    is_sure: bool = True
+
+    def __str__(self) -> str:
+        return self.why if self.is_sure else f"{self.why} (needed if the saga aborts, or an answer is lost)"
+
+
+class CodeHere:
+    """The code of this process. Used by one thread: what was looked up is kept, for every call looks it up.
+
+    Attributes:
+        definitions: The definitions by name.
+    """
+
+    def __init__(self, definitions: Iterable[Saga]) -> None:
+        self.definitions: Mapping[str, Saga] = {saga.name: saga for saga in definitions}
+        self._written: dict[tuple[str, str, Direction], Step | Missing] = {}
+
+    @cached_property
+    def code(self) -> Code:
+        """The code as data. A mistake in a definition is told here, and not when the object is made."""
+        return code_of(self.definitions.values())
+
+    def written(self, state: SagaState, step: str, direction: Direction) -> Step | Missing:
+        """The code of a call: the present code of the step, or else older code that is kept for such plans."""
+        name = step_of(step)
+        key = (state.plan_id, name, direction)
+        found = self._written.get(key)
+        if found is None:
+            found = self._written[key] = self._find(state.plan, name, direction)
         return found
-    return CannotGoOn(f"the code of step {name!r} is gone: saga {saga.name!r} has no {lacking} for it")
 
+    def child(self, step: str, saga: str) -> Saga | Missing:
+        """The definition of a step's child saga."""
+        return self.definitions.get(saga) or _no_definition(saga, step)
 
-def child_written(definitions: Mapping[str, Saga], step: str, saga: str) -> Saga | CannotGoOn:
-    """The definition of a step's child, or the fact that the parent cannot go on without it."""
-    why = f"the code of step {step_of(step)!r} is gone: no saga {saga!r} is defined here"
-    return definitions.get(saga) or CannotGoOn(why)
+    def _find(self, plan: Plan, name: str, direction: Direction) -> Step | Missing:
+        saga = self.definitions.get(plan.saga)
+        for step in saga.variants(name) if saga else ():
+            if _misfit(StepCode.of(step), plan, plan.step(name), direction) is None:
+                return step
+        missing = missing_call(self.code, plan, name, direction)
+        assert missing is not None, "no variant fits"
+        return missing
 
 
 def cannot_call(error: Exception) -> CannotGoOn:
@@ -49,39 +84,130 @@ def cannot_call(error: Exception) -> CannotGoOn:
     return CannotGoOn(f"a call could not be made: {type(error).__name__}: {text(error)}")
 
 
+# ── What is missing ──────────────────────────────────────────────────────────────────────────────────────
+
+
 # ── What happens to a saga ───────────────────────────────────────────────────────────────────────────────
+def missing(state: SagaState, code: Code) -> tuple[Missing, ...]:
+    """The code that a saga may need until its end and that is missing: first what it surely needs, each once."""
+    if state.status.ended:
+        return ()
+    if state.plan.saga not in code:
+        needs = list(needed(state))
+        return (_no_definition(state.plan.saga),) if needs else ()
+    return _each_once(_lacking(need, state.plan, code) for need in needed(state))
 
 
-class Verdict(StrEnum):
-    """What happens to an unfinished saga with the present code."""
-
-    GOES_ON = "goes_on"
-    MAY_FAIL = "may_fail"
-    """The saga ends FAILED if it aborts, or if an answer is lost."""
-    FAILS = "fails"
-    WAITS = "waits"
-    """No worker with this code takes the saga over: it waits for a worker that knows its definition."""
-    UNREADABLE = "unreadable"
+def missing_for_plan(plan: Plan, code: Code) -> tuple[Missing, ...]:
+    """The code that a saga of this plan may need, from its start, and that is missing."""
+    return missing(SagaState("", plan), code)
 
 
-class Prospect(msgspec.Struct, frozen=True):
-    """A verdict, and the reasons for it: the missing code."""
+def missing_call(code: Code, plan: Plan, name: str, direction: Direction) -> Missing | None:
+    """Why a call of a step cannot be made; None if it can. An action includes the step's condition."""
+    saga = code.get(plan.saga)
+    if saga is None:
+        return _no_definition(plan.saga, name)
+    planned, first = plan.step(name), None
+    for variant in saga.steps.get(name, (_NOTHING,)):
+        misfit = _misfit(variant, plan, planned, direction)
+        if misfit is None:
+            return None
+        first = first or misfit
+    return first
 
-    verdict: Verdict
-    missing: tuple[str, ...] = ()
+
+_NOTHING = StepCode()
 
 
-def prospect(state: SagaState, definitions: Mapping[str, Saga]) -> Prospect:
-    """What happens to a saga if its worker stops now and another worker goes on with this code."""
-    if state.plan.saga not in definitions:
-        return Prospect(Verdict.WAITS, (f"no saga {state.plan.saga!r} is defined here",))
-    needs = list(needed(state))
-    for verdict, is_sure in ((Verdict.FAILS, True), (Verdict.MAY_FAIL, False)):
-        lacking = [_lacking(need, state.plan, definitions) for need in needs if need.is_sure is is_sure]
-        missing = tuple(dict.fromkeys(reason for reason in lacking if reason is not None))
-        if missing:
-            return Prospect(verdict, missing)
-    return Prospect(Verdict.GOES_ON)
+def retired_code_needed(state: SagaState, code: Code) -> set[tuple[str, str, int]]:
+    """The retired code that a saga may need until its end: the definition, the step, and its place among the retired.
+
+    A saga calls the first code of a step that fits its plan.
+    """
+    saga, plan = code.get(state.plan.saga), state.plan
+    found: set[tuple[str, str, int]] = set()
+    for need in needed(state) if saga else ():
+        variants = saga.steps.get(need.step, ()) if saga else ()
+        direction = need.direction or Direction.ACTION
+        fits = [_misfit(variant, plan, plan.step(need.step), direction) is None for variant in variants]
+        index = fits.index(True) if any(fits) else None
+        if index is not None and variants[index].is_retired:
+            place = 1 + sum(variant.is_retired for variant in variants[:index])
+            found.add((plan.saga, need.step, place))
+    return found
+
+
+def _each_once(found: Iterable[Missing | None]) -> tuple[Missing, ...]:
+    """Each once; what is surely needed first."""
+    kept: dict[str, Missing] = {}
+    for one in found:
+        if one is not None and (one.why not in kept or one.is_sure):
+            kept[one.why] = one
+    return tuple(sorted(kept.values(), key=lambda one: not one.is_sure))
+
+
+def _lacking(need: Need, plan: Plan, code: Code) -> Missing | None:
+    """Why the need is not met; None if it is met."""
+    work = plan.step(need.step).work
+    if need.direction is not None:
+        lacking = missing_call(code, plan, need.step, need.direction)
+    else:
+        assert isinstance(work, Child), "only a step that runs a saga needs its definition"
+        lacking = None if work.saga in code else _no_definition(work.saga, need.step)
+    return None if lacking is None else msgspec.structs.replace(lacking, is_sure=need.is_sure)
+
+
+def _misfit(code: StepCode, plan: Plan, planned: StepPlan, direction: Direction) -> Missing | None:
+    """Why this code cannot make a call of a planned step; None if it can."""
+    is_action = direction is Direction.ACTION
+    if not _only_waits(planned):
+        child = planned.work.saga if isinstance(planned.work, Child) else None
+        if code.saga != child or code.asks(direction) is None:
+            return _gone(plan, planned.name, str(direction))
+        if code.over is not (planned.over is not None):
+            return _other_over(plan, planned, str(direction))
+        asks = _asks_too_much(code.asks(direction), plan, planned, direction, str(direction))
+        if asks is not None:
+            return asks
+    if not (is_action and planned.condition):
+        return None
+    if code.condition is None:
+        return _gone(plan, planned.name, "condition")
+    return _asks_too_much(code.condition, plan, planned, direction, "condition")
+
+
+def _gone(plan: Plan, step: str, what: str) -> Missing:
+    return Missing(_wanted(step, what), f"the code of step {step!r} is gone: saga {plan.saga!r} has no {what} for it")
+
+
+def _other_over(plan: Plan, planned: StepPlan, what: str) -> Missing:
+    name = planned.name
+    here, there = ("once", "for each element of a list") if planned.over else ("for each element of a list", "once")
+    why = f"the code of step {name!r} is gone: it is done {here} now, and {there} in {plan_id(plan)}"
+    return Missing(f"{_wanted(name, what)}, done {there}", why)
+
+
+def _asks_too_much(asked: Asked, plan: Plan, planned: StepPlan, direction: Direction, what: str) -> Missing | None:
+    known = known_names(plan, planned.name, direction)
+    unknown = [name for name in asked or () if name not in known]
+    if not unknown:
+        return None
+    names = " and ".join(map(repr, unknown))
+    wanted = f"{_wanted(planned.name, what)}, without the parameter {names}"
+    whose = "" if what == "action" else f"the {what} of "
+    return Missing(
+        wanted, f"{whose}step {planned.name!r} asks for {names}, which {plan_id(plan)} does not know at that point"
+    )
+
+
+def _wanted(step: str, what: str) -> str:
+    return f"step {step!r}" if what == "action" else f"the {what} of step {step!r}"
+
+
+def _no_definition(saga: str, step: str | None = None) -> Missing:
+    gone = f"no saga {saga!r} is defined here"
+    return Missing(f"saga {saga!r}", gone if step is None else f"the code of step {step!r} is gone: {gone}")
 
 
 # ── What a saga needs ────────────────────────────────────────────────────────────────────────────────────
@@ -166,14 +292,3 @@ def _is_past_pivot(state: SagaState) -> bool:
 
 def _only_waits(planned: StepPlan) -> bool:
     return planned.work is not None and not isinstance(planned.work, Child)
-
-
-def _lacking(need: Need, plan: Plan, definitions: Mapping[str, Saga]) -> str | None:
-    """Why the need is not met; None if it is met."""
-    work = plan.step(need.step).work
-    if need.direction is not None:
-        found: object = written(definitions, plan, need.step, need.direction)
-    else:
-        assert isinstance(work, Child), "only a step that runs a saga needs its definition"
-        found = child_written(definitions, need.step, work.saga)
-    return found.reason if isinstance(found, CannotGoOn) else None

@@ -9,6 +9,7 @@ from typing import TypeVar
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
+from saga_es.runtime.ability import Ability
 from saga_es.runtime.batch import Committer
 from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
@@ -34,6 +35,7 @@ from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.loop import Loop
+from saga_es.runtime.needed_code import CodeHere
 from saga_es.runtime.owned import OwnedSagas
 from saga_es.runtime.payloads import PayloadMemory
 from saga_es.runtime.remote_handles import RemoteHandles
@@ -50,7 +52,7 @@ class Worker:
     """One worker of a process. It has no thread: the thread that calls `iterate` is its thread.
 
     Args:
-        definitions: The sagas that it starts and takes over. A running saga whose code is missing ends FAILED.
+        definitions: The sagas that it starts and takes over. A saga whose code is missing waits for another worker.
         process: The process that the workers' table names for this worker; this process if left out.
 
     Attributes:
@@ -67,15 +69,15 @@ class Worker:
         process: Process | None = None,
     ) -> None:
         limits = limits or Limits()
-        known = {saga.name: saga for saga in definitions}
+        code = CodeHere(definitions)
         self.inbox = Inbox()
         self._store = store
         self._clock = clock
         store.sagas.go_by(clock.now)
         self._warn = OutageWarning(clock)
         self._timers: Timers[Timer] = Timers()
-        capacity = _capacity(known.values(), limits)
-        self._dispatch = Dispatch(executor, self._timers, clock, known, self.inbox.put, capacity)
+        capacity = _capacity(code.definitions.values(), limits)
+        self._dispatch = Dispatch(executor, self._timers, clock, code, self.inbox.put, capacity)
         self._remote = RemoteHandles(store.sagas, self._look_soon)
         self._owned = OwnedSagas(self._dispatch, self._remote, self.inbox.put, self._warn)
         self._forwarding = Forwarding(Commands(store, clock), clock, lambda: self._dispatch.stopped)
@@ -85,21 +87,22 @@ class Worker:
         self._loop = Loop(
             self.inbox, self._owned, self._dispatch, committer, self._forwarding, self._chores, self._memory
         )
-        self._add_chores(committer, capacity, known, limits, process)
+        self._add_chores(committer, capacity, code, limits, process)
 
     def _add_chores(
         self,
         committer: Committer,
         capacity: Capacity,
-        known: dict[str, Saga],
+        code: CodeHere,
         limits: Limits,
         process: Process | None,
     ) -> None:
         store, owned, dispatch, chores = self._store, self._owned, self._dispatch, self._chores
-        heartbeat = Heartbeat(store.workers, owned, self._clock, process)
-        plans = {name: saga.plan for name, saga in known.items()}
-        recovery = Recovery(store.sagas, store.workers, plans, capacity, self._warn)
-        listener = Listener(store.notifications, owned, capacity, known if limits.takes_over else ())
+        ability = Ability(code, only_new_of_present=limits.only_new_of_present)
+        heartbeat = Heartbeat(store.workers, owned, self._clock, ability, process)
+        plans = {name: saga.plan for name, saga in code.definitions.items()}
+        recovery = Recovery(store.sagas, store.workers, plans, ability, capacity, self._warn)
+        listener = Listener(store.notifications, owned, capacity, ability if limits.takes_over else None)
         self._heartbeat = Beat(heartbeat, owned, self._warn, chores)
         take_over = TakeOver(recovery, owned, dispatch, committer, limits, chores, self._memory)
         chores.add(

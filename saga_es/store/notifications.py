@@ -39,9 +39,9 @@ class Notifications:
             rows = connection.execute(_PENDING, {"worker_id": worker_id})
             return [Notification(row.saga_id, row.version, row.owner, row.status in (None, *ENDED)) for row in rows]
 
-    def unclaimed(self, names: Collection[str]) -> list[str]:
+    def unclaimed(self, names: Collection[str], plans_apart: Collection[str] = ()) -> list[str]:
         """Sagas of these definitions without a living owner that have one; it is kept for the next owner."""
-        asked = {"names": sorted(names)}
+        asked = {"names": sorted(names), "plans_apart": sorted(plans_apart)}
         with self._database.reading() as connection:
             sent = [row.saga_id for row in connection.execute(_SENT, asked)]
             found = sent or [row.saga_id for row in connection.execute(_STARTED, asked)]
@@ -77,7 +77,8 @@ _PENDING = (
 
 def _unclaimed(which: sa.ColumnElement[bool], is_orphan: sa.ColumnElement[bool], limit: int) -> sa.Select[tuple[str]]:
     is_unfinished = sagas.c.status.not_in([status.value for status in sorted(ENDED)])
-    is_known = sagas.c.name.in_(sa.bindparam("names", expanding=True))
+    is_named = sagas.c.name.in_(sa.bindparam("names", expanding=True))
+    is_known = is_named & sagas.c.plan_id.not_in(sa.bindparam("plans_apart", expanding=True))
     # From the few notifications to their sagas: a join in SQLite would begin with all sagas of the names.
     there = sa.exists().where(sagas.c.saga_id == saga_bells.c.saga_id, is_orphan, is_unfinished, is_known)
     return sa.select(saga_bells.c.saga_id).where(which, there).limit(limit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -130,6 +130,19 @@ class Writer(Protocol):
         ...
 
 
+class Orphan(NamedTuple):
+    """The row of an unfinished saga without a living owner.
+
+    Attributes:
+        owner: The last owner; None when there was none.
+    """
+
+    saga_id: str
+    owner: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
 class Workers(Protocol):
     """The workers: one row each, with a heartbeat. Each method may raise `StoreUnavailable`."""
 
@@ -138,8 +151,14 @@ class Workers(Protocol):
         """Seconds without a heartbeat after which a worker counts as gone."""
         ...
 
-    def beat(self, worker_id: str, process: Process) -> bool:
-        """Record that this worker lives. True when it had no row: at its first beat, or after it counted as gone."""
+    def beat(self, worker_id: str, process: Process, code: str | None = None) -> bool:
+        """Record that this worker lives. True when it had no row: at its first beat, or after it counted as gone.
+
+        Args:
+            worker_id: This worker.
+            process: Its process.
+            code: The code that it has, as JSON.
+        """
         ...
 
     def leave(self, worker_id: str) -> None:
@@ -154,8 +173,17 @@ class Workers(Protocol):
         """Remove the workers that are gone: their process has ended, or their lease has expired."""
         ...
 
+    def codes(self) -> Mapping[str, str | None]:
+        """The code of each living worker, as JSON; None for a worker that did not say."""
+        ...
+
     def orphans(
-        self, limit: int, names: Collection[str], apart_from: Collection[str] = (), due_at: datetime | None = None
+        self,
+        limit: int,
+        names: Collection[str],
+        apart_from: Collection[str] = (),
+        due_at: datetime | None = None,
+        plans_apart: Collection[str] = (),
     ) -> dict[str, str | None]:
         """Unfinished sagas of these definitions whose owner has no row, with their last owners; oldest first.
 
@@ -164,11 +192,17 @@ class Workers(Protocol):
             names: The definitions.
             apart_from: Sagas to leave out.
             due_at: Only sagas that may go on at this time; None: also those that wait.
+            plans_apart: Plans whose sagas are left out.
         """
         ...
 
     def waiting_orphans(
-        self, limit: int, names: Collection[str], plan_ids: Collection[str], not_due_at: datetime
+        self,
+        limit: int,
+        names: Collection[str],
+        plan_ids: Collection[str],
+        not_due_at: datetime,
+        plans_apart: Collection[str] = (),
     ) -> dict[str, str | None]:
         """The orphans that are not due at this time, with their last owners; oldest first.
 
@@ -178,7 +212,14 @@ class Workers(Protocol):
             plan_ids: Plans of which one step goes on at a time. Sagas of other plans come first: while one of their
                 steps waits, another may have a call in flight.
             not_due_at: The time.
+            plans_apart: Plans whose sagas are left out.
         """
+        ...
+
+    def orphans_of_plans(
+        self, plans: Collection[str], names: Collection[str], limit: int, after: Orphan | None = None
+    ) -> list[Orphan]:
+        """Unfinished sagas of these plans and definitions whose owner has no row; oldest first, after the given one."""
         ...
 
     def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
@@ -205,8 +246,10 @@ class Notifications(Protocol):
         """Those that a worker acknowledges: for its own sagas, and for sagas that are over; by saga and version."""
         ...
 
-    def unclaimed(self, names: Collection[str]) -> list[str]:
-        """Unfinished sagas of these definitions, without a living owner, for which one is pending; at most some.
+    def unclaimed(self, names: Collection[str], plans_apart: Collection[str] = ()) -> list[str]:
+        """Unfinished sagas of these definitions, and no such plan, without a living owner, for which one is pending.
+
+        At most some are named.
 
         Sagas that somebody sent something to after their start come before those that only wait for a worker.
         """

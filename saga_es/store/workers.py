@@ -18,6 +18,7 @@ from saga_es.core.state import UNFINISHED
 from saga_es.store.database import Database
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.host_time import monotonic_s
+from saga_es.store.ports import Orphan
 from saga_es.store.process import Process
 from saga_es.store.silence import Silence
 from saga_es.store.tables import saga_workers
@@ -48,13 +49,14 @@ class Workers:
         self.lease_s = lease_s
         self._silence = Silence(lease_s)
 
-    def beat(self, worker_id: str, process: Process) -> bool:
+    def beat(self, worker_id: str, process: Process, code: str | None = None) -> bool:
         """Record that this worker lives. True when it had no row: at its first beat, or after it counted as gone."""
         with self._database.writing() as connection:
             row = saga_workers.c.worker_id == worker_id
             touched = connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now()))
             if touched.rowcount == 0:
                 values = {"worker_id": worker_id, **msgspec.structs.asdict(process), "heartbeat_at": database_now()}
+                values |= {"code": code}
                 connection.execute(sa.insert(saga_workers).values(values))
         return touched.rowcount == 0
 
@@ -73,6 +75,14 @@ class Workers:
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(saga_workers.c.worker_id, saga_workers.c.heartbeat_at))
             return {row.worker_id: row.heartbeat_at for row in rows}
+
+    def codes(self) -> dict[str, str | None]:
+        """The code of each living worker; None for a worker of an earlier version, which does not say."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(saga_workers, database_now().label("now_s"))).all()
+        living = [row for row in rows if row.heartbeat_at >= row.now_s - self.lease_s]
+        here = [row for row in living if not Process(row.host, row.pid, row.pid_started).is_gone()]
+        return {row.worker_id: row.code for row in here}
 
     def bury(self) -> list[str]:
         """Remove the workers that are gone: their process on this host has ended, or their lease has expired.
@@ -102,17 +112,27 @@ class Workers:
         return is_expired and self._silence.trusts_database and not process.is_here()
 
     def orphans(
-        self, limit: int, names: Collection[str], apart_from: Collection[str] = (), due_at: datetime | None = None
+        self,
+        limit: int,
+        names: Collection[str],
+        apart_from: Collection[str] = (),
+        due_at: datetime | None = None,
+        plans_apart: Collection[str] = (),
     ) -> dict[str, str | None]:
         """Unfinished sagas of these definitions without a living worker, with their last owners; oldest first."""
-        query = _orphans(names, limit).where(sagas.c.saga_id.not_in(sorted(apart_from)))
+        query = _orphans(names, limit, plans_apart).where(sagas.c.saga_id.not_in(sorted(apart_from)))
         return self._found(query if due_at is None else query.where(_is_due(due_at)))
 
     def waiting_orphans(
-        self, limit: int, names: Collection[str], plan_ids: Collection[str], not_due_at: datetime
+        self,
+        limit: int,
+        names: Collection[str],
+        plan_ids: Collection[str],
+        not_due_at: datetime,
+        plans_apart: Collection[str] = (),
     ) -> dict[str, str | None]:
         """The orphans that only wait; before them those of other plans than these, which may have a call in flight."""
-        query = _orphans(names, limit).where(~_is_due(not_due_at))
+        query = _orphans(names, limit, plans_apart).where(~_is_due(not_due_at))
         return self._found(query.order_by(None).order_by(sagas.c.plan_id.in_(sorted(plan_ids)), *_OLDEST_FIRST))
 
     def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
@@ -123,6 +143,31 @@ class Workers:
     def _found(self, query: sa.Select[tuple[str, str | None]]) -> dict[str, str | None]:
         with self._database.reading() as connection:
             return {row.saga_id: row.owner for row in connection.execute(query)}
+
+    def orphans_of_plans(
+        self, plans: Collection[str], names: Collection[str], limit: int, after: Orphan | None = None
+    ) -> list[Orphan]:
+        """Unfinished sagas of these plans without a living worker; oldest first, after the given one."""
+        order = (sagas.c.created_at, sagas.c.saga_id)
+        query = (
+            sa.select(sagas.c.saga_id, sagas.c.owner, *order[:1], sagas.c.updated_at)
+            .where(_is_orphan(), _NAME.in_(sorted(names)), sagas.c.plan_id.in_(sorted(plans)))
+            .order_by(*order)
+            .limit(limit)
+        )
+        if after is not None:
+            created, id_ = order
+            is_later = (created > after.created_at) | ((created == after.created_at) & (id_ > after.saga_id))
+            query = query.where(is_later)
+        with self._database.reading() as connection:
+            return [Orphan(*row) for row in connection.execute(query)]
+
+    def orphans_by_plan(self) -> dict[tuple[str, str], int]:
+        """How many unfinished sagas have no living worker, by definition and plan."""
+        columns = (sagas.c.name, sagas.c.plan_id)
+        query = sa.select(*columns, sa.func.count().label("sagas")).where(_is_orphan()).group_by(*columns)
+        with self._database.reading() as connection:
+            return {(row.name, row.plan_id): row.sagas for row in connection.execute(query)}
 
     def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
         """When each of these sagas last changed; pass at most some hundreds."""
@@ -147,8 +192,12 @@ _NAME = sagas.c.name.concat(sa.literal_column("''"))
 _OLDEST_FIRST = (sagas.c.created_at, sagas.c.saga_id)
 
 
-def _orphans(names: Collection[str], limit: int) -> sa.Select[tuple[str, str | None]]:
+def _orphans(
+    names: Collection[str], limit: int, plans_apart: Collection[str] = ()
+) -> sa.Select[tuple[str, str | None]]:
     query = sa.select(sagas.c.saga_id, sagas.c.owner).where(_is_orphan(), _NAME.in_(sorted(names)))
+    if plans_apart:
+        query = query.where(sagas.c.plan_id.not_in(sorted(plans_apart)))
     return query.order_by(*_OLDEST_FIRST).limit(limit)
 
 

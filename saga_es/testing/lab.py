@@ -15,7 +15,7 @@ from saga_es.logs import silence
 from saga_es.runtime.calls.transport import Transport, WsgiApp, WsgiTransport
 from saga_es.testing.faults import CallFault, Calm, Chaos, Faults, Script
 from saga_es.testing.judge import faults_found
-from saga_es.testing.world import World
+from saga_es.testing.world import Deployment, World
 
 F = TypeVar("F", bound=Faults)
 
@@ -24,6 +24,10 @@ ANYBODY = (CallFault.REQUEST_LOST, CallFault.ANSWER_LOST, CallFault.BUSY, CallFa
 
 CAREFUL = (*ANYBODY, CallFault.SLOW, CallFault.DUPLICATED)
 """Faults that a participant survives only if it remembers keys, and compensations that arrive before their action."""
+
+
+ROLLBACK_S = 6.0
+"""How long a version that is deployed stays: longer than a worker needs to look for sagas of a worker that is gone."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -96,6 +100,33 @@ class Lab:
         points = range(self._calm().points)
         return [self._run(Script(kill_at=[point]), f"killed at point {point}") for point in points]
 
+    def deploy(self, *new: Saga) -> list[Outcome]:
+        """Run the saga once for each point at which a deployment can replace its process, and deploy `new` there.
+
+        A worker with the new definitions comes up in place of the one that died. Then the deployment is rolled back,
+        and at last rolled out again, beside workers of the old version: so code that the new version lacks is waited
+        for, and found. Each run must end like a run without deployments.
+
+        Args:
+            new: The definitions of the new version.
+
+        Raises:
+            AssertionError: In one of the runs a promise was broken, or the saga ended otherwise.
+        """
+        calm = Calm()
+        end = self._run(calm, f"run {self.runs}").status
+        old = [self._saga]
+        steps = [(1.0, new, False), (ROLLBACK_S, old, False), (2 * ROLLBACK_S, new, True)]
+        outcomes = []
+        for point in range(calm.points):
+            name = f"deployed at point {point}"
+            outcome = self._run(Script(kill_at=[point]), name, steps)
+            if outcome.status is not end:
+                otherwise = f"{name}: {outcome.status} ({outcome.error}), and {end} without a deployment"
+                raise AssertionError(f"{otherwise}\n{outcome.log}")
+            outcomes.append(outcome)
+        return outcomes
+
     def freeze_at_every_iteration(self) -> list[Outcome]:
         """Run the saga once for each iteration, and let its process stand still there until others take it for dead.
 
@@ -134,13 +165,14 @@ class Lab:
         self._run(calm, f"run {self.runs}")
         return calm
 
-    def _run(self, faults: Faults, name: str) -> Outcome:
+    def _run(self, faults: Faults, name: str, deployments: Sequence[Deployment] = ()) -> Outcome:
         # Each run has an id of its own: participants that outlive a run would take the next run for a repetition.
         self.runs += 1
         self._fresh()
         saga_id = name.replace(" ", "-")
         with silence():
             world = World([self._saga], faults, self._transports)
+            world.deployments = list(deployments)
             world.start(self._saga, self._input, saga_id)
             for after_s, command in self._commands:
                 world.ask(saga_id, command, after_s)

@@ -23,6 +23,7 @@ from saga_es.store.ports import (
     UNCLAIMED_AT_ONCE,
     Conflict,
     Notification,
+    Orphan,
     Prepared,
     Receipt,
     Written,
@@ -45,6 +46,7 @@ class MemoryStore:
         streams: The log, by stream.
         sagas: The view `sagas`: the columns of each saga.
         living: The workers with a row, and when they last beat, in seconds since 1970.
+        codes: The code that workers said they have.
         dead: The workers whose process is gone, or counts as gone; they may still have a row.
         trespasses: What workers wrote to sagas that others own; each is a fault.
     """
@@ -55,6 +57,7 @@ class MemoryStore:
         self.sagas: dict[str, dict[str, Any]] = {}
         self.living: dict[str, float] = {}
         self.dead: set[str] = set()
+        self.codes: dict[str, str | None] = {}
         self.notifications: dict[tuple[str, int], None] = {}
         self.positions = 0
         self.trespasses: list[str] = []
@@ -198,11 +201,12 @@ class MemoryWorkers:
         self._store = store
         self.lease_s = lease_s
 
-    def beat(self, worker_id: str, process: Process) -> bool:
+    def beat(self, worker_id: str, process: Process, code: str | None = None) -> bool:
         """Record that this worker lives; True when it had no row."""
         del process
         is_new = worker_id not in self._store.living
         self._store.beat(worker_id)
+        self._store.codes[worker_id] = code
         self._store.dead.discard(worker_id)
         return is_new
 
@@ -214,28 +218,48 @@ class MemoryWorkers:
         """The last heartbeat of each worker that has a row."""
         return dict(self._store.living)
 
+    def codes(self) -> dict[str, str | None]:
+        """The code of each living worker."""
+        gone = self._gone()
+        return {
+            worker_id: self._store.codes.get(worker_id) for worker_id in self._store.living if worker_id not in gone
+        }
+
     def bury(self) -> list[str]:
         """Remove the workers that are gone."""
-        living, dead = self._store.living, self._store.dead
-        expired = self._store.clock.now().timestamp() - self.lease_s
-        gone = [worker_id for worker_id, beaten in living.items() if worker_id in dead or beaten < expired]
+        gone = self._gone()
         for worker_id in gone:
-            del living[worker_id]
+            del self._store.living[worker_id]
         return gone
 
+    def _gone(self) -> list[str]:
+        living, dead = self._store.living, self._store.dead
+        expired = self._store.clock.now().timestamp() - self.lease_s
+        return [worker_id for worker_id, beaten in living.items() if worker_id in dead or beaten < expired]
+
     def orphans(
-        self, limit: int, names: Collection[str], apart_from: Collection[str] = (), due_at: datetime | None = None
+        self,
+        limit: int,
+        names: Collection[str],
+        apart_from: Collection[str] = (),
+        due_at: datetime | None = None,
+        plans_apart: Collection[str] = (),
     ) -> dict[str, str | None]:
         """Unfinished sagas of these definitions without a living worker, with their last owners; oldest first."""
-        found = self._found(names)
+        found = self._found(names, plans_apart)
         there = {saga_id: row for saga_id, row in found.items() if saga_id not in apart_from}
         return _owners({id_: row for id_, row in there.items() if due_at is None or is_due(row, due_at)}, limit)
 
     def waiting_orphans(
-        self, limit: int, names: Collection[str], plan_ids: Collection[str], not_due_at: datetime
+        self,
+        limit: int,
+        names: Collection[str],
+        plan_ids: Collection[str],
+        not_due_at: datetime,
+        plans_apart: Collection[str] = (),
     ) -> dict[str, str | None]:
         """The orphans that only wait; before them those of other plans, which may have a call in flight."""
-        found = {id_: row for id_, row in self._found(names).items() if not is_due(row, not_due_at)}
+        found = {id_: row for id_, row in self._found(names, plans_apart).items() if not is_due(row, not_due_at)}
         return _owners(dict(sorted(found.items(), key=lambda orphan: orphan[1]["plan_id"] in plan_ids)), limit)
 
     def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
@@ -243,9 +267,18 @@ class MemoryWorkers:
         found = self._found(names)
         return _owners({id_: row for id_, row in found.items() if id_ in saga_ids}, len(saga_ids))
 
-    def _found(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    def orphans_of_plans(
+        self, plans: Collection[str], names: Collection[str], limit: int, after: Orphan | None = None
+    ) -> list[Orphan]:
+        """Unfinished sagas of these plans without a living worker; oldest first, after the given one."""
+        rows = {id_: row for id_, row in self._found(names).items() if row["plan_id"] in plans}
+        found = [Orphan(id_, row["owner"], row["created_at"], row["updated_at"]) for id_, row in rows.items()]
+        return [orphan for orphan in found if after is None or _place(orphan) > _place(after)][:limit]
+
+    def _found(self, names: Collection[str], plans_apart: Collection[str] = ()) -> dict[str, dict[str, Any]]:
         """The rows of all orphans, oldest first."""
-        rows = {id_: row for id_, row in self._store.sagas.items() if row["name"] in names and self._is_orphan(row)}
+        known = {id_: row for id_, row in self._store.sagas.items() if row["plan_id"] not in plans_apart}
+        rows = {id_: row for id_, row in known.items() if row["name"] in names and self._is_orphan(row)}
         return dict(sorted(rows.items(), key=lambda orphan: (orphan[1]["created_at"], orphan[0])))
 
     def moved_at(self, saga_ids: Sequence[str]) -> dict[str, datetime]:
@@ -269,6 +302,10 @@ def _owners(rows: dict[str, dict[str, Any]], limit: int) -> dict[str, str | None
     return {saga_id: row["owner"] for saga_id, row in islice(rows.items(), limit)}
 
 
+def _place(orphan: Orphan) -> tuple[datetime, str]:
+    return orphan.created_at, orphan.saga_id
+
+
 class MemoryNotifications:
     """The notifications of a simulated run."""
 
@@ -290,12 +327,13 @@ class MemoryNotifications:
                 found.append(Notification(saga_id, version, owner, is_over))
         return found[:READ_AT_ONCE]
 
-    def unclaimed(self, names: Collection[str]) -> list[str]:
+    def unclaimed(self, names: Collection[str], plans_apart: Collection[str] = ()) -> list[str]:
         """Sagas without a living owner that have one; those that were sent something come first."""
         found = [
             (saga_id, version)
             for saga_id, version in sorted(self._store.notifications)
             if (row := self._store.sagas.get(saga_id)) and row["status"] not in ENDED and row["name"] in names
+            if row["plan_id"] not in plans_apart
             if row["owner"] is None or (version > 1 and row["owner"] not in self._store.living)
         ]
         sent = dict.fromkeys(saga_id for saga_id, version in found if version > 1)

@@ -8,11 +8,14 @@ over what it finds in the store.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
+
+from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.commands import Command
@@ -48,6 +51,10 @@ NOWHERE = Process("a simulated host", 0, "")
 CODEC = Codec()
 
 
+Deployment = tuple[float, Sequence[Saga], bool]
+"""After how many seconds, which definitions are deployed, and whether the workers that are up then stay."""
+
+
 class World:
     """One simulated run.
 
@@ -57,6 +64,9 @@ class World:
         transports: The transports of participants, by name; they are called at once, in this thread.
         workers: How many are up from the start. When the last worker is gone, another comes up.
         payload_memory: The budget of each worker for payloads; 0: all sagas that wait are asleep after each batch.
+
+    Attributes:
+        deployments: What is deployed after the next death of a worker.
     """
 
     def __init__(
@@ -76,14 +86,13 @@ class World:
         self.sagas = Sagas(self.log)
         self.network = Network(self.log, self.faults, self.at, transports or {})
         self.workers: list[_Worker] = []
+        self.deployments: list[Deployment] = []
         self._asked: list[StartRequest] = []
         self._agenda: list[tuple[datetime, int, Callable[[], object]]] = []
         self._serial = count()
         self._seen = 0
         self._idle = 0
-        for saga in self.definitions:
-            draft = Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), self.clock.now())
-            self.store.append(draft, rows_of(draft, CODEC))
+        self._record_plans()
         for _ in range(workers):
             self._hire()
 
@@ -102,6 +111,17 @@ class World:
             self.at(RESTART_S * 2, lambda: None if done.done() else give())
 
         self.at(after_s, give)
+
+    def deploy(self, sagas: Iterable[Saga], *, others_stay: bool = False) -> None:
+        """Let a worker with these definitions come up; the workers that are up die, unless they stay."""
+        self.definitions = family(sagas)
+        self._record_plans()
+        for worker in self.workers:
+            if worker.is_alive and not others_stay:
+                worker.is_alive = False
+                self.store.dead.add(worker.loop.worker_id)
+        self._hire()
+        self._repeat_starts()
 
     def at(self, after_s: float, action: Callable[[], object]) -> None:
         """Schedule something for so many seconds from now."""
@@ -186,16 +206,31 @@ class World:
 
     def _bury(self, worker: _Worker) -> None:
         self.store.dead.add(worker.loop.worker_id)
+        deployments, self.deployments = self.deployments, []
+        for after_s, sagas, others_stay in deployments:
+            self.at(after_s, partial(self.deploy, sagas, others_stay=others_stay))
         self.at(RESTART_S, self._carry_on)
 
     def _carry_on(self) -> None:
         if not any(worker.is_up(self.clock.now()) for worker in self.workers):
             self._hire()
-        for begin in self._asked:  # the caller got no answer, and repeats its start
-            if begin.saga_id not in self.store.sagas:
-                self.worker.inbox.put(begin)
+        self._repeat_starts()
+
+    def _repeat_starts(self) -> None:
+        """The callers that got no answer repeat their starts, on a worker that knows the definition."""
+        there = {saga.name: saga for saga in self.definitions}
+        for begin in self._asked:
+            definition = there.get(begin.definition.name)
+            if begin.saga_id not in self.store.sagas and definition is not None:
+                self.worker.inbox.put(replace(begin, definition=definition))
+
+    def _record_plans(self) -> None:
+        for saga in self.definitions:
+            draft = Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), self.clock.now())
+            self.store.append(draft, rows_of(draft, CODEC))
 
     def _hire(self) -> None:
+        self._idle = 0  # the new worker has chores to run
         self.workers.append(_Worker(self, len(self.workers) + 1))
 
 

@@ -19,7 +19,17 @@ from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Migrate, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
 from saga_es.core.decide import decide
 from saga_es.core.evolve import evolve, fold
-from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact, OwnerGone, RetryDue, Start, Woken
+from saga_es.core.facts import (
+    CallReturned,
+    CannotGoOn,
+    ChildEnded,
+    CodeMissing,
+    Fact,
+    OwnerGone,
+    RetryDue,
+    Start,
+    Woken,
+)
 from saga_es.core.operate import still_open
 from saga_es.core.outcomes import ChildReady, Completed, Direction, Outcome, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Child, Delay, Plan, RetryPolicy, Signal, StepPlan
@@ -162,7 +172,7 @@ def _facts(state: SagaState) -> Iterator[Fact]:
         return
     for intent in open_intents(state):
         yield from _answers(state, intent)
-    yield from (Woken(), OwnerGone("w2"), CannotGoOn("the code is gone"))
+    yield from (Woken(), OwnerGone("w2"), CodeMissing("the code is gone"), CannotGoOn("it is refused"))
     yield from _orders(state)
 
 

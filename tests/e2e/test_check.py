@@ -89,14 +89,14 @@ def test_check_is_content_when_all_go_on(shop: Shop) -> None:
     assert group.split() == ["2", "go", "on"]
 
 
-def test_check_tells_which_would_fail_and_why(shop: Shop) -> None:
-    """Exit 7, with the error they would end with, and their ids."""
+def test_check_tells_which_miss_code_and_why(shop: Shop) -> None:
+    """Exit 7, with the code that is missing, and their ids."""
     shop.deploy(steps="")
     done = shop.run("check")
     assert (done.returncode, done.stderr) == (7, "")
     heading, count, why, *ids = (line.strip() for line in done.stdout.splitlines())
     assert heading.endswith("another version, 2 unfinished")
-    assert count.split(maxsplit=1) == ["2", "would end FAILED"]
+    assert count.split(maxsplit=1) == ["2", "need code that is nowhere, and would wait for a worker that has it"]
     assert why == "the code of step 'ship' is gone: saga 'order' has no action for it"
     assert sorted(ids) == sorted(shop.waiting)
 
@@ -110,7 +110,7 @@ def test_check_tells_the_same_to_machines(shop: Shop) -> None:
     (version,) = told["versions"]
     assert (version["saga"], version["is_present"], version["sagas"]) == ("order", False, 2)
     (group,) = version["groups"]
-    assert (group["verdict"], group["sagas"]) == ("fails", 2)
+    assert (group["verdict"], group["sagas"]) == ("stranded", 2)
     assert group["missing"] == ["the code of step 'ship' is gone: saga 'order' has no action for it"]
     assert sorted(group["saga_ids"]) == sorted(shop.waiting)
 
@@ -120,7 +120,8 @@ def test_check_misses_a_definition_that_is_gone(shop: Shop) -> None:
     shop.deploy(sagas="")
     done = shop.run("check")
     assert done.returncode == 7
-    assert "would wait for a worker that knows them" in done.stdout
+    assert "would wait for a worker that has it" in done.stdout
+    assert "no saga 'order' is defined here" in done.stdout
 
 
 def test_check_has_nothing_to_say_of_an_empty_log(shop: Shop) -> None:
@@ -178,3 +179,48 @@ def test_a_filter_that_is_none_is_a_usage_error(shop: Shop, arguments: tuple[str
     done = shop.run("list", *arguments)
     assert_refused(done, 2)
     assert arguments[0] in done.stderr
+
+
+RETIRED = """
+with order.retired():
+
+    @order.step(compensation=None)
+    def ship():
+        pass
+
+    @order.step(compensation=None)
+    def wrap():
+        pass
+"""
+
+
+def test_check_says_how_many_sagas_need_retired_code(shop: Shop) -> None:
+    """And that it can be deleted once there are none."""
+    shop.deploy(steps=RETIRED)
+    lines = data_of(shop.run("check")).splitlines()
+    assert lines[-2:] == [
+        "retired step 'ship' of 'order': 2 sagas need it",
+        "retired step 'wrap' of 'order': no unfinished saga needs it: delete it",
+    ]
+
+
+def test_check_names_a_parameter_that_a_plan_does_not_know(shop: Shop) -> None:
+    """The step, the parameter and the plan; a parameter with a default is none of that."""
+    shop.deploy(steps=ASKING.format(default=""))
+    done = shop.run("check")
+    assert done.returncode == 7
+    why = f"step 'ship' asks for 'price', which {an_order().plan_id} does not know at that point"
+    assert why in done.stdout
+    shop.deploy(steps=ASKING.format(default="=None"))
+    assert shop.run("check").returncode == 0
+
+
+ASKING = """
+@order.step(compensation=None)
+def price():
+    return 7
+
+@order.step(compensation=None)
+def ship(price{default}):
+    pass
+"""

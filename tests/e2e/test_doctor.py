@@ -68,7 +68,7 @@ def test_a_sound_database_has_no_fault(store: Store, database_url: str) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["verdict"] in {"ok", "warning"}
-    of_process = {"participants", "variables"}
+    of_process = {"code", "participants", "variables"}
     assert {*found, *of_process} == {
         finding["subject"] for finding in msgspec.convert(told["findings"], list[dict[str, str]])
     }

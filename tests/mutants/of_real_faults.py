@@ -58,8 +58,8 @@ MUTANTS = [
     Mutant(
         "a saga that can go on is taken over after thousands that only wait",
         "saga_es/runtime/cluster/recovery.py",
-        "self._left_alone, look.now) if names",
-        "self._left_alone) if names",
+        "self._left_alone, look.now, lacking) if names",
+        "self._left_alone, None, lacking) if names",
         ("tests/contract/engine/test_many_waiting.py",),
     ),
     Mutant(

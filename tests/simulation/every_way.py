@@ -177,11 +177,15 @@ def run(
     orders: Iterable[tuple[float, Command]] = (),
     workers: int = 1,
     payload_memory: int | None = None,
+    deployed: Shape | None = None,
 ) -> tuple[World, list[str]]:
-    """One run, and what was wrong with it."""
+    """One run, and what was wrong with it; `deployed` replaces the worker that dies, goes away, and comes back."""
     saga, ledger = _made(shape)
     ledger.clear()
     world = World([saga], path, workers=workers, payload_memory=payload_memory)
+    if deployed is not None:
+        new = deployed(ledger)
+        world.deployments = [(1.0, [new], False), (6.0, [saga], False), (12.0, [new], True)]
     world.start(saga, input_ or {}, SAGA_ID)
     for after_s, order in orders:
         world.ask(SAGA_ID, order, after_s)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
-from saga_es.core.facts import CannotGoOn, ChildEnded, Fact, OwnerGone, Start, Woken
+from saga_es.core.facts import CannotGoOn, ChildEnded, CodeMissing, Fact, OwnerGone, Start, Woken
 from saga_es.core.operate import still_open
 from saga_es.core.outcomes import ChildReady, Completed, Outcome, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Child, Delay, Kind, Plan, RetryPolicy, Signal, StepPlan, Work
@@ -160,7 +160,7 @@ def interferences(state: SagaState, workers: count[int]) -> list[Fact]:
         return [taken, taken, taken, *signals, Cancel(*WHO), Pause(*WHO), Resume(*WHO)]
     if state.paused:
         return [taken, *signals, Woken(), Cancel(*WHO), Resume(*WHO), Resume(*WHO)]
-    others: list[Fact] = [CannotGoOn("its code is gone"), Cancel(*WHO), Revoke(*WHO)]
+    others: list[Fact] = [CannotGoOn("it is refused"), CodeMissing("its code is gone"), Cancel(*WHO), Revoke(*WHO)]
     return [taken, taken, *signals, *signals, Woken(), Woken(), Pause(*WHO), Pause(*WHO), Retry(*WHO), *others]
 
 

@@ -171,6 +171,8 @@ class Loop:
                 self.under_way.pop((step, Direction.COMPENSATION), None)
             case e.ProbeAnswered(step):
                 self.under_way.pop((step, Direction.PROBE), None)
+            case e.SagaReleased():
+                self.under_way.clear()
             case e.SagaTakenOver():
                 self.under_way.clear()  # whoever would have heard is gone
                 self._resume()

@@ -59,7 +59,7 @@ MAY_KNOW = {
     "store.database store.drivers store.tables core errors",
     "runtime.waiting": "store.host_time errors",
     "runtime.calls": "runtime.waiting store.host_time definition store.log core errors",
-    "runtime.cluster": "runtime.capacity runtime.owned runtime.waiting store core errors",
+    "runtime.cluster": "runtime.ability runtime.capacity runtime.owned runtime.waiting store definition core errors",
     "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.waiting store "
     "definition core errors",
 }

@@ -24,6 +24,10 @@ TOLD: list[tuple[e.SagaEvent, str]] = [
     (e.SagaBegan(), "The saga goes forward."),
     (e.SagaTakenOver("w2"), "w2 took the saga."),
     (e.SagaTakenOver("w2", "w1"), "w2 took the saga over, because w1 is gone."),
+    (
+        e.SagaReleased("w1", "the code of step 'b' is gone"),
+        "w1 let go of the saga, which waits for a worker with the code: the code of step 'b' is gone",
+    ),
     (e.StepStarted("a", 1), "Step a is called."),
     (e.StepStarted("a", 2), "Step a is called again: attempt 2."),
     (e.StepCompleted("a", {"id": 7}), 'Step a is done: {"id":7}'),

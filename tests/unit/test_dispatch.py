@@ -21,6 +21,7 @@ from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.held_calls import Timer
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, StartRequest
+from saga_es.runtime.needed_code import CodeHere
 from saga_es.runtime.waiting.timers import Timers
 from saga_es.testing.clock import VirtualClock
 from tests.support.story import SAGA_ID, started
@@ -59,7 +60,7 @@ class Shell:
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self.clock = VirtualClock()
         self.timers: Timers[Timer] = Timers()
-        self.dispatch = Dispatch(executor, self.timers, self.clock, {"order": saga, "child": child}, self.inbox.put)
+        self.dispatch = Dispatch(executor, self.timers, self.clock, CodeHere([saga, child]), self.inbox.put)
         self.state = SagaState(SAGA_ID, saga.plan)
 
     def commit(self, *events: e.SagaEvent) -> None:

@@ -71,6 +71,7 @@ STORED: list[tuple[e.SagaEvent, str, str]] = [
     (e.SagaBegan(), "SagaBegan", "{}"),
     (e.SagaTakenOver("w2", "w1"), "SagaTakenOver", '{"worker":"w2","previous":"w1"}'),
     (e.SagaTakenOver("w2"), "SagaTakenOver", '{"worker":"w2"}'),
+    (e.SagaReleased("w1", "gone"), "SagaReleased", '{"worker":"w1","reason":"gone"}'),
     (e.StepStarted("a", 1), "StepStarted", '{"step":"a","attempt":1}'),
     (e.StepCompleted("a", {"id": [1, None]}), "StepCompleted", '{"step":"a","result":{"id":[1,null]}}'),
     (e.StepCompleted("a"), "StepCompleted", '{"step":"a"}'),

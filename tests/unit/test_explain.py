@@ -133,11 +133,19 @@ def test_a_delayed_start_is_told_with_its_time() -> None:
 # ── Code ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_code_that_will_be_missed_is_told_before_what_the_saga_waits_for() -> None:
-    """The shell knows it, and puts it in words."""
-    missing = ("the code of step 'c' is gone",)
-    first, second = reasons(STARTED, e.StepStarted("a", 1), missing=missing)
-    assert first == "cannot go on to its end: the code of step 'c' is gone"
+CODE = "step 'c' of plan plan-3f; living: 2 workers with plan-9a"
+GONE = Worker(silent_s=None, is_gone=True, lease_s=10.0)
+
+
+def test_a_saga_that_no_living_worker_can_run_says_what_code_it_waits_for() -> None:
+    """Before it has begun; when its worker is gone, or has let go of it; and before its worker gets there."""
+    waits = f"waits for a worker that has {CODE}"
+    assert reasons(e.SagaStarted("order", "plan-1", {}), wanted=CODE) == [waits]
+    released = [STARTED, *done("a"), e.SagaReleased("w1", "the code of step 'b' is gone")]
+    assert reasons(*released, wanted=CODE) == [waits]
+    assert reasons(STARTED, *done("a"), wanted=CODE, owner=GONE) == [f"is owned by w1, which is gone, and {waits}"]
+    first, second = reasons(STARTED, e.StepStarted("a", 1), wanted=CODE)
+    assert first == f"cannot go on to its end on w1: it needs a worker that has {CODE}"
     assert second.startswith("waits for the answer")
 
 

@@ -11,7 +11,7 @@ import pytest
 from saga_es.core import events as e
 from saga_es.core import invariants
 from saga_es.core.invariants import Violation, violations
-from saga_es.core.plan import Plan
+from saga_es.core.plan import BACKWARD, Plan, StepPlan
 from tests.support.story import ABC, STARTED, done
 from tests.support.streams import (
     ABORTED,
@@ -50,6 +50,14 @@ def test_a_sound_stream_breaks_no_rule(name: str) -> None:
 DOUBT = (STARTED, e.StepStarted("a", 1), e.StepFailed("a", 1, "unknown", "lost", LATER))
 FANNED = (STARTED, *done("a"), e.StepFannedOut("b", 3))
 C_REFUSED = (STARTED, *done("a", "b"), e.StepStarted("c", 1), e.StepFailed("c", 1, "rejected", "no"))
+
+
+def migrated(*steps: str, undo: bool = True) -> e.SagaMigrated:
+    """To a plan of these steps; without any, to the plan that it has."""
+    policy = BACKWARD if undo else None
+    plan = Plan("order", tuple(StepPlan(name=name, title=name, compensation=policy) for name in steps))
+    return e.SagaMigrated("plan-2", plan if steps else ABC, *WHO)
+
 
 BROKEN: list[tuple[str, Plan, list[e.SagaEvent]]] = [
     ("a saga starts once, with its first event", ABC, [STARTED, STARTED]),
@@ -183,6 +191,15 @@ BROKEN: list[tuple[str, Plan, list[e.SagaEvent]]] = [
         [*B_REFUSED, e.CompensationFailed("a", 1, "rejected", "no")],
     ),
     ("the saga is taken over from w7, but its owner is w1", ABC, [STARTED, e.SagaTakenOver("w2", "w7")]),
+    ("the saga is migrated after it aborted", ABC, [*B_REFUSED, migrated()]),
+    (
+        "the saga is migrated after the end (COMPLETED)",
+        ABC,
+        [STARTED, *done(*"abc"), e.SagaCompleted(), migrated()],
+    ),
+    ("step 'b' is lost in a migration", ABC, [STARTED, *done("a"), e.StepStarted("b", 1), migrated(*"ac")]),
+    ("the compensation of step 'a' is lost in a migration", ABC, [STARTED, *done("a"), migrated(*"abc", undo=False)]),
+    ("w7 lets go of the saga, but its owner is w1", ABC, [STARTED, e.SagaReleased("w7", "no code")]),
     ("the saga aborts twice", ABC, [*B_REFUSED, e.SagaCancelled(*WHO)]),
     ("the saga aborts after its pivot 'b' was called", PIVOT, [STARTED, *done("a", "b"), e.SagaCancelled(*WHO)]),
     ("COMPLETED without b, c", ABC, [STARTED, *done("a"), e.SagaCompleted()]),

@@ -14,9 +14,10 @@ from saga_es.core.facts import OwnerGone
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Child, step_of
 from saga_es.core.state import SagaState
+from saga_es.definition.code import code_of
 from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga, family
-from saga_es.runtime.needed_code import Need, Prospect, Verdict, needed, prospect
+from saga_es.runtime.needed_code import Need, missing, needed
 from tests.support.random_plans import WHO, journeys, let_it_end
 from tests.support.story import NOW, STARTED, Loop, done, drive, failing, given
 
@@ -42,20 +43,30 @@ OLD = an_order(a=PLAIN, b=PLAIN, c=PLAIN)
 WITHOUT_B = an_order(a=PLAIN, c=PLAIN)
 
 
+Prospect = tuple[str, tuple[str, ...]]
+
+
 def fares(events: Iterable[e.SagaEvent], code: Saga, old: Saga = OLD) -> Prospect:
-    """What becomes of a saga that was started by the old code."""
-    return prospect(given(STARTED, *events, plan=old.plan).state, {saga.name: saga for saga in family([code])})
+    """What a saga misses that was started by the old code: surely; or else, only if it aborts."""
+    return in_words(given(STARTED, *events, plan=old.plan).state, *family([code]))
 
 
-GOES_ON = Prospect(Verdict.GOES_ON)
+def in_words(state: SagaState, *code: Saga) -> Prospect:
+    found = missing(state, code_of(code))
+    surely = tuple(one.why for one in found if one.is_sure)
+    perhaps = tuple(one.why for one in found if not one.is_sure)
+    return ("misses", surely) if surely else ("may miss", perhaps) if perhaps else GOES_ON
 
 
-def fails(*missing: str) -> Prospect:
-    return Prospect(Verdict.FAILS, tuple(f"the code of step {gone}" for gone in missing))
+GOES_ON: Prospect = ("goes on", ())
 
 
-def may_fail(*missing: str) -> Prospect:
-    return Prospect(Verdict.MAY_FAIL, tuple(f"the code of step {gone}" for gone in missing))
+def misses(*gone: str) -> Prospect:
+    return "misses", tuple(f"the code of step {what}" for what in gone)
+
+
+def may_miss(*gone: str) -> Prospect:
+    return "may miss", tuple(f"the code of step {what}" for what in gone)
 
 
 NO_ACTION_B = "'b' is gone: saga 'order' has no action for it"
@@ -68,7 +79,7 @@ NO_UNDO_B = "'b' is gone: saga 'order' has no compensation for it"
 def test_with_the_code_it_started_with_a_saga_goes_on(outcome: Completed) -> None:
     """At every moment of its life."""
     for moment in drive(OLD.plan, failing("c", outcome)).moments[1:]:
-        assert prospect(moment.before, {"order": OLD}) == GOES_ON
+        assert in_words(moment.before, OLD) == GOES_ON
 
 
 def test_new_steps_and_another_order_trouble_no_saga() -> None:
@@ -79,28 +90,28 @@ def test_new_steps_and_another_order_trouble_no_saga() -> None:
 
 def test_a_saga_whose_definition_is_gone_waits_for_a_worker_that_knows_it() -> None:
     """Wherever it is: workers leave alone what they do not know."""
-    found = prospect(given(STARTED, *done("a"), plan=OLD.plan).state, {})
-    assert found == Prospect(Verdict.WAITS, ("no saga 'order' is defined here",))
+    found = in_words(given(STARTED, *done("a"), plan=OLD.plan).state)
+    assert found == ("misses", ("no saga 'order' is defined here",))
 
 
 # ── A step whose code is gone ────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_step_that_is_still_to_come_is_missed() -> None:
-    """The saga ends FAILED when it comes there."""
-    assert fares(done("a"), WITHOUT_B) == fails(NO_ACTION_B)
+    """The saga waits for a worker that has it."""
+    assert fares(done("a"), WITHOUT_B) == misses(NO_ACTION_B)
 
 
 def test_a_step_that_is_out_is_missed() -> None:
     """Its worker stops with the old code, and the next one has to call it again."""
-    assert fares([*done("a"), e.StepStarted("b", 1)], WITHOUT_B) == fails(NO_ACTION_B)
+    assert fares([*done("a"), e.StepStarted("b", 1)], WITHOUT_B) == misses(NO_ACTION_B)
     waits = e.StepFailed("b", 1, "unavailable", "busy", NOW)
-    assert fares([*done("a"), e.StepStarted("b", 1), waits], WITHOUT_B) == fails(NO_ACTION_B)
+    assert fares([*done("a"), e.StepStarted("b", 1), waits], WITHOUT_B) == misses(NO_ACTION_B)
 
 
 def test_a_step_that_is_done_is_missed_only_if_the_saga_aborts() -> None:
     """Its compensation is gone with it."""
-    assert fares(done("a", "b"), WITHOUT_B) == may_fail(NO_UNDO_B)
+    assert fares(done("a", "b"), WITHOUT_B) == may_miss(NO_UNDO_B)
 
 
 def test_a_step_that_was_left_out_is_never_missed() -> None:
@@ -110,12 +121,12 @@ def test_a_step_that_was_left_out_is_never_missed() -> None:
 
 def test_a_paused_saga_is_judged_as_if_it_went_on() -> None:
     """Somebody will resume it."""
-    assert fares([*done("a"), e.SagaPaused("ada", "lunch")], WITHOUT_B) == fails(NO_ACTION_B)
+    assert fares([*done("a"), e.SagaPaused("ada", "lunch")], WITHOUT_B) == misses(NO_ACTION_B)
 
 
 def test_everything_that_is_missing_is_told_once() -> None:
     """However many of them there are."""
-    assert fares([], an_order(a=PLAIN)) == fails(NO_ACTION_B, NO_ACTION_B.replace("'b'", "'c'"))
+    assert fares([], an_order(a=PLAIN)) == misses(NO_ACTION_B, NO_ACTION_B.replace("'b'", "'c'"))
 
 
 # ── Going back ───────────────────────────────────────────────────────────────────────────────────────────
@@ -128,13 +139,13 @@ TURNED += [e.SagaAborted("c", "no"), e.CompensationStarted("b", 1)]
 def test_a_compensation_that_is_gone_is_missed_only_if_the_saga_aborts() -> None:
     """Before the step as well as after it."""
     for events in ([], done("a"), done("a", "b")):
-        assert fares(events, WITHOUT_UNDOING_B) == may_fail(NO_UNDO_B)
+        assert fares(events, WITHOUT_UNDOING_B) == may_miss(NO_UNDO_B)
 
 
 def test_a_compensation_that_the_saga_is_coming_to_is_missed() -> None:
     """It has aborted already."""
-    assert fares(TURNED, WITHOUT_UNDOING_B) == fails(NO_UNDO_B)
-    assert fares(TURNED[:-1], WITHOUT_B) == fails(NO_UNDO_B)
+    assert fares(TURNED, WITHOUT_UNDOING_B) == misses(NO_UNDO_B)
+    assert fares(TURNED[:-1], WITHOUT_B) == misses(NO_UNDO_B)
 
 
 def test_a_step_that_is_undone_or_never_happened_is_not_missed_on_the_way_back() -> None:
@@ -147,7 +158,7 @@ def test_a_step_that_is_undone_or_never_happened_is_not_missed_on_the_way_back()
 def test_a_call_that_is_out_is_made_again_before_it_is_undone() -> None:
     """A cancelled saga waits for it."""
     cancelled = [*done("a"), e.StepStarted("b", 1), e.SagaCancelled("ada", "enough")]
-    assert fares(cancelled, WITHOUT_B) == fails(NO_ACTION_B, NO_UNDO_B)
+    assert fares(cancelled, WITHOUT_B) == misses(NO_ACTION_B, NO_UNDO_B)
 
 
 def test_once_the_pivot_is_done_nothing_is_undone() -> None:
@@ -155,7 +166,7 @@ def test_once_the_pivot_is_done_nothing_is_undone() -> None:
     old = an_order(a=PLAIN, p={"kind": "pivot", "compensation": None}, r={"kind": "retriable", "compensation": None})
     code = an_order(p={"kind": "pivot", "compensation": None}, r={"kind": "retriable", "compensation": None})
     no_undo_a = NO_UNDO_B.replace("'b'", "'a'")
-    assert fares([*done("a"), e.StepStarted("p", 1)], code, old) == may_fail(no_undo_a)
+    assert fares([*done("a"), e.StepStarted("p", 1)], code, old) == may_miss(no_undo_a)
     assert fares(done("a", "p"), code, old) == GOES_ON
 
 
@@ -165,7 +176,7 @@ def test_once_the_pivot_is_done_nothing_is_undone() -> None:
 def test_a_condition_that_is_gone_is_missed_until_its_step_is_done() -> None:
     """Nobody could say whether the step is wanted."""
     old, code = an_order(a=PLAIN, b={"when": lambda a: a}), an_order(a=PLAIN, b=PLAIN)
-    assert fares(done("a"), code, old) == fails("'b' is gone: saga 'order' has no condition for it")
+    assert fares(done("a"), code, old) == misses("'b' is gone: saga 'order' has no condition for it")
     assert fares(done("a", "b"), code, old) == GOES_ON
 
 
@@ -176,7 +187,7 @@ WITHOUT_PROBE = an_order(a=PLAIN, b=PLAIN)
 
 def test_a_probe_that_is_gone_is_missed_only_if_an_answer_is_lost() -> None:
     """As long as its step is not called, and never again once that is done."""
-    assert fares(done("a"), WITHOUT_PROBE, OLD_PROBED) == may_fail(NO_PROBE)
+    assert fares(done("a"), WITHOUT_PROBE, OLD_PROBED) == may_miss(NO_PROBE)
     assert fares(done("a", "b"), WITHOUT_PROBE, OLD_PROBED) == GOES_ON
 
 
@@ -197,7 +208,7 @@ LOST = [*OUT, e.StepFailed("b", 1, "unknown", "lost", NOW)]
 )
 def test_a_probe_that_is_gone_is_missed_where_a_call_is_in_doubt(events: list[e.SagaEvent]) -> None:
     """A call that is out is in doubt as soon as its worker stops."""
-    assert fares(events, WITHOUT_PROBE, OLD_PROBED) == fails(NO_PROBE)
+    assert fares(events, WITHOUT_PROBE, OLD_PROBED) == misses(NO_PROBE)
 
 
 def test_a_probe_that_could_not_tell_is_not_asked_again() -> None:
@@ -205,7 +216,7 @@ def test_a_probe_that_could_not_tell_is_not_asked_again() -> None:
     could_not_tell = [*LOST, e.ProbeStarted("b", 1), e.ProbeAnswered("b"), e.StepStarted("b", 2)]
     refused = [*could_not_tell, e.StepFailed("b", 2, "unavailable", "busy", NOW)]
     code = an_order(a=PLAIN, b={"compensation": None})
-    assert fares(refused, code, OLD_PROBED).verdict is Verdict.FAILS
+    assert fares(refused, code, OLD_PROBED)[0] == "misses"
 
 
 def test_an_action_that_is_gone_is_perhaps_not_needed_where_a_probe_is_asked_first() -> None:
@@ -218,7 +229,7 @@ def test_an_action_that_is_gone_is_perhaps_not_needed_where_a_probe_is_asked_fir
         Need("b", Direction.ACTION, is_sure=False),
         Need("b", Direction.PROBE, is_sure=False),
     }
-    assert fares(OUT, code, old) == fails(NO_PROBE)
+    assert fares(OUT, code, old) == misses(NO_PROBE)
 
 
 # ── Steps that call nobody ───────────────────────────────────────────────────────────────────────────────
@@ -236,7 +247,7 @@ def test_a_step_that_waits_on_a_condition_misses_it_until_it_waits() -> None:
     old, code = Saga("order"), Saga("order")
     for saga in (old, code):
         saga.delay("b", 5, when=(lambda input: input) if saga is old else None)  # noqa: A006 (the name it asks for)
-    assert fares([], code, old) == fails("'b' is gone: saga 'order' has no condition for it")
+    assert fares([], code, old) == misses("'b' is gone: saga 'order' has no condition for it")
     assert fares([e.StepStarted("b", 1), e.WaitStarted("b", NOW)], code, old) == GOES_ON
 
 
@@ -249,12 +260,12 @@ def test_the_definition_of_a_saga_that_a_step_runs_is_needed_too() -> None:
     old.child("b", an_order_named("pay"))
     gone = "'b' is gone: no saga 'pay' is defined here"
     runs: list[e.SagaEvent] = [*done("a"), e.StepStarted("b", 1), e.ChildStarted("b", "pay", "saga-2", {})]
-    assert fares(done("a"), code, old) == fails(gone, NO_ACTION_B)
-    assert fares(runs, code, old) == fails(gone)
-    assert fares([*runs, e.StepCompleted("b")], code, old) == may_fail(gone)
+    assert fares(done("a"), code, old) == misses(gone, NO_ACTION_B)
+    assert fares(runs, code, old) == misses(gone)
+    assert fares([*runs, e.StepCompleted("b")], code, old) == may_miss(gone)
     runs_again = [*runs, e.StepFailed("b", 1, "rejected", "no", NOW)]
-    assert fares(runs_again, code, old) == fails(gone, NO_ACTION_B)
-    assert fares([*runs, e.StepCompleted("b"), e.SagaCancelled("ada", "enough")], code, old) == fails(gone)
+    assert fares(runs_again, code, old) == misses(gone, NO_ACTION_B)
+    assert fares([*runs, e.StepCompleted("b"), e.SagaCancelled("ada", "enough")], code, old) == misses(gone)
 
 
 def an_order_named(name: str) -> Saga:
@@ -267,8 +278,8 @@ def test_a_step_over_a_list_is_missed_as_long_as_one_part_is_to_come() -> None:
     """Also when nobody knows yet how many there are; but not by a list of none."""
     old = an_order(a=PLAIN, b={"over": "a", "compensation": None})
     two = [*done("a"), e.StepFannedOut("b", 2), *done("b[0]")]
-    assert fares(done("a"), an_order(a=PLAIN), old) == fails(NO_ACTION_B)
-    assert fares(two, an_order(a=PLAIN), old) == fails(NO_ACTION_B)
+    assert fares(done("a"), an_order(a=PLAIN), old) == misses(NO_ACTION_B)
+    assert fares(two, an_order(a=PLAIN), old) == misses(NO_ACTION_B)
     assert fares([*two, *done("b[1]")], an_order(a=PLAIN), old) == GOES_ON
     assert fares([*done("a"), e.StepFannedOut("b", 0)], an_order(a=PLAIN), old) == GOES_ON
 

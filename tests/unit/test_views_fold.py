@@ -160,6 +160,7 @@ COLUMNS: list[tuple[e.SagaEvent, dict[str, Any]]] = [
     (e.SagaBegan(), {"status": "IN_PROGRESS"}),
     (e.SagaTakenOver("w2", None), {"owner": "w2"}),
     (e.SagaTakenOver("w2", "w1"), {"owner": "w2"}),
+    (e.SagaReleased("w1", "no code"), {"owner": None, "wakes_at": None}),
     (e.StepStarted("a", 2), {"current_step": "a", "wakes_at": None}),
     (e.StepCompleted("a", 1), {}),
     (e.StepSkipped("a"), {}),

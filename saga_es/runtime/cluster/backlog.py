@@ -88,7 +88,7 @@ class Backlog:
         """Put sagas back in front of the others."""
         self._listed = owners | self._listed
 
-    def list_if_stale(self, look: Look, apart_from: Collection[str]) -> float:
+    def list_if_stale(self, look: Look, apart_from: Collection[str], plans_apart: Collection[str] = ()) -> float:
         """List the orphans anew, if the last list is used up and there may be more: a worker may have left.
 
         Returns:
@@ -98,11 +98,13 @@ class Backlog:
             return 0.0
         living = set(self._workers.heartbeats())
         if self._list_at is None or look.now >= self._list_at or living != self._living:
-            self._list(look, living, apart_from)
+            self._list(look, living, apart_from, plans_apart)
         return 0.0 if self._listed or self._list_at is None else (self._list_at - look.now).total_seconds()
 
-    def _list(self, look: Look, living: Collection[str], apart_from: Collection[str]) -> None:
-        found = self._workers.waiting_orphans(LISTED_AT_ONCE, self._definitions, self._plan_ids, look.now)
+    def _list(
+        self, look: Look, living: Collection[str], apart_from: Collection[str], plans_apart: Collection[str]
+    ) -> None:
+        found = self._workers.waiting_orphans(LISTED_AT_ONCE, self._definitions, self._plan_ids, look.now, plans_apart)
         free = [id_ for id_, owner in found.items() if id_ not in apart_from and look.is_free(id_, owner)]
         own = self._claims.due(free, look.worker_id, living, look.now)
         self._listed = {id_: found[id_] for id_ in own}

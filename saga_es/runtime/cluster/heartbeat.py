@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+from saga_es.definition.code import encoded
+from saga_es.runtime.ability import Ability
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.store.ports import Workers
@@ -15,15 +19,23 @@ class Heartbeat:
     """Records that this worker is alive. Used by the loop's thread.
 
     Args:
+        ability: What this worker can run; its code is written into the workers' table.
         process: The process that the workers' table names for this worker; this process if left out.
     """
 
-    def __init__(self, workers: Workers, owned: OwnedSagas, clock: Clock, process: Process | None = None) -> None:
+    def __init__(
+        self, workers: Workers, owned: OwnedSagas, clock: Clock, ability: Ability, process: Process | None = None
+    ) -> None:
         self._workers = workers
         self._owned = owned
         self._clock = clock
+        self._ability = ability
         self._process = process or Process.this()
         self._unseen: list[str] = []
+
+    @cached_property
+    def _code(self) -> str:
+        return encoded(self._ability.code)
 
     @property
     def pause_s(self) -> float:
@@ -37,7 +49,7 @@ class Heartbeat:
             StoreUnavailable: The database did not answer.
         """
         self._clock.set_right()
-        if not self._workers.beat(worker_id, self._process):
+        if not self._workers.beat(worker_id, self._process, self._code):
             return False
         self._unseen = self._owned.ids
         return bool(self._unseen)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
+from saga_es.runtime.ability import Ability
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.polling import PollingInterval
@@ -14,16 +15,16 @@ class Listener:
     """Handles notifications in two steps: it names the sagas to read, and acknowledges once they are read.
 
     Args:
-        adopts: The definitions whose sagas this worker takes over.
+        ability: What this worker can run; None: it takes no sagas over.
     """
 
     def __init__(
-        self, notifications: Notifications, owned: OwnedSagas, capacity: Capacity, adopts: Collection[str]
+        self, notifications: Notifications, owned: OwnedSagas, capacity: Capacity, ability: Ability | None
     ) -> None:
         self._notifications = notifications
         self._owned = owned
         self._capacity = capacity
-        self._adopts = adopts
+        self._ability = ability
         self._interval = PollingInterval()
         self._pending: Sequence[Notification] = ()
         self._is_empty = True
@@ -58,10 +59,10 @@ class Listener:
                 if notification.is_over or notification.saga_id in self._owned
             ]
         )
-        if self._is_empty:
+        if self._is_empty or self._ability is None:
             return []
-        names = self._capacity.open_to(self._adopts)
-        return self._notifications.unclaimed(names) if names else []
+        names = self._capacity.open_to(self._ability.names)
+        return self._notifications.unclaimed(names, self._ability.lacking) if names else []
 
     def pause_s(self, *, is_busy: bool) -> float:
         """The seconds until the next look for notifications."""

@@ -13,9 +13,11 @@ from saga_es.core.plan import Plan
 from saga_es.core.state import SagaState, only_waits
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
+from saga_es.runtime.ability import Ability
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.cluster.backlog import OTHERS_MAY_LOOK_S, Backlog, Look, Memory
 from saga_es.runtime.cluster.claims import Claims
+from saga_es.runtime.cluster.stragglers import Stragglers
 from saga_es.runtime.cluster.suspects import Suspects, is_suspect
 from saga_es.runtime.cluster.wanted import Wanted
 from saga_es.runtime.waiting.outage import OutageWarning
@@ -45,8 +47,8 @@ class Recovery:
     """Looks for unfinished sagas whose worker is gone.
 
     Args:
-        definitions: The plans of the sagas known here, by name. Other sagas are left to workers that know them: a
-            process that knows half of the definitions must not fail the sagas of the other half.
+        definitions: The plans of the sagas known here, by name. Other sagas are left to workers that know them.
+        ability: What this worker can run. Sagas whose code it lacks are left to workers that have it.
         capacity: The capacity of this worker. Sagas beyond it wait in the log, for other workers or for capacity.
 
     Attributes:
@@ -54,11 +56,18 @@ class Recovery:
     """
 
     def __init__(
-        self, sagas: Sagas, workers: Workers, definitions: Mapping[str, Plan], capacity: Capacity, warn: OutageWarning
+        self,
+        sagas: Sagas,
+        workers: Workers,
+        definitions: Mapping[str, Plan],
+        ability: Ability,
+        capacity: Capacity,
+        warn: OutageWarning,
     ) -> None:
         self._sagas = sagas
         self._workers = workers
-        self._definitions = definitions
+        self._ability = ability
+        self._stragglers = Stragglers(sagas, workers, ability)
         self._left_alone: set[str] = set()
         self._suspects = Suspects()
         self._claims = Claims()
@@ -94,10 +103,10 @@ class Recovery:
             now: The time.
             memory: How many bytes may be read.
         """
-        open_to = self._capacity.open_to(self._definitions) if memory.room != 0 else []
+        open_to = self._capacity.open_to(self._ability.names) if memory.room != 0 else []
         left = {name: most for name in open_to if (most := capacity_of(name))}
         look = Look(worker_id, here, now, left, memory)
-        has_capacity = bool(look.left) or not self._definitions
+        has_capacity = bool(look.left) or not self._ability.names
         looks = (has_capacity and not self._backlog) or self._look_at is None or now >= self._look_at
         try:
             states = self._read_wanted(look)
@@ -120,13 +129,17 @@ class Recovery:
         ids = self.wanted.next()
         if not ids or look.memory.room == 0:
             return []
-        orphans = self._workers.orphans_among(ids, self._definitions)
+        orphans = self._workers.orphans_among(ids, self._ability.names)
         free = {
             id_: owner for id_, owner in orphans.items() if id_ not in self._left_alone and look.is_free(id_, owner)
         }
         due = self._due(self._claims_of_wanted, [id_ for id_ in free if id_ not in self._suspects], look)
-        states = self._admitted(self._innocent(self._read(due, free, look.memory.room)), look)
-        self.wanted.keep(ids, free.keys() - {state.saga_id for state in states})
+        able = self._read(due, free, look.memory.room)
+        states = self._admitted(self._innocent(able), look)
+        done = {state.saga_id for state in states}
+        if not self._unread:  # what was read and is not here lacks code, or has another owner
+            done |= set(due) - {state.saga_id for state in able}
+        self.wanted.keep(ids, free.keys() - done)
         return states
 
     def _read_due(self, look: Look, states: list[SagaState]) -> float:
@@ -134,24 +147,33 @@ class Recovery:
         gone = self._workers.bury()
         names, most = list(look.left), sum(look.left.values())
         limit = min(RECOVER_AT_ONCE, SHARES * most) + len(self._suspects)
-        orphans = self._workers.orphans(limit, names, self._left_alone, look.now) if names else {}
+        lacking = self._ability.lacking
+        orphans = self._workers.orphans(limit, names, self._left_alone, look.now, lacking) if names else {}
+        met = len(lacking)
         known = {state.saga_id for state in states}
         owners = {id_: owner for id_, owner in orphans.items() if id_ not in known and look.is_free(id_, owner)}
         free = [id_ for id_ in owners if id_ not in self._suspects]
         due = self._due(self._claims, free, look)
         taken = self._admitted(self._innocent(self._read(due[:most], owners, look.memory.room)), look)
         taken += self._next_suspects(names, orphans, look) if names else []
+        taken += self._read_stragglers(names, most - len(taken), look) if names else []
         states += taken
         if gone:
             logger.info("workers are gone, taking over their sagas", sagas=len(states), workers_gone=len(gone))
-            for name, count in self._workers.orphans_of_others(self._definitions).items():
+            for name, count in self._workers.orphans_of_others(self._ability.names).items():
                 logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
         if names and (len(orphans) == limit or self._unread):
             return 0.0 if taken else LOOK_AGAIN_S
-        listed_s = self._backlog.list_if_stale(look, self._left_alone)
-        if self._suspects or len(due) > most or not all(look.left.values()):
+        listed_s = self._backlog.list_if_stale(look, self._left_alone, lacking)
+        if self._suspects or len(due) > most or not all(look.left.values()) or met < len(lacking):
             return LOOK_AGAIN_S
-        return min(listed_s, OTHERS_MAY_LOOK_S if len(free) > len(taken) else RECOVER_EVERY_S)
+        again_s = min(listed_s, self._stragglers.due_in_s(look.now))
+        return min(again_s, OTHERS_MAY_LOOK_S if len(free) > len(taken) else RECOVER_EVERY_S)
+
+    def _read_stragglers(self, names: Collection[str], most: int, look: Look) -> list[SagaState]:
+        found = self._stragglers.find(names, most, look.now)
+        free = [state for state in found if look.is_free(state.saga_id, state.owner)]
+        return self._admitted(self._innocent(free), look)
 
     def _next_suspects(self, names: Collection[str], orphans: Mapping[str, str | None], look: Look) -> list[SagaState]:
         """The suspects to be tried now."""
@@ -202,6 +224,7 @@ class Recovery:
             state
             for saga_id, state in found.items()
             if isinstance(state, SagaState) and state.owner == owners.get(saga_id) and not state.status.ended
+            if self._ability.runs_every(state.plan, state.plan_id) or self._ability.runs(state)
         ]
 
 

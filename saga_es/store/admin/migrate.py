@@ -25,7 +25,7 @@ from saga_es.store.views.inline import refused
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.rebuild import Rebuilding, create, not_as_written, rebuild, settle_swaps
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision this version of the package needs: the newest in the folder `migrations`."""
 
 _REVISION: sa.Select[Any] = sa.select(sa.column("version_num", sa.String)).select_from(sa.table(VERSION_TABLE))

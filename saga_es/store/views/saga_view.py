@@ -77,6 +77,8 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
             return _started(event, recorded.recorded_at)
         case e.SagaTakenOver(worker):
             return {"owner": worker}
+        case e.SagaReleased():
+            return {"owner": None, "wakes_at": None}
         case e.SagaBegan():
             return {"status": SagaStatus.IN_PROGRESS}
         case e.SagaAborted(_, error):

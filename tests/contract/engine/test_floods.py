@@ -124,9 +124,9 @@ class _Beating(Workers):
         super().__init__(store.database, LEASE_S)
         self._worker = worker
 
-    def beat(self, worker_id: str, process: Process) -> bool:
+    def beat(self, worker_id: str, process: Process, code: str | None = None) -> bool:
         self._worker.beats.append(self._worker.clock.now())
-        return super().beat(worker_id, process)
+        return super().beat(worker_id, process, code)
 
 
 class _Silent(Executor):

@@ -91,11 +91,11 @@ class Unbeatable(Workers):
         self._refuse("leave")
         super().leave(worker_id)
 
-    def beat(self, worker_id: str, process: Process) -> bool:
+    def beat(self, worker_id: str, process: Process, code: str | None = None) -> bool:
         """Beat, but for the once after the goodbye that failed."""
         if not self.refusals["leave"]:
             self._refuse("beat")
-        return super().beat(worker_id, process)
+        return super().beat(worker_id, process, code)
 
     def _refuse(self, what: str) -> None:
         if self.refusals[what]:

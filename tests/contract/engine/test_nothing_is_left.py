@@ -232,9 +232,9 @@ class Asleep(Workers):
 
     is_asleep = False
 
-    def beat(self, worker_id: str, process: Process) -> bool:
+    def beat(self, worker_id: str, process: Process, code: str | None = None) -> bool:
         """Say that this worker lives, if it is awake."""
-        return not self.is_asleep and super().beat(worker_id, process)
+        return not self.is_asleep and super().beat(worker_id, process, code)
 
 
 def test_an_engine_that_was_buried_asleep_sees_which_sagas_it_lost(store: Store, open_engine: OpenEngine) -> None:

@@ -210,10 +210,10 @@ class Deaf(Notifications):
         self._stumble()
         return super().pending(worker_id)
 
-    def unclaimed(self, names: Collection[str]) -> list[str]:
+    def unclaimed(self, names: Collection[str], plans_apart: Collection[str] = ()) -> list[str]:
         """If it is there."""
         self._stumble()
-        return super().unclaimed(names)
+        return super().unclaimed(names, plans_apart)
 
     def acknowledge(self, notifications: Sequence[Notification]) -> None:
         """If it is there; and sometimes the answer is lost."""

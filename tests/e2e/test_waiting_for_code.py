@@ -1,0 +1,90 @@
+"""Sagas whose code no living worker has: the commands say which they are, and what they wait for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from saga_es import App, Saga
+from saga_es.core.state import SagaStatus
+from saga_es.definition.code import code_of
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
+from saga_es.node.waiting import waiting_for_code
+from tests.e2e.conftest import run_cli
+
+APP = """
+from saga_es import App, Saga
+
+order = Saga("order")
+order.wait_for("go", timeout_s=None)
+app = App(name="shop", version="1", sagas=[order])
+"""
+
+
+def an_order(*, with_invoice: bool) -> Saga:
+    order = Saga("order")
+    order.wait_for("go", timeout_s=None)
+    if with_invoice:
+        order.step(compensation=None)(invoice)
+    return order
+
+
+def invoice() -> None:
+    """What the old version does not know."""
+
+
+@contextmanager
+def a_worker(url: str, order: Saga) -> Iterator[Node]:
+    node = Node(Settings.load({"database_url": url}, environ={}), App(name="shop", version="1", sagas=[order]))
+    node.open()
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A database with two sagas of the new version, whose worker is gone; and the code of the old one."""
+    url = f"sqlite:///{tmp_path / 'saga.sqlite'}"
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "shop.py").write_text(APP)
+    with a_worker(url, an_order(with_invoice=True)) as node:
+        for saga_id in ("s-1", "s-2"):
+            node.engine.start("order", saga_id=saga_id)
+    return url
+
+
+def test_list_doctor_and_explain_say_what_code_sagas_wait_for(url: str, tmp_path: Path) -> None:
+    """The step, the plan, and which workers live; a saga that can go on has nothing of it."""
+    old, new = an_order(with_invoice=False), an_order(with_invoice=True)
+    wanted = f"step 'invoice' of plan {new.plan_id}; living: 1 worker with {old.plan_id}"
+    with a_worker(url, old) as node:
+        node.engine.start("order", saga_id="ours")
+        options = ("--database-url", url, "--app", "shop")
+        listed = json.loads(run_cli("list", *options, "--json", cwd=tmp_path).stdout)["transactions"]
+        found = {row["transaction_id"]: row["waits_for"] for row in listed}
+        assert found == {"ours": None, "s-1": wanted, "s-2": wanted}
+        shown = run_cli("list", *options, cwd=tmp_path).stdout
+        assert "waits for a worker that has" in shown
+        said = run_cli("doctor", *options, cwd=tmp_path).stdout
+        assert f"2 sagas wait, of 'order', for a worker that has {wanted}" in " ".join(said.split())
+        explained = run_cli("explain", "s-1", *options, cwd=tmp_path).stdout
+        assert f"waits for a worker that has {wanted}" in " ".join(explained.split())
+
+
+def test_sagas_that_wait_for_code_are_counted_by_plan(url: str) -> None:
+    """None are once a worker has the code."""
+    old, new = an_order(with_invoice=False), an_order(with_invoice=True)
+    with a_worker(url, old) as node:
+        (waiting,) = waiting_for_code(node, code_of([old]))
+        assert (waiting.saga, waiting.plan_id, waiting.sagas) == ("order", new.plan_id, 2)
+        with a_worker(url, new) as other:
+            assert waiting_for_code(node, code_of([old])) == []
+            other.engine.signal("s-1", "go")
+            assert other.engine.follow("s-1").result(20).status is SagaStatus.COMPLETED

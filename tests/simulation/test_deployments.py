@@ -1,0 +1,145 @@
+"""Every moment of a saga as the moment of a deployment, forward and back: no saga ends otherwise than without."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from saga_es import Saga, StepRejected
+from saga_es.core.state import SagaStatus
+from saga_es.testing import Lab, Ledger
+from tests.simulation.every_way import SAGA_ID, Path, Shape, quiet, run
+from tests.simulation.shapes import PATIENT, TWICE, act, add, linear, undo
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    quiet()
+
+
+def of(ledger: Ledger, steps: str, name: str = "linear") -> Saga:
+    saga = Saga(name)
+    for step in steps:
+        add(saga, ledger, step)
+    return saga
+
+
+def added(ledger: Ledger) -> Saga:
+    """A step more, in the middle."""
+    return of(ledger, "abxc")
+
+
+def removed(ledger: Ledger) -> Saga:
+    """A step less."""
+    return of(ledger, "ac")
+
+
+def renamed(ledger: Ledger) -> Saga:
+    """A step has another name."""
+    return of(ledger, "axc")
+
+
+def reordered(ledger: Ledger) -> Saga:
+    """Another order."""
+    return of(ledger, "cba")
+
+
+def parameter_added(ledger: Ledger) -> Saga:
+    """A step asks for the result of a new one."""
+    saga = of(ledger, "ax")
+    saga.step(retry=TWICE)(_asking(ledger))
+    saga.compensates("b", retry=PATIENT)(undo(ledger))
+    add(saga, ledger, "c")
+    return saga
+
+
+def _asking(ledger: Ledger) -> Callable[..., Any]:
+    def b(key: str, x: str) -> str:
+        answer: str = ledger.act(key, f"b after {x}!")
+        return answer
+
+    return b
+
+
+def compensation_removed(ledger: Ledger) -> Saga:
+    """A step has nothing to undo any more; backwards, one was added."""
+    saga = of(ledger, "a")
+    saga.step(retry=TWICE, compensation=None)(act(ledger, "b"))
+    add(saga, ledger, "c")
+    return saga
+
+
+def saga_renamed(ledger: Ledger) -> Saga:
+    """The saga itself has another name."""
+    return of(ledger, "abc", "straight")
+
+
+CHANGES = [added, removed, renamed, reordered, parameter_added, compensation_removed, saga_renamed]
+WAYS = [*((linear, change) for change in CHANGES), *((change, linear) for change in CHANGES)]
+
+
+NAMED = [pytest.param(*way, id=f"{way[0].__name__} to {way[1].__name__}") for way in WAYS]
+
+
+def chosen_ways(shape: Shape) -> list[tuple[list[int], int]]:
+    """All is well; and the last step is refused."""
+    calm = Path([])
+    run(shape, calm)
+    refused = Path([*([0] * (len(calm.left) - 1)), 1])
+    run(shape, refused)
+    return [(list(path.taken), path.points) for path in (calm, refused)]
+
+
+@pytest.mark.parametrize(("old", "new"), NAMED)
+def test_a_deployment_at_any_moment_changes_the_end_of_no_saga(old: Shape, new: Shape) -> None:
+    """Each point as the moment at which a process dies, and a deployment follows."""
+    ends: Counter[str] = Counter()
+    for taken, points in chosen_ways(old):
+        for point in range(points):
+            name = f"options {taken}, deployed at point {point}"
+            killed, _ = run(old, Path(list(taken), [point]))
+            world, wrong = run(old, Path(list(taken), [point]), deployed=new)
+            assert wrong == [], name
+            row = world.store.sagas[SAGA_ID]
+            ends[row["status"]] += 1
+            if row["plan_id"] == killed.store.sagas[SAGA_ID]["plan_id"]:  # the new version did not start it
+                assert row["status"] == killed.store.sagas[SAGA_ID]["status"], name
+    assert set(ends) == {"COMPLETED", "COMPENSATED"}
+
+
+def test_a_lab_deploys_at_each_point_and_finds_each_end_as_it_was() -> None:
+    """A step that the new version lacks is waited for, and done by the old version when it is back."""
+    ledger = Ledger()
+    lab = Lab(linear(ledger), fresh=ledger.clear)
+    outcomes = lab.deploy(removed(ledger))
+    assert {outcome.status for outcome in outcomes} == {SagaStatus.COMPLETED}
+    assert len(outcomes) > 10
+    assert any("SagaTakenOver" in outcome.log and "undo" not in outcome.calls for outcome in outcomes)
+
+
+def test_a_lab_tells_a_deployment_that_changes_an_end() -> None:
+    """The function has kept its name and its parameters, and does something else: no engine can see that."""
+    ledger = Ledger()
+    new = Saga("linear")
+    for name in "abc":
+        new.step(compensation=None, retry=TWICE)(_refusing(name))
+    with pytest.raises(AssertionError, match="and COMPLETED without a deployment"):
+        Lab(linear_uncompensated(ledger), fresh=ledger.clear).deploy(new)
+
+
+def linear_uncompensated(ledger: Ledger) -> Saga:
+    saga = Saga("linear")
+    for name in "abc":
+        saga.step(compensation=None, retry=TWICE)(act(ledger, name))
+    return saga
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def refuse(key: str) -> None:
+        raise StepRejected(f"no {name} under {key}")
+
+    refuse.__name__ = name
+    return refuse
