@@ -200,6 +200,11 @@ def _interrupted(planned: StepPlan, step: StepState, *, blamed: bool) -> StepSta
     return replace(step, in_doubt=True, interrupted=True, crashes=crashes)
 
 
+def is_doubtful(step: StepState) -> bool:
+    """Whether an abort would leave a step in doubt: no answer is to come, and an earlier attempt may have acted."""
+    return step.status is StepStatus.IN_PROGRESS and not step.in_flight and step.in_doubt
+
+
 def _aborted(state: SagaState, step: str | None, error: str) -> SagaState:
     """Steps that wait, or wait for a retry, are FAILED; the steps in doubt among them are compensated."""
     steps = dict(state.steps)
@@ -208,7 +213,7 @@ def _aborted(state: SagaState, step: str | None, error: str) -> SagaState:
         if waiting.status is not StepStatus.IN_PROGRESS or waiting.in_flight:
             continue
         steps[name] = replace(waiting, status=StepStatus.FAILED, waiting=None, wait=None)
-        doubtful += [name] if waiting.in_doubt else []
+        doubtful += [name] if is_doubtful(waiting) else []
     return replace(
         state,
         version=state.version + 1,

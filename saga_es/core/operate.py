@@ -27,7 +27,7 @@ from saga_es.core.commands import (
     SendSignal,
     Skip,
 )
-from saga_es.core.evolve import evolve, fold
+from saga_es.core.evolve import evolve, fold, is_doubtful
 from saga_es.core.migration import last_begun, present_name, renames, why_not
 from saga_es.core.plan import Signal, step_of
 from saga_es.core.proceed import back
@@ -200,7 +200,7 @@ def preview(state: SagaState) -> list[Undoing]:
     """
     _refuse_if(state, _why_not_cancel(state))
     in_flight = [name for name, step in state.steps.items() if step.in_flight and _may_have_effect(state, name)]
-    doubtful = [name for name, step in state.steps.items() if step.waiting and step.in_doubt]
+    doubtful = [name for name, step in state.steps.items() if is_doubtful(step)]
     why = dict.fromkeys(state.effects, "done") | dict.fromkeys(doubtful, "in doubt") | dict.fromkeys(in_flight, "out")
     aborted = fold(state, [e.SagaCancelled("", ""), *(e.StepCompleted(name) for name in in_flight)])
     return [Undoing(name, state.plan.step(name).title, why[name]) for name in _order_of_undoing(aborted)]

@@ -92,9 +92,16 @@ MUTANTS = [
     Mutant(
         "aborting forgets a step in doubt",
         EVOLVE,
-        "doubtful += [name] if waiting.in_doubt else []",
+        "doubtful += [name] if is_doubtful(waiting) else []",
         "doubtful += []",
         (CANCEL_ANYWHERE,),
+    ),
+    Mutant(
+        "only a step that waits for its next attempt can be in doubt",
+        EVOLVE,
+        "return step.status is StepStatus.IN_PROGRESS and not step.in_flight and step.in_doubt",
+        "return step.waiting is not None and step.in_doubt",
+        ("tests/unit/test_core_commands.py",),
     ),
     Mutant(
         "a takeover forgets that a call was out",

@@ -218,6 +218,14 @@ def test_a_preview_says_what_would_be_undone_and_why() -> None:
     assert foreseen(*OUT, e.StepFailed("b", 1, "unknown", "lost", seconds(1))) == [("b", "in doubt"), ("a", "done")]
 
 
+@pytest.mark.parametrize("at_rest", [[PAUSED], []])
+def test_a_preview_names_what_is_in_doubt_and_neither_out_nor_waiting(at_rest: Past) -> None:
+    """Its worker was lost, and a probe could not say; while the saga is paused, or its next attempt not begun."""
+    plan = a_plan("a", a_step("b", probe=True), "c")
+    lost = [*OUT, e.SagaTakenOver("w-2", "w-1"), e.ProbeStarted("b", 1), *at_rest, e.ProbeAnswered("b")]
+    assert foreseen(*lost, plan=plan) == [("b", "in doubt"), ("a", "done")]
+
+
 def test_a_preview_leaves_out_what_did_nothing() -> None:
     """Not available is an answer."""
     assert foreseen(*WAITING) == [("a", "done")]
