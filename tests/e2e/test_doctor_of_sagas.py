@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from saga_es import Participant, Saga
 from saga_es.core import events as e
+from saga_es.flask import SagaES
 from saga_es.store.admin.doctor import examine
 from saga_es.store.admin.growth import Growth, judge, measure
 from saga_es.store.drivers.finding import Finding
@@ -211,6 +214,19 @@ def test_participants_and_variables_are_examined_in_this_process(tmp_path: Path)
         done = run_cli("doctor", cwd=tmp_path, settings=mended)
         assert "each of 2 has an address, or its routes in this process" in done.stdout
         assert "each SAGA_ES_ variable is a setting" in done.stdout
+
+
+def test_the_doctor_of_a_flask_application_knows_its_routes(sqlite_url: str) -> None:
+    """`flask saga doctor` names the requests for which the application has none, and no others."""
+    app, trip, hotel = Flask("hotel"), Saga("trip"), Participant("hotel")
+    trip.request("room", hotel.post("/rooms"), compensation=hotel.delete("/rooms/{action_key}"))
+    SagaES(app, sagas=[trip], database_url=sqlite_url)
+    app.add_url_rule("/rooms", view_func=dict, methods=["POST"])
+    app.test_cli_runner().invoke(args=["saga", "db", "upgrade"])
+    done = app.test_cli_runner().invoke(args=["saga", "doctor", "--json"])
+    found = [one["found"] for one in json.loads(done.stdout)["findings"] if one["subject"] == "participants"]
+    assert len(found) == 1
+    assert "no route for DELETE /rooms/{action_key}" in found[0]
 
 
 def test_serve_warns_of_a_variable_that_is_no_setting(start_server: Any) -> None:
