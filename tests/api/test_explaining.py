@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from saga_es import Saga
+from saga_es import App, Saga, StepUnavailable
+from saga_es.runtime.calls.away import AWAY_AFTER
 from tests.api.conftest import OpenNode, Served
 from tests.api.test_execute import body_of
 from tests.api.test_problems import assert_problem
@@ -25,6 +26,7 @@ from tests.support.journeys_served import (
     stuck,
     when,
 )
+from tests.support.trips import until
 
 
 @pytest.fixture
@@ -127,3 +129,22 @@ def test_a_saga_that_runs_another_says_what_that_one_waits_for(open_node: OpenNo
 def test_a_saga_that_there_is_not_is_a_404(served: Served, id_: str) -> None:
     """Whatever the id looks like."""
     assert_problem(served.client.get(f"/api/saga/{id_}/explain"), 404)
+
+
+def test_a_saga_whose_call_is_held_back_says_who_is_away(open_node: OpenNode) -> None:
+    """For how long, when the next call tries, and why the last attempt failed; whether a retry or a first call."""
+    tour = Saga("tour")
+
+    @tour.step(compensation=None)
+    def hall() -> None:
+        raise StepUnavailable("the hall is closed")
+
+    served = open_node(App(sagas=[tour]))
+    engine = served.node.engine
+    ids = [engine.start(tour).saga_id for _ in range(3 * AWAY_AFTER)]
+    until(lambda: engine.absence(ids[-1], "hall"))
+    pattern = (
+        r"waits with step 'hall': step 'tour/hall' has been away for \d+ s, and the next call tries in \d+ s"
+        r"( \(the last attempt failed: .*the hall is closed\))?"
+    )
+    until(lambda: re.fullmatch(pattern, explanation(served, ids[-1])["reasons"][0]))

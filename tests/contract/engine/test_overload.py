@@ -18,7 +18,8 @@ from saga_es.definition.saga import Saga
 from saga_es.runtime.calls import backlog
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import WsgiTransport
-from tests.conftest import TIMEOUT_S, OpenEngine
+from saga_es.store.workers import Workers
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import events_of, until
 
 THREADS = 2
@@ -196,3 +197,24 @@ def test_a_new_saga_waits_in_the_log_while_too_many_calls_of_its_definition_wait
     turnstile.let_out(OVERLOAD)
     assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPLETED}
     assert turnstile.most == THREADS
+
+
+def test_delays_and_the_heartbeat_do_not_wait_for_threads(
+    store: Store, open_engine: OpenEngine, turnstile: Turnstile
+) -> None:
+    """All threads hang in calls, and many more calls wait: a delay is over, a time-out too, and the row moves."""
+    saga, resting, asking = slow(turnstile), Saga("resting"), Saga("asking")
+    resting.delay("rest", 0.1)
+    asking.wait_for("answer", timeout_s=0.1)
+    engine = open_engine(
+        saga, resting, asking, executor=Executor(threads=THREADS), workers=Workers(store.database, lease_s=1.0)
+    )
+    handles = [engine.start(saga, wait=False) for _ in range(OVERLOAD)]
+    until(lambda: turnstile.entered == THREADS)
+    before = store.workers.heartbeats()[engine.worker_id]
+    ends = [engine.start(resting), engine.start(asking)]
+    assert [handle.result(TIMEOUT_S).status for handle in ends] == [SagaStatus.COMPLETED, SagaStatus.COMPENSATED]
+    until(lambda: store.workers.heartbeats()[engine.worker_id] > before)
+    assert (turnstile.entered, turnstile.inside) == (THREADS, THREADS)
+    turnstile.let_out(OVERLOAD)
+    assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPLETED}
