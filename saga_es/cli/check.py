@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import click
-import msgspec
 
 from saga_es.cli.options import MISMATCH, as_json_option, reading, settings_options
+from saga_es.cli.terminal import print_json, say
 from saga_es.definition.code import code_of, decoded
 from saga_es.definition.saga import family
 from saga_es.node.settings import Settings
@@ -34,7 +34,10 @@ def check(settings: Settings, as_json: bool) -> None:
     with reading(settings) as node:
         living = [decoded(code) for code in node.store.workers.codes().values() if code is not None]
         compared = compare(node.database, node.store.sagas, code_of(family(node.app.sagas)), living)
-    click.echo(msgspec.json.encode(compared) if as_json else "\n".join(_lines(compared)))
+    if as_json:
+        print_json(compared)
+    for line in () if as_json else _lines(compared):
+        say(line)
     if not compared.goes_on:
         sys.exit(MISMATCH)
 

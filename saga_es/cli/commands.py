@@ -15,8 +15,8 @@ import msgspec
 
 from saga_es.cli import output
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.cli.terminal import say
 from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
-from saga_es.core.describe import plain
 from saga_es.core.operate import preview
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.node.explain import explained
@@ -141,7 +141,7 @@ def _record(settings: Settings, saga_id: str, command: Command, what: str) -> No
         node.commands.record(saga_id, as_recorded(command, node.store.writer))
         is_repeated = isinstance(command, SendSignal) and (command.signal, command.key) in state.signal_keys
         recorded = f"Recorded {what} before." if is_repeated else f"Recorded {what}."
-        click.echo(plain(f"{recorded} {explained(node, saga_id).sentence}"))
+        say(f"{recorded} {explained(node, saga_id).sentence}")
 
 
 def _found(node: Node, saga_id: str) -> SagaState:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from saga_es.cli import output
-from saga_es.cli.options import app_of, as_json_option, errors, settings_options
+from saga_es.cli.options import app_of, as_json_option, settings_options
+from saga_es.cli.terminal import errors
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate

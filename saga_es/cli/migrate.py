@@ -12,6 +12,7 @@ import msgspec
 from saga_es.cli import output
 from saga_es.cli.commands import actor_option
 from saga_es.cli.options import FAILURE, NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
+from saga_es.cli.terminal import print_json, say
 from saga_es.core.describe import plain
 from saga_es.errors import CommandRefused, NotFound, SagaArchived
 from saga_es.node.explain import explained
@@ -98,7 +99,7 @@ def _one(node: Node, saga_id: str, reason: str, actor: str, *, as_json: bool) ->
         return
     is_there = found.from_plan == found.to_plan
     recorded = "It has the present plan already." if is_there else "Recorded the migration."
-    click.echo(plain(f"{recorded} {explained(node, saga_id).sentence}"))
+    say(f"{recorded} {explained(node, saga_id).sentence}")
 
 
 def _all_of(node: Node, plan: str, command: tuple[str, str] | None, *, as_json: bool) -> None:
@@ -114,7 +115,10 @@ def _all_of(node: Node, plan: str, command: tuple[str, str] | None, *, as_json: 
                 done.refuse(saga_id, refused)
             else:
                 done.migrated += 1
-    click.echo(msgspec.json.encode(done) if as_json else "\n".join(_lines(done, is_preview=command is None)))
+    if as_json:
+        print_json(done)
+    for line in () if as_json else _lines(done, is_preview=command is None):
+        say(line)
     if done.refused:
         sys.exit(FAILURE)
 

@@ -9,9 +9,9 @@ from functools import wraps
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
 
 from saga_es.cli.inherited import Inherited
+from saga_es.cli.terminal import errors
 from saga_es.core.describe import plain
 from saga_es.errors import (
     BadBundle,
@@ -36,8 +36,6 @@ from saga_es.store.queries.pages import BadCursor
 from saga_es.store.views.kinds import Projection
 
 OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE, CANNOT_SERVE = 0, 1, 2, 3, 7, 8, 78
-
-errors = Console(stderr=True, highlight=False)
 
 _SETTINGS = [
     click.option("--database-url", metavar="URL", help="The database of the log.  [default: sqlite:///saga_es.db]"),

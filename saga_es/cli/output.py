@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from saga_es.cli.terminal import cell, errors, print_json, print_json_text, say, screen
 from saga_es.core.describe import describe, moment, plain, short, shown
 from saga_es.core.explain import Explanation
 from saga_es.core.migration import Fate, Migration
@@ -43,7 +43,7 @@ def show_list(page: Page, wanted_code: Mapping[str, str], *, as_json: bool) -> N
     """Print a page of sagas; `wanted_code` says what those wait for that no living worker can run."""
     if as_json:
         rows = [summary(row) | {"waits_for": wanted_code.get(row["saga_id"])} for row in page.rows]
-        _json({"transactions": rows, "next_cursor": page.next_cursor})
+        print_json({"transactions": rows, "next_cursor": page.next_cursor})
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("id", "name", "status", "step", "started"):
@@ -51,17 +51,17 @@ def show_list(page: Page, wanted_code: Mapping[str, str], *, as_json: bool) -> N
     table.add_column("error", overflow="ellipsis", no_wrap=True)
     for row in page.rows:
         table.add_row(
-            row["saga_id"],
-            Text(row["name"]),
+            cell(row["saga_id"]),
+            cell(row["name"]),
             _status(row["status"]),
-            Text(row["current_step"] or ""),
+            cell(row["current_step"] or ""),
             moment(row["created_at"]),
-            Text(_waits(wanted_code.get(row["saga_id"])) or short(row["error"])),
+            cell(_waits(wanted_code.get(row["saga_id"])) or short(row["error"])),
         )
-    console = _console()
+    console = screen()
     console.print(table if page.rows else "No sagas.")
     if page.next_cursor:
-        Console(stderr=True).print(f"More with --cursor {page.next_cursor}", soft_wrap=True)
+        errors.print(f"More with --cursor {page.next_cursor}", soft_wrap=True)
 
 
 def _waits(wanted: str | None) -> str:
@@ -71,10 +71,12 @@ def _waits(wanted: str | None) -> str:
 def show_story(story: SagaStory, history: Sequence[PastEvent], *, as_json: bool) -> None:
     """Print one saga: its data, its steps, and its events in sentences."""
     if as_json:
-        _json(story)
+        print_json(story)
         return
-    console = _console()
-    console.print(Text.assemble((story.name, "bold"), "  ", story.transaction_id, "  "), _status(story.status))
+    console = screen()
+    console.print(
+        Text.assemble((plain(story.name), "bold"), "  ", plain(story.transaction_id), "  "), _status(story.status)
+    )
     for word, about in _about(story):
         console.print(Text.assemble((f"{word}  ", "dim"), plain(about)), soft_wrap=True)
     steps = Table(box=None, header_style="bold", pad_edge=False)
@@ -93,7 +95,7 @@ def show_difference(before: SagaStory, after: SagaStory, events: Sequence[PastEv
     changes = differences(before, after)
     if as_json:
         versions = {"from_version": before.version, "to_version": after.version}
-        _json(
+        print_json(
             {
                 "transaction_id": after.transaction_id,
                 **versions,
@@ -102,14 +104,14 @@ def show_difference(before: SagaStory, after: SagaStory, events: Sequence[PastEv
             }
         )
         return
-    console = _console()
+    console = screen()
     which = f"  from version {before.version} to {after.version}"
-    console.print(Text.assemble((after.name, "bold"), "  ", after.transaction_id, which))
+    console.print(Text.assemble((plain(after.name), "bold"), "  ", plain(after.transaction_id), which))
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("", "before", "after"):
         table.add_column(column)
     for change in changes:
-        table.add_row(Text(plain(change.path)), _value(change.before), _value(change.after))
+        table.add_row(cell(change.path), _value(change.before), _value(change.after))
     console.print(table if changes else "Nothing changed.")
     console.print()
     _describe_all(console, events)
@@ -117,9 +119,9 @@ def show_difference(before: SagaStory, after: SagaStory, events: Sequence[PastEv
 
 def _value(value: Any) -> Text:
     if value is None:
-        return Text("")
+        return cell("")
     text = short(value) if isinstance(value, str) else shown(value)
-    return Text(text, style=_COLOURS.get(text, ""))
+    return cell(text, style=_COLOURS.get(text, ""))
 
 
 def _row(entry: PastEvent) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _cells(step: StepStory) -> tuple[Text | str, ...]:
     if step.skip and step.skip.actor:
         result = f"skipped by {step.skip.actor}: {step.skip.reason}"
     undo = str(step.compensation_attempts or "")
-    return (Text(indent + step.step), _status(step.status), str(step.attempts or ""), undo, Text(short(result)))
+    return (cell(indent + step.step), _status(step.status), str(step.attempts or ""), undo, cell(short(result)))
 
 
 def show_entry(entry: Entry, *, as_json: bool) -> None:
@@ -186,90 +188,91 @@ def show_entry(entry: Entry, *, as_json: bool) -> None:
     if as_json:
         row = {**msgspec.structs.asdict(entry), "data": msgspec.Raw(entry.text.encode())}
         del row["text"]
-        _json(row)
+        print_json(row)
         return
     where = f"{entry.category}/{entry.stream_id}@{entry.version}"
-    click.echo(f"{entry.position:>8}  {moment(entry.recorded_at)}  {where}  {entry.type} {entry.text}")
+    print_json_text(entry.text, f"{entry.position:>8}  {moment(entry.recorded_at)}  {where}  {entry.type} ")
 
 
 def show_explanation(explanation: Explanation, *, as_json: bool) -> None:
     """Print why a saga is not moving."""
     if as_json:
-        _json(explanation)
+        print_json(explanation)
     else:
-        click.echo(plain(explanation.sentence))
+        say(explanation.sentence)
 
 
 def show_preview(saga_id: str, undoing: Sequence[Undoing], *, as_json: bool) -> None:
     """Print the steps that a cancel would compensate, in order."""
     if as_json:
-        _json({"transaction_id": saga_id, "would_compensate": undoing})
+        print_json({"transaction_id": saga_id, "would_compensate": undoing})
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("step", "why", "title"):
         table.add_column(column)
     for step in undoing:
-        table.add_row(Text(step.step), step.why, Text(step.title))
-    _console().print(table if undoing else "Nothing would be compensated.")
+        table.add_row(cell(step.step), step.why, cell(step.title))
+    screen().print(table if undoing else "Nothing would be compensated.")
 
 
 def show_migration_of_saga(found: Migration, *, as_json: bool) -> None:
     """Print what a migration would do with each step, and why it is refused."""
     if as_json:
-        _json(found)
+        print_json(found)
         return
     if found.from_plan == found.to_plan:
-        click.echo(plain(f"Saga {found.transaction_id} has the present plan already."))
+        say(f"Saga {found.transaction_id} has the present plan already.")
         return
-    click.echo(plain(f"{found.saga}  {found.transaction_id}   from {found.from_plan} to {found.to_plan}"))
+    say(f"{found.saga}  {found.transaction_id}   from {found.from_plan} to {found.to_plan}")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("step", "status", "would be"):
         table.add_column(column)
     for step in found.steps:
         fate = f"renamed, was {step.was}" if step.fate is Fate.RENAMED else step.fate.value
-        table.add_row(Text(step.step), step.status, Text(fate))
-    _console().print(table)
+        table.add_row(cell(step.step), step.status, cell(fate))
+    screen().print(table)
     for reason in found.refused:
-        click.echo(plain(f"refused: {reason}"))
+        say(f"refused: {reason}")
 
 
 def show_started(saga_id: str, *, as_json: bool) -> None:
     """Print the id of a saga whose start is in the log."""
     if as_json:
-        _json({"transaction_id": saga_id})
+        print_json({"transaction_id": saga_id})
     else:
-        click.echo(plain(saga_id))
+        say(saga_id)
 
 
 def show_result(result: SagaResult, *, as_json: bool) -> None:
     """Print how a saga ended."""
     if as_json:
         members = msgspec.structs.asdict(result)
-        _json({"transaction_id": members.pop("saga_id"), **members})
+        print_json({"transaction_id": members.pop("saga_id"), **members})
         return
     why = f": {result.error}" if result.error else ""
-    click.echo(plain(f"{result.saga_id} has ended {result.status}{why}"))
+    say(f"{result.saga_id} has ended {result.status}{why}")
 
 
 def show_recovery(ended: Mapping[str, int], left: Mapping[str, str], *, as_json: bool) -> None:
     """Print the result of `saga-es recover`: how many sagas ended in each status, and why the others are not moving."""
     if as_json:
-        _json({"ended": ended, "left": left})
+        print_json({"ended": ended, "left": left})
         return
     ends = ", ".join(f"{count} {status}" for status, count in sorted(ended.items())) or "none"
-    click.echo(f"Ended: {ends}. Left: {len(left)}.")
+    say(f"Ended: {ends}. Left: {len(left)}.")
     for saga_id, sentence in left.items():
-        click.echo(plain(f"{saga_id}  {sentence}"))
+        say(f"{saga_id}  {sentence}")
 
 
 def show_retention(numbers: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what was archived or imported: each number with its name."""
     if as_json:
-        _json(numbers)
+        print_json(numbers)
         return
     for name, value in numbers.items():
         shown_value = "\n".join(value) if isinstance(value, list) else str(value)
-        click.echo(f"{name.replace('_', ' ')}: {shown_value or 'none'}")
+        for line in f"{name.replace('_', ' ')}: {shown_value or 'none'}".split("\n"):
+            say(line)
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
@@ -277,12 +280,12 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         verdicts = [finding.verdict for finding in findings]
         worst = next((verdict for verdict in ("fault", "warning") if verdict in verdicts), "ok")
-        _json({"verdict": worst, "findings": findings})
+        print_json({"verdict": worst, "findings": findings})
         return
     width = max((len(finding.subject) for finding in findings), default=0) + 2
     for finding in findings:
-        verdict = Text(f"{finding.verdict:<9}", style=_VERDICTS[finding.verdict])
-        _console().print(
+        verdict = cell(f"{finding.verdict:<9}", style=_VERDICTS[finding.verdict])
+        screen().print(
             Text.assemble(verdict, (finding.subject.ljust(width), "bold"), plain(finding.found)), soft_wrap=True
         )
 
@@ -290,7 +293,7 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
 def show_grants(statements: Sequence[str], *, as_json: bool) -> None:
     """Print SQL statements, for a file or for the shell of the database."""
     if as_json:
-        _json({"statements": statements})
+        print_json({"statements": statements})
     else:
         click.echo("\n".join(f"{statement};" for statement in statements))
 
@@ -298,28 +301,19 @@ def show_grants(statements: Sequence[str], *, as_json: bool) -> None:
 def show_tables(tables: Sequence[Made], *, as_json: bool) -> None:
     """Print the tables that saga_es made."""
     if as_json:
-        _json({"tables": [{**msgspec.structs.asdict(made), "columns": sorted(made.columns)} for made in tables]})
+        print_json({"tables": [{**msgspec.structs.asdict(made), "columns": sorted(made.columns)} for made in tables]})
         return
     for made in tables:
-        click.echo(plain(f"{made.name}: {made.kind}, made by {made.made_by}: {', '.join(sorted(made.columns))}"))
+        say(f"{made.name}: {made.kind}, made by {made.made_by}: {', '.join(sorted(made.columns))}")
 
 
 def show_migration(found: str | None, head: str, *, as_json: bool) -> None:
     """Print the migration of a database."""
     if as_json:
-        _json({"current": found, "head": head})
+        print_json({"current": found, "head": head})
     else:
         click.echo(found or "none")
 
 
-def _console() -> Console:
-    """A console; in a pipe it is so wide that nothing is cut, so that the output can be searched."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=250)
-
-
 def _status(status: str) -> Text:
     return Text(str(status), style=_COLOURS.get(str(status), ""))
-
-
-def _json(value: Any) -> None:
-    click.echo(msgspec.json.encode(value))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from saga_es.cli.options import FAILURE, MISMATCH, USAGE, as_json_option, fail
+from saga_es.cli.terminal import cell, print_json, screen
+from saga_es.core.describe import plain
 from saga_es.errors import DefinitionError
 from saga_es.runtime.calls.address import BadAddress, address_of
 
@@ -80,7 +81,7 @@ def check(url: str, as_json: bool, **calls: Any) -> None:
     except NotReachable as error:
         fail(str(error), FAILURE)
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        print_json(report)
     else:
         _show(report)
     if not report.conforms:
@@ -88,12 +89,12 @@ def check(url: str, as_json: bool, **calls: Any) -> None:
 
 
 def _show(report: Report) -> None:
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=250)
+    console = screen()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("check", "result", "expected"):
         table.add_column(column)
     for finding in report.checks:
-        table.add_row(finding.check, Text(finding.verdict, _COLOURS[finding.verdict]), Text(finding.expected))
+        table.add_row(cell(finding.check), cell(finding.verdict, _COLOURS[finding.verdict]), cell(finding.expected))
     console.print(table)
     for finding in report.checks:
         if finding.came:
@@ -103,7 +104,7 @@ def _show(report: Report) -> None:
 
 def _details(finding: Finding) -> Text:
     if finding.verdict == "not tried":
-        return Text.assemble((finding.check, "bold"), f": not tried: {finding.came}")
+        return Text.assemble((finding.check, "bold"), plain(f": not tried: {finding.came}"))
     lines = [("expected", finding.expected), ("came", finding.came), ("why", finding.why)]
-    texts = [text for word, words in lines for text in ((f"\n  {word:<10}", "dim"), words)]
+    texts = [text for word, words in lines for text in ((f"\n  {word:<10}", "dim"), plain(words or ""))]
     return Text.assemble((finding.check, "bold"), *texts)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from saga_es.cli.options import errors
+from saga_es.cli.terminal import errors
 
 
 class RateColumn(ProgressColumn):
@@ -50,7 +50,13 @@ def reaching(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _bar(title: str, what: str) -> Progress:
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), RateColumn(what), TimeRemainingColumn())
+    columns = (
+        TextColumn(title, markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(what),
+        TimeRemainingColumn(),
+    )
     # On one screen, output goes above the bar; a file or a pipe gets the output unchanged.
     is_one_screen = sys.stdout.isatty()
     return Progress(*columns, console=errors, disable=not errors.is_terminal, redirect_stdout=is_one_screen)

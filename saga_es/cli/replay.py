@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 
-from saga_es.cli.options import FAILURE, USAGE, as_json_option, chosen, errors, fail, reading, settings_options
+from saga_es.cli.options import FAILURE, USAGE, as_json_option, chosen, fail, reading, settings_options
 from saga_es.cli.progress import reaching
+from saga_es.cli.terminal import errors, print_json, say
 from saga_es.core.describe import plain
 from saga_es.errors import ProjectionFailed
 from saga_es.node.settings import Settings
@@ -79,13 +79,13 @@ def _show_rebuilding(rebuilding: Rebuilding, *, as_json: bool) -> None:
             for rebuilt in rebuilding.views
         ]
         numbers = {name: getattr(rebuilding, name) for name in ("position", "events", "took_s", "held_s", "unread")}
-        click.echo(msgspec.json.encode({"views": views, **numbers}))
+        print_json({"views": views, **numbers})
         return
     for rebuilt in rebuilding.views:
         if rebuilt.failed is None:
             click.echo(f"{rebuilt.table}: {rebuilt.rows:,} rows")
         else:
-            click.echo(plain(f"{rebuilt.view.name}: unchanged. {rebuilt.failed}"))
+            say(f"{rebuilt.view.name}: unchanged. {rebuilt.failed}")
     for kind, many in rebuilding.unread.items():
         errors.print(
             plain(
@@ -114,10 +114,10 @@ def _show_comparisons(compared: Sequence[Comparison], *, as_json: bool) -> None:
             }
             for comparison in compared
         ]
-        click.echo(msgspec.json.encode({"views": views}))
+        print_json({"views": views})
         return
     for comparison in compared:
-        click.echo(plain(f"{comparison.view.name}: {_verdict(comparison)}"))
+        say(f"{comparison.view.name}: {_verdict(comparison)}")
     errors.print("Nothing was changed.")
 
 

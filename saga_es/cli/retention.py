@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from saga_es.cli import output
-from saga_es.cli.options import USAGE, as_json_option, errors, fail, reading, settings_options
+from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
 from saga_es.cli.progress import advancing
+from saga_es.cli.terminal import errors
 from saga_es.core.describe import plain
 from saga_es.core.state import SagaStatus
 from saga_es.node.settings import Settings

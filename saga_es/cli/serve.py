@@ -6,7 +6,8 @@ import os
 
 import click
 
-from saga_es.cli.options import SERVING, USAGE, app_of, errors, fail, settings_options
+from saga_es.cli.options import SERVING, USAGE, app_of, fail, settings_options
+from saga_es.cli.terminal import errors
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.node.unknown import warn_of_unknown_variables

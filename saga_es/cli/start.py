@@ -11,7 +11,8 @@ import msgspec
 
 from saga_es.cli import output
 from saga_es.cli.filters import tags_of
-from saga_es.cli.options import FAILURE, USAGE, as_json_option, errors, fail, reading, settings_options
+from saga_es.cli.options import FAILURE, USAGE, as_json_option, fail, reading, settings_options
+from saga_es.cli.terminal import errors
 from saga_es.errors import BadStart, BadStreamId, BadTags, DefinitionError
 from saga_es.node.settings import Settings
 

@@ -21,14 +21,13 @@ from saga_es.cli.options import (
     USAGE,
     as_json_option,
     chosen,
-    errors,
     fail,
     reading,
     reported,
     settings_options,
 )
 from saga_es.cli.progress import advancing, reaching
-from saga_es.core.describe import plain
+from saga_es.cli.terminal import errors, print_json, say
 from saga_es.errors import BadSeal
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -122,11 +121,11 @@ def verify(settings: Settings, as_json: bool, **options: Any) -> None:
         for difference in _differences(node, verified, wanted):
             verified.found += 1
             if not as_json:
-                click.echo(plain(str(difference)))
+                say(str(difference))
             elif verified.found <= MOST_IN_JSON:
                 verified.differences.append(difference)
     if as_json:
-        click.echo(msgspec.json.encode(verified))
+        print_json(verified)
     else:
         errors.print(_summary(verified), markup=False, soft_wrap=True)
     if verified.found:
@@ -221,7 +220,7 @@ def seal(settings: Settings, file: Path, key: Path, as_json: bool) -> None:
         os.fsync(written.fileno())
     beside.replace(file)
     if as_json:
-        click.echo(msgspec.json.encode({"streams": closing.streams, "root": closing.root, "file": str(file)}))
+        print_json({"streams": closing.streams, "root": closing.root, "file": str(file)})
     else:
         errors.print(
             f"Sealed {closing.streams:,} streams in {file}, root {closing.root}.", markup=False, soft_wrap=True

@@ -8,11 +8,11 @@ from functools import partial
 
 import msgspec
 import sqlalchemy as sa
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from saga_es.api import create_flask_app
 from saga_es.api.probes import serve_probes
+from saga_es.cli.terminal import errors
 from saga_es.core.state import ENDED, SagaState
 from saga_es.definition.saga import family
 from saga_es.node.explain import explained
@@ -65,12 +65,12 @@ def work(node: Node, ready: Callable[[], None]) -> None:
 def recover(node: Node) -> Recovered:
     """Take over sagas without a living owner, and run each until it has ended or no longer moves by itself."""
     answer_calls(node)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     try:
         node.open()
         workers = node.store.workers
         before = workers.heartbeats()
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=errors) as progress:
             task = progress.add_task("taking over", total=None)
             while _goes_on(node, workers) or _may_be_gone(workers, before):
                 ended = sum(_ended(node).values())

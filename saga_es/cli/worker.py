@@ -8,7 +8,8 @@ import sys
 import click
 
 from saga_es.cli import output
-from saga_es.cli.options import FAILURE, PROBES, RUNNING, WAITING, app_of, as_json_option, errors, settings_options
+from saga_es.cli.options import FAILURE, PROBES, RUNNING, WAITING, app_of, as_json_option, settings_options
+from saga_es.cli.terminal import errors
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.node.unknown import warn_of_unknown_variables

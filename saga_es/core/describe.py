@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, assert_never
+from unicodedata import category
 
 import msgspec
 
@@ -146,12 +147,27 @@ def shown(value: Any) -> str:
     return short(msgspec.json.encode(value).decode())
 
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""The Unicode categories of what is not shown as itself: controls, bidirectional and zero-width marks, line and
+paragraph separators, lone surrogates, private and unassigned code points."""
+
+
+def is_plain(character: str) -> bool:
+    """Whether a character is shown as itself, and does nothing else to a terminal or a reader."""
+    return category(character) not in _HIDDEN
 
 
 def plain(text: str) -> str:
-    """An untrusted text made safe for a terminal: every control character is escaped."""
-    return text.translate(_CONTROLS)
+    """An untrusted text made safe to show: what is not shown as itself is escaped, as in Python's own literals."""
+    if text.isprintable():  # nearly always, and fast; blanks other than the space are not
+        return text
+    return "".join(character if is_plain(character) else _escaped(ord(character)) for character in text)
+
+
+def _escaped(code: int) -> str:
+    if code <= 0xFF:  # noqa: PLR2004 (what two digits hold)
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 (what four digits hold)
 
 
 def short(text: str | None) -> str:

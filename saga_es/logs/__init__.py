@@ -30,7 +30,7 @@ class Line:
         self.fields = fields
 
     def __str__(self) -> str:
-        return " ".join([self.event, *(f"{name}={value!r}" for name, value in self.fields.items())])
+        return " ".join([self.event, *(f"{name}={value!r}" for name, value in self.fields.items())])  # repr escapes
 
 
 class Logger:

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from saga_es.core.describe import plain
 from saga_es.logs import NAME, Line
 
 
@@ -40,6 +41,7 @@ class _Rendered(logging.Formatter):
         self._processors: list[Any] = [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _escaped,
             renderer,
         ]
 
@@ -53,6 +55,20 @@ class _Rendered(logging.Formatter):
         for process in self._processors:
             line = process(None, record.levelname.lower(), line)
         return str(line)
+
+
+def _escaped(_logger: Any, _level: str, line: dict[str, Any]) -> dict[str, Any]:
+    """The line without what would move a cursor, hide a text or begin another line; a traceback keeps its lines."""
+    return {
+        name: "\n".join(map(plain, value.splitlines())) if name == "exception" else _plain_value(value)
+        for name, value in line.items()
+    }
+
+
+def _plain_value(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return plain(value if isinstance(value, str) else str(value))
 
 
 class _WholeLines(logging.StreamHandler[_Lossy]):
