@@ -85,6 +85,24 @@ def reset(taken: socket.socket) -> None:
     taken.close()
 
 
+_SIGNS = x509.KeyUsage(
+    **dict.fromkeys(
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    ),
+    key_cert_sign=True,
+)
+
+
 class Authority:
     """An authority that makes certificates, in a folder."""
 
@@ -92,8 +110,10 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of the tests")])
-        made = self._builder(self._name, self._name, self._key, 0).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        made = (
+            self._builder(self._name, self._name, self._key, 0, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS, critical=True)
         )
         self.file = folder / "authority.pem"
         self.file.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
@@ -106,10 +126,11 @@ class Authority:
             named: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError:
             named = x509.DNSName(host)
-        builder = self._builder(name, self._name if is_own else name, key, days_ago).add_extension(
+        signer = self._key if is_own else key
+        builder = self._builder(name, self._name if is_own else name, key, days_ago, signer).add_extension(
             x509.SubjectAlternativeName([named]), critical=False
         )
-        made = builder.sign(self._key if is_own else key, hashes.SHA256())
+        made = builder.sign(signer, hashes.SHA256())
         file = self._folder / f"{host}-{days_ago}-{is_own}.pem"
         file.write_bytes(
             key.private_bytes(
@@ -123,7 +144,12 @@ class Authority:
         return context
 
     def _builder(
-        self, name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days_ago: int
+        self,
+        name: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        days_ago: int,
+        signer: ec.EllipticCurvePrivateKey,
     ) -> x509.CertificateBuilder:
         """A certificate that is valid for ten days, until so many days ago; 0: from yesterday on."""
         end = datetime.now(UTC) + timedelta(days=9) if days_ago == 0 else datetime.now(UTC) - timedelta(days=days_ago)
@@ -135,6 +161,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(end - timedelta(days=10))
             .not_valid_after(end)
+            # Python 3.13 and later look whether both keys are named.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         )
 
 
