@@ -35,7 +35,7 @@ def serve(settings: Settings, only: str | None) -> None:
     pages = mount_console if settings.console and runs_sagas else None
 
     def ready(url: str) -> None:
-        console = f" with the console on {url}/console/" if pages else ""
-        errors.print(f"Serving {app.name} on {url}{console} (Ctrl-C stops)", soft_wrap=True)
+        stops = "the console is at /console/; Ctrl-C stops" if pages else "Ctrl-C stops"
+        errors.print(f"Serving {app.name} on {url} ({stops})", soft_wrap=True)
 
     serve_node(node, names, ready, pages)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Flask, Response, redirect, request
+from flask import Blueprint, Flask, Response, abort, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -55,10 +55,7 @@ def _send_browsers_on(app: Flask) -> None:
     there = next(
         (rule for rule in app.url_map.iter_rules() if rule.rule == "/" and "GET" in (rule.methods or ())), None
     )
-    if there is None:
-        app.add_url_rule("/", f"{NAME}_root", lambda: redirect(address("list_sagas")))
-        return
-    before: Callable[..., Any] = app.view_functions[there.endpoint]
+    before: Callable[..., Any] = _nothing if there is None else app.view_functions[there.endpoint]
 
     def root(*args: Any, **kwargs: Any) -> Any:
         wants = request.accept_mimetypes
@@ -66,7 +63,14 @@ def _send_browsers_on(app: Flask) -> None:
             return redirect(address("list_sagas"))
         return before(*args, **kwargs)
 
-    app.view_functions[there.endpoint] = root
+    if there is None:
+        app.add_url_rule("/", f"{NAME}_root", root)
+    else:
+        app.view_functions[there.endpoint] = root
+
+
+def _nothing() -> None:
+    abort(404)
 
 
 def preferences() -> BaseResponse:

@@ -45,6 +45,13 @@ def test_a_browser_that_asks_for_the_root_comes_to_the_console(demo: Served) -> 
         assert answer.get_json()["status"] == "running"
 
 
+def test_where_nothing_stands_at_the_root_a_browser_comes_to_the_console_too(served: Served) -> None:
+    """Other clients are told that there is nothing, as before."""
+    browser = served.client.get("/", headers={"Accept": "text/html"})
+    assert (browser.status_code, browser.location) == (302, "/console/sagas")
+    assert served.client.get("/", headers={"Accept": "*/*"}).status_code == 404
+
+
 def test_the_console_stands_in_an_application_that_exists(database_url: str) -> None:
     """Under its own prefix; the application's own root and forms stay as they are."""
     app = Flask("shop")
