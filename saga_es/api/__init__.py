@@ -5,8 +5,8 @@ from saga_es.node.extras import check_server
 try:
     from saga_es.api.application import create_flask_app
     from saga_es.api.blueprint import Blueprint
-    from saga_es.api.commands import saga_blueprint
     from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
+    from saga_es.api.failures import saga_blueprint
     from saga_es.api.fields import Day, Id, Number, Text, Truth
     from saga_es.api.past import PositionSchema, views_as_of
     from saga_es.api.problems import Problem

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, request
 from flask_smorest import Api
 
-from saga_es.api.commands import saga_blueprint
+from saga_es.api.failures import saga_blueprint
 from saga_es.api.guards import guard
 from saga_es.api.health import health_blueprint
 from saga_es.api.problems import ProblemSchema, register_problem_handlers

@@ -20,6 +20,7 @@ from saga_es.runtime.handle import SagaResult
 from saga_es.store.drivers.finding import Finding
 from saga_es.store.log.entries import Entry, Recorded, Unreadable
 from saga_es.store.queries.difference import differences
+from saga_es.store.queries.failures import Failures, on_the_wire
 from saga_es.store.queries.pages import Page
 from saga_es.store.queries.past import PastEvent
 from saga_es.store.queries.story import SagaStory, StepStory
@@ -66,6 +67,23 @@ def show_list(page: Page, wanted_code: Mapping[str, str], *, as_json: bool) -> N
 
 def _waits(wanted: str | None) -> str:
     return f"waits for a worker that has {wanted}" if wanted else ""
+
+
+def show_failures(found: Failures, *, as_json: bool) -> None:
+    """Print groups of failures."""
+    if as_json:
+        _json({"groups": [on_the_wire(group) for group in found.groups], "is_complete": found.is_complete})
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("sagas", "state", "name", "step", "last", "newest"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("error", overflow="fold")
+    for group in found.groups:
+        texts = (Text(group.name), Text(plain(group.step)), moment(group.last_at), group.sample[0])
+        table.add_row(str(group.count), _status(group.state), *texts, Text(short(group.error)))
+    _console().print(table if found.groups else "No saga needs attention.")
+    if not found.is_complete:
+        Console(stderr=True).print("Only the newest failures were read; --name and --newer-than narrow the search.")
 
 
 def show_story(story: SagaStory, history: Sequence[PastEvent], *, as_json: bool) -> None:

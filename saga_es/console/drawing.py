@@ -163,6 +163,21 @@ def draw_versions(kinds: Sequence[str], current: int) -> Markup:
     return _svg(Markup().join(bars), 16)
 
 
+def draw_trend(counts: Sequence[int], state: str) -> Markup:
+    """One bar for each count, over a line."""
+    most = max(counts) or 1
+    shape = '<rect class="m-{}" x="{}" y="{}" width="4" height="{}" rx="1"/>'
+    bars = [
+        _shape(shape, state, place * 5, 24 - max(3, round(22 * count / most)), max(3, round(22 * count / most)))
+        for place, count in enumerate(counts)
+        if count
+    ]
+    line = '<line class="trendline" x1="0" x2="{}" y1="24.5" y2="24.5"/>'
+    frame = '<svg class="trend" width="{0}" height="26" viewBox="0 0 {0} 26" aria-hidden="true">{1}</svg>'
+    width = 5 * len(counts)
+    return _shape(frame, width, _shape(line, width) + Markup().join(bars))
+
+
 # ── Parts ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
