@@ -14,7 +14,7 @@ from saga_es.errors import (
     StepUnavailable,
     StoreUnavailable,
 )
-from saga_es.node.app import App
+from saga_es.node.app import App, Scenario
 from saga_es.node.opening import open_engine
 from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.engine import Engine
@@ -34,6 +34,7 @@ __all__ = [
     "SagaExists",
     "SagaResult",
     "SagaStatus",
+    "Scenario",
     "StepContext",
     "StepRejected",
     "StepUnavailable",

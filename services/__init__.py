@@ -17,4 +17,5 @@ app = App(
         "saga": [create_event.blueprint, saga_blueprint, demo.blueprint],
     },
     everywhere=[demo.root],
+    scenarios=demo.SCENARIOS,
 )

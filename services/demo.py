@@ -12,6 +12,7 @@ from flask import Response
 from marshmallow import Schema, fields, validate
 from sqlalchemy.engine import Connection
 
+from saga_es import Scenario
 from saga_es.api import Blueprint, PositionSchema, execute, json_response, node, page, summaries, views_as_of
 from services import create_event
 from services.catalogue import SERVICES
@@ -36,6 +37,21 @@ SHOW = {
     "ticket_price": 28.5,
     "ticket_quantity": 180,
 }
+
+SCENARIOS = [
+    Scenario(title, about, create_event.saga.name, create_event.CreateEventSchema().load({**SHOW, **failing}))
+    for title, about, failing in (
+        ("All goes well", "All four steps are done, one after the other.", {}),
+        *(
+            (
+                f"{step} fails",
+                f"Step {step} is refused; what was done before is undone, last first.",
+                {"fail_at_step": step},
+            )
+            for step in create_event.STEPS
+        ),
+    )
+]
 
 root = Blueprint("root", __name__, description="What is served here")
 blueprint = Blueprint(

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from saga_es.api.problems import RETRY_AFTER_S, Problem
-from saga_es.console import attention, command_pages, saga_pages
+from saga_es.console import around_pages, attention, command_pages, saga_pages
 from saga_es.console.guard import Forged, Tokens, guarded
 from saga_es.console.shell import LANGUAGE_COOKIE, NAME, THEME_COOKIE, THEMES, address, keep, page
 from saga_es.console.words import LANGUAGES
@@ -29,6 +29,7 @@ def console_blueprint() -> Blueprint:
     saga_pages.add_to(made)
     command_pages.add_to(made)
     attention.add_to(made)
+    around_pages.add_to(made)
     made.add_url_rule("/<path:rest>", "nowhere", _nowhere)
     made.register_error_handler(Forged, _forged)
     made.register_error_handler(Problem, _of_problem)

@@ -40,7 +40,7 @@ def draw_axis(axis: Axis, whole: Timeline) -> Markup:
     for fold in axis.folds:
         middle = (fold.left + fold.right) / 2
         inside.append(
-            _shape(
+            shape(
                 '<text class="fold" x="{}" y="11" text-anchor="middle">{}</text>'
                 '<svg x="{}" width="{}" y="14" height="9"><rect width="100%" height="9" fill="url(#p-zigzag)"/></svg>',
                 _per(middle),
@@ -53,8 +53,8 @@ def draw_axis(axis: Axis, whole: Timeline) -> Markup:
         place = _per(axis.place(whole.now))
         label = '<svg x="{}" overflow="visible"><rect class="nowbox" x="-17" y="1" width="34" height="16" rx="3"/>'
         label += '<text class="nowtext" x="0" y="13" text-anchor="middle">now</text></svg>'
-        inside.append(_shape(label, place))
-        inside.append(_shape('<line class="now" x1="{0}" x2="{0}" y1="17" y2="24"/>', place))
+        inside.append(shape(label, place))
+        inside.append(shape('<line class="now" x1="{0}" x2="{0}" y1="17" y2="24"/>', place))
     return _svg(Markup().join(inside), 24)
 
 
@@ -71,7 +71,7 @@ def _ticks(axis: Axis, whole: Timeline) -> Iterator[Markup]:
         is_wide = tick.place - last < PHONE or _is_taken(tick.place, axis, whole, PHONE)
         label = '<g class="{0}"><text class="tick" x="{1}" y="12">{2}</text>'
         label += '<line class="tl" x1="{1}" x2="{1}" y1="17" y2="22"/></g>'
-        yield _shape(label, "wide" if is_wide else "any", _per(tick.place), tick.label)
+        yield shape(label, "wide" if is_wide else "any", _per(tick.place), tick.label)
         last = last if is_wide else tick.place
 
 
@@ -92,7 +92,7 @@ def draw_true(axis: Axis, whole: Timeline) -> Markup:
             inside.append(_rect("trueframe", left, width, y=1, height=8, least=4))
     if whole.turned is not None:
         at = (whole.turned - axis.stretches[0].begin).total_seconds() / seconds * 100
-        inside.append(_shape('<line class="turned" x1="{0}" x2="{0}" y1="0" y2="10"/>', _per(at)))
+        inside.append(shape('<line class="turned" x1="{0}" x2="{0}" y1="0" y2="10"/>', _per(at)))
     return _svg(Markup().join(inside), 10)
 
 
@@ -102,7 +102,7 @@ def draw_turned(axis: Axis, whole: Timeline) -> Markup:
         return Markup()
     place = axis.place(whole.turned)
     flips = place > 10  # noqa: PLR2004 (room for the label)
-    label = _shape(
+    label = shape(
         '<line class="turned" x1="{0}" x2="{0}" y1="4" y2="30"/><svg x="{0}" overflow="visible">'
         '<text class="turnedtext" x="{1}" y="19" text-anchor="{2}">aborts</text></svg>',
         _per(place),
@@ -123,7 +123,7 @@ def draw_matrix(states: Sequence[str]) -> Markup:
         each *= 10
     cells = [_worst(states[start : start + each]) for start in range(0, len(states), each)]
     paths = [
-        _shape(
+        shape(
             '<path class="cell c-{}" d="{}"/>',
             state,
             "".join(_cell(place) for place, other in enumerate(cells) if other == state),
@@ -133,7 +133,7 @@ def draw_matrix(states: Sequence[str]) -> Markup:
     lines = -(-len(cells) // CELLS_A_LINE)
     width = CELL * min(CELLS_A_LINE, len(cells))
     shown = '<svg class="matrix" viewBox="0 0 {0} {1}" width="{0}" height="{1}" aria-hidden="true">{2}</svg>'
-    return _shape(shown, width, lines * CELL, Markup().join(paths))
+    return shape(shown, width, lines * CELL, Markup().join(paths))
 
 
 _WORST = ("failed", "retry", "undoing", "progress", "wait", "pending", "undone", "ok", "skipped")
@@ -159,35 +159,35 @@ def draw_versions(kinds: Sequence[str], current: int) -> Markup:
         lane = "vb" if "b" in group else "vf"
         past = "" if place * per < current else " later"
         bar = '<rect class="{}{}" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>'
-        bars.append(_shape(bar, lane, past, _per(place * width), 16 - height, _per(width * 0.7), height))
+        bars.append(shape(bar, lane, past, _per(place * width), 16 - height, _per(width * 0.7), height))
     return _svg(Markup().join(bars), 16)
 
 
 def draw_trend(counts: Sequence[int], state: str) -> Markup:
     """One bar for each count, over a line."""
     most = max(counts) or 1
-    shape = '<rect class="m-{}" x="{}" y="{}" width="4" height="{}" rx="1"/>'
+    form = '<rect class="m-{}" x="{}" y="{}" width="4" height="{}" rx="1"/>'
     bars = [
-        _shape(shape, state, place * 5, 24 - max(3, round(22 * count / most)), max(3, round(22 * count / most)))
+        shape(form, state, place * 5, 24 - max(3, round(22 * count / most)), max(3, round(22 * count / most)))
         for place, count in enumerate(counts)
         if count
     ]
     line = '<line class="trendline" x1="0" x2="{}" y1="24.5" y2="24.5"/>'
     frame = '<svg class="trend" width="{0}" height="26" viewBox="0 0 {0} 26" aria-hidden="true">{1}</svg>'
     width = 5 * len(counts)
-    return _shape(frame, width, _shape(line, width) + Markup().join(bars))
+    return shape(frame, width, shape(line, width) + Markup().join(bars))
 
 
 # ── Parts ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _shape(form: LiteralString, *values: object) -> Markup:
+def shape(form: LiteralString, *values: object) -> Markup:
     """A piece of markup of ours, with values, which are escaped."""
     return Markup(form).format(*values)  # noqa: S704 (the form is ours, as its type says)
 
 
 def _svg(inside: Markup, height: int) -> Markup:
-    return _shape(
+    return shape(
         '<svg class="draw" width="100%" height="{}" aria-hidden="true" focusable="false">{}</svg>', height, inside
     )
 
@@ -198,19 +198,19 @@ def _per(place: float) -> str:
 
 def _rect(name: str, left: float, width: float, *, y: int = TOP, height: int = HEIGHT, least: int = 3) -> Markup:
     """A rectangle in per cent, and one of the least width at its place, which shows where the first is too thin."""
-    shape = '<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="3"/>'
-    thin = Markup() if width > NARROW else _shape(shape, name, _per(left), y, least, height)
-    return thin + _shape(shape, name, _per(left), y, _per(width), height)
+    form = '<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="3"/>'
+    thin = Markup() if width > NARROW else shape(form, name, _per(left), y, least, height)
+    return thin + shape(form, name, _per(left), y, _per(width), height)
 
 
 def _at(place: float, inside: LiteralString, *values: object) -> Markup:
     """An ornament of fixed size at a place."""
-    return _shape('<svg x="{}" overflow="visible">{}</svg>', _per(place), _shape(inside, *values))
+    return shape('<svg x="{}" overflow="visible">{}</svg>', _per(place), shape(inside, *values))
 
 
 def _folds(axis: Axis, height: int) -> Markup:
     return Markup().join(
-        _shape(
+        shape(
             '<rect class="folded" x="{}" y="0" width="{}" height="{}"/>',
             _per(fold.left),
             _per(fold.right - fold.left),
@@ -230,7 +230,7 @@ def _pauses(whole: Timeline, axis: Axis) -> Markup:
 def _now(whole: Timeline, axis: Axis, height: int) -> Markup:
     if whole.now is None:
         return Markup()
-    return _shape('<line class="now" x1="{0}" x2="{0}" y1="0" y2="{1}"/>', _per(axis.place(whole.now)), height)
+    return shape('<line class="now" x1="{0}" x2="{0}" y1="0" y2="{1}"/>', _per(axis.place(whole.now)), height)
 
 
 def _mark(mark: Mark, row: Row, axis: Axis) -> Markup:
@@ -258,7 +258,7 @@ def _solid(mark: Mark, left: float, width: float) -> Markup:
     drawn = _rect(name, left, width, least=14 if mark.kind == "failed" else 3)
     if mark.kind in _CHEVRONS and width > NARROW:
         chevrons = '<rect x="{}" y="{}" width="{}" height="{}" fill="url(#p-chevron)"/>'
-        drawn += _shape(chevrons, _per(left), TOP, _per(width), HEIGHT)
+        drawn += shape(chevrons, _per(left), TOP, _per(width), HEIGHT)
     if mark.kind == "failed":
         place = left if width <= NARROW else left + width
         drawn += _cross(place, "cross-on", 3 if width <= NARROW else -11)
@@ -283,7 +283,7 @@ def _ornate(mark: Mark, row: Row, left: float, width: float) -> Markup:  # noqa:
         case "back-off" | "many-tries":
             line = '<line class="m-backoff" x1="{0}" x2="{1}" y1="15" y2="15"/>'
             line += '<line class="m-tick" x1="{1}" x2="{1}" y1="11" y2="19"/>'
-            return _shape(line, _per(left), _per(right))
+            return shape(line, _per(left), _per(right))
         case "unknown":
             return _patterned("m-unknown", "p-unknown", left, width) + _at(
                 left + max(width, NARROW), '<path class="torn" d="M0 8l-3 3 3 3-3 3 3 3-3 2"/>'
@@ -298,7 +298,7 @@ def _ornate(mark: Mark, row: Row, left: float, width: float) -> Markup:  # noqa:
             inner = (
                 '<svg x="{}" width="{}" y="12" height="6"><rect width="100%" height="6" fill="url(#p-child)"/></svg>'
             )
-            return frame + _shape(inner, _per(left), _per(width))
+            return frame + shape(inner, _per(left), _per(width))
         case "planned":
             return _at(left, '<rect class="m-planned" x="1" y="8" width="22" height="14" rx="3"/>')
         case "skipped":
@@ -314,9 +314,9 @@ def _ornate(mark: Mark, row: Row, left: float, width: float) -> Markup:  # noqa:
 
 
 def _patterned(name: str, pattern: str, left: float, width: float) -> Markup:
-    shape = '<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="3" fill="url(#{})"/>'
-    thin = Markup() if width > NARROW else _shape(shape, name, _per(left), TOP, 12, HEIGHT, pattern)
-    return thin + _shape(shape, name, _per(left), TOP, _per(width), HEIGHT, pattern)
+    form = '<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="3" fill="url(#{})"/>'
+    thin = Markup() if width > NARROW else shape(form, name, _per(left), TOP, 12, HEIGHT, pattern)
+    return thin + shape(form, name, _per(left), TOP, _per(width), HEIGHT, pattern)
 
 
 def _histogram(mark: Mark, row: Row, axis: Axis, left: float, width: float) -> Markup:
@@ -329,9 +329,9 @@ def _histogram(mark: Mark, row: Row, axis: Axis, left: float, width: float) -> M
     for at in row.ends:
         counts[min(BINS - 1, int((axis.place(at) - left) / width * BINS) if width else 0)] += 1
     most, bar = max(counts, default=0) or 1, width / BINS
-    shape = '<rect class="m-{}" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>'
+    form = '<rect class="m-{}" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>'
     bars = [
-        _shape(shape, lane, _per(left + i * bar), 25 - 18 * n / most, _per(bar * 0.7), 18 * n / most)
+        shape(form, lane, _per(left + i * bar), 25 - 18 * n / most, _per(bar * 0.7), 18 * n / most)
         for i, n in enumerate(counts)
         if n
     ]
@@ -357,8 +357,8 @@ def _words(row: Row, axis: Axis) -> Markup:
 def _text(words: str, place: float, name: str, *, flips: bool, apart: int) -> Markup:
     short = words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 1]}…"
     anchor = "end" if flips else "start"
-    shape = '<svg x="{}" overflow="visible"><text class="{}" x="{}" y="19" text-anchor="{}">{}</text></svg>'
-    return _shape(shape, _per(place), name, -apart if flips else apart, anchor, short)
+    form = '<svg x="{}" overflow="visible"><text class="{}" x="{}" y="19" text-anchor="{}">{}</text></svg>'
+    return shape(form, _per(place), name, -apart if flips else apart, anchor, short)
 
 
 def took(row: Row) -> str:

@@ -77,9 +77,9 @@ def show_saga(saga_id: str) -> Response:
     """One saga, now or at a version."""
     now = datetime.now(UTC)
     here = node()
-    version = _number("at_version")
-    shown, life = saga_page(here, saga_id, version, _mode(), _number("until"), now)
-    other = _number("compare")
+    version = number("at_version")
+    shown, life = saga_page(here, saga_id, version, _mode(), number("until"), now)
+    other = number("compare")
     return page(
         "saga.html",
         "sagas",
@@ -93,7 +93,7 @@ def show_saga(saga_id: str) -> Response:
         elements_of=shown_elements,
         compare=other,
         changes=_changes(saga_id, shown.seen, other),
-        done=_number("done"),
+        done=number("done"),
     )
 
 
@@ -109,7 +109,7 @@ def _mode() -> Mode:
 LARGEST = 2**31 - 1
 
 
-def _number(name: str) -> int | None:
+def number(name: str) -> int | None:
     """A positive number of the address; what is none counts as left out."""
     text = request.args.get(name, "")
     return min(int(text), LARGEST) if text.isascii() and text.isdigit() and int(text[:12]) > 0 else None

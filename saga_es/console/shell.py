@@ -119,9 +119,9 @@ def keep(response: Response, name: str, value: str, same_site: str = "Lax") -> N
 def _about() -> dict[str, Any]:
     try:
         here = node()
-        return {"app_name": here.app.name, "attention": failed(here)}
+        return {"app_name": here.app.name, "attention": failed(here), "has_demo": bool(here.app.scenarios)}
     except StoreUnavailable:
-        return {"app_name": "", "attention": 0}
+        return {"app_name": "", "attention": 0, "has_demo": False}
 
 
 def failed(here: Node) -> int:

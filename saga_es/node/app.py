@@ -14,6 +14,22 @@ from saga_es.runtime.calls.around import Around, Wrapping
 from saga_es.store.views.kinds import Projection
 
 
+class Scenario(msgspec.Struct, frozen=True):
+    """A saga to start from the console's page Demo.
+
+    Attributes:
+        title: What its button says.
+        about: What one will see.
+        saga: The definition's name.
+        input: The input that it starts with.
+    """
+
+    title: str
+    about: str
+    saga: str
+    input: Mapping[str, Any]
+
+
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """An application; the setting `app` names the module that holds it.
 
@@ -33,6 +49,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
             called in one, else loops of the engine's own.
         carries_context: Whether the steps of a saga get the context variables (`contextvars`) of the code that started
             it, as long as it runs in this process.
+        scenarios: Sagas that people can start from the console's page Demo.
     """
 
     name: str = "saga_es"
@@ -46,6 +63,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     around: Around | Sequence[Around] = ()
     loop: asyncio.AbstractEventLoop | None = None
     carries_context: bool = False
+    scenarios: Sequence[Scenario] = ()
 
     @property
     def wrapping(self) -> Wrapping:

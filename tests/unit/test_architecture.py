@@ -42,7 +42,7 @@ MAY_KNOW = {
     "testing": "runtime store definition core errors",
     "api": "node runtime store definition core errors",
     "client": "node runtime store definition core errors",
-    "console": "api node runtime store core logs errors",
+    "console": "api node runtime store definition core logs errors",
     "cli": "console api participant node runtime store definition core errors",
     "flask": "console cli api node runtime store definition core errors",
     "__main__": "cli",

@@ -1,0 +1,100 @@
+"""The pages around the sagas: definitions, system, log, demo."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from saga_es import Saga
+from saga_es.console.graph import columns, draw_graph
+from tests.api.conftest import Served
+from tests.support.definitions import nothing
+from tests.support.journeys_served import begun, journey, outing, stuck
+from tests.support.pages import page_of, token_of
+from tests.support.trips import until
+
+
+def diamond() -> Saga:
+    saga = Saga("diamond")
+    for name, after in (("a", []), ("b", ["a"]), ("c", ["a"]), ("d", ["b", "c"])):
+
+        def step() -> None:
+            nothing()
+
+        step.__name__ = name
+        saga.step(compensation=None, after=after, kind="pivot" if name == "d" else "compensatable")(step)
+    return saga
+
+
+def test_a_graph_goes_from_left_to_right() -> None:
+    """A step stands behind all that it waits for; what runs together stands in one column."""
+    assert columns(diamond().plan) == {"a": 0, "b": 1, "c": 1, "d": 2}
+    inner = journey()
+    for saga in (diamond(), inner, outing(inner)):
+        root = ET.fromstring(draw_graph(saga.plan, {}))  # noqa: S314 (made here)
+        assert len([found for found in root.iter("rect") if found.attrib["class"].startswith("node")]) == len(
+            saga.plan.steps
+        )
+
+
+def test_each_definition_has_a_page_with_its_numbers(served: Served) -> None:
+    """The numbers lead to the sagas; a definition that there is not is a page that says so."""
+    failed = stuck(served)
+    page = page_of(served.client.get("/console/definitions"))
+    assert {"journey", "outing"} <= {text.strip() for text in page.texts}
+    (link,) = [
+        found["href"]
+        for found in page.all("a")
+        if "status=FAILED&name=journey" in found["href"]
+        or ("name=journey" in found["href"] and "status=FAILED" in found["href"])
+    ]
+    assert page_of(served.client.get(link)).saga_ids == [failed]
+    assert "seat" in page_of(served.client.get("/console/definitions/journey")).text
+    for name in ("nothing", "a%2Fb", "%00", "%F0%9F%8E%BB"):
+        page_of(served.client.get(f"/console/definitions/{name}"), 404)
+
+
+def test_the_system_page_has_what_the_doctor_says(served: Served) -> None:
+    """And whether this process can do its work."""
+    until(served.node.store.workers.heartbeats)
+    page = page_of(served.client.get("/console/system"))
+    assert "1 alive" in page.text
+    assert served.node.engine.worker_id in page.text
+    assert page.labelled == ["Doctor", "Readiness"]
+
+
+def test_the_log_page_has_the_newest_events_and_then_older_ones(served: Served) -> None:
+    """Each event once, whoever wrote it."""
+    for _ in range(40):
+        begun(served)
+    last = served.node.store.log.last_position()
+    seen: list[str] = []
+    path = "/console/log"
+    while path:
+        page = page_of(served.client.get(path))
+        seen += [found["id"] for found in page.all("tr") if "id" in found]
+        path = next((found["href"] for found in page.all("a", rel="prev")), "")
+    positions = [entry.position for entry in served.node.store.log.entries()]
+    assert sorted(seen) == sorted(f"p{position}" for position in positions)
+    assert last > 100
+
+
+def test_a_scenario_starts_its_saga_and_shows_it(demo: Served) -> None:
+    """The demonstration's page; an application without scenarios has none in its sidebar."""
+    page = page_of(demo.client.get("/console/demo"))
+    titles = [found["value"] for found in page.all("button", name="scenario")]
+    assert titles == ["All goes well", "event fails", "event_details fails", "venue fails", "ticket fails"]
+    token = token_of(demo.client, "/console/sagas")
+    answer = demo.client.post("/console/demo", data={"csrf": token, "scenario": "venue fails"})
+    assert answer.status_code == 303
+    saga_id = answer.location.rpartition("/")[2]
+    until(lambda: demo.node.engine.status(saga_id).status == "COMPENSATED")
+    assert "The saga is compensated" in page_of(demo.client.get(answer.location)).text
+    page_of(demo.client.post("/console/demo", data={"csrf": token, "scenario": "x"}), 404)
+    page_of(demo.client.post("/console/demo", data={"scenario": "venue fails"}), 403)
+
+
+def test_an_application_without_scenarios_has_no_demo(served: Served) -> None:
+    """Its page says so."""
+    page = page_of(served.client.get("/console/demo"))
+    assert "no scenarios" in page.text
+    assert not page.all("a", href="/console/demo")
