@@ -115,7 +115,7 @@ def show_system() -> Response:
     return page(
         "system.html",
         "system",
-        findings=examine(here.database, here.store.workers, time.time()),
+        findings=examine(here.database, here.store.workers, here.store.log, time.time()),
         health=readiness(here),
         worker=here.engine.worker_id,
         active=here.engine.active,
