@@ -72,18 +72,18 @@ def _waits(wanted: str | None) -> str:
 def show_failures(found: Failures, *, as_json: bool) -> None:
     """Print groups of failures."""
     if as_json:
-        _json({"groups": [on_the_wire(group) for group in found.groups], "is_complete": found.is_complete})
+        print_json({"groups": [on_the_wire(group) for group in found.groups], "is_complete": found.is_complete})
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("sagas", "state", "name", "step", "last", "newest"):
         table.add_column(column, no_wrap=True)
     table.add_column("error", overflow="fold")
     for group in found.groups:
-        texts = (Text(group.name), Text(plain(group.step)), moment(group.last_at), group.sample[0])
-        table.add_row(str(group.count), _status(group.state), *texts, Text(short(group.error)))
-    _console().print(table if found.groups else "No saga needs attention.")
+        texts = (cell(group.name), cell(group.step), moment(group.last_at), cell(group.sample[0]))
+        table.add_row(str(group.count), _status(group.state), *texts, cell(short(group.error)))
+    screen().print(table if found.groups else "No saga needs attention.")
     if not found.is_complete:
-        Console(stderr=True).print("Only the newest failures were read; --name and --newer-than narrow the search.")
+        errors.print("Only the newest failures were read; --name and --newer-than narrow the search.")
 
 
 def show_story(story: SagaStory, history: Sequence[PastEvent], *, as_json: bool) -> None:
