@@ -44,7 +44,7 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON for machines on one line; what a terminal might heed is escaped, so that it is the same JSON."""
-    print_json_text(msgspec.json.encode(value).decode())
+    print_json_text(msgspec.json.encode(value, enc_hook=str).decode())
 
 
 def print_json_text(text: str, before: str = "") -> None:

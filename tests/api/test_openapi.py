@@ -36,6 +36,7 @@ ROUTES = {
     ("get", "/api/saga/status/{transaction_id}"),
     ("get", "/api/saga/list"),
     ("get", "/api/saga/{transaction_id}/events"),
+    ("get", "/api/saga/failures"),
     ("get", "/api/saga/{transaction_id}/explain"),
     ("get", "/api/saga/{transaction_id}/cancel"),
     ("get", "/api/saga/{transaction_id}/migrate"),

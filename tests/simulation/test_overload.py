@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -185,7 +184,7 @@ def test_overload_of_fifty_times_the_capacity_for_ten_minutes_only_makes_sagas_l
     """None ends otherwise than without it, others wait for less than two steps more, the limit holds."""
     alone, crowded = Station(monkeypatch), Station(monkeypatch)
     for station, count_ in ((alone, 0), (crowded, OVERLOAD)):
-        monkeypatch.setattr(executors, "time", SimpleNamespace(monotonic=station.seconds))
+        monkeypatch.setattr(executors, "monotonic_s", station.seconds)
         for _ in range(count_):
             station.keep_going()
         station.look()

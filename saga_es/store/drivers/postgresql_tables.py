@@ -33,6 +33,8 @@ _RELATIONS = sa.text(
 
 def relations(connection: Connection, names: Sequence[str]) -> dict[str, str]:
     """The kinds of what has these names in the schema in which tables are made, and in no other of the search path."""
+    if not names:  # an empty list has no type, and cannot be compared with a name
+        return {}
     return {row.name: row.kind for row in connection.execute(_RELATIONS, {"names": list(names)})}
 
 
