@@ -68,7 +68,7 @@ def test_list_doctor_and_explain_say_what_code_sagas_wait_for(url: str, tmp_path
         node.engine.start("order", saga_id="ours")
         options = ("--database-url", url, "--app", "shop")
         listed = json.loads(run_cli("list", *options, "--json", cwd=tmp_path).stdout)["transactions"]
-        found = {row["transaction_id"]: row["waits_for"] for row in listed}
+        found = {row["transaction_id"]: row.get("waits_for") for row in listed}
         assert found == {"ours": None, "s-1": wanted, "s-2": wanted}
         shown = run_cli("list", *options, cwd=tmp_path).stdout
         assert "waits for a worker that has" in shown

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from saga_es import App, Participant, RetryPolicy, Saga
 
-HAMMERED = "SAGA_ES_TEST_HAMMERED"
+HAMMERED = "TEST_HAMMERED"
 """The variable that is set in the process that is to be interrupted."""
 
 EVERY_S = 0.003

@@ -14,7 +14,7 @@ import msgspec
 from saga_es import App, RetryPolicy, Saga, StepRejected
 from saga_es.store.process import Process
 
-LEDGER = "SAGA_ES_TEST_LEDGER"
+LEDGER = "TEST_LEDGER"
 """The variable that names the file."""
 
 PATIENT = RetryPolicy(attempts=50, first_delay_s=0.05, cap_s=0.2)

@@ -61,13 +61,18 @@ class Calls(list[tuple[str, str]]):
 def version(calls: Calls, *steps: str, wait_after: str | None = None, **options: Any) -> Saga:
     """A saga of these steps, each with a compensation; one is followed by a wait for a signal."""
     saga = Saga("order")
+    written(saga, calls, *steps, wait_after=wait_after, **options)
+    return saga
+
+
+def written(saga: Saga, calls: Calls, *steps: str, wait_after: str | None = None, **options: Any) -> None:
+    """The steps are written into the saga."""
     for name in steps:
         about = {key: options.get(f"{name}_{key}") for key in ("gate", "errors")}
         saga.step(retry=RetryPolicy(attempts=3, first_delay_s=0.01, jitter=0))(calls.step(name, **about))
         saga.compensates(name)(calls.undo(name))
         if name == wait_after:
             saga.wait_for("go", timeout_s=None)
-    return saga
 
 
 def waiting(open_engine: OpenEngine, saga: Saga, saga_id: str = "s-1") -> None:
@@ -117,14 +122,14 @@ def test_a_renamed_step_is_undone_with_the_key_of_its_call(open_engine: OpenEngi
     assert calls[2:] == [("undo b", key_of("b")), ("undo first", key_of("a"))]
 
 
-@pytest.mark.xfail(reason="a worker whose code lacks the old name lets the saga go before the answer is read")
 def test_a_call_in_flight_is_neither_lost_nor_made_twice(open_engine: OpenEngine) -> None:
     """Its worker migrates the saga meanwhile, and the step that is called is renamed."""
     calls, gate = Calls(), threading.Event()
     old = version(calls, "a", "b", a_gate=gate)
     new = version(calls, "first", "b", "c")
     new.replaces("first", "a")
-    new.written = lambda name: Saga.written(new, name) or old.written(name)  # type: ignore[method-assign,assignment]  # both versions' code
+    with new.retired():
+        written(new, calls, "a", a_gate=gate)
     engine = open_engine(new)
     open_engine(old).close()  # its plan is in the log
     request = engine._starts.request(new, {}, saga_id="s-1", key=None, tags=None, starts_at=None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from saga_es.client import Client
 from saga_es.commands import Cancel
 from saga_es.core import events as e
 from saga_es.core.facts import CodeMissing
@@ -82,9 +83,8 @@ def test_a_saga_that_waits_for_its_first_worker_waits_for_one_with_its_code(
     store: Store, open_engine: OpenEngine
 ) -> None:
     """It stays PENDING, and a cancel ends it at once: there is nothing to undo."""
-    client = open_engine(an_order(with_audit=True))
-    started = [_recorded(client, store, f"p-{n}") for n in range(2)]
-    client.close()
+    client = Client(store, [an_order(with_audit=True)])
+    started = [client.start("order", saga_id=f"p-{n}").saga_id for n in range(2)]
     old = open_engine(an_order())
     shown_to_run(old, waiting(old, "ours"))
     assert {state_of(store, saga_id).status for saga_id in started} == {SagaStatus.PENDING}
@@ -93,14 +93,6 @@ def test_a_saga_that_waits_for_its_first_worker_waits_for_one_with_its_code(
     new = open_engine(an_order(with_audit=True))
     new.signal(started[1], "go")
     assert new.follow(started[1]).result(TIMEOUT_S).status is SagaStatus.COMPLETED
-
-
-def _recorded(engine: Engine, store: Store, saga_id: str) -> str:
-    """A saga that a client started, at a time at which this engine claims it no more."""
-    with store.database.writing() as connection:
-        engine._worker.stop_calling()
-        engine.start("order", saga_id=saga_id, connection=connection)
-    return saga_id
 
 
 def test_a_saga_whose_compensations_are_there_is_cancelled_by_whoever_has_them(
