@@ -19,6 +19,7 @@ from saga_es.store.admin import triggers
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 from saga_es.store.drivers.names import ours, prefix_of
 from saga_es.store.log.chain import event_hash, genesis
+from saga_es.store.registry import relations
 
 revision = "0003"
 down_revision = "0002"
@@ -126,7 +127,9 @@ def downgrade() -> None:
 
 
 def _make_tables(bind: Connection) -> None:
-    there, p = set(sa.inspect(bind).get_table_names()), prefix_of(bind.dialect)
+    p = prefix_of(bind.dialect)
+    # An inspector of the database would also see what stands further along a search path.
+    there = relations(bind, [f"{p}saga_archives", f"{p}saga_checkpoints"])
     if f"{p}saga_archives" not in there:
         op.create_table(
             ours("saga_archives"),

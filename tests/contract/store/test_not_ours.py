@@ -191,7 +191,6 @@ def test_a_table_of_the_same_name_in_another_schema_is_another_table(database: D
     assert [values(database, f"SELECT id FROM {name}") for name in theirs] == [[7]] * len(theirs)
 
 
-@pytest.mark.xfail(reason="PostgreSQL finds the trigger of the other schema's table of the same name")
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_another_saga_es_further_along_the_search_path_is_another(database: Database, own: Database) -> None:
     """Its migration is not taken for ours, and its log gets no event of ours."""
