@@ -71,6 +71,9 @@ class Writer:
         Raises:
             StoreUnavailable: Nobody knows which drafts were written. Writing the same batch again settles it.
         """
+        return self._write(batch)
+
+    def _write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         try:
             self._transact(batch)
         except StoreUnavailable as error:
@@ -86,7 +89,7 @@ class Writer:
             # One bad draft fails the whole transaction. The others must not pay for it, not even with a transaction
             # each.
             half = len(batch) // 2
-            return [*self.write(batch[:half]), *self.write(batch[half:])]
+            return [*self._write(batch[:half]), *self._write(batch[half:])]
         return [Written()] * len(batch)
 
     def _stands(self, batch: Sequence[Prepared]) -> bool:
@@ -121,7 +124,7 @@ class Writer:
 
     def _write_carefully(self, batch: Sequence[Prepared]) -> list[Receipt]:
         self._is_careful = True  # until a batch finds that no view is behind
-        return self.write(batch)
+        return self._write(batch)
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
         """Append a draft in the caller's transaction: it is appended if and only if that commits.

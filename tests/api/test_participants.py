@@ -314,7 +314,7 @@ def test_a_participant_slower_than_the_time_out_is_an_unknown_outcome(agency: Ag
     assert result.status is COMPENSATED
     assert agency.asked == ["POST", "POST", "DELETE"]
     assert agency.story == UNKNOWN_FOR_EVER
-    assert any(words in str(result.error).lower() for words in ("0.5 s", "timed out", "took too long"))
+    assert "0.5 s" in str(result.error)
 
 
 def test_a_slow_answer_that_comes_after_the_second_attempt_changes_nothing(agency: Agency) -> None:

@@ -53,7 +53,7 @@ MUTANTS = [
     Mutant(
         "one bad draft takes its whole batch along",
         WRITER,
-        "            return [*self.write(batch[:half]), *self.write(batch[half:])]",
+        "            return [*self._write(batch[:half]), *self._write(batch[half:])]",
         "            return [self._not_written(draft, error) for draft, _ in batch]",
         ("tests/contract/store/test_writer.py",),
     ),

@@ -56,9 +56,9 @@ class HttpTransport:
         try:
             return self._connections.exchange(method, self._prefix + path, headers, body, deadline)
         except NothingLeft as error:
-            raise NotSent(f"{self._name} cannot be reached: {_why(error.__cause__ or error)}") from error
+            raise NotSent(f"{self._name} cannot be reached: {_why(error.__cause__ or error, timeout_s)}") from error
         except Exception as error:  # of any class: a byte of the request may have arrived
-            raise AnswerLost(f"no answer from {self._name}: {_why(error)}") from error
+            raise AnswerLost(f"no answer from {self._name}: {_why(error, timeout_s)}") from error
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -68,7 +68,7 @@ class HttpTransport:
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"})
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException, timeout_s: float) -> str:
     """What happened, and what to do about it."""
     match error:
         case ssl.SSLCertVerificationError():
@@ -81,7 +81,7 @@ def _why(error: BaseException) -> str:
         case socket.gaierror():
             return f"its host name is not known: {error.strerror}"
         case TimeoutError():
-            return "it took too long"
+            return f"it took longer than {timeout_s:g} s"
         case _:
             return str(error) or type(error).__name__
 
