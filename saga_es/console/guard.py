@@ -8,18 +8,10 @@ from hashlib import sha256
 
 from flask import Request, Response
 
-from saga_es.api.guards import check_site
+from saga_es.api.guards import check_site, with_headers
 from saga_es.api.problems import Problem
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 COOKIE = "saga_es_csrf"
 FIELD = "csrf"
@@ -63,10 +55,10 @@ class Tokens:
 
 def guarded(response: Response) -> Response:
     """The response with the headers of every page."""
-    response.headers.update(HEADERS)
+    response.headers["Content-Security-Policy"] = POLICY
     if response.direct_passthrough:  # a file, whose address changes with its content
         response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
-    return response
+    return with_headers(response)
 
 
 def new_cookie() -> str:

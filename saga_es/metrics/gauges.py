@@ -31,8 +31,8 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "waiting_sagas": ("Unfinished sagas that no living worker owns.", ("saga",)),
     "workers_alive": ("Workers whose heartbeat is fresh.", ()),
     "log_position": ("The newest position of the log.", ()),
-    "view_lag_events": ("Positions of the log that an asynchronous view has not read yet.", ("view",)),
-    "view_stands_still": ("Whether an asynchronous view fails at an event.", ("view",)),
+    "view_lag_events": ("Positions of the log that a view has not read yet.", ("view",)),
+    "view_stands_still": ("Whether a view fails at an event.", ("view",)),
     "database_up": ("Whether the database answered the last look.", ()),
 }
 
@@ -44,7 +44,7 @@ class DatabaseGauges(Collector):
 
     Args:
         lease_s: Seconds without a heartbeat after which a worker counts as gone.
-        views: The names of all views: one that is kept in the transaction that appends is never behind.
+        views: The names of all views: one that is kept in the transaction that appends is behind only after it failed.
     """
 
     def __init__(self, database: Database, lease_s: float, views: Sequence[str]) -> None:
@@ -122,9 +122,12 @@ def _workers(connection: Connection, lease_s: float) -> Values:
 
 def _behind(connection: Connection, views: Sequence[str]) -> Values:
     last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(saga_events.c.position), 0))).scalar_one()
-    found = checkpoints.read(connection)
+    asynchronous, inline = checkpoints.read(connection), checkpoints.behind(connection)
+    found = asynchronous | inline
     lags = dict.fromkeys(views, 0) | {name: max(0, last - view.position) for name, view in found.items()}
-    still = dict.fromkeys(views, 0) | {name: view.pending.failed is not None for name, view in found.items()}
+    still = dict.fromkeys(views, 0) | {
+        name: name in inline or view.pending.failed is not None for name, view in found.items()
+    }
     return {
         "log_position": [((), last)],
         "view_lag_events": [((name,), lag) for name, lag in sorted(lags.items())],

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from saga_es import App, Saga, StepRejected, StepUnavailable
 from saga_es.participant import RECORD_EVENTS
+from saga_es.store.views import checkpoints
 from services.catalogue import SERVICES
 from tests.api.conftest import OpenNode
 from tests.support.trips import until
@@ -163,3 +164,16 @@ def test_the_views_of_services_are_in_the_lag(client: FlaskClient) -> None:
     assert RECORD_EVENTS
     found = {dict(labels)["view"] for name, labels in samples(client) if name == "saga_es_view_lag_events"}
     assert found == {"sagas", "saga_tags", *(service.view.name for service in SERVICES)}
+
+
+def test_an_inline_view_that_failed_is_behind_and_stands_still(open_node: OpenNode) -> None:
+    """From the event that it lacks first."""
+    served = open_node()
+    served.client.post("/api/saga/execute", json=SHOW)
+    with served.node.database.writing() as connection:
+        checkpoints.mark_behind(connection, "sagas", checkpoints.Failed(1, "SagaStarted", "s-1", "no room"))
+    assert value(served.client, "view_stands_still", view="sagas") == 1
+    assert value(served.client, "view_stands_still", view="saga_tags") == 0
+    position = value(served.client, "log_position")
+    assert position is not None
+    assert value(served.client, "view_lag_events", view="sagas") == position - 1 > 0
