@@ -146,6 +146,7 @@ class OpenEngine(Protocol):
         recovers: bool = True,
         at_once: int | None = None,
         payload_memory: int | None = None,
+        leaves_older_plans: bool = False,
     ) -> Engine:
         """An open engine."""
         ...
@@ -164,9 +165,15 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
             recovers: bool = True,
             at_once: int | None = None,
             payload_memory: int | None = None,
+            leaves_older_plans: bool = False,
         ) -> Engine:
             of_engine = replace(store, writer=writer or store.writer, workers=workers or store.workers)
-            limits = Limits(at_once, takes_over=recovers, payload_memory=payload_memory)
+            limits = Limits(
+                at_once,
+                takes_over=recovers,
+                payload_memory=payload_memory,
+                leaves_older_plans=leaves_older_plans,
+            )
             engine = Engine(of_engine, executor or Executor(), definitions, limits=limits)
             opened.callback(engine.close, grace_s=1.0)
             return engine.open()

@@ -51,6 +51,12 @@ RUNNING = [
     click.option("--lease-s", metavar="SECONDS", help="A worker counts as gone after this silence.  [default: 10]"),
     click.option("--most-crashes", metavar="NUMBER", help="A saga that crashes this many workers fails.  [default: 5]"),
     click.option(
+        "--leave-older-plans",
+        is_flag=True,
+        default=None,
+        help="Leave new sagas of older plans to other workers.",
+    ),
+    click.option(
         "--payload-limit",
         metavar="BYTES",
         help="The most bytes of a request, an input or a result.  [default: 1048576]",

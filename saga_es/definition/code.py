@@ -61,25 +61,27 @@ class StepCode(msgspec.Struct, frozen=True, omit_defaults=True):
                 return self.probe
 
 
-class SagaCode(msgspec.Struct, frozen=True):
+class SagaCode(msgspec.Struct, frozen=True, omit_defaults=True):
     """The code of one definition.
 
     Attributes:
         plan_id: The plan of the definition as it is now: new sagas get this one.
         steps: By name; several where older code of the step is kept for older plans.
+        leaves_older: Whether new sagas of older plans are left to other workers.
     """
 
     plan_id: str
     steps: dict[str, tuple[StepCode, ...]]
+    leaves_older: bool = False
 
 
 Code = Mapping[str, SagaCode]
 """All code of a process, by the names of its definitions."""
 
 
-def code_of(definitions: Iterable[Saga]) -> dict[str, SagaCode]:
+def code_of(definitions: Iterable[Saga], *, leaves_older: bool = False) -> dict[str, SagaCode]:
     """The code of these definitions."""
-    return {saga.name: _saga_code(saga) for saga in definitions}
+    return {saga.name: _saga_code(saga, leaves_older=leaves_older) for saga in definitions}
 
 
 def decoded(text: str) -> Code:
@@ -96,9 +98,9 @@ def encoded(code: Code) -> str:
     return msgspec.json.encode(code).decode()
 
 
-def _saga_code(saga: Saga) -> SagaCode:
+def _saga_code(saga: Saga, *, leaves_older: bool) -> SagaCode:
     steps = {name: tuple(StepCode.of(step) for step in saga.variants(name)) for name in saga.step_names}
-    return SagaCode(saga.plan_id, steps)
+    return SagaCode(saga.plan_id, steps, leaves_older)
 
 
 def _asked(callee: Callee | None) -> Asked:

@@ -81,7 +81,13 @@ class Node:
             self.transports, settings.call_threads, settings.payload_limit, app.wrapping, loop
         )
         memory = settings.payload_memory_mb * MEGABYTE
-        limits = Limits(settings.sagas_at_once, settings.most_crashes, takes_over=recovers, payload_memory=memory)
+        limits = Limits(
+            settings.sagas_at_once,
+            settings.most_crashes,
+            takes_over=recovers,
+            payload_memory=memory,
+            leaves_older_plans=settings.leave_older_plans,
+        )
         self.engine = Engine(
             self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context
         )

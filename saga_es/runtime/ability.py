@@ -7,10 +7,9 @@ missing: then the saga itself is looked at.
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cached_property
 
 from saga_es.core.plan import Plan
-from saga_es.core.state import SagaState, SagaStatus
+from saga_es.core.state import SagaState
 from saga_es.definition.code import Code
 from saga_es.logs import logger
 from saga_es.runtime.needed_code import CodeHere, missing, missing_for_plan
@@ -19,18 +18,13 @@ from saga_es.runtime.needed_code import CodeHere, missing, missing_for_plan
 class Ability:
     """What one worker can run. Used by the loop's thread.
 
-    Args:
-        code: The code of this worker.
-        only_new_of_present: Whether PENDING sagas of older plans are left to other workers.
-
     Attributes:
         names: The names of the definitions.
         lacking: The plans that were met so far and of which this worker does not run every saga.
     """
 
-    def __init__(self, code: CodeHere, *, only_new_of_present: bool = False) -> None:
+    def __init__(self, code: CodeHere) -> None:
         self._code = code
-        self._only_new_of_present = only_new_of_present
         self._full: set[str] = set()
         self.names: Collection[str] = code.definitions
         self.lacking: set[str] = set()
@@ -48,20 +42,13 @@ class Ability:
 
     def runs(self, state: SagaState) -> bool:
         """Whether this worker has all code that the saga may need until its end, and may begin it."""
-        if self._only_new_of_present and state.status is SagaStatus.PENDING and state.plan_id not in self._present:
-            return False
         return not missing(state, self.code)
-
-    @cached_property
-    def _present(self) -> set[str]:
-        return {saga.plan_id for saga in self.code.values()}
 
     def _look_at(self, plan: Plan, plan_id: str) -> None:
         lacks = missing_for_plan(plan, self.code)
-        if not lacks and (plan_id in self._present or not self._only_new_of_present):
+        if not lacks:
             self._full.add(plan_id)
             return
         self.lacking.add(plan_id)
-        if lacks:
-            why = [str(one) for one in lacks]
-            logger.warning("sagas of a plan wait for a worker that has its code", saga=plan.saga, plan=plan_id, why=why)
+        why = [str(one) for one in lacks]
+        logger.warning("sagas of a plan may be left to other workers", saga=plan.saga, plan=plan_id, why=why)

@@ -13,12 +13,11 @@ class Limits(msgspec.Struct, frozen=True):
         most_crashes: How many workers may crash while the same call is in flight; then its saga is FAILED.
         payload_memory: Bytes of inputs and results from which on those of sagas that wait are let go; None: never.
         takes_over: Whether it takes over sagas whose worker is gone. A process that only serves participants does not.
-        only_new_of_present: Whether it begins PENDING sagas of its present plans alone, and leaves those of older plans
-            to other workers.
+        leaves_older_plans: Whether it leaves new sagas of older plans to other workers.
     """
 
     sagas_at_once: int | None = None
     most_crashes: int = 5
     takes_over: bool = True
     payload_memory: int | None = None
-    only_new_of_present: bool = False
+    leaves_older_plans: bool = False

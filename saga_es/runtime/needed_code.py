@@ -16,7 +16,7 @@ import msgspec
 from saga_es.core.facts import CannotGoOn
 from saga_es.core.outcomes import Direction
 from saga_es.core.plan import Child, Plan, StepPlan, plan_id, step_of
-from saga_es.core.state import DONE, SagaState, StepState, StepStatus
+from saga_es.core.state import DONE, SagaState, SagaStatus, StepState, StepStatus
 from saga_es.definition.code import Asked, Code, StepCode, code_of
 from saga_es.definition.saga import Saga
 from saga_es.definition.steps import Step, known_names
@@ -43,18 +43,23 @@ class Missing(msgspec.Struct, frozen=True):
 class CodeHere:
     """The code of this process. Used by one thread: what was looked up is kept, for every call looks it up.
 
+    Args:
+        definitions: The definitions.
+        leaves_older: Whether new sagas of older plans are left to other workers.
+
     Attributes:
         definitions: The definitions by name.
     """
 
-    def __init__(self, definitions: Iterable[Saga]) -> None:
+    def __init__(self, definitions: Iterable[Saga], *, leaves_older: bool = False) -> None:
         self.definitions: Mapping[str, Saga] = {saga.name: saga for saga in definitions}
+        self._leaves_older = leaves_older
         self._written: dict[tuple[str, str, Direction], Step | Missing] = {}
 
     @cached_property
     def code(self) -> Code:
         """The code as data. A mistake in a definition is told here, and not when the object is made."""
-        return code_of(self.definitions.values())
+        return code_of(self.definitions.values(), leaves_older=self._leaves_older)
 
     def written(self, state: SagaState, step: str, direction: Direction) -> Step | Missing:
         """The code of a call: the present code of the step, or else older code that is kept for such plans."""
@@ -89,18 +94,24 @@ def cannot_call(error: Exception) -> CannotGoOn:
 
 # ── What happens to a saga ───────────────────────────────────────────────────────────────────────────────
 def missing(state: SagaState, code: Code) -> tuple[Missing, ...]:
-    """The code that a saga may need until its end and that is missing: first what it surely needs, each once."""
+    """The code that a saga may need until its end and that is missing: first what it surely needs, each once.
+
+    A new saga of an older plan that a worker is told to leave to others lacks that worker's will to begin it.
+    """
     if state.status.ended:
         return ()
-    if state.plan.saga not in code:
+    here = code.get(state.plan.saga)
+    if here is None:
         needs = list(needed(state))
         return (_no_definition(state.plan.saga),) if needs else ()
+    if here.leaves_older and state.status is SagaStatus.PENDING and state.plan_id != here.plan_id:
+        return (_left_to_others(state),)
     return _each_once(_lacking(need, state.plan, code) for need in needed(state))
 
 
 def missing_for_plan(plan: Plan, code: Code) -> tuple[Missing, ...]:
     """The code that a saga of this plan may need, from its start, and that is missing."""
-    return missing(SagaState("", plan), code)
+    return missing(SagaState("", plan, plan_id=plan_id(plan)), code)
 
 
 def missing_call(code: Code, plan: Plan, name: str, direction: Direction) -> Missing | None:
@@ -203,6 +214,11 @@ def _asks_too_much(asked: Asked, plan: Plan, planned: StepPlan, direction: Direc
 
 def _wanted(step: str, what: str) -> str:
     return f"step {step!r}" if what == "action" else f"the {what} of step {step!r}"
+
+
+def _left_to_others(state: SagaState) -> Missing:
+    wanted = f"saga {state.plan.saga!r} and begins new sagas"
+    return Missing(wanted, f"new sagas of {state.plan_id} are left to other workers")
 
 
 def _no_definition(saga: str, step: str | None = None) -> Missing:

@@ -69,7 +69,7 @@ class Worker:
         process: Process | None = None,
     ) -> None:
         limits = limits or Limits()
-        code = CodeHere(definitions)
+        code = CodeHere(definitions, leaves_older=limits.leaves_older_plans)
         self.inbox = Inbox()
         self._store = store
         self._clock = clock
@@ -98,7 +98,7 @@ class Worker:
         process: Process | None,
     ) -> None:
         store, owned, dispatch, chores = self._store, self._owned, self._dispatch, self._chores
-        ability = Ability(code, only_new_of_present=limits.only_new_of_present)
+        ability = Ability(code)
         heartbeat = Heartbeat(store.workers, owned, self._clock, ability, process)
         plans = {name: saga.plan for name, saga in code.definitions.items()}
         recovery = Recovery(store.sagas, store.workers, plans, ability, capacity, self._warn)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from saga_es import App, Saga
+from saga_es.client import open_client
 from saga_es.core.state import SagaStatus
 from saga_es.definition.code import code_of
 from saga_es.node.node import Node
@@ -39,8 +40,10 @@ def invoice() -> None:
 
 
 @contextmanager
-def a_worker(url: str, order: Saga) -> Iterator[Node]:
-    node = Node(Settings.load({"database_url": url}, environ={}), App(name="shop", version="1", sagas=[order]))
+def a_worker(url: str, order: Saga, **settings: object) -> Iterator[Node]:
+    node = Node(
+        Settings.load({"database_url": url, **settings}, environ={}), App(name="shop", version="1", sagas=[order])
+    )
     node.open()
     try:
         yield node
@@ -76,6 +79,26 @@ def test_list_doctor_and_explain_say_what_code_sagas_wait_for(url: str, tmp_path
         assert f"2 sagas wait, of 'order', for a worker that has {wanted}" in " ".join(said.split())
         explained = run_cli("explain", "s-1", *options, cwd=tmp_path).stdout
         assert f"waits for a worker that has {wanted}" in " ".join(explained.split())
+
+
+def test_a_new_saga_that_all_workers_leave_to_others_is_told_to_wait(url: str, tmp_path: Path) -> None:
+    """Nobody lacks its code; nobody begins it."""
+    old = an_order(with_invoice=False)
+    with open_client(url, an_order(with_invoice=True)) as client:
+        client.start("order", saga_id="s-3")
+    with a_worker(url, with_retired_invoice(), leave_older_plans=True):
+        explained = run_cli("explain", "s-3", "--database-url", url, "--app", "shop", cwd=tmp_path).stdout
+    said = " ".join(explained.split())
+    assert "waits for a worker that has saga 'order' and begins new sagas of plan plan-" in said
+    assert f"living: 1 worker with {old.plan_id}" in said
+
+
+def with_retired_invoice() -> Saga:
+    """The old version, which has the code for sagas of the new one."""
+    order = an_order(with_invoice=False)
+    with order.retired():
+        order.step(compensation=None)(invoice)
+    return order
 
 
 def test_sagas_that_wait_for_code_are_counted_by_plan(url: str) -> None:

@@ -25,6 +25,13 @@ WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "test
 
 MUTANTS = [
     Mutant(
+        "a worker that leaves older plans begins their sagas",
+        "saga_es/runtime/needed_code.py",
+        "    if here.leaves_older and state.status is SagaStatus.PENDING",
+        "    if here.leaves_older and state.status is SagaStatus.FAILED",
+        ("tests/contract/engine/test_versions.py",),
+    ),
+    Mutant(
         "a time-out runs from when the call is queued",
         CALLS,
         "        if left_s > 0:\n",

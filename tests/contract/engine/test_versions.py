@@ -182,6 +182,25 @@ def a_parent(order: Saga) -> Saga:
     return parent
 
 
+def test_a_worker_that_leaves_older_plans_begins_none_of_their_sagas_and_goes_on_with_those_that_began(
+    store: Store, open_engine: OpenEngine
+) -> None:
+    """It has all their code. A worker that was not told so begins them."""
+    old = open_engine(an_order())
+    begun = waiting(old, "begun")
+    new_of_old = _recorded(old, store, "new")
+    crash(store, old)
+    leaving = open_engine(an_order(with_audit=True), leaves_older_plans=True)
+    shown_to_run(leaving, begun)
+    shown_to_run(leaving, waiting(leaving, "ours"))
+    assert state_of(store, new_of_old).status is SagaStatus.PENDING
+    assert state_of(store, "ours").plan_id != state_of(store, new_of_old).plan_id
+    other = open_engine(an_order(with_audit=True))
+    other.signal(new_of_old, "go")
+    assert other.follow(new_of_old).result(TIMEOUT_S).completed
+    assert state_of(store, new_of_old).owner == other.worker_id
+
+
 def test_a_worker_that_meets_missing_code_lets_go_of_the_saga(open_engine: OpenEngine) -> None:
     """A worker that has the code takes it at once; no crash is counted."""
     first = open_engine(an_order())
