@@ -188,8 +188,9 @@ def test_a_worker_that_leaves_older_plans_begins_none_of_their_sagas_and_goes_on
     """It has all their code. A worker that was not told so begins them."""
     old = open_engine(an_order())
     begun = waiting(old, "begun")
-    new_of_old = _recorded(old, store, "new")
+    new_of_old = "new"
     crash(store, old)
+    Client(store, [an_order()]).start("order", saga_id=new_of_old)
     leaving = open_engine(an_order(with_audit=True), leaves_older_plans=True)
     shown_to_run(leaving, begun)
     shown_to_run(leaving, waiting(leaving, "ours"))
