@@ -17,6 +17,7 @@ from saga_es.api.guards import guard_mounted
 from saga_es.api.past import VersionSchema
 from saga_es.api.problems import register_problem_handlers
 from saga_es.api.responses import json_response, node, page_of
+from saga_es.core.outcomes import Direction
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.store.log.codec import SAGA
 from saga_es.store.queries.filters import sagas_where
@@ -31,6 +32,15 @@ class SkipSchema(Schema):
     at = fields.AwareDateTime(required=True)
     actor = fields.String(required=True, allow_none=True, metadata={"description": "null: the condition did not hold"})
     reason = fields.String(required=True, allow_none=True)
+
+
+class ProgressSchema(Schema):
+    """What a call of a step last said of itself."""
+
+    at = fields.AwareDateTime(required=True)
+    direction = fields.String(required=True, validate=validate.OneOf(list(Direction)))
+    attempt = fields.Integer(required=True)
+    details = fields.Raw(required=True, allow_none=True)
 
 
 class PauseSchema(Schema):
@@ -60,6 +70,7 @@ class StepSchema(Schema):
     retry_at = fields.AwareDateTime(required=True, allow_none=True)
     child = fields.String(required=True, allow_none=True, metadata={"description": "The id of the step's child saga."})
     skip = fields.Nested(SkipSchema, required=True, allow_none=True)
+    last_progress = fields.Nested(ProgressSchema, required=True, allow_none=True)
     elements = fields.List(
         fields.Nested(lambda: StepSchema()),  # noqa: PLW0108 (the class is not there yet)
         required=True,

@@ -198,6 +198,8 @@ def _cells(step: StepStory) -> tuple[Text | str, ...]:
     result = "" if step.result is None or step.elements else msgspec.json.encode(step.result).decode()
     if step.until and step.status == "IN_PROGRESS":
         result = f"waits until {moment(step.until)}"
+    elif step.last_progress and step.status in {"IN_PROGRESS", "COMPENSATING"}:
+        result = f"goes on: {shown(step.last_progress.details)}"
     if step.retry_at:
         result = f"next try at {moment(step.retry_at)}: {step.error}"
     if step.skip and step.skip.actor:

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from saga_es.core import events as e
+from saga_es.core.describe import shown
 from saga_es.core.plan import step_of
 from saga_es.core.state import SagaState
 
@@ -76,6 +77,10 @@ class Reader:
                 self._begin(step, Mark("waiting", at, until or at))
             case e.ChildStarted(step):
                 self._begin(step, Mark("child-running", at, at))
+            case e.StepProgressed(step, _, direction, details):
+                key = _back(step) if direction == "compensation" else step
+                if direction != "probe" and key in self._open:
+                    self._open[key] = msgspec.structs.replace(self._open[key], words=shown(details))
             case e.StepFannedOut(step):
                 self.began.append(step)
             case e.StepCompleted(step):

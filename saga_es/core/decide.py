@@ -15,6 +15,7 @@ from saga_es.core import events as e
 from saga_es.core import operate
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import (
+    CallProgressed,
     CallReturned,
     CannotGoOn,
     ChildEnded,
@@ -70,7 +71,7 @@ def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[e.SagaEve
     return decided, state
 
 
-def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one return a fact)
+def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911, PLR0912 (a table: one return a fact)
     """The events that record the fact itself, before the saga goes on from there."""
     if (state.version == 0) is not isinstance(fact, Start):
         return []
@@ -79,12 +80,15 @@ def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  
     match fact:
         case Start():
             return [_started(state, fact, now)]
-        case CallReturned() | RetryDue() | ChildEnded() | OwnerGone() | CodeMissing() | CannotGoOn() if (
-            state.status.ended
-        ):
+        case (
+            CallReturned() | CallProgressed() | RetryDue() | ChildEnded() | OwnerGone() | CodeMissing() | CannotGoOn()
+        ) if state.status.ended:
             return []
         case CallReturned():
             return _call_returned(state, fact, now) if _is_in_flight(state, fact) else []
+        case CallProgressed(step, direction, attempt, details):
+            is_heard = _is_in_flight(state, fact)
+            return [e.StepProgressed(step, attempt, direction.value, details)] if is_heard else []
         case RetryDue(step, direction, attempt):
             return _retry(state, step, direction, attempt, now)
         case ChildEnded():
@@ -104,7 +108,7 @@ def _record(state: SagaState, fact: Fact, now: datetime) -> list[e.SagaEvent]:  
 def _by_present_name(state: SagaState, fact: Fact) -> Fact:
     """The fact about a step with the name that the step has since a migration: it was on its way under the old one."""
     match fact:
-        case CallReturned(step) | RetryDue(step) | ChildEnded(step):
+        case CallReturned(step) | CallProgressed(step) | RetryDue(step) | ChildEnded(step):
             return replace(fact, step=present_name(step, state.renamed))
         case _:
             return fact
@@ -295,7 +299,7 @@ def _next_attempt(state: SagaState, name: str) -> e.ProbeStarted | e.StepStarted
 # ── Is the fact about the call in flight? ────────────────────────────────────────────────────────────────
 
 
-def _is_in_flight(state: SagaState, fact: CallReturned) -> bool:
+def _is_in_flight(state: SagaState, fact: CallReturned | CallProgressed) -> bool:
     step = state.step(fact.step)
     if fact.direction is Direction.PROBE or step.probing:
         return step.probing and fact.direction is Direction.PROBE and fact.attempt == step.attempts

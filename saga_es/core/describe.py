@@ -14,6 +14,10 @@ SHORT = 100
 """Characters of a result or an error that a line shows."""
 
 
+CALLEES = {"action": "step", "compensation": "undoing step", "probe": "the probe of step"}
+"""What a call of a step is called, by its direction."""
+
+
 def describe(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
     """One event as a sentence."""
     match event:
@@ -39,6 +43,8 @@ def describe(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a tabl
             return f"Step {step} is skipped by {actor}: {reason}"
         case e.StepFailed():
             return _failed(event)
+        case e.StepProgressed(step, _, direction, details):
+            return f"{CALLEES[direction].capitalize()} {step} goes on: {shown(details)}"
         case e.StepFannedOut(step, size):
             return f"Step {step} is done for each of {size} elements."
         case e.WaitStarted(step, None):

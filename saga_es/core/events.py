@@ -94,6 +94,15 @@ class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     last: bool = False
 
 
+class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call of the step said that it goes on, with these details; what it says too soon after is not recorded."""
+
+    step: str
+    attempt: int
+    direction: Literal["action", "compensation", "probe"] = "action"
+    details: Any = None
+
+
 class StepFannedOut(msgspec.Struct, frozen=True):
     """The step is done for each element of a list, as `step[0]` to `step[size - 1]`."""
 
@@ -279,6 +288,7 @@ SagaEvent = (
     | StepCompleted
     | StepSkipped
     | StepFailed
+    | StepProgressed
     | StepFannedOut
     | WaitStarted
     | SignalReceived

@@ -66,6 +66,8 @@ def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PL
             return _taken_over(state, worker)
         case e.SagaReleased():
             return replace(state, version=version, owner=None)
+        case e.StepProgressed():  # it is told to people; nothing is decided by it
+            return replace(state, version=version)
         case e.SagaBegan():
             return replace(state, version=version, status=SagaStatus.IN_PROGRESS)
         case e.SagaAborted(step, error):

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from saga_es.core import events as e
+from saga_es.core.describe import CALLEES, shown
 from saga_es.core.migration import present_keys
 from saga_es.core.operate import still_open
 from saga_es.core.plan import Delay
@@ -161,7 +162,7 @@ _GIVEN_UP, _RETRIED, _WAITING, _IN_FLIGHT = range(4)
 
 
 def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[str]:
-    since = _since(past)
+    since, said = _since(past), _said(past)
     found: list[tuple[int, str]] = []
     for name, step in state.steps.items():
         if name in known.away and not state.paused:
@@ -174,7 +175,9 @@ def _steps(state: SagaState, past: Past, known: Known, now: datetime) -> list[st
         elif step.wait is not None:
             found.append((_WAITING, _waited(state, name, step.wait, now)))
         elif step.in_flight:
-            found.append((_IN_FLIGHT, _in_flight(state, name, step, since.get(name), known, now)))
+            begun = since.get(name)
+            goes_on = _going_on(state, name, begun, said[name]) if name in said else None
+            found.append((_IN_FLIGHT, goes_on or _in_flight(state, name, step, begun, known, now)))
     if state.paused:  # a paused saga does nothing but await the answers of calls in flight
         found = [(rank, words) for rank, words in found if rank == _IN_FLIGHT]
     words = [words for _, words in sorted(found, key=lambda ranked: ranked[0])]
@@ -245,6 +248,32 @@ def _in_flight(
         return f"{waits}: the worker is busy, or what it calls is away"
     what = f"waits for the answer of {callee}, called at {_at(begun)}"
     return f"{what} (attempt {attempt}, time-out at {_at(late)})"
+
+
+def _going_on(state: SagaState, name: str, begun: datetime | None, said: tuple[datetime, e.StepProgressed]) -> str:
+    at, progress = said
+    callee = CALLEES[progress.direction]
+    what = f"waits for the answer of {callee} {name!r}, called at {_at(begun)} (attempt {progress.attempt})"
+    timeout = f"its time-out is {state.plan.step(name).timeout_s:g} s after it last says so"
+    return f"{what}, which said at {_at(at)} that it goes on: {shown(progress.details)}; {timeout}"
+
+
+def _said(past: Past) -> dict[str, tuple[datetime, e.StepProgressed]]:
+    """What the last call of each step said last."""
+    said: dict[str, tuple[datetime, e.StepProgressed]] = {}
+    for at, event in past:
+        match event:
+            case e.StepProgressed(step):
+                said[step] = (at, event)
+            case e.StepStarted(step) | e.CompensationStarted(step) | e.ProbeStarted(step) | e.ChildStarted(step):
+                said.pop(step, None)
+            case e.SagaTakenOver():
+                said.clear()
+            case e.SagaMigrated():
+                said = present_keys(said, event)
+            case _:
+                pass
+    return said
 
 
 def _since(past: Past) -> dict[str, datetime]:

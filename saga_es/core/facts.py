@@ -31,6 +31,15 @@ class CallReturned(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
+class CallProgressed(msgspec.Struct, frozen=True):
+    """A call under way says that it goes on."""
+
+    step: str
+    direction: Direction
+    attempt: int
+    details: Any = None
+
+
 class RetryDue(msgspec.Struct, frozen=True):
     """The wait after a failed attempt is over."""
 
@@ -80,4 +89,15 @@ class CannotGoOn(msgspec.Struct, frozen=True):
     reason: str
 
 
-Fact = Start | CallReturned | RetryDue | ChildEnded | Woken | OwnerGone | CodeMissing | CannotGoOn | Command
+Fact = (
+    Start
+    | CallReturned
+    | CallProgressed
+    | RetryDue
+    | ChildEnded
+    | Woken
+    | OwnerGone
+    | CodeMissing
+    | CannotGoOn
+    | Command
+)

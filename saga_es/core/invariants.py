@@ -264,6 +264,13 @@ class _Books:
             step.in_flight, step.waits = False, True
         return broken
 
+    def _progress(self, said: e.StepProgressed) -> list[str]:
+        step = self._step(said.step)
+        under_way = {"action": step.in_flight, "compensation": step.undoing, "probe": step.probing}[said.direction]
+        attempt = step.undone_attempts if said.direction == "compensation" else step.attempts
+        what = f"attempt {said.attempt} of the {said.direction} of step {said.step!r}"
+        return [] if under_way and attempt == said.attempt else [f"{what} goes on, but is not in flight"]
+
     # ── Rules about the saga ─────────────────────────────────────────────────────────────────────────────
 
     def _saga(self, event: e.SagaEvent) -> list[str]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
@@ -271,6 +278,8 @@ class _Books:
             case e.SagaStarted(worker=worker, starts_at=starts_at):
                 self.owner = worker
                 self.began = worker is not None and starts_at is None
+            case e.StepProgressed():
+                return self._progress(event)
             case e.SagaBegan():
                 broken = ["the saga begins twice"] if self.began else []
                 self.began = True

@@ -50,6 +50,11 @@ class Proposal:
         self.size = 0
 
     @property
+    def held(self) -> int:
+        """The characters by which the saga grows in memory; its state keeps nothing of a call's progress."""
+        return 0 if all(isinstance(event, e.StepProgressed) for event in self.events) else self.size
+
+    @property
     def first(self) -> Fact | None:
         """The first fact; commands are not counted."""
         return self.facts[0] if self.facts else None
@@ -224,7 +229,7 @@ class Committer:
             case Written():
                 # After a takeover every open intent has to be performed again, not only those of this batch.
                 events = None if isinstance(proposal.first, OwnerGone) else proposal.events
-                self._owned.advance(proposal.saga, proposal.state, events, proposal.size)
+                self._owned.advance(proposal.saga, proposal.state, events, proposal.held)
                 proposal.settle_commands()
                 proposal.settle_refusals()
             case Conflict():

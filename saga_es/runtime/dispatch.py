@@ -22,6 +22,7 @@ from saga_es.runtime.children import Children
 from saga_es.runtime.held_calls import Heard, HeldCalls, Timer, TryAgain
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put, RetryTimer
 from saga_es.runtime.needed_code import CodeHere, Missing, cannot_call
+from saga_es.runtime.progress import Progress
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
 
@@ -42,6 +43,7 @@ class Dispatch:
         put: Puts facts into the inbox; it is called from any thread.
 
     Attributes:
+        progress: Hears what calls say while they go on.
         in_flight: How many calls have not returned.
         stopped: Whether no more calls are made.
     """
@@ -65,6 +67,7 @@ class Dispatch:
         self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
         self._made: list[Call] = []
         self._carried: dict[str, Context] = {}
+        self.progress = Progress(executor, timers, clock, put)
         self._held = HeldCalls(executor, timers, clock, put, self._begin, self._put_off)
         self._short: set[str] = set()  # definitions that have too many waiting calls for more sagas
         self.in_flight = 0
@@ -298,6 +301,7 @@ class Dispatch:
             carried=self._carried.get(state.saga_id) if self._carried else None,
             is_cancellable=found.cancellable and is_action,
             is_cancelled=state.aborted and is_action,
+            says=self.progress.said,
             is_last=bool(self._held.lanes.away) and is_last(state, step, direction, attempt),
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))

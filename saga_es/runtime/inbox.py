@@ -87,6 +87,13 @@ class RetryTimer(FactArrived, frozen=True):
         return self.fact
 
 
+class ProgressMade(msgspec.Struct, frozen=True):
+    """A call under way said that it goes on."""
+
+    saga_id: str
+    call: Call
+
+
 class AppendRequest(msgspec.Struct, frozen=True):
     """Append events that are not a saga's, for a participant in this process."""
 
@@ -121,7 +128,7 @@ class StopRequest(msgspec.Struct, frozen=True):
     """Make no more calls: the process is to end."""
 
 
-Item = StartRequest | FactArrived | CommandRequest | AppendRequest | FollowRequest | StopRequest
+Item = StartRequest | FactArrived | ProgressMade | CommandRequest | AppendRequest | FollowRequest | StopRequest
 Put = Callable[[Item], None]
 
 
@@ -134,7 +141,7 @@ def refuse(item: Item, error: Exception) -> None:
             done.resolve(None, error)
         case CommandRequest(done=done):
             _settle(done, error)
-        case FactArrived() | StopRequest():
+        case FactArrived() | ProgressMade() | StopRequest():
             pass
         case _:
             assert_never(item)

@@ -25,6 +25,7 @@ from saga_es.runtime.inbox import (
     FollowRequest,
     Inbox,
     Item,
+    ProgressMade,
     StartRequest,
     StopRequest,
 )
@@ -84,6 +85,11 @@ class Loop:
                 saga = self._owned.get(saga_id)
                 if saga is not None:  # otherwise it has ended, or another worker owns it
                     batch.proposal(saga).add(fact, batch.now)
+            case ProgressMade(saga_id, call):
+                saga = self._owned.get(saga_id)
+                said = self._dispatch.progress.to_record(call)
+                if saga is not None and said is not None and not saga.is_asleep:  # asleep: it has no call in flight
+                    batch.proposal(saga).add(said, batch.now)
             case StartRequest():
                 self._start(item, batch)
             case CommandRequest():

@@ -6,8 +6,9 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, Fact
+from saga_es.core.facts import CallProgressed, CallReturned, CannotGoOn, ChildEnded, Fact
 from saga_es.core.outcomes import (
+    NOT_RECORDED,
     ChildReady,
     Completed,
     Direction,
@@ -33,6 +34,8 @@ def recordable(fact: Fact, why: str) -> Fact:
     match fact:
         case CallReturned(outcome=outcome):
             return replace(fact, outcome=_outcome(fact, outcome, why))
+        case CallProgressed():
+            return replace(fact, details={NOT_RECORDED: plain(why)})
         case ChildEnded(status="COMPLETED", not_recorded=None):
             said = f"the child saga of step {fact.step!r} completed, and its results cannot be recorded here: {why}"
             return replace(fact, result=None, error=None, not_recorded=plain(said))

@@ -7,6 +7,7 @@ from functools import partial
 
 from saga_es.core.outcomes import Outcome
 from saga_es.runtime.calls.port import Call, Returned
+from saga_es.runtime.waiting.clock import Clock
 from saga_es.testing.faults import Crash, Faults
 from saga_es.testing.network import Network
 
@@ -18,12 +19,16 @@ class NetworkExecutor:
 
     Args:
         network: Carries calls and answers.
+        clock: The virtual time.
         faults: What goes wrong with the worker.
         is_alive: Whether the worker lives; nobody hears the answers to a dead one.
     """
 
-    def __init__(self, network: Network, faults: Faults, is_alive: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, network: Network, clock: Clock, faults: Faults, is_alive: Callable[[], bool] = lambda: True
+    ) -> None:
         self._network = network
+        self._clock = clock
         self._faults = faults
         self._is_alive = is_alive
 
@@ -54,9 +59,17 @@ class NetworkExecutor:
         return failed
 
     def left_s(self, call: Call) -> float:
-        """Nothing: in virtual time a call begins when it is sent, and its time-out runs from there."""
-        del call
-        return 0.0
+        """In virtual time a call begins when it is sent."""
+        if call.began_at is None:
+            return call.timeout_s
+        return round(call.began_at + call.timeout_s - self._now_s, 6)  # to the microsecond, as timers are
+
+    def goes_on(self, call: Call) -> bool:
+        """Its time-out runs anew; a worker that is dead hears nothing of it."""
+        if call.is_given_up or not self._is_alive():
+            return False
+        call.began_at = self._now_s
+        return True
 
     def cancel(self, call: Call) -> None:
         """Its context says so, if it is on its way."""
@@ -72,8 +85,12 @@ class NetworkExecutor:
 
     def _send(self, call: Call, returned: Returned) -> None:
         if not call.is_given_up:
-            call.began_at = 0.0
+            call.began_at = self._now_s
             self._network.send(call, partial(self._answer, call, returned))
+
+    @property
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()
 
     def _answer(self, call: Call, returned: Returned, outcome: Outcome) -> None:
         if self._is_alive():

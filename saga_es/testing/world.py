@@ -251,7 +251,7 @@ class _Worker:
             workers,
             MemoryNotifications(world.store),
         )
-        executor = NetworkExecutor(world.network, world.faults, lambda: self.is_alive)
+        executor = NetworkExecutor(world.network, world.clock, world.faults, lambda: self.is_alive)
         self.loop = Worker(store, executor, world.clock, world.definitions, world.limits, NOWHERE)
         self.inbox = self.loop.inbox
         self.loop.worker_id = worker_id

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 import pytest
 
-from saga_es import App, Saga, StepUnavailable
+from saga_es import App, Saga, StepContext, StepUnavailable
 from saga_es.runtime.calls.away import AWAY_AFTER
 from tests.api.conftest import OpenNode, Served
 from tests.api.test_execute import body_of
 from tests.api.test_problems import assert_problem
 from tests.api.test_saga_reading import UNKNOWN
+from tests.conftest import TIMEOUT_S
 from tests.support.journeys_served import (
     BY_ANN,
     app_of,
@@ -129,6 +131,32 @@ def test_a_saga_that_runs_another_says_what_that_one_waits_for(open_node: OpenNo
 def test_a_saga_that_there_is_not_is_a_404(served: Served, id_: str) -> None:
     """Whatever the id looks like."""
     assert_problem(served.client.get(f"/api/saga/{id_}/explain"), 404)
+
+
+def test_how_far_a_running_step_is_stands_in_its_saga_and_in_the_explanation(open_node: OpenNode) -> None:
+    """While it runs, and afterwards in its saga alone."""
+    saga, gate = Saga("import"), threading.Event()
+
+    @saga.step(compensation=None, timeout_s=600)
+    def load(context: StepContext) -> None:
+        context.progress({"rows": 7})
+        gate.wait(TIMEOUT_S)
+
+    served = open_node(App(sagas=[saga]))
+    handle = served.node.engine.start(saga)
+
+    def last_progress() -> Any:
+        told = served.client.get(f"/api/saga/status/{handle.saga_id}").get_json()
+        return told["steps"][0]["last_progress"]
+
+    until(last_progress)
+    found = last_progress()
+    assert found == {"at": found["at"], "direction": "action", "attempt": 1, "details": {"rows": 7}}
+    (reason,) = explanation(served, handle.saga_id)["reasons"]
+    assert reason.endswith('that it goes on: {"rows":7}; its time-out is 600 s after it last says so')
+    gate.set()
+    assert handle.result(TIMEOUT_S).completed
+    assert last_progress() == found
 
 
 def test_a_saga_whose_call_is_held_back_says_who_is_away(open_node: OpenNode) -> None:

@@ -68,6 +68,19 @@ def test_a_step_is_one_row_with_all_its_tries() -> None:
     assert whole.undo == []
 
 
+def test_a_call_that_says_that_it_goes_on_has_its_last_words_beside_it() -> None:
+    """While it runs; what a probe says stands nowhere."""
+    whole = told(
+        (0, e.StepStarted("seat", 1)),
+        (10, e.StepProgressed("seat", 1, details={"done": 1})),
+        (20, e.StepProgressed("seat", 1, details={"done": 2})),
+        (25, e.StepProgressed("seat", 1, "probe", "asks")),
+        now=30,
+    )
+    (mark,) = row_of(whole.forward, "seat").marks
+    assert (mark.kind, mark.words) == ("running", '{"done":2}')
+
+
 def test_a_try_that_is_planned_is_a_moment_of_the_axis() -> None:
     """The axis reaches to it."""
     whole = told(

@@ -20,6 +20,7 @@ from saga_es.core.commands import Cancel, Migrate, Pause, ReplaceInput, Resolve,
 from saga_es.core.decide import decide
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import (
+    CallProgressed,
     CallReturned,
     CannotGoOn,
     ChildEnded,
@@ -188,6 +189,7 @@ def _answers(state: SagaState, intent: e.Intent) -> Iterator[Fact]:
         case e.StepStarted(step, attempt):
             outcomes = _outcomes(state.plan.step(step))
             yield from (CallReturned(step, Direction.ACTION, attempt, outcome) for outcome in outcomes)
+            yield CallProgressed(step, Direction.ACTION, attempt)
         case e.CompensationStarted(step, attempt):
             yield from (CallReturned(step, Direction.COMPENSATION, attempt, outcome) for outcome in OUTCOMES)
         case e.ProbeStarted(step, attempt):

@@ -13,6 +13,13 @@ STATE = "saga_es/core/state.py"
 
 MUTANTS = [
     Mutant(
+        "what a call says is recorded after its answer",
+        "saga_es/core/decide.py",
+        "            is_heard = _is_in_flight(state, fact)\n",
+        "            is_heard = True\n",
+        ("tests/unit/test_core_progress.py", "tests/unit/test_core_properties.py"),
+    ),
+    Mutant(
         "compensation in the order of the steps",
         GOING_ON,
         "for name in reversed(state.effects)",

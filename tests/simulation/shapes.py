@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from saga_es import RetryPolicy, Saga, StepRejected
+from saga_es import RetryPolicy, Saga, StepContext, StepRejected
 from saga_es.commands import SendSignal
 from saga_es.testing import Ledger
 
@@ -120,6 +120,26 @@ def nested(ledger: Ledger) -> Saga:
     return saga
 
 
+def talking(ledger: Ledger) -> Saga:
+    """Steps, and compensations, that say twice that they go on: before they act, and after it."""
+    saga = Saga("talking")
+    for name in "ab":
+
+        def step(key: str, context: StepContext, name: str = name) -> str:
+            context.progress({"at": "first"})
+            answer: str = ledger.act(key, f"{name}!")
+            context.progress({"at": "last"})
+            return answer
+
+        def compensation(action_key: str, context: StepContext) -> None:
+            context.progress()
+            ledger.undo(action_key)
+
+        saga.step(retry=TWICE, name=name)(step)
+        saga.compensates(name, retry=PATIENT)(compensation)
+    return saga
+
+
 OTHERS: dict[Callable[[Ledger], Saga], dict[str, Any]] = {
     diamond: {},
     pivot: {},
@@ -127,5 +147,6 @@ OTHERS: dict[Callable[[Ledger], Saga], dict[str, Any]] = {
     fanned: {"input_": {"items": ["a", "none", "b"]}},
     waiting: {"orders": [(0.1, SendSignal("word", key="k"))]},
     nested: {},
+    talking: {},
 }
 """The shapes that are not linear, and what their runs are given."""

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
-from saga_es.core.facts import CannotGoOn, ChildEnded, CodeMissing, Fact, OwnerGone, Start, Woken
+from saga_es.core.facts import CallProgressed, CannotGoOn, ChildEnded, CodeMissing, Fact, OwnerGone, Start, Woken
 from saga_es.core.operate import still_open
 from saga_es.core.outcomes import ChildReady, Completed, Outcome, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Child, Delay, Kind, Plan, RetryPolicy, Signal, StepPlan, Work
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.steps import check_kinds
 from saga_es.errors import CommandRefused
-from tests.support.story import NOW, Loop, action, probed, seconds, undo
+from tests.support.story import NOW, Loop, action, direction_of, probed, seconds, undo
 
 INPUT = {"two": [1, 2], "none": [], "many": [1, 2, 3, 4], "no_list": 7, "wait_s": 3}
 WHO = ("Ann", "because")
@@ -127,6 +127,9 @@ def happen(dice: Random, loop: Loop, workers: count[int]) -> None:
 def answer(dice: Random, loop: Loop, intent: e.Intent) -> None:  # noqa: C901 (a table: one case an intent)
     """What comes of an intent, whatever that is: half of the time, all is well."""
     planned = loop.state.plan.step(intent.step)
+    if dice.random() < 0.1:
+        loop.tell(CallProgressed(intent.step, direction_of(intent), dice.choice((1, 2)), "so far"))
+        return
     if dice.random() < 0.5 and not (isinstance(intent, e.WaitStarted) and intent.until is None):
         answer_well(loop, intent)
         return

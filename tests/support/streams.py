@@ -41,6 +41,27 @@ def undone(*steps: str) -> list[e.SagaEvent]:
 
 SOUND: dict[str, tuple[Plan, list[e.SagaEvent]]] = {
     "all goes well": (ABC, [STARTED, *done("a", "b", "c"), e.SagaCompleted()]),
+    "calls say that they go on": (
+        ABC,
+        [
+            STARTED,
+            e.StepStarted("a", 1),
+            e.StepProgressed("a", 1, details=50),
+            e.SagaTakenOver("w2", "w1"),
+            e.StepProgressed("a", 1),
+            e.StepCompleted("a"),
+            e.StepStarted("b", 1),
+            e.SagaPaused(*WHO),
+            e.StepProgressed("b", 1),
+            e.SagaResumed(*WHO),
+            e.StepFailed("b", 1, "rejected", "no"),
+            ABORTED,
+            e.CompensationStarted("a", 1),
+            e.StepProgressed("a", 1, "compensation"),
+            e.CompensationCompleted("a"),
+            e.SagaCompensated(),
+        ],
+    ),
     "a step is refused": (ABC, [*B_REFUSED, *undone("a"), e.SagaCompensated()]),
     "a step is tried again": (
         ABC,

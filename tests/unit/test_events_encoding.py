@@ -75,6 +75,12 @@ STORED: list[tuple[e.SagaEvent, str, str]] = [
     (e.StepStarted("a", 1), "StepStarted", '{"step":"a","attempt":1}'),
     (e.StepCompleted("a", {"id": [1, None]}), "StepCompleted", '{"step":"a","result":{"id":[1,null]}}'),
     (e.StepCompleted("a"), "StepCompleted", '{"step":"a"}'),
+    (e.StepProgressed("a", 1), "StepProgressed", '{"step":"a","attempt":1}'),
+    (
+        e.StepProgressed("a", 2, "compensation", {"done": 3}),
+        "StepProgressed",
+        '{"step":"a","attempt":2,"direction":"compensation","details":{"done":3}}',
+    ),
     (
         e.StepFailed("a", 2, "unavailable", "busy", AT),
         "StepFailed",

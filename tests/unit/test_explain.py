@@ -149,6 +149,20 @@ def test_a_saga_that_no_living_worker_can_run_says_what_code_it_waits_for() -> N
     assert second.startswith("waits for the answer")
 
 
+def test_a_call_that_says_that_it_goes_on_is_told_with_what_it_said() -> None:
+    """Its time-out counts from there, so no time is named; another call has said nothing yet."""
+    called = (STARTED, e.StepStarted("a", 1))
+    said = "its time-out is 30 s after it last says so"
+    (reason,) = reasons(*called, e.StepProgressed("a", 1, details={"done": 3}), now=LATER)
+    assert reason.startswith("waits for the answer of step 'a', called at 2026-01-02 03:04:")
+    assert "(attempt 1), which said at 2026-01-02 03:04:" in reason
+    assert reason.endswith(f'that it goes on: {{"done":3}}; {said}')
+    undoing = (*done("a"), e.SagaAborted("b", "no"), e.CompensationStarted("a", 1))
+    assert "the answer of undoing step 'a'" in reasons(STARTED, *undoing, e.StepProgressed("a", 1, "compensation"))[0]
+    taken_over = (e.StepProgressed("a", 1), e.SagaTakenOver("w1", "w0"))
+    assert reasons(*called, *taken_over) == reasons(*called, e.SagaTakenOver("w1", "w0"))
+
+
 # ── Steps ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

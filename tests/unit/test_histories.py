@@ -23,7 +23,7 @@ NEVER_EDITED = {
     "schema-1.stories.json": "a11f4ad90e4b086814e1140ce25d50ee97d55e0a3e38c9123f09cb2e1f6667fc",
 }
 
-SINCE = {e.SagaReleased}
+SINCE = {e.SagaReleased, e.StepProgressed}
 """The types of events that the present schema got after its history was recorded: the next history has them."""
 
 

@@ -200,6 +200,26 @@ BROKEN: list[tuple[str, Plan, list[e.SagaEvent]]] = [
     ("step 'b' is lost in a migration", ABC, [STARTED, *done("a"), e.StepStarted("b", 1), migrated(*"ac")]),
     ("the compensation of step 'a' is lost in a migration", ABC, [STARTED, *done("a"), migrated(*"abc", undo=False)]),
     ("w7 lets go of the saga, but its owner is w1", ABC, [STARTED, e.SagaReleased("w7", "no code")]),
+    (
+        "attempt 1 of the action of step 'a' goes on, but is not in flight",
+        ABC,
+        [STARTED, *done("a"), e.StepProgressed("a", 1)],
+    ),
+    (
+        "attempt 2 of the action of step 'a' goes on, but is not in flight",
+        ABC,
+        [STARTED, e.StepStarted("a", 1), e.StepProgressed("a", 2)],
+    ),
+    (
+        "attempt 1 of the compensation of step 'a' goes on, but is not in flight",
+        ABC,
+        [STARTED, e.StepStarted("a", 1), e.StepProgressed("a", 1, "compensation")],
+    ),
+    (
+        "attempt 1 of the probe of step 'a' goes on, but is not in flight",
+        PROBED,
+        [STARTED, e.StepStarted("a", 1), e.StepProgressed("a", 1, "probe")],
+    ),
     ("the saga aborts twice", ABC, [*B_REFUSED, e.SagaCancelled(*WHO)]),
     ("the saga aborts after its pivot 'b' was called", PIVOT, [STARTED, *done("a", "b"), e.SagaCancelled(*WHO)]),
     ("COMPLETED without b, c", ABC, [STARTED, *done("a"), e.SagaCompleted()]),

@@ -12,7 +12,7 @@ from saga_es.core.plan import Child, Plan, Signal, StepPlan
 from saga_es.core.state import SagaState
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Recorded
-from saga_es.store.queries.story import Pause, SagaStory, Skip, StepStory, story
+from saga_es.store.queries.story import Pause, Progress, SagaStory, Skip, StepStory, story
 from tests.support.story import ABC, NOW, SAGA_ID, STARTED, THRICE, a_plan, done, seconds
 
 LATER = seconds(60)
@@ -53,6 +53,18 @@ def test_a_pause_is_told_until_it_is_over() -> None:
     assert story_of(*paused).pause == Pause(seconds(2), "ann", "lunch")
     resumed = story_of(*paused, e.SagaResumed("ann", "back"))
     assert (resumed.paused, resumed.pause) == (False, None)
+
+
+def test_what_a_call_said_last_is_told_with_its_time() -> None:
+    """Also of its compensation, and also when the call is over."""
+    assert step_of(STARTED, e.StepStarted("a", 1)).last_progress is None
+    told = step_of(STARTED, e.StepStarted("a", 1), e.StepProgressed("a", 1, details=1), e.StepProgressed("a", 1))
+    assert told.last_progress == Progress(seconds(3), "action", 1, None)
+    undone = step_of(
+        *(STARTED, *done("a"), e.SagaAborted("b", "no"), e.CompensationStarted("a", 1)),
+        *(e.StepProgressed("a", 1, "compensation", [2]), e.CompensationCompleted("a"), e.SagaCompensated()),
+    )
+    assert undone.last_progress == Progress(seconds(5), "compensation", 1, [2])
 
 
 # ── Steps ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -167,6 +167,7 @@ COLUMNS: list[tuple[e.SagaEvent, dict[str, Any]]] = [
     (e.StepFailed("a", 1, "unknown", "lost", AT), {"wakes_at": AT}),
     (e.StepFailed("a", 1, "rejected", "no"), {"wakes_at": None}),
     (e.StepFannedOut("a", 2), {}),
+    (e.StepProgressed("a", 1, details=7), {}),
     (e.WaitStarted("a", LATER), {"current_step": "a", "wakes_at": LATER}),
     (e.WaitStarted("a"), {"current_step": "a", "wakes_at": NOT_BY_ITSELF}),
     (e.SignalReceived("a"), {"wakes_at": None}),

@@ -71,3 +71,15 @@ class StepContext:
         What the step answers still counts when the saga has aborted: what it did is compensated.
         """
         return self._call.is_cancelled or self._call.is_given_up
+
+    def progress(self, details: Any = None) -> None:
+        """Say that the call goes on: its time-out runs anew from now. Any thread may say it, and as often as it likes.
+
+        The log gets what was said first, and after that the last word of every `RECORDED_EVERY_S` seconds. Details that
+        the log cannot hold are replaced by what says so. Nothing happens if nobody waits for the call any more.
+
+        Args:
+            details: What has been done so far: JSON of at most `LARGEST_DETAILS` bytes.
+        """
+        if self._call.says is not None:
+            self._call.says(self._call, details)

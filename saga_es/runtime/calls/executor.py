@@ -99,6 +99,14 @@ class Executor:
         left_s = call.began_at + call.timeout_s - monotonic_s()
         return self._coroutines.grace_s(call) if left_s <= 0 and call.is_awaited else left_s
 
+    def goes_on(self, call: Call) -> bool:
+        """The call says that it goes on: its time-out runs anew. False, and nothing, if nobody waits for its answer."""
+        with self._lock:
+            if call.is_given_up or call.is_back or self._is_closed:
+                return False
+            call.began_at = monotonic_s()
+            return True
+
     def cancel(self, call: Call) -> None:
         """Tell a call under way that its saga has aborted: its context says so, and its task ends at its next `await`.
 

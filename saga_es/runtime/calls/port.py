@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -34,11 +35,16 @@ class Call(msgspec.Struct, eq=False):
         carried: The context variables of the code that started the saga; None when they are not carried.
         is_cancellable: Whether its task is cancelled when its saga aborts.
         is_cancelled: Whether its saga has aborted.
-        began_at: When it began, by the monotonic clock; None while it waits.
+        began_at: From when its time-out runs, by the executor's clock: it began then, or said that it goes on. None: it
+            waits.
         is_back: Whether it has returned.
         is_given_up: Nobody waits for its answer any more.
         is_awaited: Whether it is on an event loop, not on a thread.
         is_last: Whether no attempt follows it. It is known only while a participant is away.
+        says: Is told, from any thread, what the call says of itself while it goes on.
+        progress: What it said last.
+        is_progress_put: Whether the loop will look at what it said last.
+        recorded_at: When what it said was last recorded.
     """
 
     saga_id: str
@@ -63,6 +69,10 @@ class Call(msgspec.Struct, eq=False):
     is_given_up: bool = False
     is_awaited: bool = False
     is_last: bool = False
+    says: Callable[[Call, Any], None] | None = None
+    progress: Any = None
+    is_progress_put: bool = False
+    recorded_at: datetime | None = None
 
     @property
     def lane(self) -> Lane:
@@ -104,6 +114,14 @@ class Executor(Protocol):
 
     def left_s(self, call: Call) -> float:
         """Seconds until the call is late; its whole time-out while it waits to begin, or for its answer to be read."""
+        ...
+
+    def goes_on(self, call: Call) -> bool:
+        """The call says, on any thread, that it goes on: its time-out runs anew from now.
+
+        Returns:
+            Whether its answer is still waited for; otherwise nothing has changed.
+        """
         ...
 
     def cancel(self, call: Call) -> None:

@@ -32,6 +32,19 @@ class Pause(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """What a call of a step last said of itself, and when it was recorded.
+
+    Attributes:
+        direction: `action`, `compensation` or `probe`.
+    """
+
+    at: datetime
+    direction: str
+    attempt: int
+    details: Any
+
+
 class StepStory(msgspec.Struct, frozen=True):
     """One step, or one element of a fanned-out step, in the words of the wire.
 
@@ -43,6 +56,7 @@ class StepStory(msgspec.Struct, frozen=True):
         retry_at: When a failed call is made again.
         child: The saga that it runs.
         skip: Why it was skipped, if it was.
+        last_progress: What its calls last said while they went on; None if they said nothing.
         elements: The elements of a fanned-out step, once the list is known.
     """
 
@@ -60,6 +74,7 @@ class StepStory(msgspec.Struct, frozen=True):
     retry_at: datetime | None
     child: str | None
     skip: Skip | None
+    last_progress: Progress | None
     elements: list[StepStory] | None
 
 
@@ -136,6 +151,7 @@ class _Times(msgspec.Struct):
     completed: datetime | None = None
     compensated: datetime | None = None
     skip: Skip | None = None
+    progress: Progress | None = None
 
 
 def _times(history: Sequence[Recorded]) -> dict[str, _Times]:
@@ -154,6 +170,8 @@ def _note(times: dict[str, _Times], event: e.SagaEvent, at: datetime) -> None:
             times[name].completed = None
         case e.StepCompleted(name) | e.StepFailed(name, retry_at=None) | e.ProbeAnswered(name, happened=True):
             times[name].completed = at
+        case e.StepProgressed(name, attempt, direction, details):
+            times[name].progress = Progress(at, direction, attempt, details)
         case e.CompensationCompleted(name):
             times[name].compensated = at
         case e.CompensationSkipped(name, actor, reason):
@@ -214,6 +232,7 @@ def _element(name: str, planned: StepPlan, state: SagaState, times: dict[str, _T
         retry_at=step.waiting.retry_at if step.waiting else None,
         child=_child(step),
         skip=when.skip,
+        last_progress=when.progress,
         elements=None,
     )
 

@@ -107,6 +107,7 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
         case (
             e.StepSkipped()
             | e.StepFannedOut()
+            | e.StepProgressed()
             | e.ProbeStarted()
             | e.ProbeAnswered()
             | e.CompensationCompleted()

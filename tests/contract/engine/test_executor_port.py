@@ -76,7 +76,7 @@ class InVirtualTime(AnyExecutor):
 
     def __init__(self) -> None:
         self._world = World([], transports={"desk": Desk()})
-        super().__init__(NetworkExecutor(self._world.network, self._world.faults))
+        super().__init__(NetworkExecutor(self._world.network, self._world.clock, self._world.faults))
 
     def settle(self) -> None:
         """Let everything happen."""
@@ -180,6 +180,27 @@ def test_a_call_that_is_given_up_on_its_way_holds_up_no_other(executor: AnyExecu
         told[call.key] = outcome
     assert told["next"] == Completed(1)
     gate.set()
+
+
+def test_a_call_that_says_that_it_goes_on_has_its_whole_time_again(executor: AnyExecutor) -> None:
+    """Until nobody waits for it."""
+    gate, heard, left = threading.Event(), SimpleQueue[bool](), SimpleQueue[float]()
+
+    def step() -> None:
+        assert call.began_at is not None
+        call.began_at -= 1000
+        left.put(executor.port.left_s(call))
+        heard.put(executor.port.goes_on(call))
+        left.put(executor.port.left_s(call))
+        executor.port.give_up(call)
+        heard.put(executor.port.goes_on(call))
+        gate.set()
+
+    call = a_call(step)
+    assert executor.perform(call) == []
+    executor.settle()
+    assert gate.wait(TIMEOUT_S)
+    assert (left.get() < 0 < left.get(), heard.get(), heard.get()) == (True, True, False)
 
 
 def test_there_is_capacity_while_nothing_is_under_way(executor: AnyExecutor) -> None:
