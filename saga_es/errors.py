@@ -187,13 +187,13 @@ class TooMuchPast(SagaError):
 
 
 class SagaExists(SagaError):
-    """A saga with this id or key was already started, with another input."""
+    """A saga with this id or key was already started, with another input, or was imported: nobody started it here."""
 
-    def __init__(self, saga_id: str) -> None:
-        super().__init__(
-            f"saga {saga_id} was already started with another input; "
-            "use a new id or key for new work, or repeat the first input to get the first answer"
-        )
+    def __init__(self, saga_id: str, *, foreign: bool = False) -> None:
+        why, cure = "was already started with another input", ", or repeat the first input to get the first answer"
+        if foreign:
+            why, cure = "was imported from another log, and answers no start here", ""
+        super().__init__(f"saga {saga_id} {why}; use a new id or key for new work{cure}")
         self.saga_id = saga_id
 
 

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from saga_es.cli import output
+from saga_es.cli.commands import actor_option
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
 from saga_es.cli.progress import advancing
 from saga_es.cli.terminal import errors
@@ -21,7 +22,7 @@ from saga_es.store.archive.archiving import Progress as Archived
 from saga_es.store.archive.bundle import counted
 from saga_es.store.archive.exporting import export as write_bundle
 from saga_es.store.archive.families import Over, count_over, families_over
-from saga_es.store.archive.importing import Brought, Importing
+from saga_es.store.archive.importing import Brought, By, Importing
 from saga_es.store.views.kinds import Tally
 
 
@@ -86,14 +87,19 @@ def archive(
     click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True)),
     click.option("--unfinished", is_flag=True, help="Also unfinished sagas; a worker here goes on with them."),
     click.option("--check", is_flag=True, help="Only read the file and check every hash in it."),
+    click.option("--reason", metavar="TEXT", help="Why; the log keeps it for ever."),
+    actor_option,
     as_json_option,
 )
-def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_json: bool) -> None:
+def import_(
+    settings: Settings, file: Path, unfinished: bool, check: bool, reason: str | None, actor: str, as_json: bool
+) -> None:
     """Bring all sagas of an archive or an export into the log, with their hashes and times.
 
     The whole file is read first and every hash is checked: exit code 7 when an event was changed or is missing. Sagas
     archived from this log go back to their positions; sagas of another log are appended. Sagas that are in the log
-    already are skipped, so an interrupted import can be repeated.
+    already are skipped, so an interrupted import can be repeated. The log keeps who imported each saga, and the SHA-256
+    of the file. A saga of another log answers no start here.
     """
     whole = counted(file)
     if check:
@@ -102,7 +108,9 @@ def import_(settings: Settings, file: Path, unfinished: bool, check: bool, as_js
     with reading(settings) as node, advancing("Importing", "streams", whole.streams) as advance:
         brought = Brought()
         so_far = 0
-        for brought in Importing(node.database, node.store.sagas, node.views, unfinished=unfinished).bring(file):
+        store, by = node.store, By(actor, reason)
+        importing = Importing(node.database, store.log, store.sagas, node.views, by, unfinished=unfinished)
+        for brought in importing.bring(file):
             advance(brought.streams - so_far)
             so_far = brought.streams
     output.show_retention(msgspec.structs.asdict(brought), as_json=as_json)

@@ -27,6 +27,26 @@ class PlanRecorded(msgspec.Struct, frozen=True):
     plan: Plan
 
 
+class SagaImported(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person brought a saga into the log from a file. It stands in a stream beside the saga's, which stays as it was.
+
+    Attributes:
+        version: The last version of the saga in the file; `hash` is its hash.
+        file: The name of the file.
+        sha256: The SHA-256 of the file.
+        foreign: Whether the saga is from another log; otherwise an archive of this log held it.
+    """
+
+    saga_id: str
+    version: int
+    hash: str
+    file: str
+    sha256: str
+    actor: str
+    reason: str | None = None
+    foreign: bool = False
+
+
 class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then."""
 

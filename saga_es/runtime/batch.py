@@ -10,11 +10,11 @@ from typing import assert_never
 from saga_es.core import events as e
 from saga_es.core.decide import advance
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start, Woken
-from saga_es.core.state import SagaState, is_same_start
-from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, SagaExists, UnreadableEvent
+from saga_es.core.state import SagaState
+from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 from saga_es.logs import logger
 from saga_es.runtime.calls.outcomes import text
-from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put
+from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put, StartRequest
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.recordable import recordable
 from saga_es.runtime.waiting.outage import Retry
@@ -173,6 +173,16 @@ class Committer:
         if batch.unconfirmed:
             self._confirm_refusals(batch.unconfirmed)
 
+    def join(self, saga: OwnedSaga, state: SagaState, request: StartRequest) -> None:
+        """Attach a start to a saga that this worker owns, or say why the saga does not answer it.
+
+        Raises:
+            StoreUnavailable: The database is away, and the worker is stopping.
+        """
+        name, input_, parent = request.definition.name, request.input, request.parent
+        error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent))
+        self._owned.join(saga, request, error)
+
     def catch_up(self, sagas: Sequence[OwnedSaga], batch: Batch) -> None:
         """Load what others appended to these sagas and go on from there. Their proposals are decided again.
 
@@ -256,10 +266,13 @@ class Committer:
 
     def _decide_again(self, proposal: Proposal, state: SagaState | UnreadableEvent | None) -> None:
         """Decide the proposal again from the state in the log; drop the saga if this worker no longer owns it."""
-        saga, saga_id = proposal.saga, proposal.base.saga_id
+        saga = proposal.saga
         match proposal.first, state:
-            case Start(input=input_), SagaState() if not is_same_start(state, saga.state.plan.saga, input_):
-                self._owned.fail(saga, SagaExists(saga_id))
+            case Start(input=input_, parent=parent), SagaState():
+                name = saga.state.plan.saga
+                error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent))
+                if error is not None:
+                    self._owned.fail(saga, error)
             case _:
                 pass
         if self._owned.catch_up(saga, state):

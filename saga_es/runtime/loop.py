@@ -107,7 +107,7 @@ class Loop:
     def _start(self, request: StartRequest, batch: Batch) -> None:
         saga = self._owned.get(request.saga_id)
         if saga is not None:
-            self._owned.join(saga, batch.proposal(saga).state, request)
+            self._committer.join(saga, batch.proposal(saga).state, request)
             return
         definition = request.definition
         saga = self._owned.add(SagaState(request.saga_id, definition.plan), request.handle)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from saga_es.core import events as e
 from saga_es.core.facts import Woken
-from saga_es.core.state import SagaState, is_same_start, payload_size, without_payloads
+from saga_es.core.state import SagaState, payload_size, without_payloads
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.logs import logger
 from saga_es.runtime.dispatch import Dispatch
@@ -124,12 +124,12 @@ class OwnedSagas:
                 self._dispatch.carry(state.saga_id, its.context)
         return saga
 
-    def join(self, saga: OwnedSaga, state: SagaState, request: StartRequest) -> None:
-        """Attach a start's handle to a saga that was started before. The handle fails if the input differs."""
-        if is_same_start(state, request.definition.name, request.input):
+    def join(self, saga: OwnedSaga, request: StartRequest, error: SagaExists | None) -> None:
+        """Attach a start's handle to a saga that was started before. The handle fails if that saga does not answer."""
+        if error is None:
             self._attach(saga, request.handle)
         else:
-            request.handle.mark_failed(SagaExists(request.saga_id))
+            request.handle.mark_failed(error)
 
     @property
     def follows_remote(self) -> bool:

@@ -10,11 +10,12 @@ import msgspec
 from saga_es.core import events as e
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, content_id, plan_id
-from saga_es.core.state import SagaState
+from saga_es.core.state import SagaState, is_same_start
 from saga_es.core.waits import in_time
-from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, UnreadableEvent
+from saga_es.errors import NotFound, PayloadUnencodable, SagaArchived, SagaExists, UnreadableEvent
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Entry, Recorded
+from saga_es.store.log.imports import import_of, is_foreign
 from saga_es.store.ports import Log
 
 Found = dict[str, SagaState | UnreadableEvent]
@@ -101,6 +102,25 @@ class Sagas:
         """
         archive = self.log.archive_of(saga_id)
         return NotFound(saga_id) if archive is None else SagaArchived(saga_id, archive)
+
+    def why_no_answer(
+        self, state: SagaState, saga: str, input_: object, parent: str | None = None
+    ) -> SagaExists | None:
+        """Why a saga that exists does not answer a start; None: the start asks for this saga, and gets its result.
+
+        A saga from another log was started by nobody here: who brought it may have chosen its id, which a key stands
+        for, and its result. It answers only its parent, if that came from another log, too.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        if not is_same_start(state, saga, input_):
+            return SagaExists(state.saga_id)
+        foreign = self._is_foreign(state.saga_id) and not (parent is not None and self._is_foreign(parent))
+        return SagaExists(state.saga_id, foreign=True) if foreign else None
+
+    def _is_foreign(self, saga_id: str) -> bool:
+        return is_foreign(self.log.read(import_of(saga_id)))
 
     def refused_start(self, saga_id: str, reason: str) -> SagaArchived | PayloadUnencodable:
         """Why the database refused a start: the saga is archived, or the input holds something it cannot store.

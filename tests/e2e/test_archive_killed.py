@@ -16,7 +16,7 @@ from saga_es.core.plan import plan_id
 from saga_es.store.admin import migrate
 from saga_es.store.archive.bundle import streams_in
 from saga_es.store.database import Database
-from saga_es.store.log.codec import PLAN, SAGA
+from saga_es.store.log.codec import IMPORT, PLAN, SAGA
 from saga_es.store.log.entries import Draft, Entry
 from saga_es.store.tables import saga_archives
 from tests.conftest import AT, Store
@@ -105,5 +105,7 @@ def test_an_archive_and_an_import_that_are_killed_lose_nothing(tmp_path: Path) -
         assert everywhere(store, folder) == whole
     for path in archives:
         assert run_cli("import", str(path), settings={"SAGA_ES_DATABASE_URL": url}).returncode == 0
-    assert store.log.entries() == log
+    entries = store.log.entries()
+    assert [entry for entry in entries if entry.category != IMPORT] == log
+    assert sum(entry.category == IMPORT for entry in entries) == SAGAS, "one for each, whenever it was killed"
     store.database.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -75,7 +76,12 @@ def test_a_saga_is_exported_and_read_and_verified_elsewhere(url: str, tmp_path: 
         export = [sys.executable, "-m", "saga_es", "export", saga_id, "--database-url", url]
         subprocess.run(export, cwd=ROOT, env=environment(), stdout=out, check=True)
     assert run(other, "db", "upgrade").returncode == 0
-    assert said(other, "import", str(file)) == {"back": 0, "new": 2, "there": 0, "events": 14}
+    by = ("--actor", "ada", "--reason", "a look at it")
+    assert said(other, "import", str(file), *by) == {"back": 0, "new": 2, "there": 0, "events": 14}
+    *_, last = run(other, "events", "--json").stdout.splitlines()
+    brought = json.loads(last)["data"]
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (brought["actor"], brought["reason"], brought["sha256"]) == ("ada", "a look at it", sha256)
     assert run(other, "show", saga_id, "--json").stdout == run(url, "show", saga_id, "--json").stdout
     assert run(other, "verify").returncode == 0
 

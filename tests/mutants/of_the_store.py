@@ -118,6 +118,13 @@ MUTANTS = [
         ("tests/contract/store/test_archive_rules.py",),
     ),
     Mutant(
+        "what was forged under a key is the answer to that key",
+        "saga_es/store/sagas.py",
+        "        return SagaExists(state.saga_id, foreign=True) if foreign else None",
+        "        return None",
+        ("tests/contract/engine/test_forged_starts.py",),
+    ),
+    Mutant(
         "an entry in the archives opens any stream",
         THIRD_MIGRATION,
         "WHERE a.stream_id = {old}.stream_id AND a.version >= {old}.version",

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from saga_es.core import events as e
 from saga_es.core.decide import decide
 from saga_es.core.facts import Start
-from saga_es.core.state import SagaState, is_same_start
+from saga_es.core.state import SagaState
 from saga_es.core.values import Unfaithful, door
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
@@ -103,12 +103,14 @@ class Starts:
         """Whether the saga was started before.
 
         Raises:
-            SagaExists: The saga was started with another input.
+            SagaExists: The saga was started with another input, or came from another log.
         """
         existing = self._sagas.folded(self._log.read(request.saga_id, connection))
-        if existing is not None and not is_same_start(existing, request.definition.name, request.input):
-            raise SagaExists(request.saga_id)
-        return existing is not None
+        if existing is None:
+            return False
+        if (error := self._sagas.why_no_answer(existing, request.definition.name, request.input)) is not None:
+            raise error
+        return True
 
     def record_within(self, connection: Connection, request: StartRequest) -> None:
         """Record a start in the caller's transaction. The same start from another transaction is no error.

@@ -17,6 +17,7 @@ from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable,
 
 SAGA = "saga"
 PLAN = "plan"
+IMPORT = "import"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON that an input, a result or a record may take, unless a setting says otherwise."""
@@ -29,7 +30,7 @@ class Codec:
     """Encodes events as JSON, and decodes them by category and type.
 
     Args:
-        events: The event classes of each further category; `saga` and `plan` are built in.
+        events: The event classes of each further category; `saga`, `plan` and `import` are built in.
         payload_limit: Bytes of JSON an event's payload may take.
         upcasters: The upcasters of the further categories.
 
@@ -43,7 +44,7 @@ class Codec:
         payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
         upcasters: Upcasters | None = None,
     ) -> None:
-        tables = {SAGA: get_args(e.SagaEvent), PLAN: (e.PlanRecorded,), **(events or {})}
+        tables = {SAGA: get_args(e.SagaEvent), PLAN: (e.PlanRecorded,), IMPORT: (e.SagaImported,), **(events or {})}
         self._upcasters = {**(upcasters or {}), **UPCASTERS}
         self._schemas = {category: present_schema(category, self._upcasters) for category in tables}
         self._decoders = {

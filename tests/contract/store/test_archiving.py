@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,10 +22,12 @@ from saga_es.store.archive.archiving import Archiving, Progress
 from saga_es.store.archive.bundle import Writing, streams_in
 from saga_es.store.archive.exporting import export
 from saga_es.store.archive.families import Over, count_over, families_over
-from saga_es.store.archive.importing import Brought, Importing
+from saga_es.store.archive.importing import Brought, By, Importing
 from saga_es.store.database import Database
-from saga_es.store.log.codec import SAGA
+from saga_es.store.log.chain import chain
+from saga_es.store.log.codec import IMPORT, SAGA
 from saga_es.store.log.entries import Draft, Entry, Recorded
+from saga_es.store.log.imports import import_of
 from saga_es.store.ports import Written
 from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
@@ -51,7 +54,10 @@ def archived(store: Store, folder: Path, over: Over = OVER, **options: Any) -> P
 
 
 def imported(store: Store, path: Path, **options: Any) -> Brought:
-    return [Brought(), *Importing(store.database, store.sagas, store.views, **options).bring(path)][-1]
+    return [
+        Brought(),
+        *Importing(store.database, store.log, store.sagas, store.views, By("ada", "a look"), **options).bring(path),
+    ][-1]
 
 
 def in_the_log(store: Store) -> set[str]:
@@ -242,6 +248,21 @@ def test_a_file_that_cannot_be_finished_does_not_stay(
 # ── Importing ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def without_imports(store: Store) -> list[Entry]:
+    return [entry for entry in store.log.entries() if entry.category != IMPORT]
+
+
+def imports(store: Store) -> dict[str, list[e.SagaImported]]:
+    """What the log says of how each saga came into it; a stream of its own for each."""
+    found: dict[str, list[e.SagaImported]] = {}
+    for entry in store.log.entries():
+        if entry.category == IMPORT:
+            event = store.log.decode(entry).event
+            assert entry.stream_id == import_of(event.saga_id)
+            found.setdefault(event.saga_id, []).append(event)
+    return found
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_was_archived_comes_back_as_if_nothing_had_been(shelf: Store, tmp_path: Path, keep: bool) -> None:  # noqa: FBT001
     """To the same positions, with the same hashes and rows; a second import finds all there."""
@@ -251,12 +272,14 @@ def test_what_was_archived_comes_back_as_if_nothing_had_been(shelf: Store, tmp_p
 
     brought = imported(shelf, path)
     assert (brought.back, brought.new, brought.events) == (4, 0, 13)
-    assert shelf.log.entries() == log
+    assert without_imports(shelf) == log
     assert in_views(shelf) == views
     assert stones(shelf) == {}
+    known = imports(shelf)
+    assert known.keys() == GONE
     again = imported(shelf, path)
     assert (again.back, again.new, again.events) == (0, 0, 0)
-    assert shelf.log.entries() == log
+    assert (without_imports(shelf), imports(shelf)) == (log, known)
 
 
 @pytest.fixture
@@ -295,6 +318,61 @@ def test_a_saga_is_exported_with_its_family_and_plans_and_read_elsewhere(
     both = {entries[0].stream_id for entries in streams_in(bundle_of(store, "whole", tmp_path))}
     assert {"whole", "whole/a"} < both
     assert len(both) == 4, "with the plans of both"
+
+
+def test_each_import_of_a_saga_is_an_event_with_the_file_and_the_person(store: Store, tmp_path: Path) -> None:
+    """Of a saga from elsewhere, and of one that comes back, each time; the saga's own stream has nothing of it."""
+    fill(store)
+    path = bundle_of(store, "completed", tmp_path)
+    fresh = Store.at(Database(f"sqlite:///{tmp_path / 'fresh.sqlite'}"))
+    migrate.upgrade(fresh.database, fresh.log, fresh.views)
+    imported(fresh, path)
+    sha256, head = sha256_of(path), store.log.entries("completed")[-1]
+    assert imports(fresh)["completed"] == [
+        e.SagaImported("completed", 4, head.hash, "bundle.ndjson", sha256, "ada", "a look", foreign=True)
+    ]
+    archived(fresh, tmp_path)
+    (archive,) = tmp_path.glob("saga-archive-*")
+    imported(fresh, archive)
+    back = e.SagaImported("completed", 4, head.hash, archive.name, sha256_of(archive), "ada", "a look")
+    assert imports(fresh)["completed"][1:] == [back]
+    assert [entry.hash for entry in fresh.log.entries("completed")] == [
+        entry.hash for entry in store.log.entries("completed")
+    ]
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("category", [IMPORT, "note", "event"])
+def test_only_sagas_and_plans_are_imported(store: Store, tmp_path: Path, category: str) -> None:
+    """Whose record came under a key of tomorrow would have answered tomorrow's call; nothing of the file comes in."""
+    fill(store)
+    saga(store, "wanted", *DONE)
+    rows: list[dict[str, Any]] = [
+        {
+            "position": 1,
+            "stream_id": "forged",
+            "category": category,
+            "version": 1,
+            "type": "RecordRegistered",
+            "data": "{}",
+            "recorded_at": AT,
+            "schema": 1,
+        }
+    ]
+    chain(rows, {})
+    path = tmp_path / "bundle.ndjson"
+    with path.open("wb") as file:
+        writing = Writing(file, NOW)
+        writing.add(store.log.entries("wanted"))
+        writing.add([Entry(**{"text" if name == "data" else name: value for name, value in rows[0].items()})])
+        writing.end()
+    before = store.log.entries()
+    with pytest.raises(ImportRefused, match=f"'{category}', and only sagas and their plans"):
+        imported(store, path)
+    assert store.log.entries() == before
 
 
 def test_a_saga_that_has_not_ended_is_imported_only_when_that_is_meant(

@@ -15,9 +15,9 @@ from saga_es.core.state import SagaStatus
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.exporting import export
 from saga_es.store.archive.families import Over, families_over
-from saga_es.store.archive.importing import Importing
+from saga_es.store.archive.importing import By, Importing
 from saga_es.store.log.chain import Head, chain
-from saga_es.store.log.codec import SAGA
+from saga_es.store.log.codec import IMPORT, SAGA
 from saga_es.store.log.entries import Draft, rows_of
 from saga_es.store.log.streams import CHUNK, count, heads
 from saga_es.store.ports import Written
@@ -250,9 +250,9 @@ def test_archives_come_and_go_and_all_is_whole(whole: Store, tmp_path: Path, kee
     assert (said(whole), lost(whole, sealed), differences(whole)) == ([], [], [])
     assert missing(whole, tmp_path / "files") == []
     for name in done.files:
-        list(Importing(whole.database, whole.sagas, whole.views).bring(tmp_path / "files" / name))
+        list(Importing(whole.database, whole.log, whole.sagas, whole.views, By("ada")).bring(tmp_path / "files" / name))
     assert (said(whole), lost(whole, sealed), differences(whole)) == ([], [], [])
-    assert whole.log.entries() == log
+    assert [entry for entry in whole.log.entries() if entry.category != IMPORT] == log
 
 
 def missing(store: Store, folder: Path) -> list[str]:
