@@ -44,6 +44,11 @@ _SETTINGS = [
     ),
     click.option("--app", metavar="MODULE", help="The application.  [default: from the nearest pyproject.toml]"),
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
+    click.option(
+        "--log-format",
+        metavar="FORMAT",
+        help="console, logfmt or json.  [default: console on a terminal, else logfmt]",
+    ),
 ]
 RUNNING = [
     click.option("--sagas-at-once", metavar="NUMBER", help="At this number new sagas wait PENDING.  [default: 1000]"),
@@ -107,7 +112,7 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
             flags = {name: given.pop(name) for name in set(Settings.__struct_fields__) & set(given)}
             with reported():
                 settings = Settings.load({**inherited().flags, **{k: v for k, v in flags.items() if v is not None}})
-                configure_logs(settings.log_level)
+                configure_logs(settings.log_level, settings.log_format)
                 command(settings, **given)
 
         decorated: Callable[..., None] = run

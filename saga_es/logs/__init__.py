@@ -1,7 +1,8 @@
 """What the engine tells operators: lines of the logger `saga_es` of the standard library, and of nothing else.
 
 An embedded engine configures nothing: levels, handlers and formats are the host's. The fields of a line stand in its
-text and, as a dict, in the record's attribute `saga_es`.
+text and, as a dict, in the record's attribute `saga_es`. A line that a step writes gets the fields of its call from
+`CallFields`, a filter that a host adds to its handlers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 NAME = "saga_es"
 
@@ -18,6 +20,49 @@ _LOGGER = logging.getLogger(NAME)
 
 _CALLER = 3
 """How many frames lie between the standard library and the line that logs."""
+
+
+class AboutCall(Protocol):
+    """What a line says of the call that it comes from."""
+
+    saga_id: str
+    definition: str
+    step: str
+    attempt: int
+
+    @property
+    def direction(self) -> object:
+        """Forward, backward, or a question."""
+        ...
+
+
+CALL: ContextVar[AboutCall | None] = ContextVar("saga_es_call", default=None)
+"""The call that this thread or task makes."""
+
+
+class CallFields(logging.Filter):
+    """Gives each record that is logged within a step the fields of its call; it lets every record pass.
+
+    Add it to a handler: `handler.addFilter(CallFields())`. The fields are a dict in the record's attribute `saga_es`.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add what is known."""
+        call = CALL.get()
+        if call is not None:
+            setattr(record, NAME, fields_of(call) | getattr(record, NAME, {}))
+        return True
+
+
+def fields_of(call: AboutCall) -> dict[str, Any]:
+    """The fields of a call, as they stand in a line."""
+    return {
+        "saga_id": call.saga_id,
+        "saga": call.definition,
+        "step": call.step,
+        "direction": str(call.direction),
+        "attempt": call.attempt,
+    }
 
 
 class Line:
@@ -45,8 +90,9 @@ class Logger:
         _log(logging.INFO, event, None, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """Something that may need an operator."""
-        _log(logging.WARNING, event, None, fields)
+        """Something that may need an operator; `exc_info` is the exception whose traceback is logged."""
+        exc_info = fields.pop("exc_info", None)
+        _log(logging.WARNING, event, exc_info, fields)
 
     def error(self, event: str, **fields: Any) -> None:
         """Something that needs an operator; `exc_info` is the exception whose traceback is logged."""
@@ -54,11 +100,16 @@ class Logger:
         _log(logging.ERROR, event, exc_info, fields)
 
     def exception(self, event: str, **fields: Any) -> None:
-        """The same, with the exception that is being handled."""
+        """An error, with the exception that is being handled."""
         _log(logging.ERROR, event, sys.exception(), fields)
 
 
 logger = Logger()
+
+
+def is_silent() -> bool:
+    """Whether nothing is written, not even an error: who has many lines to make asks first."""
+    return not _LOGGER.isEnabledFor(logging.ERROR)
 
 
 def _log(level: int, event: str, exc_info: BaseException | None, fields: dict[str, Any]) -> None:

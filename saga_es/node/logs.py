@@ -1,16 +1,22 @@
-"""Log lines on stderr: readable in a terminal, parseable elsewhere."""
+"""Log lines on stderr: readable in a terminal, parseable elsewhere, or JSON."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
 
 from saga_es.core.describe import plain
-from saga_es.logs import NAME, Line
+from saga_es.logs import NAME, CallFields, Line
+
+FORMATS = ("console", "logfmt", "json")
+
+CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "pymysql", "sqlalchemy", "urllib3", "waitress", "werkzeug")
+"""Libraries whose lines below warning are not for operators: SQLAlchemy would write each statement."""
 
 
 class _Lossy:
@@ -29,20 +35,14 @@ class _Lossy:
 
 
 class _Rendered(logging.Formatter):
-    """Renders a record as structlog does: in colours on a terminal, else as `name=value`."""
+    """Renders a record as structlog does: in colours, as `name=value`, or as one JSON object a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: str) -> None:
         super().__init__()
-        renderer = (
-            structlog.dev.ConsoleRenderer()
-            if sys.stderr.isatty()
-            else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
-        )
         self._processors: list[Any] = [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            _escaped,
-            renderer,
+            *_RENDERERS[form](),
         ]
 
     def format(self, record: logging.LogRecord) -> str:
@@ -50,6 +50,8 @@ class _Rendered(logging.Formatter):
         fields = getattr(record, NAME, {})
         event = record.msg.event if isinstance(record.msg, Line) else record.getMessage()
         line: Any = {**fields, "event": event, "level": record.levelname.lower()}
+        if record.name != NAME:
+            line["logger"] = record.name
         if record.exc_info:
             line["exc_info"] = record.exc_info
         for process in self._processors:
@@ -71,6 +73,19 @@ def _plain_value(value: Any) -> Any:
     return plain(value if isinstance(value, str) else str(value))
 
 
+_FIRST = ["timestamp", "level", "event"]
+
+_RENDERERS: dict[str, Callable[[], list[Any]]] = {
+    "console": lambda: [_escaped, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
+    "logfmt": lambda: [_escaped, structlog.processors.LogfmtRenderer(key_order=_FIRST, bool_as_flag=False)],
+    "json": lambda: [_in_order, structlog.processors.JSONRenderer(default=str)],  # its escapes are those of JSON
+}
+
+
+def _in_order(_logger: Any, _level: str, line: dict[str, Any]) -> dict[str, Any]:
+    return {name: line[name] for name in _FIRST} | line
+
+
 class _WholeLines(logging.StreamHandler[_Lossy]):
     """Writes a line and its end as one, so that no other thread writes between them."""
 
@@ -80,14 +95,20 @@ class _WholeLines(logging.StreamHandler[_Lossy]):
             self.stream.write(f"{self.format(record)}\n")
 
 
-def configure_logs(level: str) -> None:
-    """Log to stderr from this level on; stdout is for data. For a process of our own alone."""
+def configure_logs(level: str, form: str | None = None) -> None:
+    """Log to stderr from this level on, the application's lines too; stdout is for data. For a process of our own.
+
+    Args:
+        level: debug, info, warning or error. Libraries that write much begin at warning.
+        form: One of `FORMATS`; None: console on a terminal, else logfmt.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(
-        level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
-    ours = logging.getLogger(NAME)
     handler = _WholeLines(_Lossy(sys.stderr))
-    handler.setFormatter(_Rendered())
+    handler.setFormatter(_Rendered(form or ("console" if sys.stderr.isatty() else "logfmt")))
+    handler.addFilter(CallFields())
+    logging.basicConfig(level=number, handlers=[handler])
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    ours = logging.getLogger(NAME)
     ours.handlers, ours.propagate = [handler], False
     ours.setLevel(number)

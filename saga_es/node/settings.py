@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         health_port: The port on which `worker` serves `/livez`, `/readyz` and `/metrics`; None: on none.
         health_host: The address for it; loopback by default.
         log_level: debug, info, warning or error.
+        log_format: console, logfmt or json; None: console on a terminal, else logfmt.
         participants: Base URLs of participants that are not in this process, by name.
     """
 
@@ -76,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_port: int | None = None
     health_host: str = "127.0.0.1"
     log_level: str = "info"
+    log_format: str | None = None
     participants: dict[str, str] = {}
 
     @property
@@ -190,6 +192,7 @@ class _Schema(Schema):
     health_port = fields.Integer(validate=validate.Range(0, 65_535))
     health_host = fields.String(validate=validate.Length(min=1))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))
+    log_format = fields.String(validate=validate.OneOf(["console", "logfmt", "json"]))
     participants = fields.Dict(keys=fields.String(), values=fields.String(validate=_is_callable))
 
 

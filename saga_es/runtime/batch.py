@@ -13,6 +13,7 @@ from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start, Woken
 from saga_es.core.state import SagaState
 from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 from saga_es.logs import logger
+from saga_es.runtime.announcing import announce
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put, StartRequest
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
@@ -231,6 +232,8 @@ class Committer:
     # ── After it ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _settle(self, proposal: Proposal, receipt: Receipt) -> None:
+        if isinstance(receipt, Written):
+            announce(proposal.state, proposal.events)
         match receipt:
             case Written() if proposal.state.owner is None:
                 self._owned.release(proposal.saga)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import subprocess
@@ -32,13 +33,13 @@ class Writes(io.StringIO):
 
 
 @contextmanager
-def logging_to(stderr: TextIO, level: str) -> Iterator[None]:
+def logging_to(stderr: TextIO, level: str, form: str | None = None) -> Iterator[None]:
     """A log of this level on a stderr of the test's; the log is as it was afterwards."""
     ours, usual = logging.getLogger(NAME), sys.stderr
     before = ours.handlers, ours.propagate, ours.level
     sys.stderr = stderr
     try:
-        configure_logs(level)
+        configure_logs(level, form)
         yield
     finally:
         sys.stderr = usual
@@ -47,10 +48,10 @@ def logging_to(stderr: TextIO, level: str) -> Iterator[None]:
 
 
 @contextmanager
-def log_lines(level: str) -> Iterator[list[str]]:
+def log_lines(level: str, form: str | None = None) -> Iterator[list[str]]:
     """What is written to stderr by a log of this level."""
     writes = Writes()
-    with logging_to(writes, level):
+    with logging_to(writes, level, form):
         yield writes.all
 
 
@@ -79,6 +80,21 @@ def test_lines_below_the_level_are_not_written() -> None:
     with log_lines("warning") as written:
         logger.info("nothing to see")
     assert written == []
+
+
+def test_a_line_in_json_is_one_object_of_ascii() -> None:
+    """What a participant sent stands in it as it is; no character of it can move a cursor or begin a line."""
+    said = "bad\x1b[2J\u202e\n\u2028 \ud800 \x9b"
+    with log_lines("info", "json") as written:
+        logger.warning("a step is given up", saga_id="s-1", reason=said, attempt=2)
+        logger.error("a call failed", exc_info=ValueError(said))
+    first, second = map(json.loads, written)
+    assert [line for line in written if not line.isascii() or line.count("\n") != 1] == []
+    assert list(first)[:3] == ["timestamp", "level", "event"]
+    assert (first["level"], first["event"], first["saga_id"], first["reason"], first["attempt"]) == (
+        *("warning", "a step is given up", "s-1", said, 2),
+    )
+    assert second["exception"].startswith("ValueError: bad")
 
 
 @pytest.mark.parametrize("stderr", [full, unread])

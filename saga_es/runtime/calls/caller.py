@@ -28,6 +28,7 @@ from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by
 from saga_es.definition.steps import CONTEXT, known_names
 from saga_es.errors import StepRejected
+from saga_es.logs import CALL
 from saga_es.runtime.calls.answers import NotSent
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.context import StepContext
@@ -72,7 +73,11 @@ class Caller:
 
     def answer(self, call: Call) -> Outcome | Awaited:
         """Make a call that is not `async`, in this thread; raises what the callee raises."""
-        return self._answer(call) if self._around is None else self._around.call(call, lambda: self._answer(call))
+        before = CALL.set(call)
+        try:
+            return self._answer(call) if self._around is None else self._around.call(call, lambda: self._answer(call))
+        finally:
+            CALL.reset(before)
 
     def _answer(self, call: Call) -> Outcome | Awaited:
         unwanted = _unwanted(call)
@@ -91,12 +96,14 @@ class Caller:
 
     async def await_answer(self, call: Call) -> Outcome:
         """Make a call that is `async`; raises what the callee raises. Its time is kept by whoever asked for it."""
+        CALL.set(call)  # of this task
         if self._around is None:
             return await self._await_answer(call)
         return await self._around.await_call(call, lambda: self._await_answer(call))
 
     async def await_result(self, call: Call, awaited: Awaited) -> Outcome:
         """Await what a call returned; raises what it raises."""
+        CALL.set(call)  # of this task
         if self._around is None:
             return await self._await_result(call, awaited)
         return await self._around.await_call(call, lambda: self._await_result(call, awaited))

@@ -13,6 +13,9 @@ from functools import partial
 
 from saga_es.core.outcomes import Outcome, Unknown
 from saga_es.definition.signatures import is_async
+from saga_es.errors import StepRejected, StepUnavailable
+from saga_es.logs import fields_of, logger
+from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.backlog import Backlog
 from saga_es.runtime.calls.caller import Awaited, Caller
@@ -24,6 +27,9 @@ from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.calls.transport import Transport
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
+
+_MEANT = (StepRejected, StepUnavailable, NotSent, AnswerLost, asyncio.CancelledError)
+"""Exceptions that say what they mean; any other has a line of its own, with its traceback."""
 
 
 class Executor:
@@ -154,7 +160,7 @@ class Executor:
             carried = call.carried
             outcome = self._caller.answer(call) if carried is None else carried.copy().run(self._caller.answer, call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also SystemExit)
-            outcome = outcome_of_error(error)
+            outcome = _raised(call, error)
         if isinstance(outcome, Awaited):
             self._hand_over(returned, call, outcome)
             return
@@ -182,7 +188,7 @@ class Executor:
         try:
             outcome = await self._caller.await_answer(call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
-            outcome = outcome_of_error(error)
+            outcome = _raised(call, error)
         self._end(returned, call, outcome)
 
     async def _await_result(self, returned: Returned, awaited: Awaited, call: Call) -> None:
@@ -193,10 +199,17 @@ class Executor:
         try:
             outcome = await self._caller.await_result(call, awaited)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
-            outcome = outcome_of_error(error)
+            outcome = _raised(call, error)
         self._end(returned, call, outcome)
 
     def _end(self, returned: Returned, call: Call, outcome: Outcome) -> None:
         self._backlog.is_back(call.definition)
         call.is_back = True
         returned(call, outcome)
+
+
+def _raised(call: Call, error: BaseException) -> Outcome:
+    """The outcome of a call that raised."""
+    if not isinstance(error, _MEANT):
+        logger.warning("a step raised an exception", exc_info=error, **fields_of(call))
+    return outcome_of_error(error)

@@ -1,0 +1,70 @@
+"""Tells operators what becomes of each saga: its start and its end, its turn, and each step that is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from saga_es.core import events as e
+from saga_es.core.state import SagaState
+from saga_es.logs import is_silent, logger
+
+
+def announce(state: SagaState, events: Iterable[e.SagaEvent]) -> None:
+    """Tell what these events, which are in the log now, mean for an operator.
+
+    Args:
+        state: The saga as it is after them.
+        events: What was appended.
+    """
+    if not is_silent():
+        for event in events:
+            tell = _LINES.get(type(event))
+            if tell is not None:
+                tell(state, event)
+
+
+def _started(state: SagaState, _event: e.SagaStarted) -> None:
+    logger.info("a saga started", **_about(state))
+
+
+def _completed(state: SagaState, _event: e.SagaCompleted) -> None:
+    logger.info("a saga completed", **_about(state))
+
+
+def _failed_attempt(state: SagaState, event: e.StepFailed | e.CompensationFailed) -> None:
+    direction = "compensation" if isinstance(event, e.CompensationFailed) else "action"
+    about = {**_about(state), "step": event.step, "direction": direction, "attempt": event.attempt}
+    if event.retry_at is None:
+        logger.warning("a step is given up", **about, reason=event.error)
+    else:
+        logger.info("an attempt failed", **about, reason=event.error, next_at=event.retry_at.isoformat())
+
+
+def _aborted(state: SagaState, event: e.SagaAborted) -> None:
+    logger.warning("a saga aborts, what it did is undone", **_about(state), step=event.step, reason=event.error)
+
+
+def _compensated(state: SagaState, _event: e.SagaCompensated) -> None:
+    logger.warning("a saga is compensated", **_about(state))
+
+
+def _failed(state: SagaState, event: e.SagaFailed) -> None:
+    cure = f"saga-es explain {state.saga_id}"
+    logger.error("a saga failed and waits for a person", **_about(state), reason=event.reason, cure=cure)
+
+
+_LINES: dict[type[Any], Callable[[SagaState, Any], None]] = {
+    e.SagaStarted: _started,
+    e.SagaCompleted: _completed,
+    e.StepFailed: _failed_attempt,
+    e.CompensationFailed: _failed_attempt,
+    e.SagaAborted: _aborted,
+    e.SagaCompensated: _compensated,
+    e.SagaFailed: _failed,
+}
+
+
+def _about(state: SagaState) -> dict[str, Any]:
+    about: dict[str, Any] = {"saga_id": state.saga_id, "saga": state.plan.saga}
+    return about if state.owner is None else {**about, "worker": state.owner}
