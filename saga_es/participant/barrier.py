@@ -24,7 +24,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
-from saga_es.errors import SagaError
+from saga_es.core.values import Unfaithful, door_for_results
+from saga_es.errors import PayloadUnencodable, SagaError
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 from saga_es.store.drivers.driver import driver_of, drivers
 from saga_es.store.drivers.error_codes import ErrorCodes
@@ -97,6 +98,7 @@ class Barrier:
 
         Raises:
             BadKey: The key cannot be stored.
+            PayloadUnencodable: The answer has no JSON form, or a number that JSON does not have.
             TooLate: The call was undone before it came.
             TryAgain: Roll this transaction back. Nothing was done in it.
         """
@@ -107,9 +109,12 @@ class Barrier:
             raise TooLate(key)
         if found["answer"] is not None:
             return msgspec.json.decode(found["answer"])
-        text = msgspec.json.encode(act()).decode()
-        connection.execute(self._answer, {"this_key": key, "given": text})
-        return msgspec.json.decode(text)
+        try:
+            encoded, answer = door_for_results(act(), "answer")
+        except Unfaithful as unfaithful:
+            raise PayloadUnencodable(str(unfaithful)) from unfaithful
+        connection.execute(self._answer, {"this_key": key, "given": encoded.decode()})
+        return answer
 
     def undo(self, connection: Connection, action_key: str, undo: Callable[[Any], object]) -> bool:
         """Undo the call with this key, once. If the call has not come, it is refused when it comes.

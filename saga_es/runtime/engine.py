@@ -34,6 +34,7 @@ from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, with_timeout
 from saga_es.runtime.waiting.promise import Promise
 from saga_es.runtime.worker import Worker
 from saga_es.store.host_time import monotonic_s
+from saga_es.store.log.codec import check_numbers
 from saga_es.store.log.entries import Draft, Recorded, check_stream_id
 from saga_es.store.store import SharedStore
 
@@ -227,10 +228,13 @@ class Engine(Control):
             VersionConflict: The stream is not at the expected version. Nothing was appended.
             StoreUnavailable: The database did not confirm the append within 10 s. It may still be recorded.
             PayloadTooLarge: An event is larger than the limit.
-            PayloadUnencodable: An event has no JSON form.
+            PayloadUnencodable: An event has no JSON form, or a number that JSON does not have.
         """
         draft = Draft(stream_id, category, expected_version, tuple(events), self._clock.now())
-        append = AppendRequest(self._store.writer.prepare(draft), Promise())
+        _, rows = prepared = self._store.writer.prepare(draft)
+        for appended, row in zip(draft.events, rows, strict=True):
+            check_numbers(appended, row["data"])
+        append = AppendRequest(prepared, Promise())
         self._put(append)
         _with_timeout_error("append", lambda: append.done.wait(COMMIT_TIMEOUT_S))
 

@@ -118,6 +118,20 @@ class Codec:
             raise UnreadableEvent(category, event_type, why) from error
 
 
+def check_numbers(event: object, text: str) -> None:
+    """Check that an event has no number that JSON lacks: NaN and infinities became null in its text, without a word.
+
+    Raises:
+        PayloadUnencodable: There is one; the message has its path.
+    """
+    if "null" not in text:  # nearly always
+        return
+    try:
+        door_for_results(event, type(event).__name__)
+    except Unfaithful as unfaithful:
+        raise PayloadUnencodable(str(unfaithful)) from unfaithful
+
+
 def _why_not(event: object, error: Exception) -> str:
     """Which value of an event has no JSON form, by its path."""
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from saga_es.errors import SagaError, StoreUnavailable, VersionConflict
+from saga_es.errors import PayloadUnencodable, SagaError, StoreUnavailable, VersionConflict
 from tests.conftest import NOTE, TIMEOUT_S, NoteWritten, OpenEngine
 from tests.support.trips import events_of
 
@@ -40,6 +41,28 @@ def test_of_many_appends_to_one_version_exactly_one_wins(open_engine: OpenEngine
         won = [n for n in threads.map(append, range(8)) if n is not None]
     assert len(won) == 1
     assert events_of(engines[0], "n-1") == [NoteWritten(won[0])]
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (math.nan, "NoteWritten.text.prices[1] is NaN, which JSON does not have; use None or a text"),
+        (math.inf, "NoteWritten.text.prices[1] is infinite, which JSON does not have; use None or a text"),
+        (-math.inf, "NoteWritten.text.prices[1] is infinite, which JSON does not have; use None or a text"),
+    ],
+    ids=["NaN", "infinity", "minus infinity"],
+)
+def test_a_number_that_json_does_not_have_is_refused_with_its_path(
+    open_engine: OpenEngine, odd: float, why: str
+) -> None:
+    """It would have become null without a word; nothing of the append is in the log, and null itself may be."""
+    engine = open_engine()
+    with pytest.raises(PayloadUnencodable) as caught:
+        engine.append("n-1", NOTE, 0, [NoteWritten(None), NoteWritten({"prices": [1.5, odd]})])
+    assert str(caught.value) == why
+    assert events_of(engine, "n-1") == []
+    engine.append("n-1", NOTE, 0, [NoteWritten({"prices": [1.5, None]})])
+    assert events_of(engine, "n-1") == [NoteWritten({"prices": [1.5, None]})]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from saga_es.errors import PayloadUnencodable
 from saga_es.participant import TooLate, TryAgain
 from saga_es.participant.barrier import LONGEST_KEY, BadKey
 from tests.conftest import TIMEOUT_S
@@ -88,6 +89,16 @@ def test_any_json_value_is_an_answer(hotel: Hotel, answer: Any) -> None:
     assert len(acts) == 1
 
 
+def test_an_answer_with_a_number_that_json_does_not_have_is_refused_with_its_path(hotel: Hotel) -> None:
+    """It would be null for every repetition; what was done is rolled back, and the key is free."""
+    with pytest.raises(PayloadUnencodable) as caught, hotel.engine.begin() as connection:
+        hotel.barrier.act(connection, "k", lambda: {"rooms": [{"price": float("nan")}]})
+    assert str(caught.value) == "answer.rooms[0].price is NaN, which JSON does not have; use None or a text"
+    assert hotel.keys == []
+    with hotel.engine.begin() as connection:
+        assert hotel.barrier.act(connection, "k", lambda: {"price": None}) == {"price": None}
+
+
 def test_an_undo_is_given_the_answer_and_takes_place_once(hotel: Hotel) -> None:
     """The first says that something was undone, the next that nothing was."""
     hotel.book("k")
@@ -160,7 +171,7 @@ def test_an_undo_of_what_raised_is_an_undo_of_nothing(hotel: Hotel) -> None:
 
 def test_an_answer_that_is_not_json_leaves_nothing(hotel: Hotel) -> None:
     """It could not be given again."""
-    with pytest.raises(TypeError), hotel.engine.begin() as connection:
+    with pytest.raises(PayloadUnencodable), hotel.engine.begin() as connection:
         hotel.barrier.act(connection, "k", lambda: {"when": object()})
     assert hotel.keys == []
 
