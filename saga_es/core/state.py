@@ -252,6 +252,12 @@ def only_waits(state: SagaState, now: datetime) -> bool:
     )
 
 
+def expires(state: SagaState, now: datetime) -> bool:
+    """Whether the saga ends without a single call: its deadline passed before it began."""
+    has_passed = state.deadline_at is not None and state.deadline_at <= now
+    return state.status is SagaStatus.PENDING and state.paused is None and has_passed
+
+
 def _has_more_to_do(step: StepState) -> bool:
     """Whether the step is in flight, or a call follows at once. A step that a probe found done has nothing to do."""
     is_called_next = step.probed and step.status is StepStatus.IN_PROGRESS

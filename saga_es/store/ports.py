@@ -216,6 +216,10 @@ class Workers(Protocol):
         """
         ...
 
+    def expired_orphans(self, limit: int, names: Collection[str], now: datetime) -> dict[str, str | None]:
+        """The orphans that have not begun and whose deadline has passed, with their last owners; oldest first."""
+        ...
+
     def orphans_of_plans(
         self, plans: Collection[str], names: Collection[str], limit: int, after: Orphan | None = None
     ) -> list[Orphan]:

@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-from saga_es.core.state import UNFINISHED
+from saga_es.core.state import UNFINISHED, SagaStatus
 from saga_es.store.database import Database
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.host_time import monotonic_s
@@ -134,6 +134,11 @@ class Workers:
         """The orphans that only wait; before them those of other plans than these, which may have a call in flight."""
         query = _orphans(names, limit, plans_apart).where(~_is_due(not_due_at))
         return self._found(query.order_by(None).order_by(sagas.c.plan_id.in_(sorted(plan_ids)), *_OLDEST_FIRST))
+
+    def expired_orphans(self, limit: int, names: Collection[str], now: datetime) -> dict[str, str | None]:
+        """The orphans that have not begun and whose deadline has passed, with their last owners; oldest first."""
+        has_not_begun = (sagas.c.status == SagaStatus.PENDING.value) & sagas.c.paused.is_(sa.false())
+        return self._found(_orphans(names, limit).where(has_not_begun, sagas.c.deadline_at <= now))
 
     def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
         """Which of these sagas are orphans of these definitions; pass at most some hundreds."""

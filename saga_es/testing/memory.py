@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from saga_es.core.state import ENDED, UNFINISHED
+from saga_es.core.state import ENDED, UNFINISHED, SagaStatus
 from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.store.log.chain import Head, chain
@@ -261,6 +261,14 @@ class MemoryWorkers:
         """The orphans that only wait; before them those of other plans, which may have a call in flight."""
         found = {id_: row for id_, row in self._found(names, plans_apart).items() if not is_due(row, not_due_at)}
         return _owners(dict(sorted(found.items(), key=lambda orphan: orphan[1]["plan_id"] in plan_ids)), limit)
+
+    def expired_orphans(self, limit: int, names: Collection[str], now: datetime) -> dict[str, str | None]:
+        """The orphans that have not begun and whose deadline has passed, with their last owners; oldest first."""
+        found = self._found(names).items()
+        unbegun = {id_: row for id_, row in found if row["status"] == SagaStatus.PENDING and not row["paused"]}
+        return _owners(
+            {id_: row for id_, row in unbegun.items() if row["deadline_at"] and row["deadline_at"] <= now}, limit
+        )
 
     def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
         """Which of these sagas are orphans of these definitions."""

@@ -25,6 +25,13 @@ WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "test
 
 MUTANTS = [
     Mutant(
+        "a saga that waits for capacity outlives its deadline",
+        "saga_es/runtime/cluster/recovery.py",
+        "            states += self._read_expired(look, {state.saga_id for state in states})\n",
+        "",
+        ("tests/simulation/test_deadlines.py",),
+    ),
+    Mutant(
         "a worker that leaves older plans begins their sagas",
         "saga_es/runtime/needed_code.py",
         "    if here.leaves_older and state.status is SagaStatus.PENDING",

@@ -11,7 +11,7 @@ from saga_es.core.commands import Cancel, Command, Resume, Revoke
 from saga_es.core.facts import OwnerGone, RetryDue, Start, Woken
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
 from saga_es.core.plan import Plan, RetryPolicy
-from saga_es.core.state import SagaStatus, open_intents
+from saga_es.core.state import SagaStatus, expires, open_intents
 from tests.support.story import NOW, START, Past, a_plan, a_step, action, done, given, seconds, undo
 
 # ── The deadline ─────────────────────────────────────────────────────────────────────────────────────────
@@ -50,6 +50,17 @@ def test_a_saga_whose_deadline_passes_aborts() -> None:
     assert (story.state.failed_step, story.state.status) == (None, SagaStatus.COMPENSATING)
     story.when(action("b", Completed()), now=seconds(61)).then(e.StepCompleted("b"), e.CompensationStarted("b", 1))
     story.when(undo("b", Completed())).then(e.CompensationCompleted("b"), e.CompensationStarted("a", 1))
+
+
+def test_a_saga_whose_deadline_passes_before_it_began_ends_without_a_call() -> None:
+    """Whoever takes it over then: nothing is undone, because nothing was done."""
+    story = given(a_start(None), plan=PLAN)
+    assert [expires(story.state, seconds(s)) for s in (59, 60)] == [False, True]
+    story.when(OwnerGone("w2"), seconds(60)).then(e.SagaTakenOver("w2"), e.SagaBegan(), LATE, e.SagaCompensated())
+    paused = given(a_start(None), e.SagaPaused("ann", "wait"), plan=PLAN)
+    assert not expires(paused.state, seconds(60))
+    paused.when(OwnerGone("w2"), seconds(60)).then(e.SagaTakenOver("w2"))
+    assert not expires(given(a_start(), plan=PLAN).state, seconds(60))
 
 
 def test_an_answer_in_the_moment_of_the_deadline_is_heard_first() -> None:

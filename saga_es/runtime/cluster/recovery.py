@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from saga_es.core.plan import Plan
-from saga_es.core.state import SagaState, only_waits
+from saga_es.core.state import SagaState, expires, only_waits
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
 from saga_es.runtime.ability import Ability
@@ -36,6 +36,9 @@ LOOK_AGAIN_S = 0.05
 
 LOOK_MEANWHILE_S = 0.5
 """How soon to look again for sagas that have come due, while sagas that only wait are being taken over."""
+
+EXPIRED_EVERY_S = 1.0
+"""How often a worker without capacity looks for sagas whose deadline passed before they began."""
 
 SHARES = 4
 """How many times as many sagas are looked at as may be taken over: other workers may claim some of them first."""
@@ -73,6 +76,9 @@ class Recovery:
         self._claims = Claims()
         self._claims_of_wanted = Claims()
         self._backlog = Backlog(workers, definitions)
+        self._with_deadline = [name for name, plan in definitions.items() if plan.deadline_s is not None]
+        self._claims_of_expired = Claims()
+        self._expired_at: datetime | None = None
         self._look_at: datetime | None = None
         self._unread: Sequence[str] = ()
         self._capacity = capacity
@@ -112,6 +118,7 @@ class Recovery:
             states = self._read_wanted(look)
             again_s = self._read_due(look, states) if looks else LOOK_AGAIN_S
             states += self._read_waiting(look, {state.saga_id for state in states})
+            states += self._read_expired(look, {state.saga_id for state in states})
         except StoreUnavailable as error:
             self._warn("recovery", error)
             return [], RECOVER_EVERY_S
@@ -190,6 +197,23 @@ class Recovery:
         self._backlog.put_back({id_: owners[id_] for id_ in self._unread})
         return self._admitted(self._innocent(found), look)
 
+    def _read_expired(self, look: Look, taken: Collection[str]) -> list[SagaState]:
+        """The sagas whose deadline passed before they began: they end at once, and need no capacity."""
+        if not self._with_deadline or (self._expired_at is not None and look.now < self._expired_at):
+            return []
+        found = self._workers.expired_orphans(RECOVER_AT_ONCE, self._with_deadline, look.now)
+        owners = {
+            id_: owner
+            for id_, owner in found.items()
+            if id_ not in taken and id_ not in self._left_alone and look.is_free(id_, owner)
+        }
+        living = self._workers.heartbeats() if owners else ()
+        due = self._claims_of_expired.due(owners, look.worker_id, living, look.now)
+        expired = [state for state in self._read(due, owners, look.memory.spare) if expires(state, look.now)]
+        again_s = OTHERS_MAY_LOOK_S if owners else EXPIRED_EVERY_S
+        self._expired_at = look.now + timedelta(seconds=again_s)
+        return expired
+
     def _due(self, claims: Claims, saga_ids: Sequence[str], look: Look) -> list[str]:
         """The sagas that this worker may claim now: at most one more than its capacity, to show a shortage."""
         living = self._workers.heartbeats() if saga_ids else ()
@@ -204,7 +228,7 @@ class Recovery:
         admitted: list[SagaState] = []
         for state in states:
             name = state.plan.saga
-            if only_waits(state, look.now):
+            if only_waits(state, look.now) or expires(state, look.now):
                 admitted.append(state)
             elif look.left.get(name) and self._capacity.reserve(name):
                 look.left[name] -= 1

@@ -116,6 +116,31 @@ def test_a_deadline_that_passes_while_a_takeover_is_committed_is_kept(store: Sto
     assert second.follow(handle.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPENSATED
 
 
+def test_a_saga_that_waits_for_capacity_ends_at_its_deadline(open_engine: OpenEngine, gate: threading.Event) -> None:
+    """Nothing was called, so there is nothing to undo; the saga that holds the capacity goes on."""
+    first, calls = threading.Event(), []
+    saga = Saga("narrow", deadline_s=1.0, at_once=1)
+
+    @saga.step(compensation=None, kind="pivot")
+    def work(saga_id: str) -> None:
+        calls.append(saga_id)
+        first.set()
+        gate.wait(TIMEOUT_S)
+
+    engine = open_engine(saga)
+    holds = engine.start(saga)
+    assert first.wait(TIMEOUT_S)
+    waits = engine.start(saga)
+    result = waits.result(TIMEOUT_S)
+    assert (result.status, result.error) == (SagaStatus.COMPENSATED, "the deadline passed: 1 s after the start")
+    assert not has_happened(engine, holds.saga_id, e.StepCompleted)
+    kinds = [type(event) for event in events_of(engine, waits.saga_id)]
+    assert kinds == [e.SagaStarted, e.SagaTakenOver, e.SagaBegan, e.SagaAborted, e.SagaCompensated]
+    gate.set()
+    assert holds.result(TIMEOUT_S).completed
+    assert calls == [holds.saga_id]
+
+
 def test_a_deadline_does_not_end_a_call_but_waits_for_its_answer(
     open_engine: OpenEngine, gate: threading.Event
 ) -> None:

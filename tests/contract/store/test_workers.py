@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -243,3 +243,28 @@ def test_all_sagas_of_the_buried_are_orphans_at_once(
     running.kill()
     running.wait(TIMEOUT_S)
     assert (store.workers.bury(), list(store.workers.orphans(10, ["trip"]))) == (["w-1"], ["s-1"])
+
+
+def test_orphans_that_have_not_begun_are_found_when_their_deadline_has_passed(any_store: AnyStore) -> None:
+    """Not before, none that is paused, none that has begun, and none of a worker that lives."""
+    any_store.workers.beat("alive", Process.this())
+    due = AT + timedelta(seconds=60)
+
+    def unbegun(
+        saga_id: str, *more: e.SagaEvent, worker: str | None = None, deadline_at: datetime | None = due
+    ) -> None:
+        starts_at = AT if worker else None
+        started = e.SagaStarted("trip", "plan-1", {}, worker, starts_at=starts_at, deadline_at=deadline_at)
+        assert any_store.write(Draft(saga_id, SAGA, 0, (started, *more), AT)) == [Written()]
+
+    unbegun("waits")
+    unbegun("paused", e.SagaPaused("ann", "wait"))
+    unbegun("began", e.SagaTakenOver("dead"), e.SagaBegan())
+    unbegun("owned", worker="alive")
+    unbegun("left", worker="dead")
+    unbegun("endless", deadline_at=None)
+    find = any_store.workers.expired_orphans
+    assert find(10, ["trip"], due - timedelta(seconds=1)) == {}
+    assert find(10, ["trip"], due) == {"waits": None, "left": "dead"}
+    assert list(find(1, ["trip"], due)) == ["left"]
+    assert find(10, ["order"], due) == {}
