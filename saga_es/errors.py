@@ -307,12 +307,11 @@ class EngineForked(EngineStopped):
 
 
 class NotMigrated(SagaError):
-    """The database answers, but does not have the tables of this version."""
+    """The database answers, but has the tables of an older version, or of one that is too new for this process."""
 
     def __init__(self, found: str | None, wanted: str) -> None:
-        super().__init__(
-            f"the database is at migration {found or 'none'}, this version needs {wanted}; run `saga-es db upgrade`"
-        )
+        cure = "upgrade saga_es here" if found is not None and found > wanted else "run `saga-es db upgrade`"
+        super().__init__(f"the database is at migration {found or 'none'}, this version needs {wanted}; {cure}")
         self.found = found
         self.wanted = wanted
 

@@ -29,10 +29,11 @@ def upgrade(settings: Settings) -> None:
     node = Node(settings, app_of(settings))
     try:
         made = migrate.upgrade(node.database, node.store.log, node.views)
+        at = migrate.found(node.database)
     finally:
         node.database.close()
     views = f"; created the views {', '.join(made)}" if made else ""
-    errors.print(f"The database is at migration {migrate.head()}{views}.", markup=False)
+    errors.print(f"The database is at migration {at}{views}.", markup=False, soft_wrap=True)
 
 
 @db.command("grants", short_help="Print the SQL for a role that may only append to the log.")

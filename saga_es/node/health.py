@@ -11,6 +11,7 @@ from saga_es.errors import SagaError
 from saga_es.node.node import Node
 from saga_es.runtime.waiting.outage import with_timeout
 from saga_es.store.admin import migrate
+from saga_es.store.revision import suits
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import database_now
 
@@ -91,7 +92,7 @@ def _takes_writes(node: Node) -> str:
 
 def _migration(node: Node) -> str:
     found, needed = migrate.found(node.database), migrate.head()
-    if found != needed:
+    if not suits(found):
         raise _NotReady(f"at {found or 'none'}, this version needs {needed}: run `saga-es db upgrade`")
     return f"at {found}"
 

@@ -31,6 +31,8 @@ class Kind(StrEnum):
 
     VIEW = "view"
     SHADOW = "shadow"
+    MIXED = "mixed"
+    """No table, but a mark: processes of an earlier version, which do not know all columns, may have written a view."""
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -49,7 +51,10 @@ class Made(msgspec.Struct, frozen=True):
 
 def made(connection: Connection) -> list[Made]:
     """All tables that saga_es made, by their names in the database. A table may be gone, or have two records."""
-    rows = connection.execute(sa.select(saga_tables).order_by(saga_tables.c.name, saga_tables.c.made_at))
+    is_table = saga_tables.c.kind != Kind.MIXED.value
+    rows = connection.execute(
+        sa.select(saga_tables).where(is_table).order_by(saga_tables.c.name, saga_tables.c.made_at)
+    )
     return [
         Made(
             row.name,
@@ -158,7 +163,7 @@ def _version() -> str:
 
 def forget(connection: Connection, name: str, *, except_with: Iterable[str] | None = None) -> None:
     """Remove the records of a table, perhaps except that with these columns."""
-    gone = saga_tables.c.name == full(connection, name)
+    gone = (saga_tables.c.name == full(connection, name)) & (saga_tables.c.kind != Kind.MIXED.value)
     if except_with is not None:
         text = msgspec.json.encode(sorted(except_with)).decode()
         gone &= saga_tables.c.fingerprint != sha256(text.encode()).hexdigest()

@@ -67,6 +67,7 @@ saga_workers = sa.Table(
     sa.Column("pid_started", key_text(64), nullable=False, comment="tells a process from a later one with its pid"),
     sa.Column("heartbeat_at", sa.Double, nullable=False, comment="seconds since 1970, by the database's clock"),
     sa.Column("code", JsonText, comment="what it can run; NULL: a process of an earlier version"),
+    sa.Column("migration", key_text(16), comment="up to which migration it knows the tables; NULL: 0003"),
     info=OURS,
 )
 

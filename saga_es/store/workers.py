@@ -20,6 +20,7 @@ from saga_es.store.drivers.driver import driver_of
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.ports import Orphan
 from saga_es.store.process import Process
+from saga_es.store.revision import HEAD, number
 from saga_es.store.silence import Silence
 from saga_es.store.tables import saga_workers
 from saga_es.store.views.saga_view import sagas
@@ -56,7 +57,7 @@ class Workers:
             touched = connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now()))
             if touched.rowcount == 0:
                 values = {"worker_id": worker_id, **msgspec.structs.asdict(process), "heartbeat_at": database_now()}
-                values |= {"code": code}
+                values |= {"code": code, "migration": number(HEAD)}
                 connection.execute(sa.insert(saga_workers).values(values))
         return touched.rowcount == 0
 

@@ -48,14 +48,14 @@ MAY_KNOW = {
     "__main__": "cli",
     "store.drivers": "store.host_time errors",
     "store.log": "store.host_time store.database store.drivers store.tables core errors",
-    "store.views": "store.host_time store.registry store.log store.database store.drivers store.schema_lock "
-    "store.tables core errors",
+    "store.views": "store.host_time store.registry store.revision store.log store.database store.drivers "
+    "store.schema_lock store.tables core errors",
     "store.queries": "store.views store.log store.sagas store.process store.workers store.database store.drivers "
     "store.tables core errors",
     "store.archive": "store.views store.log store.ports store.sagas store.schema_lock store.database store.tables "
     "core errors",
     "store.proof": "store.archive store.log store.sagas store.tables core errors",
-    "store.admin": "store.views store.registry store.log store.process store.workers store.schema_lock "
+    "store.admin": "store.views store.registry store.revision store.log store.process store.workers store.schema_lock "
     "store.database store.drivers store.tables core errors",
     "runtime.waiting": "store.host_time errors",
     "runtime.calls": "runtime.waiting store.host_time definition store.log core errors",

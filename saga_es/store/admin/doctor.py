@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.core.state import UNFINISHED
+from saga_es.store import revision
 from saga_es.store.admin import migrate
 from saga_es.store.admin.growth import growth
 from saga_es.store.admin.troubled import failed, retried
@@ -46,7 +47,7 @@ def examine(database: Database, workers: Workers, log: Log, host_s: float) -> li
     findings: list[Finding] = []
     with database.reading() as connection:
         findings += database.driver.examine(connection)
-        is_migrated = migrate.current(connection) == migrate.head()
+        is_migrated = revision.suits(revision.current(connection))
     findings.append(_migration(database))
     findings.append(_clock(workers, host_s))
     if is_migrated:
@@ -69,6 +70,10 @@ def _migration(database: Database) -> Finding:
     at, head = migrate.found(database), migrate.head()
     if at == head:
         return Finding("migration", "ok", f"at {at}")
+    if revision.suits(at):
+        return Finding("migration", "ok", f"at {at}, of a newer version; this one knows {head}, and works beside it")
+    if revision.is_newer(at):
+        return Finding("migration", "fault", f"at {at}, of a newer version; this one knows {head}: upgrade saga_es")
     return Finding("migration", "fault", f"at {at or 'none'}, this version needs {head}: run `saga-es db upgrade`")
 
 

@@ -74,6 +74,8 @@ def settle(connection: Connection, views: Sequence[Projection], *, is_to_migrate
     """
     if not _is_complete(connection):
         _make_registry(connection, views)
+    elif is_to_migrate:
+        _adopt_again(connection, views)
     fixed = [*_fixed(), SCRATCH] if is_to_migrate else []
     tables = [view.table for view in views] + (list(metadata.tables.values()) if is_to_migrate else [])
     there = registry.claimed(connection, [*fixed, *(view.name for view in views), *_indexes(connection, tables)])
@@ -133,6 +135,14 @@ def _make_registry(connection: Connection, views: Sequence[Projection], known: C
         registry.record(connection, name, _first(name), Kind.FIXED)
     for view, columns, kind in adopted:
         registry.record(connection, view, columns, kind)
+
+
+def _adopt_again(connection: Connection, views: Sequence[Projection]) -> None:
+    """Record built-in views as ours that 0.1.0 has made anew, when a database with a registry was taken back to it."""
+    for view in views:
+        there = _there(connection, view.name)
+        if there is not None and there.kind == TABLE and there.columns == VIEWS_0_1_0.get(view.name):
+            registry.record(connection, view.name, there.columns, Kind.VIEW)
 
 
 def _sorted_out(

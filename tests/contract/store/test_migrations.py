@@ -270,7 +270,7 @@ def test_a_database_that_is_away_is_store_unavailable(tmp_path: Path) -> None:
 
 def test_the_revision_that_is_needed_is_the_newest() -> None:
     """It is written down, so that a start with nothing to migrate need not ask Alembic."""
-    assert revisions.newest() == migrate.HEAD == migrate.head()
+    assert revisions.newest() == migrate.head()
 
 
 def test_a_start_with_nothing_to_migrate_does_without_alembic(store: Store, database_url: str) -> None:
