@@ -50,6 +50,7 @@ class Known(msgspec.Struct, frozen=True):
         wanted: The code that the saga needs and that no living worker has, in the words of "a worker that has …".
         children: Why the child sagas are not moving, by their ids: without "The saga ".
         away: By step, the participant for which its next call is held back, in words.
+        held_up: Why no worker begins sagas of its definition, as far as this process knows, in words.
         missing: What else keeps the saga from its end, in words.
     """
 
@@ -57,6 +58,7 @@ class Known(msgspec.Struct, frozen=True):
     wanted: str | None = None
     children: Mapping[str, str] = {}
     away: Mapping[str, str] = {}
+    held_up: str | None = None
     missing: Sequence[str] = ()
 
 
@@ -135,7 +137,8 @@ def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
     owner = known.owner
     worker = f"a worker that has {known.wanted}" if known.wanted else f"a worker that knows {state.plan.saga!r}"
     if state.owner is None:
-        yield f"waits for {worker}" if known.wanted else f"waits for {worker} and has capacity"
+        needs = "" if known.wanted else " and has capacity"
+        yield f"waits for {worker}{needs}{f': {known.held_up}' if known.held_up else ''}"
     elif owner is None or owner.silent_s is None or owner.is_gone:
         yield f"is owned by {state.owner}, which is gone, and waits for {worker}"
     elif owner.silent_s > owner.lease_s / 2:  # a living worker is never silent for so long

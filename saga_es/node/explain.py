@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
 from saga_es.core.state import SagaState
@@ -11,6 +11,7 @@ from saga_es.definition.saga import family
 from saga_es.errors import NotFound
 from saga_es.node.node import Node
 from saga_es.node.waiting import living
+from saga_es.runtime.calls.away import Absence
 from saga_es.store.queries.explain import worker_of
 
 DEEPEST = 3
@@ -41,7 +42,13 @@ def known_about(node: Node, state: SagaState, depth: int = DEEPEST) -> Known:
         UnreadableEvent: An event of a child saga cannot be decoded.
         StoreUnavailable: The database did not answer.
     """
-    return Known(_owner(node, state), _wanted(node, state), _children(node, state, depth), _away(node, state))
+    return Known(
+        _owner(node, state),
+        _wanted(node, state),
+        _children(node, state, depth),
+        _away(node, state),
+        _held_up(node, state),
+    )
 
 
 def _owner(node: Node, state: SagaState) -> Worker | None:
@@ -62,11 +69,22 @@ def _away(node: Node, state: SagaState) -> dict[str, str]:
     now = node.clock.now()
     found = {name: node.engine.absence(state.saga_id, name) for name in state.steps}
     return {
-        name: f"{absence.name} has been away for {_seconds(now - absence.since)}, "
-        f"and the next call tries in {_seconds(absence.next_try_at - now)}"
+        name: f"{_absent(absence, now)}, and the next call tries in {_seconds(absence.next_try_at - now)}"
         for name, absence in found.items()
         if absence is not None
     }
+
+
+def _held_up(node: Node, state: SagaState) -> str | None:
+    """Why this process begins no sagas like this one."""
+    absence = node.engine.absence_for(state.plan.saga) if state.owner is None else None
+    if absence is None:
+        return None
+    return f"here many like it wait already, because {_absent(absence, node.clock.now())}"
+
+
+def _absent(absence: Absence, now: datetime) -> str:
+    return f"{absence.name} has been away for {_seconds(now - absence.since)}"
 
 
 def _seconds(time: timedelta) -> str:

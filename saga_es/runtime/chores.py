@@ -140,7 +140,11 @@ class TakeOver:
         if self._recovery.is_behind:
             self._recovery.wanted.add_awaited(self._owned.awaited())
         states, again_s = self._recovery.interrupted(
-            worker_id, self._owned.state, self._dispatch.capacity_of, batch.now, self._memory.available(batch.now)
+            worker_id,
+            self._owned.state,
+            self._dispatch.admission.capacity_of,
+            batch.now,
+            self._memory.available(batch.now),
         )
         for state in states:
             if outdated := batch.withdraw(state.saga_id):  # it was decided before the saga lost its owner

@@ -14,6 +14,7 @@ from saga_es.core.outcomes import Direction, Outcome, Unavailable, Unknown
 from saga_es.core.plan import Child
 from saga_es.core.retry import is_last
 from saga_es.core.state import SagaState, open_intents
+from saga_es.runtime.admission import Admission
 from saga_es.runtime.arguments import child_id, given, key_of
 from saga_es.runtime.calls.away import Absence, Key
 from saga_es.runtime.calls.port import Call, Executor, lane_of
@@ -43,6 +44,7 @@ class Dispatch:
         put: Puts facts into the inbox; it is called from any thread.
 
     Attributes:
+        admission: Whether more sagas may begin here.
         progress: Hears what calls say while they go on.
         in_flight: How many calls have not returned.
         stopped: Whether no more calls are made.
@@ -69,20 +71,13 @@ class Dispatch:
         self._carried: dict[str, Context] = {}
         self.progress = Progress(executor, timers, clock, put)
         self._held = HeldCalls(executor, timers, clock, put, self._begin, self._put_off)
-        self._short: set[str] = set()  # definitions that have too many waiting calls for more sagas
+        self.admission = Admission(executor, self._held, self._capacity)
         self.in_flight = 0
         self.stopped = False
 
     def carry(self, saga_id: str, context: Context) -> None:
         """Make the saga's calls with these context variables for as long as this worker owns it."""
         self._carried[saga_id] = context
-
-    def capacity_of(self, name: str) -> int:
-        """How many more sagas of a definition may be taken over now. If none, `has_capacity_again` tells when."""
-        most = self._executor.capacity_of(name)
-        if not most:
-            self._short.add(name)
-        return most
 
     def perform(self, state: SagaState, events: Iterable[e.SagaEvent]) -> None:  # noqa: C901, PLR0912 (a table: one case an event)
         """Act on committed events: release the calls whose outcome they hold, make the next calls, set timers."""
@@ -122,19 +117,6 @@ class Dispatch:
                     self.resume(state)
                 case _:
                     pass
-
-    def reserve(self, name: str) -> bool:
-        """Reserve capacity for a saga of this definition that begins in this batch; False if none is left."""
-        if self._capacity.is_bounded and self._executor.is_crowded(name):
-            self._short.add(name)
-            return False
-        return self._capacity.reserve(name)
-
-    def has_capacity_again(self) -> bool:
-        """End the batch's reservations; whether sagas that found no capacity would find some now."""
-        wide_again = {name for name in self._short if self._executor.capacity_of(name)}
-        self._short -= wide_again
-        return self._capacity.end_batch() or bool(wide_again)
 
     def send(self) -> int:
         """Hand over the calls that were collected since the last time, so that a batch's calls begin together.
@@ -341,7 +323,7 @@ class Dispatch:
         else:
             lane = lane_of(found.callee(fact.direction), state.plan.saga, fact.step, fact.direction)
             no_more = is_last(state, fact.step, fact.direction, fact.attempt + 1)
-            item = RetryTimer(state.saga_id, fact, lane, no_more)
+            item = RetryTimer(state.saga_id, fact, state.plan.saga, lane, no_more)
         self._wait(state.saga_id, fact.step, fact.direction, due, item)
 
     def _wait(self, saga_id: str, step: str, direction: Direction, due: datetime | None, item: FactArrived) -> None:
@@ -359,6 +341,10 @@ class Dispatch:
     def absence(self, saga_id: str, step: str) -> Absence | None:
         """Why a call of a step is held back; None if it is not. Any thread may ask."""
         return self._held.absence(saga_id, step)
+
+    def absence_for(self, definition: str) -> Absence | None:
+        """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
+        return self._held.absence_for(definition)
 
     def _is_held_back(self, item: Call | RetryTimer, now: datetime) -> bool:
         """Whether a call or retry waits for a participant that is away. A worker that stops holds nothing back."""

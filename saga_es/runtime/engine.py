@@ -198,6 +198,10 @@ class Engine(Control):
         """Why a call of a step is held back in this process; None if it is not."""
         return self._worker.absence(saga_id, step)
 
+    def absence_for(self, definition: str) -> Absence | None:
+        """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
+        return self._worker.absence_for(definition)
+
     @property
     def active(self) -> int:
         """How many sagas this engine owns."""

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from saga_es.core.outcomes import Direction
+from saga_es.runtime.calls import away
 from saga_es.runtime.calls.away import Absence, Held, Key, Lanes, warn_away
 from saga_es.runtime.calls.port import Call, Executor, Lane
 from saga_es.runtime.inbox import CallTimedOut, Item, Put, RetryTimer
@@ -60,6 +61,7 @@ class HeldCalls:
         self._begin = begin
         self._put_off = put_off
         self._calls: set[Key] = set()
+        self._full: set[str] = set()
         self.lanes: Lanes[Call | RetryTimer] = Lanes()
 
     def __contains__(self, key: Key) -> bool:
@@ -86,7 +88,7 @@ class HeldCalls:
         key, lane = _key(item), item.lane
         if not self.lanes.holds(lane, key):
             return False
-        next_try_at = self.lanes.hold(lane, key, Held(item, now), is_last=item.is_last)
+        next_try_at = self.lanes.hold(lane, key, Held(item, now, item.definition), is_last=item.is_last)
         if ("away", lane) not in self._timers:
             self._timers.set(("away", lane), next_try_at, TryAgain(lane))
         if isinstance(item, Call):
@@ -120,6 +122,19 @@ class HeldCalls:
         """Drop what is held back of a saga that has ended, or that this worker no longer owns."""
         if self.lanes.away:
             self.lanes.drop(key)
+
+    def room_of(self, definition: str) -> int:
+        """How many more sagas of a definition may begin; 0 from the limit on until half of it is free."""
+        held = self.lanes.held_of(definition)
+        if held >= away.MOST_HELD:
+            self._full.add(definition)
+        elif 2 * held <= away.MOST_HELD:
+            self._full.discard(definition)
+        return 0 if definition in self._full else away.MOST_HELD - held
+
+    def absence_for(self, definition: str) -> Absence | None:
+        """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
+        return self.lanes.absence_for(definition) if definition in self._full else None
 
     def absence(self, saga_id: str, step: str) -> Absence | None:
         """Why a call of a step is held back; None if it is not. Any thread may ask."""

@@ -64,10 +64,12 @@ class RetryTimer(FactArrived, frozen=True):
     """The fact that a failed call is due again.
 
     Attributes:
+        definition: The name of the saga's definition.
         lane: The lane of the call.
         is_last: Whether no attempt follows this one.
     """
 
+    definition: str
     lane: Lane
     is_last: bool
 

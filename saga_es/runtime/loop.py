@@ -73,7 +73,7 @@ class Loop:
         self._committer.commit(batch)  # appends, evolves, and performs what was appended
         waiting = len(self._inbox)  # counted before the calls begin: they may return at once
         calls = self._dispatch.send()
-        if self._dispatch.has_capacity_again():
+        if self._dispatch.admission.has_capacity_again():
             self._chores.schedule(TakeOver)
         self._memory.let_go()
         return min(waiting + calls, MOST_AT_ONCE) if calls else 0
@@ -111,7 +111,7 @@ class Loop:
             return
         definition = request.definition
         saga = self._owned.add(SagaState(request.saga_id, definition.plan), request.handle)
-        waits = request.starts_at is None and not self._dispatch.reserve(definition.name)
+        waits = request.starts_at is None and not self._dispatch.admission.reserve(definition.name)
         worker = None if waits else self._owned.worker_id
         start = Start(definition.plan_id, request.input, worker, request.tags, request.starts_at, request.parent)
         batch.proposal(saga).add(start, batch.now)

@@ -201,6 +201,10 @@ class Worker:
         """Why a call of a step is held back; None if it is not. Any thread may ask."""
         return self._dispatch.absence(saga_id, step)
 
+    def absence_for(self, definition: str) -> Absence | None:
+        """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
+        return self._dispatch.absence_for(definition)
+
     # ── Callbacks of the loop ────────────────────────────────────────────────────────────────────────────
 
     def _retry(self, operation: Callable[[], T]) -> T:

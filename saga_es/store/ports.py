@@ -226,8 +226,16 @@ class Workers(Protocol):
         """Unfinished sagas of these plans and definitions whose owner has no row; oldest first, after the given one."""
         ...
 
-    def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
-        """Which of these sagas are orphans of these definitions, with their last owners; pass at most some hundreds."""
+    def orphans_among(
+        self, saga_ids: Collection[str], names: Collection[str], to_begin: Collection[str]
+    ) -> dict[str, str | None]:
+        """Which of these sagas are orphans of these definitions, with their last owners.
+
+        Args:
+            saga_ids: At most some hundreds.
+            names: The definitions.
+            to_begin: Those of them of which PENDING sagas are found, too.
+        """
         ...
 
     def orphans_of_others(self, names: Collection[str]) -> dict[str, int]:

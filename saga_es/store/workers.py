@@ -141,10 +141,13 @@ class Workers:
         has_not_begun = (sagas.c.status == SagaStatus.PENDING.value) & sagas.c.paused.is_(sa.false())
         return self._found(_orphans(names, limit).where(has_not_begun, sagas.c.deadline_at <= now))
 
-    def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
-        """Which of these sagas are orphans of these definitions; pass at most some hundreds."""
+    def orphans_among(
+        self, saga_ids: Collection[str], names: Collection[str], to_begin: Collection[str]
+    ) -> dict[str, str | None]:
+        """Which of these sagas are orphans of these definitions; PENDING ones of those `to_begin` alone."""
         query = sa.select(sagas.c.saga_id, sagas.c.owner).where(sagas.c.saga_id.in_(sorted(saga_ids)), _is_orphan())
-        return self._found(query.where(_NAME.in_(sorted(names))))
+        may_begin = (sagas.c.status != SagaStatus.PENDING.value) | _NAME.in_(sorted(to_begin))
+        return self._found(query.where(_NAME.in_(sorted(names)), may_begin))
 
     def _found(self, query: sa.Select[tuple[str, str | None]]) -> dict[str, str | None]:
         with self._database.reading() as connection:

@@ -270,10 +270,15 @@ class MemoryWorkers:
             {id_: row for id_, row in unbegun.items() if row["deadline_at"] and row["deadline_at"] <= now}, limit
         )
 
-    def orphans_among(self, saga_ids: Collection[str], names: Collection[str]) -> dict[str, str | None]:
-        """Which of these sagas are orphans of these definitions."""
-        found = self._found(names)
-        return _owners({id_: row for id_, row in found.items() if id_ in saga_ids}, len(saga_ids))
+    def orphans_among(
+        self, saga_ids: Collection[str], names: Collection[str], to_begin: Collection[str]
+    ) -> dict[str, str | None]:
+        """Which of these sagas are orphans of these definitions; PENDING ones of those `to_begin` alone."""
+        there = {id_: row for id_, row in self._found(names).items() if id_ in saga_ids}
+        may_begin = {
+            id_: row for id_, row in there.items() if row["status"] != SagaStatus.PENDING or row["name"] in to_begin
+        }
+        return _owners(may_begin, len(saga_ids))
 
     def orphans_of_plans(
         self, plans: Collection[str], names: Collection[str], limit: int, after: Orphan | None = None

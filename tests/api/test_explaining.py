@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from saga_es import App, Saga, StepContext, StepUnavailable
+from saga_es import App, RetryPolicy, Saga, StepContext, StepUnavailable
+from saga_es.runtime.calls import away
 from saga_es.runtime.calls.away import AWAY_AFTER
 from tests.api.conftest import OpenNode, Served
 from tests.api.test_execute import body_of
@@ -176,3 +177,26 @@ def test_a_saga_whose_call_is_held_back_says_who_is_away(open_node: OpenNode) ->
         r"( \(the last attempt failed: .*the hall is closed\))?"
     )
     until(lambda: re.fullmatch(pattern, explanation(served, ids[-1])["reasons"][0]))
+
+
+def test_a_saga_that_is_not_begun_because_many_wait_already_says_for_whom(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is PENDING; what it waits for is a worker that has capacity, and this one says why it has none."""
+    monkeypatch.setattr(away, "MOST_HELD", AWAY_AFTER)
+    tour = Saga("tour")
+
+    @tour.step(compensation=None, retry=RetryPolicy(attempts=20))
+    def hall() -> None:
+        raise StepUnavailable("the hall is closed")
+
+    served = open_node(App(sagas=[tour]))
+    engine = served.node.engine
+    for _ in range(6 * AWAY_AFTER):
+        engine.start(tour)
+    until(lambda: engine.absence_for("tour"))
+    assert re.fullmatch(
+        r"The saga waits for a worker that knows 'tour' and has capacity: here many like it wait already, "
+        r"because step 'tour/hall' has been away for \d+ s\.",
+        explanation(served, engine.start(tour).saga_id)["sentence"],
+    )

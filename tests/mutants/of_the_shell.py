@@ -333,6 +333,27 @@ MUTANTS = [
         OUTAGES,
     ),
     Mutant(
+        "new sagas are begun however many wait for their participant",
+        "saga_es/runtime/admission.py",
+        "(self._executor.is_crowded(name) or not self._held.room_of(name))",
+        "self._executor.is_crowded(name)",
+        OUTAGES,
+    ),
+    Mutant(
+        "sagas are taken over however many wait for their participant",
+        "saga_es/runtime/admission.py",
+        "min(self._executor.capacity_of(name), self._held.room_of(name))",
+        "self._executor.capacity_of(name)",
+        OUTAGES,
+    ),
+    Mutant(
+        "sagas that cannot begin are read again and again",
+        "saga_es/runtime/cluster/recovery.py",
+        "self._ability.names, look.left)",
+        "self._ability.names, self._ability.names)",
+        OUTAGES,
+    ),
+    Mutant(
         "a call that never began counts as a failure",
         "saga_es/runtime/held_calls.py",
         "if call is None or call.began_at is None or heard",

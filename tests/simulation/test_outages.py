@@ -155,6 +155,26 @@ def test_sagas_that_come_in_the_middle_of_an_outage_wait_without_an_attempt() ->
     assert len(failed) <= away.AWAY_AFTER + 10
 
 
+def test_new_sagas_stay_in_the_log_while_many_wait_for_their_participant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it is away, a worker keeps a bounded number of them in memory; all are COMPLETED when it is back."""
+    monkeypatch.setattr(away, "MOST_HELD", most := 20)
+    venue = Venue()
+    saga = booking()
+    world = world_of(venue, saga)
+    ids = start_all(world, saga, 300, every_s=0.15)
+    owned: list[int] = []
+    for second in range(4, 55):
+        world.at(float(second), lambda: owned.append(world.worker.loop.active))
+    pending: list[int] = []
+    world.at(50.0, lambda: pending.append(statuses(world, ids)[SagaStatus.PENDING]))
+    world.run()
+    assert most / 2 < max(owned) <= most + 2 * away.AWAY_AFTER
+    assert pending[0] >= 300 - max(owned)
+    assert statuses(world, ids) == {SagaStatus.COMPLETED: 300}
+    assert sum(isinstance(event, e.StepFailed) for saga_id in ids for event in events_of(world, saga_id)) < 60
+    assert faults_found(world) == []
+
+
 def test_another_participant_is_not_held_back() -> None:
     """Each is known by itself."""
     venue, other = Venue(), Venue(away_until=0.0)

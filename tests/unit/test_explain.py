@@ -80,6 +80,14 @@ def test_a_call_that_is_held_back_says_who_is_away() -> None:
     assert told not in reasons(*begun, failed, e.SagaPaused("ann", "lunch"), away={"a": away})
 
 
+def test_a_saga_that_no_worker_begins_says_why() -> None:
+    """As far as this process knows."""
+    waits = "waits for a worker that knows 'order' and has capacity"
+    pending = e.SagaStarted("order", STARTED.plan_id, {})
+    assert reasons(pending) == [waits]
+    assert reasons(pending, held_up="many wait") == [f"{waits}: many wait"]
+
+
 def test_a_retry_whose_time_has_passed_says_why() -> None:
     """Another process knows who is away; this one sees that the time is over, and the worker alive."""
     failed = e.StepFailed("a", 1, "unavailable", "refused", retry_at=NOW)

@@ -7,6 +7,7 @@ forgotten when the worker ends: the next one learns anew.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
 
@@ -39,11 +40,16 @@ LET_THROUGH = 2
 is not met by all at once."""
 
 
+MOST_HELD = 1000
+"""How many calls and retries of a definition are held back in memory until new sagas of it stay in the log instead."""
+
+
 class Held(NamedTuple, Generic[T]):
-    """What is held back, and since when."""
+    """What is held back, since when, and for a saga of which definition."""
 
     item: T
     since: datetime
+    definition: str
 
 
 class Absence(NamedTuple):
@@ -68,6 +74,7 @@ class _Away(Generic[T]):
         next_try_at: When the next held call may try.
         spare: The held calls, oldest first, that have another attempt after the next.
         last: The other held calls. They try only when no other can: a failure would end their step.
+        held_of: How many calls are held of each definition.
         out: The calls that were let through, and have not ended.
         is_back: Whether an answer has come since.
     """
@@ -78,6 +85,7 @@ class _Away(Generic[T]):
         self.next_try_at = now + timedelta(seconds=self.backoff.next_s())
         self.spare: dict[Key, Held[T]] = {}
         self.last: dict[Key, Held[T]] = {}
+        self.held_of: Counter[str] = Counter()
         self.out: set[Key] = set()
         self.is_back = False
 
@@ -85,6 +93,18 @@ class _Away(Generic[T]):
     def count(self) -> int:
         """How many calls are held."""
         return len(self.spare) + len(self.last)
+
+    def hold(self, key: Key, held: Held[T], *, is_last: bool) -> None:
+        """Hold a call, behind the others."""
+        self.drop(key)
+        (self.last if is_last else self.spare)[key] = held
+        self.held_of[held.definition] += 1
+
+    def drop(self, key: Key) -> None:
+        """Hold a call no more, if it is held."""
+        for row in (self.spare, self.last):
+            if key in row:
+                self._take(row, key)
 
     def let_through(self, most: int, now: datetime) -> list[T]:
         """Let so many through, and all that were held for too long."""
@@ -94,7 +114,7 @@ class _Away(Generic[T]):
                 key = next(iter(held))
                 if len(taken) >= (MOST_OVERDUE if self._is_overdue(held[key], now) else most):
                     break
-                taken.append(held.pop(key).item)
+                taken.append(self._take(held, key))
                 self.out.add(key)
         return taken
 
@@ -102,6 +122,11 @@ class _Away(Generic[T]):
         """Whether a call has been held for too long."""
         oldest = [next(iter(held.values())) for held in (self.spare, self.last) if held]
         return any(self._is_overdue(held, now) for held in oldest)
+
+    def _take(self, row: dict[Key, Held[T]], key: Key) -> T:
+        taken = row.pop(key)
+        self.held_of[taken.definition] -= 1
+        return taken.item
 
     def _is_overdue(self, held: Held[T], now: datetime) -> bool:
         return held.since + timedelta(seconds=LONGEST_HOLD_S) <= now
@@ -134,7 +159,7 @@ class Lanes(Generic[T]):
         del self.failing[lane]
         gone = self.away[lane] = _Away(since, now)
         if away is not None:  # it had come back for a moment
-            gone.spare, gone.last, gone.out = away.spare, away.last, away.out
+            gone.spare, gone.last, gone.held_of, gone.out = away.spare, away.last, away.held_of, away.out
         return True
 
     def answered(self, lane: Lane, key: Key, now: datetime) -> list[T]:
@@ -164,7 +189,7 @@ class Lanes(Generic[T]):
             is_last: Whether its step has no attempt after this one.
         """
         away = self.away[lane]
-        (away.last if is_last else away.spare)[key] = held
+        away.hold(key, held, is_last=is_last)
         return away.next_try_at
 
     def let(self, lane: Lane, key: Key) -> None:
@@ -176,8 +201,7 @@ class Lanes(Generic[T]):
     def drop(self, key: Key) -> None:
         """The call is not wanted any more, or has ended."""
         for away in self.away.values():
-            away.spare.pop(key, None)
-            away.last.pop(key, None)
+            away.drop(key)
             away.out.discard(key)
 
     def due(self, lane: Lane, now: datetime) -> tuple[list[T], datetime | None]:
@@ -193,6 +217,10 @@ class Lanes(Generic[T]):
         away.next_try_at = now + timedelta(seconds=wait_s)
         return taken, away.next_try_at
 
+    def held_of(self, definition: str) -> int:
+        """How many calls and retries of a definition are held back."""
+        return sum(away.held_of[definition] for away in self.away.values()) if self.away else 0
+
     def state(self, lane: Lane) -> tuple[Absence, int]:
         """What is known about a lane that is away, and how many calls are held back."""
         away = self.away[lane]
@@ -204,6 +232,12 @@ class Lanes(Generic[T]):
             if key in away.spare or key in away.last:
                 return Absence(lane, away.since, away.next_try_at)
         return None
+
+    def absence_for(self, definition: str) -> Absence | None:
+        """For whom most of the held calls of a definition wait; None if none is held."""
+        found = [(away.held_of[definition], lane, away) for lane, away in list(self.away.items())]
+        held, lane, away = max(found, key=lambda entry: entry[0], default=(0, (), None))
+        return Absence(lane, away.since, away.next_try_at) if away is not None and held else None
 
     def _let_through(self, lane: Lane, away: _Away[T], most: int, now: datetime) -> list[T]:
         taken = away.let_through(most, now)

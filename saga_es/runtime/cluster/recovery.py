@@ -136,7 +136,7 @@ class Recovery:
         ids = self.wanted.next()
         if not ids or look.memory.room == 0:
             return []
-        orphans = self._workers.orphans_among(ids, self._ability.names)
+        orphans = self._workers.orphans_among(ids, self._ability.names, look.left)
         free = {
             id_: owner for id_, owner in orphans.items() if id_ not in self._left_alone and look.is_free(id_, owner)
         }
@@ -185,7 +185,7 @@ class Recovery:
     def _next_suspects(self, names: Collection[str], orphans: Mapping[str, str | None], look: Look) -> list[SagaState]:
         """The suspects to be tried now."""
         unlisted = [id_ for id_ in self._suspects.ids if id_ not in orphans]
-        owners = {**orphans, **(self._workers.orphans_among(unlisted, names) if unlisted else {})}
+        owners = {**orphans, **(self._workers.orphans_among(unlisted, names, names) if unlisted else {})}
         self._suspects.forget_all_but(owners)
         return self._read(self._suspects.next(lambda id_: _is_suspected(look.here(id_)), look.now), owners, None)
 

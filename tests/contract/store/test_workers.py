@@ -223,6 +223,19 @@ def test_orphans_can_be_asked_for_by_name(any_store: AnyStore) -> None:
     assert any_store.workers.orphans_of_others([]) == {"order": 1, "trip": 1}
 
 
+def test_orphans_among_some_are_those_that_may_go_on_here(any_store: AnyStore) -> None:
+    """Those that have begun, and PENDING ones of the definitions that a worker has capacity for."""
+    saga(any_store, "begun", "dead")
+    saga(any_store, "not asked for", "dead")
+    saga(any_store, "trip", None)
+    saga(any_store, "order", None, name="order")
+    asked = ["begun", "trip", "order", "no such"]
+    among = any_store.workers.orphans_among
+    assert among(asked, ["trip", "order"], ["order"]) == {"begun": "dead", "order": None}
+    assert among(asked, ["trip", "order"], []) == {"begun": "dead"}
+    assert among(asked, ["order"], ["order"]) == {"order": None}
+
+
 def test_an_orphan_is_told_with_its_last_owner(any_store: AnyStore) -> None:
     """The one who took it over last, not the one who began it; nobody, where it was reopened or never begun."""
     saga(any_store, "taken", "first", e.SagaTakenOver("second", "first"))
