@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -89,6 +89,18 @@ def events_of(world: World, saga_id: str) -> list[object]:
     return [recorded.event for recorded in world.log.read(saga_id)]
 
 
+def reads_of(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each saga is read by a worker that might take it over, from now on."""
+    counts, find_within = Counter[str](), world.sagas.find_within
+
+    def counted(saga_ids: Sequence[str], most_bytes: int | None) -> Any:
+        counts.update(saga_ids)
+        return find_within(saga_ids, most_bytes)
+
+    monkeypatch.setattr(world.sagas, "find_within", counted)
+    return counts
+
+
 def test_an_outage_of_a_minute_costs_many_sagas_nothing_but_time() -> None:
     """All are COMPLETED, none has more than four events more than without it, and all together few."""
     calm, venue = Venue(away_until=0.0), Venue(away_from=2.0, away_until=2.0 + AWAY_S)
@@ -156,7 +168,7 @@ def test_sagas_that_come_in_the_middle_of_an_outage_wait_without_an_attempt() ->
 
 
 def test_new_sagas_stay_in_the_log_while_many_wait_for_their_participant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long it is away, a worker keeps a bounded number of them in memory; all are COMPLETED when it is back."""
+    """A worker keeps a bounded number of them in memory, and reads the others once it has room for them."""
     monkeypatch.setattr(away, "MOST_HELD", most := 20)
     venue = Venue()
     saga = booking()
@@ -167,10 +179,12 @@ def test_new_sagas_stay_in_the_log_while_many_wait_for_their_participant(monkeyp
         world.at(float(second), lambda: owned.append(world.worker.loop.active))
     pending: list[int] = []
     world.at(50.0, lambda: pending.append(statuses(world, ids)[SagaStatus.PENDING]))
+    read = reads_of(world, monkeypatch)
     world.run()
     assert most / 2 < max(owned) <= most + 2 * away.AWAY_AFTER
     assert pending[0] >= 300 - max(owned)
     assert statuses(world, ids) == {SagaStatus.COMPLETED: 300}
+    assert read.total() < 2 * len(ids)
     assert sum(isinstance(event, e.StepFailed) for saga_id in ids for event in events_of(world, saga_id)) < 60
     assert faults_found(world) == []
 
