@@ -31,6 +31,7 @@ COMMANDS = {
     "migrate": "migrate:migrate",
     "participant": "participant:participant",
     "pause": "commands:pause",
+    "publishers": "publishers:publishers",
     "recover": "worker:recover",
     "replace-input": "commands:replace_input",
     "replay": "replay:replay",

@@ -71,6 +71,10 @@ RUNNING = [
         metavar="MEGABYTES",
         help="Beyond it, inputs and results of sagas that wait are let go.  [default: 256]",
     ),
+    click.option("--webhook", metavar="URLS", help="URLs that are told how sagas end, separated by blanks."),
+    click.option(
+        "--webhook-secret", metavar="SECRET", help="Signs what they are told; better in SAGA_ES_WEBHOOK_SECRET."
+    ),
     click.option("--grace-s", metavar="SECONDS", help="The time to finish calls in flight at a stop.  [default: 5]"),
 ]
 WAITING = click.option(

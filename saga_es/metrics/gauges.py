@@ -17,6 +17,7 @@ from saga_es.core.state import UNFINISHED, SagaStatus
 from saga_es.errors import StoreUnavailable
 from saga_es.metrics.series import PREFIX
 from saga_es.store.database import Database
+from saga_es.store.publishers import publishers
 from saga_es.store.tables import saga_events, saga_workers
 from saga_es.store.views import checkpoints
 from saga_es.store.views.saga_view import sagas
@@ -32,6 +33,8 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "workers_alive": ("Workers whose heartbeat is fresh.", ()),
     "log_position": ("The newest position of the log.", ()),
     "view_lag_events": ("Positions of the log that a view has not read yet.", ("view",)),
+    "publisher_lag_events": ("Positions of the log that a publisher has not told yet.", ("target",)),
+    "publisher_failing": ("Whether the last delivery of a publisher failed.", ("target",)),
     "view_stands_still": ("Whether a view fails at an event.", ("view",)),
     "database_up": ("Whether the database answered the last look.", ()),
 }
@@ -78,6 +81,7 @@ class DatabaseGauges(Collector):
                     **_sagas(connection),
                     **_workers(connection, self._lease_s),
                     **_behind(connection, self._views),
+                    **_publishers(connection),
                 }
         except (StoreUnavailable, sa.exc.DBAPIError):  # also before the first migration
             return {"database_up": [((), 0)]}
@@ -132,4 +136,12 @@ def _behind(connection: Connection, views: Sequence[str]) -> Values:
         "log_position": [((), last)],
         "view_lag_events": [((name,), lag) for name, lag in sorted(lags.items())],
         "view_stands_still": [((name,), stands) for name, stands in sorted(still.items())],
+    }
+
+
+def _publishers(connection: Connection) -> Values:
+    found = publishers(connection)
+    return {
+        "publisher_lag_events": [((publisher.name,), publisher.lag) for publisher in found],
+        "publisher_failing": [((publisher.name,), publisher.held.error is not None) for publisher in found],
     }

@@ -10,6 +10,7 @@ import msgspec
 
 from saga_es.core.upcasters import Upcasters
 from saga_es.definition.saga import Saga
+from saga_es.publish.callbacks import OnEvent
 from saga_es.runtime.calls.around import Around, Wrapping
 from saga_es.store.views.kinds import Projection
 
@@ -49,6 +50,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
             called in one, else loops of the engine's own.
         carries_context: Whether the steps of a saga get the context variables (`contextvars`) of the code that started
             it, as long as it runs in this process.
+        on_event: A function that is told of each event of a saga (a `Recorded`), once it is in the log, by one process
+            at a time and at least once; or several of them. A new one is told of what happens from then on.
         scenarios: Sagas that people can start from the console's page Demo.
     """
 
@@ -63,12 +66,18 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     around: Around | Sequence[Around] = ()
     loop: asyncio.AbstractEventLoop | None = None
     carries_context: bool = False
+    on_event: OnEvent | Sequence[OnEvent] = ()
     scenarios: Sequence[Scenario] = ()
 
     @property
     def wrapping(self) -> Wrapping:
         """What stands around every call."""
         return Wrapping([self.around] if callable(self.around) else self.around)
+
+    @property
+    def callbacks(self) -> Sequence[OnEvent]:
+        """The functions that are told of events."""
+        return [self.on_event] if callable(self.on_event) else self.on_event
 
     @property
     def named_blueprints(self) -> Mapping[str, Sequence[Any]]:

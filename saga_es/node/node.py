@@ -16,6 +16,7 @@ from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
 from saga_es.node.gc import look_less_often
 from saga_es.node.participants import Routes, called_by, transports_of, unreachable
+from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, project_folder
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
@@ -95,6 +96,7 @@ class Node:
             (CatchUp(self.database, self.store.log, view) for view in self.views if view.follows),
             repair=Repair(self.database, self.store.log, self.views),
         )
+        self.publishers = publishers_of(settings, app, self.database, self.store.log)
         self.store.writer.when_behind = self.projector.repair_soon
 
     def answer_calls_with(self, application: WsgiApp, routes: Routes | None = None) -> None:
@@ -151,6 +153,8 @@ class Node:
         retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views), wait_s)
         self.engine.open()
         self.projector.open()
+        for publisher in self.publishers:
+            publisher.open()
         if self.meter is not None:
             self.meter.open(self._measure)
 
@@ -160,6 +164,8 @@ class Node:
             return
         self.projector.close()
         self.engine.close(self.settings.grace_s)
+        for publisher in self.publishers:
+            publisher.close()
         if self.meter is not None:
             self.meter.close()
         self.database.close()

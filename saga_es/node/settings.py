@@ -13,6 +13,7 @@ import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.errors import SettingsError
+from saga_es.publish.webhook import SECRET_CURE, key_of
 from saga_es.runtime.calls.address import BadAddress, address_of
 from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
 from saga_es.store.drivers.url import parse_url
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         health_host: The address for it; loopback by default.
         log_level: debug, info, warning or error.
         log_format: console, logfmt or json; None: console on a terminal, else logfmt.
+        webhook: URLs, separated by blanks, that are told how sagas end.
+        webhook_secret: Signs what they are told: `whsec_` and 24 to 64 bytes in base64.
         participants: Base URLs of participants that are not in this process, by name.
     """
 
@@ -78,7 +81,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_host: str = "127.0.0.1"
     log_level: str = "info"
     log_format: str | None = None
+    webhook: str = ""
+    webhook_secret: str = ""
     participants: dict[str, str] = {}
+
+    @property
+    def webhooks(self) -> list[str]:
+        """The URLs of the webhooks, one by one."""
+        return self.webhook.split()
 
     @property
     def hosts(self) -> list[str]:
@@ -116,6 +126,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             loaded: dict[str, Any] = _Schema().load(given)
         except ValidationError as error:
             raise SettingsError(_lines(error.messages_dict)) from error
+        if loaded.get("webhook") and not loaded.get("webhook_secret"):
+            raise SettingsError([f"{PREFIX}WEBHOOK_SECRET: a webhook is signed; {SECRET_CURE}"])
         return cls(**loaded)
 
 
@@ -142,6 +154,18 @@ def _is_callable(url: str) -> None:
     file = os.environ.get("SSL_CERT_FILE")
     if is_tls and file and not os.access(file, os.R_OK):  # TLS would trust nobody, without a word
         raise ValidationError(f"the file {file!r} that SSL_CERT_FILE names is missing or unreadable; correct its path")
+
+
+def _are_callable(urls: str) -> None:
+    for url in urls.split():
+        _is_callable(url.partition("?")[0])
+
+
+def _is_secret(secret: str) -> None:
+    try:
+        key_of(secret)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
 
 
 def variable_of(participant: str) -> str:
@@ -193,6 +217,8 @@ class _Schema(Schema):
     health_host = fields.String(validate=validate.Length(min=1))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))
     log_format = fields.String(validate=validate.OneOf(["console", "logfmt", "json"]))
+    webhook = fields.String(validate=_are_callable)
+    webhook_secret = fields.String(validate=_is_secret)
     participants = fields.Dict(keys=fields.String(), values=fields.String(validate=_is_callable))
 
 

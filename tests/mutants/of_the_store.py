@@ -288,4 +288,25 @@ MUTANTS = [
         ("tests/contract/store/test_many_changes.py",),
         databases="mariadb",
     ),
+    Mutant(
+        "a publisher whose lease has run out still moves the position",
+        "saga_es/store/publishers.py",
+        "return held.holder not in {None, holder} and held.until > now",
+        "return False",
+        ("tests/contract/store/test_publishers.py",),
+    ),
+    Mutant(
+        "a delivery that failed is passed over",
+        "saga_es/publish/publisher.py",
+        "                return self._failed(part[0], error)\n",
+        "                self._failed(part[0], error)\n",
+        ("tests/contract/store/test_publishers.py",),
+    ),
+    Mutant(
+        "what was not told is archived",
+        "saga_es/store/archive/archiving.py",
+        "            stands += [publisher.position for publisher in publishers(connection)]\n",
+        "",
+        ("tests/contract/store/test_archiving.py",),
+    ),
 ]

@@ -36,7 +36,8 @@ MAY_KNOW = {
     "events": "core",
     "views": "store",
     "metrics": "store core errors",
-    "node": "metrics runtime store definition core errors",
+    "publish": "runtime store core errors",
+    "node": "publish metrics runtime store definition core errors",
     "alembic": "store",
     "participant": "runtime store definition core errors",
     "testing": "runtime store definition core errors",
@@ -52,11 +53,11 @@ MAY_KNOW = {
     "store.schema_lock store.tables core errors",
     "store.queries": "store.views store.log store.sagas store.process store.workers store.database store.drivers "
     "store.tables core errors",
-    "store.archive": "store.views store.log store.ports store.sagas store.schema_lock store.database store.tables "
-    "core errors",
+    "store.archive": "store.publishers store.views store.log store.ports store.sagas store.schema_lock store.database "
+    "store.tables core errors",
     "store.proof": "store.archive store.log store.sagas store.tables core errors",
-    "store.admin": "store.views store.registry store.revision store.log store.process store.workers store.schema_lock "
-    "store.database store.drivers store.tables core errors",
+    "store.admin": "store.publishers store.views store.registry store.revision store.log store.process store.workers "
+    "store.schema_lock store.database store.drivers store.tables core errors",
     "runtime.waiting": "store.host_time errors",
     "runtime.calls": "runtime.waiting store.host_time definition store.log core errors",
     "runtime.cluster": "runtime.ability runtime.capacity runtime.owned runtime.waiting store definition core errors",

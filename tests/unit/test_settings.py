@@ -70,6 +70,8 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_HEALTH_HOST": "10.0.0.7",
         "SAGA_ES_LOG_LEVEL": "debug",
         "SAGA_ES_LOG_FORMAT": "json",
+        "SAGA_ES_WEBHOOK": "https://hooks.example/saga",
+        "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     }
     loaded = Settings.load({}, environ)
     assert {f"SAGA_ES_{name.upper()}": str(getattr(loaded, name)) for name in Settings.__struct_fields__[:-1]} == {

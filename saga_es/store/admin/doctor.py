@@ -21,6 +21,7 @@ from saga_es.store.database import Database
 from saga_es.store.drivers.finding import Finding
 from saga_es.store.log.log import Log
 from saga_es.store.process import Process
+from saga_es.store.publishers import publishers
 from saga_es.store.tables import saga_events, saga_workers
 from saga_es.store.views import checkpoints
 from saga_es.store.views.saga_view import sagas
@@ -59,6 +60,7 @@ def examine(database: Database, workers: Workers, log: Log, host_s: float) -> li
         findings.append(growth(database, now))
         findings += _following(database)
         findings += _behind(database)
+        findings += _publishers(database)
         findings += database.driver.examine_writers(database.url, len(workers.heartbeats()))
     return findings
 
@@ -154,3 +156,16 @@ def _behind(database: Database) -> Iterator[Finding]:
         at = f"position {failed.position}, {failed.type} of stream {failed.stream_id!r}"
         cure = "mend what it names, and run `saga-es replay`; the workers try it, too"
         yield Finding("inline views", "warning", f"{name!r} is behind since {at}: {failed.error}; {cure}")
+
+
+def _publishers(database: Database) -> Iterator[Finding]:
+    """For each publisher: how far behind it is, or why the last delivery failed."""
+    with database.reading() as connection:
+        found = publishers(connection)
+    for publisher in found:
+        if publisher.held.error is None:
+            yield Finding("publishers", "ok", f"{publisher.name!r} is {publisher.lag} positions behind the log")
+        else:
+            cure = "it is tried again by itself"
+            why = f"{publisher.held.error}; {cure}"
+            yield Finding("publishers", "warning", f"{publisher.name!r} fails, {publisher.lag} positions behind: {why}")

@@ -28,6 +28,7 @@ from saga_es.store.database import Database
 from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Entry
+from saga_es.store.publishers import publishers
 from saga_es.store.sagas import Sagas, plans_of
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views import checkpoints
@@ -122,10 +123,11 @@ class Archiving:
         return path, written, heads
 
     def _passed_by_views(self) -> float:
-        """The position that every view that follows the log has passed."""
+        """The position that every view that follows the log, and every publisher, has passed."""
         following = {view.name for view in self._views if view.follows}
         with self._database.reading() as connection:
             stands = [at.position for name, at in checkpoints.read(connection).items() if name in following]
+            stands += [publisher.position for publisher in publishers(connection)]
         return min(stands, default=math.inf)
 
     def _plans_of(self, entries: list[Entry], passed: float) -> set[str]:

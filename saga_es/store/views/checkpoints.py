@@ -20,6 +20,9 @@ from saga_es.store.tables import saga_checkpoints
 
 NOTHING = "{}"
 
+PUBLISHER = "publisher:"
+"""What the name of a publisher's row begins with; `store/publishers.py` reads those rows, and nobody else."""
+
 
 class Failed(msgspec.Struct, frozen=True):
     """The event at which a view fails."""
@@ -90,6 +93,7 @@ def _all(connection: Connection) -> dict[str, Checkpoint]:
     return {
         row.name: Checkpoint(row.name, row.position, msgspec.json.decode(row.pending, type=Pending), row.updated_at)
         for row in connection.execute(sa.select(saga_checkpoints))
+        if not row.name.startswith(PUBLISHER)
     }
 
 

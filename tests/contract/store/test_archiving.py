@@ -29,6 +29,7 @@ from saga_es.store.log.codec import IMPORT, SAGA
 from saga_es.store.log.entries import Draft, Entry, Recorded
 from saga_es.store.log.imports import import_of
 from saga_es.store.ports import Written
+from saga_es.store.publishers import Publishers
 from saga_es.store.tables import saga_archives
 from saga_es.store.views import checkpoints
 from saga_es.store.views.kinds import Additions, View, Views
@@ -206,6 +207,16 @@ def test_what_a_following_view_has_yet_to_take_up_stays(shelf: Store, tmp_path: 
     with shelf.database.writing() as connection:
         checkpoints.begin(connection, "ends", shelf.log.last_position())
     assert [*archiving.archive(families_over(shelf.database, OVER), NOW)][-1].sagas == 3
+
+
+def test_what_a_publisher_has_not_told_stays_in_the_log(shelf: Store, tmp_path: Path) -> None:
+    """Until it has told it, or is forgotten."""
+    publishers = Publishers(shelf.database)
+    assert publishers.hold("webhook", "here") is not None
+    publishers.move("webhook", 0)
+    assert archived(shelf, tmp_path).sagas == 0
+    publishers.forget("webhook")
+    assert archived(shelf, tmp_path).sagas > 0
 
 
 def test_two_who_archive_at_the_same_moment_write_files_of_their_own(

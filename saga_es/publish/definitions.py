@@ -1,0 +1,54 @@
+"""Which definition a saga is of: each event of a saga is told with that name, and only its first event holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+import sqlalchemy as sa
+
+from saga_es.store.database import Database
+from saga_es.store.log.codec import SAGA
+from saga_es.store.log.entries import Entry
+from saga_es.store.tables import saga_events
+
+REMEMBERED = 100_000
+"""Sagas whose name is remembered; of another, its first event is read."""
+
+
+class _First(msgspec.Struct):
+    saga: str | None = None
+
+
+class Definitions:
+    """Names the definitions of sagas. Used by one thread.
+
+    Args:
+        database: Where the log is.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, str | None] = {}
+
+    def of(self, entries: Iterable[Entry]) -> dict[str, str | None]:
+        """The definition of each saga that these events belong to, by its id.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        ids = {entry.stream_id for entry in entries if entry.category == SAGA}
+        while len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        unknown = ids - self._known.keys()
+        if unknown:
+            self._known |= dict.fromkeys(unknown) | self._read(unknown)
+        return {saga_id: self._known[saga_id] for saga_id in ids}
+
+    def _read(self, ids: Collection[str]) -> dict[str, str | None]:
+        columns = saga_events.c
+        query = sa.select(columns.stream_id, columns.data).where(
+            columns.stream_id.in_(sorted(ids)), columns.version == 1
+        )
+        with self._database.reading() as connection:
+            return {row.stream_id: msgspec.json.decode(row.data, type=_First).saga for row in connection.execute(query)}

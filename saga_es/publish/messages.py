@@ -1,0 +1,42 @@
+"""Messages: an event of the log as a CloudEvent, in structured JSON (cloudevents.io, 1.0.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from saga_es.store.log.entries import Entry
+
+
+class Message(msgspec.Struct, frozen=True):
+    """An event on its way to a target.
+
+    Attributes:
+        entry: Its row in the log.
+        saga: The name of the saga's definition; None for an event of another category.
+    """
+
+    entry: Entry
+    saga: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The same whenever the event is told, so that a receiver can drop what it has seen."""
+        return f"{self.entry.stream_id}/{self.entry.version}"
+
+    def json(self) -> bytes:
+        """The CloudEvent: its data is the event's, exactly as the log has it."""
+        entry = self.entry
+        fields: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": f"/saga_es/{entry.category}",
+            "type": f"saga_es.{entry.category}.{entry.type}",
+            "subject": entry.stream_id,
+            "time": entry.recorded_at,
+            "datacontenttype": "application/json",
+            "data": msgspec.Raw(entry.text.encode()),
+            "position": entry.position,
+        }
+        return msgspec.json.encode(fields if self.saga is None else {**fields, "saga": self.saga})
