@@ -16,6 +16,7 @@ from saga_es.core.describe import plain
 from saga_es.errors import ProjectionFailed
 from saga_es.node.settings import Settings
 from saga_es.store.schema_lock import schema_lock
+from saga_es.store.views import mixed
 from saga_es.store.views.comparing import Comparison, compare
 from saga_es.store.views.rebuild import Rebuilding, build_until, rebuild
 
@@ -60,6 +61,11 @@ def replay(settings: Settings, names: Sequence[str], until: int | None, dry_run:
         else:
             with schema_lock(node.database) as connection, reaching("Replaying") as report:
                 if until is None:
+                    with connection.begin():
+                        newer = mixed.of_newer(connection, views)
+                    if newer:
+                        names = ", ".join(view.name for view in newer)
+                        fail(f"a newer version has made {names}, with more columns: replay with that version", FAILURE)
                     rebuilding = rebuild(connection, node.database, node.store.log, views, report)
                 else:
                     rebuilding = build_until(connection, node.database, node.store.log, views, until, report)

@@ -13,6 +13,8 @@ from saga_es.node.node import Node
 from saga_es.node.waiting import living
 from saga_es.runtime.calls.away import Absence
 from saga_es.store.queries.explain import worker_of
+from saga_es.store.queries.past import life_at
+from saga_es.store.queries.story import Unread
 
 DEEPEST = 3
 """Levels of child sagas that one explanation includes."""
@@ -23,16 +25,24 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
 
     Raises:
         NotFound: No saga has this id.
-        UnreadableEvent: One of its events cannot be decoded.
+        UnreadableEvent: Not even its start can be read.
         StoreUnavailable: The database did not answer.
     """
-    history = node.store.log.read(saga_id)
-    state = node.store.sagas.folded(history)
-    if state is None:
-        raise node.store.sagas.absent(saga_id)
-    known = known_about(node, state, depth)
-    past = [(recorded.recorded_at, recorded.event) for recorded in history]
-    return explain(state, past, known, node.clock.now())
+    life = life_at(node.store.sagas, saga_id)
+    if life.unread:
+        return _unread(life.state, life.unread[0])
+    known = known_about(node, life.state, depth)
+    past = [(recorded.recorded_at, recorded.event) for recorded in life.history]
+    return explain(life.state, past, known, node.clock.now())
+
+
+def _unread(state: SagaState, unread: Unread) -> Explanation:
+    """A saga that a newer version has gone on with: workers of this version leave it alone."""
+    reason = (
+        f"is left alone by this version, which cannot read its event {unread.version}, {unread.type} ({unread.why}); "
+        "a worker of a newer version goes on with it"
+    )
+    return Explanation(state.saga_id, state.status, f"The saga {reason}.", [reason])
 
 
 def known_about(node: Node, state: SagaState, depth: int = DEEPEST) -> Known:

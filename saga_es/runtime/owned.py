@@ -41,6 +41,7 @@ class OwnedSagas:
     Attributes:
         held: The bytes of the payloads of all sagas that are awake.
         asleep: The sagas whose payloads are in the log alone.
+        left_alone: The sagas that a newer version has gone on with, so that this worker cannot read them any more.
     """
 
     def __init__(self, dispatch: Dispatch, remote: RemoteHandles, put: Put, warn: OutageWarning) -> None:
@@ -50,6 +51,7 @@ class OwnedSagas:
         self._warn = warn
         self._by_id: dict[str, OwnedSaga] = {}  # those that are awake
         self.asleep: dict[str, OwnedSaga] = {}
+        self.left_alone: set[str] = set()
         self.held = 0
         self.worker_id = f"worker-{new_id()}"
 
@@ -182,6 +184,10 @@ class OwnedSagas:
 
     def catch_up(self, saga: OwnedSaga, state: SagaState | UnreadableEvent | None) -> bool:
         """Go on from the state in the log. False if this worker no longer owns the saga: then it is dropped."""
+        if isinstance(state, UnreadableEvent):
+            saga_id = saga.state.saga_id
+            logger.error("a saga cannot be read and is left alone", saga_id=saga_id, reason=str(state))
+            self.left_alone.add(saga_id)
         if not isinstance(state, SagaState) or state.owner != self.worker_id or state.status.ended:
             self.drop(saga)
             return False

@@ -16,6 +16,27 @@ THIRD_MIGRATION = "migrations/versions/0003_chain.py"
 
 MUTANTS = [
     Mutant(
+        "a view that an older worker writes is made anew while it still does",
+        "saga_es/store/views/mixed.py",
+        "if not found or earlier_workers(connection):",
+        "if not found:",
+        ("tests/contract/store/test_upgrading.py",),
+    ),
+    Mutant(
+        "a process works on any newer database",
+        "saga_es/store/revision.py",
+        "since(revision) <= number(HEAD) <= number(revision)",
+        "number(HEAD) <= number(revision)",
+        ("tests/contract/store/test_upgrading.py", "tests/unit/test_expand_then_contract.py"),
+    ),
+    Mutant(
+        "an older version makes a view of a newer one anew",
+        "saga_es/store/admin/migrate.py",
+        "if view not in newer]",
+        "]",
+        ("tests/contract/store/test_upgrading.py",),
+    ),
+    Mutant(
         "an append is dropped, and reported as written",
         WRITER,
         "return APPEND, [row for _, rows in batch for row in rows]",

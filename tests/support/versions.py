@@ -22,7 +22,7 @@ from tests.support.worker_app import Noted, noted
 
 RELEASED = ROOT / "tests" / "histories"
 THIS = ROOT
-TIMEOUT_S = 60.0
+TIMEOUT_S = 150.0
 
 
 def unpacked(version: str, folder: Path) -> Path:
@@ -102,7 +102,7 @@ class Fleet:
         """A worker that has begun to start."""
         return self._started(version, name, "-m", "saga_es", "worker", "--lease-s", "2", "--database-url", self.url)
 
-    def starter(self, version: Path, prefix: str, most: int = 1000) -> Member:
+    def starter(self, version: Path, prefix: str, most: int = 10_000) -> Member:
         """A process that starts sagas, until `enough`, and runs none."""
         return self._started(version, prefix, "versions_starter.py", self.url, prefix, str(most))
 

@@ -37,7 +37,7 @@ def main(url: str, prefix: str, most: int) -> None:
                 case rest:
                     client.start("order", {"is_busy": rest in {1, 2}, "is_refused": rest in {2, 9}}, saga_id=saga_id)
             say(f"has started {saga_id}")
-            time.sleep(0.02)
+            time.sleep(0.1)
 
 
 main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -38,7 +38,9 @@ class Listener:
         self._pending = ()
         self._is_empty = self._notifications.is_empty()
         if not self._is_empty:
-            self._pending = self._notifications.pending(worker_id)
+            alone = self._owned.left_alone  # their notifications are for a worker of a newer version
+            pending = self._notifications.pending(worker_id)
+            self._pending = [one for one in pending if one.is_over or one.saga_id not in alone]
         behind = {
             notification.saga_id
             for notification in self._pending

@@ -17,6 +17,7 @@ from saga_es.store import revision
 from saga_es.store.admin import migrate
 from saga_es.store.admin.growth import growth
 from saga_es.store.admin.troubled import failed, retried
+from saga_es.store.admin.versions import unreadable, versions
 from saga_es.store.database import Database
 from saga_es.store.drivers.finding import Finding
 from saga_es.store.log.log import Log
@@ -53,6 +54,8 @@ def examine(database: Database, workers: Workers, log: Log, host_s: float) -> li
     findings.append(_clock(workers, host_s))
     if is_migrated:
         findings += _living(database, workers)
+        findings += versions(database)
+        findings += unreadable(database)
         findings.append(_oldest(database))
         now = datetime.fromtimestamp(workers.now_s(), UTC)
         findings += failed(database, now)

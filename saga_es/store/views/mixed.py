@@ -67,8 +67,13 @@ def unmark(connection: Connection, views: Iterable[Projection]) -> None:
 
 def marked(connection: Connection, views: Iterable[P]) -> list[P]:
     """The views that are marked."""
-    names = set(connection.scalars(sa.select(saga_tables.c.name).where(_IS_MARK)))
+    names = marks(connection)
     return [view for view in views if full(connection, view.name) in names] if names else []
+
+
+def marks(connection: Connection) -> set[str]:
+    """The names that the marked views have in the database."""
+    return set(connection.scalars(sa.select(saga_tables.c.name).where(_IS_MARK)))
 
 
 def due(connection: Connection, views: Iterable[P]) -> list[P]:

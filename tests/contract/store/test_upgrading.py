@@ -12,6 +12,7 @@ from saga_es.errors import NotMigrated
 from saga_es.store import registry
 from saga_es.store.admin import migrate
 from saga_es.store.admin.ownership import VIEWS_0_1_0
+from saga_es.store.admin.versions import versions
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft
@@ -25,6 +26,7 @@ from saga_es.store.views.repairing import Repair
 from saga_es.store.views.saga_view import sagas
 from tests.conftest import AT, Store
 from tests.contract.store.test_migrations import replaced, rows, upgrade
+from tests.e2e.conftest import run_cli
 
 NEXT = f"{int(number(HEAD)) + 1:04}"
 COMPATIBLE, STRANGE = f"{NEXT}_since_{number(HEAD)}", NEXT
@@ -91,6 +93,18 @@ def test_a_view_of_a_newer_version_is_marked_and_left_to_that_version(store: Sto
         assert "zone" in registry.columns_in(connection, "sagas")
 
 
+def test_a_replay_leaves_a_view_of_a_newer_version_alone(store: Store, database_url: str) -> None:
+    """It says with which version to repeat it."""
+    migrated_by_a_newer_version(store.database, COMPATIBLE)
+    done = run_cli("replay", "--database-url", database_url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "a newer version has made sagas, with more columns: replay with that version" in " ".join(
+        done.stderr.split()
+    )
+    with store.database.reading() as connection:
+        assert "zone" in registry.columns_in(connection, "sagas")
+
+
 def test_a_process_refuses_to_work_on_a_newer_database_that_is_not_for_it(store: Store) -> None:
     """It says what to do, and changes nothing."""
     migrated_by_a_newer_version(store.database, STRANGE)
@@ -143,6 +157,26 @@ def test_the_next_start_makes_it_anew_too(store: Store) -> None:
     assert upgrade(store.database) == ["sagas"]
     assert rows(store.database, sagas) == [before]
     assert (is_marked(store), upgrade(store.database)) == (False, [])
+
+
+def findings(store: Store) -> list[tuple[str, str]]:
+    return [(found.verdict, found.found) for found in versions(store.database)]
+
+
+def test_the_doctor_tells_of_older_workers_and_of_views_that_they_write(store: Store) -> None:
+    """While they are at work, and until the view is made anew."""
+    assert findings(store) == [("ok", "no worker is of an earlier version")]
+    an_older_worker(store)
+    assert findings(store) == [("ok", "1 workers of an earlier version: w-old")]
+    replaced(store.database, sagas, without_columns=("wakes_at",))
+    upgrade(store.database)
+    lacks = "the view 'sagas' lacks what an earlier version does not write"
+    assert findings(store) == [
+        ("ok", f"1 workers of an earlier version: w-old; {lacks}, and is made anew when they have gone")
+    ]
+    store.workers.leave("w-old")
+    ((verdict, found),) = findings(store)
+    assert (verdict, found.partition(":")[0]) == ("warning", lacks)
 
 
 def test_a_view_that_0_1_0_made_anew_is_ours_when_the_database_is_upgraded_again(store: Store) -> None:
