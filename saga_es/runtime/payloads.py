@@ -13,6 +13,7 @@ from saga_es.runtime.cluster.backlog import Memory
 from saga_es.runtime.inbox import CommandRequest, FactArrived, Item, StartRequest, refuse
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.waiting.outage import Retry
+from saga_es.store.ports import READ_BYTES_AT_ONCE
 from saga_es.store.sagas import Sagas
 
 AFTER_S = 1.0
@@ -56,12 +57,12 @@ class PayloadMemory:
     def available(self, now: datetime) -> Memory:
         """The bytes of sagas that may be taken over now. If there is no room for long, there is some for one saga."""
         if self._budget is None:
-            return Memory()
+            return Memory(READ_BYTES_AT_ONCE, READ_BYTES_AT_ONCE)
         left = self._budget - self._owned.held
         spare = min(self._budget // ROOM, max(left, 1))
         if left > spare or not self._owned.held:
-            return Memory(max(left - spare, 1), spare)
-        return Memory(1 if self._is_overdue(now) else 0, spare)
+            return Memory(min(max(left - spare, 1), READ_BYTES_AT_ONCE), min(spare, READ_BYTES_AT_ONCE))
+        return Memory(1 if self._is_overdue(now) else 0, min(spare, READ_BYTES_AT_ONCE))
 
     def _fits(self, size: int, now: datetime) -> bool:
         if self._budget is None or not self._owned.held or self._owned.held + size <= self._budget:
@@ -127,14 +128,19 @@ class PayloadMemory:
                 return None
 
     def _fitting(self, now: datetime) -> list[Item]:
-        """Wake the sagas of the first items that wait, as far as there is room, and return these items."""
+        """Wake the sagas of the first items that wait, as far as there is room, and return these items.
+
+        The loop turns to all else after some megabytes.
+        """
         items: list[Item] = []
         woken: list[OwnedSaga] = []
+        size = 0
         while self._waiting:
             saga = self._sleeper(self._waiting[0])
             if saga is not None:
-                if not self._fits(saga.size, now):
+                if (woken and size + saga.size > READ_BYTES_AT_ONCE) or not self._fits(saga.size, now):
                     break
+                size += saga.size
                 self._owned.wake(saga)
                 woken.append(saga)
             items.append(self._waiting.popleft())

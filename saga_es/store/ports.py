@@ -38,6 +38,9 @@ class Refused(msgspec.Struct, frozen=True):
 
 Receipt = Written | Conflict | Refused
 
+READ_BYTES_AT_ONCE = 8_000_000
+"""Bytes of the streams that a worker reads before it turns to all else: to read and fold them takes some 50 ms."""
+
 READ_AT_ONCE = 500
 """The most notifications that `pending` returns."""
 

@@ -21,8 +21,8 @@ from saga_es.store.ports import Log
 Found = dict[str, SagaState | UnreadableEvent]
 """Sagas by id; an unreadable saga does not affect the others."""
 
-READ_FIRST = 8
-"""How many sagas are read together while nobody knows how large they are."""
+LARGE = 500_000
+"""The bytes that a saga is taken to have while none was read."""
 
 
 class _PlanText(msgspec.Struct):
@@ -40,6 +40,7 @@ class Sagas:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._plans: dict[str, Plan] = {}
+        self._large = LARGE
         self._now: Callable[[], datetime] | None = None
         self._leads: dict[str, dict[int, timedelta]] = {}
 
@@ -63,6 +64,8 @@ class Sagas:
     def find_within(self, saga_ids: Sequence[str], most_bytes: int | None) -> tuple[Found, Sequence[str]]:
         """The first of these sagas, as many as have so many bytes of events together, but at least one.
 
+        Those read before say how large sagas are, so that hardly more is read than is returned.
+
         Args:
             saga_ids: The sagas.
             most_bytes: The bytes; None: any number.
@@ -73,15 +76,17 @@ class Sagas:
         if most_bytes is None or not saga_ids:
             return (self.find_many(saga_ids) if saga_ids else {}), ()
         found: Found = {}
-        done, size, at_once = 0, 0, READ_FIRST
-        while done < len(saga_ids) and size < max(most_bytes, 1):
-            for entries in self.log.entries_of(saga_ids[done : done + at_once]).values():
-                more = sum(len(entry.text) for entry in entries)
-                if done and size + more > most_bytes:
+        done = size = 0
+        while done < len(saga_ids) and (not done or size + self._large <= most_bytes):
+            at_once = max((most_bytes - size) // self._large, 1)
+            streams = self.log.entries_of(saga_ids[done : done + at_once])
+            sizes = {saga_id: sum(len(entry.text) for entry in entries) for saga_id, entries in streams.items()}
+            self._large = max(*sizes.values(), self._large // 2, 1)  # a few large ones are soon forgotten
+            for saga_id, entries in streams.items():
+                if done and size + sizes[saga_id] > most_bytes:
                     return found, saga_ids[done:]
-                found |= self._found({saga_ids[done]: entries})
-                size, done = size + more, done + 1
-            at_once = max((most_bytes - size) * done // max(size, 1), 1)
+                found |= self._found({saga_id: entries})
+                size, done = size + sizes[saga_id], done + 1
         return found, saga_ids[done:]
 
     def _found(self, streams: Mapping[str, Sequence[Entry]]) -> Iterator[tuple[str, SagaState | UnreadableEvent]]:

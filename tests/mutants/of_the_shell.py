@@ -354,6 +354,27 @@ MUTANTS = [
         OUTAGES,
     ),
     Mutant(
+        "one iteration takes over as many large sagas as the memory holds",
+        "saga_es/runtime/payloads.py",
+        "Memory(min(max(left - spare, 1), READ_BYTES_AT_ONCE), min(spare, READ_BYTES_AT_ONCE))",
+        "Memory(max(left - spare, 1), spare)",
+        ("tests/simulation/test_large_takeovers.py",),
+    ),
+    Mutant(
+        "one iteration wakes as many large sagas as the memory holds",
+        "saga_es/runtime/payloads.py",
+        "(woken and size + saga.size > READ_BYTES_AT_ONCE)",
+        "False",
+        ("tests/simulation/test_large_takeovers.py",),
+    ),
+    Mutant(
+        "a takeover that was cut short goes on at the next look",
+        "saga_es/runtime/cluster/recovery.py",
+        "(len(orphans) == limit or is_cut_short)",
+        "len(orphans) == limit",
+        ("tests/simulation/test_large_takeovers.py",),
+    ),
+    Mutant(
         "a call that never began counts as a failure",
         "saga_es/runtime/held_calls.py",
         "if call is None or call.began_at is None or heard",

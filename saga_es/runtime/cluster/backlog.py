@@ -27,15 +27,15 @@ Owners = dict[str, str | None]
 
 
 class Memory(NamedTuple):
-    """The bytes of sagas that may be read now; None: any number.
+    """The bytes of sagas that may be read now, before the worker turns to all else.
 
     Attributes:
         room: Of sagas that go on.
         spare: Of sagas that only wait, and fall asleep after the batch.
     """
 
-    room: int | None = None
-    spare: int | None = None
+    room: int
+    spare: int
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,9 @@ class Recovery:
         owners = {id_: owner for id_, owner in orphans.items() if id_ not in known and look.is_free(id_, owner)}
         free = [id_ for id_ in owners if id_ not in self._suspects]
         due = self._due(self._claims, free, look)
-        taken = self._admitted(self._innocent(self._read(due[:most], owners, look.memory.room)), look)
+        able = self._read(due[:most], owners, look.memory.room)
+        is_cut_short = bool(self._unread)
+        taken = self._admitted(self._innocent(able), look)
         taken += self._next_suspects(names, orphans, look) if names else []
         taken += self._read_stragglers(names, most - len(taken), look) if names else []
         states += taken
@@ -169,7 +171,7 @@ class Recovery:
             logger.info("workers are gone, taking over their sagas", sagas=len(states), workers_gone=len(gone))
             for name, count in self._workers.orphans_of_others(self._ability.names).items():
                 logger.warning("interrupted sagas wait for a worker that knows them", saga=name, sagas=count)
-        if names and (len(orphans) == limit or self._unread):
+        if names and (len(orphans) == limit or is_cut_short):
             return 0.0 if taken else LOOK_AGAIN_S
         listed_s = self._backlog.list_if_stale(look, self._left_alone, lacking)
         if self._suspects or len(due) > most or not all(look.left.values()) or met < len(lacking):
@@ -238,7 +240,7 @@ class Recovery:
     def _read(
         self, saga_ids: Sequence[str], owners: Mapping[str, str | None], most_bytes: int | None
     ) -> list[SagaState]:
-        """Read the sagas, as far as there is memory. Those that got another owner or ended meanwhile are left out."""
+        """Read the sagas, as far as memory and one iteration allow; without those that went on meanwhile."""
         found, self._unread = self._sagas.find_within(saga_ids, most_bytes)
         for saga_id, state in found.items():
             if not isinstance(state, SagaState):

@@ -26,7 +26,7 @@ from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.worker import Worker
 from saga_es.store.ports import Prepared, Receipt
 from saga_es.store.process import Process
-from saga_es.store.sagas import Sagas
+from saga_es.store.sagas import Found, Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
@@ -117,6 +117,11 @@ class _Slowly(Sagas):
         self._worker.pass_on(len(saga_ids))
         self._worker.seen.update(saga_ids)
         return super().find_many(saga_ids)
+
+    def find_within(self, saga_ids: Sequence[str], most_bytes: int | None) -> tuple[Found, Sequence[str]]:
+        found, left = super().find_within(saga_ids, most_bytes)
+        self._worker.pass_on(len(found) if most_bytes is not None else 0)
+        return found, left
 
 
 class _Beating(Workers):

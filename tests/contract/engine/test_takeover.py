@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from saga_es.core import events as e
 from saga_es.core.plan import RetryPolicy
-from saga_es.core.state import SagaState, SagaStatus
+from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
-from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
+from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable
 from saga_es.runtime.calls.coroutines import Coroutines
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
@@ -22,7 +22,7 @@ from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Draft
 from saga_es.store.ports import Conflict, Prepared, Receipt
 from saga_es.store.process import Process
-from saga_es.store.sagas import Sagas
+from saga_es.store.sagas import Found, Sagas
 from saga_es.store.tables import saga_workers
 from saga_es.store.workers import Workers
 from tests.conftest import AT, NOTE, TIMEOUT_S, NoteWritten, OpenEngine, Store
@@ -273,11 +273,11 @@ class Meanwhile(Sagas):
         """Whether it has."""
         return not self._happenings
 
-    def find_many(self, saga_ids: Sequence[str]) -> dict[str, SagaState | UnreadableEvent]:
+    def find_within(self, saga_ids: Sequence[str], most_bytes: int | None) -> tuple[Found, Sequence[str]]:
         """What stands in the log by now."""
         if saga_ids and self._happenings:
             self._happenings.pop()()
-        return super().find_many(saga_ids)
+        return super().find_within(saga_ids, most_bytes)
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from saga_es.core import events as e
@@ -10,7 +12,7 @@ from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import NotFound, PayloadUnencodable, UnreadableEvent
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.entries import Draft
+from saga_es.store.log.entries import Draft, Entry
 from saga_es.store.ports import Written
 from saga_es.store.sagas import Sagas
 from tests.conftest import AT, note_draft
@@ -92,3 +94,35 @@ def test_a_plan_whose_content_is_not_what_its_id_says_is_no_plan(any_store: AnyS
     with pytest.raises(UnreadableEvent, match="has the content of"):
         any_store.sagas.find("lured")
     assert isinstance(any_store.sagas.find_many(["lured"])["lured"], UnreadableEvent)
+
+
+def test_no_more_is_read_at_once_than_asked_for_once_sizes_are_known(
+    any_store: AnyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least one saga is found, however large; a large one is counted with for a while."""
+    saga, log = saga_of("trip"), any_store.sagas.log
+    sizes = [9_000] * 12 + [100] * 12
+    ids = [f"s{number:02}" for number in range(len(sizes))]
+    started = [e.SagaStarted("trip", saga.plan_id, {"text": "x" * size}, "w-1") for size in sizes]
+    plan = Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), AT)
+    any_store.write(plan, *(Draft(id_, SAGA, 0, (event,), AT) for id_, event in zip(ids, started, strict=True)))
+    read: list[int] = []
+    entries_of = log.entries_of
+
+    def counted(stream_ids: Sequence[str]) -> Mapping[str, list[Entry]]:
+        found = entries_of(stream_ids)
+        if saga.plan_id not in stream_ids:
+            read.append(sum(len(entry.text) for entries in found.values() for entry in entries))
+        return found
+
+    monkeypatch.setattr(log, "entries_of", counted)
+    assert list(any_store.sagas.find_within(ids, 1)[0]) == ids[:1]
+    found: list[str] = []
+    left: Sequence[str] = ids
+    rounds = 0
+    while left:
+        more, left = any_store.sagas.find_within(left, 40_000)
+        found, rounds = [*found, *more], rounds + 1
+    assert found == ids
+    assert max(read) <= 40_000
+    assert rounds <= 6
