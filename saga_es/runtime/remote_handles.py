@@ -26,6 +26,7 @@ class RemoteHandles:
         self._sagas = sagas
         self._look_soon = look_soon
         self._handles: dict[str, list[Handle]] = defaultdict(list)
+        self._versions: dict[str, int] = {}  # at which each saga was when it was read
 
     def __len__(self) -> int:
         return len(self._handles)
@@ -34,10 +35,12 @@ class RemoteHandles:
         """Resolve these handles when their sagas end."""
         for handle in handles:
             self._handles[handle.saga_id].append(handle)
+            self._versions.pop(handle.saga_id, None)  # it has to hear how its saga stands
             self._look_soon()
 
     def take(self, saga_id: str) -> list[Handle]:
         """Remove the handles of a saga and return them: this worker owns the saga from now on."""
+        self._versions.pop(saga_id, None)
         return self._handles.pop(saga_id, [])
 
     def fail_all(self, error: Exception) -> None:
@@ -49,6 +52,8 @@ class RemoteHandles:
     def look(self, saga_ids: Sequence[str] | None = None) -> None:
         """Resolve the handles of sagas that have ended, and fail those of sagas that do not exist.
 
+        A saga whose version has not changed is not read again: thousands may wait for a worker, with large inputs.
+
         Args:
             saga_ids: The sagas to look at; None: the next `LOOK_AT_ONCE` of all.
 
@@ -57,11 +62,23 @@ class RemoteHandles:
         """
         following = self.next_ids() if saga_ids is None else saga_ids
         wanted = [saga_id for saga_id in following if saga_id in self._handles]
-        found = self._sagas.find_many(wanted) if wanted else {}
-        for saga_id in wanted:
+        moved = self._moved(wanted)
+        found = self._sagas.find_many(moved) if moved else {}
+        for saga_id in moved:
             state = found.get(saga_id) or self._sagas.absent(saga_id)
             for handle in self.take(saga_id):
                 self._resolve(handle, state)
+            if isinstance(state, SagaState) and saga_id in self._handles:
+                self._versions[saga_id] = state.version
+
+    def _moved(self, saga_ids: Sequence[str]) -> list[str]:
+        """Those of these sagas that have to be read; the others go behind all that wait."""
+        known = {saga_id: self._versions[saga_id] for saga_id in saga_ids if saga_id in self._versions}
+        moved = set(self._sagas.moved(known) if known else ())
+        for saga_id in known:
+            if saga_id not in moved:
+                self._handles[saga_id] = self._handles.pop(saga_id)
+        return [saga_id for saga_id in saga_ids if saga_id not in known or saga_id in moved]
 
     def next_ids(self) -> list[str]:
         """The sagas of the next look, at most `LOOK_AT_ONCE`."""

@@ -88,6 +88,10 @@ class Log(Protocol):
         """The rows of several streams, each in order; never decoded."""
         ...
 
+    def versions_of(self, stream_ids: Sequence[str]) -> Mapping[str, int]:
+        """The number of events of each of these streams that exists; pass at most some hundreds."""
+        ...
+
     def decode(self, entry: Entry) -> Recorded:
         """The entry with its event decoded.
 

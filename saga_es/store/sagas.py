@@ -99,6 +99,11 @@ class Sagas:
                 if state:
                     yield saga_id, state
 
+    def moved(self, versions: Mapping[str, int]) -> list[str]:
+        """Which of these sagas are at other versions than these by now, or are not there; at most some hundreds."""
+        present = self.log.versions_of(list(versions))
+        return [saga_id for saga_id, version in versions.items() if present.get(saga_id) != version]
+
     def absent(self, saga_id: str) -> NotFound | SagaArchived:
         """Why a saga is not in the log: it never existed, or it is archived.
 

@@ -151,6 +151,11 @@ class MemoryLog(Reader):
         """The rows of several streams, each in order."""
         return {stream_id: list(self._store.streams.get(stream_id, ())) for stream_id in stream_ids}
 
+    def versions_of(self, stream_ids: Sequence[str]) -> dict[str, int]:
+        """The number of events of each of these streams that exists."""
+        streams = self._store.streams
+        return {stream_id: len(streams[stream_id]) for stream_id in stream_ids if streams.get(stream_id)}
+
 
 class MemoryWriter:
     """Writes to the log in memory; the faults may prevent it.

@@ -354,6 +354,13 @@ MUTANTS = [
         OUTAGES,
     ),
     Mutant(
+        "sagas of others are read again although nothing has happened to them",
+        "saga_es/runtime/remote_handles.py",
+        "self._sagas.moved(known) if known else ()",
+        "known",
+        OUTAGES,
+    ),
+    Mutant(
         "one iteration takes over as many large sagas as the memory holds",
         "saga_es/runtime/payloads.py",
         "Memory(min(max(left - spare, 1), READ_BYTES_AT_ONCE), min(spare, READ_BYTES_AT_ONCE))",

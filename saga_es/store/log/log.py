@@ -166,7 +166,8 @@ class Log(Reader):
     def versions_of(self, stream_ids: Sequence[str]) -> dict[str, int]:
         """The number of events of each of these streams that exists; pass at most some hundreds."""
         version = sa.func.max(saga_events.c.version)
-        query = sa.select(saga_events.c.stream_id, version).where(saga_events.c.stream_id.in_(stream_ids))
+        possible = [stream_id for stream_id in stream_ids if is_possible(stream_id)]
+        query = sa.select(saga_events.c.stream_id, version).where(saga_events.c.stream_id.in_(possible))
         with self._database.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(saga_events.c.stream_id))}
 
