@@ -189,6 +189,37 @@ def test_a_jump_ends_no_saga_and_holds_none_up(store: Store, clock: MovedClock, 
     assert waits.result(TIMEOUT_S).completed
 
 
+def test_a_worker_that_begins_while_the_clock_is_ahead_holds_no_saga_up_when_it_is_set_right(
+    store: Store, clock: MovedClock, start: Start
+) -> None:
+    """What it wrote meanwhile waits as long as it should, here and on the next worker; so does what it writes after."""
+    is_up = threading.Event()
+    retried, delayed, patient = Saga("retried"), Saga("delayed"), Saga("patient", deadline_s=600.0)
+    policy = RetryPolicy(attempts=50, first_delay_s=1.5, factor=1.0, jitter=0.0)
+
+    @retried.step(retry=policy, compensation=None)
+    def be_busy() -> None:
+        if not is_up.is_set():
+            raise StepUnavailable("not now")
+
+    delayed.delay("rest", 2.0)
+    patient.wait_for("answer", timeout_s=600.0)
+    clock.move(DAY_S)
+    engine = start(retried, delayed, patient)
+    retries, rests, waits = (engine.start(saga) for saga in (retried, delayed, patient))
+    until(lambda: state_of(store, retries.saga_id).step("be_busy").waiting is not None)
+    is_up.set()
+    clock.move(0.0)
+    beats(store, engine)
+    assert retries.result(TIMEOUT_S).completed
+    assert rests.result(TIMEOUT_S).completed
+    assert engine.start(delayed).result(TIMEOUT_S).completed
+    engine.close()
+    engine = start(retried, delayed, patient)
+    engine.signal(waits.saga_id, "answer", 7)
+    assert engine.follow(waits.saga_id).result(TIMEOUT_S).completed
+
+
 @pytest.mark.parametrize("jump", JUMPS)
 def test_what_a_worker_records_does_not_jump(store: Store, clock: MovedClock, start: Start, jump: float) -> None:
     """The times of one stream never go back, and no day lies between two of them."""
