@@ -3,6 +3,7 @@
 from saga_es.core.commands import (
     Cancel,
     Command,
+    Fail,
     Migrate,
     Pause,
     ReplaceInput,
@@ -18,6 +19,7 @@ from saga_es.core.operate import Undoing
 __all__ = [
     "Cancel",
     "Command",
+    "Fail",
     "Migrate",
     "Migration",
     "Pause",

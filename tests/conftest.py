@@ -147,6 +147,7 @@ class OpenEngine(Protocol):
         at_once: int | None = None,
         payload_memory: int | None = None,
         leaves_older_plans: bool = False,
+        missing_code_timeout_s: float | None = None,
     ) -> Engine:
         """An open engine."""
         ...
@@ -166,6 +167,7 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
             at_once: int | None = None,
             payload_memory: int | None = None,
             leaves_older_plans: bool = False,
+            missing_code_timeout_s: float | None = None,
         ) -> Engine:
             of_engine = replace(store, writer=writer or store.writer, workers=workers or store.workers)
             limits = Limits(
@@ -173,6 +175,7 @@ def open_engine(store: Store) -> Iterator[OpenEngine]:
                 takes_over=recovers,
                 payload_memory=payload_memory,
                 leaves_older_plans=leaves_older_plans,
+                missing_code_timeout_s=missing_code_timeout_s,
             )
             engine = Engine(of_engine, executor or Executor(), definitions, limits=limits)
             opened.callback(engine.close, grace_s=1.0)

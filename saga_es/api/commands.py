@@ -16,7 +16,7 @@ from saga_es.api.fields import Text
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
 from saga_es.api.sagas import SagaSchema, blueprint
-from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.commands import Cancel, Command, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.operate import preview
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadStreamId, NotFound
@@ -191,6 +191,12 @@ def skip(body: Body) -> Command:
 def replace_input(body: Body) -> Command:
     """In a FAILED saga, give a step that blocks it another input, and retry it."""
     return ReplaceInput(**body)
+
+
+@_command("fail")
+def fail(body: Body) -> Command:
+    """Give a saga up as it stands: it is FAILED, nothing is undone, and a person decides what becomes of it."""
+    return Fail(**body)
 
 
 @_command("resolve", ResolveSchema)

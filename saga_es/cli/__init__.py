@@ -24,6 +24,7 @@ COMMANDS = {
     "events": "read:events",
     "explain": "explain:explain",
     "export": "retention:export",
+    "fail": "commands:give_up",
     "failures": "failures:failures",
     "import": "retention:import_",
     "keygen": "verify:keygen",

@@ -1,4 +1,4 @@
-"""Commands to a saga: `saga-es cancel`, `pause`, `resume`, `retry`, `skip`, `replace-input`, `resolve`, `signal`.
+"""Commands to a saga: `saga-es cancel`, `pause`, `resume`, `retry`, `skip`, `replace-input`, `fail` and so on.
 
 No engine runs here. The command is recorded in the saga's stream; the worker that owns the saga acts on it.
 """
@@ -16,7 +16,7 @@ import msgspec
 from saga_es.cli import output
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
 from saga_es.cli.terminal import say
-from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.commands import Cancel, Command, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.operate import preview
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.node.explain import explained
@@ -115,6 +115,16 @@ def replace_input(settings: Settings, saga_id: str, step: str, input_: str, reas
     if not isinstance(given, dict):
         _unusable("--input", "it is not a JSON object")
     _record(settings, saga_id, ReplaceInput(step, given, actor, reason), f"the new input of step {step}")
+
+
+@click.command("fail", short_help="Give a saga up as it stands: it is FAILED.")
+@_commanding()
+def give_up(settings: Settings, saga_id: str, reason: str, actor: str) -> None:
+    """Give a saga up as it stands, such as one whose code is gone for good: it is FAILED, and nothing is undone.
+
+    A person then decides with `skip`, `replace-input`, `retry` or `resolve`.
+    """
+    _record(settings, saga_id, Fail(actor, reason), "that the saga is given up")
 
 
 @click.command(short_help="FAILED: end a saga that was set right by hand.")

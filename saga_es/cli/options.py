@@ -56,6 +56,11 @@ RUNNING = [
     click.option("--lease-s", metavar="SECONDS", help="A worker counts as gone after this silence.  [default: 10]"),
     click.option("--most-crashes", metavar="NUMBER", help="A saga that crashes this many workers fails.  [default: 5]"),
     click.option(
+        "--missing-code-timeout-s",
+        metavar="SECONDS",
+        help="A saga whose code no worker has had for so long is FAILED.  [default: it waits]",
+    ),
+    click.option(
         "--leave-older-plans",
         is_flag=True,
         default=None,

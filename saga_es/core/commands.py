@@ -54,6 +54,13 @@ class ReplaceInput(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Fail(msgspec.Struct, frozen=True):
+    """Give the saga up as it stands: it is FAILED, nothing more is called, and a person decides what becomes of it."""
+
+    actor: str
+    reason: str
+
+
 class Resolve(msgspec.Struct, frozen=True):
     """End a FAILED saga that a person has set right by hand."""
 
@@ -92,4 +99,4 @@ class Revoke(msgspec.Struct, frozen=True):
     reason: str
 
 
-Command = Cancel | Pause | Resume | Retry | Skip | ReplaceInput | Resolve | Migrate | SendSignal | Revoke
+Command = Cancel | Pause | Resume | Retry | Skip | ReplaceInput | Fail | Resolve | Migrate | SendSignal | Revoke

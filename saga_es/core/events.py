@@ -293,10 +293,15 @@ class SagaCompensated(msgspec.Struct, frozen=True):
     """The end: everything that was done is undone."""
 
 
-class SagaFailed(msgspec.Struct, frozen=True):
-    """The end until a person acts: the reason says what blocks the saga."""
+class SagaFailed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The end until a person acts: the reason says what blocks the saga.
+
+    Attributes:
+        actor: Who gave the saga up; None: nobody did, it could not go on.
+    """
 
     reason: str
+    actor: str | None = None
 
 
 SagaEvent = (

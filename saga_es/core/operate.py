@@ -17,6 +17,7 @@ from saga_es.core import events as e
 from saga_es.core.commands import (
     Cancel,
     Command,
+    Fail,
     Migrate,
     Pause,
     ReplaceInput,
@@ -64,6 +65,9 @@ def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEven
         case ReplaceInput(step, input_, actor, reason):
             _refuse_if(state, _why_not_failed(state) or _why_not_open(state, step) or _runs_a_saga(state, step))
             return [e.InputReplaced(step, input_, actor, reason), _reopened(state, actor, reason, now)]
+        case Fail(actor, reason):
+            _refuse_if(state, _has_ended(state))
+            return [e.SagaFailed(f"given up by {actor}: {reason}", actor)]
         case Resolve(actor, reason, status):
             _refuse_if(state, _why_not_failed(state))
             return [e.SagaResolved(status or ("COMPENSATED" if state.aborted else "COMPLETED"), actor, reason)]

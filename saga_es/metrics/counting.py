@@ -188,4 +188,6 @@ _COMMANDS: dict[type[Any], str] = {
 def _command_of(event: e.SagaEvent) -> str | None:
     if isinstance(event, e.StepSkipped) and event.actor is None:  # its condition did not hold
         return None
+    if isinstance(event, e.SagaFailed):
+        return None if event.actor is None else "fail"
     return _COMMANDS.get(type(event))

@@ -87,6 +87,7 @@ class Node:
             settings.most_crashes,
             takes_over=recovers,
             payload_memory=memory,
+            missing_code_timeout_s=settings.missing_code_timeout_s,
             leaves_older_plans=settings.leave_older_plans,
         )
         self.engine = Engine(

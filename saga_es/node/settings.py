@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         call_threads: The most `def` steps and requests to participants at once.
         lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
         most_crashes: A saga is FAILED when this many workers crashed while the same call was in flight.
+        missing_code_timeout_s: A saga is FAILED when no living worker has had its code for so long; None: it waits.
         leave_older_plans: Whether new sagas of older plans are left to other workers.
         payload_limit: The most bytes of JSON in a request, an input or a result.
         payload_memory_mb: Megabytes of inputs and results in memory; beyond it, those of sagas that wait are let go.
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     call_threads: int = 32
     lease_s: float = 10.0
     most_crashes: int = 5
+    missing_code_timeout_s: float | None = None
     leave_older_plans: bool = False
     payload_limit: int = DEFAULT_PAYLOAD_LIMIT
     payload_memory_mb: int = 256
@@ -205,6 +207,7 @@ class _Schema(Schema):
     call_threads = fields.Integer(validate=validate.Range(1, 1_000))
     lease_s = fields.Float(validate=validate.Range(1, 3_600))
     most_crashes = fields.Integer(validate=validate.Range(1, 1_000))
+    missing_code_timeout_s = fields.Float(validate=validate.Range(1, 366 * 86_400))
     leave_older_plans = fields.Boolean()
     payload_limit = fields.Integer(validate=validate.Range(1_024, 4 * 1_048_576))
     payload_memory_mb = fields.Integer(validate=validate.Range(1, 1_048_576))

@@ -16,6 +16,7 @@ from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.inbox import Put
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
+from saga_es.runtime.overdue import Overdue
 from saga_es.runtime.owned import OwnedSagas
 from saga_es.runtime.payloads import PayloadMemory
 from saga_es.runtime.waiting.clock import Clock
@@ -208,6 +209,26 @@ class ForwardCommands:
         if sent := self._forwarding.run(self._owned, self._put):
             self._want(sent)  # some may be orphans; a command may also have reopened a saga that had ended
         return 0.0 if self._forwarding else None
+
+
+class GiveUp:
+    """Gives up sagas that have waited too long for code that no living worker has."""
+
+    def __init__(self, overdue: Overdue, owned: OwnedSagas, dispatch: Dispatch, warn: OutageWarning) -> None:
+        self._overdue = overdue
+        self._owned = owned
+        self._dispatch = dispatch
+        self._warn = warn
+
+    def run(self, batch: Batch) -> float | None:
+        """Look at some of them; run again soon while there are more."""
+        if self._dispatch.stopped:
+            return None
+        try:
+            return self._overdue.give_up(self._owned.worker_id, batch.now)
+        except StoreUnavailable as error:
+            self._warn("a look for sagas without code", error)
+            return LOOK_AGAIN_AFTER_S
 
 
 class LookAtRemote:

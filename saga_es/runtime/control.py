@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.commands import Cancel, Command, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.migration import Migration
 from saga_es.core.operate import Undoing, preview
 from saga_es.core.state import SagaState
@@ -81,6 +81,13 @@ class Control(ABC):
     def replace_input(self, saga_id: str, step: str, input: dict[str, Any], *, reason: str, actor: str) -> None:  # noqa: A002 (the field's word)
         """In a FAILED saga: give the step that blocks it another input, and retry it."""
         self.submit(saga_id, ReplaceInput(step, input, actor, reason))
+
+    def fail(self, saga_id: str, *, reason: str, actor: str) -> None:
+        """Give the saga up as it stands, such as one whose code is gone for good: it is FAILED, for a person.
+
+        Nothing is undone, and the answers of calls in flight are not awaited. `retry` takes it up again.
+        """
+        self.submit(saga_id, Fail(actor, reason))
 
     def resolve(
         self, saga_id: str, *, reason: str, actor: str, status: Literal["COMPLETED", "COMPENSATED"] | None = None

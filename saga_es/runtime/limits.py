@@ -13,6 +13,7 @@ class Limits(msgspec.Struct, frozen=True):
         most_crashes: How many workers may crash while the same call is in flight; then its saga is FAILED.
         payload_memory: Bytes of inputs and results from which on those of sagas that wait are let go; None: never.
         takes_over: Whether it takes over sagas whose worker is gone. A process that only serves participants does not.
+        missing_code_timeout_s: Seconds after which a saga whose code no living worker has is FAILED; None: never.
         leaves_older_plans: Whether it leaves new sagas of older plans to other workers.
     """
 
@@ -21,3 +22,4 @@ class Limits(msgspec.Struct, frozen=True):
     takes_over: bool = True
     payload_memory: int | None = None
     leaves_older_plans: bool = False
+    missing_code_timeout_s: float | None = None

@@ -30,11 +30,13 @@ class Missing(msgspec.Struct, frozen=True):
         wanted: What it is, in the words of "a worker that has …".
         why: Why it counts as missing.
         is_sure: Whether the saga needs it if all goes well; otherwise only if the saga aborts or an answer is lost.
+        is_left: Whether the code is there, and the process is told to leave the saga to others.
     """
 
     wanted: str
     why: str
     is_sure: bool = True
+    is_left: bool = False
 
     def __str__(self) -> str:
         return self.why if self.is_sure else f"{self.why} (needed if the saga aborts, or an answer is lost)"
@@ -218,7 +220,7 @@ def _wanted(step: str, what: str) -> str:
 
 def _left_to_others(state: SagaState) -> Missing:
     wanted = f"saga {state.plan.saga!r} and begins new sagas"
-    return Missing(wanted, f"new sagas of {state.plan_id} are left to other workers")
+    return Missing(wanted, f"new sagas of {state.plan_id} are left to other workers", is_left=True)
 
 
 def _no_definition(saga: str, step: str | None = None) -> Missing:

@@ -19,6 +19,7 @@ from saga_es.runtime.chores import (
     Beat,
     Chores,
     ForwardCommands,
+    GiveUp,
     LookAgain,
     LookAtRemote,
     ReadNotifications,
@@ -36,6 +37,7 @@ from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.loop import Loop
 from saga_es.runtime.needed_code import CodeHere
+from saga_es.runtime.overdue import Overdue
 from saga_es.runtime.owned import OwnedSagas
 from saga_es.runtime.payloads import PayloadMemory
 from saga_es.runtime.remote_handles import RemoteHandles
@@ -80,7 +82,8 @@ class Worker:
         self._dispatch = Dispatch(executor, self._timers, clock, code, self.inbox.put, capacity)
         self._remote = RemoteHandles(store.sagas, self._look_soon)
         self._owned = OwnedSagas(self._dispatch, self._remote, self.inbox.put, self._warn)
-        self._forwarding = Forwarding(Commands(store, clock), clock, lambda: self._dispatch.stopped)
+        self._commands = Commands(store, clock)
+        self._forwarding = Forwarding(self._commands, clock, lambda: self._dispatch.stopped)
         self._memory = PayloadMemory(self._owned, store.sagas, self._retry, limits.payload_memory)
         committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat)
         self._chores = Chores(clock)
@@ -113,6 +116,10 @@ class Worker:
             ForwardCommands(self._forwarding, owned, self.inbox.put, take_over.want),
             LookAtRemote(owned),
         )
+        self._gives_up = limits.takes_over and limits.missing_code_timeout_s is not None
+        if limits.takes_over and limits.missing_code_timeout_s is not None:
+            overdue = Overdue(store.sagas, store.workers, self._commands, code.code, limits.missing_code_timeout_s)
+            chores.add(GiveUp(overdue, owned, dispatch, self._warn))
 
     def iterate(self, items: Iterable[Item]) -> int:
         """See `Loop.iterate`."""
@@ -134,6 +141,8 @@ class Worker:
         self._beat()
         self._chores.schedule(TakeOver)
         self._chores.schedule(ReadNotifications)
+        if self._gives_up:
+            self._chores.schedule(GiveUp)
 
     def stop_calling(self) -> None:
         """Make no more calls. Their intents stay in the log for the next worker."""

@@ -233,6 +233,10 @@ class Workers(Protocol):
         """Unfinished sagas of these plans and definitions whose owner has no row; oldest first, after the given one."""
         ...
 
+    def orphans_by_plan(self) -> dict[tuple[str, str], int]:
+        """How many unfinished sagas have an owner without a row, or none, by definition and plan."""
+        ...
+
     def orphans_among(
         self, saga_ids: Collection[str], names: Collection[str], to_begin: Collection[str]
     ) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ It passes the contract suite of the ports. What differs from a database is that 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -292,6 +292,11 @@ class MemoryWorkers:
         rows = {id_: row for id_, row in self._found(names).items() if row["plan_id"] in plans}
         found = [Orphan(id_, row["owner"], row["created_at"], row["updated_at"]) for id_, row in rows.items()]
         return [orphan for orphan in found if after is None or _place(orphan) > _place(after)][:limit]
+
+    def orphans_by_plan(self) -> dict[tuple[str, str], int]:
+        """How many unfinished sagas have no living worker, by definition and plan."""
+        orphans = [row for row in self._store.sagas.values() if self._is_orphan(row)]
+        return dict(Counter((row["name"], row["plan_id"]) for row in orphans))
 
     def _found(self, names: Collection[str], plans_apart: Collection[str] = ()) -> dict[str, dict[str, Any]]:
         """The rows of all orphans, oldest first."""

@@ -23,6 +23,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "retry": {},
     "skip": {"step": "seat"},
     "replace-input": {"step": "seat", "input": {}},
+    "fail": {},
     "resolve": {},
 }
 
@@ -141,6 +142,18 @@ def test_there_is_no_preview_of_a_cancel_that_would_be_refused(served: Served) -
     response = served.client.get(f"/api/saga/{saga_id}/cancel")
     assert_problem(response, 409)
     assert "it has ended: FAILED" in response.get_json()["detail"]
+
+
+def test_a_saga_that_is_given_up_is_failed_until_a_person_decides(served: Served) -> None:
+    """Nothing is undone; a retry takes it up again where it stood."""
+    saga_id = begun(served)
+    failed = order(served, saga_id, "fail")
+    assert (failed["status"], failed["error"]) == ("FAILED", "given up by ann: she says so")
+    assert [step["status"] for step in failed["steps"]] == ["COMPLETED", "IN_PROGRESS", "PENDING"]
+    assert_problem(served.client.post(f"/api/saga/{saga_id}/fail", json=BY_ANN), 409)
+    order(served, saga_id, "retry")
+    served.client.post(f"/api/saga/{saga_id}/signals/approval", json="fine")
+    when(served.client, saga_id, is_now("COMPLETED"))
 
 
 # ── Orders that are refused ──────────────────────────────────────────────────────────────────────────────

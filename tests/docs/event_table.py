@@ -16,7 +16,19 @@ from typing import Any, NamedTuple, assert_never, get_args
 from msgspec.structs import replace
 
 from saga_es.core import events as e
-from saga_es.core.commands import Cancel, Migrate, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
+from saga_es.core.commands import (
+    Cancel,
+    Fail,
+    Migrate,
+    Pause,
+    ReplaceInput,
+    Resolve,
+    Resume,
+    Retry,
+    Revoke,
+    SendSignal,
+    Skip,
+)
 from saga_es.core.decide import decide
 from saga_es.core.evolve import evolve, fold
 from saga_es.core.facts import (
@@ -220,7 +232,7 @@ def _outcomes(step: StepPlan) -> Iterator[Outcome]:
 
 
 def _orders(state: SagaState) -> Iterator[Fact]:
-    yield from (order("me", "why") for order in (Cancel, Pause, Resume, Retry, Resolve, Revoke))
+    yield from (order("me", "why") for order in (Cancel, Pause, Resume, Retry, Fail, Resolve, Revoke))
     more = replace(state.plan, steps=(*state.plan.steps, _step("more", kind=state.plan.steps[-1].kind)))
     yield Migrate("plan-2", more, {}, "me", "why")
     yield from (SendSignal(step.name) for step in state.plan.steps if isinstance(step.work, Signal))

@@ -116,6 +116,14 @@ def test_a_failed_saga_is_mended(journeys: Journeys) -> None:
     assert status_of(client, resolved)["status"] == "COMPLETED"
 
 
+def test_a_saga_is_given_up(journeys: Journeys) -> None:
+    """The line says what can help then."""
+    saga_id = begun(journeys.served)
+    line = line_of(journeys.run("fail", saga_id, *BY_ANN))
+    assert line.startswith("Recorded that the saga is given up. The saga has been FAILED since ")
+    assert "given up by ann: she says so; what can help: retry, skip approval" in line
+
+
 # ── explain and show ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -159,6 +167,7 @@ COMMANDS = [
     ("retry", UNKNOWN, *WHY),
     ("skip", UNKNOWN, "seat", *WHY),
     ("replace-input", UNKNOWN, "seat", "--input", "{}", *WHY),
+    ("fail", UNKNOWN, *WHY),
     ("resolve", UNKNOWN, *WHY),
     ("explain", UNKNOWN),
 ]

@@ -19,11 +19,13 @@ import services
 from saga_es.api import create_flask_app
 from saga_es.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Skip
 from saga_es.core import events as e
+from saga_es.core.facts import CodeMissing
 from saga_es.core.state import SagaStatus
 from saga_es.node.app import App
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.runtime.engine import Engine
+from saga_es.runtime.inbox import FactArrived
 from saga_es.store.archive.bundle import Writing
 from saga_es.store.log.codec import SAGA
 from saga_es.store.queries.past import story_at
@@ -70,6 +72,14 @@ def second(engine: Engine) -> None:
     engine.migrate("migrated", reason="we deliver now", actor=WHO)
     engine.signal("migrated", "approval", {"by": WHO})
     engine.submit("taken-over", Retry(WHO, "I cannot wait"))
+    for saga_id in ("released", "given-up"):
+        engine.start("moved", {}, saga_id=saga_id)
+    _until(lambda: _status(engine, "released", "approval") == "IN_PROGRESS")
+    _until(lambda: _status(engine, "given-up", "approval") == "IN_PROGRESS")
+    engine._inbox.put(FactArrived("released", CodeMissing("the code of step 'deliver' is gone")))
+    _until(lambda: any(isinstance(found.event, e.SagaReleased) for found in engine.read("released")))
+    engine.signal("released", "approval", {"by": WHO})
+    engine.fail("given-up", reason="its code is gone", actor=WHO)
     for key, body in (("done", {"name": "Concert"}), ("back", {"name": "Concert", "fail_at_step": "ticket"})):
         engine.start(create_event.saga, create_event.CreateEventSchema().load(body), saga_id=key)
     engine.start("trip", {}, saga_id="trip")
@@ -95,6 +105,8 @@ def second(engine: Engine) -> None:
         "outing",
         "taken-over",
         "migrated",
+        "released",
+        "given-up",
         "done",
         "back",
         "trip",

@@ -32,6 +32,20 @@ MUTANTS = [
         ("tests/simulation/test_deadlines.py",),
     ),
     Mutant(
+        "the time without code is that without an event",
+        "saga_es/runtime/overdue.py",
+        "self._since.get(saga_id, now)",
+        "self._since.get(saga_id, now.replace(year=2000))",
+        ("tests/contract/engine/test_code_that_does_not_come_back.py",),
+    ),
+    Mutant(
+        "the time without code goes on when the code has come back",
+        "saga_es/runtime/overdue.py",
+        "self._since, self._seen, self._is_between = self._seen, {}, True",
+        "self._since, self._seen, self._is_between = self._since | self._seen, {}, True",
+        ("tests/contract/engine/test_code_that_does_not_come_back.py",),
+    ),
+    Mutant(
         "a worker that leaves older plans begins their sagas",
         "saga_es/runtime/needed_code.py",
         "    if here.leaves_older and state.status is SagaStatus.PENDING",

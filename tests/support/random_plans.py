@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from saga_es.core import events as e
-from saga_es.core.commands import Cancel, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
+from saga_es.core.commands import Cancel, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, Revoke, SendSignal, Skip
 from saga_es.core.facts import CallProgressed, CannotGoOn, ChildEnded, CodeMissing, Fact, OwnerGone, Start, Woken
 from saga_es.core.operate import still_open
 from saga_es.core.outcomes import ChildReady, Completed, Outcome, Rejected, Skipped, Unavailable, Unknown
@@ -160,10 +160,16 @@ def interferences(state: SagaState, workers: count[int]) -> list[Fact]:
     if state.status.ended:
         return [Retry(*WHO), Revoke(*WHO), Resolve(*WHO), Resolve(*WHO, "COMPLETED"), *ways_out(state)]
     if state.owner is None:
-        return [taken, taken, taken, *signals, Cancel(*WHO), Pause(*WHO), Resume(*WHO)]
+        return [taken, taken, taken, *signals, Cancel(*WHO), Fail(*WHO), Pause(*WHO), Resume(*WHO)]
     if state.paused:
         return [taken, *signals, Woken(), Cancel(*WHO), Resume(*WHO), Resume(*WHO)]
-    others: list[Fact] = [CannotGoOn("it is refused"), CodeMissing("its code is gone"), Cancel(*WHO), Revoke(*WHO)]
+    others: list[Fact] = [
+        CannotGoOn("it is refused"),
+        CodeMissing("its code is gone"),
+        Cancel(*WHO),
+        Revoke(*WHO),
+        Fail(*WHO),
+    ]
     return [taken, taken, *signals, *signals, Woken(), Woken(), Pause(*WHO), Pause(*WHO), Retry(*WHO), *others]
 
 

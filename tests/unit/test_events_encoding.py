@@ -176,6 +176,7 @@ STORED: list[tuple[e.SagaEvent, str, str]] = [
     (e.SagaCompleted(), "SagaCompleted", "{}"),
     (e.SagaCompensated(), "SagaCompensated", "{}"),
     (e.SagaFailed("why"), "SagaFailed", '{"reason":"why"}'),
+    (e.SagaFailed("why", "Ann"), "SagaFailed", '{"reason":"why","actor":"Ann"}'),
 ]
 
 

@@ -221,6 +221,7 @@ def test_orphans_can_be_asked_for_by_name(any_store: AnyStore) -> None:
     assert any_store.workers.orphans(10, []) == {}
     assert any_store.workers.orphans_of_others(["order"]) == {"trip": 1}
     assert any_store.workers.orphans_of_others([]) == {"order": 1, "trip": 1}
+    assert any_store.workers.orphans_by_plan() == {("order", "plan-1"): 1, ("trip", "plan-1"): 1}
 
 
 def test_orphans_among_some_are_those_that_may_go_on_here(any_store: AnyStore) -> None:
