@@ -99,6 +99,14 @@ SERVING = [
     *RUNNING,
     click.option("--execute-timeout-s", metavar="SECONDS", help="After this time execute answers 202.  [default: 120]"),
 ]
+SAMPLE = click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    metavar="NUMBER",
+    help="The most sagas of each definition, the newest ones.",
+)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 

@@ -11,16 +11,18 @@ import msgspec
 
 from saga_es.cli import output
 from saga_es.cli.commands import actor_option
-from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.cli.options import SAMPLE, USAGE, as_json_option, fail, reading, settings_options
 from saga_es.cli.progress import advancing
 from saga_es.cli.terminal import errors
 from saga_es.core.describe import plain
 from saga_es.core.state import SagaStatus
+from saga_es.node.gate import to_be_checked
 from saga_es.node.settings import Settings
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.archiving import Progress as Archived
 from saga_es.store.archive.bundle import counted
 from saga_es.store.archive.exporting import export as write_bundle
+from saga_es.store.archive.exporting import export_all
 from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, By, Importing
 from saga_es.store.views.kinds import Tally
@@ -122,13 +124,24 @@ def import_(
 
 
 @click.command(short_help="Print one saga as a bundle that another installation can import.")
-@settings_options(click.argument("saga_id", metavar="ID"))
-def export(settings: Settings, saga_id: str) -> None:
+@settings_options(
+    click.argument("saga_id", metavar="[ID]", required=False),
+    click.option("--for-check", is_flag=True, help="Instead: what `saga-es check --bundle` looks at."),
+    SAMPLE,
+)
+def export(settings: Settings, saga_id: str | None, for_check: bool, sample: int) -> None:
     """Print one saga, its child sagas and their plans, as lines of JSON with their hashes.
 
-    `saga-es export ID > FILE` here, then `saga-es import FILE`, `show` and `verify` on another database.
+    `saga-es export ID > FILE` here, then `saga-es import FILE`, `show` and `verify` on another database. With
+    --for-check: all unfinished sagas and the newest of each definition, for `saga-es check --bundle FILE` elsewhere.
+    Inputs and results are in the file as they are in the log.
     """
+    if for_check is (saga_id is not None):
+        fail("name one saga, or give --for-check: one of the two", USAGE)
     if sys.stdout.isatty():
         fail("the output is for a file: saga-es export ID > FILE", USAGE)
     with reading(settings) as node:
+        if saga_id is None:
+            export_all(node.store.sagas, to_be_checked(node, sample), sys.stdout.buffer, datetime.now(UTC))
+            return
         write_bundle(node.store.sagas, saga_id, sys.stdout.buffer, datetime.now(UTC))

@@ -11,8 +11,9 @@ import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.code import Code
+from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
-from saga_es.runtime.needed_code import missing, retired_code_needed
+from saga_es.runtime.needed_code import missing, missing_for_plan, retired_code_needed
 from saga_es.store.database import Database
 from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import page
@@ -32,9 +33,9 @@ class Verdict(StrEnum):
 
     GOES_ON = "goes_on"
     WAITS = "waits"
-    """The code lacks something that the saga may need, and a living worker has it: the saga waits for that worker."""
+    """The code lacks something that the saga may need, and another version has it: the saga waits for it."""
     STRANDED = "stranded"
-    """Neither the code nor any living worker has what the saga may need: it waits until a worker has it."""
+    """No version that is known has what the saga may need: it waits until a worker has it."""
     UNREADABLE = "unreadable"
 
 
@@ -110,7 +111,7 @@ class Comparing:
 
     Args:
         code: The code.
-        living: The code of the living workers.
+        living: The code of other versions, such as that of the living workers.
     """
 
     def __init__(self, code: Code, living: Iterable[Code] = ()) -> None:
@@ -161,7 +162,29 @@ class Comparing:
         return name in self._code and self._code[name].plan_id == plan_id
 
 
-def compare(database: Database, sagas: Sagas, code: Code, living: Iterable[Code] = ()) -> Comparison:
+class WayBack(msgspec.Struct):
+    """What becomes of the sagas that the code starts, when one of the other versions takes its place.
+
+    Attributes:
+        missing: What that version lacks for them; empty: it runs them.
+    """
+
+    saga: str
+    plan_id: str
+    missing: tuple[str, ...]
+
+
+def ways_back(definitions: Iterable[Saga], others: Iterable[Code]) -> list[WayBack]:
+    """What each of the other versions would make of new sagas of these definitions; each way once."""
+    found = {
+        (saga.name, saga.plan_id, tuple(map(str, missing_for_plan(saga.plan, code)))): None
+        for saga in definitions
+        for code in others
+    }
+    return [WayBack(*way) for way in found]
+
+
+def compare(database: Database, sagas: Sagas, comparing: Comparing) -> Comparison:
     """Compare the code with the unfinished sagas of a database.
 
     A saga that changes its status during the comparison may be counted twice.
@@ -169,15 +192,14 @@ def compare(database: Database, sagas: Sagas, code: Code, living: Iterable[Code]
     Raises:
         StoreUnavailable: The database did not answer.
     """
-    comparing = Comparing(code, living)
-    for rows in _unfinished(database):
+    for rows in unfinished(database):
         found = sagas.find_many([row["saga_id"] for row in rows])
         for row in rows:
             comparing.add(row["saga_id"], row["name"], row["plan_id"], found.get(row["saga_id"]))
     return comparing.result()
 
 
-def _unfinished(database: Database) -> Iterator[list[dict[str, Any]]]:
+def unfinished(database: Database) -> Iterator[list[dict[str, Any]]]:
     """The rows of unfinished sagas, status by status: a saga that moves on meanwhile is not missed."""
     for status in _IN_ORDER_OF_LIFE:
         chosen = sagas_where(SagaFilter(status=status), datetime.now(UTC))

@@ -80,13 +80,17 @@ def shop(tmp_path: Path) -> Shop:
 # ── check ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+REHEARSED = "2 sagas rehearsed: every condition decides as before"
+
+
 def test_check_is_content_when_all_go_on(shop: Shop) -> None:
     """Exit 0, and a line for the version that they go by."""
     shop.deploy()
-    heading, group = data_of(shop.run("check")).splitlines()
+    heading, group, rehearsed = data_of(shop.run("check")).splitlines()
     assert heading.split()[0] == "order"
     assert heading.endswith("the present version, 2 unfinished")
     assert group.split() == ["2", "go", "on"]
+    assert rehearsed == REHEARSED
 
 
 def test_check_tells_which_miss_code_and_why(shop: Shop) -> None:
@@ -94,11 +98,12 @@ def test_check_tells_which_miss_code_and_why(shop: Shop) -> None:
     shop.deploy(steps="")
     done = shop.run("check")
     assert (done.returncode, done.stderr) == (7, "")
-    heading, count, why, *ids = (line.strip() for line in done.stdout.splitlines())
+    heading, count, why, *ids, rehearsed = (line.strip() for line in done.stdout.splitlines())
     assert heading.endswith("another version, 2 unfinished")
     assert count.split(maxsplit=1) == ["2", "need code that is nowhere, and would wait for a worker that has it"]
     assert why == "the code of step 'ship' is gone: saga 'order' has no action for it"
     assert sorted(ids) == sorted(shop.waiting)
+    assert rehearsed == REHEARSED
 
 
 def test_check_tells_the_same_to_machines(shop: Shop) -> None:
@@ -198,9 +203,10 @@ def test_check_says_how_many_sagas_need_retired_code(shop: Shop) -> None:
     """And that it can be deleted once there are none."""
     shop.deploy(steps=RETIRED)
     lines = data_of(shop.run("check")).splitlines()
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "retired step 'ship' of 'order': 2 sagas need it",
         "retired step 'wrap' of 'order': no unfinished saga needs it: delete it",
+        REHEARSED,
     ]
 
 

@@ -32,6 +32,20 @@ MUTANTS = [
         ("tests/simulation/test_deadlines.py",),
     ),
     Mutant(
+        "a rehearsal looks at conditions with what the saga knew later",
+        "saga_es/runtime/rehearsal.py",
+        "                what = self._looked_at_again(before, step, has_held=has_held)\n",
+        "                what = self._looked_at_again(state, step, has_held=not has_held)\n",
+        ("tests/contract/engine/test_gate.py",),
+    ),
+    Mutant(
+        "a rollback is compared with the code that is to be rolled back",
+        "saga_es/runtime/compatibility.py",
+        "tuple(map(str, missing_for_plan(saga.plan, code)))): None",
+        "tuple(map(str, missing_for_plan(saga.plan, code_of([saga]))))): None",
+        ("tests/contract/engine/test_gate.py",),
+    ),
+    Mutant(
         "the time without code is that without an event",
         "saga_es/runtime/overdue.py",
         "self._since.get(saga_id, now)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import IO
 
@@ -31,6 +31,23 @@ def export(sagas: Sagas, saga_id: str, file: IO[bytes], now: datetime) -> None:
     for stream_id in (*dict.fromkeys(plan_id for plan_id in _plans(log, family)), *family):
         if stream := log.entries_of([stream_id])[stream_id]:
             writing.add(stream)
+    writing.end()
+
+
+def export_all(sagas: Sagas, saga_ids: Iterable[str], file: IO[bytes], now: datetime) -> None:
+    """Write a bundle of many sagas and their plans, each once; a saga that is gone meanwhile is left out.
+
+    Raises:
+        StoreUnavailable: The database did not answer.
+    """
+    log, writing, written = sagas.log, Writing(file, now), set[str]()
+    for saga_id in saga_ids:
+        if saga_id not in written:
+            new = [id_ for id_ in dict.fromkeys(_plans(log, [saga_id])) if id_ not in written]
+            for stream_id in (*new, saga_id):
+                if stream := log.entries_of([stream_id])[stream_id]:
+                    writing.add(stream)
+                    written.add(stream_id)
     writing.end()
 
 

@@ -16,7 +16,7 @@ from saga_es.errors import StepRejected
 from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import Transport
-from saga_es.runtime.compatibility import Comparison, Group, Verdict, compare
+from saga_es.runtime.compatibility import Comparing, Comparison, Group, Verdict, compare
 from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import Draft
 from tests.conftest import AT, OpenEngine, Store
@@ -57,7 +57,7 @@ def more() -> None:
 
 def compared(store: Store, *code: Saga) -> Comparison:
     living = [decoded(known) for known in store.workers.codes().values() if known is not None]
-    return compare(store.database, store.sagas, code_of(code), living)
+    return compare(store.database, store.sagas, Comparing(code_of(code), living))
 
 
 # ── The verdict is what then happens ─────────────────────────────────────────────────────────────────────
