@@ -26,7 +26,7 @@ from saga_es.store.drivers.finding import Finding
 
 def _code(node: Node) -> list[Finding]:
     """The sagas that no living worker can run."""
-    found = waiting_for_code(node, code_of(family(node.app.sagas)))
+    found = waiting_for_code(node.store, code_of(family(node.app.sagas)))
     cure = "start a worker with that code, or keep it as retired code"
     shown = [f"{_counted(one.sagas)}, of {one.saga!r}, for a worker that has {one.wanted}: {cure}" for one in found]
     return [Finding("code", "warning", words) for words in shown] or [

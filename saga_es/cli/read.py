@@ -48,7 +48,7 @@ def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as
             more = page(connection, chosen, limit - len(found.rows), found.next_cursor)
             found = Page([*found.rows, *more.rows], more.next_cursor)
         unfinished = [row for row in found.rows if at is None and row["status"] in UNFINISHED]
-        wanted_code = waits_for(node, unfinished, code_of(family(node.app.sagas)))
+        wanted_code = waits_for(node.store, unfinished, code_of(family(node.app.sagas)))
     output.show_list(found, wanted_code, as_json=as_json)
 
 

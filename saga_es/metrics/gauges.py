@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +30,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "open_sagas": ("Sagas that have not ended, and FAILED ones, which a person has to look at.", ("saga", "status")),
     "oldest_open_saga_age_seconds": ("Seconds since the start of the oldest saga that has not ended.", ()),
     "waiting_sagas": ("Unfinished sagas that no living worker owns.", ("saga",)),
+    "sagas_waiting_for_code": ("Unfinished sagas that wait for code that no living worker has.", ("saga",)),
     "workers_alive": ("Workers whose heartbeat is fresh.", ()),
     "log_position": ("The newest position of the log.", ()),
     "view_lag_events": ("Positions of the log that a view has not read yet.", ("view",)),
@@ -48,12 +49,16 @@ class DatabaseGauges(Collector):
     Args:
         lease_s: Seconds without a heartbeat after which a worker counts as gone.
         views: The names of all views: one that is kept in the transaction that appends is behind only after it failed.
+        waiting: Counts the sagas that wait for code, by definition.
     """
 
-    def __init__(self, database: Database, lease_s: float, views: Sequence[str]) -> None:
+    def __init__(
+        self, database: Database, lease_s: float, views: Sequence[str], waiting: Callable[[], Mapping[str, int]]
+    ) -> None:
         self._database = database
         self._lease_s = lease_s
         self._views = views
+        self._waiting = waiting
         self._lock = threading.Lock()
         self._values: Values = {}
         self._taken_at = float("-inf")
@@ -83,6 +88,8 @@ class DatabaseGauges(Collector):
                     **_behind(connection, self._views),
                     **_publishers(connection),
                 }
+            waiting = sorted(self._waiting().items())
+            found["sagas_waiting_for_code"] = [((name,), number) for name, number in waiting]
         except (StoreUnavailable, sa.exc.DBAPIError):  # also before the first migration
             return {"database_up": [((), 0)]}
         return {**found, "database_up": [((), 1)]}

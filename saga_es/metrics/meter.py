@@ -62,20 +62,23 @@ class Meter:
     Args:
         store: The store of the process.
         views: The views that the store's writer keeps.
+        waiting: Counts the sagas that wait for code, by definition.
 
     Attributes:
         store: The same store, with a writer that is watched.
         requests: The requests that nobody has counted yet.
     """
 
-    def __init__(self, database: Database, store: DatabaseStore, views: Views) -> None:
+    def __init__(
+        self, database: Database, store: DatabaseStore, views: Views, waiting: Callable[[], Mapping[str, int]]
+    ) -> None:
         self.series = Series()
         self._batches: Batches = deque()
         writer = ObservedWriter(database, store.log, views, self._batches)
         self.store = replace(store, writer=writer)
         self._database = database
         self._counting = Counting(self.series, self._batches, self._find)
-        self._gauges = DatabaseGauges(database, store.workers.lease_s, [view.name for view in views])
+        self._gauges = DatabaseGauges(database, store.workers.lease_s, [view.name for view in views], waiting)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._measure: Measure = dict

@@ -69,7 +69,7 @@ def _owner(node: Node, state: SagaState) -> Worker | None:
 
 def _wanted(node: Node, state: SagaState) -> str | None:
     """The code that no living worker has."""
-    return None if state.status.ended else living(node).wanted(state, code_of(family(node.app.sagas)))
+    return None if state.status.ended else living(node.store).wanted(state, code_of(family(node.app.sagas)))
 
 
 def _away(node: Node, state: SagaState) -> dict[str, str]:

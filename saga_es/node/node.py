@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from saga_es.definition.code import code_of
 from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
@@ -18,6 +20,7 @@ from saga_es.node.gc import look_less_often
 from saga_es.node.participants import Routes, called_by, transports_of, unreachable
 from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, project_folder
+from saga_es.node.waiting import counts_waiting
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import WsgiApp, WsgiTransport
@@ -66,14 +69,14 @@ class Node:
         self.views = Views([saga_view, tag_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s)
-        self.meter = _meter(self.database, self.store, self.views) if settings.metrics else None
+        definitions = family(app.sagas)
+        self._definitions = definitions
+        self.meter = _meter(self.database, self.store, self.views, self._waiting_for_code) if settings.metrics else None
         if self.meter is not None:
             self.store = self.meter.store
         self.clock = clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
-        definitions = family(app.sagas)
         self.client = Client(self.store, definitions, clock)
-        self._definitions = definitions
         self.transports = transports_of(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
         self._routes: Routes | None = None
@@ -99,6 +102,9 @@ class Node:
         )
         self.publishers = publishers_of(settings, app, self.database, self.store.log)
         self.store.writer.when_behind = self.projector.repair_soon
+
+    def _waiting_for_code(self) -> dict[str, int]:
+        return counts_waiting(self.store, code_of(self._definitions))
 
     def answer_calls_with(self, application: WsgiApp, routes: Routes | None = None) -> None:
         """Send calls to participants without a base URL to this WSGI application.
@@ -211,10 +217,12 @@ def load_app(name: str | None) -> App:
     return found
 
 
-def _meter(database: Database, store: DatabaseStore, views: Views) -> Meter | None:
+def _meter(
+    database: Database, store: DatabaseStore, views: Views, waiting: Callable[[], Mapping[str, int]]
+) -> Meter | None:
     """The meter, if the package that it needs is installed."""
     if find_spec("prometheus_client") is None:
         return None
     from saga_es.metrics.meter import Meter  # noqa: PLC0415  # an extra: without it, nothing is counted
 
-    return Meter(database, store, views)
+    return Meter(database, store, views, waiting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,9 @@ import msgspec
 
 from saga_es.core.state import SagaState
 from saga_es.definition.code import Code
-from saga_es.node.node import Node
 from saga_es.runtime.living import Living
 from saga_es.store.ports import Orphan
+from saga_es.store.store import Store
 
 LOOKED_AT = 1000
 """The most sagas of one plan that are read to count those that wait; the others are counted like the last of them."""
@@ -35,26 +36,26 @@ class Waiting(msgspec.Struct, frozen=True):
     oldest: datetime
 
 
-def living(node: Node) -> Living:
+def living(store: Store) -> Living:
     """The living workers.
 
     Raises:
         StoreUnavailable: The database did not answer.
     """
-    return Living(node.store.workers.codes())
+    return Living(store.workers.codes())
 
 
-def waiting_for_code(node: Node, here: Code) -> list[Waiting]:
+def waiting_for_code(store: Store, here: Code) -> list[Waiting]:
     """The sagas that no living worker can run, by plan; the most first.
 
     Raises:
         StoreUnavailable: The database did not answer.
     """
-    workers = living(node)
+    workers = living(store)
     found: list[Waiting] = []
-    for (name, plan_id), count in node.store.workers.orphans_by_plan().items():
-        if not workers.run_every(node.store.sagas, plan_id):
-            stuck = list(_stuck(node, workers, name, plan_id, here))
+    for (name, plan_id), count in store.workers.orphans_by_plan().items():
+        if not workers.run_every(store.sagas, plan_id):
+            stuck = list(_stuck(store, workers, name, plan_id, here))
             if stuck:
                 more = max(0, count - LOOKED_AT)
                 oldest = min(orphan.updated_at for orphan, _ in stuck)
@@ -62,11 +63,23 @@ def waiting_for_code(node: Node, here: Code) -> list[Waiting]:
     return sorted(found, key=lambda waiting: -waiting.sagas)
 
 
-def _stuck(node: Node, workers: Living, name: str, plan_id: str, here: Code) -> Iterator[tuple[Orphan, str]]:
+def counts_waiting(store: Store, here: Code) -> dict[str, int]:
+    """How many sagas of each definition no living worker can run; 0 for those of this process that have none.
+
+    Raises:
+        StoreUnavailable: The database did not answer.
+    """
+    counts = Counter(dict.fromkeys(here, 0))
+    for waiting in waiting_for_code(store, here):
+        counts[waiting.saga] += waiting.sagas
+    return dict(counts)
+
+
+def _stuck(store: Store, workers: Living, name: str, plan_id: str, here: Code) -> Iterator[tuple[Orphan, str]]:
     after: Orphan | None = None
     for _ in range(LOOKED_AT // AT_ONCE):
-        rows = node.store.workers.orphans_of_plans([plan_id], [name], AT_ONCE, after)
-        states: Mapping[str, Any] = node.store.sagas.find_many([row.saga_id for row in rows]) if rows else {}
+        rows = store.workers.orphans_of_plans([plan_id], [name], AT_ONCE, after)
+        states: Mapping[str, Any] = store.sagas.find_many([row.saga_id for row in rows]) if rows else {}
         for row in rows:
             state = states.get(row.saga_id)
             wanted = workers.wanted(state, here) if isinstance(state, SagaState) else None
@@ -77,20 +90,20 @@ def _stuck(node: Node, workers: Living, name: str, plan_id: str, here: Code) -> 
         after = rows[-1]
 
 
-def waits_for(node: Node, rows: Sequence[Mapping[str, Any]], here: Code) -> dict[str, str]:
+def waits_for(store: Store, rows: Sequence[Mapping[str, Any]], here: Code) -> dict[str, str]:
     """What each of these sagas waits for, where no living worker can run it.
 
     Args:
-        node: This process.
+        store: The store.
         rows: Rows of the view of sagas.
         here: The code of this process.
 
     Raises:
         StoreUnavailable: The database did not answer.
     """
-    workers = living(node)
-    run = {plan_id: workers.run_every(node.store.sagas, plan_id) for plan_id in {row["plan_id"] for row in rows}}
+    workers = living(store)
+    run = {plan_id: workers.run_every(store.sagas, plan_id) for plan_id in {row["plan_id"] for row in rows}}
     doubtful = [row["saga_id"] for row in rows if not run[row["plan_id"]]]
-    states = node.store.sagas.find_many(doubtful) if doubtful else {}
+    states = store.sagas.find_many(doubtful) if doubtful else {}
     words = {id_: workers.wanted(state, here) for id_, state in states.items() if isinstance(state, SagaState)}
     return {saga_id: wanted for saga_id, wanted in words.items() if wanted is not None}

@@ -101,13 +101,24 @@ def with_retired_invoice() -> Saga:
     return order
 
 
+def test_the_metrics_count_the_sagas_that_wait_for_code(url: str) -> None:
+    """By definition; none where all go on."""
+    gauge = 'saga_es_sagas_waiting_for_code{saga="order"}'
+    with a_worker(url, an_order(with_invoice=False)) as node:
+        assert node.meter is not None
+        assert f"{gauge} 2.0" in node.meter.page("")[0].decode()
+    with a_worker(url, an_order(with_invoice=True)) as node:
+        assert node.meter is not None
+        assert f"{gauge} 0.0" in node.meter.page("")[0].decode()
+
+
 def test_sagas_that_wait_for_code_are_counted_by_plan(url: str) -> None:
     """None are once a worker has the code."""
     old, new = an_order(with_invoice=False), an_order(with_invoice=True)
     with a_worker(url, old) as node:
-        (waiting,) = waiting_for_code(node, code_of([old]))
+        (waiting,) = waiting_for_code(node.store, code_of([old]))
         assert (waiting.saga, waiting.plan_id, waiting.sagas) == ("order", new.plan_id, 2)
         with a_worker(url, new) as other:
-            assert waiting_for_code(node, code_of([old])) == []
+            assert waiting_for_code(node.store, code_of([old])) == []
             other.engine.signal("s-1", "go")
             assert other.engine.follow("s-1").result(20).status is SagaStatus.COMPLETED
