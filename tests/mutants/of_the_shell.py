@@ -60,6 +60,13 @@ MUTANTS = [
         ("tests/contract/engine/test_code_that_does_not_come_back.py",),
     ),
     Mutant(
+        "a parameter that a plan does not know is no missing code",
+        "saga_es/runtime/needed_code.py",
+        "    if not unknown:\n        return None\n",
+        "    if unknown is not None:\n        return None\n",
+        ("tests/contract/engine/test_versions.py", "tests/workers/test_deployments.py"),
+    ),
+    Mutant(
         "a worker that leaves older plans begins their sagas",
         "saga_es/runtime/needed_code.py",
         "    if here.leaves_older and state.status is SagaStatus.PENDING",
