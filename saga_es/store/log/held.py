@@ -33,3 +33,7 @@ class HeldLog(Reader):
     def entries_of(self, stream_ids: Sequence[str]) -> dict[str, list[Entry]]:
         """The rows of several streams, each in order."""
         return {id_: self._last.get(id_) or self._kept.get(id_, []) for id_ in stream_ids}
+
+    def versions_of(self, stream_ids: Sequence[str]) -> dict[str, int]:
+        """The number of events of each of these streams that exists."""
+        return {id_: len(entries) for id_, entries in self.entries_of(stream_ids).items() if entries}
