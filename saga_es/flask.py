@@ -7,7 +7,6 @@ sagas.engine.start(order, {"amount": 20})
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,6 +27,7 @@ from saga_es.node.reloader import is_reloader_parent
 from saga_es.node.routes import has_route
 from saga_es.node.settings import PREFIX, Settings
 from saga_es.runtime.engine import Engine
+from saga_es.store.process import in_each_child, look_for_fork
 
 __all__ = ["SagaES"]
 
@@ -139,6 +139,7 @@ class _Bound:
         self._is_inherited, self._is_open = self._is_open, False
 
     def opened(self) -> Node:
+        look_for_fork()
         with self._opening:
             if self._is_inherited:
                 self.node, self._is_inherited = self._made(), False
@@ -165,4 +166,4 @@ def _forget_in_child() -> None:
         bound.was_forked()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+in_each_child(_forget_in_child)

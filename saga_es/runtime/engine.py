@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -36,6 +35,7 @@ from saga_es.runtime.worker import Worker
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.codec import check_numbers
 from saga_es.store.log.entries import Draft, Recorded, check_stream_id
+from saga_es.store.process import in_each_child, look_for_fork
 from saga_es.store.store import SharedStore
 
 CLOSE_TIMEOUT_S = COMMIT_TIMEOUT_S
@@ -56,7 +56,7 @@ def _refuse_in_child() -> None:
         engine.was_forked()
 
 
-os.register_at_fork(after_in_child=_refuse_in_child)  # so that no call has to ask in which process it is
+in_each_child(_refuse_in_child)
 
 
 class Engine(Control):
@@ -174,7 +174,7 @@ class Engine(Control):
             EngineForked: No thread of the engine is in this process.
             RuntimeError: It runs the event loop on which `async def` steps are awaited: they would never run.
         """
-        if self._is_forked:
+        if self.is_inherited:
             raise EngineForked
         if self._loop is not None and _running_loop() is self._loop and self._starts.has_async_steps:
             raise RuntimeError("this would block the event loop on which the saga's steps run; write `await handle`")
@@ -192,6 +192,7 @@ class Engine(Control):
     @property
     def is_inherited(self) -> bool:
         """Whether this process was forked from the one that opened the engine. Only the parent may close it."""
+        look_for_fork()
         return self._is_forked
 
     def absence(self, saga_id: str, step: str) -> Absence | None:
@@ -347,6 +348,7 @@ class Engine(Control):
         self._is_forked = self._closed = True
 
     def _put(self, item: Item) -> None:
+        look_for_fork()
         if self._closed:
             if self._is_forked:
                 raise EngineForked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +20,7 @@ from saga_es.store.drivers.error_codes import reason
 from saga_es.store.drivers.names import complete_names
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.drivers.writes import Write
+from saga_es.store.process import in_each_child, look_for_fork
 
 CLOSE_TIMEOUT_S = 1.0
 """How long `close` waits for a connection that is in use."""
@@ -37,7 +37,7 @@ def _leave_connections_to_parent() -> None:
         database.was_forked()
 
 
-os.register_at_fork(after_in_child=_leave_connections_to_parent)
+in_each_child(_leave_connections_to_parent)
 
 
 class Database:
@@ -199,6 +199,7 @@ class Database:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Translate SQLAlchemy's errors to `StoreUnavailable`, unless they are about the values."""
+        look_for_fork()  # each use of a connection comes through here
         try:
             yield
         except (DBAPIError, sa.exc.TimeoutError) as error:

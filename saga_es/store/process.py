@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,40 @@ class Process(msgspec.Struct, frozen=True):
     def is_here(self) -> bool:
         """Whether it runs, or ran, on this host since its last boot."""
         return self.host == _host()
+
+
+# ── Forks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Present:
+    """The process in which this module was last told where it is, and who is to be told of a fork."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.forget: list[Callable[[], None]] = []
+
+    def was_forked(self) -> None:
+        self.pid = os.getpid()
+        for forget in self.forget:
+            forget()
+
+
+_present = _Present()
+os.register_at_fork(after_in_child=_present.was_forked)
+
+
+def in_each_child(forget: Callable[[], None]) -> None:
+    """Have this called in each process that is forked from this one, before anything inherited is used there."""
+    _present.forget.append(forget)
+
+
+def look_for_fork() -> None:
+    """Notice a fork that was not told to the interpreter: uWSGI forks in C, and runs no hooks of Python's."""
+    if os.getpid() != _present.pid:
+        _present.was_forked()
+
+
+# ── What the system says ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _host() -> str:

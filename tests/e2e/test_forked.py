@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from saga_es.store.database import Database
 from saga_es.store.workers import Workers
 from tests.e2e.conftest import TIMEOUT_S, environment
@@ -42,7 +44,7 @@ def test_a_child_that_leaves_takes_nothing_from_its_parent(database_url: str, tm
 
 
 REFUSED = """
-import os, sys, time
+import ctypes, os, sys, time
 from saga_es import Saga, open_engine
 from saga_es.errors import EngineForked
 
@@ -56,7 +58,7 @@ saga.wait_for("approval", timeout_s=None)
 
 with open_engine(sys.argv[1], saga, grace_s=1) as engine:
     handle = engine.start("quick")
-    child = os.fork()
+    child = os.fork() if sys.argv[2] == "told" else ctypes.PyDLL(None).fork()
     if not child:
         begun = time.monotonic()
         for use in (
@@ -77,9 +79,13 @@ with open_engine(sys.argv[1], saga, grace_s=1) as engine:
 """
 
 
-def test_a_child_is_told_at_once_that_the_engine_is_not_here(database_url: str, tmp_path: Path) -> None:
-    """It used to wait for 10 s for a database that was there. It may read, on connections of its own."""
-    done = processes.run("-c", REFUSED, database_url, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
+@pytest.mark.parametrize("fork", ["told", "untold"])
+def test_a_child_is_told_at_once_that_the_engine_is_not_here(database_url: str, tmp_path: Path, fork: str) -> None:
+    """It used to wait for 10 s for a database that was there. It may read, on connections of its own.
+
+    A fork in C, as uWSGI's, runs no hooks of Python's.
+    """
+    done = processes.run("-c", REFUSED, database_url, fork, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
     assert (done.returncode, done.stderr) == (0, "")
     refused = ["True"] * 4
     assert done.stdout.splitlines() == [*refused, "reads: quick True", "child ended: 0", "COMPLETED"]

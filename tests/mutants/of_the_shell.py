@@ -25,6 +25,13 @@ WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "test
 
 MUTANTS = [
     Mutant(
+        "a fork that Python was not told of goes unnoticed",
+        "saga_es/store/process.py",
+        "    if os.getpid() != _present.pid:\n",
+        "    if not _present.pid:\n",
+        ("tests/e2e/test_forked.py",),
+    ),
+    Mutant(
         "a saga that waits for capacity outlives its deadline",
         "saga_es/runtime/cluster/recovery.py",
         "            states += self._read_expired(look, {state.saga_id for state in states})\n",
