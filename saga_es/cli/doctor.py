@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from functools import partial
 
 import click
 
@@ -16,7 +15,6 @@ from saga_es.definition.saga import family
 from saga_es.errors import NotMigrated
 from saga_es.node.examine import examine_process
 from saga_es.node.node import Node
-from saga_es.node.routes import has_route
 from saga_es.node.settings import Settings
 from saga_es.node.waiting import waiting_for_code
 from saga_es.store.admin import migrate
@@ -51,7 +49,9 @@ def doctor(settings: Settings, as_json: bool) -> None:
         if node.database.is_missing():
             raise NotMigrated(None, migrate.head())
         findings = examine(node.database, node.store.workers, node.store.log, time.time())
-        _answer_calls(node)
+        from saga_es.cli.work import answer_calls  # noqa: PLC0415 (needs Flask, for the participants in this process)
+
+        answer_calls(node)
         findings += examine_process(node, os.environ)
         if not any(finding.subject == "migration" and finding.verdict == "fault" for finding in findings):
             findings += _code(node)
@@ -63,17 +63,3 @@ def doctor(settings: Settings, as_json: bool) -> None:
         sys.exit(NO_DATABASE)
     if faults:
         sys.exit(FAILURE)
-
-
-def _answer_calls(node: Node) -> None:
-    """Send calls without a base URL to the Flask application whose command this is, else to one of the node's own."""
-    from flask.cli import ScriptInfo  # noqa: PLC0415 (for the participants in this process)
-
-    from saga_es.cli.work import answer_calls  # noqa: PLC0415 (needs Flask, too)
-
-    script = click.get_current_context().find_object(ScriptInfo)
-    if script is None:
-        answer_calls(node)
-        return
-    app = script.load_app()
-    node.answer_calls_with(app.wsgi_app, partial(has_route, app))

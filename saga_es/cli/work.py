@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import click
 import msgspec
 import sqlalchemy as sa
+from flask.cli import ScriptInfo
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from saga_es.api import create_flask_app
@@ -40,8 +42,10 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 def answer_calls(node: Node) -> None:
-    """Send calls to participants without a base URL to the application of this process."""
-    app = create_flask_app(node)
+    """Send calls without a base URL to the Flask application whose command this is, else to one of the node's own."""
+    context = click.get_current_context(silent=True)
+    script = None if context is None else context.find_object(ScriptInfo)
+    app = create_flask_app(node) if script is None else script.load_app()
     node.answer_calls_with(app.wsgi_app, partial(has_route, app))
 
 

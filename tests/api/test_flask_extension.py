@@ -135,3 +135,38 @@ def test_its_commands_know_the_sagas_and_the_database(tmp_path: Path) -> None:
     listed = flask("saga", "list", "--json")
     found = json.loads(listed.stdout)["transactions"]
     assert [(saga["transaction_id"], saga["status"]) for saga in found] == [("order-7", "COMPLETED")]
+
+
+WITH_ROUTES = """
+import os
+from flask import Flask, request
+from saga_es import Participant, Saga
+from saga_es.flask import SagaES
+
+stock, order = Participant("stock"), Saga("order")
+order.request("take", stock.post("/stock/take", lambda input: input), compensation=None)
+
+app = Flask("shop")
+app.config["SAGA_ES_DATABASE_URL"] = "sqlite:///shop.db"
+sagas = SagaES(app, sagas=[order])
+
+
+@app.post("/stock/take")
+def take():
+    return {"taken": request.get_json()["pieces"], "by": request.headers["X-Saga-Step"]}
+"""
+
+
+def test_its_worker_calls_the_routes_of_the_application(tmp_path: Path) -> None:
+    """A participant without a URL is the application that `flask` loaded, as in its server."""
+    (tmp_path / "app.py").write_text(WITH_ROUTES)
+
+    def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run("flask", *arguments, cwd=tmp_path, env=dict(os.environ), timeout=60)
+
+    assert flask("saga", "db", "upgrade").returncode == 0
+    assert flask("saga", "start", "order", '{"pieces": 3}', "--id", "order-7").returncode == 0
+    recovered = flask("saga", "recover")
+    assert recovered.returncode == 0, recovered.stderr
+    shown = json.loads(flask("saga", "show", "order-7", "--json").stdout)
+    assert (shown["status"], shown["steps"][0]["result"]) == ("COMPLETED", {"taken": 3, "by": "take"})
