@@ -198,12 +198,13 @@ class SagaExists(SagaError):
 
 
 class CommandRefused(SagaError):
-    """The saga cannot follow the command in its present state; nothing was recorded."""
+    """The saga cannot follow the command in its present state, or its key is another's; nothing was recorded."""
 
-    def __init__(self, saga_id: str, why: str) -> None:
+    def __init__(self, saga_id: str, why: str, *, key_reused: bool = False) -> None:
         super().__init__(f"saga {saga_id} cannot do that: {why}")
         self.saga_id = saga_id
         self.why = why
+        self.key_reused = key_reused
 
 
 class VersionConflict(SagaError):

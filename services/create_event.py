@@ -135,6 +135,7 @@ blueprint = Blueprint("execute", __name__, url_prefix="/api/saga", description="
 @blueprint.alt_response(202, schema=StartedSchema, description="The saga goes on by itself")
 @blueprint.alt_response(409, schema=ExecutionSchema, description="Rolled back")
 @blueprint.alt_response(410, "GONE")
+@blueprint.alt_response(429, "TOO_MANY_REQUESTS")
 @blueprint.alt_response(500, schema=ExecutionSchema, description="A person is needed")
 def execute_create_event(body: Input) -> Response:
     """Run the saga, and answer with its end."""

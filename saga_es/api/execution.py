@@ -11,6 +11,7 @@ from werkzeug.routing import BuildError
 
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
+from saga_es.api.waiting import waiting_for_a_saga
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
@@ -60,14 +61,21 @@ def execute(saga: Saga, input_: dict[str, Any]) -> Response:
     """Run a saga for the current request, by its headers `Idempotency-Key` and `Prefer`.
 
     Raises:
-        Problem: The key is invalid.
+        Problem: The key is invalid, or too many requests wait for their sagas; then none was started.
         SagaExists: The key was used with another body.
         StoreUnavailable: The database did not commit the start.
     """
+    if _prefers_async():
+        return _execute(saga, input_, waits=False)
+    with waiting_for_a_saga(request.environ):
+        return _execute(saga, input_, waits=True)
+
+
+def _execute(saga: Saga, input_: dict[str, Any], *, waits: bool) -> Response:
     handle = node().engine.start(saga, input_, key=given_key(), wait=False)
     timeout_s = node().settings.execute_timeout_s
     try:
-        if _prefers_async():
+        if not waits:
             handle.started(timeout=min(timeout_s, outage.COMMIT_TIMEOUT_S))
             return _accepted(handle.saga_id)
         return _answer(_result(handle, timeout_s), len(saga.plan.steps))

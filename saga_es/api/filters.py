@@ -10,12 +10,18 @@ from saga_es.api.responses import PageSchema
 from saga_es.core.state import SagaStatus
 from saga_es.store.queries.filters import LARGEST_AGE_S, MOST_TAGS, SagaFilter, tag_of
 
+LONGEST = 265
+"""Characters of a filter: no tag, which is the longest of what is looked for, has more."""
+
+_is_short = validate.Length(max=LONGEST)
+
 
 class Tag(fields.String):
     """A tag in `name:value`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
+        _is_short(text)
         try:
             return tag_of(text)
         except ValueError as error:
@@ -23,7 +29,7 @@ class Tag(fields.String):
 
 
 def _text(about: str) -> fields.String:
-    return fields.String(load_default=None, metadata={"description": about})
+    return fields.String(load_default=None, validate=_is_short, metadata={"description": about})
 
 
 def _age(about: str) -> fields.Float:

@@ -129,6 +129,8 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}; a newer version can read it")
         case PayloadTooLarge():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
+        case CommandRefused(key_reused=True):
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {"Idempotency-Key": [str(error)]})
         case CommandRefused():
             return Problem(HTTPStatus.CONFLICT, str(error))
         case PayloadUnencodable() | BadTags() | BadStart() | BadStreamId():

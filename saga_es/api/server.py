@@ -12,6 +12,7 @@ from waitress.server import BaseWSGIServer
 
 from saga_es.api import create_flask_app
 from saga_es.api.prefix import Prefixed
+from saga_es.api.waiting import Turns
 from saga_es.errors import CannotServe
 from saga_es.node.node import Node
 from saga_es.node.routes import has_route
@@ -57,12 +58,13 @@ def serve(
 def _listen(node: Node, app: Any) -> BaseWSGIServer:
     settings = node.settings
     app = Prefixed(app, settings.trusted_proxies) if settings.trusted_proxies else app
+    app = Turns(app, settings.threads, settings.waiting_requests)
     try:
         return waitress.create_server(
             app,
             host=settings.host,
             port=settings.port,
-            threads=settings.threads,
+            threads=settings.threads + settings.waiting_requests,
             max_request_body_size=HARD_LIMIT,
             connection_limit=1000,
             ident=None,

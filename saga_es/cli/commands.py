@@ -149,7 +149,7 @@ def _record(settings: Settings, saga_id: str, command: Command, what: str) -> No
     with reading(settings) as node:
         state = _found(node, saga_id)
         node.commands.record(saga_id, as_recorded(command, node.store.writer))
-        is_repeated = isinstance(command, SendSignal) and (command.signal, command.key) in state.signal_keys
+        is_repeated = isinstance(command, SendSignal) and command.key in state.signal_keys.get(command.signal, {})
         recorded = f"Recorded {what} before." if is_repeated else f"Recorded {what}."
         say(f"{recorded} {explained(node, saga_id).sentence}")
 

@@ -95,6 +95,9 @@ SERVING = [
     click.option("--allowed-hosts", metavar="NAMES", help="Names of this server beside loopback and --host."),
     click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
     click.option("--threads", metavar="NUMBER", help="The most requests served at once.  [default: 8]"),
+    click.option(
+        "--waiting-requests", metavar="NUMBER", help="The most requests that wait for a saga, beside.  [default: 100]"
+    ),
     click.option("--trusted-proxies", metavar="NUMBER", help="Proxies whose X-Forwarded-Prefix counts.  [default: 0]"),
     *RUNNING,
     click.option("--execute-timeout-s", metavar="SECONDS", help="After this time execute answers 202.  [default: 120]"),

@@ -214,7 +214,8 @@ def seal(settings: Settings, file: Path, key: Path, as_json: bool) -> None:
     with ExitStack() as opened:
         node = opened.enter_context(reading(settings))
         connection = opened.enter_context(node.database.snapshot())
-        written = opened.enter_context(beside.open("wb"))
+        new = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        written = opened.enter_context(os.fdopen(new, "wb"))
         closing = write_seal(heads(connection), written, signing, datetime.now(UTC))
         written.flush()
         os.fsync(written.fileno())

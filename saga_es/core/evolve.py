@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from saga_es.core import events as e
 from saga_es.core.migration import migrated
 from saga_es.core.plan import Signal, StepPlan
-from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus
+from saga_es.core.state import SagaState, SagaStatus, StepState, StepStatus, digest
 
 
 def fold(state: SagaState, events: Iterable[e.SagaEvent]) -> SagaState:
@@ -58,7 +58,7 @@ def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PL
             return _probe_answered(state, event)
         case e.SignalReceived(signal, payload, key):
             signals = {**state.signals, signal: (*state.signals.get(signal, ()), payload)}
-            keys = state.signal_keys | ({(signal, key)} if key is not None else set())
+            keys = state.signal_keys if key is None else _with_key(state, signal, key, payload)
             return replace(state, version=version, signals=signals, signal_keys=keys)
         case e.InputReplaced(step, input_):
             return _step(state, step, input=input_)
@@ -115,6 +115,10 @@ _COMPLETED: dict[str, Any] = {
 def _step(state: SagaState, name: str, **changes: Any) -> SagaState:
     step = replace(state.step(name), **changes)
     return replace(state, version=state.version + 1, steps={**state.steps, name: step})
+
+
+def _with_key(state: SagaState, signal: str, key: str, payload: Any) -> dict[str, dict[str, str]]:
+    return {**state.signal_keys, signal: {**state.signal_keys.get(signal, {}), key: digest(payload)}}
 
 
 def _without_effect(state: SagaState, name: str) -> SagaState:

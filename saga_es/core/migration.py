@@ -136,7 +136,7 @@ def migrated(state: SagaState, event: e.SagaMigrated) -> SagaState:
         fan_outs={now: state.fan_outs[was] for was, now in _kept(state.fan_outs, names, renamed)},
         effects=tuple(now for _, now in _kept(dict.fromkeys(state.effects), names, renamed)),
         signals={now: state.signals[was] for was, now in _kept(state.signals, names, renamed)},
-        signal_keys=frozenset((present_name(name, renamed), key) for name, key in state.signal_keys),
+        signal_keys={present_name(name, renamed): keys for name, keys in state.signal_keys.items()},
         renamed={
             was: present_name(now, renamed)
             for was, now in before.items()

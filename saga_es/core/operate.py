@@ -32,11 +32,14 @@ from saga_es.core.evolve import evolve, fold, is_doubtful
 from saga_es.core.migration import last_begun, present_name, renames, why_not
 from saga_es.core.plan import Signal, step_of
 from saga_es.core.proceed import back
-from saga_es.core.state import SagaState, SagaStatus, StepStatus
+from saga_es.core.state import SagaState, SagaStatus, StepStatus, digest
 from saga_es.errors import CommandRefused
 
 MOST_SIGNALS = 100
 """Signals of one name that a saga keeps until a step waits for them."""
+
+MOST_SIGNAL_BYTES = 8 * 1_048_576
+"""Bytes of JSON of all signals that a saga keeps; a single larger one is still kept."""
 
 
 def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one case a command)
@@ -112,14 +115,26 @@ def _signal(state: SagaState, sent: SendSignal) -> list[e.SagaEvent]:
     if sent.signal not in names:
         there = ", ".join(names) or "none"
         raise CommandRefused(state.saga_id, f"it has no signal {sent.signal!r}; there is {there}")
-    if sent.key is not None and (sent.signal, sent.key) in state.signal_keys:
-        return []
+    known = None if sent.key is None else state.signal_keys.get(sent.signal, {}).get(sent.key)
+    if known is not None:
+        return _repeated(state, sent, known)
     _refuse_if(state, _has_ended(state) or ("it has aborted" if state.aborted else None))
     if state.step(sent.signal).status not in {StepStatus.PENDING, StepStatus.IN_PROGRESS}:
         raise CommandRefused(state.saga_id, f"step {sent.signal!r} is {state.step(sent.signal).status} already")
     if len(state.signals.get(sent.signal, ())) >= MOST_SIGNALS:
         raise CommandRefused(state.saga_id, f"{MOST_SIGNALS} signals {sent.signal!r} wait already, which is the limit")
+    size = len(msgspec.json.encode([*state.signals.values(), sent.payload]))
+    if any(state.signals.values()) and size > MOST_SIGNAL_BYTES:
+        why = f"its signals that wait would have {size} bytes, and the limit is {MOST_SIGNAL_BYTES}"
+        raise CommandRefused(state.saga_id, why)
     return [e.SignalReceived(sent.signal, sent.payload, sent.key)]
+
+
+def _repeated(state: SagaState, sent: SendSignal, known: str) -> list[e.SagaEvent]:
+    if digest(sent.payload) != known:
+        why = f"a signal {sent.signal!r} with another payload came under this key; use a new key for a new signal"
+        raise CommandRefused(state.saga_id, why, key_reused=True)
+    return []
 
 
 def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.SagaEvent]:

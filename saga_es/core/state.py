@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -107,7 +108,7 @@ class SagaState(msgspec.Struct, frozen=True):
         fan_outs: The number of elements of each step that is done over a list, once the list is known.
         effects: Steps and elements that happened or may have, and are not compensated: in order of completion.
         signals: The payloads that no step has used yet, by signal, oldest first.
-        signal_keys: Each signal that carried a key, with its key.
+        signal_keys: Each signal that carried keys: each key, with the digest of what came under it.
         aborted: Whether the saga has aborted.
         failed_step: The step whose failure aborted the saga.
         cause: Why the saga aborted; its compensations receive it as `error`.
@@ -131,7 +132,7 @@ class SagaState(msgspec.Struct, frozen=True):
     fan_outs: dict[str, int] = msgspec.field(default_factory=dict)
     effects: tuple[str, ...] = ()
     signals: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=dict)
-    signal_keys: frozenset[tuple[str, str]] = frozenset()
+    signal_keys: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     paused: e.SagaPaused | None = None
     aborted: bool = False
     failed_step: str | None = None
@@ -293,6 +294,11 @@ def payload_size(state: SagaState) -> int:
 def is_same_start(state: SagaState, saga: str, input_: object) -> bool:
     """Whether a start asks for the saga that exists. Inputs are compared as JSON: `true` is not 1."""
     return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)
+
+
+def digest(payload: object) -> str:
+    """What tells one payload from another; payloads are compared as JSON, as inputs are."""
+    return sha256(_canonical(payload)).hexdigest()
 
 
 def _canonical(value: object) -> bytes:

@@ -19,7 +19,7 @@ from saga_es.node.app import BARE, App
 from saga_es.node.gc import look_less_often
 from saga_es.node.participants import Routes, called_by, transports_of, unreachable
 from saga_es.node.publishing import publishers_of
-from saga_es.node.settings import Settings, project_folder
+from saga_es.node.settings import Settings, app_of_project, project_folder
 from saga_es.node.waiting import counts_waiting
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
@@ -196,6 +196,9 @@ class Node:
 def load_app(name: str | None) -> App:
     """Import an application by name: `module` (its attribute `app`) or `module:attribute`; None: an empty one.
 
+    The application that the project names is looked for in the project's folder first. Any other is looked for where
+    it is installed first: a module of its name in the folder of the command does not take its place.
+
     Raises:
         SettingsError: The module does not exist, or has no such application.
     """
@@ -204,7 +207,7 @@ def load_app(name: str | None) -> App:
     module_name, _, attribute = name.partition(":")
     folder = str(project_folder(Path.cwd()) or Path.cwd())
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.insert(0 if app_of_project(Path.cwd()) == name else len(sys.path), folder)
     try:
         found = getattr(importlib.import_module(module_name), attribute or "app", None)
     except ModuleNotFoundError as error:

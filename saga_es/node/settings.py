@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         app: The module of the application: `package` or `package:attribute`; None: no application.
         host: The address to serve on; loopback by default.
         port: The port to serve on.
-        threads: Requests served at once.
+        threads: Requests served at once, beside those that wait for a saga.
+        waiting_requests: Requests that wait for a saga at once; one more is answered with 429.
         allowed_hosts: Names of this server beside loopback and `host`, separated by blanks; `.shop.example` stands for
             every name below it.
         trusted_proxies: Proxies in front of the server whose `X-Forwarded-Prefix` counts.
@@ -64,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 8
+    waiting_requests: int = 100
     allowed_hosts: str = ""
     trusted_proxies: int = 0
     sagas_at_once: int = 1000
@@ -122,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if name.startswith(PARTICIPANT) and url
         }
         given |= {name: value for name, value in (flags or {}).items() if value is not None}
-        if "app" not in given and (app := _app_of_project(Path.cwd())) is not None:
+        if "app" not in given and (app := app_of_project(Path.cwd())) is not None:
             given["app"] = app
         try:
             loaded: dict[str, Any] = _Schema().load(given)
@@ -199,6 +202,7 @@ class _Schema(Schema):
     host = fields.String(validate=validate.Length(min=1))
     port = fields.Integer(validate=validate.Range(0, 65_535))
     threads = fields.Integer(validate=validate.Range(1, 1_000))
+    waiting_requests = fields.Integer(validate=validate.Range(1, 1_000))
     allowed_hosts = fields.String(
         validate=validate.Regexp(r"^[\w.\-:\[\], ]*$", error="write names of hosts, separated by blanks")
     )
@@ -226,11 +230,31 @@ class _Schema(Schema):
 
 
 def project_folder(start: Path) -> Path | None:
-    """The folder of the nearest `pyproject.toml` at or above a folder."""
-    return next((folder for folder in [start, *start.parents] if (folder / "pyproject.toml").is_file()), None)
+    """The folder of the nearest `pyproject.toml` at or above a folder, as far as its owner reaches.
+
+    A folder above may be somebody else's, or everybody's, such as `/tmp`: a file there would choose the code that runs.
+    """
+    return next((folder for folder in _of_one_owner(start) if (folder / "pyproject.toml").is_file()), None)
 
 
-def _app_of_project(start: Path) -> object:
+def _of_one_owner(start: Path) -> Iterator[Path]:
+    """A folder, and those above it, up to the root of its repository or the first that is not its owner's alone."""
+    owner = start.stat().st_uid
+    for folder in [start, *start.parents]:
+        about = folder.stat()
+        if folder != start and (about.st_uid != owner or about.st_mode & stat.S_IWOTH):
+            return
+        yield folder
+        if (folder / ".git").exists():
+            return
+
+
+def app_of_project(start: Path) -> object:
+    """The application that the project of a folder names; None when there is no project, or it names none.
+
+    Raises:
+        SettingsError: The project's file cannot be read.
+    """
     folder = project_folder(start)
     if folder is None:
         return None

@@ -136,6 +136,16 @@ def test_a_filter_that_is_none_is_a_422_that_names_it(shelf: Shelf, field: str, 
     assert list(shelf.refused(("tag", "customer:7"), (field, value))) == [field]
 
 
+@pytest.mark.parametrize("field", ["name", "error", "parent", "tag", "cursor"])
+def test_a_filter_longer_than_what_it_looks_for_is_refused(shelf: Shelf, field: str) -> None:
+    """A hundred thousand characters are no question for a database, which would give up and seem to be away."""
+    longest = "t:" + "x" * 263
+    assert list(shelf.refused((field, longest + "x" * 100_000))) == [field]
+    if field != "cursor":
+        assert list(shelf.refused((field, longest + "x"))) == [field]
+        assert shelf.found((field, longest)) == set()
+
+
 def test_more_tags_than_a_saga_can_have_are_refused(shelf: Shelf) -> None:
     """Twenty are looked for."""
     many = [("tag", f"t{number}:x") for number in range(21)]

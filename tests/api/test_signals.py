@@ -62,10 +62,16 @@ def test_a_signal_that_comes_early_is_kept(served: Served) -> None:
 
 
 def test_the_same_key_twice_is_one_signal(served: Served) -> None:
-    """Also when the saga has gone on since; another key is another signal, and comes too late."""
+    """Also when the saga has gone on since; another key is another signal, and comes too late.
+
+    The same key with another payload is a mistake of the sender's, and is told as for starts.
+    """
     saga_id, key = begin(served, busy=True), {"Idempotency-Key": "k-1"}
-    for payload in ("yes", "yes", "no"):
-        body_of(served.client.post(path(saga_id), json=payload, headers=key), 202)
+    for _ in range(2):
+        body_of(served.client.post(path(saga_id), json="yes", headers=key), 202)
+    other = served.client.post(path(saga_id), json="no", headers=key)
+    assert_problem(other, 422)
+    assert "another payload" in body_of(other, 422)["errors"]["Idempotency-Key"][0]
     assert signals_of(served, saga_id) == [{"signal": "approval", "payload": "yes", "key": "k-1"}]
     when(served.client, saga_id, lambda story: story["steps"][0]["retry_at"] is not None)
     body_of(served.client.post(f"/api/saga/{saga_id}/orders/retry", json=BY_ANN), 200)

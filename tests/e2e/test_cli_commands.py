@@ -58,8 +58,10 @@ def test_a_signal_is_given_to_the_worker_that_runs_the_saga(journeys: Journeys) 
     assert line_of(given).startswith("Recorded the signal approval. The saga ")
     ended = when(journeys.served.client, saga_id, is_now("COMPLETED"))
     assert ended["steps"][1]["result"] == {"by": "Ann"}
-    again = journeys.run("signal", saga_id, "approval", "--key", "k")
+    again = journeys.run("signal", saga_id, "approval", "--payload", '{"by": "Ann"}', "--key", "k")
     assert line_of(again).startswith("Recorded the signal approval before. The saga has ended COMPLETED")
+    other = journeys.run("signal", saga_id, "approval", "--payload", '{"by": "Eve"}', "--key", "k")
+    assert (other.returncode, "another payload came under this key" in other.stderr) == (1, True)
 
 
 def test_a_signal_may_carry_nothing(journeys: Journeys) -> None:

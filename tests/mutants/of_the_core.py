@@ -142,9 +142,16 @@ MUTANTS = [
     Mutant(
         "a signal given twice under one key is two signals",
         EVOLVE,
-        "keys = state.signal_keys | ({(signal, key)} if key is not None else set())",
+        "keys = state.signal_keys if key is None else _with_key(state, signal, key, payload)",
         "keys = state.signal_keys",
         ("tests/unit/test_core_waits.py", "tests/unit/test_core_commands.py"),
+    ),
+    Mutant(
+        "the key of a signal takes any payload for the first",
+        "saga_es/core/operate.py",
+        "    if digest(sent.payload) != known:",
+        "    if not known:",
+        ("tests/unit/test_core_waits.py",),
     ),
     Mutant(
         "a signal is used and stays there",

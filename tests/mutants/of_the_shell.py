@@ -74,6 +74,13 @@ MUTANTS = [
         ("tests/contract/engine/test_versions.py", "tests/workers/test_deployments.py"),
     ),
     Mutant(
+        "any number of requests wait for their sagas",
+        "saga_es/api/waiting.py",
+        "if not self._places.acquire(blocking=False):",
+        "if not self._places.acquire(blocking=False) and self._most_waiting < 0:",
+        ("tests/e2e/test_waiting_requests.py",),
+    ),
+    Mutant(
         "a worker that leaves older plans begins their sagas",
         "saga_es/runtime/needed_code.py",
         "    if here.leaves_older and state.status is SagaStatus.PENDING",

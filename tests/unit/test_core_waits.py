@@ -9,7 +9,7 @@ import pytest
 from saga_es.core import events as e
 from saga_es.core.commands import Resume, Retry, SendSignal
 from saga_es.core.facts import OwnerGone, Start, Woken
-from saga_es.core.operate import MOST_SIGNALS
+from saga_es.core.operate import MOST_SIGNAL_BYTES, MOST_SIGNALS
 from saga_es.core.outcomes import Completed, Rejected
 from saga_es.core.plan import Delay, Plan, Signal
 from saga_es.core.state import StepStatus, open_intents
@@ -169,6 +169,35 @@ def test_the_same_key_twice_is_one_signal() -> None:
     story.when(action("book", Completed())).when(SendSignal("ok", 1, "k")).then()
     story.when(action("ship", Completed())).then(e.StepCompleted("ship"), e.SagaCompleted())
     story.when(SendSignal("ok", 1, "k")).then()
+
+
+@pytest.mark.parametrize("other", [2, "1", None, 1.0, True, {"by": 1}])
+def test_the_same_key_with_another_payload_is_refused(other: object) -> None:
+    """Its sender would think that it was heard; also when the step is done, and the saga over."""
+    story = given(STARTED, e.StepStarted("book", 1), plan=approval()).when(SendSignal("ok", 1, "k"))
+    why = "a signal 'ok' with another payload came under this key; use a new key for a new signal"
+    story.refuses(SendSignal("ok", other, "k"), why)
+    story.when(action("book", Completed())).when(action("ship", Completed()))
+    story.refuses(SendSignal("ok", other, "k"), why)
+    story.when(SendSignal("ok", 1, "k")).then()
+
+
+def test_the_same_payload_is_the_same_in_any_order_of_its_members() -> None:
+    """Payloads are compared as JSON."""
+    story = given(STARTED, e.StepStarted("book", 1), plan=approval()).when(SendSignal("ok", {"a": 1, "b": 2}, "k"))
+    story.when(SendSignal("ok", {"b": 2, "a": 1}, "k")).then()
+
+
+def test_only_so_many_bytes_of_signals_are_kept() -> None:
+    """Sixty large ones to one saga are refused before they are in the log; one alone is as large as any payload."""
+    large = "x" * (MOST_SIGNAL_BYTES // 4)
+    kept = [e.SignalReceived("ok", large) for _ in range(3)]
+    story = given(STARTED, e.StepStarted("book", 1), *kept, plan=approval())
+    story.refuses(SendSignal("ok", large), "its signals that wait would have 8388623 bytes, and the limit is 8388608")
+    story.when(SendSignal("ok", "small")).then(e.SignalReceived("ok", "small"))
+    alone = "x" * (2 * MOST_SIGNAL_BYTES)
+    story = given(STARTED, e.StepStarted("book", 1), plan=approval())
+    story.when(SendSignal("ok", alone)).then(e.SignalReceived("ok", alone))
 
 
 def test_one_key_may_come_with_two_signals() -> None:

@@ -49,3 +49,18 @@ def test_a_module_without_an_application_says_so(folder: Path) -> None:
     (folder / "empty_shop.py").write_text("")
     with pytest.raises(SettingsError, match=r"'empty_shop' has no saga_es\.App named 'shop'"):
         load_app("empty_shop:shop")
+
+
+def test_a_module_in_the_folder_does_not_take_the_place_of_one_that_is_installed(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The explicit application is the installed one; the one that the folder's project names is the folder's."""
+    installed = tmp_path_factory.mktemp("installed")
+    (installed / "known_shop.py").write_text(APP)
+    (folder / "known_shop.py").write_text("from saga_es import App\napp = App(name='planted')\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(installed)])
+    assert load_app("known_shop").name == "shop"
+    sys.modules.pop("known_shop")
+    sys.path.remove(str(folder))
+    (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "known_shop"\n')
+    assert load_app("known_shop").name == "planted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         host="127.0.0.1",
         port=5000,
         threads=8,
+        waiting_requests=100,
         call_threads=32,
         lease_s=10.0,
         most_crashes=5,
@@ -53,6 +55,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_HOST": "0.0.0.0",  # noqa: S104 (a value to be read, nothing is bound)
         "SAGA_ES_PORT": "8080",
         "SAGA_ES_THREADS": "16",
+        "SAGA_ES_WAITING_REQUESTS": "20",
         "SAGA_ES_TRUSTED_PROXIES": "1",
         "SAGA_ES_SAGAS_AT_ONCE": "500",
         "SAGA_ES_CALL_THREADS": "64",
@@ -234,6 +237,7 @@ def test_all_bad_settings_are_told_at_once() -> None:
         ("port", "65536"),
         ("port", "5.5"),
         ("threads", "0"),
+        ("waiting_requests", "0"),
         ("call_threads", "1001"),
         ("lease_s", "0.5"),
         ("most_crashes", "0"),
@@ -286,6 +290,49 @@ def test_a_nearer_project_hides_one_further_up(folder: Path, monkeypatch: pytest
     (inner / "pyproject.toml").write_text("")
     monkeypatch.chdir(inner)
     assert Settings.load({}, BARE).app is None
+
+
+def test_a_project_in_a_folder_that_everybody_may_write_is_not_obeyed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `/tmp`: a stranger's file above ours would choose the code that we run."""
+    (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "planted"\n')
+    ours = folder / "ours" / "deep"
+    ours.mkdir(parents=True)
+    monkeypatch.chdir(ours)
+    assert Settings.load({}, BARE).app == "planted"
+    folder.chmod(0o777)
+    assert Settings.load({}, BARE).app is None
+    assert project_folder(ours) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_project_in_a_folder_of_another_owner_is_not_obeyed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is above the folder of the command; and what is further up is not asked, whoever owns it."""
+    (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "further_up"\n')
+    theirs, ours = folder / "theirs", folder / "theirs" / "ours"
+    ours.mkdir(parents=True)
+    (theirs / "pyproject.toml").write_text('[tool.saga_es]\napp = "planted"\n')
+    os.chown(theirs, 12345, 12345)
+    monkeypatch.chdir(ours)
+    assert Settings.load({}, BARE).app is None
+    monkeypatch.chdir(theirs)
+    assert Settings.load({}, BARE).app == "planted", "who goes there means it"
+
+
+def test_no_project_is_looked_for_above_the_root_of_the_repository(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is above is another project."""
+    (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "above"\n')
+    deep = folder / "repository" / "src"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert Settings.load({}, BARE).app == "above"
+    (folder / "repository" / ".git").mkdir()
+    assert Settings.load({}, BARE).app is None
+    (folder / "repository" / "pyproject.toml").write_text('[tool.saga_es]\napp = "its_own"\n')
+    assert Settings.load({}, BARE).app == "its_own"
 
 
 def test_a_project_file_that_cannot_be_read_is_a_bad_setting(folder: Path) -> None:

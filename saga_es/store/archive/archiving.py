@@ -42,6 +42,13 @@ MOST_IN_A_FILE = 20_000
 """Sagas in one archive; more sagas go into further archives."""
 
 
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+"""A file that was not there: neither another's file nor a link is written through."""
+
+OWNERS = 0o600
+"""An archive holds inputs and results: it is its owner's alone."""
+
+
 class Progress(msgspec.Struct):
     """How far the archiving is.
 
@@ -183,7 +190,7 @@ def _begun(folder: Path, now: datetime) -> tuple[Path, BinaryIO]:
     for number in count(1):
         path = folder / f"saga-archive-{now:%Y%m%dT%H%M%SZ}-{number:03}.ndjson.gz"
         with suppress(FileExistsError):  # another process writes it, or was killed while writing
-            partial = _partial(path).open("xb")
+            partial = os.fdopen(os.open(_partial(path), NEW, OWNERS), "wb")
             if not path.exists():  # only the process that made the partial file gives it this name
                 return path, partial
             partial.close()

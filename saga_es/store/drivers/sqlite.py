@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +33,9 @@ CACHE_KB = 16_384
 """The cache of a connection that changes tables. New rows lie near the rows before them: four times as much was no
 faster."""
 
+OWNERS = 0o600
+"""The mode of the files: the log holds inputs and results."""
+
 # ── The file ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -45,12 +49,28 @@ def _is_missing(url: URL) -> bool:
     return file.parent.is_dir() and not file.exists()
 
 
+def _create(url: URL) -> None:
+    """Create the file, if there is none, for its owner alone; SQLite gives the files beside it the same mode.
+
+    Raises:
+        StoreUnavailable: The path is a link to no file: SQLite would create the file wherever the link says.
+    """
+    path = Path(url.database or "")
+    if "uri" in url.query or path.exists():
+        return
+    if path.is_symlink():
+        raise StoreUnavailable(f"{path} is a link to a file that does not exist; remove the link, or make the file")
+    with suppress(OSError):  # SQLite says better what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNERS))
+
+
 # ── Connections and transactions ─────────────────────────────────────────────────────────────────────────
 
 
-def _prepare_connections(engine: Engine, _url: URL) -> Callable[[], None]:
+def _prepare_connections(engine: Engine, url: URL) -> Callable[[], None]:
     file = SqliteFile()
     event.listen(engine, "do_connect", lambda *_: file.check())  # SQLite would create an empty file
+    event.listen(engine, "do_connect", lambda *_: _create(url))
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "connect", lambda connection, _: file.opened(connection.cursor()))
     event.listen(engine, "close", lambda *_: file.closed())
@@ -133,7 +153,7 @@ def _schema_lock(connection: Connection, url: URL) -> Iterator[None]:
     prefix = prefix_of(connection.dialect)
     path = Path(f"{url.database}-turn{prefix and '-'}{prefix}")
     try:
-        file = path.open("w")
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, OWNERS), "w")
     except OSError as error:
         raise StoreUnavailable(f"cannot write {path}, which holds the schema lock: {error.strerror}") from error
     with file:
