@@ -83,6 +83,7 @@ def second(engine: Engine) -> None:
     for key, body in (("done", {"name": "Concert"}), ("back", {"name": "Concert", "fail_at_step": "ticket"})):
         engine.start(create_event.saga, create_event.CreateEventSchema().load(body), saga_id=key)
     engine.start("trip", {}, saga_id="trip")
+    engine.start("load", {}, saga_id="progressed")
     engine.start("letter", {"to": "Eva"}, saga_id="later", starts_at=datetime.now(UTC) + timedelta(seconds=0.2))
     engine.start("outing", {"wanted": True, "guests": []}, saga_id="cancelled")
     engine.submit("cancelled", Pause(WHO, "lunch"))
@@ -110,6 +111,7 @@ def second(engine: Engine) -> None:
         "done",
         "back",
         "trip",
+        "progressed",
         "later",
         "cancelled",
         "skipped",

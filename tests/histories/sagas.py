@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from saga_es import RetryPolicy, Saga, StepRejected, StepUnavailable
+from saga_es import RetryPolicy, Saga, StepContext, StepRejected, StepUnavailable
 
 ONCE = RetryPolicy(attempts=1)
 QUICK = RetryPolicy(attempts=3, first_delay_s=0.01)
@@ -146,6 +146,28 @@ def again(key: str) -> None:
         raise StepUnavailable("come back later")
 
 
+load = Saga("load")
+
+
+@load.step
+def read_all(context: StepContext) -> int:
+    """Says how far it is."""
+    context.progress({"rows": 10_000, "of": "Köln \u2713"})
+    return 10_000
+
+
+@load.compensates(read_all)
+def forget_all(context: StepContext) -> None:
+    """Says it, too."""
+    context.progress()
+
+
+@load.step(compensation=None)
+def check_all() -> None:
+    """They are not."""
+    raise StepRejected("one row is wrong")
+
+
 def moved(version: int) -> Saga:
     """A saga whose second version has another name for its last step, and one step more."""
     saga = Saga("moved")
@@ -166,4 +188,4 @@ def _named(name: str) -> Any:
     return step
 
 
-ALL = (letter, outing, trip, stuck, pivoted, slow)
+ALL = (letter, outing, trip, stuck, pivoted, slow, load)
