@@ -121,6 +121,14 @@ def _builtin(kind: type[Any]) -> Any:
 _BASE = {kind.__name__: _builtin(kind) for kind in (datetime, date, time, timedelta)}
 
 
+def text_of(text: str) -> str:
+    """A text as its base, for names and ids: keys are derived from them, and the log gives them back as their base.
+
+    A class derived from a text may say something else of itself, such as the name of a member of an enumeration.
+    """
+    return str.__str__(text)
+
+
 def base_of(value: Any) -> Any:  # noqa: PLR0911 (a table: one return a base)
     """The value as its base: a text, a number, a time, a dict.
 
@@ -129,7 +137,7 @@ def base_of(value: Any) -> Any:  # noqa: PLR0911 (a table: one return a base)
     """
     match value:
         case str():
-            return str.__str__(value)
+            return text_of(value)
         case int():
             return int.__int__(value)
         case float():
@@ -264,14 +272,15 @@ def _fault_of_result(value: Any) -> str | None:
 
 def _is_no_number(value: Any) -> bool:
     try:
-        plain = base_of(value) if _is_a(value, "numpy", "generic") else value
+        plain = value.value if isinstance(value, Enum) else value
+        plain = base_of(plain) if _is_a(plain, "numpy", "generic") else plain
     except NO_FORM:
         return False
-    return isinstance(plain, float) and not math.isfinite(plain) and not isinstance(value, Enum)
+    return isinstance(plain, float) and not math.isfinite(plain)
 
 
 def _number(value: Any) -> str:
-    plain = float(value)
+    plain = float(value.value if isinstance(value, Enum) else value)
     return "NaN" if math.isnan(plain) else "infinite"
 
 

@@ -32,6 +32,7 @@ from saga_es.core.plan import (
     StepPlan,
     Work,
 )
+from saga_es.core.values import text_of
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Function, asked_by
 from saga_es.definition.steps import NAME_LIMIT, Step, check_seconds, named
@@ -63,7 +64,7 @@ class Saga(Written):
             check_seconds(f"saga {name!r}", "deadline_s", deadline_s)
         if at_once is not None and at_once < 1:
             raise DefinitionError(f"saga {name!r}: at_once is at least 1, not {at_once}")
-        super().__init__(name, deadline_s)
+        super().__init__(text_of(name), deadline_s)
         self.at_once = at_once
         self.children: list[Saga] = []
 
@@ -341,7 +342,8 @@ class Saga(Written):
 
 
 def _step_plan(name: str, title: str | None, *, work: Work | None = None, **options: Any) -> StepPlan:
-    return StepPlan(name=name, title=title or name.replace("_", " ").capitalize(), work=work, **options)
+    name = text_of(name)
+    return StepPlan(name=name, title=text_of(title or name.replace("_", " ").capitalize()), work=work, **options)
 
 
 def _same_input(input: Any) -> Any:  # noqa: A002 (steps ask for it by this name)

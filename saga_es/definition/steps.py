@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from saga_es.core.outcomes import Direction
 from saga_es.core.paths import PATH, root_of
 from saga_es.core.plan import LONGEST_S, Delay, Kind, Plan, RetryPolicy, StepPlan
+from saga_es.core.values import text_of
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by, is_async
 from saga_es.errors import DefinitionError
@@ -165,7 +166,7 @@ class Steps:
     def name_of(self, step: Function | str) -> str:
         """The name of a step, given as its function or by name."""
         if isinstance(step, str):
-            return step
+            return text_of(step)
         its = (name for name, there in self._steps.items() if _is_same(there.action, step))
         return next(its, None) or named(step)
 

@@ -70,13 +70,12 @@ def called_by(sagas: Iterable[Saga]) -> frozenset[str]:
 
 
 def _requests(sagas: Iterable[Saga]) -> Iterator[tuple[str, Request]]:
-    """The requests of each saga, by its name."""
+    """The requests of each saga, by its name; those of retired steps, which sagas of older plans still make, too."""
     for saga in sagas:
-        for step in saga.plan.steps:
-            written = saga.written(step.name)
-            for callee in written.callees if written else ():
-                if isinstance(callee, Request):
-                    yield saga.name, callee
+        variants = (variant for name in saga.step_names for variant in saga.variants(name))
+        yield from (
+            (saga.name, callee) for variant in variants for callee in variant.callees if isinstance(callee, Request)
+        )
 
 
 def _is_self(name: str, url: str, settings: Settings) -> bool:

@@ -25,6 +25,20 @@ WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "test
 
 MUTANTS = [
     Mutant(
+        "an id that is a constant has another key after a crash",
+        "saga_es/runtime/intake/starts.py",
+        "    return text_of(given)\n",
+        "    return given\n",
+        ("tests/contract/engine/test_starts.py",),
+    ),
+    Mutant(
+        "nobody looks whether the participant of a retired step has an address",
+        "saga_es/node/participants.py",
+        "for variant in saga.variants(name))\n",
+        "for variant in saga.variants(name) if not variant.is_retired)\n",
+        ("tests/unit/test_reachable.py",),
+    ),
+    Mutant(
         "a fork that Python was not told of goes unnoticed",
         "saga_es/store/process.py",
         "    if os.getpid() != _present.pid:\n",

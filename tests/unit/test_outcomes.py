@@ -228,6 +228,15 @@ def test_a_request_may_take_an_answer_that_is_not_json(form: Form, body: bytes, 
     assert isinstance(outcome_of_answer(answer(500, body), form), Unknown)
 
 
+@pytest.mark.parametrize("body", [b"47", b"order 47"])
+def test_an_answer_without_a_length_that_ends_with_a_digit_is_done_where_any_2xx_is(body: bytes) -> None:
+    """As servers of HTTP/1.0 send it. A number that may have been cut is no result; the call was made."""
+    cut_perhaps = Answer(200, {}, body, ends_with_connection=True)
+    assert outcome_of_answer(cut_perhaps, "any") == Completed()
+    assert outcome_of_answer(cut_perhaps, "text") == Completed(body.decode())
+    assert isinstance(outcome_of_answer(cut_perhaps), Unknown)
+
+
 @pytest.mark.parametrize(("header", "seconds"), [(None, None), ("7", 7.0), ("9" * 20, LONGEST_RETRY_AFTER_S)])
 def test_a_server_error_may_say_when_to_come_again(header: str | None, seconds: float | None) -> None:
     """A 503 above all, but any 5xx; it is unknown all the same."""

@@ -92,6 +92,24 @@ def test_the_requests_of_children_and_compensations_count_too(tmp_path: Path) ->
         pass
 
 
+def test_the_requests_of_probes_and_of_retired_steps_count_too(tmp_path: Path) -> None:
+    """Sagas of older plans still make the latter; both are reached by their names."""
+    saga = Saga("transfer")
+    saga.request("act", Participant("near").post("/x"), compensation=None, probe=Participant("desk").get("/pays/{key}"))
+    with saga.retired():
+        saga.request("pay", Participant("old-bank").post("/pays"), compensation=None)
+    near = {"SAGA_ES_PARTICIPANT_NEAR": "http://near"}
+    with (
+        pytest.raises(SettingsError) as caught,
+        open_engine(f"sqlite:///{tmp_path}/x", saga, participants={"near": "http://near"}),
+    ):
+        pass
+    far = ["SAGA_ES_PARTICIPANT_DESK", "SAGA_ES_PARTICIPANT_OLD_BANK"]
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == far
+    settings = Settings.load({}, near | dict.fromkeys(far, "http://far"))
+    assert set(transports_of(settings, [saga], UNUSED)) == {"near", "desk", "old-bank"}
+
+
 def test_a_request_without_a_route_in_the_application_is_refused_when_it_opens(tmp_path: Path) -> None:
     """It would be a 404: refused for good, and the saga COMPENSATED."""
     app = flask.Flask("shop")

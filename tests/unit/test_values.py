@@ -19,6 +19,7 @@ import pytest
 from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from saga_es.core.values import DEEPEST, Unfaithful, door, door_for_results, is_too_deep
 
@@ -58,6 +59,12 @@ class Day(date):
 
 class Span(timedelta):
     """A time span."""
+
+
+class Price(enum.Enum):
+    """A number with a name that is none."""
+
+    UNKNOWN = math.nan
 
 
 class Colour(enum.IntEnum):
@@ -103,6 +110,7 @@ DERIVED: list[tuple[Any, Any]] = [
     (Fraction(1.5), 1.5),
     (Colour.RED, 1),
     (Shade.DARK, "dark"),
+    (Markup("<b>it</b>"), "<b>it</b>"),
     (Instant(2024, 2, 29, 23, 59, 58, 123457, IN_TOKYO.tzinfo), "2024-02-29T23:59:58.123457+09:00"),
     (Day(2024, 2, 29), "2024-02-29"),
     (Span(days=1, seconds=2), "P1DT2S"),
@@ -153,6 +161,7 @@ UNFAITHFUL: list[tuple[str, Any]] = [
     ("input.lines[0].price is infinite", Order([Line(math.inf)])),
     ("input.a is NaN", {"a": np.float32("nan")}),
     ("input.a is NaN", {"a": Fraction("nan")}),
+    ("input.a is NaN", {"a": Price.UNKNOWN}),
     (
         "input['unit price'].x is of type object, which has no JSON form; use dicts, lists",
         {"unit price": {"x": object()}},

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from saga_es.core.commands import Command, ReplaceInput, Revoke, SendSignal
 from saga_es.core.operate import record
-from saga_es.core.values import Unfaithful, door
+from saga_es.core.values import Unfaithful, door, text_of
 from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.waiting.clock import Clock
@@ -39,9 +39,11 @@ def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
     """
     if len(tags) > MOST_TAGS:
         raise BadTags(f"{len(tags)} tags are more than {MOST_TAGS}")
-    for name, value in tags.items():
-        if not (isinstance(name, str) and isinstance(value, str)):
-            raise BadTags(f"a tag is a text with a name, not {name!a}: {value!a:.80}")
+    checked: dict[str, str] = {}
+    for given_name, given_value in tags.items():
+        if not (isinstance(given_name, str) and isinstance(given_value, str)):
+            raise BadTags(f"a tag is a text with a name, not {given_name!a}: {given_value!a:.80}")
+        name, value = text_of(given_name), text_of(given_value)
         if not 0 < len(name) <= LONGEST_NAME or len(value) > LONGEST_TAG:
             raise BadTags(
                 f"the name of a tag has 1 to {LONGEST_NAME} characters, its value at most {LONGEST_TAG}; "
@@ -51,7 +53,8 @@ def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
             raise BadTags(f"the name of a tag holds no colon, which separates it from its value: {name!a:.80}")
         if text(name) != name or text(value) != value:
             raise BadTags(f"a tag holds no NUL and no unpaired surrogate: {name!a:.80}")
-    return dict(tags)
+        checked[name] = value
+    return checked
 
 
 def as_recorded(command: Command, writer: Writer) -> Command:

@@ -17,7 +17,7 @@ from saga_es.core import events as e
 from saga_es.core.decide import decide
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState
-from saga_es.core.values import Unfaithful, door
+from saga_es.core.values import Unfaithful, door, text_of
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.definition.signatures import is_async
@@ -83,14 +83,16 @@ class Starts:
             DefinitionError: No saga of that name is known here.
             BadStreamId: The log does not accept the id, or no URL can carry it.
             BadTags: There are too many tags, or one is too long.
-            BadStart: The key is empty or not valid Unicode, or the time has no zone or no place in UTC.
+            BadStart: The id or the key is no text, the key is empty or not valid Unicode, or the time has no zone or no
+                place in UTC.
             PayloadUnencodable: The input has no JSON form.
             PayloadTooLarge: The input is larger than the limit.
         """
         definition = self._definition(saga)
+        chosen = None if saga_id is None else _text("an id", saga_id)
         if key is not None:
-            _check_key(key)
-        chosen = saga_id_for(definition.name, key) if saga_id is None and key is not None else saga_id
+            key = _checked(_text("a key", key))
+            chosen = saga_id_for(definition.name, key) if chosen is None else chosen
         if chosen is not None:
             check_stream_id(chosen)
             self._check_in_url(chosen)
@@ -201,13 +203,20 @@ class Starts:
         return normal
 
 
-def _check_key(key: str) -> None:
+def _text(what: str, given: object) -> str:
+    if not isinstance(given, str):
+        raise BadStart(f"{what} is a text, not {given!a:.80} of type {type(given).__name__}; write str(...)")
+    return text_of(given)
+
+
+def _checked(key: str) -> str:
     if not key:
         raise BadStart("a key has at least one character")
     try:
         key.encode()
     except UnicodeEncodeError:
         raise BadStart(f"a key holds no unpaired surrogate: {key!a:.80}") from None
+    return key
 
 
 def _in_utc(starts_at: datetime) -> datetime:

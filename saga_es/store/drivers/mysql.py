@@ -42,7 +42,8 @@ def _check_options(module: Any, options: Mapping[str, Any]) -> None:
 
 def _engine_options(url: URL) -> dict[str, Any]:
     waits = f"lock_wait_timeout = {timeouts.LOCK_S}, innodb_lock_wait_timeout = {timeouts.LOCK_S}"
-    set_session = f"SET time_zone = '+00:00', {waits} {keepalive.MARIADB_WATCHES}"
+    strict = "sql_mode = CONCAT_WS(',', NULLIF(@@sql_mode, ''), 'STRICT_TRANS_TABLES')"  # else it cuts what is too long
+    set_session = f"SET time_zone = '+00:00', {strict}, {waits} {keepalive.MARIADB_WATCHES}"
     fixed = {"charset": "utf8mb4", "init_command": set_session}
     # `read_timeout` covers only the start of a new connection; `watch` removes it.
     asks = {"connect_timeout": keepalive.CONNECT_S, "read_timeout": keepalive.CONNECT_S}

@@ -8,16 +8,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.drivers.finding import Finding, Verdict, durability, settings
+from saga_es.store.drivers.names import full, ours
 from saga_es.store.drivers.size import LogSize
 
 CHARSET = "utf8mb4"
 """The charset that has all characters."""
 
-_NARROW = (
-    "SELECT DISTINCT CONCAT(table_name, '.', column_name, ' (', character_set_name, ')') "
-    "FROM information_schema.columns WHERE table_schema = database() AND character_set_name <> 'utf8mb4' "
-    "AND table_name <> 'saga_alembic_version' AND (table_name = 'sagas' OR table_name LIKE 'saga\\_%')"
+_NARROW = sa.text(
+    "SELECT table_name, CONCAT(table_name, '.', column_name, ' (', character_set_name, ')') "
+    "FROM information_schema.columns WHERE table_schema = database() AND character_set_name <> :charset"
 )
+
+_IS_THERE = sa.text(
+    "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = database() AND table_name = :name "
+    "AND column_name = 'fingerprint'"
+)
+
+_REGISTRY = ours("saga_tables")
 
 _LOG_SIZE = sa.text(
     "SELECT data_length + index_length AS size, table_rows AS events FROM information_schema.tables "
@@ -28,7 +35,16 @@ _LOG_SIZE = sa.text(
 def examine(connection: Connection) -> Iterator[Finding]:
     """Examine the settings that our promises depend on."""
     yield from judge(settings(connection, "SHOW VARIABLES"))
-    yield charset(sorted(connection.exec_driver_sql(_NARROW.replace("%", "%%")).scalars()))
+    if connection.scalar(_IS_THERE, {"name": full(connection, _REGISTRY)}):
+        yield charset(_narrow(connection))
+
+
+def _narrow(connection: Connection) -> list[str]:
+    """The columns of our tables, and of no others, that lack characters."""
+    made = set(connection.scalars(sa.select(sa.column("name")).select_from(sa.table(_REGISTRY))))
+    made.discard(full(connection, "saga_alembic_version"))  # Alembic made it
+    found = connection.execute(_NARROW, {"charset": CHARSET}).all()
+    return sorted(words for table, words in found if table in made)
 
 
 def charset(narrow: list[str]) -> Finding:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import pytest
+from markupsafe import Markup
 
 from saga_es.commands import Cancel
 from saga_es.core import events as e
+from saga_es.core.outcomes import Direction
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import BadStart, BadTags, DefinitionError
+from saga_es.runtime.ids import idempotency_key, saga_id_for
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import STEPS, Diary, crash, events_of, has_happened, trip
 
@@ -49,6 +54,41 @@ def test_tags_that_no_saga_can_be_found_by_are_refused(open_engine: OpenEngine, 
     with pytest.raises(BadTags):
         engine.start(saga, INPUT, saga_id="s-1", tags=tags)
     assert engine.start(saga, INPUT, saga_id="s-1").result(TIMEOUT_S).completed
+
+
+class Words(str):  # noqa: SLOT000 (as users write it)
+    """A text as libraries derive it, which says something else of itself."""
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+class Place(str, Enum):  # noqa: UP042 (it says its name of itself, and a StrEnum its value)
+    """Texts as constants."""
+
+    LEAD = "lead"
+
+
+@pytest.mark.parametrize("lead", [Words("lead"), Place.LEAD, Markup("lead")], ids=["derived", "constant", "markup"])
+def test_an_id_a_key_a_tag_or_a_name_of_a_class_derived_from_a_text_is_that_text(
+    store: Store, open_engine: OpenEngine, lead: str
+) -> None:
+    """The log gives the text back: after a crash a call has the key that it had before, in any process."""
+    saga, keys = Saga(lead), list[str]()
+
+    @saga.step(name=lead, compensation=None)
+    def act(saga_id: str, key: str) -> str:
+        keys.append(key)
+        return saga_id
+
+    engine = open_engine(saga)
+    ended = engine.start(saga, saga_id=lead, tags={lead: lead}).result(TIMEOUT_S)
+    assert ended.results == {"lead": "lead"}
+    assert keys == [idempotency_key("lead", "lead", Direction.ACTION)]
+    assert engine.start(saga, key=lead).saga_id == saga_id_for("lead", "lead")
+    state = store.sagas.find("lead")
+    assert state is not None
+    assert state.tags == {"lead": "lead"}
 
 
 # ── Later ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,12 +165,24 @@ EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
         ({"key": ""}, "at least one character"),
         ({"key": "cart \ud800"}, "unpaired surrogate"),
         ({"saga_id": "s-1", "key": "\udfff"}, "unpaired surrogate"),
+        ({"saga_id": UUID(int=7)}, r"an id is a text, not UUID\(.*write str"),
+        ({"key": 7}, "a key is a text, not 7 of type int"),
         ({"starts_at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 (without its zone, on purpose)
         ({"starts_at": datetime(2026, 1, 1, tzinfo=Nowhere())}, "time zone"),
         ({"starts_at": datetime.min.replace(tzinfo=EAST)}, "year 1"),
         ({"starts_at": datetime.max.replace(tzinfo=WEST)}, "year 1"),
     ],
-    ids=["no key", "surrogate", "surrogate beside an id", "naive", "no offset", "too early", "too late"],
+    ids=[
+        "no key",
+        "surrogate",
+        "surrogate beside an id",
+        "an id that is none",
+        "a key that is none",
+        "naive",
+        "no offset",
+        "too early",
+        "too late",
+    ],
 )
 def test_a_start_that_cannot_be_meant_is_refused(open_engine: OpenEngine, how: dict[str, Any], why: str) -> None:
     """An empty key would be one saga for all; a time without its zone is another time elsewhere."""

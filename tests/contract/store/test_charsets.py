@@ -129,6 +129,36 @@ def test_columns_that_were_made_too_narrow_are_made_anew_at_a_start(latin1: str)
         assert charset_of(node)[0] == "ok"
 
 
+def test_the_doctor_looks_at_the_tables_that_we_made_and_at_no_others(latin1: str) -> None:
+    """Whatever their prefix is, views of the user's included; a table that is named as if it were ours is not."""
+    app = App(sagas=[odd([])], views=[View(NOTED, "saga", noted)])
+    node = Node(Settings(database_url=latin1, table_prefix="shop_"), app)
+    node.open()
+    try:
+        with by_hand(latin1) as connection:
+            connection.exec_driver_sql("CREATE TABLE saga_memories (words TEXT)")
+            assert charset_of(node)[0] == "ok"
+            connection.exec_driver_sql("ALTER TABLE shop_noted MODIFY words TEXT CHARACTER SET latin1")
+            connection.exec_driver_sql("ALTER TABLE shop_sagas MODIFY error TEXT CHARACTER SET latin1")
+        verdict, found = charset_of(node)
+        assert verdict == "warning"
+        assert "these lack characters: shop_noted.words (latin1), shop_sagas.error (latin1); " in found
+    finally:
+        node.close()
+
+
+def test_a_value_that_is_too_long_for_a_view_is_not_cut_where_the_server_would_cut_it(tmp_path: Path) -> None:
+    """The view is behind, and says so; a value that was cut would look like any other."""
+    undone: list[str] = []
+    saga = odd(undone)
+    with fresh_database("mariadb", tmp_path) as url, opened(f"{url}?sql_mode=NO_ZERO_DATE", saga) as node:
+        ended = node.engine.start(saga, {"words": "x" * 70_000}).result(TIMEOUT_S)
+        assert (ended.status, undone) == (SagaStatus.COMPENSATED, ["act"])
+        with node.database.reading() as connection:
+            assert list(checkpoints.behind(connection)) == ["noted"]
+            assert connection.scalars(sa.select(NOTED.c.words)).all() == []
+
+
 @contextmanager
 def postgresql_in(encoding: str) -> Iterator[str]:
     """A PostgreSQL database in an encoding."""
