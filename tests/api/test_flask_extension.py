@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from flask import Flask, abort
 from flask_smorest import Api, Blueprint
 
-from saga_es import App, Saga
+from saga_es import App, Saga, open_engine
+from saga_es.client import open_client
 from saga_es.flask import EXTENSION, SagaES
 from tests.support.processes import run
 
@@ -54,6 +56,25 @@ def test_a_saga_is_started_in_an_application_that_exists(shop: Flask) -> None:
     assert result.results == {"payment": {"charged": 20}}
     status = shop.test_client().get(f"/ops/sagas/status/{result.saga_id}")
     assert (status.status_code, status.get_json()["status"]) == (200, "COMPLETED")
+
+
+def test_the_parent_of_a_reloader_takes_nothing_over(shop: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the extension nor by `open_engine`. It runs what is started there; its child takes over the rest."""
+    url = shop.config["SAGA_ES_DATABASE_URL"]
+    with open_engine(url, order()):
+        pass
+    with open_client(url, order()) as client:
+        left = client.start("order", {"amount": 1}).saga_id
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/flask", "run", "--debug"])
+    with open_engine(url, order()) as parent:
+        assert parent.start("order", {"amount": 2}).result(20).completed
+        assert parent.status(left).status == "PENDING"
+    extension = SagaES(shop, sagas=[order()])
+    assert extension.engine.start("order", {"amount": 3}).result(20).completed
+    assert extension.engine.status(left).status == "PENDING"
+    monkeypatch.setenv("WERKZEUG_RUN_MAIN", "true")
+    with open_engine(url, order()) as child:
+        assert child.follow(left).result(20).completed
 
 
 def test_the_api_opens_the_engine_too(shop: Flask) -> None:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 from saga_es import Saga
 from saga_es.console.graph import columns, draw_graph
+from saga_es.store.views import checkpoints
 from tests.api.conftest import Served
 from tests.support.definitions import nothing
 from tests.support.journeys_served import begun, journey, outing, stuck
@@ -60,6 +61,14 @@ def test_the_system_page_has_what_the_doctor_says(served: Served) -> None:
     assert "1 alive" in page.text
     assert served.node.engine.worker_id in page.text
     assert page.labelled == ["Doctor", "Readiness"]
+
+
+def test_the_system_page_names_a_view_that_is_behind_and_why(served: Served) -> None:
+    """With the event that it lacks first, and the cure."""
+    with served.node.database.writing() as connection:
+        checkpoints.mark_behind(connection, "sagas", checkpoints.Failed(7, "StepFailed", "s-1", "no room for <b>"))
+    page = page_of(served.client.get("/console/system"))
+    assert "'sagas' is behind since position 7, StepFailed of stream 's-1': no room for <b>; mend" in page.text
 
 
 def test_the_log_page_has_the_newest_events_and_then_older_ones(served: Served) -> None:

@@ -69,6 +69,14 @@ def test_errors_of_a_real_server_are_problems_too(start_server: StartServer) -> 
     assert "2000" in answers[2].json()["detail"]
 
 
+def test_behind_a_proxy_with_a_prefix_a_location_begins_with_it(start_server: StartServer) -> None:
+    """As far as the server was told to trust proxies."""
+    for proxies, prefix in (("1", "/shop"), ("0", "")):
+        server = start_server(settings={"SAGA_ES_TRUSTED_PROXIES": proxies})
+        answer = server.post(EXECUTE, {"name": "Concert"}, Prefer="respond-async", X_Forwarded_Prefix="/shop")
+        assert answer.headers["Location"].startswith(f"{prefix}/api/saga/status/")
+
+
 def test_serving_only_some_parts_serves_just_those(start_server: StartServer) -> None:
     """`--only venue`: its routes and the root are there, the others are not."""
     server = start_server("--only", "venue")

@@ -100,9 +100,12 @@ def test_the_wait_in_the_event_grows_with_the_attempt() -> None:
 
 
 def test_a_longer_retry_after_wins() -> None:
-    """The participant knows better when it will be back."""
+    """The participant knows better when it will be back; also where nobody knows whether it acted, as after a 503."""
     given(STARTED, e.StepStarted("a", 1)).when(action("a", Unavailable("busy", 45))).then(
         e.StepFailed("a", 1, "unavailable", "busy", seconds(45))
+    )
+    given(STARTED, e.StepStarted("a", 1)).when(action("a", Unknown("busy", retry_after_s=45))).then(
+        e.StepFailed("a", 1, "unknown", "busy", seconds(45))
     )
 
 

@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 from flask import Flask, current_app, g
 
-from saga_es import App, DefinitionError, RetryPolicy, Saga, SagaStatus, StepContext, StepRejected, open_engine
+from saga_es import (
+    App,
+    DefinitionError,
+    Participant,
+    RetryPolicy,
+    Saga,
+    SagaStatus,
+    StepContext,
+    StepRejected,
+    open_engine,
+)
 from saga_es.flask import SagaES
 from tests.conftest import TIMEOUT_S
 from tests.support.databases import KINDS, fresh_database
@@ -94,6 +104,30 @@ def test_what_stands_around_a_call_knows_the_call(url: str) -> None:
         ("both", "awaited", "action", 1, "7"),
         "acme",
     ]
+
+
+def test_what_stands_around_a_call_stands_around_each_kind_of_call(url: str) -> None:
+    """Actions, probes, requests and compensations."""
+    seen: list[tuple[str, str]] = []
+
+    @contextmanager
+    def around(context: StepContext) -> Iterator[None]:
+        seen.append((context.step, context.direction))
+        yield
+
+    saga = Saga("s")
+    once = RetryPolicy(attempts=1)
+
+    @saga.step(retry=once)
+    def act() -> None:
+        raise TimeoutError("lost")
+
+    saga.probes(act)(lambda: "done")
+    saga.compensates(act)(lambda: None)
+    saga.request("pay", Participant("bank").post("/pays"), compensation=None, retry=once)
+    result = ended(url, saga, around=around, participants={"bank": "http://127.0.0.1:9"})
+    assert result.status is SagaStatus.COMPENSATED
+    assert seen == [("act", "action"), ("act", "probe"), ("pay", "action"), ("act", "compensation")]
 
 
 def test_what_fails_before_the_call_means_that_nothing_was_called(url: str) -> None:
