@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from saga_es.core.plan import Plan, plan_id
 from saga_es.definition.retired import RetiredSteps
-from saga_es.definition.steps import Step, Steps, check_kinds
+from saga_es.definition.steps import Callee, Step, Steps, check_kinds
 from saga_es.errors import DefinitionError
 
 
@@ -90,3 +90,10 @@ class Written:
     def step_names(self) -> tuple[str, ...]:
         """The names of all steps that this definition has code for, each once: the retired ones come last."""
         return tuple(dict.fromkeys(name for steps in (self._steps, *self._retired) for name in steps.names))
+
+    @property
+    def callees(self) -> Iterator[Callee]:
+        """Everything that this definition may call, its retired code included."""
+        for name in self.step_names:
+            for step in self.variants(name):
+                yield from step.callees

@@ -10,7 +10,7 @@ import msgspec
 from saga_es.core.commands import Command
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.requests import Request
-from saga_es.definition.saga import Saga
+from saga_es.definition.saga import Saga, family
 from saga_es.logs import silence
 from saga_es.runtime.calls.transport import Transport, WsgiApp, WsgiTransport
 from saga_es.testing.faults import CallFault, Calm, Chaos, Faults, Script
@@ -74,7 +74,7 @@ class Lab:
     ) -> None:
         self._saga = saga
         self._input = input or {}
-        self._transports = _transports(saga, app)
+        self._app = app
         self._commands = tuple(commands)
         self._fresh = fresh
         self._check = check
@@ -171,7 +171,8 @@ class Lab:
         self._fresh()
         saga_id = name.replace(" ", "-")
         with silence():
-            world = World([self._saga], faults, self._transports)
+            deployed = [definition for _, definitions, _ in deployments for definition in definitions]
+            world = World([self._saga], faults, _transports([self._saga, *deployed], self._app))
             world.deployments = list(deployments)
             world.start(self._saga, self._input, saga_id)
             for after_s, command in self._commands:
@@ -197,14 +198,8 @@ def _outcome(world: World, state: SagaState) -> Outcome:
     return Outcome(state.status, state.results, state.error, calls, world.store.text())
 
 
-def _transports(saga: Saga, app: WsgiApp | Mapping[str, Transport] | None) -> Mapping[str, Transport]:
+def _transports(sagas: Iterable[Saga], app: WsgiApp | Mapping[str, Transport] | None) -> Mapping[str, Transport]:
     if app is None or isinstance(app, Mapping):
         return app or {}
-    return dict.fromkeys(_participants(saga), WsgiTransport(app))
-
-
-def _participants(saga: Saga) -> set[str]:
-    steps = [saga.written(step.name) for step in saga.plan.steps]
-    callees = [callee for step in steps if step for callee in step.callees]
-    named = {callee.participant for callee in callees if isinstance(callee, Request)}
-    return named.union(*(_participants(child) for child in saga.children))
+    callees = (callee for saga in sagas for one in family([saga]) for callee in one.callees)
+    return {callee.participant: WsgiTransport(app) for callee in callees if isinstance(callee, Request)}

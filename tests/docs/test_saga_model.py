@@ -27,7 +27,7 @@ from tests.docs.prompt import Prompt, exchanges, matches
 from tests.support import processes
 
 SECTIONS = [section for page in PAGES for section in sections(page)]
-PROGRAMS = [section for section in SECTIONS if section.programs]
+PROGRAMS = [section for section in (*SECTIONS, *sections(DOCS / "deploying.md")) if section.programs]
 TYPED = [page for page in PAGES if "```console" in page.read_text()]
 
 
@@ -36,7 +36,10 @@ TYPED = [page for page in PAGES if "```console" in page.read_text()]
 
 @pytest.mark.parametrize("section", PROGRAMS, ids=[f"{section.page}: {section.title}" for section in PROGRAMS])
 def test_a_program_prints_what_stands_below_it(section: Section, tmp_path: Path) -> None:
-    """Each program runs as it stands, in an empty folder, and prints exactly that."""
+    """Each program runs as it stands, in a folder with the files of its section, and prints exactly that."""
+    for block in section.blocks:
+        if block.file is not None:
+            (tmp_path / block.file).write_text(block.text)
     for program, output in section.programs:
         done = processes.run("-c", program, cwd=tmp_path, env=os.environ, timeout=60)
         assert done.stdout == output, done.stderr

@@ -106,6 +106,16 @@ def test_check_tells_which_miss_code_and_why(shop: Shop) -> None:
     assert rehearsed == REHEARSED
 
 
+def test_check_tells_which_wait_for_a_version_that_has_their_code(shop: Shop) -> None:
+    """Exit 7 all the same: they wait as long as that version is away."""
+    shop.deploy()
+    assert shop.run("check", "--write-code", "old.json").returncode == 0
+    shop.deploy(steps="")
+    done = shop.run("check", "--with-code", "old.json")
+    assert done.returncode == 7
+    assert "       2  wait for another version, which has the code" in done.stdout.splitlines()
+
+
 def test_check_tells_the_same_to_machines(shop: Shop) -> None:
     """As JSON, with the same exit code."""
     shop.deploy(steps="")
@@ -230,3 +240,24 @@ def price():
 def ship(price{default}):
     pass
 """
+
+
+# ── migrate ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_migration_of_all_sagas_of_a_plan_says_which_are_refused_and_why(shop: Shop) -> None:
+    """Exit 1; the preview as JSON counts the same, and nothing is recorded."""
+    shop.deploy()
+    code = shop.folder / "shop.py"
+    code.write_text(code.read_text().replace('order.wait_for("approval", timeout_s=None)', ""))
+    done = shop.run("migrate", "--all-of", "plan-", "--reason", "nobody approves any more")
+    assert done.returncode == 1
+    migrated, refused = done.stdout.splitlines()
+    assert migrated.endswith(": 0 sagas were migrated")
+    assert refused.startswith("2 cannot: ")
+    assert "'approval'" in refused
+    assert all(saga_id in refused for saga_id in shop.waiting)
+    preview = shop.run("migrate", "--all-of", "plan-", "--preview", "--json")
+    told: dict[str, Any] = json.loads(preview.stdout)
+    (group,) = told["refused"]
+    assert (preview.returncode, told["migrated"], sorted(group["saga_ids"])) == (1, 0, sorted(shop.waiting))

@@ -61,10 +61,10 @@ MUTANTS = [
     ),
     Mutant(
         "a rollback is compared with the code that is to be rolled back",
-        "saga_es/runtime/compatibility.py",
-        "tuple(map(str, missing_for_plan(saga.plan, code)))): None",
-        "tuple(map(str, missing_for_plan(saga.plan, code_of([saga]))))): None",
-        ("tests/contract/engine/test_gate.py",),
+        "saga_es/cli/check.py",
+        "        ways_back(definitions, others),\n",
+        "        ways_back(definitions, [code_of(definitions)] * len(others)),\n",
+        ("tests/e2e/test_gate.py",),
     ),
     Mutant(
         "the time without code is that without an event",

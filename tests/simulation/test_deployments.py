@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
 
-from saga_es import Saga, StepRejected
+from saga_es import Participant, Saga, StepRejected
 from saga_es.core.state import SagaStatus
 from saga_es.testing import Lab, Ledger
 from tests.simulation.every_way import SAGA_ID, Path, Shape, quiet, run
@@ -84,29 +85,57 @@ WAYS = [*((linear, change) for change in CHANGES), *((change, linear) for change
 NAMED = [pytest.param(*way, id=f"{way[0].__name__} to {way[1].__name__}") for way in WAYS]
 
 
-def chosen_ways(shape: Shape) -> list[tuple[list[int], int]]:
-    """All is well; and the last step is refused."""
-    calm = Path([])
-    run(shape, calm)
-    refused = Path([*([0] * (len(calm.left) - 1)), 1])
-    run(shape, refused)
-    return [(list(path.taken), path.points) for path in (calm, refused)]
+FEWER = 7
+"""Of the points of a way, each so many are tried, unless all is well in it, or the last step alone is refused."""
+
+
+def chosen_points(shape: Shape) -> Iterator[tuple[list[int], int]]:
+    """Ways, and the points of each at which a deployment is tried; they begin with another one in each way."""
+    for number, (way, every) in enumerate(chosen_ways(shape)):
+        for point in range(number % every, way.points, every):
+            yield way.taken, point
+
+
+def chosen_ways(shape: Shape) -> Iterator[tuple[Path, int]]:
+    """All is well; one call meets another outcome; the last step is refused, and one of what undoes does."""
+    calm = _way(shape, [])
+    yield calm, 1
+    last = len(calm.left) - 1
+    refused = _way(shape, [*calm.taken[:last], 1])
+    yield refused, 1
+    for way, places in ((calm, range(last + 1)), (refused, range(last + 1, len(refused.left)))):
+        for place in places:
+            for option in range(1, way.left[place]):
+                yield _way(shape, [*way.taken[:place], option]), FEWER
+
+
+def _way(shape: Shape, taken: list[int]) -> Path:
+    way = Path(taken)
+    run(shape, way)
+    return way
+
+
+@cache
+def killed(shape: Shape, taken: tuple[int, ...], point: int) -> tuple[str, str]:
+    """The plan of a saga whose process dies at a point, and how it ends without a deployment."""
+    world, _ = run(shape, Path(list(taken), [point]))
+    row = world.store.sagas[SAGA_ID]
+    return row["plan_id"], row["status"]
 
 
 @pytest.mark.parametrize(("old", "new"), NAMED)
 def test_a_deployment_at_any_moment_changes_the_end_of_no_saga(old: Shape, new: Shape) -> None:
     """Each point as the moment at which a process dies, and a deployment follows."""
     ends: Counter[str] = Counter()
-    for taken, points in chosen_ways(old):
-        for point in range(points):
-            name = f"options {taken}, deployed at point {point}"
-            killed, _ = run(old, Path(list(taken), [point]))
-            world, wrong = run(old, Path(list(taken), [point]), deployed=new)
-            assert wrong == [], name
-            row = world.store.sagas[SAGA_ID]
-            ends[row["status"]] += 1
-            if row["plan_id"] == killed.store.sagas[SAGA_ID]["plan_id"]:  # the new version did not start it
-                assert row["status"] == killed.store.sagas[SAGA_ID]["status"], name
+    for taken, point in chosen_points(old):
+        name = f"options {taken}, deployed at point {point}"
+        world, wrong = run(old, Path(list(taken), [point]), deployed=new)
+        assert wrong == [], name
+        row = world.store.sagas[SAGA_ID]
+        ends[row["status"]] += 1
+        plan_id, status = killed(old, tuple(taken), point)
+        if row["plan_id"] == plan_id:  # the new version did not start it
+            assert row["status"] == status, name
     assert set(ends) == {"COMPLETED", "COMPENSATED"}
 
 
@@ -118,6 +147,26 @@ def test_a_lab_deploys_at_each_point_and_finds_each_end_as_it_was() -> None:
     assert {outcome.status for outcome in outcomes} == {SagaStatus.COMPLETED}
     assert len(outcomes) > 10
     assert any("SagaTakenOver" in outcome.log and "undo" not in outcome.calls for outcome in outcomes)
+
+
+def test_a_lab_answers_the_requests_of_the_version_that_is_deployed() -> None:
+    """They go to the application that the lab was given, also to participants that the old version does not call."""
+
+    def answers(_environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"{}"]
+
+    outcomes = Lab(asking("a", "b"), app=answers).deploy(asking("a", "x", "b"))
+    assert {outcome.status for outcome in outcomes} == {SagaStatus.COMPLETED}
+    assert any("x" in outcome.calls for outcome in outcomes)
+
+
+def asking(*names: str) -> Saga:
+    """Each step asks a participant of its own."""
+    saga = Saga("asking")
+    for name in names:
+        saga.request(name, Participant(f"keeper of {name}").post(f"/{name}"), compensation=None, retry=TWICE)
+    return saga
 
 
 def test_a_lab_tells_a_deployment_that_changes_an_end() -> None:

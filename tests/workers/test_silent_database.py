@@ -11,6 +11,19 @@ from tests.torture.cutting import PORTS
 from tests.workers.conftest import TIMEOUT_S, Host, Site
 
 
+def test_a_worker_whose_database_is_away_at_the_start_waits_for_it(site: Site) -> None:
+    """It says so, and works as soon as the database is there: it needs no supervisor for that."""
+    url = sa.make_url(site.url)
+    with Relay("127.0.0.1", url.port or PORTS[site.node.database.driver.name]) as relay:
+        relay.cut()
+        far = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
+        with closing(Host("a", far, site.ledger)) as host:
+            host.hears(lambda line: "the database is away, trying again" in line)
+            relay.mend()
+            assert host.worker_id
+            assert host.stop() == 0
+
+
 def test_a_worker_whose_database_is_empty_stops_when_asked(site: Site) -> None:
     """And says in one line that it could not leave in order: its lease has to run out."""
     url = sa.make_url(site.url)

@@ -201,9 +201,11 @@ class Recovery:
 
     def _read_expired(self, look: Look, taken: Collection[str]) -> list[SagaState]:
         """The sagas whose deadline passed before they began: they end at once, and need no capacity."""
-        if not self._with_deadline or (self._expired_at is not None and look.now < self._expired_at):
+        # A saga of an older plan may have a deadline where the present plan has none.
+        names = {*self._with_deadline, *(name for name in self._ability.names if name not in look.left)}
+        if not names or (self._expired_at is not None and look.now < self._expired_at):
             return []
-        found = self._workers.expired_orphans(RECOVER_AT_ONCE, self._with_deadline, look.now)
+        found = self._workers.expired_orphans(RECOVER_AT_ONCE, names, look.now)
         owners = {
             id_: owner
             for id_, owner in found.items()

@@ -62,8 +62,7 @@ class Starts:
     @property
     def has_async_steps(self) -> bool:
         """Whether a step of some definition is an `async def`, or is wrapped around one."""
-        steps = (saga.written(step.name) for saga in self.definitions.values() for step in saga.plan.steps)
-        callees = (callee for step in steps if step is not None for callee in step.callees)
+        callees = (callee for saga in self.definitions.values() for callee in saga.callees)
         return any(is_async(inspect.unwrap(callee)) for callee in callees if not isinstance(callee, Request))
 
     def request(

@@ -191,6 +191,22 @@ def test_sagas_of_a_definition_that_is_gone_wait(store: Store) -> None:
     assert not version.is_present
 
 
+def test_a_saga_whose_code_a_living_worker_has_waits_for_that_version(store: Store, open_engine: OpenEngine) -> None:
+    """It is no obstacle while that worker lives, and is stranded when it has gone."""
+    old = open_engine(a_trip(), executor=Executor({"keeper": Car()}))
+    saga_id = old.start("trip").saga_id
+    until(lambda: has_happened(old, saga_id, e.WaitStarted))
+
+    def told() -> tuple[bool, Verdict, tuple[str, ...], list[str]]:
+        found = compared(store, a_trip(with_bill=False))
+        ((group,),) = [version.groups for version in found.versions]
+        return found.goes_on, group.verdict, group.missing, group.saga_ids
+
+    assert told() == (False, Verdict.WAITS, (NO_BILL,), [saga_id])
+    old.close()
+    assert told() == (False, Verdict.STRANDED, (NO_BILL,), [saga_id])
+
+
 def test_a_saga_that_cannot_be_read_is_told_apart(store: Store) -> None:
     """Its plan is not in the log, say; the others are judged all the same."""
     code = a_trip()

@@ -218,6 +218,21 @@ def test_a_worker_that_meets_missing_code_lets_go_of_the_saga(open_engine: OpenE
     assert second.follow(theirs).result(TIMEOUT_S).completed
 
 
+def test_a_worker_whose_saga_was_migrated_to_code_that_it_lacks_lets_go_of_it(
+    store: Store, open_engine: OpenEngine
+) -> None:
+    """When the saga comes to the step that it lacks, and not before; a worker that has the code goes on."""
+    old = open_engine(an_order())
+    theirs = waiting(old, "theirs")
+    Client(store, [an_order(with_audit=True)]).migrate(theirs, reason="we audit", actor="ann")
+    old.signal(theirs, "go")
+    until(lambda: has_happened(old, theirs, e.SagaReleased))
+    (released,) = [event for event in events_of(old, theirs) if isinstance(event, e.SagaReleased)]
+    assert (released.worker, "step 'audit'" in released.reason) == (old.worker_id, True)
+    new = open_engine(an_order(with_audit=True))
+    assert new.follow(theirs).result(TIMEOUT_S).results["audit"] == "paid, audited"
+
+
 # ── Parameters ───────────────────────────────────────────────────────────────────────────────────────────
 
 
