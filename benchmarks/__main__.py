@@ -30,6 +30,7 @@ ROWS: dict[str, Measure] = {
     "raw": throughput.against_raw_batches,
     "latency": throughput.latency,
     "twin": throughput.failing_twin,
+    "counting": throughput.counting,
     "http": http.execute,
     "workers": throughput.two_workers,
     "interrupted": many.interrupted,

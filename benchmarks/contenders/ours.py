@@ -1,7 +1,8 @@
-"""The engine: `python -m benchmarks.contenders.ours URL`."""
+"""The engine: `python -m benchmarks.contenders.ours URL [--uncounted]`, the latter without metrics."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,9 @@ _OPEN = ExitStack()
 
 
 def _ready() -> Answers:
-    engine = _OPEN.enter_context(open_engine(sys.argv[1], trip, log_level="warning"))
+    logging.getLogger("saga_es").setLevel(logging.ERROR)  # each saga that fails here would have its lines
+    is_counted = "--uncounted" not in sys.argv
+    engine = _OPEN.enter_context(open_engine(sys.argv[1], trip, metrics=is_counted))
 
     def run(callers: int, seconds: float, work: str = "happy") -> dict[str, Any]:
         given, end = (REFUSED, SagaStatus.COMPENSATED) if work == "refused" else (INPUT, SagaStatus.COMPLETED)

@@ -174,3 +174,32 @@ def two_workers(effort: Effort) -> Iterator[Row]:
         target=target,
         figures={"rounds": figures},
     )
+
+
+def counting(effort: Effort) -> Iterator[Row]:
+    """64 callers with metrics, against the same without: sagas a second."""
+    for kind in KINDS:
+        what, target = f"64 callers, {NAMES[kind]}: with metrics against without", 0.98
+        try:
+            with (
+                fresh(kind) as url,
+                Contender("ours", url) as counted,
+                fresh(kind) as other,
+                Contender("ours", other, "--uncounted") as uncounted,
+            ):
+                pairs = [
+                    [who.ask("load", callers=64, seconds=effort.seconds) for who in (counted, uncounted)]
+                    for _ in range(2 * effort.rounds + 1)  # the difference is small, so more rounds than elsewhere
+                ][1:]
+        except Unable as error:
+            yield Row(what=what, target=target, note=str(error))
+            continue
+        mine, bare = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        yield Row(
+            what=what,
+            ours=f"{middle(mine, 'per_s'):,.0f}/s",
+            peer=f"{middle(bare, 'per_s'):,.0f}/s",
+            value=ratio_of(mine, bare, "per_s"),
+            target=target,
+            figures={"counted": mine, "uncounted": bare},
+        )
