@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "skip": {"step": "venue"},
     "replace-input": {"step": "venue", "input": {}},
     "resolve": {"status": "COMPLETED"},
+    "fail": {},
     "migrate": {},
 }
 
