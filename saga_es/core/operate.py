@@ -123,11 +123,18 @@ def _signal(state: SagaState, sent: SendSignal) -> list[e.SagaEvent]:
         raise CommandRefused(state.saga_id, f"step {sent.signal!r} is {state.step(sent.signal).status} already")
     if len(state.signals.get(sent.signal, ())) >= MOST_SIGNALS:
         raise CommandRefused(state.saga_id, f"{MOST_SIGNALS} signals {sent.signal!r} wait already, which is the limit")
-    size = len(msgspec.json.encode([*state.signals.values(), sent.payload]))
-    if any(state.signals.values()) and size > MOST_SIGNAL_BYTES:
-        why = f"its signals that wait would have {size} bytes, and the limit is {MOST_SIGNAL_BYTES}"
-        raise CommandRefused(state.saga_id, why)
+    _refuse_if(state, _has_too_much_to_keep(state, sent))
     return [e.SignalReceived(sent.signal, sent.payload, sent.key)]
+
+
+def _has_too_much_to_keep(state: SagaState, sent: SendSignal) -> str | None:
+    if not any(state.signals.values()):  # nearly always
+        return None
+    size = len(msgspec.json.encode([*state.signals.values(), sent.payload]))
+    is_too_much = size > MOST_SIGNAL_BYTES
+    return (
+        f"its signals that wait would have {size} bytes, and the limit is {MOST_SIGNAL_BYTES}" if is_too_much else None
+    )
 
 
 def _repeated(state: SagaState, sent: SendSignal, known: str) -> list[e.SagaEvent]:

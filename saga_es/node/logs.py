@@ -13,8 +13,6 @@ import structlog
 from saga_es.core.describe import plain
 from saga_es.logs import NAME, CallFields, Line
 
-FORMATS = ("console", "logfmt", "json")
-
 CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "pymysql", "sqlalchemy", "urllib3", "waitress", "werkzeug")
 """Libraries whose lines below warning are not for operators: SQLAlchemy would write each statement."""
 
@@ -100,7 +98,7 @@ def configure_logs(level: str, form: str | None = None) -> None:
 
     Args:
         level: debug, info, warning or error. Libraries that write much begin at warning.
-        form: One of `FORMATS`; None: console on a terminal, else logfmt.
+        form: console, logfmt or json; None: console on a terminal, else logfmt.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     handler = _WholeLines(_Lossy(sys.stderr))

@@ -90,6 +90,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_secret: str = ""
     participants: dict[str, str] = {}
 
+    def __repr__(self) -> str:
+        """The settings without what nobody should read: a log line or a traceback may show them."""
+        shown = {name: repr(getattr(self, name)) for name in self.__struct_fields__}
+        shown |= {name: "***" for name in ("database_url", "webhook", "webhook_secret") if getattr(self, name)}
+        return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items())})"
+
     @property
     def webhooks(self) -> list[str]:
         """The URLs of the webhooks, one by one."""

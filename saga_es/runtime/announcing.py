@@ -24,7 +24,12 @@ def announce(state: SagaState, events: Iterable[e.SagaEvent]) -> None:
                 tell(state, event)
 
 
-def _started(state: SagaState, _event: e.SagaStarted) -> None:
+def _started(state: SagaState, event: e.SagaStarted) -> None:
+    if event.worker is not None and event.starts_at is None:  # otherwise it begins later, perhaps elsewhere
+        _began(state, event)
+
+
+def _began(state: SagaState, _event: e.SagaStarted | e.SagaBegan) -> None:
     logger.info("a saga started", **_about(state))
 
 
@@ -56,6 +61,7 @@ def _failed(state: SagaState, event: e.SagaFailed) -> None:
 
 _LINES: dict[type[Any], Callable[[SagaState, Any], None]] = {
     e.SagaStarted: _started,
+    e.SagaBegan: _began,
     e.SagaCompleted: _completed,
     e.StepFailed: _failed_attempt,
     e.CompensationFailed: _failed_attempt,

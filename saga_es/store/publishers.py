@@ -81,13 +81,14 @@ class Publishers:
         with self._database.writing() as connection:
             if row is None:
                 self._make(connection, name)
-            return self._change(connection, name, holder, lambda held: held)
+            return self._change(connection, name, holder, lambda held: held, takes=True)
 
     def advance(self, name: str, holder: str, position: int) -> bool:
         """Record that everything up to a position was told; a recorded error is over.
 
         Returns:
-            False when another process publishes by now; then nothing changes.
+            False when this process does not publish any more: another does, or somebody moved the publisher. Then
+            nothing changes.
 
         Raises:
             StoreUnavailable: The database did not answer.
@@ -117,7 +118,7 @@ class Publishers:
             self._change(connection, name, holder, lambda held: Held(error=held.error))
 
     def move(self, name: str, position: int) -> bool:
-        """Let a publisher tell everything after a position, again if need be; whoever publishes begins there.
+        """Let a publisher tell everything after a position, again if need be; the process that publishes notices.
 
         Returns:
             False when there is no such publisher.
@@ -155,13 +156,21 @@ class Publishers:
         row = {"name": PUBLISHER + name, "position": end, "pending": _text(Held()), "updated_at": host_now()}
         connection.execute(driver_of(connection.dialect).insert_unless_there(saga_checkpoints), row)
 
-    def _change(self, connection: Connection, name: str, holder: str, change: Callable[[Held], Held]) -> int | None:
-        """Change a row that is held by this process, or by none; its position, or None when another holds it."""
+    def _change(
+        self,
+        connection: Connection,
+        name: str,
+        holder: str,
+        change: Callable[[Held], Held],
+        *,
+        takes: bool = False,
+    ) -> int | None:
+        """Change a row that this process holds, or with `takes` one that it may hold; its position, or None."""
         row = connection.execute(_row(name).with_for_update()).one_or_none()
         if row is None:
             return None
         held = _held(row.pending)
-        if _is_others(held, holder, row.now):
+        if held.holder != holder and (not takes or _is_others(held, holder, row.now)):
             return None
         mine = change(msgspec.structs.replace(held, holder=holder, until=row.now + self.lease_s))
         values = {"pending": _text(mine), "updated_at": host_now()}

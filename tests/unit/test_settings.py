@@ -87,6 +87,21 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
     }
 
 
+def test_settings_show_no_secret_of_themselves() -> None:
+    """A password, or a token in a path, would stand in a log line or a traceback."""
+    loaded = Settings.load(
+        {
+            "database_url": "postgresql://ada:hunter2@db/x",
+            "webhook": "https://hooks.example/hunter2",
+            "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        },
+        BARE,
+    )
+    shown = repr(loaded)
+    assert [secret for secret in ("hunter2", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") if secret in shown] == []
+    assert "port=5000" in shown
+
+
 def test_a_flag_wins_over_the_environment() -> None:
     """A flag that was not given leaves it to the environment."""
     loaded = Settings.load({"port": 1, "host": None}, {"SAGA_ES_PORT": "2", "SAGA_ES_HOST": "::1"})

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from saga_es.client import Client
 from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.logs import NAME, CallFields
-from tests.conftest import TIMEOUT_S, OpenEngine
+from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.logged import captured_logs
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the lines come from above the database
@@ -45,6 +46,18 @@ def test_start_and_end_are_told_and_nothing_in_between(open_engine: OpenEngine) 
         assert handle.result(TIMEOUT_S).completed
     assert told(lines, "s-1") == [("info", "a saga started", None), ("info", "a saga completed", None)]
     assert [line for line in lines if "worker" in line and line["saga"] == "order"]
+
+
+@SQLITE
+def test_a_saga_that_waited_for_a_worker_starts_once(store: Store, open_engine: OpenEngine) -> None:
+    """When a worker begins it, not when a client records it."""
+    saga = Saga("order")
+    saga.step(name="pay", compensation=None)(lambda: 1)
+    with captured_logs() as lines:
+        Client(store, [saga]).start("order", saga_id="s-1")
+        assert told(lines, "s-1") == []
+        assert open_engine(saga).follow("s-1").result(TIMEOUT_S).completed
+    assert told(lines, "s-1") == [("info", "a saga started", None), ("info", "a saga completed", None)]
 
 
 @SQLITE

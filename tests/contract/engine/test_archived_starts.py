@@ -15,7 +15,7 @@ from saga_es.runtime.engine import Engine
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.queries.past import story_at
 from tests.conftest import OpenEngine, Store
-from tests.contract.store.test_archiving import archived
+from tests.support.archives import archived
 from tests.support.shelves import OVER
 
 RUNS: list[str] = []

@@ -167,6 +167,33 @@ def test_a_message_is_a_cloud_event_with_the_data_as_it_stands_in_the_log(store:
     )
 
 
+def test_a_publisher_is_moved_while_it_works_and_tells_again(store: Store) -> None:
+    """The process that publishes notices with its next delivery, and does not take the position back."""
+    target = Mailbox()
+    made = publisher(store, target)
+    store.write(note_draft("n-1", "a"))
+    to_the_end(made)
+    assert Publishers(store.database).move("mailbox", 0)
+    store.write(note_draft("n-1", "b", expected_version=1))
+    assert made.step() == STAND_BACK_S
+    assert Publishers(store.database).all()[0].position == 0
+    to_the_end(made)
+    assert target.told == ["n-1/1", "n-1/2", "n-1/1", "n-1/2"]
+
+
+def test_a_publisher_that_is_forgotten_while_it_works_begins_anew(store: Store) -> None:
+    """At the end of the log as it is then, as a new one does."""
+    target = Mailbox()
+    made = publisher(store, target)
+    assert Publishers(store.database).forget("mailbox")
+    store.write(note_draft("n-1", "a"))
+    assert made.step() == STAND_BACK_S
+    to_the_end(made)
+    store.write(note_draft("n-1", "b", expected_version=1))
+    to_the_end(made)
+    assert target.told == ["n-1/1", "n-1/2"]
+
+
 def test_a_publisher_is_moved_back_and_tells_again(store: Store) -> None:
     """Whoever publishes goes on from there; one that is forgotten is no more."""
     target = Mailbox()
