@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
+from msgspec.structs import replace
+
 from benchmarks.contender import Contender, Unable
 from benchmarks.contenders.work import HAPPY_EVENTS, REFUSED_EVENTS
 from benchmarks.databases import KINDS, NAMES, fresh
@@ -48,17 +50,21 @@ def _compared(
     measure_ours: Callable[[Contender], dict[str, Any]],
     measure_peer: Callable[[Contender], dict[str, Any]],
 ) -> Row:
-    """Measure both in turn, each on its own database. The first round warms up, and does not count."""
+    """Measure both in turn, each on its own database. The first round warms up, and does not count.
+
+    `peer` names the peer's module, and perhaps its options.
+    """
     ours: Rounds = []
     peers: Rounds = []
     reason = ""
+    module, *options = peer.split()
     with ExitStack() as stack:
         try:
             engine = stack.enter_context(Contender("ours", stack.enter_context(fresh(kind))))
         except Unable as error:
             return Row(what=what, target=target, note=str(error))
         try:
-            other = stack.enter_context(Contender(peer, stack.enter_context(fresh(kind))))
+            other = stack.enter_context(Contender(module, stack.enter_context(fresh(kind)), *options))
         except Unable as error:
             other, reason = None, str(error)
         for _ in range(effort.rounds + 1):
@@ -178,28 +184,11 @@ def two_workers(effort: Effort) -> Iterator[Row]:
 
 def counting(effort: Effort) -> Iterator[Row]:
     """64 callers with metrics, against the same without: sagas a second."""
+
+    def load(contender: Contender) -> dict[str, Any]:
+        return contender.ask("load", callers=64, seconds=effort.seconds)
+
+    more = replace(effort, rounds=2 * effort.rounds)  # the difference is small
     for kind in KINDS:
-        what, target = f"64 callers, {NAMES[kind]}: with metrics against without", 0.98
-        try:
-            with (
-                fresh(kind) as url,
-                Contender("ours", url) as counted,
-                fresh(kind) as other,
-                Contender("ours", other, "--uncounted") as uncounted,
-            ):
-                pairs = [
-                    [who.ask("load", callers=64, seconds=effort.seconds) for who in (counted, uncounted)]
-                    for _ in range(2 * effort.rounds + 1)  # the difference is small, so more rounds than elsewhere
-                ][1:]
-        except Unable as error:
-            yield Row(what=what, target=target, note=str(error))
-            continue
-        mine, bare = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        yield Row(
-            what=what,
-            ours=f"{middle(mine, 'per_s'):,.0f}/s",
-            peer=f"{middle(bare, 'per_s'):,.0f}/s",
-            value=ratio_of(mine, bare, "per_s"),
-            target=target,
-            figures={"counted": mine, "uncounted": bare},
-        )
+        what = f"64 callers, {NAMES[kind]}: with metrics against without"
+        yield _compared(what, 0.98, kind, "ours --uncounted", more, load, load)

@@ -30,11 +30,6 @@ DDL = (
     "test_the_database_itself_refuses_to_change_the_log",  # denied before any trigger is asked
     "test_a_draft_the_database_never_takes_does_not_hurt_the_others",
     "test_views_and_log_change_in_one_transaction",
-    "test_a_view_that_refuses_an_event_is_behind_and_the_event_is_in_the_log",  # these make a view anew
-    "test_a_replay_brings_a_view_that_is_behind_back",
-    "test_a_table_that_was_changed_by_hand_stops_no_append",
-    "test_a_table_that_is_locked_stops_no_append",
-    "test_the_other_views_do_not_notice",
 )
 """Tests that make tables, or need the owner's rights."""
 

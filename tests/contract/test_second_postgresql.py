@@ -20,6 +20,7 @@ from tests.contract.store import (
     test_rebuild,
     test_verify,
     test_views,
+    test_views_that_refuse,
     test_workers,
     test_writer,
 )
@@ -51,6 +52,7 @@ globals().update(
         test_takeover,
         test_verify,
         test_views,
+        test_views_that_refuse,
         test_workers,
         test_writer,
         apart_from=APART,

@@ -21,6 +21,7 @@ from tests.contract.store import (
     test_verify,
     test_verify_views,
     test_views,
+    test_views_that_refuse,
     test_writer,
 )
 from tests.support.again import once_more
@@ -58,6 +59,7 @@ globals().update(
         test_verify,
         test_verify_views,
         test_views,
+        test_views_that_refuse,
         test_writer,
         apart_from=APART,
     )

@@ -13,8 +13,8 @@ from saga_es.errors import StoreUnavailable
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from tests.conftest import Store
-from tests.contract.store.test_archiving import archived
 from tests.e2e.conftest import run_cli
+from tests.support.archives import archived
 from tests.support.shelves import fill
 
 

@@ -24,11 +24,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.mutants import of_real_faults, of_the_core, of_the_shell, of_the_store
+from tests.mutants import of_real_faults, of_the_calls, of_the_core, of_the_shell, of_the_store
 from tests.mutants.mutant import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-MUTANTS = [*of_the_core.MUTANTS, *of_the_shell.MUTANTS, *of_the_store.MUTANTS, *of_real_faults.MUTANTS]
+MUTANTS = [
+    *of_the_core.MUTANTS,
+    *of_the_shell.MUTANTS,
+    *of_the_calls.MUTANTS,
+    *of_the_store.MUTANTS,
+    *of_real_faults.MUTANTS,
+]
 COPIED = ("saga_es", "services", "migrations", "tests", "pyproject.toml", "alembic.ini")
 TIMEOUT_S = 120.0
 """A bug that makes the tests hang is found, too; after so long."""

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from tests.mutants.mutant import CANCEL, CHAOS, FROZEN, SOME_WAYS, STANDBY, Mutant
 
-ANSWERS = "saga_es/runtime/calls/outcomes.py"
-AWAY = "saga_es/runtime/calls/away.py"
 BATCH = "saga_es/runtime/batch.py"
 OUTAGES = ("tests/simulation/test_outages.py",)
-CALLS = "saga_es/runtime/dispatch.py"
 CHORES = "saga_es/runtime/chores.py"
 CHILDREN = "saga_es/runtime/children.py"
 ERRANDS = "saga_es/runtime/intake/forwarding.py"
 IDS = "saga_es/runtime/ids.py"
-EXECUTOR = "saga_es/runtime/calls/executor.py"
-COROUTINES = "saga_es/runtime/calls/coroutines.py"
 CLOCK = "saga_es/runtime/waiting/clock.py"
 CLOCKS = ("tests/unit/test_clock.py",)
 LOOP = "saga_es/runtime/loop.py"
 ORDERS = "saga_es/runtime/intake/commands.py"
 OWNED = "saga_es/runtime/owned.py"
-POOL = "saga_es/runtime/calls/pool.py"
-WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "tests/contract/engine/test_overload.py")
 
 MUTANTS = [
     Mutant(
@@ -102,41 +95,6 @@ MUTANTS = [
         ("tests/contract/engine/test_versions.py",),
     ),
     Mutant(
-        "a call that says that it goes on times out all the same",
-        EXECUTOR,
-        "            call.began_at = monotonic_s()\n            return True\n\n    def cancel",
-        "            return True\n\n    def cancel",
-        ("tests/unit/test_progress.py",),
-    ),
-    Mutant(
-        "every word of a call is recorded",
-        "saga_es/runtime/progress.py",
-        "        if last is not None and (due",
-        "        if last is None and (due",
-        ("tests/unit/test_progress.py",),
-    ),
-    Mutant(
-        "the last word of a call is lost",
-        "saga_es/runtime/progress.py",
-        "            self._timers.set(key, due, ProgressMade(call.saga_id, call))\n",
-        "            call.is_progress_put = False\n",
-        ("tests/unit/test_progress.py",),
-    ),
-    Mutant(
-        "a call that was given up says that it goes on",
-        EXECUTOR,
-        "            if call.is_given_up or call.is_back or self._is_closed:\n",
-        "            if call.is_back or self._is_closed:\n",
-        ("tests/contract/engine/test_executor_port.py",),
-    ),
-    Mutant(
-        "a time-out runs from when the call is queued",
-        CALLS,
-        "        if left_s > 0:\n",
-        "        if left_s > 0 and call.began_at is not None:\n",
-        WAITING_CALLS,
-    ),
-    Mutant(
         "a clock that jumps is followed at once",
         CLOCK,
         "        most = FOLLOWS_AT * (passed_s - self.begun_s)\n",
@@ -158,53 +116,10 @@ MUTANTS = [
         ("tests/contract/engine/test_jumping_clocks.py",),
     ),
     Mutant(
-        "one queue for all calls",
-        EXECUTOR,
-        "(call.lane, partial(self._run, call, returned)) for call in waiting",
-        '(("all",), partial(self._run, call, returned)) for call in waiting',
-        WAITING_CALLS,
-    ),
-    Mutant(
-        "a call that was given up no longer counts for its participant",
-        POOL,
-        "        self._hanging += 1\n        queue.hanging += 1\n",
-        "        self._hanging += 1\n        queue.hanging += 1\n"
-        "        queue.busy -= 1\n        self._let_in(queue)\n",
-        WAITING_CALLS,
-    ),
-    Mutant(
-        "the time for which a step blocks the loop counts for all calls on it",
-        COROUTINES,
-        "                        call.began_at += lag_s\n",
-        "                        call.began_at += 0.0\n",
-        ("tests/unit/test_coroutines.py",),
-    ),
-    Mutant(
-        "an action that another worker may have begun is withdrawn",
-        CALLS,
-        "if not call.may_have_begun and call.began_at is None",
-        "if call.began_at is None",
-        WAITING_CALLS,
-    ),
-    Mutant(
-        "another key on each attempt",
-        CALLS,
-        "key = key_of(state, step, direction)",
-        'key = key_of(state, f"{step}/{attempt}", direction)',
-        (SOME_WAYS,),
-    ),
-    Mutant(
         "another key after a crash",
         IDS,
         'return _uuid5(f"{saga_id}/{step}/{direction}")',
         "return new_id()",
-        (SOME_WAYS,),
-    ),
-    Mutant(
-        "one key for all elements of a list",
-        CALLS,
-        "key = key_of(state, step, direction)",
-        'key = key_of(state, step.partition("[")[0], direction)',
         (SOME_WAYS,),
     ),
     Mutant(
@@ -333,27 +248,6 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "a server error taken for a refusal",
-        ANSWERS,
-        "        case _:\n            return Unknown(_error(answer), _kinds(answer))",
-        "        case _:\n            return Rejected(_error(answer))",
-        ("tests/unit/test_outcomes.py",),
-    ),
-    Mutant(
-        "a lost answer taken for a call that was not made",
-        ANSWERS,
-        "        case AnswerLost():\n            return Unknown(text(error))",
-        "        case AnswerLost():\n            return Unavailable(text(error))",
-        ("tests/unit/test_outcomes.py",),
-    ),
-    Mutant(
-        "a call without a time-out",
-        CALLS,
-        "        self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))\n",
-        "        del due, late\n",
-        (CHAOS, "tests/contract/engine/test_engine.py"),
-    ),
-    Mutant(
         "the same id with another input is the same saga",
         "saga_es/core/state.py",
         "return state.plan.saga == saga and _canonical(state.input) == _canonical(input_)",
@@ -373,41 +267,6 @@ MUTANTS = [
         "        for request, _ in proposal.refused:\n            self._put(request)\n",
         "",
         ("tests/contract/engine/test_command_races.py",),
-    ),
-    Mutant(
-        "each saga finds out for itself that a participant is away",
-        AWAY,
-        "        if len(row) < AWAY_AFTER:\n",
-        "        if len(row) <= AWAY_AFTER:\n            row.clear()\n",
-        OUTAGES,
-    ),
-    Mutant(
-        "a participant that is back is met by all at once",
-        AWAY,
-        "return self._let_through(lane, away, LET_THROUGH, now)",
-        "return self._let_through(lane, away, away.count, now)",
-        OUTAGES,
-    ),
-    Mutant(
-        "a participant that never comes back keeps sagas for ever",
-        AWAY,
-        "return held.since + timedelta(seconds=LONGEST_HOLD_S) <= now",
-        "return False",
-        OUTAGES,
-    ),
-    Mutant(
-        "new sagas are begun however many wait for their participant",
-        "saga_es/runtime/admission.py",
-        "(self._executor.is_crowded(name) or not self._held.room_of(name))",
-        "self._executor.is_crowded(name)",
-        OUTAGES,
-    ),
-    Mutant(
-        "sagas are taken over however many wait for their participant",
-        "saga_es/runtime/admission.py",
-        "min(self._executor.capacity_of(name), self._held.room_of(name))",
-        "self._executor.capacity_of(name)",
-        OUTAGES,
     ),
     Mutant(
         "sagas that cannot begin are read again and again",
@@ -443,19 +302,5 @@ MUTANTS = [
         "(len(orphans) == limit or is_cut_short)",
         "len(orphans) == limit",
         ("tests/simulation/test_large_takeovers.py",),
-    ),
-    Mutant(
-        "a call that never began counts as a failure",
-        "saga_es/runtime/held_calls.py",
-        "if call is None or call.began_at is None or heard",
-        "if call is None or heard",
-        ("tests/contract/engine/test_overload.py",),
-    ),
-    Mutant(
-        "a paused saga calls when its participant is back",
-        CALLS,
-        "            if (saga_id, step, direction) in self._held:\n",
-        "            if False:\n",
-        OUTAGES,
     ),
 ]

@@ -90,14 +90,14 @@ MUTANTS = [
         WRITER,
         "        if not self._is_careful:\n            return self._write_carefully(batch)\n        logger",
         "        logger",
-        ("tests/contract/store/test_writer.py", "tests/contract/engine/test_views_behind.py"),
+        ("tests/contract/store/test_views_that_refuse.py", "tests/contract/engine/test_views_behind.py"),
     ),
     Mutant(
         "a view that is behind takes up later events",
         "saga_es/store/views/inline.py",
         "sort_out([view for view in views if view.name not in behind], events)",
         "sort_out(list(views), events)",
-        ("tests/contract/store/test_writer.py",),
+        ("tests/contract/store/test_views_that_refuse.py",),
     ),
     Mutant(
         "NaN in a result becomes null",
