@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from saga_es.errors import Denied, NotOnStandby, RolledBack, StoreUnavailable
+from saga_es.store.drivers import tls
 from saga_es.store.drivers.connection import DriverConnection
 from saga_es.store.drivers.driver import WRITING, driver_for
 from saga_es.store.drivers.error_codes import reason
@@ -205,7 +206,9 @@ class Database:
         except (DBAPIError, sa.exc.TimeoutError) as error:
             if self.driver.errors.is_about_values(error):
                 raise
-            raise self._kind_of(error)(f"the database did not do as asked: {reason(error)}") from error
+            why = reason(error)
+            cure = tls.cure(why, self.driver.tls_cure)
+            raise self._kind_of(error)(f"the database did not do as asked: {why}{cure}") from error
 
     def _kind_of(self, error: sa.exc.SQLAlchemyError) -> type[StoreUnavailable]:
         errors = self.driver.errors

@@ -112,3 +112,12 @@ def test_a_unit_runs_a_command_and_stops_it_gracefully(unit: Path) -> None:
     assert service["ExecStart"].split()[1] in COMMANDS
     assert int(service["TimeoutStopSec"]) > Settings().grace_s + 15
     assert service["NoNewPrivileges"] == "yes"
+
+
+def test_the_compose_files_own_network_has_a_plain_connection() -> None:
+    """The database shows no certificate, and without a word in the URL the processes would refuse it."""
+    url = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]["environment"][
+        "SAGA_ES_DATABASE_URL"
+    ]
+    assert Settings.load({"database_url": url.replace("${POSTGRES_PASSWORD:-only-for-trying}", "x")}, {}).database_url
+    assert url.endswith("?sslmode=disable")

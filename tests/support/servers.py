@@ -149,12 +149,38 @@ def _start_second_postgresql() -> tuple[URL, str]:
     return _postgresql(embedded)
 
 
-def _postgresql(folder_of_programs: Path) -> tuple[URL, str]:
+def with_tls(kind: str, certificate: bytes, key: bytes) -> URL:
+    """Start one more server of a kind, which shows this certificate; it ends with this process.
+
+    Raises:
+        Absent: It cannot be started.
+    """
+    match kind:
+        case "postgresql":
+            return _postgresql(programs.postgresql(), tls=(certificate, key))[0]
+        case _:
+            return _mariadb(tls=(certificate, key))[0]
+
+
+def _tls_files(folder: Path, user: str | None, tls: tuple[bytes, bytes] | None) -> list[Path]:
+    """The files of a certificate and its key, which nobody but the server may read."""
+    files = [folder / name for name in ("tls-certificate.pem", "tls-key.pem")] if tls else []
+    for file, content in zip(files, tls or (), strict=True):
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+        if user is not None:
+            shutil.chown(file, user)
+    return files
+
+
+def _postgresql(folder_of_programs: Path, tls: tuple[bytes, bytes] | None = None) -> tuple[URL, str]:
     user, port = programs.run_as("postgres"), programs.free_port()
     folder = _folder(user)
     programs.initdb(folder_of_programs, folder / "data")
     # Durability stays as it comes out of the box: `saga-es doctor` is tested on this server, too.
-    settings = ("listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=")
+    files = zip(("ssl_cert_file", "ssl_key_file"), _tls_files(folder, user, tls), strict=False)
+    secure = ["ssl=on", *(f"{name}={file}" for name, file in files)] if tls else []
+    settings = ("listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", *secure)
     options = [word for setting in settings for word in ("-c", setting)]
     url = URL.create("postgresql", "postgres", host="127.0.0.1", port=port, database="postgres")
     _started([folder_of_programs / "postgres", "-D", folder / "data", *options], url, folder, user, end="QUIT")
@@ -162,6 +188,10 @@ def _postgresql(folder_of_programs: Path) -> tuple[URL, str]:
 
 
 def _start_mariadb() -> tuple[URL, str]:
+    return _mariadb()
+
+
+def _mariadb(tls: tuple[bytes, bytes] | None = None) -> tuple[URL, str]:
     program = programs.mariadb()
     user, port = programs.run_as("mysql"), programs.free_port()
     folder = _folder(user)
@@ -170,7 +200,9 @@ def _start_mariadb() -> tuple[URL, str]:
     programs.run("mariadb-install-db", *common, *how, user=user, cwd=folder)
     where = ("--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 'socket'}", f"--pid-file={folder}/pid")
     url = URL.create("mysql", "root", host="127.0.0.1", port=port)
-    _started([program, *common, *where, "--character-set-server=utf8mb4"], url, folder, user, end="KILL")
+    files = zip(("--ssl-cert", "--ssl-key"), _tls_files(folder, user, tls), strict=False)
+    options = ["--character-set-server=utf8mb4", *(f"{name}={file}" for name, file in files)]
+    _started([program, *common, *where, *options], url, folder, user, end="KILL")
     return url, str(program)
 
 

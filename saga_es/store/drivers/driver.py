@@ -72,6 +72,9 @@ class Driver:
 
     # ── Connections ──────────────────────────────────────────────────────────────────────────────────────
 
+    tls_cure: str
+    """What to do when a connection fails over TLS; empty where there is none."""
+
     has_server: bool
     """Whether connections lead to a server, which may restart: a new connection is as good as the old one."""
 

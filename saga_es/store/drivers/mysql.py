@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from saga_es.errors import StoreUnavailable
-from saga_es.store.drivers import keepalive, mysql_settings, timeouts
+from saga_es.store.drivers import keepalive, mysql_settings, timeouts, tls
 from saga_es.store.drivers.append_lock import OnAnotherConnection
 from saga_es.store.drivers.column_types import ColumnTypes
 from saga_es.store.drivers.driver import LOG_TABLE, TABLE, Changes, Driver, Raw, Reading
@@ -47,7 +47,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
     fixed = {"charset": "utf8mb4", "init_command": set_session}
     # `read_timeout` covers only the start of a new connection; `watch` removes it.
     asks = {"connect_timeout": keepalive.CONNECT_S, "read_timeout": keepalive.CONNECT_S}
-    arguments = {**keepalive.unless_given(url, asks), **fixed}
+    arguments = {**keepalive.unless_given(url, asks), **fixed, **tls.for_pymysql(url)}
     return {"pool_pre_ping": True, "pool_recycle": 3600, "connect_args": arguments}
 
 
@@ -240,6 +240,7 @@ MYSQL = Driver(
     check_url=lambda _url: None,
     check_options=_check_options,
     is_missing=lambda _url: False,
+    tls_cure=tls.CURE_FOR_PYMYSQL,
     has_server=True,
     engine_options=_engine_options,
     prepare_connections=_prepare_connections,

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection, Engine
 
-from saga_es.store.drivers import keepalive, postgresql_settings, postgresql_tables, standby, timeouts
+from saga_es.store.drivers import keepalive, postgresql_settings, postgresql_tables, standby, timeouts, tls
 from saga_es.store.drivers.append_lock import InTransaction
 from saga_es.store.drivers.column_types import ColumnTypes
 from saga_es.store.drivers.columns import JsonText
@@ -83,7 +83,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
         "keepalives_count": keepalive.UNANSWERED,
         "tcp_user_timeout": keepalive.GIVEN_UP_S * 1000,
     }
-    return {"pool_pre_ping": True, "connect_args": keepalive.unless_given(url, asks)}
+    return {"pool_pre_ping": True, "connect_args": {**keepalive.unless_given(url, asks), **tls.for_libpq(url)}}
 
 
 def _prepare_connections(engine: Engine, _url: URL) -> Callable[[], None]:
@@ -216,6 +216,7 @@ POSTGRESQL = Driver(
     check_url=lambda _url: None,
     check_options=_check_options,
     is_missing=lambda _url: False,
+    tls_cure=tls.CURE_FOR_LIBPQ,
     has_server=True,
     engine_options=_engine_options,
     prepare_connections=_prepare_connections,

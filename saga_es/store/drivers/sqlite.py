@@ -200,6 +200,7 @@ SQLITE = Driver(
     check_url=_check_url,
     check_options=lambda _module, _options: None,
     is_missing=_is_missing,
+    tls_cure="",
     has_server=False,
     engine_options=lambda _url: {"connect_args": {"check_same_thread": False}},
     prepare_connections=_prepare_connections,

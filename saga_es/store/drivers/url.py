@@ -66,6 +66,7 @@ def _check_options(driver: Driver, url: URL) -> None:
         with warnings.catch_warnings(action="error", category=SAWarning):  # for an option that it would ignore
             _, options = dialect.create_connect_args(url)
         driver.check_options(module, options)
+        driver.engine_options(url)
     except (ArgumentError, SAWarning, TypeError, ValueError, OSError, module.Error) as error:
         said = str(error).removeprefix("Connection.__init__() got an ")
         raise SettingsError([f"the driver does not take it: {said}"]) from error
