@@ -74,9 +74,11 @@ def recover(node: Node) -> Recovered:
         node.open()
         workers = node.store.workers
         before = workers.heartbeats()
+        before.pop(node.engine.worker_id, None)
         with Progress(*columns, console=errors) as progress:
             task = progress.add_task("taking over", total=None)
-            while _goes_on(node, workers) or _may_be_gone(workers, before):
+            # Asked in this order: between the two, an engine can remove a row, and what it left must then be seen.
+            while _may_be_gone(workers, before) or _goes_on(node, workers):
                 ended = sum(_ended(node).values())
                 progress.update(task, description=f"{node.engine.active} under way, {ended} ended")
                 time.sleep(LOOK_EVERY_S)

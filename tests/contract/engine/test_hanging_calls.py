@@ -57,6 +57,8 @@ def test_steps_that_wait_for_sagas_of_their_own_worker_do_not_stop_it(open_engin
 
     engine = open_engine(inner, outer, executor=Executor(threads=2))
     handles = [engine.start(outer, saga_id=f"s{number}") for number in range(2)]
-    assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPENSATED}
+    ended = {handle.result(TIMEOUT_S).status for handle in handles}
+    assert SagaStatus.COMPENSATED in ended  # the first time-out frees a thread, which can be early enough for the other
+    assert ended <= {SagaStatus.COMPENSATED, SagaStatus.COMPLETED}
     for number in range(2):
         assert engine.follow(f"s{number}-inner").result(TIMEOUT_S).completed
