@@ -86,6 +86,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="saga-es")
 @click.option("--database-url", metavar="URL", help="The database of the log; may also follow the command.")
+@click.option("--database-url-file", metavar="FILE", help="The file that holds that URL; as above.")
 @click.option("--app", metavar="MODULE", help="The application; may also follow the command.")
 @click.pass_context
 def main(context: click.Context, /, **flags: str | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from saga_es.cli.inherited import Inherited
+from saga_es.cli.process_list import warn_of_secrets
 from saga_es.cli.terminal import errors
 from saga_es.core.describe import plain
 from saga_es.errors import (
@@ -31,6 +32,7 @@ from saga_es.node.app import App
 from saga_es.node.logs import configure_logs
 from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
+from saga_es.node.url_file import one_of_both
 from saga_es.store.admin import migrate
 from saga_es.store.queries.pages import BadCursor
 from saga_es.store.views.kinds import Projection
@@ -39,6 +41,7 @@ OK, FAILURE, USAGE, NOT_FOUND, MISMATCH, NO_DATABASE, CANNOT_SERVE = 0, 1, 2, 3,
 
 _SETTINGS = [
     click.option("--database-url", metavar="URL", help="The database of the log.  [default: sqlite:///saga_es.db]"),
+    click.option("--database-url-file", metavar="FILE", help="The file that holds that URL.  [default: none]"),
     click.option(
         "--table-prefix", metavar="TEXT", help="What the names of saga_es's tables begin with.  [default: none]"
     ),
@@ -131,8 +134,9 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
         def run(**given: Any) -> None:
             flags = {name: given.pop(name) for name in set(Settings.__struct_fields__) & set(given)}
             with reported():
-                settings = Settings.load({**inherited().flags, **{k: v for k, v in flags.items() if v is not None}})
+                settings = Settings.load(one_of_both(flags, inherited().flags))
                 configure_logs(settings.log_level, settings.log_format)
+                warn_of_secrets(settings, sys.argv)
                 command(settings, **given)
 
         decorated: Callable[..., None] = run

@@ -14,6 +14,7 @@ import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.errors import SettingsError
+from saga_es.node.url_file import BadUrlFile, one_of_both, url_in
 from saga_es.publish.webhook import SECRET_CURE, key_of
 from saga_es.runtime.calls.address import BadAddress, address_of
 from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
@@ -29,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         database_url: The database of the log.
+        database_url_file: The file from which `database_url` was read; None: it was given itself.
         table_prefix: What the names of all tables that saga_es makes begin with, so that they clash with no others.
         app: The module of the application: `package` or `package:attribute`; None: no application.
         host: The address to serve on; loopback by default.
@@ -61,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     database_url: str = "sqlite:///saga_es.db"
+    database_url_file: str | None = None
     table_prefix: str = ""
     app: str | None = None
     host: str = "127.0.0.1"
@@ -130,11 +133,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             for name, url in environ.items()
             if name.startswith(PARTICIPANT) and url
         }
-        given |= {name: value for name, value in (flags or {}).items() if value is not None}
+        given = one_of_both(flags or {}, given)
         if "app" not in given and (app := app_of_project(Path.cwd())) is not None:
             given["app"] = app
         try:
             loaded: dict[str, Any] = _Schema().load(given)
+            loaded |= _read(loaded)
         except ValidationError as error:
             raise SettingsError(_lines(error.messages_dict)) from error
         if loaded.get("webhook") and not loaded.get("webhook_secret"):
@@ -147,6 +151,23 @@ def _is_usable(url: str) -> None:
         parse_url(url)
     except SettingsError as error:
         raise ValidationError(list(error.problems)) from error
+
+
+def _read(loaded: Mapping[str, Any]) -> dict[str, str]:
+    """The URL from the file that a setting names."""
+    file = loaded.get("database_url_file")
+    if file is None:
+        return {}
+    if "database_url" in loaded:
+        raise ValidationError({"database_url_file": ["a URL is given as well; leave out one of the two"]})
+    try:
+        url = url_in(file)
+        parse_url(url)
+    except BadUrlFile as error:
+        raise ValidationError({"database_url_file": [str(error)]}) from error
+    except SettingsError as error:
+        raise ValidationError({"database_url_file": list(error.problems)}) from error
+    return {"database_url": url}
 
 
 def _can_begin_names(prefix: str) -> None:
@@ -203,6 +224,7 @@ class _Schema(Schema):
         unknown = EXCLUDE
 
     database_url = fields.String(validate=_is_usable)
+    database_url_file = fields.String(validate=validate.Length(min=1))
     table_prefix = fields.String(validate=_can_begin_names)
     app = fields.String(validate=validate.Regexp(r"^[\w.]+(:\w+)?$", error="write `package` or `package:attribute`"))
     host = fields.String(validate=validate.Length(min=1))

@@ -19,7 +19,7 @@ from saga_es.store.drivers.connection import DriverConnection
 from saga_es.store.drivers.driver import WRITING, driver_for
 from saga_es.store.drivers.error_codes import reason
 from saga_es.store.drivers.names import complete_names
-from saga_es.store.drivers.url import parse_url
+from saga_es.store.drivers.url import parse_url, without_secrets
 from saga_es.store.drivers.writes import Write
 from saga_es.store.process import in_each_child, look_for_fork
 
@@ -70,7 +70,7 @@ class Database:
         _databases.add(self)
 
     def __repr__(self) -> str:
-        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+        return f"Database({without_secrets(self.url)!r})"
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

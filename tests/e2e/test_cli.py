@@ -397,3 +397,22 @@ def test_looking_makes_no_database(tmp_path: Path) -> None:
     done = run_cli("list", "--database-url", f"sqlite:///{file}")
     assert done.returncode == 8
     assert not file.exists()
+
+
+def test_a_password_in_the_list_of_processes_is_warned_of(tmp_path: Path) -> None:
+    """Every user of the machine reads it there; the warning does not repeat it. A file shows nothing."""
+    (tmp_path / "url").write_text("postgresql://ada:hunter2@127.0.0.1:1/x")
+    in_flag = run_cli("list", "--database-url", "postgresql://ada:hunter2@127.0.0.1:1/x")
+    before_command = run_cli("--database-url=postgresql://ada:hunter2@127.0.0.1:1/x", "list")
+    in_file = run_cli("list", "--database-url-file", str(tmp_path / "url"))
+    in_variable = run_cli("list", settings={"SAGA_ES_DATABASE_URL": "postgresql://ada:hunter2@127.0.0.1:1/x"})
+    for done in (in_flag, before_command, in_file, in_variable):
+        assert done.returncode == 8, done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+    warning = "the secret of --database-url stands in the list of processes"
+    assert [warning in " ".join(done.stderr.split()) for done in (in_flag, before_command, in_file, in_variable)] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from saga_es.errors import SettingsError
 from saga_es.store.database import Database
-from saga_es.store.drivers.url import parse_url
+from saga_es.store.drivers.url import parse_url, secrets_of
 
 
 def refused(text: str) -> str:
@@ -120,3 +120,23 @@ def test_a_driver_whose_library_is_missing_is_told_in_one_line(monkeypatch: pyte
     said = refused("postgresql://bob@db/x")
     assert said.startswith("the driver cannot be loaded: no pq wrapper available. Attempts made:")
     assert said.endswith("pip install 'saga-es[postgresql]'")
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("postgresql://ada:hunter2@db/x", ["hunter2"]),
+        ("postgresql://ada:hunter2@db1,db2/x", ["hunter2"]),
+        ("postgresql://ada@db/x?password=hunter2", ["hunter2"]),
+        ("postgresql://ada@db/x?connect_timeout=5&sslpassword=hunter2", ["hunter2"]),
+        ("mysql://ada:hunter2@db/x?ssl_key_password=hunter3", ["hunter2", "hunter3"]),
+        ("postgresql://ada@db/x", []),
+        ("sqlite:///shop.db", []),
+        ("sqlite:///a:b@c.db", []),
+    ],
+)
+def test_the_secrets_of_a_url_are_known_wherever_it_has_them(text: str, secrets: list[str]) -> None:
+    """Drivers take a password as an option, too. None is shown by what shows a database."""
+    assert secrets_of(text) == secrets
+    if not text.startswith("sqlite"):
+        assert "hunter" not in repr(Database(text.partition("&ssl_key")[0]))

@@ -79,7 +79,8 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     }
     loaded = Settings.load({}, environ)
-    assert {f"SAGA_ES_{name.upper()}": str(getattr(loaded, name)) for name in Settings.__struct_fields__[:-1]} == {
+    names = [name for name in Settings.__struct_fields__[:-1] if name != "database_url_file"]  # one of two
+    assert {f"SAGA_ES_{name.upper()}": str(getattr(loaded, name)) for name in names} == {
         **environ,
         "SAGA_ES_EXECUTE_TIMEOUT_S": "3.0",
         "SAGA_ES_GRACE_S": "0.0",
@@ -100,6 +101,80 @@ def test_settings_show_no_secret_of_themselves() -> None:
     shown = repr(loaded)
     assert [secret for secret in ("hunter2", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") if secret in shown] == []
     assert "port=5000" in shown
+
+
+# ── The URL in a file ────────────────────────────────────────────────────────────────────────────────────
+
+SECRET = "postgresql://ada:hunter2@db/x"
+
+
+@pytest.fixture
+def url_file(tmp_path: Path) -> Path:
+    """A file as an editor, or a secret of an orchestrator, leaves it."""
+    file = tmp_path / "database-url"
+    file.write_text(f"{SECRET}\n")
+    return file
+
+
+def test_the_url_of_the_database_may_stand_in_a_file(url_file: Path) -> None:
+    """By the flag or the variable; what shows the settings shows the file, not the URL."""
+    for loaded in (
+        Settings.load({"database_url_file": str(url_file)}, BARE),
+        Settings.load({}, {"SAGA_ES_DATABASE_URL_FILE": str(url_file)}),
+    ):
+        assert loaded.database_url == SECRET
+        assert "hunter2" not in repr(loaded)
+        assert str(url_file) in repr(loaded)
+
+
+def test_a_url_and_a_file_of_one_source_contradict_each_other(url_file: Path) -> None:
+    """Nobody guesses which is meant. A flag replaces the variable of the other, as it replaces its own."""
+    both = {"database_url": "sqlite:///a.db", "database_url_file": str(url_file)}
+    variables = {f"SAGA_ES_{name.upper()}": value for name, value in both.items()}
+    for flags, environ in ((both, BARE), ({}, variables)):
+        with pytest.raises(SettingsError, match=r"--database-url-file / .*leave out one of the two"):
+            Settings.load(flags, environ)
+    assert Settings.load({"database_url": "sqlite:///b.db"}, {"SAGA_ES_DATABASE_URL_FILE": str(url_file)}) == Settings(
+        database_url="sqlite:///b.db"
+    )
+    flag = {"database_url_file": str(url_file), "database_url": None}
+    assert Settings.load(flag, {"SAGA_ES_DATABASE_URL": "sqlite:///a.db"}).database_url == SECRET
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"hunter2",
+        b"SAGA_ES_DATABASE_URL=hunter2",
+        b"postgresql://ada:hunter2@db/x\npostgresql://ada:hunter2@db/y",
+        b"oracle://ada:hunter2@db/x",
+        b"postgresql://ada:hun@ter2@db/x",
+        b"postgresql://ada:hunter2@db:port/x",
+        b"\xff\xfe",
+    ],
+)
+def test_a_file_without_a_url_is_refused_and_its_content_not_shown(tmp_path: Path, content: bytes) -> None:
+    """It may be another secret's file."""
+    file = tmp_path / "database-url"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({"database_url_file": str(file)}, BARE)
+    (problem,) = caught.value.problems
+    assert problem.startswith("--database-url-file / SAGA_ES_DATABASE_URL_FILE: ")
+    assert "hunter2" not in problem
+    assert "ter2" not in problem
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
+    """With its name."""
+    with pytest.raises(SettingsError, match=r"--database-url-file .*cannot read"):
+        Settings.load({"database_url_file": str(tmp_path / name)}, BARE)
+
+
+# ── Sources ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_flag_wins_over_the_environment() -> None:

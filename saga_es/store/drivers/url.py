@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from typing import Any
 
@@ -94,3 +95,21 @@ def _imported(driver: Driver, url: URL) -> object:
         which = f"the driver {error.name!r} is not installed" if error.name else f"the driver cannot be loaded: {error}"
         line = " ".join(which.split())
         raise SettingsError([f"{line}; pip install 'saga-es[{driver.name}]'"]) from error
+
+
+SECRET_OPTIONS = frozenset({"password", "passwd", "sslpassword", "ssl_key_password", "oauth_client_secret"})
+"""The options of the drivers that hold a secret."""
+
+
+def secrets_of(text: str) -> list[str]:
+    """The secrets in a usable URL, as they are written there: the password, and options that are one."""
+    written = re.match(r"[\w+]+://[^:/?]*:([^@]*)@", text)
+    options = [option.partition("=") for option in text.partition("?")[2].split("&")]
+    found = [*(written.groups() if written else ()), *(value for name, _, value in options if name in SECRET_OPTIONS)]
+    return [secret for secret in found if secret]
+
+
+def without_secrets(url: URL) -> str:
+    """A URL to be shown."""
+    hidden = {name: "***" if name in SECRET_OPTIONS else value for name, value in url.query.items()}
+    return url.set(query=hidden).render_as_string(hide_password=True)
