@@ -29,6 +29,7 @@ from saga_es.runtime.intake.client import Client
 from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.projector import Projector
+from saga_es.runtime.tracing import PassedOn
 from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.admin import migrate
@@ -76,7 +77,8 @@ class Node:
             self.store = self.meter.store
         self.clock = clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
-        self.client = Client(self.store, definitions, clock)
+        self.tracing = PassedOn()
+        self.client = Client(self.store, definitions, clock, self.tracing)
         self.transports = transports_of(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
         self._routes: Routes | None = None
@@ -94,7 +96,14 @@ class Node:
             leaves_older_plans=settings.leave_older_plans,
         )
         self.engine = Engine(
-            self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context
+            self.store,
+            executor,
+            definitions,
+            clock,
+            limits,
+            loop,
+            carries_context=app.carries_context,
+            tracing=self.tracing,
         )
         self.projector = Projector(
             (CatchUp(self.database, self.store.log, view) for view in self.views if view.follows),
