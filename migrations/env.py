@@ -5,8 +5,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from saga_es.node.settings import Settings
+from saga_es.store.admin.contracting import refuse_to_shut_out
 from saga_es.store.database import Database
 from saga_es.store.drivers.names import full
+from saga_es.store.revision import current
 from saga_es.store.tables import VERSION_TABLE, metadata
 
 
@@ -45,4 +47,5 @@ elif (handed_over := context.config.attributes.get("connection")) is not None:
 else:
     settings = Settings.load()
     with Database(settings.database_url, table_prefix=settings.table_prefix).writing() as own:
+        refuse_to_shut_out(own, current(own), settings.lease_s)
         _run(own)

@@ -42,6 +42,7 @@ __all__ = [
     "SettingsError",
     "StepRejected",
     "StepUnavailable",
+    "StillNeeded",
     "StoreUnavailable",
     "TooMuchPast",
     "UnknownTable",
@@ -310,9 +311,10 @@ class EngineForked(EngineStopped):
 class NotMigrated(SagaError):
     """The database answers, but has the tables of an older version, or of one that is too new for this process."""
 
-    def __init__(self, found: str | None, wanted: str) -> None:
+    def __init__(self, found: str | None, wanted: str, instead: str = "") -> None:
         cure = "upgrade saga_es here" if found is not None and found > wanted else "run `saga-es db upgrade`"
-        super().__init__(f"the database is at migration {found or 'none'}, this version needs {wanted}; {cure}")
+        at = f"the database is at migration {found or 'none'}"
+        super().__init__(f"{at}, {instead or f'this version needs {wanted}; {cure}'}")
         self.found = found
         self.wanted = wanted
 
@@ -344,12 +346,12 @@ class UnknownTable(SagaError):
         self.name = name
 
 
+class StillNeeded(NotMigrated):
+    """A migration would take away what living workers of earlier versions need. Nothing was changed."""
+
+
 class MigrationDenied(NotMigrated):
     """The database does not have the tables of this version, and the database user may not create them."""
-
-    def __init__(self, found: str | None, wanted: str, why: str) -> None:
-        super().__init__(found, wanted)
-        self.args = (f"{self.args[0]} as the owner of the tables, then `saga-es db grants`: {why}",)
 
 
 class NotOnStandby(StoreUnavailable):

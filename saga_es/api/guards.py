@@ -41,7 +41,7 @@ _PAGE = (
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "same-origin"),  # with `no-referrer` a browser says `Origin: null` of our own pages' forms
+    ("Referrer-Policy", "no-referrer"),
 )
 
 

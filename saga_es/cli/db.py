@@ -28,7 +28,7 @@ def upgrade(settings: Settings) -> None:
     """Migrate the database to this version."""
     node = Node(settings, app_of(settings))
     try:
-        made = migrate.upgrade(node.database, node.store.log, node.views)
+        made = migrate.upgrade(node.database, node.store.log, node.views, lease_s=settings.lease_s)
         at = migrate.found(node.database)
     finally:
         node.database.close()

@@ -14,8 +14,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from saga_es.api.responses import node
 from saga_es.console.following import (
     ACTIONS,
-    CANNOT_BE_TAKEN_BACK,
     SENTENCES,
+    WITH_CARE,
     WRITES,
     BadForm,
     Needs,
@@ -108,7 +108,7 @@ def _form(
         others=[other for other in offers(life.state, now) if other.refused is None],
         sentence=SENTENCES[name],
         writes=WRITES[name],
-        careful=name in CANNOT_BE_TAKEN_BACK,
+        careful=name in WITH_CARE,
         needs=wanted,
         form=form,
         seen=seen if offer.refused is not None else life.latest,

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.commands import Cancel, Command, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
+from saga_es.core.commands import Cancel, Command, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.operate import Undoing, preview, record, still_open
 from saga_es.core.plan import Signal, step_of
 from saga_es.core.state import SagaState, StepStatus
@@ -23,6 +23,7 @@ ACTIONS: Mapping[str, str] = {
     "cancel": "Cancel",
     "skip": "Skip a step",
     "replace-input": "Replace input",
+    "fail": "Give up",
     "resolve": "Resolve",
 }
 """The commands by the names of the API, with the words of their buttons."""
@@ -35,6 +36,7 @@ SENTENCES: Mapping[str, str] = {
     "cancel": "The saga aborts. What was done is undone, last first, in the order below.",
     "skip": "The step, or its compensation, counts as done, and the saga goes on. Nothing is called for it.",
     "replace-input": "The step gets another input from now on, and is tried again with it.",
+    "fail": "The saga is FAILED as it stands: nothing is undone or called any more. A retry takes it up again.",
     "resolve": "The saga ends as you say. Do this once you have set right by hand what it left behind.",
 }
 
@@ -46,11 +48,13 @@ WRITES: Mapping[str, str] = {
     "cancel": "SagaCancelled",
     "skip": "StepSkipped or CompensationSkipped, and SagaReopened",
     "replace-input": "InputReplaced, and SagaReopened",
+    "fail": "SagaFailed",
     "resolve": "SagaResolved",
 }
 """The events that a command appends."""
 
-CANNOT_BE_TAKEN_BACK = {"skip", "resolve", "cancel"}
+WITH_CARE = {"skip", "resolve", "cancel", "fail"}
+"""The commands whose buttons are red: they cannot be taken back, or leave undone what another command would undo."""
 
 
 class BadForm(Exception):
@@ -115,6 +119,7 @@ def _examples(state: SagaState, name: str) -> list[Command]:
         "resume": Resume,
         "pause": Pause,
         "cancel": Cancel,
+        "fail": Fail,
         "resolve": Resolve,
     }
     match name:
@@ -184,6 +189,8 @@ def command_of(name: str, form: Mapping[str, str], actor: str) -> Command:  # no
             return Pause(actor, reason)
         case "cancel":
             return Cancel(actor, reason)
+        case "fail":
+            return Fail(actor, reason)
         case "skip":
             return Skip(_field(form, "step"), actor, reason)
         case "replace-input":

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from saga_es.api.responses import node
 from saga_es.console import rows
 from saga_es.console.axis import MODES, Mode
-from saga_es.console.following import CANNOT_BE_TAKEN_BACK, offers
+from saga_es.console.following import WITH_CARE, offers
 from saga_es.console.queries import asked
 from saga_es.console.saga_page import compared, saga_page, shown_elements
 from saga_es.console.shell import address, page
@@ -87,7 +87,7 @@ def show_saga(saga_id: str) -> Response:
         shown=shown,
         now=now,
         offers=[] if shown.is_past else offers(life.state, now),
-        careful=CANNOT_BE_TAKEN_BACK,
+        careful=WITH_CARE,
         words=STATUS_WORDS,
         modes=MODES,
         elements_of=shown_elements,

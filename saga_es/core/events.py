@@ -16,7 +16,6 @@ from typing import Any, Literal
 import msgspec
 
 from saga_es.core.plan import Plan
-from saga_es.core.trace import Trace
 
 Failure = Literal["rejected", "unavailable", "unknown"]
 """How a call failed: refused for good / not now / it is unknown whether it happened."""
@@ -49,10 +48,7 @@ class SagaImported(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then.
-
-    Its spans, and those of its children, belong to `trace`.
-    """
+    """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then."""
 
     saga: str
     plan_id: str
@@ -62,7 +58,6 @@ class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     starts_at: datetime | None = None
     deadline_at: datetime | None = None
     parent: str | None = None
-    trace: Trace | None = None
 
 
 class SagaBegan(msgspec.Struct, frozen=True):

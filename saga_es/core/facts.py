@@ -9,7 +9,6 @@ import msgspec
 
 from saga_es.core.commands import Command
 from saga_es.core.outcomes import Direction, Outcome
-from saga_es.core.trace import Trace
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -21,7 +20,6 @@ class Start(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     starts_at: datetime | None = None
     parent: str | None = None
-    trace: Trace | None = None
 
 
 class CallReturned(msgspec.Struct, frozen=True):

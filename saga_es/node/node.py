@@ -29,7 +29,6 @@ from saga_es.runtime.intake.client import Client
 from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.projector import Projector
-from saga_es.runtime.tracing import PassedOn
 from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.admin import migrate
@@ -77,8 +76,7 @@ class Node:
             self.store = self.meter.store
         self.clock = clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
-        self.tracing = PassedOn()
-        self.client = Client(self.store, definitions, clock, self.tracing)
+        self.client = Client(self.store, definitions, clock)
         self.transports = transports_of(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
         self._routes: Routes | None = None
@@ -96,14 +94,7 @@ class Node:
             leaves_older_plans=settings.leave_older_plans,
         )
         self.engine = Engine(
-            self.store,
-            executor,
-            definitions,
-            clock,
-            limits,
-            loop,
-            carries_context=app.carries_context,
-            tracing=self.tracing,
+            self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context
         )
         self.projector = Projector(
             (CatchUp(self.database, self.store.log, view) for view in self.views if view.follows),
@@ -166,7 +157,8 @@ class Node:
             raise SettingsError(problems)
         look_less_often()
         wait_s = wait_s if self.database.driver.has_server else 0.0
-        retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views), wait_s)
+        lease_s = self.settings.lease_s
+        retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views, lease_s=lease_s), wait_s)
         self.engine.open()
         self.projector.open()
         for publisher in self.publishers:

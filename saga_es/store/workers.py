@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 
 from saga_es.core.state import UNFINISHED, SagaStatus
@@ -36,6 +37,14 @@ class database_now(sa.sql.functions.FunctionElement[float]):  # noqa: N801 (name
 @compiles(database_now)
 def _database_now(_element: Any, compiler: Any, **_: Any) -> str:
     return driver_of(compiler.dialect).clock
+
+
+def living(connection: Connection, lease_s: float, *columns: sa.ColumnElement[Any]) -> list[sa.Row[Any]]:
+    """The workers with a heartbeat within the lease whose process has not ended: their ids, and these columns."""
+    c, now_s = saga_workers.c, database_now().label("now_s")
+    query = sa.select(c.worker_id, c.host, c.pid, c.pid_started, c.heartbeat_at, now_s, *columns)
+    rows = [row for row in connection.execute(query) if row.heartbeat_at >= row.now_s - lease_s]
+    return [row for row in rows if not Process(row.host, row.pid, row.pid_started).is_gone()]
 
 
 class Workers:
@@ -80,10 +89,7 @@ class Workers:
     def codes(self) -> dict[str, str | None]:
         """The code of each living worker; None for a worker of an earlier version, which does not say."""
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(saga_workers, database_now().label("now_s"))).all()
-        living = [row for row in rows if row.heartbeat_at >= row.now_s - self.lease_s]
-        here = [row for row in living if not Process(row.host, row.pid, row.pid_started).is_gone()]
-        return {row.worker_id: row.code for row in here}
+            return {row.worker_id: row.code for row in living(connection, self.lease_s, saga_workers.c.code)}
 
     def bury(self) -> list[str]:
         """Remove the workers that are gone: their process on this host has ended, or their lease has expired.

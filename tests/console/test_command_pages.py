@@ -47,10 +47,10 @@ def offered(served: Served, saga_id: str) -> set[str]:
 def test_only_what_a_saga_can_follow_now_is_offered(served: Served) -> None:
     """And the page says why the others cannot be followed."""
     waiting, failed = begun(served), stuck(served)
-    assert offered(served, waiting) == {"pause", "cancel", "signal"}
+    assert offered(served, waiting) == {"pause", "cancel", "signal", "fail"}
     assert offered(served, failed) == {"retry", "skip", "replace-input", "resolve"}
     given(served, waiting, "pause")
-    assert offered(served, waiting) == {"resume", "cancel", "signal"}
+    assert offered(served, waiting) == {"resume", "cancel", "signal", "fail"}
     page = page_of(served.client.get(f"/console/sagas/{waiting}"))
     assert "it is paused, by ann: she says so" in page.text
 
@@ -81,6 +81,17 @@ def test_a_saga_is_paused_and_resumed(served: Served) -> None:
     saga_id = begun(served)
     assert "paused by anonymous: she says so" in given(served, saga_id, "pause", actor=" ").text
     assert "resumed by ann" in given(served, saga_id, "resume").text
+
+
+def test_a_saga_is_given_up(served: Served) -> None:
+    """It stays as it stands, and can be taken up again; one that has ended cannot be given up."""
+    saga_id = begun(served)
+    page = page_of(served.client.get(path_of(saga_id, "fail")))
+    assert (f"saga-es fail {saga_id} --reason" in page.text, f"/api/saga/{saga_id}/fail" in page.text) == (True, True)
+    assert "given up by ann: she says so" in given(served, saga_id, "fail").text
+    assert when(served.client, saga_id, is_now("FAILED"))["steps"][0]["status"] == "COMPLETED"
+    page_of(served.client.get(path_of(saga_id, "fail")), 409)
+    assert "retry" in offered(served, saga_id)
 
 
 def test_a_signal_is_sent(served: Served) -> None:

@@ -60,24 +60,10 @@ MUTANTS = [
         ("tests/e2e/test_gate.py",),
     ),
     Mutant(
-        "a child has no trace",
-        "saga_es/runtime/children.py",
-        "parent=state.saga_id, trace=trace))",
-        "parent=state.saga_id, trace=None))",
-        ("tests/api/test_traces.py",),
-    ),
-    Mutant(
-        "a state forgets its trace",
-        "saga_es/core/evolve.py",
-        "        trace=started.trace,\n",
-        "",
-        ("tests/api/test_traces.py",),
-    ),
-    Mutant(
         "the time without code is that without an event",
         "saga_es/runtime/overdue.py",
-        "self._since.get(state.saga_id, now)",
-        "self._since.get(state.saga_id, now.replace(year=2000))",
+        "self._since.get(saga_id, now)",
+        "self._since.get(saga_id, now.replace(year=2000))",
         ("tests/contract/engine/test_code_that_does_not_come_back.py",),
     ),
     Mutant(

@@ -61,8 +61,8 @@ MAY_KNOW = {
     "runtime.waiting": "store.host_time errors",
     "runtime.calls": "runtime.waiting store.host_time definition store.log core errors",
     "runtime.cluster": "runtime.ability runtime.capacity runtime.owned runtime.waiting store definition core errors",
-    "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.tracing "
-    "runtime.waiting store definition core errors",
+    "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.waiting store "
+    "definition core errors",
 }
 """Whom of ours a room may know, beside itself and (where it acts) `logs`.
 

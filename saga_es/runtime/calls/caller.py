@@ -130,8 +130,6 @@ class Caller:
             "X-Saga-Id": _as_header(call.saga_id),
             "X-Saga-Step": _as_header(call.step),
         }
-        if call.trace is not None:
-            headers |= call.trace.headers
         try:
             given = _arguments(call, request.asked)
             path, value = request.url_path(given), request.json_body(given)

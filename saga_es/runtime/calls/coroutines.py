@@ -12,7 +12,7 @@ from contextvars import Context
 from types import FrameType
 from typing import Any
 
-from saga_es.logs import fields_of, logger
+from saga_es.logs import logger
 from saga_es.runtime.calls.port import Call, Lane
 from saga_es.store.host_time import monotonic_s
 
@@ -229,10 +229,11 @@ class Coroutines:
         self._warn(loop.culprit, where)
 
     def _warn(self, culprit: Call | None, where: FrameType | None) -> None:
+        about = {"definition": culprit.definition, "step": culprit.step, "saga_id": culprit.saga_id} if culprit else {}
         with suppress(Exception):  # an error of the log must not stop the watch
             logger.warning(
                 "a step blocks its event loop, and the other async steps on it wait",
-                **({} if culprit is None else fields_of(culprit)),
+                **about,
                 blocked_s=BLOCKED_AFTER_S,
                 stack="".join(traceback.format_stack(where)) if where else "",
                 cure="await what takes time, or write the step as `def`: such steps run on threads",

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from saga_es.errors import Denied, MigrationDenied, NotMigrated, ProjectionFailed
 from saga_es.logs import logger
 from saga_es.store import registry
+from saga_es.store.admin.contracting import refuse_to_shut_out
 from saga_es.store.admin.ownership import settle
 from saga_es.store.database import Database
 from saga_es.store.log.log import Log
@@ -47,28 +48,39 @@ def found(database: Database) -> str | None:
         return current(connection)
 
 
-def upgrade(database: Database, log: Log, views: Views) -> list[str]:
+def upgrade(database: Database, log: Log, views: Views, *, lease_s: float = 10.0) -> list[str]:
     """Bring the database to this version; return the names of the view tables that were made.
 
     Of processes that start at the same time, one migrates and the others wait. A missing view that follows the log is
     made empty, and its projector fills it. An inline view that fails on an event is behind.
 
+    Args:
+        database: The database.
+        log: Its log.
+        views: The views of the application, and the built-in ones.
+        lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
+
     Raises:
+        StillNeeded: A migration would take away what living workers of earlier versions need; nothing was changed.
         NotOurs: Something that saga_es did not make has the name of a table of ours; nothing was changed.
         MigrationDenied: The role of the connection may not make what is missing.
         StoreUnavailable: The database did not answer.
     """
     try:
-        return _upgrade(database, log, views)
+        return _upgrade(database, log, views, lease_s)
     except Denied as error:
-        raise MigrationDenied(found(database), head(), str(error)) from error
+        cure = "run `saga-es db upgrade` as the owner of the tables, then `saga-es db grants`"
+        why = f"this version needs {HEAD}; {cure}: {error}"
+        raise MigrationDenied(found(database), HEAD, why) from error
 
 
-def _upgrade(database: Database, log: Log, views: Views) -> list[str]:
+def _upgrade(database: Database, log: Log, views: Views, lease_s: float) -> list[str]:
     with schema_lock(database) as connection:
         with connection.begin():
             revision = current(connection)
             is_to_migrate = not _can_work(revision)
+            if is_to_migrate:
+                refuse_to_shut_out(connection, revision, lease_s)
             settle(connection, list(views), is_to_migrate=is_to_migrate)
             if is_to_migrate:
                 _migrate(connection)
