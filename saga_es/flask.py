@@ -45,9 +45,9 @@ class SagaES:
         saga_app: A whole saga application, instead of keywords.
         sagas: The definitions.
         url_prefix: The path of the saga API; None: the API is not served.
-        console: Whether the console is served, at `/console/`; or its path. Guard it like any page of yours that
-            changes data: who may see it may give commands.
-        options: Attributes of `App` (`views`, `events`, `upcasters`) and settings, by name.
+        console: Whether the console is served, at `/console/`; or its path. Without `auth`, who may see it may give
+            commands: guard it like any page of yours that changes data.
+        options: Attributes of `App` (`auth`, `views`, `events`, `upcasters`) and settings, by name.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class SagaES:
             from saga_es.console import mount_console  # noqa: PLC0415 (an extra, like the API)
 
             app.extensions.setdefault(NODE, bound.opened)
+            app.extensions.setdefault(NODE_UNOPENED, bound.node)
             mount_console(app, self._console, at_root=False)
         app.cli.add_command(_commands(flags, self._saga_app))
 

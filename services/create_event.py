@@ -9,7 +9,17 @@ from flask import Response
 from marshmallow import Schema, fields, validate
 
 from saga_es import Participant, Saga
-from saga_es.api import EXECUTION_HEADERS, Blueprint, Day, ExecutionSchema, Number, StartedSchema, Text, execute
+from saga_es.api import (
+    EXECUTION_HEADERS,
+    Blueprint,
+    Day,
+    ExecutionSchema,
+    Number,
+    Permission,
+    StartedSchema,
+    Text,
+    execute,
+)
 
 Input = dict[str, Any]
 
@@ -125,7 +135,13 @@ class CreateEventSchema(Schema):
     ticket_quantity = fields.Integer(load_default=100, strict=True, validate=validate.Range(1, 100_000_000))
 
 
-blueprint = Blueprint("execute", __name__, url_prefix="/api/saga", description="Starting the saga create-event")
+blueprint = Blueprint(
+    "execute",
+    __name__,
+    url_prefix="/api/saga",
+    description="Starting the saga create-event",
+    permission=Permission.START,
+)
 
 
 @blueprint.post("/execute")

@@ -13,7 +13,17 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.engine import Connection
 
 from saga_es import Scenario
-from saga_es.api import Blueprint, PositionSchema, execute, json_response, node, page, summaries, views_as_of
+from saga_es.api import (
+    Blueprint,
+    Permission,
+    PositionSchema,
+    execute,
+    json_response,
+    node,
+    page,
+    summaries,
+    views_as_of,
+)
 from services import create_event
 from services.catalogue import SERVICES
 from services.records import on_the_wire
@@ -53,9 +63,14 @@ SCENARIOS = [
     )
 ]
 
-root = Blueprint("root", __name__, description="What is served here")
+root = Blueprint("root", __name__, description="What is served here", permission=Permission.OPEN)
 blueprint = Blueprint(
-    "demo", __name__, url_prefix="/demo", description="One endpoint for each scenario", body_is_optional=True
+    "demo",
+    __name__,
+    url_prefix="/demo",
+    description="One endpoint for each scenario",
+    body_is_optional=True,
+    permission=Permission.OPERATE,
 )
 
 

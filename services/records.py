@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Response, request
 from marshmallow import Schema, fields
 
-from saga_es.api import Blueprint, Id, PageSchema, Problem, Truth, json_response, node, page_of
+from saga_es.api import Blueprint, Id, PageSchema, Permission, Problem, Truth, json_response, node, page_of
 from saga_es.participant import NotSeen, Records, TakenElsewhere, Tombstoned, record_view
 
 KEY_HEADER = {
@@ -151,7 +151,11 @@ class Service:
 
     def _blueprint(self) -> Blueprint:
         blueprint = Blueprint(
-            self.path, __name__, url_prefix=f"/api/{self.path}", description=f"{self.noun} service, event-sourced"
+            self.path,
+            __name__,
+            url_prefix=f"/api/{self.path}",
+            description=f"{self.noun} service, event-sourced",
+            permission=Permission.CALL,
         )
         registered = self._registered_schema()
         record = self._record_schema()

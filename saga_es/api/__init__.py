@@ -1,8 +1,10 @@
 """The HTTP API of the engine, and the building blocks for an application's own blueprints."""
 
+from saga_es.access import Permission, Principal, Role, permits
 from saga_es.node.extras import check_server
 
 try:
+    from saga_es.api.access import principal
     from saga_es.api.application import create_flask_app
     from saga_es.api.blueprint import Blueprint
     from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
@@ -25,8 +27,11 @@ __all__ = [
     "Id",
     "Number",
     "PageSchema",
+    "Permission",
     "PositionSchema",
+    "Principal",
     "Problem",
+    "Role",
     "StartedSchema",
     "Text",
     "Truth",
@@ -36,6 +41,8 @@ __all__ = [
     "node",
     "page",
     "page_of",
+    "permits",
+    "principal",
     "saga_blueprint",
     "summaries",
     "views_as_of",

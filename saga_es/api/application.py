@@ -9,6 +9,8 @@ from typing import Any
 from flask import Flask, Response, request
 from flask_smorest import Api
 
+from saga_es.access.permissions import Permission, permits
+from saga_es.api.access import admit, guard_access_to
 from saga_es.api.failures import saga_blueprint
 from saga_es.api.guards import guard
 from saga_es.api.health import health_blueprint
@@ -33,6 +35,7 @@ class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
         super()._register_responses()
         del self.DEFAULT_RESPONSE_CONTENT_TYPE
 
+    @permits(Permission.READ)
     def _openapi_json(self) -> Response:
         """The document; behind a proxy with a prefix, its paths are below that prefix."""
         document: dict[str, Any] = self.spec.to_dict()
@@ -83,7 +86,7 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     app.register_blueprint(viewer_blueprint, url_prefix="/docs")
     app.register_blueprint(health_blueprint)
     register_problem_handlers(app)
-    guard(app, node.settings)
+    guard(app, node.settings, admit)
     count_requests(node, app)
     return app
 
@@ -101,9 +104,11 @@ def mount(node: Node, opened: Callable[[], Node], app: Flask, url_prefix: str) -
     ours = {name: setting for name, setting in _configuration(node).items() if name.startswith(("API_", "OPENAPI_"))}
     ours["OPENAPI_URL_PREFIX"] = url_prefix
     app.config.update({f"{CONFIG_PREFIX}{name}": setting for name, setting in ours.items()})
+    theirs = set(app.blueprints)
     ProblemApi(app, config_prefix=CONFIG_PREFIX).register_blueprint(saga_blueprint, url_prefix=url_prefix)
     app.extensions[NODE_UNOPENED] = node
     app.register_blueprint(health_blueprint, url_prefix=url_prefix)
+    guard_access_to(app, *(set(app.blueprints) - theirs))
 
 
 def _configuration(node: Node) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from flask import Request, Response
 from marshmallow import missing
 from webargs.flaskparser import FlaskParser
 
+from saga_es.access.permissions import DECLARED, Permission
+
 JSON = "application/json"
 
 Route = Callable[..., Any]
@@ -41,12 +43,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # the library i
 
     Args:
         body_is_optional: Whether a POST, PUT or PATCH without a body needs no content type.
+        permission: What its routes ask for that do not declare it themselves (`permits`); None: they are denied.
     """
 
     ARGUMENTS_PARSER = StrictParser()
 
-    def __init__(self, *args: Any, body_is_optional: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, body_is_optional: bool = False, permission: Permission | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
+        setattr(self, DECLARED, permission)
         self.body_is_optional = body_is_optional
 
     def add_url_rule(self, rule: str, *args: Any, **options: Any) -> None:

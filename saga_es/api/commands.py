@@ -11,6 +11,7 @@ import msgspec
 from flask import Response, request
 from marshmallow import Schema, fields, validate
 
+from saga_es.access.permissions import Permission, permits
 from saga_es.api.execution import KEY_LIMIT, given_key
 from saga_es.api.fields import Text
 from saga_es.api.problems import Problem
@@ -158,48 +159,56 @@ def _submit(transaction_id: str, command: Command) -> None:
 
 
 @_command("cancel")
+@permits(Permission.OPERATE)
 def cancel(body: Body) -> Command:
     """Abort a saga: the steps that were done are compensated, last first."""
     return Cancel(**body)
 
 
 @_command("pause")
+@permits(Permission.OPERATE)
 def pause(body: Body) -> Command:
     """Pause a saga: it begins nothing more until it is resumed; the answers of calls in flight are recorded."""
     return Pause(**body)
 
 
 @_command("resume")
+@permits(Permission.OPERATE)
 def resume(body: Body) -> Command:
     """Resume a paused saga."""
     return Resume(**body)
 
 
 @_command("retry")
+@permits(Permission.OPERATE)
 def retry(body: Body) -> Command:
     """Retry at once what waits for a retry; in a FAILED saga, retry what was given up."""
     return Retry(**body)
 
 
 @_command("skip", StepCommandSchema)
+@permits(Permission.RESOLVE)
 def skip(body: Body) -> Command:
     """In a FAILED saga, count a step that blocks it, or its compensation, as done, and go on."""
     return Skip(**body)
 
 
 @_command("replace-input", InputCommandSchema)
+@permits(Permission.RESOLVE)
 def replace_input(body: Body) -> Command:
     """In a FAILED saga, give a step that blocks it another input, and retry it."""
     return ReplaceInput(**body)
 
 
 @_command("fail")
+@permits(Permission.RESOLVE)
 def fail(body: Body) -> Command:
     """Give a saga up as it stands: it is FAILED, nothing is undone, and a person decides what becomes of it."""
     return Fail(**body)
 
 
 @_command("resolve", ResolveSchema)
+@permits(Permission.RESOLVE)
 def resolve(body: Body) -> Command:
     """End a FAILED saga that a person has set right by hand, and say how it ended."""
     return Resolve(**body)
@@ -211,6 +220,7 @@ def resolve(body: Body) -> Command:
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
+@permits(Permission.RESOLVE)
 def migrate(body: Body, transaction_id: str) -> Response:
     """Let a saga go on under the present plan of its definition: what has begun stays, the rest follows that plan."""
     try:
@@ -225,6 +235,7 @@ def migrate(body: Body, transaction_id: str) -> Response:
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
+@permits(Permission.READ)
 def preview_migrate(transaction_id: str) -> Response:
     """Show what a migration would do with each step, and why it would be refused, and change nothing."""
     return json_response(node().engine.preview_migration(transaction_id))
@@ -235,6 +246,7 @@ def preview_migrate(transaction_id: str) -> Response:
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
+@permits(Permission.READ)
 def preview_cancel(transaction_id: str) -> Response:
     """Show the steps that a cancel would compensate, in order, and change nothing."""
     state = node().store.sagas.find(transaction_id)
@@ -270,6 +282,7 @@ _SIGNAL: Body = {
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 @blueprint.alt_response(409, "CONFLICT")
+@permits(Permission.SIGNAL)
 def send_signal(transaction_id: str, signal: str) -> Response:
     """Send a saga the signal that its step of this name waits for; a signal that arrives early is kept."""
     _submit(transaction_id, SendSignal(signal, _payload(), given_key()))
@@ -293,6 +306,7 @@ def _payload() -> Any:
 @blueprint.response(200, ExplanationSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
+@permits(Permission.READ)
 def explain(transaction_id: str) -> Response:
     """Explain in one sentence why a saga is not moving, or how it has ended."""
     return json_response(explained(node(), transaction_id))

@@ -8,7 +8,9 @@ from typing import Any
 from flask import Response
 from marshmallow import Schema, fields
 
+from saga_es.access.permissions import Permission, permits
 from saga_es.api import commands
+from saga_es.api.access import check_error_filter, shown_error
 from saga_es.api.filters import SagaFilterSchema, filter_of
 from saga_es.api.responses import json_response, node
 from saga_es.api.sagas import blueprint
@@ -51,8 +53,11 @@ class FailureFilterSchema(SagaFilterSchema):
 @blueprint.get("/failures")
 @blueprint.arguments(FailureFilterSchema, location="query")
 @blueprint.response(200, FailuresSchema)
+@permits(Permission.READ)
 def list_failures(query: dict[str, Any]) -> Response:
     """Group the sagas that need attention by what went wrong: definition, step, and error without ids and numbers."""
+    check_error_filter(query["error"])
     here = node()
     found = failures(here.database, here.store.log, here.store.sagas, filter_of(query), datetime.now(UTC))
-    return json_response({"groups": [on_the_wire(group) for group in found.groups], "is_complete": found.is_complete})
+    groups = [{**on_the_wire(group), "error": shown_error(group.error)} for group in found.groups]
+    return json_response({"groups": groups, "is_complete": found.is_complete})

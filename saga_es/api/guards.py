@@ -8,7 +8,7 @@ body must be JSON, which no form can send.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, request
@@ -45,8 +45,14 @@ _HEADERS = (
 )
 
 
-def guard(app: Flask, settings: Settings) -> None:
-    """Check each request of an application of ours, and put the headers on each answer."""
+def guard(app: Flask, settings: Settings, admit: Callable[[], Response | None]) -> None:
+    """Check each request of an application of ours, and put the headers on each answer.
+
+    Args:
+        app: The application.
+        settings: Say which hosts are ours.
+        admit: Finds out who sent a request for a host of ours; an answer of it refuses them.
+    """
     hosts = [*LOOPBACK, *settings.hosts, *([] if settings.host in ANY_ADDRESS else [settings.host])]
     names = {host.lower().strip("[]") for host in hosts if not host.startswith(".")}
     domains = tuple(host.lower() for host in hosts if host.startswith("."))
@@ -56,11 +62,16 @@ def guard(app: Flask, settings: Settings) -> None:
         if IN_PROCESS in environ:  # a call of a saga of ours: no browser, no network
             return
         check_host(names, domains)
-        check_site()
-        check_type()
+
+    def check_form() -> None:
+        if IN_PROCESS not in request.environ:
+            check_site()
+            check_type()
 
     app.extensions[_GUARDED] = True
     app.before_request(check)
+    app.before_request(admit)
+    app.before_request(check_form)
     app.after_request(with_headers)
 
 
@@ -106,10 +117,10 @@ def check_type() -> None:
     """Refuse a body of another content type, and a request that should have a body but names no type."""
     if request.environ.get("CONTENT_TYPE") == JSON or request.method not in WITH_BODY:  # nearly always, and fast
         return
-    if request.url_rule is None or request.is_json or _takes("takes_forms"):
+    if request.url_rule is None or request.is_json or takes("takes_forms"):
         return
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
-    if not has_body and _takes("body_is_optional"):
+    if not has_body and takes("body_is_optional"):
         return
     found = (request.mimetype or "none")[:80]
     raise Problem(415, f"the body must be JSON, also an empty one; send Content-Type: application/json, not {found}")
@@ -127,7 +138,7 @@ def with_headers(response: Response) -> Response:
     return response
 
 
-def _takes(what: str) -> bool:
+def takes(what: str) -> bool:
     """What the request's blueprint says of itself; forms are checked by a token of their own."""
     return getattr(current_app.blueprints.get(request.blueprint or ""), what, False)
 

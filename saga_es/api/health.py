@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, request
 
+from saga_es.access.permissions import Permission, permits
 from saga_es.api.problems import Problem, register_problem_handlers
 from saga_es.api.responses import json_response
 from saga_es.node.health import NODE_UNOPENED, readiness
@@ -16,12 +17,14 @@ register_problem_handlers(health_blueprint)
 
 
 @health_blueprint.get("/livez")
+@permits(Permission.OPEN)
 def livez() -> Response:
     """The process answers; the database is not asked."""
     return json_response({"status": "alive"}, headers=NOT_KEPT)
 
 
 @health_blueprint.get("/readyz")
+@permits(Permission.OPEN)
 def readyz() -> Response:
     """Whether this process can do its work; 503 names the checks that failed."""
     found = readiness(_node())
@@ -29,6 +32,7 @@ def readyz() -> Response:
 
 
 @health_blueprint.get("/metrics")
+@permits(Permission.WATCH)
 def metrics() -> Response:
     """The metrics of this process and of the database, for Prometheus."""
     meter = _node().meter

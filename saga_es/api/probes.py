@@ -8,10 +8,12 @@ import waitress
 from flask import Flask
 from waitress.server import BaseWSGIServer
 
+from saga_es.api.access import admit
 from saga_es.api.health import health_blueprint
 from saga_es.api.problems import register_problem_handlers
 from saga_es.errors import CannotServe
 from saga_es.logs import logger
+from saga_es.node.guarding import check_address
 from saga_es.node.health import NODE_UNOPENED
 from saga_es.node.node import Node
 
@@ -22,11 +24,14 @@ def serve_probes(node: Node, host: str, port: int) -> BaseWSGIServer:
     """Serve health and metrics on a thread of their own, until the server is closed.
 
     Raises:
+        Unguarded: Others can reach the address, and nobody has to be known.
         CannotServe: The address is taken, or is not an address of this machine.
     """
+    check_address(host, "--health-host / SAGA_ES_HEALTH_HOST", node.settings, node.authenticate)
     app = Flask("saga_es_probes")
     app.extensions[NODE_UNOPENED] = node
     app.register_blueprint(health_blueprint)
+    app.before_request(admit)
     register_problem_handlers(app)
     try:
         server = waitress.create_server(app, host=host, port=port, threads=THREADS, ident=None)

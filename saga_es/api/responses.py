@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from flask import Response, current_app
 from marshmallow import Schema, fields, validate
 
+from saga_es.api.access import sees_payloads
 from saga_es.api.problems import Problem
 from saga_es.node.node import Node
 from saga_es.store.queries.pages import BadCursor, Page, Selection, page
@@ -31,9 +32,10 @@ class PageSchema(Schema):
 
 
 def node() -> Node:
-    """The node that serves this request."""
+    """The node that serves this request, as its sender may see it."""
     opened: Callable[[], Node] = current_app.extensions[NODE]
-    return opened()
+    whole = opened()
+    return whole if sees_payloads() else whole.redacted
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from flask import Response
 from marshmallow import Schema, fields, validate
 from sqlalchemy.engine import Connection
 
+from saga_es.access.permissions import Permission, permits
+from saga_es.api.access import check_error_filter, shown_error
 from saga_es.api.blueprint import Blueprint
 from saga_es.api.filters import SagaFilterSchema, filter_of
 from saga_es.api.guards import guard_mounted
@@ -173,6 +176,7 @@ guard_mounted(blueprint)
 @blueprint.response(200, SagaSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
+@permits(Permission.READ)
 def status(query: dict[str, int | None], transaction_id: str) -> Response:
     """Show one saga with its steps, now or at a version; always exact, because the answer folds the log."""
     return json_response(story_at(node().store.sagas, transaction_id, query["at_version"])[0])
@@ -181,19 +185,22 @@ def status(query: dict[str, int | None], transaction_id: str) -> Response:
 @blueprint.get("/list")
 @blueprint.arguments(SagaFilterSchema, location="query")
 @blueprint.response(200, SagaListSchema)
+@permits(Permission.READ)
 def list_sagas(query: dict[str, Any]) -> Response:
     """List the sagas that meet all filters, newest first.
 
     Follow `next_cursor` until it is null: when few sagas match, a page can be short or empty and not be the last.
     """
+    check_error_filter(query["error"])
     found = page_of(sagas_where(filter_of(query), datetime.now(UTC)), query["limit"], query["cursor"])
-    return json_response({"transactions": [summary(row) for row in found.rows], "next_cursor": found.next_cursor})
+    return json_response({"transactions": [summed_up(row) for row in found.rows], "next_cursor": found.next_cursor})
 
 
 @blueprint.get("/<string:transaction_id>/events")
 @blueprint.response(200, EventsSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
+@permits(Permission.READ)
 def events(transaction_id: str) -> Response:
     """List the events of one saga, in order."""
     entries = node().store.log.entries(stream_id=transaction_id)
@@ -220,6 +227,7 @@ def events(transaction_id: str) -> Response:
 @blueprint.get("/health")
 @blueprint.response(200, SagaHealthSchema)
 @blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+@permits(Permission.READ)
 def health() -> Response:
     """Show whether the engine runs, and how many sagas of the whole installation have not ended."""
     query = sa.select(sa.func.count()).select_from(sagas).where(sagas.c.status.in_(sorted(UNFINISHED)))
@@ -229,6 +237,11 @@ def health() -> Response:
     return json_response(
         {"status": "healthy" if alive else "unhealthy", "active_transactions": active}, 200 if alive else 503
     )
+
+
+def summed_up(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the view `sagas` as the sender of the request may see it."""
+    return {**summary(row), "error": shown_error(row["error"])}
 
 
 class Summaries(msgspec.Struct, frozen=True):
@@ -241,4 +254,4 @@ class Summaries(msgspec.Struct, frozen=True):
 def summaries(connection: Connection, most: int) -> Summaries:
     """The number of sagas, and at most `most` of the newest, as the connection sees them."""
     total = connection.scalar(sa.select(sa.func.count()).select_from(sagas)) or 0
-    return Summaries(total, [summary(row) for row in page(connection, sagas, most).rows])
+    return Summaries(total, [summed_up(row) for row in page(connection, sagas, most).rows])

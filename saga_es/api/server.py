@@ -14,6 +14,7 @@ from saga_es.api import create_flask_app
 from saga_es.api.prefix import Prefixed
 from saga_es.api.waiting import Turns
 from saga_es.errors import CannotServe
+from saga_es.node.guarding import check_address
 from saga_es.node.node import Node
 from saga_es.node.routes import has_route
 from saga_es.node.shutdown import stop_gracefully_when_asked
@@ -37,8 +38,10 @@ def serve(
         pages: Adds further pages to what is served.
 
     Raises:
+        Unguarded: Others can reach the address, and nobody has to be known.
         CannotServe: The address is taken, or is not an address of this machine.
     """
+    check_address(node.settings.host, "--host / SAGA_ES_HOST", node.settings, node.authenticate)
     whole = create_flask_app(node)
     node.answer_calls_with(whole.wsgi_app, partial(has_route, whole))
     served = whole if only is None else create_flask_app(node, only)

@@ -10,6 +10,8 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Response, abort, send_from_directory
 
+from saga_es.access.permissions import DECLARED, Permission
+
 HERE = Path(__file__).parent / "pages"
 FILES = Path(flask_swagger_ui.__file__).parent / "dist"
 OURS = {"docs.html", "start.js"}
@@ -23,6 +25,7 @@ SERVED = {
 }
 
 viewer_blueprint = Blueprint("saga_es_docs", __name__)
+setattr(viewer_blueprint, DECLARED, Permission.READ)
 
 
 @viewer_blueprint.get("/")

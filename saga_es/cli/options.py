@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from saga_es.access.authenticate import Unguarded
 from saga_es.cli.inherited import Inherited
 from saga_es.cli.process_list import warn_of_secrets
 from saga_es.cli.terminal import errors
@@ -88,13 +89,21 @@ RUNNING = [
 WAITING = click.option(
     "--database-wait-s", metavar="SECONDS", help="The wait for a server that is away.  [default: 60]"
 )
+_GUARDED = [
+    click.option("--auth", metavar="NAME", help="The credentials that requests need: none.  [default: the app's]"),
+    click.option(
+        "--insecure-no-auth", is_flag=True, default=None, help="Serve without credentials where others can reach it."
+    ),
+]
 PROBES = [
+    *_GUARDED,
     click.option("--health-port", metavar="NUMBER", help="Serve /livez, /readyz and /metrics on this port."),
     click.option("--health-host", metavar="ADDRESS", help="The address for them.  [default: 127.0.0.1]"),
 ]
 SERVING = [
     WAITING,
     click.option("--host", metavar="ADDRESS", help="The address to serve on.  [default: 127.0.0.1]"),
+    *_GUARDED,
     click.option("--allowed-hosts", metavar="NAMES", help="Names of this server beside loopback and --host."),
     click.option("--port", metavar="NUMBER", help="The port to serve on.  [default: 5000]"),
     click.option("--threads", metavar="NUMBER", help="The most requests served at once.  [default: 8]"),
@@ -148,11 +157,11 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
 
 
 _CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
+    ((NotOurs, Unguarded), CANNOT_SERVE),
     ((NotMigrated, StoreUnavailable), NO_DATABASE),
     ((NotFound, NoSuchVersion, NoSuchPosition, SagaArchived, UnknownTable), NOT_FOUND),
     ((SettingsError, BadCursor), USAGE),
     ((BadBundle,), MISMATCH),
-    ((NotOurs,), CANNOT_SERVE),
 )
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from flask import Blueprint, Response, abort, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from saga_es.access.permissions import Permission, permits
 from saga_es.api.responses import node
 from saga_es.console.command_pages import secret_key
 from saga_es.console.graph import draw_graph
@@ -53,6 +54,7 @@ def _known(here: Node) -> dict[str, Saga]:
     return {saga.name: saga for saga in family(here.app.sagas)}
 
 
+@permits(Permission.READ)
 def list_definitions() -> Response:
     """Each definition that this process knows or the log names, with how many of its sagas have each status."""
     here = node()
@@ -83,6 +85,7 @@ def _counts(connection: sa.Connection, name: str) -> dict[str, int]:
     return found
 
 
+@permits(Permission.READ)
 def show_definition(name: str) -> Response:
     """One definition: its plan as a graph and as a table."""
     here = node()
@@ -109,6 +112,7 @@ def show_definition(name: str) -> Response:
 # ── System ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@permits(Permission.WATCH)
 def show_system() -> Response:
     """What the doctor says, and whether this process can do its work."""
     here = node()
@@ -135,6 +139,7 @@ class Line(msgspec.Struct, frozen=True):
     is_saga: bool
 
 
+@permits(Permission.WATCH)
 def show_log() -> Response:
     """The newest events, or those before a position."""
     here = node()
@@ -164,11 +169,13 @@ def _line(here: Node, entry: Entry) -> Line:
 # ── Demo ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@permits(Permission.READ)
 def show_demo() -> Response:
     """The scenarios of the application, as buttons."""
     return page("demo.html", "demo", scenarios=node().app.scenarios, now=datetime.now(UTC))
 
 
+@permits(Permission.OPERATE)
 def start() -> BaseResponse:
     """Start the saga of a scenario, and go to its page."""
     Tokens(secret_key()).check(request)

@@ -9,6 +9,8 @@ import msgspec
 from flask import Blueprint, Response, request
 from markupsafe import Markup
 
+from saga_es.access.permissions import Permission, permits
+from saga_es.api.access import check_error_filter, sees_payloads
 from saga_es.api.responses import node
 from saga_es.console.drawing import draw_trend
 from saga_es.console.queries import asked
@@ -39,10 +41,12 @@ def add_to(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/attention", "attention", show_attention)
 
 
+@permits(Permission.READ)
 def show_attention() -> Response:
     """What needs a person, in groups of the same failure."""
     here, now = node(), datetime.now(UTC)
     wanted = asked(request.args, now)
+    check_error_filter(wanted.wanted.error)
     found = failures(here.database, here.store.log, here.store.sagas, wanted.wanted, now)
     with here.database.reading() as connection:
         by_status = counts(connection)
@@ -50,7 +54,7 @@ def show_attention() -> Response:
         "attention.html",
         "attention",
         422 if wanted.problems else 200,
-        groups=[Shown(group, _trend(group, now), group.error.split(LEFT_OUT)) for group in found.groups],
+        groups=[_shown(group, now) for group in found.groups],
         is_complete=found.is_complete,
         failed=by_status[SagaStatus.FAILED],
         retrying=sum(group.count for group in found.groups if group.state == "retrying"),
@@ -61,6 +65,12 @@ def show_attention() -> Response:
         words=STATUS_WORDS,
         now=now,
     )
+
+
+def _shown(group: Group, now: datetime) -> Shown:
+    if not sees_payloads():
+        group = msgspec.structs.replace(group, error="")
+    return Shown(group, _trend(group, now), group.error.split(LEFT_OUT))
 
 
 def _trend(group: Group, now: datetime) -> Markup:

@@ -10,6 +10,8 @@ from flask import Blueprint, Flask, Response, abort, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from saga_es.access.permissions import DECLARED, Permission, permits
+from saga_es.api.access import guard_access_to
 from saga_es.api.problems import RETRY_AFTER_S, Problem
 from saga_es.console import around_pages, attention, command_pages, saga_pages
 from saga_es.console.guard import Forged, Tokens, guarded
@@ -22,9 +24,10 @@ from saga_es.logs import logger
 def console_blueprint() -> Blueprint:
     """The pages of the console, as a new blueprint."""
     made = Blueprint(NAME, __name__, static_folder="static", static_url_path="/static")
+    setattr(made, DECLARED, Permission.READ)  # the files of its pages; every page declares its own
     made.takes_forms = True  # type: ignore[attr-defined]  # read by the guards of the API
     made.after_request(guarded)
-    made.add_url_rule("/", "home", lambda: redirect(address("list_sagas")))
+    made.add_url_rule("/", "home", home)
     made.add_url_rule("/preferences", "preferences", preferences, methods=["POST"])
     saga_pages.add_to(made)
     command_pages.add_to(made)
@@ -39,6 +42,12 @@ def console_blueprint() -> Blueprint:
     return made
 
 
+@permits(Permission.READ)
+def home() -> BaseResponse:
+    """The console begins with the list."""
+    return redirect(address("list_sagas"))
+
+
 def mount_console(app: Flask, url_prefix: str = "/console", *, at_root: bool = True) -> None:
     """Serve the console in a Flask application.
 
@@ -48,8 +57,10 @@ def mount_console(app: Flask, url_prefix: str = "/console", *, at_root: bool = T
         at_root: Whether a browser that asks for `/` is sent to the console; other clients get what they got before.
     """
     app.register_blueprint(console_blueprint(), url_prefix=url_prefix)
-    if at_root:
+    if at_root:  # an application of ours: each request is asked already
         _send_browsers_on(app)
+    else:
+        guard_access_to(app, NAME)
 
 
 def _send_browsers_on(app: Flask) -> None:
@@ -59,6 +70,7 @@ def _send_browsers_on(app: Flask) -> None:
     )
     before: Callable[..., Any] = _nothing if there is None else app.view_functions[there.endpoint]
 
+    @permits(Permission.OPEN)
     def root(*args: Any, **kwargs: Any) -> Any:
         wants = request.accept_mimetypes
         if wants["text/html"] > wants["application/json"]:
@@ -75,6 +87,7 @@ def _nothing() -> None:
     abort(404)
 
 
+@permits(Permission.READ)
 def preferences() -> BaseResponse:
     """Keep the viewer's language and theme, and go back."""
     Tokens(_secret_key()).check(request)
@@ -96,6 +109,7 @@ def _secret_key() -> str | bytes | None:
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@permits(Permission.READ)
 def _nowhere(rest: str) -> Response:
     return page("error.html", "", 404, title="Not found", words="The console has no page here.", detail=f"/{rest}")
 

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, current_app, redirect, request, url_for
 from werkzeug.routing import BuildError
 from werkzeug.wrappers import Response as BaseResponse
 
+from saga_es.access.permissions import permits
 from saga_es.api.responses import node
 from saga_es.console.following import (
     ACTIONS,
@@ -25,6 +26,7 @@ from saga_es.console.following import (
     offers,
 )
 from saga_es.console.guard import Forged, Tokens
+from saga_es.console.offering import COMMANDS, offered
 from saga_es.console.shell import address, page
 from saga_es.console.words import STATUS_WORDS
 from saga_es.core.describe import describe
@@ -48,11 +50,13 @@ def secret_key() -> str | bytes | None:
     return current_app.secret_key
 
 
+@permits(COMMANDS)
 def show_form(saga_id: str, name: str) -> Response:
     """The form of a command, with what it would do."""
     return _form(saga_id, name, {})
 
 
+@permits(COMMANDS)
 def give(saga_id: str, name: str) -> BaseResponse:
     """Give a command as the form says, and go to the saga; or show the form again with what is wrong."""
     form = request.form.to_dict()
@@ -105,7 +109,7 @@ def _form(
         life=life,
         name=name,
         offer=offer,
-        others=[other for other in offers(life.state, now) if other.refused is None],
+        others=[other for other in offered(life.state, now) if other.refused is None],
         sentence=SENTENCES[name],
         writes=WRITES[name],
         careful=name in WITH_CARE,

@@ -131,7 +131,8 @@ def saga_page(
     then = past[-1][0] if is_past else now
     explanation = explain(life.state, past, known, then)
     entries = node.store.log.entries_of([saga_id])[saga_id]
-    broken = _broken(entries)
+    whole = entries if node.whole is node else node.whole.store.log.entries_of([saga_id])[saga_id]
+    broken = _broken(whole)  # a hash is that of an event as it was written, whatever of it is shown here
     until = min(seen, until or seen)
     shown = life.events[max(0, until - EVENTS_A_PAGE) : until]
     page = SagaPage(

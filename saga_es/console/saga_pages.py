@@ -8,10 +8,13 @@ import sqlalchemy as sa
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from saga_es.access.permissions import Permission, permits
+from saga_es.api.access import check_error_filter, shown_error
 from saga_es.api.responses import node
 from saga_es.console import rows
 from saga_es.console.axis import MODES, Mode
-from saga_es.console.following import WITH_CARE, offers
+from saga_es.console.following import WITH_CARE
+from saga_es.console.offering import offered
 from saga_es.console.queries import asked
 from saga_es.console.saga_page import compared, saga_page, shown_elements
 from saga_es.console.shell import address, page
@@ -33,10 +36,12 @@ def add_to(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/sagas/<string:saga_id>", "show_saga", show_saga)
 
 
+@permits(Permission.READ)
 def list_sagas() -> Response:
     """The sagas that meet all filters, newest first."""
     now = datetime.now(UTC)
     wanted = asked(request.args, now)
+    check_error_filter(wanted.wanted.error)
     problems = [*wanted.problems]
     here = node()
     with here.database.reading() as connection:
@@ -53,7 +58,7 @@ def list_sagas() -> Response:
         "sagas.html",
         "sagas",
         422 if problems else 200,
-        rows=rows.rows_of(here, found.rows, now),
+        rows=rows.rows_of(here, [{**row, "error": shown_error(row["error"])} for row in found.rows], now),
         next_cursor=found.next_cursor,
         is_first=not request.args.get("cursor"),
         asked=wanted,
@@ -67,12 +72,14 @@ def list_sagas() -> Response:
     )
 
 
+@permits(Permission.READ)
 def jump() -> BaseResponse:
     """Go to the saga whose id was typed."""
     id_ = request.args.get("id", "").strip()
     return redirect(address("show_saga", saga_id=id_) if id_ else address("list_sagas"))
 
 
+@permits(Permission.READ)
 def show_saga(saga_id: str) -> Response:
     """One saga, now or at a version."""
     now = datetime.now(UTC)
@@ -86,7 +93,7 @@ def show_saga(saga_id: str) -> Response:
         saga=shown.story,
         shown=shown,
         now=now,
-        offers=[] if shown.is_past else offers(life.state, now),
+        offers=[] if shown.is_past else offered(life.state, now),
         careful=WITH_CARE,
         words=STATUS_WORDS,
         modes=MODES,

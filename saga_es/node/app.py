@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from saga_es.access.authenticate import Authenticate
 from saga_es.core.upcasters import Upcasters
 from saga_es.definition.saga import Saga
 from saga_es.publish.callbacks import OnEvent
@@ -53,6 +54,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         on_event: A function that is told of each event of a saga (a `Recorded`), once it is in the log, by one process
             at a time and at least once; or several of them. A new one is told of what happens from then on.
         scenarios: Sagas that people can start from the console's page Demo.
+        auth: Takes a Flask request to the `Principal` who sent it, or to None; or the name of an authentication. The
+            setting `auth` overrides it.
     """
 
     name: str = "saga_es"
@@ -68,6 +71,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     carries_context: bool = False
     on_event: OnEvent | Sequence[OnEvent] = ()
     scenarios: Sequence[Scenario] = ()
+    auth: Authenticate | str | None = None
 
     @property
     def wrapping(self) -> Wrapping:

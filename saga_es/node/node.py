@@ -6,17 +6,23 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from saga_es.access.principal import IN_PROCESS_CALLER
+from saga_es.access.seen import RedactedLog
 from saga_es.definition.code import code_of
 from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
 from saga_es.node.gc import look_less_often
+from saga_es.node.guarding import authentication_of
 from saga_es.node.participants import Routes, called_by, transports_of, unreachable
 from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, app_of_project, project_folder
@@ -35,6 +41,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec
+from saga_es.store.sagas import Sagas
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.repairing import Repair
@@ -65,6 +72,7 @@ class Node:
     ) -> None:
         self.settings = settings
         self.app = app
+        self.authenticate = authentication_of(settings, app)
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
         self.views = Views([saga_view, tag_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
@@ -102,6 +110,15 @@ class Node:
         )
         self.publishers = publishers_of(settings, app, self.database, self.store.log)
         self.store.writer.when_behind = self.projector.repair_soon
+        self.whole = self
+
+    @cached_property
+    def redacted(self) -> Node:
+        """This node as it is for those who may not see payloads: its log shows none."""
+        seen = copy(self)
+        log = RedactedLog(self.database, self.store.log.codec)
+        seen.store = replace(self.store, log=log, sagas=Sagas(log))
+        return seen
 
     def _waiting_for_code(self) -> dict[str, int]:
         return counts_waiting(self.store, code_of(self._definitions))
@@ -123,7 +140,7 @@ class Node:
         Returns:
             The HTTP status (0: no answer) and the decoded answer.
         """
-        transport = self.transports.get(participant) or WsgiTransport(self._call_application)
+        transport = self.transports.get(participant) or WsgiTransport(self._call_application, IN_PROCESS_CALLER)
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             answer = transport.send(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from saga_es.access.principal import IN_PROCESS_CALLER
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.logs import logger
@@ -29,7 +30,7 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
     for variable, name in sorted((given | called).items()):
         url = settings.participants[given[variable]] if variable in given else None
         if url is None or _is_self(name, url, settings):
-            transports[name] = WsgiTransport(call_application)
+            transports[name] = WsgiTransport(call_application, IN_PROCESS_CALLER)
         else:
             transports[name] = HttpTransport(url, settings.call_threads, f"participant {name!r}")
     return transports

@@ -56,6 +56,8 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_PORT": "8080",
         "SAGA_ES_THREADS": "16",
         "SAGA_ES_WAITING_REQUESTS": "20",
+        "SAGA_ES_AUTH": "none",
+        "SAGA_ES_INSECURE_NO_AUTH": "True",
         "SAGA_ES_TRUSTED_PROXIES": "1",
         "SAGA_ES_SAGAS_AT_ONCE": "500",
         "SAGA_ES_CALL_THREADS": "64",

@@ -91,17 +91,22 @@ class WsgiTransport:
 
     A server that called itself over HTTP would need a second thread for each request that it serves: eight waiting
     requests would block all of eight threads.
+
+    Args:
+        app: The application.
+        caller: Who calls, for the application to see.
     """
 
-    def __init__(self, app: WsgiApp) -> None:
+    def __init__(self, app: WsgiApp, caller: object = True) -> None:  # noqa: FBT002 (an object that stands for itself)
         self._app = app
+        self._caller = caller
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Call the application on this thread. `timeout_s` is ignored: the caller has to keep it."""
         del timeout_s
         head = _Head()
         try:
-            chunks = self._app(_environ(method, path, headers, body), head)
+            chunks = self._app(_environ(method, path, headers, body, self._caller), head)
             try:
                 rest = b"".join(chunks)  # before the head is read: the application may set it with the first chunk
             finally:
@@ -115,10 +120,11 @@ class WsgiTransport:
 
 
 IN_PROCESS = "saga_es.in_process"
-"""The entry of the WSGI environment that only a call within this process has: no header of a request can set it."""
+"""The entry of the WSGI environment that only a call within this process has: no header of a request can set it.
+
+It is the caller, as an object."""
 
 _ENVIRON: Mapping[str, Any] = {
-    IN_PROCESS: True,
     "SCRIPT_NAME": "",
     "SERVER_NAME": "localhost",
     "SERVER_PORT": "80",
@@ -134,10 +140,11 @@ _ENVIRON: Mapping[str, Any] = {
 `werkzeug.test` costs 40 µs a call."""
 
 
-def _environ(method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
+def _environ(method: str, path: str, headers: Mapping[str, str], body: bytes | None, caller: object) -> dict[str, Any]:
     before, _, query = path.partition("?")
     environ = {
         **_ENVIRON,
+        IN_PROCESS: caller,
         "REQUEST_METHOD": method,
         "PATH_INFO": unquote_to_bytes(before).decode("latin-1"),  # bytes as text, as PEP 3333 has it
         "QUERY_STRING": query,
