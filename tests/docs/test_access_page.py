@@ -23,7 +23,7 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULT
 def program(name: str) -> dict[str, Any]:
     """What the program defines in which a name is defined."""
     (text,) = [text for text in PROGRAMS if re.search(rf"^(def )?{name}\b", text, flags=re.MULTILINE)]
-    defined: dict[str, Any] = {}
+    defined: dict[str, Any] = {"__name__": __name__}
     exec(compile(text, f"{DOCS}/access.md", "exec"), defined)  # noqa: S102 (our own page)
     return defined
 
