@@ -10,12 +10,12 @@ from saga_es.api.access import principal
 from saga_es.console.following import ACTIONS, Offer, offers
 from saga_es.core.state import SagaState
 
-_RESOLVING = {"skip", "replace-input", "resolve"}
-
-COMMANDS: Mapping[str, Permission] = {
-    name: Permission.RESOLVE if name in _RESOLVING else Permission.SIGNAL if name == "signal" else Permission.OPERATE
-    for name in ACTIONS
+_OTHERS = {
+    **dict.fromkeys(("retry", "resume", "pause", "cancel"), Permission.OPERATE),
+    "signal": Permission.SIGNAL,
 }
+
+COMMANDS: Mapping[str, Permission] = {name: _OTHERS.get(name, Permission.RESOLVE) for name in ACTIONS}
 """The permission of each command."""
 
 
