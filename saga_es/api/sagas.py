@@ -23,6 +23,7 @@ from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.outcomes import Direction
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.store.log.codec import SAGA
+from saga_es.store.log.entries import Entry
 from saga_es.store.queries.filters import sagas_where
 from saga_es.store.queries.pages import page
 from saga_es.store.queries.past import story_at
@@ -154,9 +155,26 @@ class LogEventSchema(Schema):
 
 
 class EventsSchema(Schema):
-    """The events of one saga."""
+    """A page of the events of one saga."""
 
     events = fields.List(fields.Nested(LogEventSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+LARGEST_EVENTS_PAGE = 1000
+MOST_EVENT_BYTES = 8 * 1_048_576
+"""A page of events ends before it has more characters than this, but has one event at least."""
+
+
+class EventsPageSchema(Schema):
+    """The page of a saga's events to show."""
+
+    limit = fields.Integer(load_default=LARGEST_EVENTS_PAGE, validate=validate.Range(1, LARGEST_EVENTS_PAGE))
+    cursor = fields.Integer(
+        load_default=0,
+        validate=validate.Range(0, 2**31 - 1),
+        metadata={"description": "The next_cursor of the previous page."},
+    )
 
 
 class SagaHealthSchema(Schema):
@@ -197,31 +215,37 @@ def list_sagas(query: dict[str, Any]) -> Response:
 
 
 @blueprint.get("/<string:transaction_id>/events")
+@blueprint.arguments(EventsPageSchema, location="query")
 @blueprint.response(200, EventsSchema)
 @blueprint.alt_response(404, "NOT_FOUND")
 @blueprint.alt_response(410, "GONE")
 @permits(Permission.READ)
-def events(transaction_id: str) -> Response:
-    """List the events of one saga, in order."""
-    entries = node().store.log.entries(stream_id=transaction_id)
-    if not entries or entries[0].category != SAGA:
+def events(query: dict[str, int], transaction_id: str) -> Response:
+    """List the events of one saga, in order, in pages.
+
+    Follow `next_cursor` until it is null: a page ends early when its events are large.
+    """
+    after, log = query["cursor"], node().store.log
+    found = log.part(transaction_id, after, query["limit"] + 1, MOST_EVENT_BYTES)
+    first = found if after == 0 else log.part(transaction_id, 0, 1, 1)
+    if not first or first[0].category != SAGA:
         raise node().store.sagas.absent(transaction_id)
-    return json_response(
-        {
-            "events": [
-                {
-                    "position": entry.position,
-                    "version": entry.version,
-                    "type": entry.type,
-                    "data": msgspec.Raw(entry.text.encode()),
-                    "recorded_at": entry.recorded_at,
-                    "schema": entry.schema,
-                    "hash": entry.hash,
-                }
-                for entry in entries
-            ]
-        }
-    )
+    shown = found[: query["limit"]]
+    last = shown[-1].version if shown else after
+    has_more = len(found) > len(shown) or (bool(shown) and bool(log.part(transaction_id, last, 1, 1)))
+    return json_response({"events": list(map(_shown, shown)), "next_cursor": str(last) if has_more else None})
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    return {
+        "position": entry.position,
+        "version": entry.version,
+        "type": entry.type,
+        "data": msgspec.Raw(entry.text.encode()),
+        "recorded_at": entry.recorded_at,
+        "schema": entry.schema,
+        "hash": entry.hash,
+    }
 
 
 @blueprint.get("/health")

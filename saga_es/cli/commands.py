@@ -22,7 +22,7 @@ from saga_es.core.state import SagaState, SagaStatus
 from saga_es.node.explain import explained
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.intake.commands import as_recorded
+from saga_es.runtime.intake.commands import admitted
 
 
 def _user() -> str:
@@ -148,7 +148,7 @@ def resolve(
 def _record(settings: Settings, saga_id: str, command: Command, what: str) -> None:
     with reading(settings) as node:
         state = _found(node, saga_id)
-        node.commands.record(saga_id, as_recorded(command, node.store.writer))
+        node.commands.record(saga_id, admitted(saga_id, command, node.store))
         is_repeated = isinstance(command, SendSignal) and command.key in state.signal_keys.get(command.signal, {})
         recorded = f"Recorded {what} before." if is_repeated else f"Recorded {what}."
         say(f"{recorded} {explained(node, saga_id).sentence}")

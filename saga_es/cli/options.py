@@ -76,6 +76,16 @@ RUNNING = [
         help="The most bytes of a request, an input or a result.  [default: 1048576]",
     ),
     click.option(
+        "--saga-events-limit",
+        metavar="NUMBER",
+        help="At so many events a saga takes no more signals.  [default: 50000]",
+    ),
+    click.option(
+        "--saga-bytes-limit",
+        metavar="BYTES",
+        help="At so many bytes of events, too.  [default: 67108864]",
+    ),
+    click.option(
         "--payload-memory-mb",
         metavar="MEGABYTES",
         help="Beyond it, inputs and results of sagas that wait are let go.  [default: 256]",

@@ -41,7 +41,7 @@ from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec
-from saga_es.store.sagas import Sagas
+from saga_es.store.sagas import SagaLimits, Sagas
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.repairing import Repair
@@ -76,7 +76,8 @@ class Node:
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
         self.views = Views([saga_view, tag_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
-        self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s)
+        of_sagas = SagaLimits(settings.saga_events_limit, settings.saga_bytes_limit)
+        self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s, of_sagas)
         definitions = family(app.sagas)
         self._definitions = definitions
         self.meter = _meter(self.database, self.store, self.views, self._waiting_for_code) if settings.metrics else None

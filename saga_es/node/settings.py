@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         missing_code_timeout_s: A saga is FAILED when no living worker has had its code for so long; None: it waits.
         leave_older_plans: Whether new sagas of older plans are left to other workers.
         payload_limit: The most bytes of JSON in a request, an input or a result.
+        saga_events_limit: At so many events a saga takes no more signals and commands, except those that end it.
+        saga_bytes_limit: The same by the bytes of their JSON.
         payload_memory_mb: Megabytes of inputs and results in memory; beyond it, those of sagas that wait are let go.
         execute_timeout_s: Seconds that a request waits for its saga to end before it answers 202.
         grace_s: Seconds that calls in flight get to finish when the process is asked to stop.
@@ -83,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     missing_code_timeout_s: float | None = None
     leave_older_plans: bool = False
     payload_limit: int = DEFAULT_PAYLOAD_LIMIT
+    saga_events_limit: int = 50_000
+    saga_bytes_limit: int = 64 * 1_048_576
     payload_memory_mb: int = 256
     execute_timeout_s: float = 120.0
     grace_s: float = 5.0
@@ -248,6 +252,8 @@ class _Schema(Schema):
     missing_code_timeout_s = fields.Float(validate=validate.Range(1, 366 * 86_400))
     leave_older_plans = fields.Boolean()
     payload_limit = fields.Integer(validate=validate.Range(1_024, 4 * 1_048_576))
+    saga_events_limit = fields.Integer(validate=validate.Range(100, 10_000_000))
+    saga_bytes_limit = fields.Integer(validate=validate.Range(1_048_576, 1_024 * 1_048_576))
     payload_memory_mb = fields.Integer(validate=validate.Range(1, 1_048_576))
     execute_timeout_s = fields.Float(validate=validate.Range(0, 86_400))
     grace_s = fields.Float(validate=validate.Range(0, 3_600))

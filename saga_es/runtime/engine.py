@@ -24,7 +24,7 @@ from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FollowRequest, Item, StopRequest, refuse
-from saga_es.runtime.intake.commands import as_recorded
+from saga_es.runtime.intake.commands import admitted
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.waiting.batch_window import BatchWindow
@@ -163,7 +163,7 @@ class Engine(Control):
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value, to a saga on any worker; returns when it is in the log."""
         check_stream_id(saga_id)
-        request = CommandRequest(saga_id, as_recorded(command, self._store.writer), Future())
+        request = CommandRequest(saga_id, admitted(saga_id, command, self._store), Future())
         self._put(request)
         _with_timeout_error("command", lambda: request.done.result(COMMIT_TIMEOUT_S))
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from sqlalchemy.engine import Connection
 
-from saga_es.store.log.entries import Draft, Entry, Recorded, Unreadable
+from saga_es.store.log.entries import Draft, Entry, Recorded, StreamSize, Unreadable
 from saga_es.store.process import Process
 
 # ── What crosses ─────────────────────────────────────────────────────────────────────────────────────────
@@ -90,6 +90,10 @@ class Log(Protocol):
 
     def versions_of(self, stream_ids: Sequence[str]) -> Mapping[str, int]:
         """The number of events of each of these streams that exists; pass at most some hundreds."""
+        ...
+
+    def size_of(self, stream_id: str) -> StreamSize:
+        """How large a stream is; it is not read."""
         ...
 
     def decode(self, entry: Entry) -> Recorded:

@@ -34,11 +34,24 @@ class _PlanText(msgspec.Struct):
 _PLAN = msgspec.json.Decoder(_PlanText)
 
 
+class SagaLimits(msgspec.Struct, frozen=True):
+    """How large a saga's stream may be for commands to be added to it; what its own calls return is always recorded.
+
+    Attributes:
+        events: Its events.
+        bytes: The bytes of their JSON.
+    """
+
+    events: int = 50_000
+    bytes: int = 64 * 1_048_576
+
+
 class Sagas:
     """Reads sagas from the log. A recorded plan never changes, so plans are kept."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, limits: SagaLimits | None = None) -> None:
         self.log = log
+        self._limits = limits or SagaLimits()
         self._plans: dict[str, Plan] = {}
         self._large = LARGE
         self._now: Callable[[], datetime] | None = None
@@ -103,6 +116,25 @@ class Sagas:
         """Which of these sagas are at other versions than these by now, or are not there; at most some hundreds."""
         present = self.log.versions_of(list(versions))
         return [saga_id for saga_id, version in versions.items() if present.get(saga_id) != version]
+
+    def why_no_more(self, saga_id: str, more: int) -> str | None:
+        """Why nothing more may be added to a saga from outside; None: it may.
+
+        Args:
+            saga_id: The saga.
+            more: The bytes that are to be added.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        size, limits = self.log.size_of(saga_id), self._limits
+        cure = "cancel or resolve it, or raise the limit"
+        if size.events >= limits.events:
+            return f"it has {size.events} events, and the limit is {limits.events} (SAGA_ES_SAGA_EVENTS_LIMIT); {cure}"
+        if size.bytes + more > limits.bytes:
+            would = f"its events would have {size.bytes + more} bytes"
+            return f"{would}, and the limit is {limits.bytes} (SAGA_ES_SAGA_BYTES_LIMIT); {cure}"
+        return None
 
     def absent(self, saga_id: str) -> NotFound | SagaArchived:
         """Why a saga is not in the log: it never existed, or it is archived.

@@ -18,7 +18,7 @@ from saga_es.core.commands import Command
 from saga_es.definition.saga import Saga
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle, SagaResult
-from saga_es.runtime.intake.commands import Commands, as_recorded
+from saga_es.runtime.intake.commands import Commands, admitted
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock, SystemClock
@@ -107,7 +107,7 @@ class Client(Control):
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value, to a saga on any worker; returns when it is in the log."""
         check_stream_id(saga_id)
-        self._commands.record(saga_id, as_recorded(command, self._store.writer), COMMIT_TIMEOUT_S)
+        self._commands.record(saga_id, admitted(saga_id, command, self._store), COMMIT_TIMEOUT_S)
 
     def result(self, saga_id: str, timeout: float | None = None) -> SagaResult:
         """Block until the saga has ended, on any worker. The log is read ever less often, but at least once a second.

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from saga_es.core.commands import Command, ReplaceInput, Revoke, SendSignal
+from saga_es.core.commands import Cancel, Command, Fail, ReplaceInput, Resolve, Resume, Revoke, SendSignal, Skip
 from saga_es.core.operate import record
 from saga_es.core.values import Unfaithful, door, text_of
-from saga_es.errors import BadTags, PayloadUnencodable, StoreUnavailable
+from saga_es.errors import BadTags, CommandRefused, PayloadUnencodable, StoreUnavailable
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import retry_for
@@ -25,6 +25,9 @@ from saga_es.store.store import Store
 
 ATTEMPTS = 20
 """How often others may append to the saga first, before recording a command fails."""
+
+UNDATED = datetime.min.replace(tzinfo=UTC)
+"""The time of what is decided or prepared to see whether it could be, and is never appended."""
 
 LONGEST_TAG = 200
 LONGEST_NAME = 64
@@ -57,6 +60,34 @@ def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
     return checked
 
 
+ENDING = (Cancel, Fail, Resolve, Resume, Revoke, Skip)
+"""Commands that a saga follows a few times at most, and that bring it nearer to its end: however large it is."""
+
+
+def admitted(saga_id: str, command: Command, store: Store) -> Command:
+    """A command for a saga in the form in which it is read back from the log, if the saga may become larger.
+
+    Raises:
+        CommandRefused: The saga has as many events or bytes as it may have.
+        PayloadUnencodable: The payload has no JSON form, or the actor or reason is empty or too long.
+        PayloadTooLarge: The command is larger than the limit.
+        StoreUnavailable: The database did not answer.
+    """
+    recorded = as_recorded(command, store.writer)
+    if isinstance(recorded, ENDING):
+        return recorded
+    why = store.sagas.why_no_more(saga_id, len(msgspec.json.encode(recorded)))
+    if why is not None and _adds_something(saga_id, recorded, store):
+        raise CommandRefused(saga_id, why)
+    return recorded
+
+
+def _adds_something(saga_id: str, command: Command, store: Store) -> bool:
+    """Whether a command is not a repetition, which adds nothing."""
+    state = store.sagas.find(saga_id)
+    return state is not None and bool(record(state, command, UNDATED))
+
+
 def as_recorded(command: Command, writer: Writer) -> Command:
     """The command in the form in which it is read back from the log.
 
@@ -68,7 +99,7 @@ def as_recorded(command: Command, writer: Writer) -> Command:
         recorded: Command = msgspec.json.decode(_through_the_door(command), type=type(command))
     except (Unfaithful, msgspec.ValidationError) as error:
         raise PayloadUnencodable(f"the command was not recorded: {error}") from error
-    writer.prepare(Draft("command", SAGA, 0, (recorded,), datetime.min.replace(tzinfo=UTC)))
+    writer.prepare(Draft("command", SAGA, 0, (recorded,), UNDATED))
     match recorded:
         case SendSignal() | Revoke():
             return recorded

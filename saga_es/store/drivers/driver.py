@@ -144,6 +144,9 @@ class Driver:
     exact: Callable[[sa.Column[Any]], sa.ColumnElement[Any]]
     """A column, compared byte for byte."""
 
+    octets: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[int]]
+    """The bytes of a column of JSON or text in UTF-8."""
+
     through_index: Callable[[sa.Select[Any], sa.FromClause, str], sa.Select[Any]]
     """A query that uses the given index of a table, where the database needs a hint for that."""
 

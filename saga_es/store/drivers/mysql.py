@@ -276,6 +276,7 @@ MYSQL = Driver(
     insert_unless_there=_insert_unless_there,
     by_bytes=lambda column: column,  # its collation does
     exact=_exact,
+    octets=sa.func.octet_length,
     through_index=_through_index,
     gaps=RowsLocked(_finds_nothing),
     relations=_relations,

@@ -247,6 +247,7 @@ POSTGRESQL = Driver(
     insert_unless_there=_insert_unless_there,
     by_bytes=lambda column: sa.collate(column, "C"),
     exact=_exact,
+    octets=lambda column: sa.func.octet_length(sa.cast(column, sa.Text)),
     through_index=lambda query, _table, _index: query,
     gaps=WritersKnown(_writers),
     relations=postgresql_tables.relations,

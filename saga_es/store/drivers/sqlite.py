@@ -233,6 +233,7 @@ SQLITE = Driver(
     insert_unless_there=_insert_unless_there,
     by_bytes=lambda column: column,
     exact=lambda column: column,
+    octets=lambda column: sa.func.length(sa.cast(column, sa.LargeBinary)),
     through_index=lambda query, _table, _index: query,
     gaps=NoGaps(),
     relations=sqlite_tables.relations,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -37,6 +37,13 @@ class Entry(msgspec.Struct, frozen=True):
     recorded_at: datetime
     schema: int
     hash: str
+
+
+class StreamSize(NamedTuple):
+    """How large a stream is: its events, and the bytes of their JSON."""
+
+    events: int
+    bytes: int
 
 
 class Unreadable(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from saga_es.store.database import Database
 from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import Codec
-from saga_es.store.log.entries import Entry, Recorded, is_possible
+from saga_es.store.log.entries import Entry, Recorded, StreamSize, is_possible
 from saga_es.store.log.heads import Heads
 from saga_es.store.log.reader import Reader
 from saga_es.store.tables import saga_archives, saga_events
@@ -43,6 +43,8 @@ class Log(Reader):
     def __init__(self, database: Database, codec: Codec) -> None:
         super().__init__(codec)
         self._database = database
+        size: Any = sa.select(sa.func.count(), sa.func.sum(database.driver.octets(saga_events.c.data)))
+        self._size = size.where(saga_events.c.stream_id == sa.bindparam("stream_id"))
 
     def chained(
         self, rows: Sequence[dict[str, Any]], heads: Heads | None = None, connection: Connection | None = None
@@ -171,6 +173,13 @@ class Log(Reader):
         with self._database.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(saga_events.c.stream_id))}
 
+    def size_of(self, stream_id: str) -> StreamSize:
+        """How large a stream is; it is not read."""
+        if not is_possible(stream_id):
+            return StreamSize(0, 0)
+        ((events, size),) = self._database.look_up(self._size, {"stream_id": stream_id})
+        return StreamSize(events, int(size or 0))
+
     def last_position(self) -> int:
         """The position of the newest event; 0 when there is none."""
         with self._database.reading() as connection:
@@ -210,6 +219,22 @@ class Log(Reader):
                 size += sum(len(entry.text) for entry in found)
                 if size > most_bytes:
                     break
+        return entries
+
+    def part(self, stream_id: str, after_version: int, limit: int, most_bytes: int) -> list[Entry]:
+        """Rows of a stream after a version, in order: so many at most, of so many characters of JSON, but one."""
+        if not is_possible(stream_id):
+            return []
+        place = (saga_events.c.stream_id == stream_id) & (saga_events.c.version > after_version)
+        query = _SELECT.where(place).order_by(saga_events.c.version).limit(limit)
+        entries: list[Entry] = []
+        few_at_once = {"stream_results": True, "max_row_buffer": 16}  # one may have a megabyte and more
+        with self._database.reading() as connection, connection.execute(query, execution_options=few_at_once) as rows:
+            for entry in map(_entry, rows):
+                most_bytes -= len(entry.text)
+                if entries and most_bytes < 0:
+                    break
+                entries.append(entry)
         return entries
 
 

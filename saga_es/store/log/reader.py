@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from saga_es.errors import UnreadableEvent
 from saga_es.store.log.codec import Codec
-from saga_es.store.log.entries import Entry, Recorded, Unreadable
+from saga_es.store.log.entries import Entry, Recorded, StreamSize, Unreadable
 
 
 class Reader(ABC):
@@ -32,6 +32,11 @@ class Reader(ABC):
             StoreUnavailable: The database did not answer.
         """
         return [self.decode(entry) for entry in self.entries_of([stream_id])[stream_id]]
+
+    def size_of(self, stream_id: str) -> StreamSize:
+        """How large a stream is."""
+        entries = self.entries_of([stream_id])[stream_id]
+        return StreamSize(len(entries), sum(len(entry.text.encode()) for entry in entries))
 
     def read_many(self, stream_ids: Sequence[str]) -> dict[str, list[Recorded]]:
         """The events of several streams, each in order; an empty list for a stream that does not exist."""
