@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from flask import Response
 from marshmallow import Schema, fields, validate
+from msgspec.structs import replace
 from sqlalchemy.engine import Connection
 
 from saga_es.access.permissions import Permission, permits
@@ -22,12 +23,16 @@ from saga_es.api.problems import register_problem_handlers
 from saga_es.api.responses import json_response, node, page_of
 from saga_es.core.outcomes import Direction
 from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
+from saga_es.node.waiting import code_waited_for, waits_for
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Entry
 from saga_es.store.queries.filters import sagas_where
 from saga_es.store.queries.pages import page
-from saga_es.store.queries.past import story_at
+from saga_es.store.queries.past import life_at
+from saga_es.store.queries.story import story
 from saga_es.store.views.saga_view import sagas, summary
+
+WAITS_FOR = "The code that it waits for; only there if no living worker can run it."
 
 
 class SkipSchema(Schema):
@@ -119,6 +124,7 @@ class SagaSchema(Schema):
         required=True,
         metadata={"description": "The events that this version cannot read; the story ends before the first of them."},
     )
+    waits_for = fields.String(metadata={"description": WAITS_FOR})
 
 
 class SummarySchema(Schema):
@@ -133,6 +139,7 @@ class SummarySchema(Schema):
     error = fields.String(required=True, allow_none=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
+    waits_for = fields.String(metadata={"description": WAITS_FOR})
 
 
 class SagaListSchema(Schema):
@@ -197,7 +204,12 @@ guard_mounted(blueprint)
 @permits(Permission.READ)
 def status(query: dict[str, int | None], transaction_id: str) -> Response:
     """Show one saga with its steps, now or at a version; always exact, because the answer folds the log."""
-    return json_response(story_at(node().store.sagas, transaction_id, query["at_version"])[0])
+    here, version = node(), query["at_version"]
+    life = life_at(here.store.sagas, transaction_id, version)
+    told = story(life.state, life.history, life.unread)
+    is_whole = version is None and not life.unread
+    wanted = code_waited_for(here.store, life.state, here.code, here.engine.worker_id) if is_whole else None
+    return json_response(told if wanted is None else replace(told, waits_for=wanted))
 
 
 @blueprint.get("/list")
@@ -211,7 +223,9 @@ def list_sagas(query: dict[str, Any]) -> Response:
     """
     check_error_filter(query["error"])
     found = page_of(sagas_where(filter_of(query), datetime.now(UTC)), query["limit"], query["cursor"])
-    return json_response({"transactions": [summed_up(row) for row in found.rows], "next_cursor": found.next_cursor})
+    wanted = waits_for(node().store, found.rows, node().code)
+    rows = [summed_up(row, wanted.get(row["saga_id"])) for row in found.rows]
+    return json_response({"transactions": rows, "next_cursor": found.next_cursor})
 
 
 @blueprint.get("/<string:transaction_id>/events")
@@ -263,9 +277,9 @@ def health() -> Response:
     )
 
 
-def summed_up(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the view `sagas` as the sender of the request may see it."""
-    return {**summary(row), "error": shown_error(row["error"])}
+def summed_up(row: Mapping[str, Any], waits_for: str | None = None) -> dict[str, Any]:
+    """A row of the view `sagas` as the sender of the request may see it, with the code that it waits for, if any."""
+    return {**summary(row, waits_for), "error": shown_error(row["error"])}
 
 
 class Summaries(msgspec.Struct, frozen=True):

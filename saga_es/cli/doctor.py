@@ -10,8 +10,6 @@ import click
 
 from saga_es.cli import output
 from saga_es.cli.options import FAILURE, NO_DATABASE, app_of, as_json_option, settings_options
-from saga_es.definition.code import code_of
-from saga_es.definition.saga import family
 from saga_es.errors import NotMigrated
 from saga_es.node.examine import examine_process
 from saga_es.node.node import Node
@@ -24,7 +22,7 @@ from saga_es.store.drivers.finding import Finding
 
 def _code(node: Node) -> list[Finding]:
     """The sagas that no living worker can run."""
-    found = waiting_for_code(node.store, code_of(family(node.app.sagas)))
+    found = waiting_for_code(node.store, node.code)
     cure = "start a worker with that code, or keep it as retired code"
     shown = [f"{_counted(one.sagas)}, of {one.saga!r}, for a worker that has {one.wanted}: {cure}" for one in found]
     return [Finding("code", "warning", words) for words in shown] or [

@@ -43,7 +43,7 @@ _VERDICTS = {"ok": "green", "warning": "yellow", "fault": "red"}
 def show_list(page: Page, wanted_code: Mapping[str, str], *, as_json: bool) -> None:
     """Print a page of sagas; `wanted_code` says what those wait for that no living worker can run."""
     if as_json:
-        rows = [summary(row) | _waits_for(wanted_code.get(row["saga_id"])) for row in page.rows]
+        rows = [summary(row, wanted_code.get(row["saga_id"])) for row in page.rows]
         print_json({"transactions": rows, "next_cursor": page.next_cursor})
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -84,11 +84,6 @@ def show_failures(found: Failures, *, as_json: bool) -> None:
     screen().print(table if found.groups else "No saga needs attention.")
     if not found.is_complete:
         errors.print("Only the newest failures were read; --name and --newer-than narrow the search.")
-
-
-def _waits_for(code: str | None) -> dict[str, str]:
-    """The member that says which code a saga waits for; none if it waits for none."""
-    return {} if code is None else {"waits_for": code}
 
 
 def show_story(story: SagaStory, history: Sequence[PastEvent], *, as_json: bool) -> None:

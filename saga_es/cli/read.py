@@ -12,9 +12,6 @@ from sqlalchemy.engine import Connection
 from saga_es.cli import output
 from saga_es.cli.filters import FILTERS
 from saga_es.cli.options import NOT_FOUND, USAGE, as_json_option, fail, reading, settings_options
-from saga_es.core.state import UNFINISHED
-from saga_es.definition.code import code_of
-from saga_es.definition.saga import family
 from saga_es.errors import SagaArchived
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -47,8 +44,7 @@ def list_(settings: Settings, limit: int, cursor: str | None, at: int | None, as
         while len(found.rows) < limit and found.next_cursor:  # when few match, one page does not search the whole list
             more = page(connection, chosen, limit - len(found.rows), found.next_cursor)
             found = Page([*found.rows, *more.rows], more.next_cursor)
-        unfinished = [row for row in found.rows if at is None and row["status"] in UNFINISHED]
-        wanted_code = waits_for(node.store, unfinished, code_of(family(node.app.sagas)))
+        wanted_code = waits_for(node.store, found.rows, node.code) if at is None else {}
     output.show_list(found, wanted_code, as_json=as_json)
 
 

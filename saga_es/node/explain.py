@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 
 from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
 from saga_es.core.state import SagaState
-from saga_es.definition.code import code_of
-from saga_es.definition.saga import family
 from saga_es.errors import NotFound
 from saga_es.node.node import Node
 from saga_es.node.waiting import living
@@ -69,7 +67,7 @@ def _owner(node: Node, state: SagaState) -> Worker | None:
 
 def _wanted(node: Node, state: SagaState) -> str | None:
     """The code that no living worker has."""
-    return None if state.status.ended else living(node.store).wanted(state, code_of(family(node.app.sagas)))
+    return None if state.status.ended else living(node.store).wanted(state, node.code)
 
 
 def _away(node: Node, state: SagaState) -> dict[str, str]:

@@ -17,7 +17,7 @@ import msgspec
 
 from saga_es.access.principal import IN_PROCESS_CALLER
 from saga_es.access.seen import RedactedLog
-from saga_es.definition.code import code_of
+from saga_es.definition.code import Code, code_of
 from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
@@ -121,8 +121,13 @@ class Node:
         seen.store = replace(self.store, log=log, sagas=Sagas(log))
         return seen
 
+    @cached_property
+    def code(self) -> Code:
+        """The code of this process, as data."""
+        return code_of(self._definitions)
+
     def _waiting_for_code(self) -> dict[str, int]:
-        return counts_waiting(self.store, code_of(self._definitions))
+        return counts_waiting(self.store, self.code)
 
     def answer_calls_with(self, application: WsgiApp, routes: Routes | None = None) -> None:
         """Send calls to participants without a base URL to this WSGI application.

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from saga_es.core.state import SagaState
+from saga_es.core.state import UNFINISHED, SagaState
 from saga_es.definition.code import Code
 from saga_es.runtime.living import Living
 from saga_es.store.ports import Orphan
@@ -91,7 +91,7 @@ def _stuck(store: Store, workers: Living, name: str, plan_id: str, here: Code) -
 
 
 def waits_for(store: Store, rows: Sequence[Mapping[str, Any]], here: Code) -> dict[str, str]:
-    """What each of these sagas waits for, where no living worker can run it.
+    """What each of these sagas waits for, where no living worker can run it. It asks nothing of sagas that have ended.
 
     Args:
         store: The store.
@@ -101,9 +101,32 @@ def waits_for(store: Store, rows: Sequence[Mapping[str, Any]], here: Code) -> di
     Raises:
         StoreUnavailable: The database did not answer.
     """
-    workers = living(store)
-    run = {plan_id: workers.run_every(store.sagas, plan_id) for plan_id in {row["plan_id"] for row in rows}}
-    doubtful = [row["saga_id"] for row in rows if not run[row["plan_id"]]]
+    unfinished = [row for row in rows if row["status"] in UNFINISHED]
+    codes = store.workers.codes() if unfinished else {}
+    orphans = [row for row in unfinished if row["owner"] not in codes]
+    if not orphans:
+        return {}
+    workers = Living(codes)
+    run = {plan_id: workers.run_every(store.sagas, plan_id) for plan_id in {row["plan_id"] for row in orphans}}
+    doubtful = [row["saga_id"] for row in orphans if not run[row["plan_id"]]]
     states = store.sagas.find_many(doubtful) if doubtful else {}
     words = {id_: workers.wanted(state, here) for id_, state in states.items() if isinstance(state, SagaState)}
     return {saga_id: wanted for saga_id, wanted in words.items() if wanted is not None}
+
+
+def code_waited_for(store: Store, state: SagaState, here: Code, own: str) -> str | None:
+    """What a saga waits for if no living worker can run it. It asks nothing of one that this process runs.
+
+    Args:
+        store: The store.
+        state: The saga.
+        here: The code of this process.
+        own: The worker of this process.
+
+    Raises:
+        StoreUnavailable: The database did not answer.
+    """
+    if state.status.ended or state.owner == own:
+        return None
+    codes = store.workers.codes()
+    return None if state.owner in codes else Living(codes).wanted(state, here)

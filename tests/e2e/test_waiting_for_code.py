@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from saga_es import App, Saga
+from saga_es.api import create_flask_app
 from saga_es.client import open_client
 from saga_es.core.state import SagaStatus
 from saga_es.definition.code import code_of
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.node.waiting import waiting_for_code
+from saga_es.store.workers import Workers
 from tests.e2e.conftest import run_cli
+from tests.support.trips import until
 
 APP = """
 from saga_es import App, Saga
@@ -63,7 +66,7 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-def test_list_doctor_and_explain_say_what_code_sagas_wait_for(url: str, tmp_path: Path) -> None:
+def test_list_doctor_explain_and_the_api_say_what_code_sagas_wait_for(url: str, tmp_path: Path) -> None:
     """The step, the plan, and which workers live; a saga that can go on has nothing of it."""
     old, new = an_order(with_invoice=False), an_order(with_invoice=True)
     wanted = f"step 'invoice' of plan {new.plan_id}; living: 1 worker with {old.plan_id}"
@@ -73,12 +76,36 @@ def test_list_doctor_and_explain_say_what_code_sagas_wait_for(url: str, tmp_path
         listed = json.loads(run_cli("list", *options, "--json", cwd=tmp_path).stdout)["transactions"]
         found = {row["transaction_id"]: row.get("waits_for") for row in listed}
         assert found == {"ours": None, "s-1": wanted, "s-2": wanted}
+        client = create_flask_app(node).test_client()
+        served = client.get("/api/saga/list").get_json()["transactions"]
+        assert {row["transaction_id"]: row.get("waits_for") for row in served} == found
+        for saga_id, words in found.items():
+            assert client.get(f"/api/saga/status/{saga_id}").get_json().get("waits_for") == words
+        assert "waits_for" not in client.get("/api/saga/status/s-1?at_version=1").get_json()
         shown = run_cli("list", *options, cwd=tmp_path).stdout
         assert "waits for a worker that has" in shown
         said = run_cli("doctor", *options, cwd=tmp_path).stdout
         assert f"2 sagas wait, of 'order', for a worker that has {wanted}" in " ".join(said.split())
         explained = run_cli("explain", "s-1", *options, cwd=tmp_path).stdout
         assert f"waits for a worker that has {wanted}" in " ".join(explained.split())
+
+
+def test_nobody_is_asked_for_code_about_sagas_that_run_here_or_have_ended(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their status costs no more than it did."""
+    asked: list[object] = []
+    with a_worker(url, an_order(with_invoice=True)) as node:
+        client = create_flask_app(node).test_client()
+        until(lambda: node.engine.active == 2)
+        monkeypatch.setattr(Workers, "codes", asked.append)
+        assert client.get("/api/saga/status/s-1").get_json()["status"] == "IN_PROGRESS"
+        for saga_id in ("s-1", "s-2"):
+            node.engine.cancel(saga_id, reason="enough", actor="ann")
+            node.engine.follow(saga_id).result(20)
+        assert client.get("/api/saga/status/s-1").get_json()["status"] == "COMPENSATED"
+        assert len(client.get("/api/saga/list").get_json()["transactions"]) == 2
+    assert asked == []
 
 
 def test_a_new_saga_that_all_workers_leave_to_others_is_told_to_wait(url: str, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ class SagaStory(msgspec.Struct, frozen=True):
     Attributes:
         unreadable: The events that this version cannot read. The story ends before the first of them: the effect of an
             event that is not understood is unknown.
+        waits_for: The code that it waits for, if no living worker has it; only where somebody has looked.
     """
 
     transaction_id: str
@@ -113,6 +114,7 @@ class SagaStory(msgspec.Struct, frozen=True):
     deadline_at: datetime | None
     steps: list[StepStory]
     unreadable: list[Unread]
+    waits_for: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def story(state: SagaState, history: Sequence[Recorded], unreadable: Sequence[Unread] = ()) -> SagaStory:

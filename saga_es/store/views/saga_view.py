@@ -145,9 +145,10 @@ def is_due(row: Mapping[str, Any], now: datetime) -> bool:
     return wakes_at is None or wakes_at <= now or (deadline_at is not None and deadline_at <= now)
 
 
-def summary(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the view `sagas` as it is sent over the wire."""
-    return {
+def summary(row: Mapping[str, Any], waits_for: str | None = None) -> dict[str, Any]:
+    """A row of the view `sagas` as it is sent over the wire; `waits_for` is there if it waits for code."""
+    waits = {} if waits_for is None else {"waits_for": waits_for}
+    return waits | {
         "transaction_id": row["saga_id"],
         "name": row["name"],
         "status": row["status"],
