@@ -27,6 +27,7 @@ COMMANDS = {
     "fail": "commands:give_up",
     "failures": "failures:failures",
     "import": "retention:import_",
+    "key": "key:key",
     "keygen": "verify:keygen",
     "list": "read:list_",
     "migrate": "migrate:migrate",

@@ -5,8 +5,6 @@ No engine runs here. The command is recorded in the saga's stream; the worker th
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn
 
@@ -14,6 +12,7 @@ import click
 import msgspec
 
 from saga_es.cli import output
+from saga_es.cli.actor import actor_option
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
 from saga_es.cli.terminal import say
 from saga_es.core.commands import Cancel, Command, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
@@ -24,19 +23,10 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.runtime.intake.commands import admitted
 
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may run us under an unknown user id
-        return f"uid {os.getuid()}"
-
-
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 _ID = click.argument("saga_id", metavar="ID")
 _STEP = click.argument("step", metavar="STEP")
-actor_option = click.option("--actor", default=_user, metavar="NAME", help="Who you are.  [default: the system's user]")
 _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; the log keeps it for ever.")
 
 

@@ -100,7 +100,9 @@ WAITING = click.option(
     "--database-wait-s", metavar="SECONDS", help="The wait for a server that is away.  [default: 60]"
 )
 _GUARDED = [
-    click.option("--auth", metavar="NAME", help="The credentials that requests need: none.  [default: the app's]"),
+    click.option(
+        "--auth", metavar="NAME", help="The credentials that requests need: none or keys.  [default: the app's]"
+    ),
     click.option(
         "--insecure-no-auth", is_flag=True, default=None, help="Serve without credentials where others can reach it."
     ),

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from saga_es.cli import output
-from saga_es.cli.commands import actor_option
+from saga_es.cli.actor import actor_option
 from saga_es.cli.options import SAMPLE, USAGE, as_json_option, fail, reading, settings_options
 from saga_es.cli.progress import advancing
 from saga_es.cli.terminal import errors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from saga_es.access.authenticate import Authenticate, Unguarded, first_of, is_loopback
 from saga_es.errors import SettingsError
 from saga_es.logs import logger
@@ -11,8 +13,13 @@ from saga_es.node.settings import Settings
 NONE = "none"
 
 
-def authentication_of(settings: Settings, app: App) -> Authenticate | None:
+def authentication_of(settings: Settings, app: App, there: Mapping[str, Authenticate]) -> Authenticate | None:
     """What the setting says, else what the application says; None: nobody has to be known.
+
+    Args:
+        settings: Name one authentication, or several, which are asked in turn.
+        app: Names them too, or is one of its own.
+        there: The authentications by their names.
 
     Raises:
         SettingsError: The application names an authentication that does not exist.
@@ -20,10 +27,13 @@ def authentication_of(settings: Settings, app: App) -> Authenticate | None:
     wanted = app.auth if settings.auth is None else settings.auth
     if wanted is None or callable(wanted):
         return wanted
-    names = [name for name in wanted.replace(",", " ").split() if name != NONE]
-    if unknown := sorted(set(names)):
-        raise SettingsError([f"auth: there is no authentication {', '.join(unknown)}; there is {NONE}, or a function"])
-    return first_of([]) if names else None
+    names = list(dict.fromkeys(wanted.replace(",", " ").split()))
+    if names == [NONE]:
+        return None
+    if not names or not set(names) <= set(there):
+        known = ", ".join([NONE, *there])
+        raise SettingsError([f"--auth / SAGA_ES_AUTH: {wanted!r} is no authentication; there are {known}"])
+    return first_of([there[name] for name in names])
 
 
 def check_address(host: str, setting: str, settings: Settings, authenticate: Authenticate | None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from saga_es.access.keys import Keys
 from saga_es.access.principal import IN_PROCESS_CALLER
 from saga_es.access.seen import RedactedLog
 from saga_es.definition.code import Code, code_of
@@ -43,6 +44,7 @@ from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec
 from saga_es.store.sagas import SagaLimits, Sagas
 from saga_es.store.views.catch_up import CatchUp
+from saga_es.store.views.keys import key_view
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.repairing import Repair
 from saga_es.store.views.saga_view import saga_view
@@ -72,9 +74,8 @@ class Node:
     ) -> None:
         self.settings = settings
         self.app = app
-        self.authenticate = authentication_of(settings, app)
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
-        self.views = Views([saga_view, tag_view, *app.views])
+        self.views = Views([saga_view, tag_view, key_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
         of_sagas = SagaLimits(settings.saga_events_limit, settings.saga_bytes_limit)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s, of_sagas)
@@ -85,6 +86,8 @@ class Node:
             self.store = self.meter.store
         self.clock = clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
+        self.keys = Keys(self.database, self.store.log, self.store.writer, clock.now)
+        self.authenticate = authentication_of(settings, app, {"keys": self.keys})
         self.client = Client(self.store, definitions, clock)
         self.transports = transports_of(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None

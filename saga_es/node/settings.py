@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         waiting_requests: Requests that wait for a saga at once; one more is answered with 429.
         allowed_hosts: Names of this server beside loopback and `host`, separated by blanks; `.shop.example` stands for
             every name below it.
-        auth: Which credentials requests need: `none`; None: what the application says.
+        auth: Which credentials requests need: `none`, `keys`; None: what the application says.
         insecure_no_auth: Whether to serve without credentials where other machines can reach it.
         trusted_proxies: Proxies in front of the server whose `X-Forwarded-Prefix` counts.
         sagas_at_once: Sagas with a call in flight; at this number a worker begins no more: new sagas stay PENDING.
@@ -242,7 +242,7 @@ class _Schema(Schema):
     allowed_hosts = fields.String(
         validate=validate.Regexp(r"^[\w.\-:\[\], ]*$", error="write names of hosts, separated by blanks")
     )
-    auth = fields.String(validate=validate.Regexp(r"^[a-z, ]+$", error="write `none`"))
+    auth = fields.String(validate=validate.Regexp(r"^[a-z, ]+$", error="write `none` or `keys`"))
     insecure_no_auth = fields.Boolean()
     trusted_proxies = fields.Integer(validate=validate.Range(0, 10))
     sagas_at_once = fields.Integer(validate=validate.Range(1, 1_000_000))

@@ -121,3 +121,23 @@ def test_the_compose_files_own_network_has_a_plain_connection() -> None:
     ]
     assert Settings.load({"database_url": url.replace("${POSTGRES_PASSWORD:-only-for-trying}", "x")}, {}).database_url
     assert url.endswith("?sslmode=disable")
+
+
+def test_nothing_is_served_without_credentials_by_accident() -> None:
+    """The chart asks for API keys; compose, whose ports only this machine can reach, says that it asks for none."""
+    for container in (found for manifest in rendered() for found in containers(manifest)):
+        assert {"name": "SAGA_ES_AUTH", "value": "keys"} in container["env"]
+    ours = [
+        one for one in yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"].values() if "command" in one
+    ]
+    for service in (one for one in ours if one["image"] == "saga-es"):
+        assert service["environment"]["SAGA_ES_INSECURE_NO_AUTH"] == "true"
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_a_monitor_may_show_a_key() -> None:
+    """A secret of the cluster holds it."""
+    key = {"name": "scraper", "key": "token"}
+    values = {"podMonitor": {"enabled": True, "bearerTokenSecret": key}}
+    (monitor,) = [manifest for manifest in rendered(values) if manifest["kind"] == "PodMonitor"]
+    assert monitor["spec"]["podMetricsEndpoints"][0]["authorization"]["credentials"] == key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -72,10 +73,12 @@ def test_a_signal_may_carry_nothing(journeys: Journeys) -> None:
 
 
 def test_a_saga_is_paused_and_resumed(journeys: Journeys) -> None:
-    """The line says where the saga is now; left out, the actor is the system's user."""
+    """The line says where the saga is now; left out, the actor is the user and the host."""
     saga_id = begun(journeys.served)
     line = line_of(journeys.run("pause", saga_id, *WHY))
-    assert line.startswith(f"Recorded the pause. The saga has been paused by {getpass.getuser()} since ")
+    assert line.startswith(
+        f"Recorded the pause. The saga has been paused by cli:{getpass.getuser()}@{socket.gethostname()} since "
+    )
     assert line.endswith(": she says so.")
     line = line_of(journeys.run("resume", saga_id, *BY_ANN))
     assert line == ("Recorded the end of the pause. The saga waits for the signal 'approval' for as long as it takes.")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from click.testing import CliRunner
 
 from saga_es.access import Permission, Principal, Role
-from saga_es.access.authenticate import Unguarded, first_of, is_loopback
+from saga_es.access.authenticate import Authenticate, Unguarded, first_of, is_loopback
 from saga_es.access.principal import PERMISSIONS
 from saga_es.cli import main
 from saga_es.errors import SettingsError
 from saga_es.node.app import App
 from saga_es.node.guarding import authentication_of, check_address
 from saga_es.node.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Request
 
 
 @pytest.mark.parametrize(
@@ -93,11 +96,19 @@ def test_serving_others_without_credentials_ends_with_78(command: list[str], tmp
 def test_the_setting_overrides_the_application() -> None:
     """A function of the application, by default; `none` asks for nothing."""
     app = App(auth=lambda _: None)
-    assert authentication_of(Settings(), app) is app.auth
-    assert authentication_of(Settings(auth="none"), app) is None
-    assert authentication_of(Settings(), App()) is None
-    with pytest.raises(SettingsError, match="magic"):
-        authentication_of(Settings(auth="magic"), App())
+    ann = Principal("Ann")
+    there: dict[str, Authenticate] = {"keys": lambda _: None, "ann": lambda _: ann}
+    assert authentication_of(Settings(), app, there) is app.auth
+    assert authentication_of(Settings(auth="none"), app, there) is None
+    assert authentication_of(Settings(), App(), there) is None
+    assert authentication_of(Settings(auth="keys"), app, there) is there["keys"]
+    assert authentication_of(Settings(), App(auth="keys"), there) is there["keys"]
+    several = authentication_of(Settings(auth="keys, ann"), app, there)
+    assert several is not None
+    assert several(cast("Request", None)) is ann
+    for wrong in ("magic", "keys magic", "none keys", "", " "):
+        with pytest.raises(SettingsError, match="SAGA_ES_AUTH"):
+            authentication_of(Settings(auth=wrong), app, there)
 
 
 def test_several_authentications_are_asked_in_turn() -> None:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import msgspec
 
 from saga_es.core import events as e
+from saga_es.core.access import AccessEvent
 from saga_es.core.upcasters import FIRST_SCHEMA, UPCASTERS, Upcasters, present_schema, upcast
 from saga_es.core.values import DEEPEST, NO_FORM, Unfaithful, door_for_results, encode, is_too_deep
 from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
@@ -18,6 +19,7 @@ from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable,
 SAGA = "saga"
 PLAN = "plan"
 IMPORT = "import"
+ACCESS = "access"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON that an input, a result or a record may take, unless a setting says otherwise."""
@@ -30,12 +32,12 @@ class Codec:
     """Encodes events as JSON, and decodes them by category and type.
 
     Args:
-        events: The event classes of each further category; `saga`, `plan` and `import` are built in.
+        events: The event classes of each further category; `saga`, `plan`, `import` and `access` are built in.
         payload_limit: Bytes of JSON an event's payload may take.
         upcasters: The upcasters of the further categories.
 
     Raises:
-        DefinitionError: An upcaster is for an event that does not exist.
+        DefinitionError: An upcaster is for an event that does not exist, or a category has a built-in name.
     """
 
     def __init__(
@@ -44,7 +46,15 @@ class Codec:
         payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
         upcasters: Upcasters | None = None,
     ) -> None:
-        tables = {SAGA: get_args(e.SagaEvent), PLAN: (e.PlanRecorded,), IMPORT: (e.SagaImported,), **(events or {})}
+        built_in: dict[str, tuple[type[Any], ...]] = {
+            SAGA: get_args(e.SagaEvent),
+            PLAN: (e.PlanRecorded,),
+            IMPORT: (e.SagaImported,),
+            ACCESS: get_args(AccessEvent),
+        }
+        if taken := sorted(set(built_in) & set(events or {})):
+            raise DefinitionError(f"the category {taken[0]!r} is saga_es's own; give yours another name")
+        tables = {**built_in, **(events or {})}
         self._upcasters = {**(upcasters or {}), **UPCASTERS}
         self._schemas = {category: present_schema(category, self._upcasters) for category in tables}
         self._decoders = {

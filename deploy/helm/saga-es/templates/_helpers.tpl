@@ -18,8 +18,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ .Values.app | quote }}
 - name: SAGA_ES_ALLOWED_HOSTS
   value: {{ printf "%s %s.%s.svc %s" (include "saga-es.name" .) (include "saga-es.name" .) .Release.Namespace .Values.allowedHosts | trim | quote }}
-- name: SAGA_ES_INSECURE_NO_AUTH
-  value: {{ .Values.insecureNoAuth | quote }}
+- name: SAGA_ES_AUTH
+  value: {{ .Values.auth | quote }}
 {{- range $name, $value := .Values.settings }}
 - name: {{ $name }}
   value: {{ $value | quote }}
