@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,7 @@ from saga_es.api.access import declared_by
 from saga_es.console import mount_console
 from saga_es.errors import StoreUnavailable
 from saga_es.flask import EXTENSION, SagaES
+from saga_es.store.log.log import Log
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
@@ -234,6 +236,34 @@ def test_a_viewer_sees_no_payload_and_no_error(troubled: tuple[Served, str], pat
     assert "hunter2" in seen["operator"].text
     for token in ("viewer", "admin"):
         assert "hunter2" not in seen[token].text
+
+
+def test_no_method_of_a_redacted_log_shows_a_payload(troubled: tuple[Served, str]) -> None:
+    """Each that returns rows or events; a new one has to be named here."""
+    served, saga_id = troubled
+    log = served.node.redacted.store.log
+    with served.node.database.reading() as connection:
+        shown: dict[str, Any] = {
+            "read": log.read(saga_id),
+            "read_many": log.read_many([saga_id]),
+            "entries_of": [log.entries_of([saga_id]), log.entries_of([saga_id, "other"], connection)],
+            "entries": [log.entries(saga_id), log.entries()],
+            "walk": list(log.walk()),
+            "after": log.after(connection, 0, 100),
+            "part": log.part(saga_id, 0, 100, 100_000),
+            "decode": [log.decode(entry) for entry in log.entries(saga_id)],
+            "decode_all": log.decode_all(log.entries(saga_id)),
+        }
+    kinds = ("Entry", "Recorded", "Unreadable")
+    methods = {
+        name
+        for name, method in inspect.getmembers(Log, inspect.isfunction)
+        if not name.startswith("_") and any(kind in str(inspect.signature(method).return_annotation) for kind in kinds)
+    }
+    assert methods == shown.keys()
+    assert {
+        name for name, found in shown.items() if "hunter2" in repr(found) or "SagaStarted" not in repr(found)
+    } == set()
 
 
 @pytest.mark.parametrize("path", ["/api/saga/list?error=x", "/api/saga/failures?error=x", "/console/sagas?error=x"])

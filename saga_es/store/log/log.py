@@ -135,7 +135,8 @@ class Log(Reader):
         streams: dict[str, list[Entry]] = {stream_id: [] for stream_id in stream_ids}
         possible = [stream_id for stream_id in streams if is_possible(stream_id)]
         if connection is None and len(possible) == 1:  # every call to a participant reads a stream or two
-            streams[possible[0]] = [Entry(*row) for row in self._database.look_up(_STREAM, {"stream_id": possible[0]})]
+            rows = self._database.look_up(_STREAM, {"stream_id": possible[0]})
+            streams[possible[0]] = self._seen([Entry(*row) for row in rows])
             return streams
         with nullcontext(connection) if connection is not None else self._database.reading() as reading:
             for start in range(0, len(possible), STREAMS_AT_ONCE):
@@ -144,7 +145,7 @@ class Log(Reader):
                     _SELECT.where(some).order_by(saga_events.c.stream_id, saga_events.c.version)
                 ):
                     streams[row.stream_id].append(_entry(row))
-        return streams
+        return {stream_id: self._seen(entries) for stream_id, entries in streams.items()}
 
     def entries(
         self,
@@ -163,7 +164,7 @@ class Log(Reader):
         if stream_id is not None:
             query = query.where(saga_events.c.stream_id == stream_id)
         with self._database.reading() as connection:
-            return [_entry(row) for row in connection.execute(query)]
+            return self._seen([_entry(row) for row in connection.execute(query)])
 
     def versions_of(self, stream_ids: Sequence[str]) -> dict[str, int]:
         """The number of events of each of these streams that exists; pass at most some hundreds."""
@@ -219,7 +220,7 @@ class Log(Reader):
                 size += sum(len(entry.text) for entry in found)
                 if size > most_bytes:
                     break
-        return entries
+        return self._seen(entries)
 
     def part(self, stream_id: str, after_version: int, limit: int, most_bytes: int) -> list[Entry]:
         """Rows of a stream after a version, in order: so many at most, of so many characters of JSON, but one."""
@@ -235,6 +236,10 @@ class Log(Reader):
                 if entries and most_bytes < 0:
                     break
                 entries.append(entry)
+        return self._seen(entries)
+
+    def _seen(self, entries: list[Entry]) -> list[Entry]:
+        """Rows as the reader of this log may see them; each method that returns rows passes them through here."""
         return entries
 
 
