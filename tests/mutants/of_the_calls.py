@@ -9,7 +9,7 @@ AWAY = "saga_es/runtime/calls/away.py"
 OUTAGES = ("tests/simulation/test_outages.py",)
 CALLS = "saga_es/runtime/dispatch.py"
 EXECUTOR = "saga_es/runtime/calls/executor.py"
-COROUTINES = "saga_es/runtime/calls/coroutines.py"
+WATCH = "saga_es/runtime/calls/watched.py"
 POOL = "saga_es/runtime/calls/pool.py"
 WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "tests/contract/engine/test_overload.py")
 
@@ -66,7 +66,7 @@ MUTANTS = [
     ),
     Mutant(
         "the time for which a step blocks the loop counts for all calls on it",
-        COROUTINES,
+        WATCH,
         "                        call.began_at += lag_s\n",
         "                        call.began_at += 0.0\n",
         ("tests/unit/test_coroutines.py",),

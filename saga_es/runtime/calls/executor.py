@@ -28,8 +28,11 @@ from saga_es.runtime.calls.transport import Transport
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
-_MEANT = (StepRejected, StepUnavailable, NotSent, AnswerLost, asyncio.CancelledError)
-"""Exceptions that say what they mean; any other has a line of its own, with its traceback."""
+_MEANT = (StepRejected, StepUnavailable, NotSent, AnswerLost, asyncio.CancelledError, GeneratorExit)
+"""Exceptions that say what they mean; any other has a line of its own, with its traceback.
+
+`GeneratorExit` comes to a coroutine whose loop was closed with the engine: the next worker makes its call again.
+"""
 
 
 class Executor:

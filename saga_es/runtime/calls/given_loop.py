@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import Protocol
 
 from saga_es.logs import logger
-from saga_es.runtime.calls.coroutines import Coroutines, Perform, context_of
+from saga_es.runtime.calls.coroutines import Coroutines
 from saga_es.runtime.calls.port import Call
+from saga_es.runtime.calls.watched import Perform, Watch, WatchedLoop, context_of, run
 
 
 class Loops(Protocol):
@@ -34,18 +35,18 @@ class Loops(Protocol):
 
 
 class GivenLoop:
-    """Performs calls on a loop that is not ours: nothing on it is watched, moved or counted when it is blocked.
+    """Performs calls on a loop that is not ours. It is watched, so that a call that blocks it costs others no attempt.
 
-    When the loop is closed while the engine runs, calls go on a loop of ours, and the log says so.
+    Nothing is moved from it: what its program put on it belongs there. When the loop is closed while the engine runs,
+    calls go on a loop of ours, and the log says so.
 
     Args:
         loop: The loop. It may not run yet: calls wait until it does.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._tasks: dict[Call, asyncio.Task[None]] = {}
+        self._given = WatchedLoop(loop)
+        self._watch = Watch()
         self._ours: Coroutines | None = None
 
     def submit(self, calls: Sequence[Call], perform: Perform) -> None:
@@ -54,7 +55,7 @@ class GivenLoop:
             return
         if self._ours is None:
             try:
-                self._loop.call_soon_threadsafe(self._begin, calls, perform)
+                self._hand_over(calls, perform)
             except RuntimeError:  # it is closed
                 self._replace()
             else:
@@ -64,41 +65,45 @@ class GivenLoop:
 
     def cancel(self, call: Call) -> None:
         """End a call at its next `await`."""
-        with self._lock:
-            task = self._tasks.get(call)
-        if task is not None:
-            with suppress(RuntimeError):  # the loop is closed: nothing on it runs
-                self._loop.call_soon_threadsafe(task.cancel)
-        elif self._ours is not None:
+        if not self._watch.cancel(call) and self._ours is not None:
             self._ours.cancel(call)
 
     def grace_s(self, call: Call) -> float:
-        """Nothing: a call is late by the clock."""
-        return 0.0 if self._ours is None else self._ours.grace_s(call)
+        """Seconds until a call whose time is over is looked at again; 0 when it is late."""
+        return self._watch.grace_s(call) if self._ours is None else self._ours.grace_s(call)
 
     def close(self) -> None:
         """Cancel the calls on the loop, which goes on: the next worker makes them again."""
-        with self._lock:
-            tasks = list(self._tasks.values())
+        self._watch.close()
+        with self._watch.lock:
+            tasks = list(self._given.running.values())
         for task in tasks:
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(task.cancel)
+                self._given.loop.call_soon_threadsafe(task.cancel)
         if self._ours is not None:
             self._ours.close()
 
-    def _begin(self, calls: Sequence[Call], perform: Perform) -> None:
-        for call in calls:
-            task = self._loop.create_task(perform(call), context=context_of(call))
-            with self._lock:
-                self._tasks[call] = task
-            task.add_done_callback(lambda _task, call=call: self._end(call))  # type: ignore[misc]
+    def _hand_over(self, calls: Sequence[Call], perform: Perform) -> None:
+        given = self._given
+        with self._watch.lock:
+            if not self._watch.loops:
+                self._watch.add(given)
+            given.waiting.update(dict.fromkeys(calls, perform))
+            try:
+                given.loop.call_soon_threadsafe(self._begin, calls)
+            except RuntimeError:
+                for call in calls:
+                    del given.waiting[call]
+                raise
+            self._watch.wake()
 
-    def _end(self, call: Call) -> None:
-        with self._lock:
-            self._tasks.pop(call, None)
+    def _begin(self, calls: Sequence[Call]) -> None:
+        self._given.thread_id = threading.get_ident()
+        for call in calls:
+            self._given.loop.create_task(run(self._watch.lock, self._given, call), context=context_of(call))
 
     def _replace(self) -> None:
-        with self._lock:
+        with self._watch.lock:
             if self._ours is not None:
                 return
             self._ours = Coroutines()

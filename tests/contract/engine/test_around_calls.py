@@ -284,6 +284,31 @@ def test_async_steps_run_on_the_loop_that_is_named(url: str) -> None:
         loop.close()
 
 
+def test_a_step_that_blocks_the_loop_of_the_program_costs_no_other_saga_an_attempt(url: str) -> None:
+    """Though the other call began before, and its time was over while the loop stood still."""
+    other, culprit, begun = Saga("other"), Saga("culprit"), asyncio.Event()
+
+    @other.step(compensation=None, timeout_s=0.5, retry=RetryPolicy(attempts=1))
+    async def act() -> str:
+        begun.set()
+        await asyncio.sleep(0.1)
+        return "done"
+
+    @culprit.step(compensation=None)
+    async def block() -> None:
+        threading.Event().wait(2.0)
+
+    async def main() -> Any:
+        async with open_engine(url, other, culprit) as engine:
+            handle = engine.start(other, wait=False)
+            await begun.wait()
+            await engine.start(culprit, wait=False)
+            return await handle, handle.status()
+
+    result, story = asyncio.run(main())
+    assert (result.status, story.steps[0].attempts) == (SagaStatus.COMPLETED, 1)
+
+
 def test_a_loop_that_is_closed_fails_no_saga(url: str) -> None:
     """Its steps go on on another."""
     loop = asyncio.new_event_loop()
