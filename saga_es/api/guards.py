@@ -43,6 +43,8 @@ _HEADERS = (
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
 )
+HEADERS_OF_DATA = (*_HEADERS, ("Cache-Control", "no-store"), ("Content-Security-Policy", _ONLY_DATA))
+"""The headers of an answer that no route has made."""
 
 
 def guard(app: Flask, settings: Settings, admit: Callable[[], Response | None]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 
-import waitress
 from flask import Flask
 from waitress.server import BaseWSGIServer
 
 from saga_es.api.access import admit
+from saga_es.api.guards import with_headers
 from saga_es.api.health import health_blueprint
+from saga_es.api.listening import listen
 from saga_es.api.problems import register_problem_handlers
 from saga_es.errors import CannotServe
 from saga_es.logs import logger
@@ -32,9 +33,17 @@ def serve_probes(node: Node, host: str, port: int) -> BaseWSGIServer:
     app.extensions[NODE_UNOPENED] = node
     app.register_blueprint(health_blueprint)
     app.before_request(admit)
+    app.after_request(with_headers)
     register_problem_handlers(app)
     try:
-        server = waitress.create_server(app, host=host, port=port, threads=THREADS, ident=None)
+        server = listen(
+            app,
+            host,
+            port,
+            threads=THREADS,
+            payload_limit=0,
+            request_timeout_s=node.settings.request_timeout_s,
+        )
     except (OSError, ValueError) as error:
         raise CannotServe(host, port, str(error), "--health-host and --health-port") from error
     logger.info("health and metrics are served", url=f"http://{host}:{server.effective_port}")

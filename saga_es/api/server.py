@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
-import waitress
 from flask import Flask
 from waitress.server import BaseWSGIServer
 
 from saga_es.api import create_flask_app
+from saga_es.api.listening import listen
 from saga_es.api.prefix import Prefixed
 from saga_es.api.waiting import Turns
 from saga_es.errors import CannotServe
@@ -18,9 +18,6 @@ from saga_es.node.guarding import check_address
 from saga_es.node.node import Node
 from saga_es.node.routes import has_route
 from saga_es.node.shutdown import stop_gracefully_when_asked
-
-HARD_LIMIT = 64 * 1_048_576
-"""The most bytes of a request that the server reads; the application refuses far smaller ones with a problem."""
 
 
 def serve(
@@ -63,14 +60,13 @@ def _listen(node: Node, app: Any) -> BaseWSGIServer:
     app = Prefixed(app, settings.trusted_proxies) if settings.trusted_proxies else app
     app = Turns(app, settings.threads, settings.waiting_requests)
     try:
-        return waitress.create_server(
+        return listen(
             app,
-            host=settings.host,
-            port=settings.port,
+            settings.host,
+            settings.port,
             threads=settings.threads + settings.waiting_requests,
-            max_request_body_size=HARD_LIMIT,
-            connection_limit=1000,
-            ident=None,
+            payload_limit=settings.payload_limit,
+            request_timeout_s=settings.request_timeout_s,
         )
     except (OSError, ValueError) as error:
         raise CannotServe(settings.host, settings.port, str(error)) from error

@@ -122,6 +122,7 @@ SERVING = [
     click.option(
         "--waiting-requests", metavar="NUMBER", help="The most requests that wait for a saga, beside.  [default: 100]"
     ),
+    click.option("--request-timeout-s", metavar="SECONDS", help="The time for a request to arrive.  [default: 30]"),
     click.option("--trusted-proxies", metavar="NUMBER", help="Proxies whose X-Forwarded-Prefix counts.  [default: 0]"),
     *RUNNING,
     click.option("--execute-timeout-s", metavar="SECONDS", help="After this time execute answers 202.  [default: 120]"),

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: The port to serve on.
         threads: Requests served at once, beside those that wait for a saga.
         waiting_requests: Requests that wait for a saga at once; one more is answered with 429.
+        request_timeout_s: Seconds from the first byte of a request to its last; then its connection is closed.
         allowed_hosts: Names of this server beside loopback and `host`, separated by blanks; `.shop.example` stands for
             every name below it.
         auth: Which credentials requests need: `none`, `keys`; None: what the application says.
@@ -74,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 5000
     threads: int = 8
     waiting_requests: int = 100
+    request_timeout_s: float = 30.0
     allowed_hosts: str = ""
     auth: str | None = None
     insecure_no_auth: bool = False
@@ -239,6 +241,7 @@ class _Schema(Schema):
     port = fields.Integer(validate=validate.Range(0, 65_535))
     threads = fields.Integer(validate=validate.Range(1, 1_000))
     waiting_requests = fields.Integer(validate=validate.Range(1, 1_000))
+    request_timeout_s = fields.Float(validate=validate.Range(0.1, 3_600))
     allowed_hosts = fields.String(
         validate=validate.Regexp(r"^[\w.\-:\[\], ]*$", error="write names of hosts, separated by blanks")
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import requests
 
@@ -13,6 +15,11 @@ from tests.support.participants import Hangs, Participant
 from tests.support.trips import until
 
 WAITING = 12
+
+UNFINISHED = (
+    b"POST /api/saga/execute HTTP/1.1\r\nHost: localhost\r\n",
+    b"POST /api/saga/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+)
 
 
 def status_of(server: Server, number: int) -> int:
@@ -43,3 +50,17 @@ def test_health_and_status_are_answered_while_more_requests_wait_than_there_are_
             answered.set()
         assert {asked.result(TIMEOUT_S) for asked in waiting} == {200}
         assert server.post(EXECUTE, {"name": "Later"}).status_code == 200
+
+
+def test_requests_that_never_become_whole_keep_nobody_from_the_server(start_server: StartServer) -> None:
+    """Half requests and unfinished bodies, ten times as many as threads: cut after a time, they start nothing."""
+    server = start_server("--threads", "1", "--waiting-requests", "1", "--request-timeout-s", "1")
+    address = (urlsplit(server.url).hostname, urlsplit(server.url).port)
+    unfinished = [socket.create_connection(address, TIMEOUT_S) for _ in range(20)]
+    for number, connection in enumerate(unfinished):
+        connection.sendall(UNFINISHED[number % len(UNFINISHED)])
+    assert server.post(EXECUTE, {"name": "Concert"}).status_code == 200
+    for connection in unfinished:
+        with connection:
+            assert connection.recv(1) == b""
+    assert len(server.get("/api/saga/list")["transactions"]) == 1
