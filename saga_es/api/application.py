@@ -12,7 +12,7 @@ from flask_smorest import Api
 from saga_es.access.permissions import Permission, permits
 from saga_es.api.access import admit, guard_access_to
 from saga_es.api.failures import saga_blueprint
-from saga_es.api.guards import guard
+from saga_es.api.guards import guard, with_headers
 from saga_es.api.health import health_blueprint
 from saga_es.api.problems import ProblemSchema, register_problem_handlers
 from saga_es.api.requests_counted import count_requests
@@ -41,7 +41,7 @@ class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
         document: dict[str, Any] = self.spec.to_dict()
         if request.script_root:
             document["servers"] = [{"url": request.script_root}]
-        return json_response(document)
+        return with_headers(json_response(document))  # also in an application of the user's
 
     def _register_error_handlers(self) -> None:
         """Leave errors to `register_problem_handlers`."""

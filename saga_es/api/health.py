@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, request
 
 from saga_es.access.permissions import Permission, permits
+from saga_es.api.guards import with_headers
 from saga_es.api.problems import Problem, register_problem_handlers
 from saga_es.api.responses import json_response
 from saga_es.node.health import NODE_UNOPENED, readiness
@@ -14,6 +15,7 @@ NOT_KEPT = {"Cache-Control": "no-store"}
 
 health_blueprint = Blueprint("saga_es_health", __name__)
 register_problem_handlers(health_blueprint)
+health_blueprint.after_request(with_headers)  # also in an application of the user's
 
 
 @health_blueprint.get("/livez")

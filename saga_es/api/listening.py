@@ -58,6 +58,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # the library is untyped
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.waits_since = time.monotonic()
+        self._was_served = False
         super().__init__(*args, **options)
 
     def received(self, data: bytes) -> bool:
@@ -66,13 +67,16 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # the library is untyped
         taken: bool = super().received(data)
         if was_between or self.request is None:  # a request began with this, or ended
             self.waits_since = time.monotonic()
+        self._was_served = self._was_served or self.is_served
         return taken
 
     def readable(self) -> bool:
         """Whether to read on; asked about once a second for each connection."""
-        if self.requests:  # it waits for us
-            self.waits_since = time.monotonic()
-        elif self.request is not None and time.monotonic() - self.waits_since > self.server.request_timeout_s:
+        now = time.monotonic()
+        if self._was_served and not self.is_served:  # until now the next request has waited for us
+            self._was_served, self.waits_since = False, now
+        is_unfinished = self.request is not None and not self.is_served
+        if is_unfinished and now - self.waits_since > self.server.request_timeout_s:
             self.will_close = True
         is_readable: bool = super().readable()
         return is_readable

@@ -157,8 +157,11 @@ def test_a_host_application_keeps_its_hosts_and_its_headers(database_url: str, r
     request.addfinalizer(app.extensions["saga_es"].node.close)
     assert client.post("/buy", headers={"Host": "shop.example", "Origin": "https://elsewhere.example"}).data == b"ok"
     assert "Content-Security-Policy" not in client.post("/buy").headers
-    ours = client.get("/api/saga/list", headers={"Host": "shop.example"})
-    assert ours.status_code == 200
-    assert ours.headers["X-Content-Type-Options"] == "nosniff"
+    for path in ("list", "status/nobody", "openapi.json", "livez", "readyz", "metrics"):
+        ours = client.get(f"/api/saga/{path}", headers={"Host": "shop.example"})
+        assert ours.status_code == (404 if path.endswith("nobody") else 200), path
+        assert ours.headers["X-Content-Type-Options"] == "nosniff", path
+        assert ours.headers["Cache-Control"] == "no-store", path
+        assert "frame-ancestors 'none'" in ours.headers["Content-Security-Policy"], path
     assert client.post("/api/saga/x/cancel", json={}, headers={"Origin": "https://evil.example"}).status_code == 403
     assert client.post("/api/saga/x/cancel").status_code == 415

@@ -130,7 +130,7 @@ def test_a_request_that_takes_long_to_be_answered_is_not_cut(port: int) -> None:
         return hello(environ, start_response)
 
     with ExitStack() as stack:
-        server = listen(slow, "127.0.0.1", 0, threads=1, payload_limit=LIMIT, request_timeout_s=0.1)
+        server = listen(slow, "127.0.0.1", 0, threads=1, payload_limit=LIMIT, request_timeout_s=0.5)
         slow_port = running(server, stack)
         connection = sent(slow_port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n")
         assert began.wait(TIMEOUT_S)
