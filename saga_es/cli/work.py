@@ -17,6 +17,8 @@ from saga_es.api.probes import serve_probes
 from saga_es.cli.terminal import errors
 from saga_es.core.state import ENDED, SagaState
 from saga_es.definition.saga import family
+from saga_es.errors import StoreUnavailable
+from saga_es.node.draining import needed_here
 from saga_es.node.explain import explained
 from saga_es.node.node import Node
 from saga_es.node.routes import has_route
@@ -25,6 +27,9 @@ from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import Workers
 
 LOOK_EVERY_S = 0.25
+"""A signal to another thread does not end a sleep of this one, so each is short."""
+
+SAY_EVERY_S = 60.0
 LOOKED_AT = 500
 """The most unfinished sagas that one look reads."""
 
@@ -49,8 +54,8 @@ def answer_calls(node: Node) -> None:
     node.answer_calls_with(app.wsgi_app, partial(has_route, app))
 
 
-def work(node: Node, ready: Callable[[], None]) -> None:
-    """Run sagas until SIGTERM or SIGINT, then stop gracefully."""
+def work(node: Node, ready: Callable[[], None], is_done: Callable[[], bool] = lambda: False) -> None:
+    """Run sagas until SIGTERM or SIGINT, or until it is done; then stop gracefully."""
     answer_calls(node)
     stop_gracefully_when_asked(node)
     settings = node.settings
@@ -58,12 +63,46 @@ def work(node: Node, ready: Callable[[], None]) -> None:
     try:
         node.open(settings.database_wait_s)
         ready()
-        while True:  # SystemExit ends the loop; a signal to another thread does not end this sleep, so it is short
+        while not is_done():  # SystemExit ends the loop; a signal to another thread does not end this sleep
             time.sleep(LOOK_EVERY_S)
     finally:
         if probes is not None:
             probes.close()
         node.close()
+
+
+class Draining:
+    """Tells when nothing is left that only this worker can run, and meanwhile what is left."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._before: Mapping[str, float] | None = None
+        self._look_at = self._say_at = 0.0
+
+    def is_done(self) -> bool:
+        """Whether nothing is left. It asks the database every second, and says what is left every minute."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + 1.0
+        try:
+            return self._is_done(now)
+        except StoreUnavailable:  # the engine says so, and waits for it
+            return False
+
+    def _is_done(self, now: float) -> bool:
+        workers = self._node.store.workers
+        if self._before is None:
+            own = self._node.engine.worker_id
+            self._before = {id_: beat for id_, beat in workers.heartbeats().items() if id_ != own}
+        left = next(needed_here(self._node), None)
+        if left is None:
+            return not _may_be_gone(workers, self._before)
+        if now >= self._say_at:
+            self._say_at = now + SAY_EVERY_S
+            words = f"No other worker can run some sagas, such as {left.saga_id} ({left.status}): this one goes on"
+            errors.print(words, markup=False, soft_wrap=True)
+        return False
 
 
 def recover(node: Node) -> Recovered:

@@ -16,21 +16,32 @@ from saga_es.node.unknown import warn_of_unknown_variables
 
 
 @click.command(short_help="Run sagas without HTTP, beside any number of other workers.")
-@settings_options(*RUNNING, *PROBES, WAITING)
-def worker(settings: Settings) -> None:
+@settings_options(
+    *RUNNING,
+    *PROBES,
+    WAITING,
+    click.option("--drain", is_flag=True, help="Run only what no other worker can run; exit when that has ended."),
+)
+def worker(settings: Settings, *, drain: bool) -> None:
     """Migrate, take over interrupted sagas, claim sagas that wait for a worker, and run them until stopped.
 
     Any number of workers share one database; one worker runs each saga. A participant without a base URL is called
     within this process. SIGTERM and Ctrl-C stop gracefully: other workers go on with the unfinished sagas.
+
+    With --drain, it leaves every saga to the other workers that one of them can run, new ones too. It runs the others,
+    and exits with 0 when none is left: then no saga needs a worker of this version any more.
     """
-    from saga_es.cli.work import work  # noqa: PLC0415 (needs Flask, for the participants in this process)
+    from saga_es.cli.work import Draining, work  # noqa: PLC0415 (needs Flask, for the participants in this process)
 
     app = app_of(settings)
-    node = Node(settings, app)
+    node = Node(settings, app, drains=drain)
     warn_of_unknown_variables(os.environ, node.participants)
     names = ", ".join(saga.name for saga in app.sagas) or "no sagas: set --app"
-    ready = f"Working as {node.engine.worker_id} on {names} (Ctrl-C stops)"
-    work(node, lambda: errors.print(ready, markup=False, soft_wrap=True))  # one line, also in a journal
+    what = "Draining" if drain else "Working"
+    ready = f"{what} as {node.engine.worker_id} on {names} (Ctrl-C stops)"
+    is_done = Draining(node).is_done if drain else lambda: False
+    work(node, lambda: errors.print(ready, markup=False, soft_wrap=True), is_done)  # one line, also in a journal
+    errors.print("Drained: no saga is left that only a worker of this version can run.", markup=False, soft_wrap=True)
 
 
 @click.command(short_help="Take over interrupted sagas, run them to their end, exit.")

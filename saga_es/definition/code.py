@@ -68,20 +68,22 @@ class SagaCode(msgspec.Struct, frozen=True, omit_defaults=True):
         plan_id: The plan of the definition as it is now: new sagas get this one.
         steps: By name; several where older code of the step is kept for older plans.
         leaves_older: Whether new sagas of older plans are left to other workers.
+        drains: Whether the worker takes only sagas that no other worker can run.
     """
 
     plan_id: str
     steps: dict[str, tuple[StepCode, ...]]
     leaves_older: bool = False
+    drains: bool = False
 
 
 Code = Mapping[str, SagaCode]
 """All code of a process, by the names of its definitions."""
 
 
-def code_of(definitions: Iterable[Saga], *, leaves_older: bool = False) -> dict[str, SagaCode]:
+def code_of(definitions: Iterable[Saga], *, leaves_older: bool = False, drains: bool = False) -> dict[str, SagaCode]:
     """The code of these definitions."""
-    return {saga.name: _saga_code(saga, leaves_older=leaves_older) for saga in definitions}
+    return {saga.name: SagaCode(saga.plan_id, _steps(saga), leaves_older, drains) for saga in definitions}
 
 
 def decoded(text: str) -> Code:
@@ -98,9 +100,8 @@ def encoded(code: Code) -> str:
     return msgspec.json.encode(code).decode()
 
 
-def _saga_code(saga: Saga, *, leaves_older: bool) -> SagaCode:
-    steps = {name: tuple(StepCode.of(step) for step in saga.variants(name)) for name in saga.step_names}
-    return SagaCode(saga.plan_id, steps, leaves_older)
+def _steps(saga: Saga) -> dict[str, tuple[StepCode, ...]]:
+    return {name: tuple(StepCode.of(step) for step in saga.variants(name)) for name in saga.step_names}
 
 
 def _asked(callee: Callee | None) -> Asked:

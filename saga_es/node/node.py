@@ -61,6 +61,7 @@ class Node:
 
     Args:
         recovers: Whether the engine takes over interrupted sagas.
+        drains: Whether the engine takes only sagas that no other living worker can run.
         loop: The event loop for `async def` steps, unless the application names one; None: loops of the engine's own.
     """
 
@@ -70,6 +71,7 @@ class Node:
         app: App = BARE,
         *,
         recovers: bool = True,
+        drains: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.settings = settings
@@ -104,6 +106,7 @@ class Node:
             payload_memory=memory,
             missing_code_timeout_s=settings.missing_code_timeout_s,
             leaves_older_plans=settings.leave_older_plans,
+            drains=drains,
         )
         self.engine = Engine(
             self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context

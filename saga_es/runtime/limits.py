@@ -15,6 +15,7 @@ class Limits(msgspec.Struct, frozen=True):
         takes_over: Whether it takes over sagas whose worker is gone. A process that only serves participants does not.
         missing_code_timeout_s: Seconds after which a saga whose code no living worker has is FAILED; None: never.
         leaves_older_plans: Whether it leaves new sagas of older plans to other workers.
+        drains: Whether it takes only sagas that no other living worker can run.
     """
 
     sagas_at_once: int | None = None
@@ -22,4 +23,5 @@ class Limits(msgspec.Struct, frozen=True):
     takes_over: bool = True
     payload_memory: int | None = None
     leaves_older_plans: bool = False
+    drains: bool = False
     missing_code_timeout_s: float | None = None

@@ -15,6 +15,20 @@ MOST_WANTED = 3
 """The most missing calls that a sentence names."""
 
 
+def others_than(worker_id: str, codes: Mapping[str, str | None]) -> Living:
+    """The other living workers, without those that drain: such a worker leaves sagas to others, too.
+
+    Args:
+        worker_id: The worker that asks.
+        codes: As for `Living`.
+    """
+    return Living({id_: code for id_, code in codes.items() if id_ != worker_id and not _drains(code)})
+
+
+def _drains(code: str | None) -> bool:
+    return code is not None and any(saga.drains for saga in decoded(code).values())
+
+
 class Living:
     """The code of the living workers.
 

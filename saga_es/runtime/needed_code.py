@@ -48,20 +48,23 @@ class CodeHere:
     Args:
         definitions: The definitions.
         leaves_older: Whether new sagas of older plans are left to other workers.
+        drains: Whether all sagas that another worker can run are left to that.
 
     Attributes:
         definitions: The definitions by name.
+        drains: As given.
     """
 
-    def __init__(self, definitions: Iterable[Saga], *, leaves_older: bool = False) -> None:
+    def __init__(self, definitions: Iterable[Saga], *, leaves_older: bool = False, drains: bool = False) -> None:
         self.definitions: Mapping[str, Saga] = {saga.name: saga for saga in definitions}
         self._leaves_older = leaves_older
+        self.drains = drains
         self._written: dict[tuple[str, str, Direction], Step | Missing] = {}
 
     @cached_property
     def code(self) -> Code:
         """The code as data. A mistake in a definition is told here, and not when the object is made."""
-        return code_of(self.definitions.values(), leaves_older=self._leaves_older)
+        return code_of(self.definitions.values(), leaves_older=self._leaves_older, drains=self.drains)
 
     def written(self, state: SagaState, step: str, direction: Direction) -> Step | Missing:
         """The code of a call: the present code of the step, or else older code that is kept for such plans."""

@@ -71,7 +71,7 @@ class Worker:
         process: Process | None = None,
     ) -> None:
         limits = limits or Limits()
-        code = CodeHere(definitions, leaves_older=limits.leaves_older_plans)
+        code = CodeHere(definitions, leaves_older=limits.leaves_older_plans, drains=limits.drains)
         self.inbox = Inbox()
         self._store = store
         self._clock = clock

@@ -18,7 +18,8 @@ from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.node.waiting import waiting_for_code
 from saga_es.store.workers import Workers
-from tests.e2e.conftest import run_cli
+from tests.e2e.conftest import environment, run_cli
+from tests.support.processes import start
 from tests.support.trips import until
 
 APP = """
@@ -28,6 +29,13 @@ order = Saga("order")
 order.wait_for("go", timeout_s=None)
 app = App(name="shop", version="1", sagas=[order])
 """
+
+
+INVOICE = """
+@order.step(compensation=None)
+def invoice(): ...
+
+app ="""
 
 
 def an_order(*, with_invoice: bool) -> Saga:
@@ -106,6 +114,35 @@ def test_nobody_is_asked_for_code_about_sagas_that_run_here_or_have_ended(
         assert client.get("/api/saga/status/s-1").get_json()["status"] == "COMPENSATED"
         assert len(client.get("/api/saga/list").get_json()["transactions"]) == 2
     assert asked == []
+
+
+def test_a_worker_that_drains_ends_when_no_saga_needs_its_version_any_more(url: str, tmp_path: Path) -> None:
+    """It says what is left, ends with 0, and has left all else to the worker of the new version."""
+    (tmp_path / "old.py").write_text(APP.replace("app =", INVOICE))
+    command = ("worker", "--drain", "--database-url", url, "--app", "old")
+    with a_worker(url, an_order(with_invoice=False), lease_s=2.0) as node:
+        before = owner_of(node, "s-1")
+        process, saying = start("saga_es", *command, cwd=tmp_path, env=environment())
+        try:
+            until(lambda: not {owner_of(node, saga_id) for saga_id in ("s-1", "s-2")} & {None, before})
+            node.engine.start("order", saga_id="ours")
+            assert process.poll() is None
+            for saga_id in ("s-1", "s-2"):
+                node.engine.signal(saga_id, "go")
+                assert node.engine.follow(saga_id).result(20).status is SagaStatus.COMPLETED
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+        assert owner_of(node, "ours") == node.engine.worker_id
+        with saying:
+            said = saying.read()
+    assert "Draining as worker-" in said
+    assert "No other worker can run some sagas, such as s-1 (IN_PROGRESS)" in said
+    assert "Drained: no saga is left that only a worker of this version can run." in said
+
+
+def owner_of(node: Node, saga_id: str) -> str | None:
+    return node.engine.status(saga_id).owner
 
 
 def test_a_new_saga_that_all_workers_leave_to_others_is_told_to_wait(url: str, tmp_path: Path) -> None:

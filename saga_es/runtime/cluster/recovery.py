@@ -115,6 +115,8 @@ class Recovery:
         has_capacity = bool(look.left) or not self._ability.names
         looks = (has_capacity and not self._backlog) or self._look_at is None or now >= self._look_at
         try:
+            if looks:
+                self._ability.look_at_others(worker_id, self._workers.codes)
             states = self._read_wanted(look)
             again_s = self._read_due(look, states) if looks else LOOK_AGAIN_S
             states += self._read_waiting(look, {state.saga_id for state in states})

@@ -36,6 +36,7 @@ class Stragglers:
         self._after: Orphan | None = None
         self._due: datetime | None = None
         self._plans = 0
+        self._round = 0
 
     def find(self, names: Collection[str], most: int, now: datetime) -> list[SagaState]:
         """The stragglers of these definitions that this worker can run, oldest first, at most so many.
@@ -44,6 +45,8 @@ class Stragglers:
             StoreUnavailable: The database did not answer.
         """
         lacking = self._ability.lacking
+        if self._round != self._ability.round:  # other workers came or left: what was judged may have changed
+            self._round, self._judged, self._after, self._due = self._ability.round, {}, None, None
         is_early = self._due is not None and now < self._due and len(lacking) == self._plans
         if not lacking or not most or is_early:
             return []

@@ -1,0 +1,76 @@
+"""A worker that drains runs what no other worker can run, and leaves everything else to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from saga_es.client import Client
+from saga_es.core import events as e
+from saga_es.core.state import SagaStatus
+from saga_es.definition.saga import Saga
+from saga_es.runtime.calls.executor import Executor
+from saga_es.runtime.engine import Engine
+from saga_es.runtime.limits import Limits
+from tests.conftest import OpenEngine, Store
+from tests.contract.engine.test_versions import TIMEOUT_S, an_order, shown_to_run, state_of, waiting
+from tests.support.trips import crash, has_happened, until
+
+Drain = Callable[[Saga], Engine]
+
+
+@pytest.fixture
+def drain(store: Store) -> Iterator[Drain]:
+    """Opens engines that drain."""
+    with ExitStack() as opened:
+
+        def open_one(definition: Saga) -> Engine:
+            engine = Engine(store, Executor(), [definition], limits=Limits(drains=True))
+            opened.callback(engine.close, grace_s=1.0)
+            return engine.open()
+
+        yield open_one
+
+
+def old() -> Saga:
+    """The version that is drained: it has a step that the new one lacks, and all code of the new one."""
+    return an_order(with_audit=True)
+
+
+def new() -> Saga:
+    return an_order()
+
+
+def test_what_no_other_worker_can_run_is_run_and_what_one_can_is_left(
+    store: Store, open_engine: OpenEngine, drain: Drain
+) -> None:
+    """Whether it has begun or not; and what is left is taken when that worker is gone."""
+    before = open_engine(old())
+    needs_old = waiting(before, "needs-old")
+    crash(store, before)
+    begun = open_engine(new())
+    waiting(begun, "common")
+    crash(store, begun)
+    Client(store, [new()]).start("order", saga_id="unbegun")
+    able = open_engine(new(), recovers=False)  # it lives, and takes nothing: what others leave to it stays
+    drained = drain(old())
+    shown_to_run(drained, needs_old)
+    assert state_of(store, "unbegun").status is SagaStatus.PENDING
+    assert state_of(store, "common").owner == begun.worker_id
+    able.close()
+    for saga_id in ("common", "unbegun"):
+        drained.signal(saga_id, "go")
+        assert drained.follow(saga_id).result(TIMEOUT_S).status is SagaStatus.COMPLETED
+
+
+def test_workers_that_drain_leave_no_saga_to_each_other(store: Store, open_engine: OpenEngine, drain: Drain) -> None:
+    """One of them takes it, and the log says which."""
+    before = open_engine(old())
+    saga_id = waiting(before, "s-1")
+    crash(store, before)
+    open_engine(new(), recovers=False)
+    drained = [drain(old()), drain(old())]
+    until(lambda: has_happened(drained[0], saga_id, e.SagaTakenOver))
+    assert state_of(store, saga_id).owner in {engine.worker_id for engine in drained}
