@@ -33,6 +33,7 @@ COMMANDS = {
     "migrate": "migrate:migrate",
     "participant": "participant:participant",
     "pause": "commands:pause",
+    "publish": "publish:publish",
     "publishers": "publishers:publishers",
     "recover": "worker:recover",
     "replace-input": "commands:replace_input",

@@ -54,6 +54,15 @@ _SETTINGS = [
         help="console, logfmt or json.  [default: console on a terminal, else logfmt]",
     ),
 ]
+PUBLISHING = [
+    click.option(
+        "--publish", metavar="URLS", help="Brokers to publish the log to, separated by blanks: amqp://HOST/VHOST, ..."
+    ),
+    click.option("--webhook", metavar="URLS", help="URLs that are told how sagas end, separated by blanks."),
+    click.option(
+        "--webhook-secret", metavar="SECRET", help="Signs what they are told; better in SAGA_ES_WEBHOOK_SECRET."
+    ),
+]
 RUNNING = [
     click.option("--sagas-at-once", metavar="NUMBER", help="At this number new sagas wait PENDING.  [default: 1000]"),
     click.option("--call-threads", metavar="NUMBER", help="The most calls to participants at once.  [default: 32]"),
@@ -90,10 +99,7 @@ RUNNING = [
         metavar="MEGABYTES",
         help="Beyond it, inputs and results of sagas that wait are let go.  [default: 256]",
     ),
-    click.option("--webhook", metavar="URLS", help="URLs that are told how sagas end, separated by blanks."),
-    click.option(
-        "--webhook-secret", metavar="SECRET", help="Signs what they are told; better in SAGA_ES_WEBHOOK_SECRET."
-    ),
+    *PUBLISHING,
     click.option("--grace-s", metavar="SECONDS", help="The time to finish calls in flight at a stop.  [default: 5]"),
 ]
 WAITING = click.option(

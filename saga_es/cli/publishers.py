@@ -25,9 +25,10 @@ from saga_es.store.publishers import PublisherRow, Publishers
     as_json_option,
 )
 def publishers(settings: Settings, name: str | None, after: int | None, forget: bool, as_json: bool) -> None:
-    """Show who is told about events: functions of the application (`App(on_event=)`) and webhooks.
+    """Show who is told about events: functions of the application (`App(on_event=)`), webhooks and brokers.
 
-    A publisher begins where the log ends when it is first there. What it has not told yet is its lag.
+    A function or a webhook begins where the log ends when it is first there, a broker at the log's beginning. What has
+    not been told yet is the lag.
     """
     if (after is not None or forget) and name is None:
         fail("name the publisher; without a name, `saga-es publishers` shows those there are", USAGE)

@@ -12,6 +12,7 @@ from saga_es.access.authenticate import Authenticate
 from saga_es.core.upcasters import Upcasters
 from saga_es.definition.saga import Saga
 from saga_es.publish.callbacks import OnEvent
+from saga_es.publish.publish import Publish
 from saga_es.runtime.calls.around import Around, Wrapping
 from saga_es.store.views.kinds import Projection
 
@@ -53,6 +54,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
             it, as long as it runs in this process.
         on_event: A function that is told of each event of a saga (a `Recorded`), once it is in the log, by one process
             at a time and at least once; or several of them. A new one is told of what happens from then on.
+        publish: What is published to brokers: URLs, or `Publish` where not all events are, or in another form.
         scenarios: Sagas that people can start from the console's page Demo.
         auth: Takes a Flask request to the `Principal` who sent it, or to None; or the name of an authentication. The
             setting `auth` overrides it.
@@ -70,6 +72,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     loop: asyncio.AbstractEventLoop | None = None
     carries_context: bool = False
     on_event: OnEvent | Sequence[OnEvent] = ()
+    publish: Sequence[Publish | str] = ()
     scenarios: Sequence[Scenario] = ()
     auth: Authenticate | str | None = None
 

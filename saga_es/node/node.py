@@ -188,10 +188,10 @@ class Node:
         wait_s = wait_s if self.database.driver.has_server else 0.0
         lease_s = self.settings.lease_s
         retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views, lease_s=lease_s), wait_s)
+        for publisher in self.publishers:  # first: a new one is told of all that this process does
+            publisher.open()
         self.engine.open()
         self.projector.open()
-        for publisher in self.publishers:
-            publisher.open()
         if self.meter is not None:
             self.meter.open(self._measure)
 

@@ -1,13 +1,15 @@
-"""Whom a process tells about events: the functions of its application, and the webhooks of its settings."""
+"""Whom a process tells about events: functions of its application, webhooks, and brokers."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from saga_es.errors import DefinitionError
 from saga_es.node.app import App
 from saga_es.node.settings import Settings
 from saga_es.publish.callbacks import Callback
+from saga_es.publish.publish import Broker, Publish
 from saga_es.publish.publisher import Publisher, Target
 from saga_es.publish.webhook import Webhook
 from saga_es.runtime.ids import new_id
@@ -20,14 +22,24 @@ def publishers_of(settings: Settings, app: App, database: Database, log: Log) ->
     """A publisher for each target.
 
     Raises:
-        DefinitionError: A function cannot be told of events, or two of them have the same name.
+        DefinitionError: A function cannot be told of events, a URL is none of a broker, or two have the same name.
+        NotInstalled: The client of a broker is not.
     """
     targets: list[Target] = [Callback(function, log) for function in app.callbacks]
     targets += [Webhook(url, settings.webhook_secret) for url in dict.fromkeys(settings.webhooks)]
+    targets += _brokers([*app.publish, *dict.fromkeys(settings.brokers)])
     for name, count in Counter(target.name for target in targets).items():
         if count > 1:
             raise DefinitionError(
-                f"{name}: {count} functions have this name, by which the log remembers how far it was told"
+                f"{name}: {count} publishers have this name, by which the log remembers how far each is; rename the "
+                "function, or give `Publish` a name"
             )
     rows, holder = Publishers(database), f"process-{new_id()}"
     return [Publisher(database, log, target, holder, rows) for target in targets]
+
+
+def _brokers(places: Sequence[Publish | str]) -> list[Broker]:
+    try:
+        return [Broker(Publish(place) if isinstance(place, str) else place) for place in places]
+    except ValueError as error:
+        raise DefinitionError(f"publish: {error}") from error

@@ -15,6 +15,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.errors import SettingsError
 from saga_es.node.url_file import BadUrlFile, one_of_both, url_in
+from saga_es.publish.brokers.url import parse_broker_url
 from saga_es.publish.webhook import SECRET_CURE, key_of
 from saga_es.runtime.calls.address import BadAddress, address_of
 from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log_format: console, logfmt or json; None: console on a terminal, else logfmt.
         webhook: URLs, separated by blanks, that are told how sagas end.
         webhook_secret: Signs what they are told: `whsec_` and 24 to 64 bytes in base64.
+        publish: URLs of brokers, separated by blanks, to which every event of the log is published.
         participants: Base URLs of participants that are not in this process, by name.
     """
 
@@ -101,18 +103,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str | None = None
     webhook: str = ""
     webhook_secret: str = ""
+    publish: str = ""
     participants: dict[str, str] = {}
 
     def __repr__(self) -> str:
         """The settings without what nobody should read: a log line or a traceback may show them."""
         shown = {name: repr(getattr(self, name)) for name in self.__struct_fields__}
-        shown |= {name: "***" for name in ("database_url", "webhook", "webhook_secret") if getattr(self, name)}
+        shown |= {
+            name: "***" for name in ("database_url", "webhook", "webhook_secret", "publish") if getattr(self, name)
+        }
         return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     @property
     def webhooks(self) -> list[str]:
         """The URLs of the webhooks, one by one."""
         return self.webhook.split()
+
+    @property
+    def brokers(self) -> list[str]:
+        """The URLs of the brokers, one by one."""
+        return self.publish.split()
 
     @property
     def hosts(self) -> list[str]:
@@ -203,6 +213,14 @@ def _are_callable(urls: str) -> None:
         _is_callable(url.partition("?")[0])
 
 
+def _are_brokers(urls: str) -> None:
+    for url in urls.split():
+        try:
+            parse_broker_url(url)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+
 def _is_secret(secret: str) -> None:
     try:
         key_of(secret)
@@ -269,6 +287,7 @@ class _Schema(Schema):
     log_format = fields.String(validate=validate.OneOf(["console", "logfmt", "json"]))
     webhook = fields.String(validate=_are_callable)
     webhook_secret = fields.String(validate=_is_secret)
+    publish = fields.String(validate=_are_brokers)
     participants = fields.Dict(keys=fields.String(), values=fields.String(validate=_is_callable))
 
 

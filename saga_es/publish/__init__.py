@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from saga_es.publish.messages import Message
-from saga_es.publish.publisher import Publisher, Target
+from saga_es.publish.publish import Publish
 
-__all__ = ["Message", "Publisher", "Target"]
+__all__ = ["Publish"]

@@ -31,6 +31,7 @@ class Callback:
     """
 
     at_once = 1
+    begins_at_end = True
 
     def __init__(self, function: OnEvent, log: Log) -> None:
         called = (

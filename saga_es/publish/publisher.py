@@ -47,10 +47,12 @@ class Target(Protocol):
     Attributes:
         name: Names the target in tables and metrics, without what nobody should read; at most 54 characters.
         at_once: How many messages it is given at most; each delivery must take less than the lease.
+        begins_at_end: Whether a new publisher tells only what happens from then on, not all that the log holds.
     """
 
     name: str
     at_once: int
+    begins_at_end: bool
 
     def wants(self, entry: Entry) -> bool:
         """Whether it is to be told of an event."""
@@ -93,7 +95,12 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name=f"saga-es-publisher-{target.name}", daemon=True)
 
     def open(self) -> None:
-        """Start the thread."""
+        """Start the thread. A publisher that is new has its place in the log when this returns.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        self._publishers.register(self.target.name, at_end=self.target.begins_at_end)
         self._thread.start()
 
     def close(self) -> None:
@@ -112,7 +119,7 @@ class Publisher:
             StoreUnavailable: The database did not answer.
         """
         if self._position is None or monotonic_s() - self._recorded_at > self._publishers.lease_s / 3:
-            self._position = self._publishers.hold(self.target.name, self._holder)
+            self._position = self._publishers.hold(self.target.name, self._holder, at_end=self.target.begins_at_end)
             self._recorded_at = monotonic_s()
         if self._position is None:
             return STAND_BACK_S

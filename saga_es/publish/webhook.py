@@ -43,6 +43,7 @@ class Webhook:
     """
 
     at_once = 1
+    begins_at_end = True
 
     def __init__(self, url: str, secret: str) -> None:
         parts = urlsplit(url)

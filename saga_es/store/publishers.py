@@ -65,8 +65,20 @@ class Publishers:
         self._database = database
         self.lease_s = lease_s
 
-    def hold(self, name: str, holder: str) -> int | None:
-        """Become or stay the process that publishes. A publisher that is new begins at the present end of the log.
+    def register(self, name: str, *, at_end: bool) -> None:
+        """Give a publisher that is new its place: the present end of the log, or its beginning.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(_row(name)).one_or_none()
+        if row is None:
+            with self._database.writing() as connection:
+                self._make(connection, name, at_end=at_end)
+
+    def hold(self, name: str, holder: str, *, at_end: bool = True) -> int | None:
+        """Become or stay the process that publishes. A publisher that is new, or was forgotten, is registered.
 
         Returns:
             The position after which to go on; None while another process publishes.
@@ -80,7 +92,7 @@ class Publishers:
             return None
         with self._database.writing() as connection:
             if row is None:
-                self._make(connection, name)
+                self._make(connection, name, at_end=at_end)
             return self._change(connection, name, holder, lambda held: held, takes=True)
 
     def advance(self, name: str, holder: str, position: int) -> bool:
@@ -151,8 +163,9 @@ class Publishers:
         with self._database.reading() as connection:
             return publishers(connection)
 
-    def _make(self, connection: Connection, name: str) -> None:
-        end = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(saga_events.c.position), 0)))
+    def _make(self, connection: Connection, name: str, *, at_end: bool) -> None:
+        last = sa.select(sa.func.coalesce(sa.func.max(saga_events.c.position), 0))
+        end = connection.scalar(last) if at_end else 0
         row = {"name": PUBLISHER + name, "position": end, "pending": _text(Held()), "updated_at": host_now()}
         connection.execute(driver_of(connection.dialect).insert_unless_there(saga_checkpoints), row)
 

@@ -85,6 +85,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_LOG_FORMAT": "json",
         "SAGA_ES_WEBHOOK": "https://hooks.example/saga",
         "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "SAGA_ES_PUBLISH": "nats://broker.example/sagas redis://broker.example?stream=sagas",
     }
     loaded = Settings.load({}, environ)
     names = [name for name in Settings.__struct_fields__[:-1] if name != "database_url_file"]  # one of two
@@ -103,6 +104,7 @@ def test_settings_show_no_secret_of_themselves() -> None:
             "database_url": "postgresql://ada:hunter2@db/x",
             "webhook": "https://hooks.example/hunter2",
             "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "publish": "amqp://ada:hunter2@broker.example/shop",
         },
         BARE,
     )

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from saga_es.core import events as e
-from saga_es.publish import Message, Publisher
-from saga_es.publish.publisher import LOOK_EVERY_S, RETRY_S, STAND_BACK_S
+from saga_es.publish.messages import Message
+from saga_es.publish.publisher import LOOK_EVERY_S, RETRY_S, STAND_BACK_S, Publisher
 from saga_es.store.admin.doctor import examine
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft, Entry
@@ -25,6 +25,7 @@ class Mailbox:
     """A target that keeps what it is told, and refuses it so many times."""
 
     name = "mailbox"
+    begins_at_end = True
 
     def __init__(self, at_once: int = 2, refusals: int = 0) -> None:
         self.at_once = at_once
