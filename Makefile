@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SERVES := $(VENV)/.serves
 READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
-SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus gcc libc6-dev iproute2
+SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium gcc libc6-dev iproute2
 
 .PHONY: help run test unit services torture mutants bench check docs format clean
 
@@ -32,7 +32,7 @@ unit:  ## Run the unit tests on another Python: `make unit PYTHON=python3.13`
 	@.venvs/$*/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
 	@touch $@
 
-services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, Prometheus, a C compiler
+services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, Prometheus, chromium, a C compiler
 	@dpkg --status $(SERVICES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(SERVICES); }
 
 torture: $(READY)  ## Run sagas in every way with every death, then kill real processes: two hours; a part with `MINUTES=3`

@@ -41,7 +41,7 @@ _PAGE = (
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
+    ("Referrer-Policy", "same-origin"),  # with `no-referrer` a browser says `Origin: null` of our own pages' forms
 )
 HEADERS_OF_DATA = (*_HEADERS, ("Cache-Control", "no-store"), ("Content-Security-Policy", _ONLY_DATA))
 """The headers of an answer that no route has made."""
