@@ -137,6 +137,7 @@ def listen(
         max_request_body_size=payload_limit + BESIDE_BODY,
         connection_limit=MOST_CONNECTIONS,
         outbuf_high_watermark=UNREAD,
+        channel_request_lookahead=1,  # so that an answer that goes on and on sees that its reader has left
         ident=None,
     )
     connections: dict[int, Any] = {}

@@ -44,7 +44,7 @@ def serve(
     served = whole if only is None else create_flask_app(node, only)
     if pages is not None:
         pages(served)
-    server = _listen(node, served)
+    server = server_of(node, served)
     stop_gracefully_when_asked(node)
     try:
         node.open(node.settings.database_wait_s)
@@ -55,7 +55,12 @@ def serve(
         node.close()
 
 
-def _listen(node: Node, app: Any) -> BaseWSGIServer:
+def server_of(node: Node, app: Any) -> BaseWSGIServer:
+    """A server that listens at the node's address, and serves an application once it runs.
+
+    Raises:
+        CannotServe: The address is taken, or is not an address of this machine.
+    """
     settings = node.settings
     app = Prefixed(app, settings.trusted_proxies) if settings.trusted_proxies else app
     app = Turns(app, settings.threads, settings.waiting_requests)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -29,6 +29,7 @@ class Turns:
         self._turns = threading.Semaphore(at_once)
         self._most_waiting = most_waiting
         self._places = threading.BoundedSemaphore(most_waiting)
+        self._streams = threading.BoundedSemaphore(max(1, most_waiting // 2))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request when it has its turn."""
@@ -55,6 +56,32 @@ class Turns:
                 self._turns.acquire()
         finally:
             self._places.release()
+
+    def stream(self) -> Callable[[], None] | None:
+        """Take a place for an answer that goes on and on: half of the places of those that wait, at most.
+
+        Returns:
+            What gives the place back; None if none is free.
+        """
+        if not self._streams.acquire(blocking=False):
+            return None
+        if self._places.acquire(blocking=False):
+            return self._leave
+        self._streams.release()
+        return None
+
+    def _leave(self) -> None:
+        self._places.release()
+        self._streams.release()
+
+
+def place_of_a_stream(environ: dict[str, Any]) -> Callable[[], None] | None:
+    """A place for an answer that goes on and on, and what gives it back; None where there is none.
+
+    A server that is not ours has no such places: a stream could take the only thread that it has.
+    """
+    turns = environ.get(_TURNS)
+    return turns.stream() if isinstance(turns, Turns) else None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from saga_es.console.graph import draw_graph
 from saga_es.console.guard import Tokens
 from saga_es.console.rows import MOST_COUNTED
 from saga_es.console.saga_pages import number
-from saga_es.console.shell import address, page
+from saga_es.console.shell import address, page, part
 from saga_es.console.words import STATUS_WORDS
 from saga_es.core.describe import describe, plain
 from saga_es.core.plan import Plan
@@ -142,19 +142,21 @@ class Line(msgspec.Struct, frozen=True):
 @permits(Permission.WATCH)
 def show_log() -> Response:
     """The newest events, or those before a position."""
+    return part("log_rows.html", _lines) if request.args.get("part") == "rows" else page("log.html", "log", **_lines())
+
+
+def _lines() -> dict[str, Any]:
     here = node()
     last = here.store.log.last_position()
     until = min(last, (number("before") or last + 1) - 1)
     after = max(0, until - EVENTS_A_PAGE)
     entries = here.store.log.entries(after_position=after, until_position=until)
-    return page(
-        "log.html",
-        "log",
-        lines=[_line(here, entry) for entry in entries],
-        older=after + 1 if after else None,
-        is_newest=until == last,
-        last=last,
-    )
+    return {
+        "lines": [_line(here, entry) for entry in entries],
+        "older": after + 1 if after else None,
+        "is_newest": until == last,
+        "last": last,
+    }
 
 
 def _line(here: Node, entry: Entry) -> Line:

@@ -13,9 +13,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from saga_es.access.permissions import DECLARED, Permission, permits
 from saga_es.api.access import guard_access_to
 from saga_es.api.problems import RETRY_AFTER_S, Problem
-from saga_es.console import around_pages, attention, command_pages, saga_pages
-from saga_es.console.guard import Forged, Tokens, guarded
-from saga_es.console.shell import LANGUAGE_COOKIE, NAME, THEME_COOKIE, THEMES, address, keep, page
+from saga_es.console import around_pages, attention, command_pages, live, saga_pages
+from saga_es.console.guard import LANGUAGE_COOKIE, THEME_COOKIE, Forged, Tokens, guarded
+from saga_es.console.shell import NAME, THEMES, address, keep, page
 from saga_es.console.words import LANGUAGES
 from saga_es.errors import NoSuchVersion, NotFound, SagaArchived, SagaError, StoreUnavailable
 from saga_es.logs import logger
@@ -29,6 +29,7 @@ def console_blueprint() -> Blueprint:
     made.after_request(guarded)
     made.add_url_rule("/", "home", home)
     made.add_url_rule("/preferences", "preferences", preferences, methods=["POST"])
+    live.add_to(made)
     saga_pages.add_to(made)
     command_pages.add_to(made)
     attention.add_to(made)

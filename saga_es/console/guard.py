@@ -14,6 +14,7 @@ from saga_es.api.problems import Problem
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 COOKIE = "saga_es_csrf"
+LANGUAGE_COOKIE, THEME_COOKIE = "saga_es_language", "saga_es_theme"
 FIELD = "csrf"
 
 _OWN_KEY = secrets.token_bytes(32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Blueprint, Response, redirect, request
@@ -17,7 +18,7 @@ from saga_es.console.following import WITH_CARE
 from saga_es.console.offering import offered
 from saga_es.console.queries import asked
 from saga_es.console.saga_page import compared, saga_page, shown_elements
-from saga_es.console.shell import address, page
+from saga_es.console.shell import address, page, part
 from saga_es.console.words import SINCE_WORDS, STATUS_WORDS
 from saga_es.store.queries.difference import Change
 from saga_es.store.queries.filters import sagas_where
@@ -39,6 +40,13 @@ def add_to(blueprint: Blueprint) -> None:
 @permits(Permission.READ)
 def list_sagas() -> Response:
     """The sagas that meet all filters, newest first."""
+    if request.args.get("part") == "rows":
+        return part("sagas_part.html", _listed)
+    given = _listed()
+    return page("sagas.html", "sagas", 422 if given["problems"] else 200, **given)
+
+
+def _listed() -> dict[str, Any]:
     now = datetime.now(UTC)
     wanted = asked(request.args, now)
     check_error_filter(wanted.wanted.error)
@@ -54,22 +62,19 @@ def list_sagas() -> Response:
             found = Page([], None)
         by_status = rows.counts(connection)
         names = list(connection.scalars(sa.select(sagas.c.name).distinct().order_by(sagas.c.name).limit(MOST_NAMES)))
-    return page(
-        "sagas.html",
-        "sagas",
-        422 if problems else 200,
-        rows=rows.rows_of(here, [{**row, "error": shown_error(row["error"])} for row in found.rows], now),
-        next_cursor=found.next_cursor,
-        is_first=not request.args.get("cursor"),
-        asked=wanted,
-        problems=problems,
-        counts=by_status,
-        most=rows.MOST_COUNTED,
-        names=names,
-        words=STATUS_WORDS,
-        ages=SINCE_WORDS,
-        now=now,
-    )
+    return {
+        "rows": rows.rows_of(here, [{**row, "error": shown_error(row["error"])} for row in found.rows], now),
+        "next_cursor": found.next_cursor,
+        "is_first": not request.args.get("cursor"),
+        "asked": wanted,
+        "problems": problems,
+        "counts": by_status,
+        "most": rows.MOST_COUNTED,
+        "names": names,
+        "words": STATUS_WORDS,
+        "ages": SINCE_WORDS,
+        "now": now,
+    }
 
 
 @permits(Permission.READ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -11,7 +12,8 @@ import sqlalchemy as sa
 from flask import Response, current_app, g, request, url_for
 
 from saga_es.api.responses import node
-from saga_es.console.guard import COOKIE, Tokens, new_cookie
+from saga_es.console.guard import COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, Tokens, new_cookie
+from saga_es.console.live import POSITION, Kept, same_for
 from saga_es.console.rendering import rendered
 from saga_es.console.rows import MOST_COUNTED
 from saga_es.console.words import LANGUAGES
@@ -21,8 +23,8 @@ from saga_es.node.node import Node
 from saga_es.store.views.saga_view import sagas
 
 NAME = "saga_es_console"
+KEPT = "saga_es.console.kept"
 THEMES = ("auto", "light", "dark")
-LANGUAGE_COOKIE, THEME_COOKIE = "saga_es_language", "saga_es_theme"
 LONG_S = 365 * 86_400
 
 
@@ -65,6 +67,21 @@ def theme() -> str:
     return chosen if chosen in THEMES else "auto"
 
 
+_ADDRESSES = {"address": address, "file_address": file_address, "query_address": query_address}
+
+
+def part(template: str, given: Callable[[], dict[str, Any]]) -> Response:
+    """A part of a page, which many may look at: it is made anew at most once a second.
+
+    Args:
+        template: Its template.
+        given: What the template shows, which is read only when the part is made.
+    """
+    kept: Kept = current_app.extensions.setdefault(KEPT, Kept())
+    html = kept.get(same_for(), lambda: rendered(template, language(), **_ADDRESSES, **given()))
+    return Response(html, content_type="text/html; charset=utf-8")
+
+
 def page(template: str, here: str, status: int = 200, **given: Any) -> Response:
     """A page with everything that surrounds it.
 
@@ -82,9 +99,8 @@ def page(template: str, here: str, status: int = 200, **given: Any) -> Response:
         theme=theme(),
         themes=THEMES,
         languages=LANGUAGES,
-        address=address,
-        file_address=file_address,
-        query_address=query_address,
+        **_ADDRESSES,
+        read_until=g.get(POSITION, 0),
         back=request.full_path.rstrip("?"),
         csrf=Tokens(current_app.secret_key).token(cookie),
         **_about(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
@@ -63,6 +64,10 @@ class Node:
         recovers: Whether the engine takes over interrupted sagas.
         drains: Whether the engine takes only sagas that no other living worker can run.
         loop: The event loop for `async def` steps, unless the application names one; None: loops of the engine's own.
+
+    Attributes:
+        closing: Set when the process is about to end; answers that go on and on end then.
+        readers: Ends what reads the database on a thread of its own, and waits for it; called once `closing` is set.
     """
 
     def __init__(
@@ -76,6 +81,8 @@ class Node:
     ) -> None:
         self.settings = settings
         self.app = app
+        self.closing = threading.Event()
+        self.readers: list[Callable[[], None]] = []
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
         self.views = Views([saga_view, tag_view, key_view, *app.views])
         codec = Codec(app.events, settings.payload_limit, app.upcasters)
@@ -199,6 +206,9 @@ class Node:
         """Stop the engine and the asynchronous views, and close the connections; in a forked process, do nothing."""
         if self.engine.is_inherited:
             return
+        self.closing.set()
+        for end in self.readers:
+            end()
         self.projector.close()
         self.engine.close(self.settings.grace_s)
         for publisher in self.publishers:

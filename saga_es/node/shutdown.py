@@ -14,6 +14,7 @@ def stop_gracefully_when_asked(node: Node) -> None:
     """On SIGTERM or SIGINT, stop the engine after its grace for the calls in flight, and leave the main thread."""
 
     def stop() -> None:
+        node.closing.set()  # a page that is open would hold a thread of the server, and the end, for seconds
         logger.info("stopping", grace_s=node.settings.grace_s)
         node.engine.close(node.settings.grace_s)
 

@@ -10,15 +10,18 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 from playwright.sync_api import Browser
-from werkzeug.serving import make_server
 
 import services
+from saga_es.api.server import server_of
 from saga_es.console import mount_console
 from tests.api.conftest import Served, opened
 from tests.support.browser import Tab, a_browser, a_tab
 from tests.support.databases import fresh_database
 from tests.support.journeys_served import begin, begun, journey, outing, stuck, when
 from tests.support.payloads import PAYLOADS, carried, carrying
+
+PLACES = 8
+"""Half of them may be streams: few enough for a test to take them all."""
 
 CONCERT = {"name": "Evening Concert", "date": "2030-05-17"}
 OpenTab = Callable[..., AbstractContextManager[Tab]]
@@ -31,21 +34,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     sagas = [*services.app.sagas, inner, outing(inner), *map(carrying, PAYLOADS)]
     with ExitStack() as stack:
         url = stack.enter_context(fresh_database("sqlite", tmp_path_factory.mktemp("site")))
-        served = opened(stack, url, replace(services.app, sagas=sagas))
+        served = opened(stack, url, replace(services.app, sagas=sagas), port=0, waiting_requests=PLACES)
         mount_console(served.app)
         yield served
 
 
 @pytest.fixture(scope="package")
 def base_url(site: Served) -> Iterator[str]:
-    """Where a server of that application listens."""
-    server = make_server("127.0.0.1", 0, site.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, name="site")
+    """Where the server of `saga-es serve` listens, with that application."""
+    server = server_of(site.node, site.app)
+    thread = threading.Thread(target=server.run, name="site")
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    site.node.closing.set()  # streams end, and so do the threads that write them
+    server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map))
     thread.join()
-    server.server_close()
+    server.task_dispatcher.shutdown()
 
 
 @pytest.fixture(scope="package")

@@ -27,7 +27,7 @@ def test_what_a_saga_carries_is_text_on_every_page(open_node: OpenNode, payload:
         page = page_of(served.client.get(path))
         assert payload in "".join(page.texts) or payload in "".join(str(found) for _, found in page.elements)
         assert not [found for tag, found in page.elements if tag in {"img", "style", "iframe", "object"}]
-        assert len(page.all("script")) == 1
+        assert len(page.all("script")) == 2
     for name, query in (("error", payload), ("name", payload), ("tag", f"{payload}:x"), ("since", payload)):
         found = served.client.get("/console/sagas", query_string={name: query})
         page_of(found, found.status_code)

@@ -203,7 +203,7 @@ def test_a_server_says_that_it_is_stopping_and_how_long_that_may_take(start_serv
 
 
 ASKED_WHILE_IT_LOGS = """
-import io, signal, sys
+import io, signal, sys, threading
 from types import SimpleNamespace
 from saga_es.node.logs import configure_logs
 from saga_es.node.shutdown import logger, stop_gracefully_when_asked
@@ -217,7 +217,8 @@ class Asked(io.StringIO):
 sys.stderr = Asked()
 configure_logs("info")
 engine = SimpleNamespace(close=lambda grace_s: print("closed"))
-stop_gracefully_when_asked(SimpleNamespace(settings=SimpleNamespace(grace_s=3), engine=engine))
+settings = SimpleNamespace(grace_s=3)
+stop_gracefully_when_asked(SimpleNamespace(settings=settings, engine=engine, closing=threading.Event()))
 logger.info("a line")
 """
 

@@ -17,13 +17,16 @@
     }, root);
   };
   inZone(document);
+  document.addEventListener("placed", (event) => { inZone(event.detail); listen(); });
   const zone = document.getElementById("zone");
   if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
   // The slider: the number moves with it, and its release shows that version.
+  const heard = new WeakSet();
   const listen = () => {
     const range = document.getElementById("version");
-    if (!range) return;
+    if (!range || heard.has(range)) return;
+    heard.add(range);
     range.addEventListener("input", () => { document.getElementById("version-shown").textContent = range.value; });
     range.addEventListener("change", () => {
       if (range.value === range.max) range.removeAttribute("name");
@@ -32,7 +35,6 @@
   };
   listen();
 
-  // A step's own input, in the form that replaces it, follows the choice of the step only while it is untouched.
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
     const go = {
