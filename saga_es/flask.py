@@ -22,6 +22,7 @@ from saga_es.definition.saga import Saga
 from saga_es.node.app import App, application
 from saga_es.node.extras import check_server
 from saga_es.node.health import NODE_UNOPENED
+from saga_es.node.incoming import trace_of_request
 from saga_es.node.node import Node
 from saga_es.node.reloader import is_reloader_parent
 from saga_es.node.routes import has_route
@@ -154,6 +155,7 @@ class _Bound:
     def _made(self) -> Node:
         node = self._make()
         app = self._app
+        node.tracing.incoming = trace_of_request
         is_bare = app.wsgi_app == Flask.wsgi_app.__get__(app)  # no middleware, which may answer what has no route
         node.answer_calls_with(app.wsgi_app, partial(has_route, app) if is_bare else None)
         return node

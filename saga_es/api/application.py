@@ -19,6 +19,7 @@ from saga_es.api.requests_counted import count_requests
 from saga_es.api.responses import NODE, json_response
 from saga_es.api.viewer import viewer_blueprint
 from saga_es.node.health import NODE_UNOPENED
+from saga_es.node.incoming import trace_of_request
 from saga_es.node.node import Node
 
 CONFIG_PREFIX = "SAGA_ES_"
@@ -75,6 +76,7 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[NODE] = lambda: node
     app.extensions[NODE_UNOPENED] = node
+    node.tracing.incoming = trace_of_request
     app.config.update(_configuration(node))
     api = ProblemApi(app)
     named = node.app.named_blueprints

@@ -134,6 +134,7 @@ def _started(state: SagaState, start: Start, now: datetime) -> e.SagaStarted:
         start.starts_at,
         deadline_at,
         start.parent,
+        start.trace,
     )
 
 

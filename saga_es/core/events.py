@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from saga_es.core.plan import Plan
+from saga_es.core.trace import Trace
 
 Failure = Literal["rejected", "unavailable", "unknown"]
 """How a call failed: refused for good / not now / it is unknown whether it happened."""
@@ -48,7 +49,10 @@ class SagaImported(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then."""
+    """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then.
+
+    Its spans, and those of its children, belong to `trace`.
+    """
 
     saga: str
     plan_id: str
@@ -58,6 +62,7 @@ class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     starts_at: datetime | None = None
     deadline_at: datetime | None = None
     parent: str | None = None
+    trace: Trace | None = None
 
 
 class SagaBegan(msgspec.Struct, frozen=True):

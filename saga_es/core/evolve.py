@@ -186,6 +186,7 @@ def _started(state: SagaState, started: e.SagaStarted) -> SagaState:
         owner=started.worker,
         starts_at=started.starts_at,
         deadline_at=started.deadline_at,
+        trace=started.trace,
     )
 
 

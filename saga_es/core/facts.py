@@ -9,6 +9,7 @@ import msgspec
 
 from saga_es.core.commands import Command
 from saga_es.core.outcomes import Direction, Outcome
+from saga_es.core.trace import Trace
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -20,6 +21,7 @@ class Start(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     starts_at: datetime | None = None
     parent: str | None = None
+    trace: Trace | None = None
 
 
 class CallReturned(msgspec.Struct, frozen=True):

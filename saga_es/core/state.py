@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.plan import Plan, element_of, index_of, step_of
+from saga_es.core.trace import Trace
 
 
 class SagaStatus(StrEnum):
@@ -115,6 +116,7 @@ class SagaState(msgspec.Struct, frozen=True):
         error: Why the saga is FAILED; otherwise why it aborted.
         is_migrated: Whether the saga was migrated to the plan that it has.
         renamed: The present name of each step that a migration renamed, by its earlier names.
+        trace: The trace to which its spans belong, if it was started within one.
     """
 
     saga_id: str
@@ -140,6 +142,7 @@ class SagaState(msgspec.Struct, frozen=True):
     error: str | None = None
     is_migrated: bool = False
     renamed: dict[str, str] = msgspec.field(default_factory=dict)
+    trace: Trace | None = None
 
     def step(self, name: str) -> StepState:
         """The state of a step or element, also when it has not started."""

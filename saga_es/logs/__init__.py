@@ -29,6 +29,12 @@ class AboutCall(Protocol):
     definition: str
     step: str
     attempt: int
+    worker: str | None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace to which it belongs."""
+        ...
 
     @property
     def direction(self) -> object:
@@ -56,13 +62,16 @@ class CallFields(logging.Filter):
 
 def fields_of(call: AboutCall) -> dict[str, Any]:
     """The fields of a call, as they stand in a line."""
-    return {
+    fields = {
         "saga_id": call.saga_id,
         "saga": call.definition,
+        "worker": call.worker,
         "step": call.step,
         "direction": str(call.direction),
         "attempt": call.attempt,
+        "trace_id": call.trace_id,
     }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class Line:

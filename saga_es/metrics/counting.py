@@ -95,9 +95,9 @@ class Counting:
                 self._series.add("sagas_started", (first.saga,))
         if saga := self._sagas.get(draft.stream_id):
             for event in draft.events:
-                self._count_event(draft.stream_id, saga, event, at)
+                self._count_event(draft, saga, event, at)
 
-    def _count_event(self, saga_id: str, saga: _Saga, event: e.SagaEvent, at: datetime) -> None:  # noqa: C901 (a table: one case a kind of event)
+    def _count_event(self, draft: Draft, saga: _Saga, event: e.SagaEvent, at: datetime) -> None:  # noqa: C901 (a table: one case a kind of event)
         name = saga.name
         match event:
             case e.StepStarted(step, attempt):
@@ -122,7 +122,7 @@ class Counting:
             case e.SignalReceived():
                 self._series.add("signals", (name,))
             case _:
-                self._count_end(saga_id, saga, event, at)
+                self._count_end(draft, saga, event, at)
                 self._count_command(event)
 
     def _begin(self, saga: _Saga, step: str, direction: Direction, attempt: int, at: datetime) -> None:
@@ -138,21 +138,27 @@ class Counting:
         self._series.add("step_attempts", (*labels, outcome))
         self._series.observe("step_duration_seconds", max(0.0, (at - began_at).total_seconds()), labels)
 
-    def _count_end(self, saga_id: str, saga: _Saga, event: e.SagaEvent, at: datetime) -> None:
+    def _count_end(self, draft: Draft, saga: _Saga, event: e.SagaEvent, at: datetime) -> None:
         status = _end_of(event)
         if status is None:
             return
         labels = (saga.name, status)
         self._series.add("sagas_ended", labels)
         seconds = max(0.0, (at - saga.started_at).total_seconds())
-        self._series.observe("saga_duration_seconds", seconds, labels, saga_id)
+        self._series.observe("saga_duration_seconds", seconds, labels, _exemplar(draft))
         if isinstance(event, e.SagaFailed) and _POISONED in event.reason:
             self._series.add("sagas_poisoned", (saga.name,))
-        del self._sagas[saga_id]
+        del self._sagas[draft.stream_id]
 
     def _count_command(self, event: e.SagaEvent) -> None:
         if command := _command_of(event):
             self._series.add("commands", (command,))
+
+
+def _exemplar(draft: Draft) -> dict[str, str]:
+    """Names the saga, and its trace if it has one: at most 111 of the 128 characters that OpenMetrics allows."""
+    exemplar = {"saga_id": draft.stream_id}
+    return exemplar if draft.trace_id is None else {**exemplar, "trace_id": draft.trace_id}
 
 
 def _written(batch: WrittenBatch) -> list[Draft]:

@@ -1,4 +1,4 @@
-"""The series: every metric of a process, with its labels. Names and labels are a promise; `docs/metrics.md` lists them.
+"""The series: every metric of a process, with its labels. Names and labels are a promise (`docs/observability.md`).
 
 No label has values that grow without bound: definitions, steps and outcomes are labels, ids are not.
 """
@@ -28,7 +28,7 @@ _METRICS: dict[str, tuple[type[MetricWrapperBase], str, tuple[str, ...], dict[st
     "sagas_ended": (Counter, "Sagas that ended here, by how.", ("saga", "status"), {}),
     "saga_duration_seconds": (
         Histogram,
-        "Seconds from the start of a saga to its end; an exemplar names the saga.",
+        "Seconds from the start of a saga to its end; an exemplar names the saga and its trace.",
         ("saga", "status"),
         {"buckets": SAGA_S},
     ),
@@ -84,9 +84,11 @@ class Series:
         """Add to a counter."""
         self._child(name, labels).inc(amount)
 
-    def observe(self, name: str, seconds: float, labels: tuple[str, ...] = (), saga_id: str | None = None) -> None:
-        """Add a value to a histogram; an exemplar names the saga."""
-        self._child(name, labels).observe(seconds, None if saga_id is None else {"saga_id": saga_id})
+    def observe(
+        self, name: str, seconds: float, labels: tuple[str, ...] = (), exemplar: dict[str, str] | None = None
+    ) -> None:
+        """Add a value to a histogram; an exemplar names what it is the value of."""
+        self._child(name, labels).observe(seconds, exemplar)
 
     def set(self, name: str, value: float) -> None:
         """Set a gauge."""

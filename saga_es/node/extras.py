@@ -10,6 +10,16 @@ SERVER = ("click", "flask_smorest", "flask_swagger_ui", "rich", "structlog", "wa
 """The modules of the extra `server`: the command line, the HTTP API, and its server."""
 
 
+def check_otel() -> None:
+    """See that the extra `otel` is there.
+
+    Raises:
+        NotInstalled: It is not.
+    """
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is None:
+        raise NotInstalled(["opentelemetry-api"], "otel", "for traces, or leave them off")
+
+
 def check_server(purpose: str) -> None:
     """See that the extra `server` is there, before the first of its modules is imported.
 

@@ -28,6 +28,7 @@ from saga_es.node.guarding import authentication_of
 from saga_es.node.participants import Routes, called_by, transports_of, unreachable
 from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, app_of_project, project_folder
+from saga_es.node.tracing import tracing_of
 from saga_es.node.waiting import counts_waiting
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
@@ -97,13 +98,14 @@ class Node:
         self.commands = Commands(self.store, clock)
         self.keys = Keys(self.database, self.store.log, self.store.writer, clock.now)
         self.authenticate = authentication_of(settings, app, {"keys": self.keys})
-        self.client = Client(self.store, definitions, clock)
+        self.tracing, make_caller = tracing_of(settings)
+        self.client = Client(self.store, definitions, clock, self.tracing)
         self.transports = transports_of(settings, definitions, self._call_application)
         self._application: WsgiApp | None = None
         self._routes: Routes | None = None
         loop = app.loop or loop
         self._executor = executor = Executor(
-            self.transports, settings.call_threads, settings.payload_limit, app.wrapping, loop
+            self.transports, settings.call_threads, settings.payload_limit, app.wrapping, loop, make_caller
         )
         memory = settings.payload_memory_mb * MEGABYTE
         limits = Limits(
@@ -116,7 +118,14 @@ class Node:
             drains=drains,
         )
         self.engine = Engine(
-            self.store, executor, definitions, clock, limits, loop, carries_context=app.carries_context
+            self.store,
+            executor,
+            definitions,
+            clock,
+            limits,
+            loop,
+            carries_context=app.carries_context,
+            tracing=self.tracing,
         )
         self.projector = Projector(
             (CatchUp(self.database, self.store.log, view) for view in self.views if view.follows),

@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         database_wait_s: Seconds that `serve` and `worker` wait at their start for a database server that is away.
         console: Whether `serve` serves the console at `/console/`.
         metrics: Whether metrics are counted, if `prometheus-client` is installed.
+        traces: Whether spans are made, by the API of OpenTelemetry.
         health_port: The port on which `worker` serves `/livez`, `/readyz` and `/metrics`; None: on none.
         health_host: The address for it; loopback by default.
         log_level: debug, info, warning or error.
@@ -97,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_wait_s: float = 60.0
     console: bool = True
     metrics: bool = True
+    traces: bool = False
     health_port: int | None = None
     health_host: str = "127.0.0.1"
     log_level: str = "info"
@@ -281,6 +283,7 @@ class _Schema(Schema):
     database_wait_s = fields.Float(validate=validate.Range(0, 86_400))
     console = fields.Boolean()
     metrics = fields.Boolean()
+    traces = fields.Boolean()
     health_port = fields.Integer(validate=validate.Range(0, 65_535))
     health_host = fields.String(validate=validate.Length(min=1))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from saga_es.core.trace import Trace
 from saga_es.store.log.entries import Entry
 
 
@@ -15,10 +16,12 @@ class Message(msgspec.Struct, frozen=True):
     Attributes:
         entry: Its row in the log.
         saga: The name of the saga's definition; None for an event of another category.
+        trace: The saga's trace, if it has one.
     """
 
     entry: Entry
     saga: str | None = None
+    trace: Trace | None = None
 
     @property
     def id(self) -> str:
@@ -26,7 +29,10 @@ class Message(msgspec.Struct, frozen=True):
         return f"{self.entry.stream_id}/{self.entry.version}"
 
     def json(self) -> bytes:
-        """The CloudEvent: its data is the event's, exactly as the log has it."""
+        """The CloudEvent: its data is the event's, exactly as the log has it.
+
+        The trace stands in it as the extension Distributed Tracing says.
+        """
         entry = self.entry
         fields: dict[str, Any] = {
             "specversion": "1.0",
@@ -39,4 +45,8 @@ class Message(msgspec.Struct, frozen=True):
             "data": msgspec.Raw(entry.text.encode()),
             "position": entry.position,
         }
-        return msgspec.json.encode(fields if self.saga is None else {**fields, "saga": self.saga})
+        if self.saga is not None:
+            fields["saga"] = self.saga
+        if self.trace is not None:
+            fields |= self.trace.headers
+        return msgspec.json.encode(fields)

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
-from saga_es.publish.definitions import Definitions
 from saga_es.publish.messages import Message
+from saga_es.publish.origins import UNKNOWN, Origin, Origins
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.store.database import Database
 from saga_es.store.host_time import monotonic_s
@@ -87,7 +87,7 @@ class Publisher:
         self._holder = holder
         self._publishers = publishers
         self._tail = Tail(database, log)
-        self._definitions = Definitions(database)
+        self._origins = Origins(database)
         self._backoff = Backoff(RETRY_S, LONGEST_RETRY_S)
         self._position: int | None = None
         self._recorded_at = 0.0
@@ -137,8 +137,8 @@ class Publisher:
 
     def _tell(self, wanted: Sequence[Entry]) -> float:
         """Tell these events, as many at once as the target takes; the seconds until there may be something to do."""
-        names = self._definitions.of(wanted)
-        messages = [Message(entry, names.get(entry.stream_id)) for entry in wanted]
+        origins = self._origins.of(wanted)
+        messages = [_message(entry, origins.get(entry.stream_id, UNKNOWN)) for entry in wanted]
         for first in range(0, len(messages), self.target.at_once):
             part = messages[first : first + self.target.at_once]
             if self._stopped.is_set():
@@ -193,3 +193,7 @@ class Publisher:
         except Exception:
             logger.exception("a publisher failed", target=self.target.name)
             return LONGEST_RETRY_S
+
+
+def _message(entry: Entry, origin: Origin) -> Message:
+    return Message(entry, origin.saga, origin.trace)

@@ -73,6 +73,8 @@ class Webhook:
                 "webhook-timestamp": str(now_s),
                 "webhook-signature": signature(self._key, message.id, now_s, body),
             }
+            if message.trace is not None:
+                headers |= message.trace.headers
             answer = self._transport.send("POST", self._path, headers, body, TIMEOUT_S)
             if not 200 <= answer.status < 300:  # noqa: PLR2004 (RFC 9110, 15.3)
                 raise Refused(f"HTTP {answer.status}")

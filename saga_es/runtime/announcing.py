@@ -30,33 +30,33 @@ def _started(state: SagaState, event: e.SagaStarted) -> None:
 
 
 def _began(state: SagaState, _event: e.SagaStarted | e.SagaBegan) -> None:
-    logger.info("a saga started", **_about(state))
+    logger.info("a saga started", **about(state))
 
 
 def _completed(state: SagaState, _event: e.SagaCompleted) -> None:
-    logger.info("a saga completed", **_about(state))
+    logger.info("a saga completed", **about(state))
 
 
 def _failed_attempt(state: SagaState, event: e.StepFailed | e.CompensationFailed) -> None:
     direction = "compensation" if isinstance(event, e.CompensationFailed) else "action"
-    about = {**_about(state), "step": event.step, "direction": direction, "attempt": event.attempt}
+    its = {**about(state), "step": event.step, "direction": direction, "attempt": event.attempt}
     if event.retry_at is None:
-        logger.warning("a step is given up", **about, reason=event.error)
+        logger.warning("a step is given up", **its, reason=event.error)
     else:
-        logger.info("an attempt failed", **about, reason=event.error, next_at=event.retry_at.isoformat())
+        logger.info("an attempt failed", **its, reason=event.error, next_at=event.retry_at.isoformat())
 
 
 def _aborted(state: SagaState, event: e.SagaAborted) -> None:
-    logger.warning("a saga aborts, what it did is undone", **_about(state), step=event.step, reason=event.error)
+    logger.warning("a saga aborts, what it did is undone", **about(state), step=event.step, reason=event.error)
 
 
 def _compensated(state: SagaState, _event: e.SagaCompensated) -> None:
-    logger.warning("a saga is compensated", **_about(state))
+    logger.warning("a saga is compensated", **about(state))
 
 
 def _failed(state: SagaState, event: e.SagaFailed) -> None:
     cure = f"saga-es explain {state.saga_id}"
-    logger.error("a saga failed and waits for a person", **_about(state), reason=event.reason, cure=cure)
+    logger.error("a saga failed and waits for a person", **about(state), reason=event.reason, cure=cure)
 
 
 _LINES: dict[type[Any], Callable[[SagaState, Any], None]] = {
@@ -71,6 +71,9 @@ _LINES: dict[type[Any], Callable[[SagaState, Any], None]] = {
 }
 
 
-def _about(state: SagaState) -> dict[str, Any]:
-    about: dict[str, Any] = {"saga_id": state.saga_id, "saga": state.plan.saga}
-    return about if state.owner is None else {**about, "worker": state.owner}
+def about(state: SagaState) -> dict[str, Any]:
+    """The fields that each line about a saga has."""
+    its = {"saga_id": state.saga_id, "saga": state.plan.saga, "worker": state.owner}
+    if state.trace is not None:
+        its["trace_id"] = state.trace.trace_id
+    return {name: value for name, value in its.items() if value is not None}

@@ -13,11 +13,12 @@ from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start, Woken
 from saga_es.core.state import SagaState
 from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 from saga_es.logs import logger
-from saga_es.runtime.announcing import announce
+from saga_es.runtime.announcing import about, announce
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put, StartRequest
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.recordable import recordable
+from saga_es.runtime.tracing import Tracing
 from saga_es.runtime.waiting.outage import Retry
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft
@@ -65,7 +66,7 @@ class Proposal:
         try:
             events, state = advance(self.state, fact, now)
         except Exception as error:
-            logger.exception("deciding failed", saga_id=self.state.saga_id, fact=repr(fact))
+            logger.exception("deciding failed", **about(self.state), fact=repr(fact))
             cannot = CannotGoOn(f"deciding failed: {type(error).__name__}: {text(error)}")
             events, state = advance(self.state, cannot, now)
         self.state = state
@@ -142,6 +143,7 @@ class Committer:
         put: Puts facts and commands that have to be decided again back into the inbox.
         retry: Repeats an operation until the database answers: nothing can go on without it.
         keep_alive: Sends a heartbeat between the splits of a large batch. One split may take as long as a lease.
+        tracing: Is told of takeovers.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class Committer:
         put: Put,
         retry: Retry,
         keep_alive: Callable[[], None],
+        tracing: Tracing,
     ) -> None:
         self._writer = store.writer
         self._sagas = store.sagas
@@ -158,6 +161,7 @@ class Committer:
         self._put = put
         self._retry = retry
         self._keep_alive = keep_alive
+        self._tracing = tracing
 
     def commit(self, batch: Batch) -> None:
         """Append the batch and settle all of it. A batch that is too large for one transaction is split.
@@ -223,7 +227,9 @@ class Committer:
             return None
         try:
             notifies = proposal.state.owner is None  # the saga waits for a worker that has capacity
-            draft = Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), batch.now, notifies)
+            trace = proposal.state.trace
+            trace_id = None if trace is None else trace.trace_id
+            draft = Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), batch.now, notifies, trace_id)
             return self._writer.prepare(draft)
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
@@ -242,6 +248,8 @@ class Committer:
             case Written():
                 # After a takeover every open intent has to be performed again, not only those of this batch.
                 events = None if isinstance(proposal.first, OwnerGone) else proposal.events
+                if events is None:
+                    self._tracing.taken_over(proposal.state, proposal.base.owner)
                 self._owned.advance(proposal.saga, proposal.state, events, proposal.held)
                 proposal.settle_commands()
                 proposal.settle_refusals()
@@ -296,11 +304,11 @@ class Committer:
             self._owned.fail(saga, self._retry(lambda: self._sagas.refused_start(saga_id, reason)))
             self._owned.drop(saga)
         elif (recorded := self._recordable(proposal, reason)) != proposal.facts:
-            logger.warning("what cannot be recorded is replaced by what says so", saga_id=saga_id, reason=reason)
+            logger.warning("what cannot be recorded is replaced by what says so", **about(proposal.base), reason=reason)
             for fact in recorded:
                 self._put(FactArrived(saga_id, fact))
         elif any(isinstance(fact, CannotGoOn) for fact in proposal.facts):
-            logger.error("the failure of a saga could not be recorded", saga_id=saga_id, reason=reason)
+            logger.error("the failure of a saga could not be recorded", **about(proposal.base), reason=reason)
             self._owned.drop(saga)
         else:
             self._put(FactArrived(saga_id, CannotGoOn(f"an event could not be recorded: {reason}")))

@@ -18,14 +18,16 @@ from saga_es.errors import NotFound, StoreUnavailable
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.inbox import CommandRequest, FactArrived, FollowRequest, Put, StartRequest
 from saga_es.runtime.needed_code import CodeHere, Missing
+from saga_es.runtime.tracing import Tracing
 
 
 class Children:
     """Starts, aborts and follows the child sagas of this worker's sagas. Used by the loop's thread."""
 
-    def __init__(self, code: CodeHere, put: Put) -> None:
+    def __init__(self, code: CodeHere, put: Put, tracing: Tracing) -> None:
         self._code = code
         self._put = put
+        self._tracing = tracing
         self._followed: set[tuple[str, str, Direction]] = set()
 
     def start(self, state: SagaState, child: e.ChildStarted) -> None:
@@ -40,7 +42,8 @@ class Children:
         self._followed.add(followed)
         handle = Handle(child.saga_id)
         handle.when_ended(partial(self._ended, state.saga_id, child.step))
-        self._put(StartRequest(child.saga_id, saga, child.input, handle, parent=state.saga_id))
+        trace = self._tracing.child(state, child)
+        self._put(StartRequest(child.saga_id, saga, child.input, handle, parent=state.saga_id, trace=trace))
 
     def revoke(self, state: SagaState) -> None:
         """Abort the children that are in progress, because their parent aborts."""

@@ -24,6 +24,7 @@ from saga_es.runtime.held_calls import Heard, HeldCalls, Timer, TryAgain
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put, RetryTimer
 from saga_es.runtime.needed_code import CodeHere, Missing, cannot_call
 from saga_es.runtime.progress import Progress
+from saga_es.runtime.tracing import PassedOn, Tracing
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
 
@@ -58,6 +59,7 @@ class Dispatch:
         code: CodeHere,
         put: Put,
         capacity: Capacity | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._executor = executor
         self._timers = timers
@@ -65,7 +67,7 @@ class Dispatch:
         self._code = code
         self._put = put
         self._capacity = capacity or Capacity()
-        self._children = Children(code, put)
+        self._children = Children(code, put, tracing or PassedOn())
         self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
         self._made: list[Call] = []
         self._carried: dict[str, Context] = {}
@@ -281,6 +283,8 @@ class Dispatch:
             state.plan,
             tags=state.tags,
             carried=self._carried.get(state.saga_id) if self._carried else None,
+            worker=state.owner,
+            trace=state.trace,
             is_cancellable=found.cancellable and is_action,
             is_cancelled=state.aborted and is_action,
             says=self.progress.said,

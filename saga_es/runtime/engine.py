@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from weakref import WeakSet
 
+from msgspec.structs import replace
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from saga_es.core.commands import Command
+from saga_es.core.trace import Headers, trace_of
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineForked, EngineStopped, StoreUnavailable
 from saga_es.logs import logger
@@ -23,10 +25,19 @@ from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle
-from saga_es.runtime.inbox import AppendRequest, CommandRequest, FollowRequest, Item, StopRequest, refuse
+from saga_es.runtime.inbox import (
+    AppendRequest,
+    CommandRequest,
+    FollowRequest,
+    Item,
+    StartRequest,
+    StopRequest,
+    refuse,
+)
 from saga_es.runtime.intake.commands import admitted
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.limits import Limits
+from saga_es.runtime.tracing import PassedOn, Tracing
 from saga_es.runtime.waiting.batch_window import BatchWindow
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, with_timeout
@@ -66,6 +77,7 @@ class Engine(Control):
         definitions: The sagas that it runs. A saga whose code is missing waits for a worker that has it.
         loop: The event loop on which the executor awaits `async def` steps, if it is not one of ours.
         carries_context: Whether the calls of a saga get the context variables of its `start`, in this process.
+        tracing: Makes spans; if left out, none are made.
     """
 
     def __init__(
@@ -78,14 +90,16 @@ class Engine(Control):
         loop: asyncio.AbstractEventLoop | None = None,
         *,
         carries_context: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         super().__init__(store)
+        self._tracing = tracing = tracing or PassedOn()
         self._loop = loop
         self._carries_context = carries_context
         self._executor = executor
         self._clock = clock or SystemClock()
         self._starts = Starts(store, definitions, self._clock)
-        self._worker = Worker(store, executor, self._clock, self._starts.definitions.values(), limits)
+        self._worker = Worker(store, executor, self._clock, self._starts.definitions.values(), limits, tracing=tracing)
         self._inbox = self._worker.inbox
         self._batch_window = BatchWindow(self._inbox.wait_for)
         self._thread = threading.Thread(target=self._run, name="saga-es-loop", daemon=True)
@@ -97,7 +111,7 @@ class Engine(Control):
 
     # ── Starting sagas, and waiting for them ─────────────────────────────────────────────────────────────
 
-    def start(
+    def start(  # noqa: PLR0913 (a caller gives them by name)
         self,
         saga: Saga | str,
         input: dict[str, Any] | None = None,  # noqa: A002 (the field's word, and the step functions')
@@ -108,6 +122,7 @@ class Engine(Control):
         starts_at: datetime | None = None,
         connection: Connection | None = None,
         wait: bool = True,
+        trace: Headers | None = None,
     ) -> Handle:
         """Start a saga, or find the one that was started before under the same id or key.
 
@@ -122,6 +137,8 @@ class Engine(Control):
                 exists if it commits, and begins within a moment after. If it rolls back, the handle raises `NotFound`.
             wait: Block until the start is in the log and survives any crash. Without it, `handle.started()` waits for
                 that. With a `connection`, `start` never waits.
+            trace: Headers with the `traceparent` of the request that the saga belongs to. Without them, it belongs to
+                the Flask request or the step that starts it.
 
         Raises:
             SagaExists: The id or key belongs to a saga with another input.
@@ -136,23 +153,30 @@ class Engine(Control):
         request = self._starts.request(
             saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, lookups=lookups
         )
+        given = None if trace is None else trace_of(trace)
+        with self._tracing.starting(request.definition.name, request.saga_id, given) as passed:
+            if passed is not None:
+                request = replace(request, trace=passed)
+            is_chosen = saga_id is not None or key is not None
+            self._start(request, connection, is_chosen=is_chosen, wait=wait)
+        return request.handle
+
+    def _start(self, request: StartRequest, connection: Connection | None, *, is_chosen: bool, wait: bool) -> None:
         handle = request.handle
         handle.control = self
         if self._carries_context:
             handle.context = copy_context()
-        is_chosen = saga_id is not None or key is not None
         is_there = is_chosen and self._starts.found(request, connection)
         if not is_there and connection is not None:
             self._starts.record_within(connection, request)
             event.listen(connection, "rollback", lambda _connection: handle.stop_looking(), once=True)
         if is_there or connection is not None:
             self._put(FollowRequest(handle))
-            return handle
+            return
         self._put(request)
         if wait:
             cure = f"it may still be: repeat it with saga_id={handle.saga_id!r}"
             _with_timeout_error("start", lambda: handle.started(COMMIT_TIMEOUT_S), cure)
-        return handle
 
     def follow(self, saga_id: str) -> Handle:
         """A handle on a saga that was started before, by this or any other process."""
@@ -163,9 +187,10 @@ class Engine(Control):
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value, to a saga on any worker; returns when it is in the log."""
         check_stream_id(saga_id)
-        request = CommandRequest(saga_id, admitted(saga_id, command, self._store), Future())
-        self._put(request)
-        _with_timeout_error("command", lambda: request.done.result(COMMIT_TIMEOUT_S))
+        with self._tracing.commanding(saga_id, command):
+            request = CommandRequest(saga_id, admitted(saga_id, command, self._store), Future())
+            self._put(request)
+            _with_timeout_error("command", lambda: request.done.result(COMMIT_TIMEOUT_S))
 
     def check_may_block(self) -> None:
         """Check that this thread may wait for a saga.

@@ -15,6 +15,7 @@ import msgspec
 from saga_es.core.commands import Command
 from saga_es.core.facts import Fact, RetryDue
 from saga_es.core.outcomes import Direction
+from saga_es.core.trace import Trace
 from saga_es.definition.saga import Saga
 from saga_es.errors import PayloadUnencodable, VersionConflict
 from saga_es.runtime.calls.port import Call, Lane
@@ -33,6 +34,7 @@ class StartRequest(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     starts_at: datetime | None = None
     parent: str | None = None
+    trace: Trace | None = None
 
 
 class CommandRequest(msgspec.Struct, frozen=True):

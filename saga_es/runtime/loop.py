@@ -113,7 +113,9 @@ class Loop:
         saga = self._owned.add(SagaState(request.saga_id, definition.plan), request.handle)
         waits = request.starts_at is None and not self._dispatch.admission.reserve(definition.name)
         worker = None if waits else self._owned.worker_id
-        start = Start(definition.plan_id, request.input, worker, request.tags, request.starts_at, request.parent)
+        start = Start(
+            definition.plan_id, request.input, worker, request.tags, request.starts_at, request.parent, request.trace
+        )
         batch.proposal(saga).add(start, batch.now)
 
     def _command(self, request: CommandRequest, batch: Batch) -> None:

@@ -10,6 +10,7 @@ from saga_es.core.state import SagaState
 from saga_es.definition.code import Code
 from saga_es.errors import CommandRefused, NotFound, StoreUnavailable
 from saga_es.logs import logger
+from saga_es.runtime.announcing import about
 from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.living import Living
 from saga_es.store.ports import Orphan, Workers
@@ -42,7 +43,7 @@ class Overdue:
         self._timeout_s = timeout_s
         self._since: dict[str, datetime] = {}
         self._seen: dict[str, datetime] = {}
-        self._pages: Iterator[list[tuple[str, str]]] = iter(())
+        self._pages: Iterator[list[tuple[SagaState, str]]] = iter(())
         self._is_between = True
 
     def give_up(self, worker_id: str, now: datetime) -> float:
@@ -57,20 +58,20 @@ class Overdue:
         if page is None:  # what was not met in this round waits no more
             self._since, self._seen, self._is_between = self._seen, {}, True
             return min(self._timeout_s / LOOKS, LONGEST_S)
-        for saga_id, wanted in page:
-            since = self._seen[saga_id] = self._since.get(saga_id, now)
+        for state, wanted in page:
+            since = self._seen[state.saga_id] = self._since.get(state.saga_id, now)
             if (now - since).total_seconds() >= self._timeout_s:
-                self._fail(saga_id, worker_id, wanted)
+                self._fail(state, worker_id, wanted)
         return LOOK_ON_S
 
-    def _next_page(self) -> list[tuple[str, str]] | None:
+    def _next_page(self) -> list[tuple[SagaState, str]] | None:
         try:
             return next(self._pages, None)
         except StoreUnavailable:
             self._seen, self._is_between = {}, True
             raise
 
-    def _look(self) -> Iterator[list[tuple[str, str]]]:
+    def _look(self) -> Iterator[list[tuple[SagaState, str]]]:
         """The sagas that no living worker has the code for, and what they wait for, some at a time."""
         workers = Living(self._workers.codes())
         for name, plan_id in self._workers.orphans_by_plan():
@@ -83,15 +84,15 @@ class Overdue:
                     break
                 after = rows[-1]
 
-    def _waiting(self, rows: list[Orphan], workers: Living) -> list[tuple[str, str]]:
+    def _waiting(self, rows: list[Orphan], workers: Living) -> list[tuple[SagaState, str]]:
         states = self._sagas.find_many([row.saga_id for row in rows]) if rows else {}
         lacking = [state for state in states.values() if isinstance(state, SagaState) and workers.lack(state)]
-        return [(state.saga_id, wanted) for state in lacking if (wanted := workers.wanted(state, self._here))]
+        return [(state, wanted) for state in lacking if (wanted := workers.wanted(state, self._here))]
 
-    def _fail(self, saga_id: str, worker_id: str, wanted: str) -> None:
+    def _fail(self, state: SagaState, worker_id: str, wanted: str) -> None:
         reason = f"for {self._timeout_s:g} s no worker has had {wanted}"
         try:
-            self._commands.record(saga_id, Fail(worker_id, reason))
+            self._commands.record(state.saga_id, Fail(worker_id, reason))
         except (CommandRefused, NotFound):  # another worker was quicker
             return
-        logger.error("a saga is given up: its code is missing", saga_id=saga_id, reason=reason)
+        logger.error("a saga is given up: its code is missing", **about(state), reason=reason)

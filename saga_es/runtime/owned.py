@@ -9,6 +9,7 @@ from saga_es.core.facts import Woken
 from saga_es.core.state import SagaState, payload_size, without_payloads
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.logs import logger
+from saga_es.runtime.announcing import about
 from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.ids import new_id
@@ -185,9 +186,8 @@ class OwnedSagas:
     def catch_up(self, saga: OwnedSaga, state: SagaState | UnreadableEvent | None) -> bool:
         """Go on from the state in the log. False if this worker no longer owns the saga: then it is dropped."""
         if isinstance(state, UnreadableEvent):
-            saga_id = saga.state.saga_id
-            logger.error("a saga cannot be read and is left alone", saga_id=saga_id, reason=str(state))
-            self.left_alone.add(saga_id)
+            logger.error("a saga cannot be read and is left alone", **about(saga.state), reason=str(state))
+            self.left_alone.add(saga.state.saga_id)
         if not isinstance(state, SagaState) or state.owner != self.worker_id or state.status.ended:
             self.drop(saga)
             return False
@@ -248,5 +248,5 @@ class OwnedSagas:
             else:
                 self._dispatch.perform(state, events)
         except Exception as error:
-            logger.exception("performing failed", saga_id=state.saga_id)
+            logger.exception("performing failed", **about(state))
             self._put(FactArrived(state.saga_id, cannot_call(error)))

@@ -41,6 +41,7 @@ from saga_es.runtime.overdue import Overdue
 from saga_es.runtime.owned import OwnedSagas
 from saga_es.runtime.payloads import PayloadMemory
 from saga_es.runtime.remote_handles import RemoteHandles
+from saga_es.runtime.tracing import PassedOn, Tracing
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import OutageWarning, retry_until
 from saga_es.runtime.waiting.timers import Timers
@@ -56,6 +57,7 @@ class Worker:
     Args:
         definitions: The sagas that it starts and takes over. A saga whose code is missing waits for another worker.
         process: The process that the workers' table names for this worker; this process if left out.
+        tracing: Makes spans; if left out, none are made.
 
     Attributes:
         inbox: The work to be done. Any thread may put something in.
@@ -69,8 +71,9 @@ class Worker:
         definitions: Iterable[Saga],
         limits: Limits | None = None,
         process: Process | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        limits = limits or Limits()
+        limits, tracing = limits or Limits(), tracing or PassedOn()
         code = CodeHere(definitions, leaves_older=limits.leaves_older_plans, drains=limits.drains)
         self.inbox = Inbox()
         self._store = store
@@ -79,13 +82,13 @@ class Worker:
         self._warn = OutageWarning(clock)
         self._timers: Timers[Timer] = Timers()
         capacity = _capacity(code.definitions.values(), limits)
-        self._dispatch = Dispatch(executor, self._timers, clock, code, self.inbox.put, capacity)
+        self._dispatch = Dispatch(executor, self._timers, clock, code, self.inbox.put, capacity, tracing)
         self._remote = RemoteHandles(store.sagas, self._look_soon)
         self._owned = OwnedSagas(self._dispatch, self._remote, self.inbox.put, self._warn)
         self._commands = Commands(store, clock)
         self._forwarding = Forwarding(self._commands, clock, lambda: self._dispatch.stopped)
         self._memory = PayloadMemory(self._owned, store.sagas, self._retry, limits.payload_memory)
-        committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat)
+        committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat, tracing)
         self._chores = Chores(clock)
         self._loop = Loop(
             self.inbox, self._owned, self._dispatch, committer, self._forwarding, self._chores, self._memory

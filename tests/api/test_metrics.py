@@ -141,13 +141,18 @@ def test_a_saga_that_another_process_started_is_counted_with_its_whole_duration(
 
 
 def test_openmetrics_has_exemplars_that_name_a_saga(client: FlaskClient) -> None:
-    """From a slow bucket to the saga that was slow."""
+    """From a slow bucket to the saga that was slow, and to its trace if it has one."""
     answer = client.post("/api/saga/execute", json=SHOW).json
     assert answer is not None
     page = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert page.headers["Content-Type"].startswith("application/openmetrics-text")
     assert f'# {{saga_id="{answer["transaction_id"]}"}}' in page.text
     assert page.text.endswith("# EOF\n")
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = client.post("/api/saga/execute", json=SHOW, headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"})
+    assert traced.json is not None
+    page = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert f'# {{saga_id="{traced.json["transaction_id"]}",trace_id="{trace_id}"}}' in page.text
 
 
 def test_an_application_without_metrics_says_what_to_install(open_node: OpenNode) -> None:

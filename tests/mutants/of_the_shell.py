@@ -60,10 +60,31 @@ MUTANTS = [
         ("tests/e2e/test_gate.py",),
     ),
     Mutant(
+        "an attempt begins a trace of its own",
+        "saga_es/tracing/spans.py",
+        "            context_of(parent),\n            kind,\n",
+        "            Context(),\n            kind,\n",
+        ("tests/api/test_spans.py",),
+    ),
+    Mutant(
+        "a child has no trace",
+        "saga_es/runtime/children.py",
+        "parent=state.saga_id, trace=trace))",
+        "parent=state.saga_id, trace=None))",
+        ("tests/api/test_traces.py",),
+    ),
+    Mutant(
+        "a state forgets its trace",
+        "saga_es/core/evolve.py",
+        "        trace=started.trace,\n",
+        "",
+        ("tests/api/test_traces.py",),
+    ),
+    Mutant(
         "the time without code is that without an event",
         "saga_es/runtime/overdue.py",
-        "self._since.get(saga_id, now)",
-        "self._since.get(saga_id, now.replace(year=2000))",
+        "self._since.get(state.saga_id, now)",
+        "self._since.get(state.saga_id, now.replace(year=2000))",
         ("tests/contract/engine/test_code_that_does_not_come_back.py",),
     ),
     Mutant(

@@ -36,9 +36,10 @@ MAY_KNOW = {
     "events": "core",
     "views": "store",
     "metrics": "store core errors",
+    "tracing": "runtime store definition core errors",
     "publish": "runtime store core errors",
     "access": "store core errors",
-    "node": "access publish metrics runtime store definition core errors",
+    "node": "access publish metrics tracing runtime store definition core errors",
     "alembic": "store",
     "participant": "runtime store definition core errors",
     "testing": "runtime store definition core errors",
@@ -62,8 +63,8 @@ MAY_KNOW = {
     "runtime.waiting": "store.host_time errors",
     "runtime.calls": "runtime.waiting store.host_time definition store.log core errors",
     "runtime.cluster": "runtime.ability runtime.capacity runtime.owned runtime.waiting store definition core errors",
-    "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.waiting store "
-    "definition core errors",
+    "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.tracing "
+    "runtime.waiting store definition core errors",
 }
 """Whom of ours a room may know, beside itself and (where it acts) `logs`.
 

@@ -134,7 +134,7 @@ def test_a_step_that_blocks_its_loop_is_named_once_with_its_stack(anywhere: Step
         until(lambda: bool(logs))
         assert not anywhere.gate.wait(0.3)
     (warning,) = logs
-    assert (warning["definition"], warning["step"]) == ("slow", "act")
+    assert (warning["saga"], warning["step"]) == ("slow", "act")
     assert "self.gate.wait(TIMEOUT_S)" in warning["stack"]
 
 

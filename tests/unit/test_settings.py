@@ -79,6 +79,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_ALLOWED_HOSTS": "shop.example .internal.example",
         "SAGA_ES_CONSOLE": "False",
         "SAGA_ES_METRICS": "False",
+        "SAGA_ES_TRACES": "True",
         "SAGA_ES_HEALTH_PORT": "9100",
         "SAGA_ES_HEALTH_HOST": "10.0.0.7",
         "SAGA_ES_LOG_LEVEL": "debug",

@@ -29,7 +29,7 @@ from saga_es.definition.signatures import Asked, Function, asked_by
 from saga_es.definition.steps import CONTEXT, known_names
 from saga_es.errors import StepRejected
 from saga_es.logs import CALL
-from saga_es.runtime.calls.answers import NotSent
+from saga_es.runtime.calls.answers import Answer, NotSent
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
@@ -130,6 +130,8 @@ class Caller:
             "X-Saga-Id": _as_header(call.saga_id),
             "X-Saga-Step": _as_header(call.step),
         }
+        if call.trace is not None:
+            headers |= call.trace.headers
         try:
             given = _arguments(call, request.asked)
             path, value = request.url_path(given), request.json_body(given)
@@ -139,7 +141,7 @@ class Caller:
             return Unknown(why) if call.direction is Direction.PROBE else Rejected(why)
         if body is not None:
             headers["Content-Type"] = "application/json"
-        answer = transport.send(request.method, path, headers, body, call.timeout_s)
+        answer = self._send(call, transport, request.method, path, headers, body)
         read = outcome_of_probe if call.direction is Direction.PROBE else outcome_of_answer
         outcome = read(answer, request.answer)
         match outcome:
@@ -149,6 +151,12 @@ class Caller:
                 return _unrecordable(call, answer.body, why)
             case _:
                 return outcome
+
+    def _send(
+        self, call: Call, transport: Transport, method: str, path: str, headers: dict[str, str], body: bytes | None
+    ) -> Answer:
+        """Send the request of a call; raises what the transport raises."""
+        return transport.send(method, path, headers, body, call.timeout_s)
 
     def _finished(self, call: Call, result: Any) -> Outcome:
         if call.child_id is None:

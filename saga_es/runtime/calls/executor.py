@@ -8,31 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from saga_es.core.outcomes import Outcome, Unknown
 from saga_es.definition.signatures import is_async
-from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.logs import fields_of, logger
-from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.backlog import Backlog
 from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.coroutines import Coroutines
 from saga_es.runtime.calls.given_loop import GivenLoop, Loops
-from saga_es.runtime.calls.outcomes import outcome_of_error, text
+from saga_es.runtime.calls.outcomes import MEANT, outcome_of_error, text
 from saga_es.runtime.calls.pool import Pool
 from saga_es.runtime.calls.port import Call, Returned
 from saga_es.runtime.calls.transport import Transport
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
-_MEANT = (StepRejected, StepUnavailable, NotSent, AnswerLost, asyncio.CancelledError, GeneratorExit)
-"""Exceptions that say what they mean; any other has a line of its own, with its traceback.
-
-`GeneratorExit` comes to a coroutine whose loop was closed with the engine: the next worker makes its call again.
-"""
+MakeCaller = Callable[[Mapping[str, Transport] | None, int, Wrapping | None], Caller]
+"""Makes a caller from the transports, the most bytes of a result, and what stands around every call."""
 
 
 class Executor:
@@ -47,6 +42,7 @@ class Executor:
         payload_limit: The most bytes of JSON in a result.
         around: What stands around every call.
         loop: The event loop for `async def` steps; None: loops of its own.
+        make_caller: Makes what makes the calls.
     """
 
     def __init__(
@@ -56,8 +52,9 @@ class Executor:
         payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
         around: Wrapping | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        make_caller: MakeCaller = Caller,
     ) -> None:
-        self._caller = Caller(transports, payload_limit, around)
+        self._caller = make_caller(transports, payload_limit, around)
         self._pool = Pool(threads)
         self._backlog = Backlog(threads)
         self._coroutines: Loops = Coroutines() if loop is None else GivenLoop(loop)
@@ -213,6 +210,6 @@ class Executor:
 
 def _raised(call: Call, error: BaseException) -> Outcome:
     """The outcome of a call that raised."""
-    if not isinstance(error, _MEANT):
+    if not isinstance(error, MEANT):
         logger.warning("a step raised an exception", exc_info=error, **fields_of(call))
     return outcome_of_error(error)

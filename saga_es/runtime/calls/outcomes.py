@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from asyncio import CancelledError
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -14,6 +15,12 @@ from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.reasons import reason_of
 from saga_es.store.host_time import host_now
+
+MEANT = (StepRejected, StepUnavailable, NotSent, AnswerLost, CancelledError, GeneratorExit)
+"""Exceptions of a call that say what they mean; of any other, the traceback is told.
+
+`GeneratorExit` comes to a coroutine whose loop was closed with the engine: the next worker makes its call again.
+"""
 
 NOT_NOW = frozenset({408, 425, 429})
 """Request Timeout, Too Early, Too Many Requests: refused unread, so nothing was done (RFC 9110, 8470, 6585)."""

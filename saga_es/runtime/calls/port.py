@@ -11,6 +11,7 @@ import msgspec
 
 from saga_es.core.outcomes import Direction, Outcome
 from saga_es.core.plan import Plan, step_of
+from saga_es.core.trace import Trace
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Function
 from saga_es.definition.steps import Callee
@@ -33,6 +34,9 @@ class Call(msgspec.Struct, eq=False):
         may_have_begun: Whether another worker may have made it before.
         tags: The tags of the saga.
         carried: The context variables of the code that started the saga; None when they are not carried.
+        worker: The worker that makes it.
+        trace: The trace that it gives on; None: it belongs to none.
+        span: What whoever makes spans keeps with it.
         is_cancellable: Whether its task is cancelled when its saga aborts.
         is_cancelled: Whether its saga has aborted.
         began_at: From when its time-out runs, by the executor's clock: it began then, or said that it goes on. None: it
@@ -62,6 +66,9 @@ class Call(msgspec.Struct, eq=False):
     may_have_begun: bool = False
     tags: Mapping[str, str] = {}
     carried: Context | None = None
+    worker: str | None = None
+    trace: Trace | None = None
+    span: Any = None
     is_cancellable: bool = False
     is_cancelled: bool = False
     began_at: float | None = None
@@ -73,6 +80,11 @@ class Call(msgspec.Struct, eq=False):
     progress: Any = None
     is_progress_put: bool = False
     recorded_at: datetime | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace, for log lines."""
+        return None if self.trace is None else self.trace.trace_id
 
     @property
     def lane(self) -> Lane:

@@ -40,21 +40,23 @@ class HttpTransport:
         connections: How many connections are kept open.
         name: The participant, as errors name it: a URL may hold what nobody should read.
 
+    Attributes:
+        address: Where the participant is.
+
     Raises:
         BadAddress: Calls could not carry all of the URL.
     """
 
     def __init__(self, base_url: str, connections: int = 32, name: str = "the participant") -> None:
-        address = address_of(base_url)
-        self._prefix = address.prefix
+        self.address = address_of(base_url)
         self._name = name
-        self._connections = Connections(address, connections)
+        self._connections = Connections(self.address, connections)
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer; one deadline covers all from the name of the host to the end of the body."""
         deadline = monotonic_s() + timeout_s
         try:
-            return self._connections.exchange(method, self._prefix + path, headers, body, deadline)
+            return self._connections.exchange(method, self.address.prefix + path, headers, body, deadline)
         except NothingLeft as error:
             raise NotSent(f"{self._name} cannot be reached: {_why(error.__cause__ or error, timeout_s)}") from error
         except Exception as error:  # of any class: a byte of the request may have arrived

@@ -16,7 +16,7 @@ from contextvars import Context
 from types import FrameType
 from typing import Any
 
-from saga_es.logs import logger
+from saga_es.logs import fields_of, logger
 from saga_es.runtime.calls.port import Call
 from saga_es.store.host_time import monotonic_s
 
@@ -180,7 +180,7 @@ class Watch:
 
 
 def _warn(culprit: Call | None, where: FrameType | None) -> None:
-    about = {"definition": culprit.definition, "step": culprit.step, "saga_id": culprit.saga_id} if culprit else {}
+    about = {} if culprit is None else fields_of(culprit)
     what = "a step blocks its event loop" if culprit else "the event loop of async steps is blocked"
     event = f"{what}, and the other async steps on it wait"
     with suppress(Exception):  # an error of the log must not stop the watch

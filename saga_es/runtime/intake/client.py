@@ -12,14 +12,17 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy.engine import Connection
 
 from saga_es.core.commands import Command
+from saga_es.core.trace import Headers, trace_of
 from saga_es.definition.saga import Saga
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.intake.commands import Commands, admitted
 from saga_es.runtime.intake.starts import Starts
+from saga_es.runtime.tracing import PassedOn, Tracing
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
@@ -39,8 +42,15 @@ class Client(Control):
         definitions: The sagas that it can start. Its other methods need no definition.
     """
 
-    def __init__(self, store: SharedStore, definitions: Iterable[Saga] = (), clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        store: SharedStore,
+        definitions: Iterable[Saga] = (),
+        clock: Clock | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         clock = clock or SystemClock()
+        self._tracing = tracing or PassedOn()
         super().__init__(store)
         self._starts = Starts(store, definitions, clock)
         self._commands = Commands(store, clock)
@@ -56,6 +66,7 @@ class Client(Control):
         tags: dict[str, str] | None = None,
         starts_at: datetime | None = None,
         connection: Connection | None = None,
+        trace: Headers | None = None,
     ) -> Handle:
         """Start a saga, or find the one that was started before under the same id or key; durable when this returns.
 
@@ -70,6 +81,8 @@ class Client(Control):
             starts_at: The earliest time at which the first step begins; with a time zone.
             connection: A transaction of the caller's on the same database, in which the start is recorded. The saga
                 exists if it commits.
+            trace: Headers with the `traceparent` of the request that the saga belongs to. Without them, it belongs to
+                the Flask request or the step that starts it.
 
         Raises:
             DefinitionError: The client does not know the saga.
@@ -83,10 +96,14 @@ class Client(Control):
         """
         request = self._starts.request(saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at)
         self._record_plans()
-        if connection is None:
-            self._starts.record(request)
-        elif not self._starts.found(request, connection):
-            self._starts.record_within(connection, request)
+        given = None if trace is None else trace_of(trace)
+        with self._tracing.starting(request.definition.name, request.saga_id, given) as passed:
+            if passed is not None:
+                request = replace(request, trace=passed)
+            if connection is None:
+                self._starts.record(request)
+            elif not self._starts.found(request, connection):
+                self._starts.record_within(connection, request)
         return ClientHandle(request.saga_id, self)
 
     @property
@@ -107,7 +124,8 @@ class Client(Control):
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value, to a saga on any worker; returns when it is in the log."""
         check_stream_id(saga_id)
-        self._commands.record(saga_id, admitted(saga_id, command, self._store), COMMIT_TIMEOUT_S)
+        with self._tracing.commanding(saga_id, command):
+            self._commands.record(saga_id, admitted(saga_id, command, self._store), COMMIT_TIMEOUT_S)
 
     def result(self, saga_id: str, timeout: float | None = None) -> SagaResult:
         """Block until the saga has ended, on any worker. The log is read ever less often, but at least once a second.

@@ -171,7 +171,8 @@ class Starts:
         return absent if isinstance(absent, SagaArchived) else SagaExists(saga_id)
 
     def _without_worker(self, request: StartRequest) -> Prepared:
-        start = Start(request.definition.plan_id, request.input, None, request.tags, request.starts_at)
+        plan_id, tags = request.definition.plan_id, request.tags
+        start = Start(plan_id, request.input, None, tags, request.starts_at, trace=request.trace)
         now = self._clock.now()
         events = decide(SagaState(request.saga_id, request.definition.plan), start, now)
         return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True))

@@ -61,6 +61,7 @@ class Draft(msgspec.Struct, frozen=True):
 
     Attributes:
         notifies: Whether the owner of the stream's saga is notified: its owner does not append this draft.
+        trace_id: The trace of the stream's saga, for those who watch the writer; it is not written.
     """
 
     stream_id: str
@@ -69,6 +70,7 @@ class Draft(msgspec.Struct, frozen=True):
     events: tuple[Any, ...]
     recorded_at: datetime
     notifies: bool = False
+    trace_id: str | None = None
 
     def recorded(self) -> list[Recorded]:
         """The events as they are in the stream after the append."""

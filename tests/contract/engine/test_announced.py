@@ -134,11 +134,19 @@ def test_a_line_that_a_step_writes_can_have_the_fields_of_its_call(open_engine: 
     handler.addFilter(CallFields())
     shop.addHandler(handler)
     try:
-        assert open_engine(saga).start("order", saga_id="s-1").result(TIMEOUT_S).completed
+        engine = open_engine(saga)
+        assert engine.start("order", saga_id="s-1").result(TIMEOUT_S).completed
         shop.warning("outside")
     finally:
         shop.removeHandler(handler)
     assert [vars(record).get(NAME) for record in handler.kept] == [
-        {"saga_id": "s-1", "saga": "order", "step": "pay", "direction": "action", "attempt": 1},
+        {
+            "saga_id": "s-1",
+            "saga": "order",
+            "worker": engine.worker_id,
+            "step": "pay",
+            "direction": "action",
+            "attempt": 1,
+        },
         None,
     ]

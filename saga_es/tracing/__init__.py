@@ -1,0 +1,1 @@
+"""Spans of OpenTelemetry, for the extra `otel`: starts, attempts and takeovers of a saga, in one trace."""
