@@ -21,7 +21,7 @@ from benchmarks import report
 from benchmarks.effort import QUICK, Effort
 from benchmarks.machine import about
 from benchmarks.row import Row
-from benchmarks.rows import http, many, replay, size, throughput
+from benchmarks.rows import http, many, publishing, replay, size, throughput
 
 Measure = Callable[[Effort], Iterator[Row]]
 
@@ -35,6 +35,7 @@ ROWS: dict[str, Measure] = {
     "workers": throughput.two_workers,
     "interrupted": many.interrupted,
     "replay": replay.replay,
+    "publishing": publishing.publishing,
     "size": size.big_log,
     "waiting": many.waiting,
     "start": http.start_up,

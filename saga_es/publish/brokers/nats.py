@@ -7,11 +7,13 @@ import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 from nats.aio.client import Client
 from nats.errors import NoServersError
 from nats.js import JetStreamContext
+from nats.js.api import PubAck
 from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from saga_es.publish.brokers.outgoing import TIMEOUT_S, NotTaken, Outgoing
@@ -95,16 +97,17 @@ class Nats:
 
     async def _publish(self, messages: Sequence[Outgoing]) -> None:
         for wave in waves(messages):
-            await self._while_connected(asyncio.gather(*map(self._publish_one, wave)))
+            acknowledgements = [await self._begin(message) for message in wave]
+            try:
+                await self._while_connected(asyncio.gather(*acknowledgements))
+            except NoStreamResponseError:
+                raise NotTaken(
+                    f"no stream of NATS takes the subject {self._subject!r} any more; one is made at the next try"
+                ) from None
 
-    async def _publish_one(self, message: Outgoing) -> None:
+    async def _begin(self, message: Outgoing) -> asyncio.Future[PubAck]:
         headers = {"Nats-Msg-Id": message.id, "Content-Type": message.content_type}
-        try:
-            await self._stream.publish(self._subject, message.body, headers=headers)
-        except NoStreamResponseError:
-            raise NotTaken(
-                f"no stream of NATS takes the subject {self._subject!r} any more; one is made at the next try"
-            ) from None
+        return await self._stream.publish_async(self._subject, message.body, headers=headers)
 
     async def _while_connected(self, acknowledged: asyncio.Future[Any]) -> None:
         """Wait for what was sent, but not on a connection that has ended: the client waits there until the time-out."""
@@ -118,18 +121,13 @@ class Nats:
 
 
 def waves(messages: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Parts, in order, in which each stream occurs once.
+    """First the first message of each stream, then the second of each, and so on.
 
     If one message is refused, those after it may be stored; and NATS would drop them as duplicates when all are sent
     again, behind the refused one. So a saga's next event waits until the one before is acknowledged.
     """
-    wave: list[Outgoing] = []
-    seen: set[str] = set()
+    by_stream: dict[str, list[Outgoing]] = {}
     for message in messages:
-        if message.stream_id in seen:
-            yield wave
-            wave, seen = [], set()
-        wave.append(message)
-        seen.add(message.stream_id)
-    if wave:
-        yield wave
+        by_stream.setdefault(message.stream_id, []).append(message)
+    for wave in zip_longest(*by_stream.values()):
+        yield [message for message in wave if message is not None]
