@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from types import TracebackType
 from typing import Any, NoReturn
 
 import click
@@ -29,6 +31,7 @@ from saga_es.errors import (
     StoreUnavailable,
     UnknownTable,
 )
+from saga_es.logs.secrets import masked
 from saga_es.node.app import App
 from saga_es.node.logs import configure_logs
 from saga_es.node.node import Node, load_app
@@ -161,6 +164,7 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
         @wraps(command)
         def run(**given: Any) -> None:
             flags = {name: given.pop(name) for name in set(Settings.__struct_fields__) & set(given)}
+            sys.excepthook = show_bug
             with reported():
                 settings = Settings.load(one_of_both(flags, inherited().flags))
                 configure_logs(settings.log_level, settings.log_format)
@@ -213,9 +217,14 @@ def _fail_over_a_file(error: OSError) -> NoReturn:
     fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILURE)
 
 
+def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an error that nobody expected, without secrets."""
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Print a message to stderr, and exit with a code."""
-    lines = [plain(line) for line in message.split("\n")]
+    lines = [plain(line) for line in masked(message).split("\n")]
     errors.print("saga-es: " + "\n".join(lines), markup=False, soft_wrap=True)
     sys.exit(code)
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from saga_es.logs.secrets import masked
+
 NAME = "saga_es"
 
 _LOGGER = logging.getLogger(NAME)
@@ -74,6 +76,19 @@ def fields_of(call: AboutCall) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+class _MaskedTracebacks(logging.Filter):
+    """Formats a traceback without secrets, before the handlers of a host do it with them; lets every record pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and not record.exc_text:
+            record.exc_text = masked(_FORMATTER.formatException(record.exc_info))
+        return True
+
+
+_FORMATTER = logging.Formatter()
+_LOGGER.addFilter(_MaskedTracebacks())
+
+
 class Line:
     """The text of a line: what happened, and the fields as `name=value`."""
 
@@ -123,6 +138,7 @@ def is_silent() -> bool:
 
 def _log(level: int, event: str, exc_info: BaseException | None, fields: dict[str, Any]) -> None:
     if _LOGGER.isEnabledFor(level):
+        fields = {name: masked(value) if isinstance(value, str) else value for name, value in fields.items()}
         line = Line(event, fields)
         _LOGGER.log(level, line, exc_info=exc_info, extra={NAME: fields}, stacklevel=_CALLER)
 

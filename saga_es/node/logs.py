@@ -12,6 +12,7 @@ import structlog
 
 from saga_es.core.describe import plain
 from saga_es.logs import NAME, CallFields, Line
+from saga_es.logs.secrets import masked
 
 CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "pymysql", "sqlalchemy", "urllib3", "waitress", "werkzeug")
 """Libraries whose lines below warning are not for operators: SQLAlchemy would write each statement."""
@@ -40,6 +41,7 @@ class _Rendered(logging.Formatter):
         self._processors: list[Any] = [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _masked,
             *_RENDERERS[form](),
         ]
 
@@ -55,6 +57,22 @@ class _Rendered(logging.Formatter):
         for process in self._processors:
             line = process(None, record.levelname.lower(), line)
         return str(line)
+
+
+def _masked(_logger: Any, _level: str, line: dict[str, Any]) -> dict[str, Any]:
+    return {name: _masked_value(value) for name, value in line.items()}
+
+
+def _masked_value(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {str(name): _masked_value(nested) for name, nested in value.items()}
+        case list() | tuple():
+            return [_masked_value(nested) for nested in value]
+        case _:
+            return masked(str(value))
 
 
 def _escaped(_logger: Any, _level: str, line: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
+from saga_es.logs.secrets import masked
 from saga_es.publish.messages import Message
 from saga_es.publish.origins import UNKNOWN, Origin, Origins
 from saga_es.runtime.waiting.backoff import Backoff
@@ -161,7 +162,7 @@ class Publisher:
 
     def _failed(self, message: Message, error: Exception) -> float:
         wait_s = self._backoff.next_s()
-        why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        why = masked(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         logger.warning(
             "a delivery failed, it is tried again",
             target=self.target.name,

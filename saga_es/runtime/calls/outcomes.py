@@ -12,6 +12,7 @@ import msgspec
 from saga_es.core.outcomes import Completed, Outcome, Rejected, Unavailable, Unknown, Unrecordable
 from saga_es.definition.requests import Form
 from saga_es.errors import StepRejected, StepUnavailable
+from saga_es.logs.secrets import masked
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.reasons import reason_of
 from saga_es.store.host_time import host_now
@@ -33,6 +34,10 @@ _NOT_JSON = "HTTP {} with an answer that is not JSON (a request with answer='tex
 LONGEST_RETRY_AFTER_S = 86_400.0
 ERROR_LIMIT = 2000
 """The most characters of an error that are kept: people read it, and it stays in the log for ever."""
+
+
+_LOOKED_AT = 10 * ERROR_LIMIT
+"""The characters of an error that are looked at; a secret that is cut there is cut off with what is kept."""
 
 
 def outcome_of_answer(answer: Answer, form: Form = "json") -> Outcome:
@@ -100,11 +105,19 @@ def retry_after_s(header: str | None) -> float | None:
 
 
 def text(error: object) -> str:
-    """An error as text that every database stores: at most `ERROR_LIMIT` characters, no NUL, no unpaired surrogates."""
+    """An error as text that every database stores: at most `ERROR_LIMIT` characters, no NUL, no unpaired surrogates.
+
+    What looks like a secret is masked: the text stays for ever.
+    """
     try:
         words = str(error)
     except BaseException:  # noqa: BLE001 (the text method of a user's exception may raise anything)
         words = "an error without a message"
+    return storable(masked(words[:_LOOKED_AT]))
+
+
+def storable(words: str) -> str:
+    """A text as every database stores it: at most `ERROR_LIMIT` characters, no NUL, no unpaired surrogates."""
     clean = words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     return clean if len(clean) <= ERROR_LIMIT else clean[: ERROR_LIMIT - 1] + "…"
 

@@ -12,6 +12,7 @@ from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from typing import Any
 
+from saga_es.logs.secrets import harmless
 from saga_es.runtime.calls.answers import Answer
 from saga_es.store.host_time import monotonic_s
 
@@ -158,8 +159,7 @@ class FinalAnswer(HTTPResponse):
         body = self._unpacked(self._content())
         if ends_with_connection and not body and self.headers["Content-Type"]:
             raise Unreadable("the answer was cut: it announces a content without a length, and has none")
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        return Answer(self.status, headers, body, ends_with_connection)
+        return Answer(self.status, harmless(self.headers.items()), body, ends_with_connection)
 
     def _check_framing(self) -> None:
         """Refuse a length that cannot be understood (RFC 9112, 6.3): the end of the answer would be a guess."""

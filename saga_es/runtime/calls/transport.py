@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
+from saga_es.logs.secrets import harmless
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.connections import Connections, NothingLeft
@@ -114,7 +115,7 @@ class WsgiTransport:
             finally:
                 if hasattr(chunks, "close"):
                     chunks.close()
-            return Answer(head.status, {name.lower(): value for name, value in head.headers}, head.written + rest)
+            return Answer(head.status, harmless(head.headers), head.written + rest)
         except NotSent:
             raise
         except Exception as error:  # the application may have acted before it raised

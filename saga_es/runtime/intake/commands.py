@@ -14,7 +14,7 @@ from saga_es.core.commands import Cancel, Command, Fail, ReplaceInput, Resolve, 
 from saga_es.core.operate import record
 from saga_es.core.values import Unfaithful, door, text_of
 from saga_es.errors import BadTags, CommandRefused, PayloadUnencodable, StoreUnavailable
-from saga_es.runtime.calls.outcomes import text
+from saga_es.runtime.calls.outcomes import storable, text
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.log.codec import SAGA
@@ -54,7 +54,7 @@ def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
             )
         if ":" in name:
             raise BadTags(f"the name of a tag holds no colon, which separates it from its value: {name!a:.80}")
-        if text(name) != name or text(value) != value:
+        if storable(name) != name or storable(value) != value:
             raise BadTags(f"a tag holds no NUL and no unpaired surrogate: {name!a:.80}")
         checked[name] = value
     return checked

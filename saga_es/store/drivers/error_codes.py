@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
+from saga_es.logs.secrets import masked
+
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCodes:
@@ -42,6 +44,7 @@ class ErrorCodes:
 
 
 def reason(error: Exception) -> str:
-    """The first line of the driver's message, without the statement and its parameters."""
+    """The first line of the driver's message, without the statement, its parameters, and secrets."""
     original = getattr(error, "orig", None) or error
-    return f"{type(original).__name__}: {str(original).splitlines()[0] if str(original) else 'no reason given'}"
+    said = str(original).splitlines()[0] if str(original) else "no reason given"
+    return f"{type(original).__name__}: {masked(said)}"

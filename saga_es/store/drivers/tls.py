@@ -118,7 +118,7 @@ def _says(url: URL, name: str, *, default: bool) -> bool:
     if text is None:
         return default
     if text.lower() not in TRUTHS:
-        raise ValueError(f"{name} is true or false, not {text!r}")
+        raise ValueError(f"{name} is true or false")
     return TRUTHS[text.lower()]
 
 
