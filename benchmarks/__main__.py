@@ -31,6 +31,7 @@ ROWS: dict[str, Measure] = {
     "latency": throughput.latency,
     "twin": throughput.failing_twin,
     "counting": throughput.counting,
+    "lines": throughput.lines,
     "http": http.execute,
     "workers": throughput.two_workers,
     "interrupted": many.interrupted,

@@ -1,23 +1,32 @@
-"""The engine: `python -m benchmarks.contenders.ours URL [--uncounted]`, the latter without metrics."""
+"""The engine: `python -m benchmarks.contenders.ours URL [--uncounted] [--with-lines]`.
+
+With `--uncounted` it has no metrics; with `--with-lines` it writes the lines of `saga-es serve`, to a file.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 from contextlib import ExitStack
+from tempfile import TemporaryFile
 from typing import Any
 
 from benchmarks.contenders.asked import Answers, answer_all, load
 from benchmarks.contenders.work import INPUT, REFUSED, trip
 from saga_es import open_engine
 from saga_es.core.state import SagaStatus
+from saga_es.node.logs import configure_logs
 
 _OPEN = ExitStack()
 """Keeps the engine open. It is never closed: the process ends when the questions end."""
 
 
 def _ready() -> Answers:
-    logging.getLogger("saga_es").setLevel(logging.ERROR)  # each saga that fails here would have its lines
+    if "--with-lines" in sys.argv:
+        sys.stderr = _OPEN.enter_context(TemporaryFile("w"))  # noqa: SIM115 (the stack closes it)
+        configure_logs("info")
+    else:
+        logging.getLogger("saga_es").setLevel(logging.ERROR)  # each saga that fails here would have its lines
     is_counted = "--uncounted" not in sys.argv
     engine = _OPEN.enter_context(open_engine(sys.argv[1], trip, metrics=is_counted))
 

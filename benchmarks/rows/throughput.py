@@ -49,18 +49,19 @@ def _compared(
     effort: Effort,
     measure_ours: Callable[[Contender], dict[str, Any]],
     measure_peer: Callable[[Contender], dict[str, Any]],
+    mine: str = "ours",
 ) -> Row:
     """Measure both in turn, each on its own database. The first round warms up, and does not count.
 
-    `peer` names the peer's module, and perhaps its options.
+    `peer` and `mine` name a module, and perhaps its options.
     """
     ours: Rounds = []
     peers: Rounds = []
     reason = ""
-    module, *options = peer.split()
+    (own, *of_own), (module, *options) = mine.split(), peer.split()
     with ExitStack() as stack:
         try:
-            engine = stack.enter_context(Contender("ours", stack.enter_context(fresh(kind))))
+            engine = stack.enter_context(Contender(own, stack.enter_context(fresh(kind)), *of_own))
         except Unable as error:
             return Row(what=what, target=target, note=str(error))
         try:
@@ -78,7 +79,7 @@ def _compared(
         value=ratio_of(ours, peers, "per_s") if peers else None,
         target=target,
         note=reason,
-        figures={"ours": ours, peer: peers},
+        figures={mine: ours, peer: peers},
     )
 
 
@@ -192,3 +193,14 @@ def counting(effort: Effort) -> Iterator[Row]:
     for kind in KINDS:
         what = f"64 callers, {NAMES[kind]}: with metrics against without"
         yield _compared(what, 0.98, kind, "ours --uncounted", more, load, load)
+
+
+def lines(effort: Effort) -> Iterator[Row]:
+    """64 callers with the log lines of `saga-es serve` (start and end of each saga), against the same without."""
+
+    def load(contender: Contender) -> dict[str, Any]:
+        return contender.ask("load", callers=64, seconds=effort.seconds)
+
+    for kind in KINDS:
+        what = f"64 callers, {NAMES[kind]}: with a line for the start and the end of each saga, against without"
+        yield _compared(what, 0.85, kind, "ours", effort, load, load, "ours --with-lines")

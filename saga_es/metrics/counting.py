@@ -1,8 +1,13 @@
-"""Counts what was appended: events become counters and durations, away from the loop."""
+"""Counts what was appended: events become counters and durations, away from the loop.
+
+It shares the interpreter with the loop, so each microsecond counts: events are sorted by their type, what they add is
+summed up in plain numbers and lists, and the series hear of the sums.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,6 +25,8 @@ from saga_es.store.ports import Conflict, Refused, Written
 
 REMEMBERED = 200_000
 """Sagas under way that are remembered; of an older one, name and start are read again when something happens to it."""
+
+_ACTION = Direction.ACTION
 
 _POISONED = "workers crashed while step"
 
@@ -43,6 +50,25 @@ class _Saga(msgspec.Struct):
     intents: dict[tuple[str, Direction], datetime] = {}
 
 
+class _Sums(msgspec.Struct):
+    """What was counted and the series have not heard of yet.
+
+    Attributes:
+        counts: What to add to counters, by metric and labels.
+        attempts: The seconds of attempts, by definition, step or element, direction and outcome.
+        ends: The seconds of sagas, each with the draft that ended it, by definition and status.
+    """
+
+    counts: Counter[tuple[str, tuple[str, ...]]]
+    attempts: defaultdict[tuple[str, str, Direction, str], list[float]]
+    ends: defaultdict[tuple[str, str], list[tuple[float, Draft]]]
+
+    @classmethod
+    def none(cls) -> _Sums:
+        """Nothing."""
+        return cls(Counter(), defaultdict(list), defaultdict(list))
+
+
 class Counting:
     """Counts batches into series. Used by one thread at a time.
 
@@ -56,103 +82,129 @@ class Counting:
         self._batches = batches
         self._find = find
         self._sagas: dict[str, _Saga] = {}
+        self._sums = _Sums.none()
 
     def count(self) -> None:
         """Count everything that was written since the last time."""
         taken: list[WrittenBatch] = []
         while self._batches:
             taken.append(self._batches.popleft())
+        unknown: list[Draft] = []
         for batch in taken:
-            self._count_batch(batch)
-        drafts = [draft for batch in taken for draft in _written(batch) if draft.category == SAGA]
-        self._look_up(drafts)
-        for draft in drafts:
-            self._count_saga(draft)
+            written = _written(batch)
+            self._count_batch(batch, written)
+            unknown += [draft for draft in written if draft.category == SAGA and not self._count_draft(draft)]
+        if unknown:
+            self._look_up({draft.stream_id for draft in unknown})
+            for draft in unknown:
+                self._count_draft(draft)  # of one that cannot be found, nothing is counted
         while len(self._sagas) > REMEMBERED:
             del self._sagas[next(iter(self._sagas))]
+        self._tell()
 
-    def _count_batch(self, batch: WrittenBatch) -> None:
-        if events := sum(len(draft.events) for draft in _written(batch)):
+    def _count_batch(self, batch: WrittenBatch, written: Sequence[Draft]) -> None:
+        if events := sum(len(draft.events) for draft in written):
             self._series.observe("append_duration_seconds", batch.seconds)
             self._series.observe("append_events", events)
-        for name, kind in (("append_conflicts", Conflict), ("appends_refused", Refused)):
-            if times := sum(isinstance(receipt, kind) for receipt in batch.receipts):
-                self._series.add(name, amount=times)
+        if len(written) < len(batch.receipts):
+            for name, kind in (("append_conflicts", Conflict), ("appends_refused", Refused)):
+                if times := sum(isinstance(receipt, kind) for receipt in batch.receipts):
+                    self._series.add(name, amount=times)
 
-    def _look_up(self, drafts: Iterable[Draft]) -> None:
-        """Look up the sagas that others started; of one that cannot be found, nothing is counted."""
-        starts = {draft.stream_id for draft in drafts if isinstance(draft.events[0], e.SagaStarted)}
-        unknown = sorted({draft.stream_id for draft in drafts} - starts - self._sagas.keys())
-        if unknown:
-            found = self._find(unknown)
-            self._sagas |= {saga_id: _Saga(known.name, known.started_at) for saga_id, known in found.items()}
+    def _look_up(self, saga_ids: set[str]) -> None:
+        """Look up the sagas that others started."""
+        found = self._find(sorted(saga_ids - self._sagas.keys()))
+        self._sagas |= {saga_id: _Saga(known.name, known.started_at) for saga_id, known in found.items()}
 
-    def _count_saga(self, draft: Draft) -> None:
-        first, at = draft.events[0], draft.recorded_at
-        if isinstance(first, e.SagaStarted):
-            self._sagas[draft.stream_id] = _Saga(first.saga, at)
-            if first.worker is not None and first.starts_at is None:  # otherwise it begins later, perhaps elsewhere
-                self._series.add("sagas_started", (first.saga,))
-        if saga := self._sagas.get(draft.stream_id):
-            for event in draft.events:
-                self._count_event(draft, saga, event, at)
+    def _count_draft(self, draft: Draft) -> bool:
+        """Count the events of a draft; False if its saga is not known."""
+        saga = self._sagas.get(draft.stream_id)
+        if saga is None:
+            first = draft.events[0]
+            if not isinstance(first, e.SagaStarted):
+                return False
+            saga = self._sagas[draft.stream_id] = _Saga(first.saga, draft.recorded_at)
+        for event in draft.events:
+            if type(event) is e.StepStarted and event.attempt == 1:  # frequent events: a match costs more than the rest
+                saga.intents[event.step, _ACTION] = draft.recorded_at
+            elif type(event) is e.StepCompleted:
+                self._end(saga, event.step, _ACTION, "completed", draft)
+            else:
+                self._count_event(saga, event, draft)
+        return True
 
-    def _count_event(self, draft: Draft, saga: _Saga, event: e.SagaEvent, at: datetime) -> None:  # noqa: C901 (a table: one case a kind of event)
-        name = saga.name
+    def _count_event(self, saga: _Saga, event: e.SagaEvent, draft: Draft) -> None:  # noqa: C901, PLR0912 (a table: one case a kind of event)
         match event:
             case e.StepStarted(step, attempt):
-                self._begin(saga, step, Direction.ACTION, attempt, at)
+                self._begin(saga, step, Direction.ACTION, attempt, draft)
+            case e.SagaStarted(worker=worker, starts_at=starts_at):
+                if worker is not None and starts_at is None:  # otherwise it begins later, perhaps elsewhere
+                    self._add("sagas_started", saga.name)
+            case e.SagaCompleted() | e.SagaCompensated() | e.SagaFailed() | e.SagaResolved():
+                self._saga_ended(saga, event, draft)
             case e.CompensationStarted(step, attempt):
-                self._begin(saga, step, Direction.COMPENSATION, attempt, at)
-            case e.StepCompleted(step):
-                self._end(saga, step, Direction.ACTION, "completed", at)
+                self._begin(saga, step, Direction.COMPENSATION, attempt, draft)
             case e.CompensationCompleted(step):
-                self._end(saga, step, Direction.COMPENSATION, "completed", at)
-                self._series.add("compensations", (name, step_of(step)))
+                self._end(saga, step, Direction.COMPENSATION, "completed", draft)
+                self._add("compensations", saga.name, step_of(step))
             case e.StepFailed(step, failure=failure):
-                self._end(saga, step, Direction.ACTION, failure, at)
+                self._end(saga, step, Direction.ACTION, failure, draft)
             case e.CompensationFailed(step, failure=failure):
-                self._end(saga, step, Direction.COMPENSATION, failure, at)
+                self._end(saga, step, Direction.COMPENSATION, failure, draft)
             case e.SagaBegan():
-                self._series.add("sagas_started", (name,))
+                self._add("sagas_started", saga.name)
             case e.SagaTakenOver(_, previous):
-                self._series.add("takeovers" if previous else "claims")
+                self._add("takeovers" if previous else "claims")
             case e.SagaAborted():
-                self._series.add("sagas_aborted", (name,))
+                self._add("sagas_aborted", saga.name)
             case e.SignalReceived():
-                self._series.add("signals", (name,))
+                self._add("signals", saga.name)
             case _:
-                self._count_end(draft, saga, event, at)
                 self._count_command(event)
 
-    def _begin(self, saga: _Saga, step: str, direction: Direction, attempt: int, at: datetime) -> None:
-        saga.intents[step, direction] = at
-        if attempt > 1:
-            self._series.add("step_retries", (saga.name, step_of(step), direction))
+    def _add(self, name: str, *labels: str) -> None:
+        self._sums.counts[name, labels] += 1
 
-    def _end(self, saga: _Saga, step: str, direction: Direction, outcome: str, at: datetime) -> None:
-        began_at = saga.intents.pop((step, direction), None)
-        if began_at is None:  # a step that only waited, or an attempt that another worker began
-            return
-        labels = (saga.name, step_of(step), direction)
-        self._series.add("step_attempts", (*labels, outcome))
-        self._series.observe("step_duration_seconds", max(0.0, (at - began_at).total_seconds()), labels)
+    def _tell(self) -> None:
+        """Tell the series the sums."""
+        sums, self._sums = self._sums, _Sums.none()
+        for (name, labels), times in sums.counts.items():
+            self._series.add(name, labels, times)
+        of_steps: defaultdict[tuple[str, str, Direction], list[float]] = defaultdict(list)
+        for (saga, step, direction, outcome), seconds in sums.attempts.items():
+            labels = (saga, step_of(step), direction)
+            self._series.add("step_attempts", (*labels, outcome), len(seconds))
+            of_steps[labels] += [max(0.0, taken) for taken in seconds]
+        for labels, seconds in of_steps.items():
+            self._series.observe_all("step_duration_seconds", seconds, labels)
+        for of_sagas, ends in sums.ends.items():
+            self._series.add("sagas_ended", of_sagas, len(ends))
+            exemplars = [_exemplar(draft) for _, draft in ends]
+            self._series.observe_all("saga_duration_seconds", [seconds for seconds, _ in ends], of_sagas, exemplars)
 
-    def _count_end(self, draft: Draft, saga: _Saga, event: e.SagaEvent, at: datetime) -> None:
-        status = _end_of(event)
-        if status is None:
-            return
-        labels = (saga.name, status)
-        self._series.add("sagas_ended", labels)
-        seconds = max(0.0, (at - saga.started_at).total_seconds())
-        self._series.observe("saga_duration_seconds", seconds, labels, _exemplar(draft))
+    def _saga_ended(self, saga: _Saga, event: e.SagaEvent, draft: Draft) -> None:
+        labels = (saga.name, _end_of(event))
+        seconds = max(0.0, (draft.recorded_at - saga.started_at).total_seconds())
+        self._sums.ends[labels].append((seconds, draft))
         if isinstance(event, e.SagaFailed) and _POISONED in event.reason:
-            self._series.add("sagas_poisoned", (saga.name,))
-        del self._sagas[draft.stream_id]
+            self._add("sagas_poisoned", saga.name)
+        self._sagas.pop(draft.stream_id, None)
+        self._count_command(event)
 
     def _count_command(self, event: e.SagaEvent) -> None:
         if command := _command_of(event):
-            self._series.add("commands", (command,))
+            self._add("commands", command)
+
+    def _begin(self, saga: _Saga, step: str, direction: Direction, attempt: int, draft: Draft) -> None:
+        saga.intents[step, direction] = draft.recorded_at
+        if attempt > 1:
+            self._add("step_retries", saga.name, step_of(step), direction)
+
+    def _end(self, saga: _Saga, step: str, direction: Direction, outcome: str, draft: Draft) -> None:
+        began_at = saga.intents.pop((step, direction), None)
+        if began_at is not None:  # otherwise the step only waited, or another worker began the attempt
+            seconds = (draft.recorded_at - began_at).total_seconds()
+            self._sums.attempts[saga.name, step, direction, outcome].append(seconds)
 
 
 def _exemplar(draft: Draft) -> dict[str, str]:
@@ -174,8 +226,8 @@ _ENDS: dict[type[Any], SagaStatus] = {
 }
 
 
-def _end_of(event: e.SagaEvent) -> SagaStatus | None:
-    return SagaStatus(event.status) if isinstance(event, e.SagaResolved) else _ENDS.get(type(event))
+def _end_of(event: e.SagaEvent) -> SagaStatus:
+    return SagaStatus(event.status) if isinstance(event, e.SagaResolved) else _ENDS[type(event)]
 
 
 _COMMANDS: dict[type[Any], str] = {

@@ -5,7 +5,9 @@ No label has values that grow without bound: definitions, steps and outcomes are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -89,6 +91,28 @@ class Series:
     ) -> None:
         """Add a value to a histogram; an exemplar names what it is the value of."""
         self._child(name, labels).observe(seconds, exemplar)
+
+    def observe_all(
+        self,
+        name: str,
+        values: Sequence[float],
+        labels: tuple[str, ...] = (),
+        exemplars: Sequence[dict[str, str]] | None = None,
+    ) -> None:
+        """Add many values to a histogram; each bucket shows the exemplar of the last of its values.
+
+        One bucket is told once, whatever falls into it: to observe each value by itself costs several times as much.
+        """
+        child = self._child(name, labels)
+        buckets: defaultdict[int, list[int]] = defaultdict(list)
+        for index, value in enumerate(values):
+            buckets[bisect_left(child._upper_bounds, value)].append(index)  # noqa: SLF001 (the library adds no many)
+        for bucket, of_bucket in buckets.items():
+            *others, last = of_bucket
+            child.observe(values[last], exemplars and exemplars[last])
+            if others:
+                child._sum.inc(sum(values[index] for index in others))  # noqa: SLF001 (the same)
+                child._buckets[bucket].inc(len(others))  # noqa: SLF001 (the same)
 
     def set(self, name: str, value: float) -> None:
         """Set a gauge."""
