@@ -19,6 +19,7 @@ from saga_es.node.settings import Settings
 from saga_es.runtime.compatibility import Comparing, Group, Retired, Verdict, Version, WayBack, ways_back
 from saga_es.runtime.needed_code import CodeHere
 from saga_es.runtime.rehearsal import Rehearsal
+from saga_es.store.own_files import replacing
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -64,7 +65,8 @@ def check(
     """
     definitions = family(app_of(settings).sagas)
     if write_code is not None:
-        write_code.write_text(encoded(code_of(definitions)))
+        with replacing(write_code) as file:
+            file.write(encoded(code_of(definitions)).encode())
         return
     others = [_code_in(file) for file in code_files]
     rehearsal, most = Rehearsal(CodeHere(definitions)), None if is_all else sample

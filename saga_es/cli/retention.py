@@ -25,6 +25,7 @@ from saga_es.store.archive.exporting import export as write_bundle
 from saga_es.store.archive.exporting import export_all
 from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, By, Importing
+from saga_es.store.own_files import OWNERS_FOLDER
 from saga_es.store.views.kinds import Tally
 
 
@@ -44,9 +45,9 @@ def _moment(_context: click.Context, _option: click.Parameter, text: str) -> dat
     click.option("--failed", is_flag=True, help="Also FAILED sagas, which can then no longer be retried."),
     click.option(
         "--folder",
-        type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+        type=click.Path(path_type=Path, file_okay=False, writable=True),
         default=".",
-        help="The folder of the archives.  [default: the present folder]",
+        help="The folder of the archives; made if it is missing.  [default: the present folder]",
     ),
     click.option("--keep-in-views", is_flag=True, help="Keep the sagas in lists until `replay` rebuilds the views."),
     click.option("--dry-run", is_flag=True, help="Only print the number of sagas."),
@@ -74,6 +75,7 @@ def archive(
         if dry_run:
             output.show_retention({"would_archive": many}, as_json=as_json)
             return
+        folder.mkdir(OWNERS_FOLDER, exist_ok=True)
         archiving = Archiving(node.database, node.store.sagas, node.views, over, folder, keep_in_views=keep_in_views)
         archived = Archived()
         with advancing("Archiving", "sagas", many) as advance:

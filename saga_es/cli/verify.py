@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -32,6 +31,7 @@ from saga_es.errors import BadSeal
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.log.streams import count, heads
+from saga_es.store.own_files import replacing
 from saga_es.store.proof.integrity import Broken
 from saga_es.store.proof.seal import Seal, write_seal
 from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
@@ -210,16 +210,11 @@ def seal(settings: Settings, file: Path, key: Path, as_json: bool) -> None:
     an older one.
     """
     signing = PrivateKey(key)
-    beside = file.with_name(file.name + ".part")
     with ExitStack() as opened:
         node = opened.enter_context(reading(settings))
         connection = opened.enter_context(node.database.snapshot())
-        new = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        written = opened.enter_context(os.fdopen(new, "wb"))
+        written = opened.enter_context(replacing(file))
         closing = write_seal(heads(connection), written, signing, datetime.now(UTC))
-        written.flush()
-        os.fsync(written.fileno())
-    beside.replace(file)
     if as_json:
         print_json({"streams": closing.streams, "root": closing.root, "file": str(file)})
     else:

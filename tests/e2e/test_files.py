@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from saga_es.errors import StoreUnavailable
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
+from saga_es.store.own_files import replacing
 from tests.conftest import Store
 from tests.e2e.conftest import run_cli
 from tests.support.archives import archived
@@ -87,3 +88,83 @@ def test_neither_an_archive_nor_the_lock_is_written_through_a_link(tmp_path: Pat
     archived(store, tmp_path)
     store.database.close()
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes links of others")
+def test_no_database_is_opened_through_a_link_of_another_user(tmp_path: Path) -> None:
+    """It leads to a file that is there, and that the process may write. Our own link, and one of root, are meant."""
+    url = f"sqlite:///{tmp_path / 'saga.db'}"
+    (tmp_path / "saga.db").symlink_to(tmp_path / "victim")
+    (tmp_path / "victim").touch()
+    with Database(url).reading() as connection:
+        connection.execute(sa.text("SELECT 1"))
+    os.chown(tmp_path / "saga.db", 12345, 12345, follow_symlinks=False)
+    with pytest.raises(StoreUnavailable, match="is a link that another user made"), Database(url).reading():
+        pass
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("through_link", [False, True])
+def test_no_database_is_opened_beside_a_planted_link(tmp_path: Path, end: str, *, through_link: bool) -> None:
+    """SQLite would write the log of the database wherever it leads."""
+    victim, database = tmp_path / "victim", tmp_path / "saga.db"
+    victim.write_text("precious")
+    (tmp_path / f"saga.db{end}").symlink_to(victim)
+    if through_link:
+        (tmp_path / "link.db").symlink_to(database)
+        database.touch()
+    name = "link.db" if through_link else "saga.db"
+    with (
+        pytest.raises(StoreUnavailable, match=f"saga.db{end} is a link"),
+        Database(f"sqlite:///{tmp_path / name}").reading(),
+    ):
+        pass
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["link", "file of another"])
+def test_a_file_is_written_anew_whatever_stands_beside_it(tmp_path: Path, kind: str) -> None:
+    """A seal, or the code of a version: who planted the partial file neither reads nor changes what is written."""
+    victim, beside = tmp_path / "victim", tmp_path / "seal.part"
+    victim.write_text("precious")
+    beside.symlink_to(victim) if kind == "link" else beside.write_text("")
+    if kind != "link":
+        beside.chmod(0o666)
+        held = beside.open()
+    with replacing(tmp_path / "seal") as file:
+        file.write(b"sealed")
+    assert (tmp_path / "seal").read_text() == "sealed"
+    assert modes(tmp_path)["seal"] == 0o600
+    assert victim.read_text() == "precious"
+    if kind != "link":
+        with held:
+            assert held.read() == ""
+
+
+def test_a_folder_of_archives_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    """The files in it are, too."""
+    settings = {"SAGA_ES_DATABASE_URL": f"sqlite:///{tmp_path / 'saga.db'}"}
+    store = Store.at(Database(settings["SAGA_ES_DATABASE_URL"]))
+    migrate.upgrade(store.database, store.log, store.views)
+    fill(store)
+    store.database.close()
+    done = run_cli("archive", "--before", "2100-01-01", "--folder", str(tmp_path / "new"), settings=settings)
+    assert done.returncode == 0, done.stderr
+    assert modes(tmp_path)["new"] == 0o700
+    assert set(modes(tmp_path / "new").values()) == {0o600}
+
+
+def test_doctor_warns_of_a_file_that_others_may_read(tmp_path: Path) -> None:
+    """One of an earlier version, or of a careless copy."""
+    url = f"sqlite:///{tmp_path / 'saga.db'}"
+    store = Store.at(Database(url))
+    migrate.upgrade(store.database, store.log, store.views)
+
+    def found() -> list[str]:
+        with store.database.reading() as connection:
+            return [one.found for one in store.database.driver.examine(connection) if one.subject == "file"]
+
+    assert found() == []
+    (tmp_path / "saga.db").chmod(0o644)
+    assert "has mode 0644" in found()[0]
+    store.database.close()

@@ -49,14 +49,14 @@ MAY_KNOW = {
     "cli": "access console api participant node runtime store definition core errors",
     "flask": "console cli api node runtime store definition core errors",
     "__main__": "cli",
-    "store.drivers": "store.host_time errors",
+    "store.drivers": "store.host_time store.own_files errors",
     "store.log": "store.host_time store.database store.drivers store.tables core errors",
     "store.views": "store.host_time store.registry store.revision store.log store.database store.drivers "
     "store.schema_lock store.tables core errors",
     "store.queries": "store.views store.log store.sagas store.process store.workers store.database store.drivers "
     "store.tables core errors",
     "store.archive": "store.publishers store.views store.log store.ports store.sagas store.schema_lock store.database "
-    "store.tables core errors",
+    "store.own_files store.tables core errors",
     "store.proof": "store.archive store.log store.sagas store.tables core errors",
     "store.admin": "store.publishers store.views store.registry store.revision store.log store.process store.workers "
     "store.schema_lock store.database store.drivers store.tables core errors",

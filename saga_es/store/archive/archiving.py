@@ -28,6 +28,7 @@ from saga_es.store.database import Database
 from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Entry
+from saga_es.store.own_files import OWNERS
 from saga_es.store.publishers import publishers
 from saga_es.store.sagas import Sagas, plans_of
 from saga_es.store.schema_lock import schema_lock
@@ -44,9 +45,6 @@ MOST_IN_A_FILE = 20_000
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 """A file that was not there: neither another's file nor a link is written through."""
-
-OWNERS = 0o600
-"""An archive holds inputs and results: it is its owner's alone."""
 
 
 class Progress(msgspec.Struct):

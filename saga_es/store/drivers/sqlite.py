@@ -28,13 +28,11 @@ from saga_es.store.drivers.gaps import NoGaps
 from saga_es.store.drivers.names import prefix_of
 from saga_es.store.drivers.sqlite_file import SqliteFile
 from saga_es.store.host_time import monotonic_s
+from saga_es.store.own_files import OWNERS, is_planted
 
 CACHE_KB = 16_384
 """The cache of a connection that changes tables. New rows lie near the rows before them: four times as much was no
 faster."""
-
-OWNERS = 0o600
-"""The mode of the files: the log holds inputs and results."""
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -53,10 +51,18 @@ def _create(url: URL) -> None:
     """Create the file, if there is none, for its owner alone; SQLite gives the files beside it the same mode.
 
     Raises:
-        StoreUnavailable: The path is a link to no file: SQLite would create the file wherever the link says.
+        StoreUnavailable: The path is a link to no file, or a link that somebody else made, or a file beside it is a
+            link: SQLite would write wherever it leads.
     """
+    if "uri" in url.query:
+        return
     path = Path(url.database or "")
-    if "uri" in url.query or path.exists():
+    if is_planted(path):
+        raise StoreUnavailable(f"{path} is a link that another user made; remove it, or name the file where it is")
+    for beside in (Path(f"{os.path.realpath(path)}{end}") for end in ("-wal", "-shm", "-journal")):
+        if beside.is_symlink():
+            raise StoreUnavailable(f"{beside} is a link; SQLite makes no links there: remove it")
+    if path.exists():
         return
     if path.is_symlink():
         raise StoreUnavailable(f"{path} is a link to a file that does not exist; remove the link, or make the file")

@@ -30,6 +30,14 @@ def examine(connection: Connection) -> Iterator[Finding]:
     words = f"journal_mode={journal}, synchronous={synchronous}"
     cure = "" if is_safe else ": a power cut may lose what was acknowledged; saga_es asks for wal and 2 (FULL)"
     yield Finding("durability", "ok" if is_safe else "fault", words + cure)
+    yield from _examine_file(Path(connection.engine.url.database or ""))
+
+
+def _examine_file(path: Path) -> Iterator[Finding]:
+    mode = path.stat().st_mode & 0o777 if path.is_file() else 0
+    if mode & 0o077:
+        others = f"{path} has mode {mode:04o}: others may read or change inputs and results"
+        yield Finding("file", "warning", f"{others}; chmod 600 it, unless a group is meant to")
 
 
 def examine_writers(url: URL, writers: int) -> Iterator[Finding]:
