@@ -43,7 +43,7 @@ from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.admin import migrate
 from saga_es.store.database import Database
 from saga_es.store.database_store import DatabaseStore
-from saga_es.store.log.codec import Codec
+from saga_es.store.log.codec import Codec, of_application
 from saga_es.store.sagas import SagaLimits, Sagas
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.keys import key_view
@@ -86,7 +86,7 @@ class Node:
         self.readers: list[Callable[[], None]] = []
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
         self.views = Views([saga_view, tag_view, key_view, *app.views])
-        codec = Codec(app.events, settings.payload_limit, app.upcasters)
+        codec = Codec(of_application(app.events), settings.payload_limit, app.upcasters)
         of_sagas = SagaLimits(settings.saga_events_limit, settings.saga_bytes_limit)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s, of_sagas)
         definitions = family(app.sagas)

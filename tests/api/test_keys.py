@@ -19,7 +19,7 @@ from saga_es.core.access import KeyCreated
 from saga_es.errors import DefinitionError, NotFound
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.store.log.codec import ACCESS, Codec
+from saga_es.store.log.codec import ACCESS, of_application
 from saga_es.store.log.entries import Recorded
 from saga_es.store.tables import saga_events
 from saga_es.store.views.comparing import compare
@@ -184,7 +184,7 @@ def test_an_application_has_no_category_of_ours() -> None:
     """Its events would be read as ours."""
     for taken in ("access", "saga", "plan", "import"):
         with pytest.raises(DefinitionError, match=taken):
-            Codec({taken: [KeyCreated]})
+            of_application({taken: [KeyCreated]})
 
 
 def test_keys_on_the_command_line(tmp_path: Path) -> None:

@@ -2,17 +2,20 @@
 
 To make a database costs PostgreSQL a quarter of a second and more, so there one is emptied after its test and
 lent to the next. To migrate one costs MariaDB half a second, a file for each trigger: there one that was migrated, and
-is built as before, is emptied and lent to the next that is to be migrated. Where the servers come from, and what
-becomes of a test whose server is missing, is said in `tests/support`.
+is built as before, is emptied and lent to the next that is to be migrated. On SQLite a file that was migrated once is
+copied. Where the servers come from, and what becomes of a test whose server is missing, is said in `tests/support`.
 """
 
 from __future__ import annotations
 
 import atexit
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
@@ -55,16 +58,29 @@ def fresh_database(
     """
     match kind:
         case "sqlite":
-            return _sqlite(folder)
+            return _sqlite(folder, migrated)
         case "postgresql" | servers.SECOND:
             return _postgresql(kind)
         case _:
             return _mariadb() if migrated is None else _migrated_mariadb(migrated)
 
 
+@cache
+def _migrated_sqlite(migrated: Callable[[str], None]) -> Path:
+    """A file that was migrated, and that nobody has open."""
+    folder = TemporaryDirectory(prefix="saga-es-migrated-")
+    atexit.register(folder.cleanup)
+    file = Path(folder.name) / "log.sqlite"
+    migrated(f"sqlite:///{file}")
+    assert not Path(f"{file}-wal").exists(), "all of it is in the one file"
+    return file
+
+
 @contextmanager
-def _sqlite(folder: Path) -> Iterator[str]:
+def _sqlite(folder: Path, migrated: Callable[[str], None] | None) -> Iterator[str]:
     name = f"{uuid4().hex}.sqlite"
+    if migrated is not None:
+        shutil.copy(_migrated_sqlite(migrated), folder / name)
     yield f"sqlite:///{folder / name}"
     for left in folder.glob(f"{name}*"):
         left.unlink()

@@ -28,6 +28,26 @@ ENVELOPE = 1024
 """Bytes of JSON that an event may take beside its payload: names, ids, counters."""
 
 
+BUILT_IN: Mapping[str, tuple[type[Any], ...]] = {
+    SAGA: get_args(e.SagaEvent),
+    PLAN: (e.PlanRecorded,),
+    IMPORT: (e.SagaImported,),
+    ACCESS: get_args(AccessEvent),
+}
+"""The event classes of the categories that are ours."""
+
+
+def of_application(events: Mapping[str, Iterable[type[Any]]]) -> Mapping[str, Iterable[type[Any]]]:
+    """The event classes of an application, by category.
+
+    Raises:
+        DefinitionError: A category is one of ours: the application's classes would read, or write, our events.
+    """
+    if taken := sorted(BUILT_IN.keys() & events.keys()):
+        raise DefinitionError(f"the category {taken[0]!r} is saga_es's own; give yours another name")
+    return events
+
+
 class Codec:
     """Encodes events as JSON, and decodes them by category and type.
 
@@ -37,7 +57,7 @@ class Codec:
         upcasters: The upcasters of the further categories.
 
     Raises:
-        DefinitionError: An upcaster is for an event that does not exist, or a category has a built-in name.
+        DefinitionError: An upcaster is for an event that does not exist.
     """
 
     def __init__(
@@ -46,15 +66,7 @@ class Codec:
         payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
         upcasters: Upcasters | None = None,
     ) -> None:
-        built_in: dict[str, tuple[type[Any], ...]] = {
-            SAGA: get_args(e.SagaEvent),
-            PLAN: (e.PlanRecorded,),
-            IMPORT: (e.SagaImported,),
-            ACCESS: get_args(AccessEvent),
-        }
-        if taken := sorted(set(built_in) & set(events or {})):
-            raise DefinitionError(f"the category {taken[0]!r} is saga_es's own; give yours another name")
-        tables = {**built_in, **(events or {})}
+        tables = {**BUILT_IN, **(events or {})}
         self._upcasters = {**(upcasters or {}), **UPCASTERS}
         self._schemas = {category: present_schema(category, self._upcasters) for category in tables}
         self._decoders = {
