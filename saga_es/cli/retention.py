@@ -37,6 +37,12 @@ def _moment(_context: click.Context, _option: click.Parameter, text: str) -> dat
         raise click.BadParameter(f"{text!a:.80} is not a date; write 2026-01-31, or 2026-01-31T12:00:00Z") from error
 
 
+def _folder(_context: click.Context, _option: click.Parameter, folder: Path) -> Path:
+    if not folder.is_dir() and not folder.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder {str(folder.absolute().parent)!r}, in which it would be, does not exist")
+    return folder
+
+
 @click.command(short_help="Move finished sagas from the log to files.")
 @settings_options(
     click.option(
@@ -46,6 +52,7 @@ def _moment(_context: click.Context, _option: click.Parameter, text: str) -> dat
     click.option(
         "--folder",
         type=click.Path(path_type=Path, file_okay=False, writable=True),
+        callback=_folder,
         default=".",
         help="The folder of the archives; made if it is missing.  [default: the present folder]",
     ),
