@@ -10,9 +10,12 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from saga_es.access.permissions import Permission
+from saga_es.core.access import Scope, Starter
 from saga_es.core.describe import plain
 
 LONGEST_NAME = 200
+RESERVED = "cli:"
+"""What the actors of the command line begin with."""
 
 
 class Role(StrEnum):
@@ -64,19 +67,41 @@ class Principal(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Check the values, and keep them in forms that do not change."""
         for what, text in (("name", self.name), ("tenant", self.tenant)):
-            if len(text) > LONGEST_NAME or plain(text) != text or (what == "name" and not text.strip()):
-                raise ValueError(f"the {what} of a principal has 1 to {LONGEST_NAME} plain characters: {text!a:.80}")
+            if (
+                len(text) > LONGEST_NAME
+                or text.startswith(RESERVED)
+                or plain(text) != text
+                or (what == "name" and not text.strip())
+            ):
+                raise ValueError(
+                    f"the {what} of a principal has 1 to {LONGEST_NAME} plain characters, and does not "
+                    f"begin with {RESERVED!r}: {text!a:.80}"
+                )
         force_setattr(self, "roles", frozenset(Role(role) for role in _several("roles", self.roles)))
         if self.sagas is not None:
             force_setattr(self, "sagas", frozenset(_several("sagas", self.sagas)))
 
     def may(self, permission: Permission) -> bool:
-        """Whether it has a permission."""
+        """Whether it has a permission. What is about the whole installation is for those who may see all of it."""
+        if permission is Permission.WATCH and (self.tenant or self.sagas is not None):
+            return False
         return permission is Permission.OPEN or any(permission in PERMISSIONS[role] for role in self.roles)
 
     def covers(self, saga: str) -> bool:
         """Whether it may act on sagas of a definition."""
         return self.sagas is None or saga in self.sagas
+
+    @property
+    def scope(self) -> Scope:
+        """The sagas that it may see: a service alone sees those that it started."""
+        reads_all = any(Permission.READ in PERMISSIONS[role] for role in self.roles if role != Role.SERVICE)
+        sagas = None if self.sagas is None else frozenset(self.sagas)
+        return Scope(self.tenant, sagas, None if reads_all else self.name)
+
+    @property
+    def starter(self) -> Starter:
+        """Who it is for the sagas that it starts."""
+        return Starter(self.name, self.tenant)
 
 
 def _several(what: str, texts: Iterable[str]) -> Iterable[str]:

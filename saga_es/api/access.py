@@ -17,6 +17,7 @@ from saga_es.access.principal import NOBODY, UNGUARDED, Principal
 from saga_es.access.redaction import REDACTED
 from saga_es.api.guards import takes
 from saga_es.api.problems import Problem
+from saga_es.core.access import Scope, Starter
 from saga_es.logs import logger
 from saga_es.node.health import NODE_UNOPENED
 from saga_es.node.node import Node
@@ -50,6 +51,44 @@ def principal() -> Principal:
 def sees_payloads() -> bool:
     """Whether the sender of the present request may see inputs, results and errors."""
     return principal().may(Permission.PAYLOADS)
+
+
+def scope() -> Scope | None:
+    """The sagas that the sender of the present request may see; None: all."""
+    return None if principal() is UNGUARDED else principal().scope
+
+
+def starter() -> Starter | None:
+    """Who starts a saga by the present request, if they had to be known."""
+    found = principal()
+    return None if found is UNGUARDED or found is NOBODY else found.starter
+
+
+def check_covers(saga: str) -> None:
+    """Check that the sender of the request may start sagas of a definition.
+
+    Raises:
+        Problem: 403.
+    """
+    if not principal().covers(saga):
+        raise Problem(403, f"{principal().name!r} may not start sagas of the definition {saga!r}")
+
+
+def known_actor() -> str | None:
+    """Who sent the present request, if they had to be known."""
+    return None if principal() is UNGUARDED else principal().name
+
+
+def acting(given: str | None, fallback: str = "anonymous") -> dict[str, str | None]:
+    """Who gives a command, and on whose behalf: whoever is known acts, and names in the body whom they act for.
+
+    Args:
+        given: The actor that the body names.
+        fallback: Who acts when nobody has to be known, and none is named.
+    """
+    if principal() is UNGUARDED:
+        return {"actor": given or fallback}
+    return {"actor": principal().name, "on_behalf_of": given}
 
 
 def shown_error(error: str | None) -> str | None:

@@ -10,12 +10,14 @@ import flask
 import msgspec
 from flask import Response, request
 from marshmallow import Schema, fields, validate
+from msgspec.structs import replace
 
 from saga_es.access.permissions import Permission, permits
+from saga_es.api.access import acting, known_actor
 from saga_es.api.execution import KEY_LIMIT, given_key
 from saga_es.api.fields import Text
 from saga_es.api.problems import Problem
-from saga_es.api.responses import json_response, node
+from saga_es.api.responses import check_seen, json_response, node
 from saga_es.api.sagas import SagaSchema, blueprint
 from saga_es.core.commands import Cancel, Command, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.operate import preview
@@ -23,6 +25,7 @@ from saga_es.core.state import SagaStatus
 from saga_es.errors import BadStreamId, NotFound
 from saga_es.node.explain import explained
 from saga_es.runtime.intake.commands import LONGEST_WORDS
+from saga_es.runtime.migrating import migrate_to, previewed
 from saga_es.store.queries.past import story_at
 
 Body = dict[str, Any]
@@ -34,7 +37,11 @@ saga_blueprint = blueprint
 class CommandSchema(Schema):
     """Who gives a command, and why; the log keeps both for ever."""
 
-    actor = Text(load_default="anonymous", metadata={"description": "Who gives the command."})
+    actor = Text(
+        load_default=None,
+        allow_none=False,
+        metadata={"description": "Who gives the command; with credentials: on whose behalf their owner gives it."},
+    )
     reason = Text(LONGEST_WORDS, required=True)
 
 
@@ -136,7 +143,7 @@ def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Calla
         @blueprint.alt_response(409, "CONFLICT")
         @wraps(to_command)
         def route(body: Body, transaction_id: str) -> Response:
-            _submit(transaction_id, to_command(body))
+            _submit(transaction_id, to_command(body | acting(body["actor"])))
             return json_response(story_at(node().store.sagas, transaction_id)[0])
 
         _alias(name, route, "POST")
@@ -152,6 +159,7 @@ def _alias(name: str, route: Callable[..., Any], method: str) -> None:
 
 
 def _submit(transaction_id: str, command: Command) -> None:
+    check_seen(transaction_id)
     try:
         node().engine.submit(transaction_id, command)
     except BadStreamId as error:  # no saga can have an id that the log refuses
@@ -223,10 +231,10 @@ def resolve(body: Body) -> Command:
 @permits(Permission.RESOLVE)
 def migrate(body: Body, transaction_id: str) -> Response:
     """Let a saga go on under the present plan of its definition: what has begun stays, the rest follows that plan."""
-    try:
-        node().engine.migrate(transaction_id, **body)
-    except BadStreamId as error:  # no saga can have an id that the log refuses
-        raise NotFound(transaction_id) from error
+    state = check_seen(transaction_id)
+    engine, by = node().engine, acting(body["actor"])
+    command = migrate_to(engine.current(state), str(by["actor"]), body["reason"])
+    _submit(transaction_id, replace(command, **by))
     return json_response(story_at(node().store.sagas, transaction_id)[0])
 
 
@@ -238,7 +246,8 @@ def migrate(body: Body, transaction_id: str) -> Response:
 @permits(Permission.READ)
 def preview_migrate(transaction_id: str) -> Response:
     """Show what a migration would do with each step, and why it would be refused, and change nothing."""
-    return json_response(node().engine.preview_migration(transaction_id))
+    state = check_seen(transaction_id)
+    return json_response(previewed(state, node().engine.current(state)))
 
 
 @blueprint.get("/<string:transaction_id>/cancel")
@@ -249,9 +258,7 @@ def preview_migrate(transaction_id: str) -> Response:
 @permits(Permission.READ)
 def preview_cancel(transaction_id: str) -> Response:
     """Show the steps that a cancel would compensate, in order, and change nothing."""
-    state = node().store.sagas.find(transaction_id)
-    if state is None:
-        raise node().store.sagas.absent(transaction_id)
+    state = check_seen(transaction_id)
     return json_response({"transaction_id": transaction_id, "would_compensate": preview(state)})
 
 
@@ -285,7 +292,7 @@ _SIGNAL: Body = {
 @permits(Permission.SIGNAL)
 def send_signal(transaction_id: str, signal: str) -> Response:
     """Send a saga the signal that its step of this name waits for; a signal that arrives early is kept."""
-    _submit(transaction_id, SendSignal(signal, _payload(), given_key()))
+    _submit(transaction_id, SendSignal(signal, _payload(), given_key(), known_actor()))
     story = story_at(node().store.sagas, transaction_id)[0]
     about = {"transaction_id": transaction_id, "signal": signal, "status": story.status, "version": story.version}
     return json_response(about, 202)

@@ -9,6 +9,7 @@ from flask import Response, request, url_for
 from marshmallow import Schema, fields
 from werkzeug.routing import BuildError
 
+from saga_es.api.access import check_covers, starter
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
 from saga_es.api.waiting import waiting_for_a_saga
@@ -72,7 +73,8 @@ def execute(saga: Saga, input_: dict[str, Any]) -> Response:
 
 
 def _execute(saga: Saga, input_: dict[str, Any], *, waits: bool) -> Response:
-    handle = node().engine.start(saga, input_, key=given_key(), wait=False)
+    check_covers(saga.name)
+    handle = node().engine.start(saga, input_, key=given_key(), by=starter(), wait=False)
     timeout_s = node().settings.execute_timeout_s
     try:
         if not waits:

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from saga_es.api.access import scope
 from saga_es.api.responses import PageSchema
 from saga_es.core.state import SagaStatus
 from saga_es.store.queries.filters import LARGEST_AGE_S, MOST_TAGS, SagaFilter, tag_of
@@ -67,4 +68,5 @@ def filter_of(query: dict[str, Any]) -> SagaFilter:
         error=query["error"],
         paused=query["paused"],
         parent=query["parent"],
+        scope=scope(),
     )

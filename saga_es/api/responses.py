@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from flask import Response, current_app
 from marshmallow import Schema, fields, validate
 
-from saga_es.api.access import sees_payloads
+from saga_es.api.access import principal
 from saga_es.api.problems import Problem
+from saga_es.core.state import SagaState
 from saga_es.node.node import Node
 from saga_es.store.queries.pages import BadCursor, Page, Selection, page
 
@@ -34,8 +35,21 @@ class PageSchema(Schema):
 def node() -> Node:
     """The node that serves this request, as its sender may see it."""
     opened: Callable[[], Node] = current_app.extensions[NODE]
-    whole = opened()
-    return whole if sees_payloads() else whole.redacted
+    return opened().seen_by(principal())
+
+
+def check_seen(saga_id: str) -> SagaState:
+    """The saga of this id, if the sender of the request may see it: the others are absent, like unknown ones.
+
+    Raises:
+        NotFound: It is not there for them.
+        SagaArchived: It was archived.
+    """
+    sagas = node().store.sagas
+    state = sagas.find(saga_id)
+    if state is None:
+        raise sagas.absent(saga_id)
+    return state
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

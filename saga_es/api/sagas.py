@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy.engine import Connection
 
 from saga_es.access.permissions import Permission, permits
-from saga_es.api.access import check_error_filter, shown_error
+from saga_es.api.access import check_error_filter, scope, shown_error
 from saga_es.api.blueprint import Blueprint
 from saga_es.api.filters import SagaFilterSchema, filter_of
 from saga_es.api.guards import guard_mounted
@@ -26,7 +26,7 @@ from saga_es.core.state import UNFINISHED, SagaStatus, StepStatus
 from saga_es.node.waiting import code_waited_for, waits_for
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Entry
-from saga_es.store.queries.filters import sagas_where
+from saga_es.store.queries.filters import SagaFilter, sagas_where, seen_by
 from saga_es.store.queries.pages import page
 from saga_es.store.queries.past import life_at
 from saga_es.store.queries.story import story
@@ -269,6 +269,7 @@ def _shown(entry: Entry) -> dict[str, Any]:
 def health() -> Response:
     """Show whether the engine runs, and how many sagas of the whole installation have not ended."""
     query = sa.select(sa.func.count()).select_from(sagas).where(sagas.c.status.in_(sorted(UNFINISHED)))
+    query = query.where(*seen_by(scope()))
     with node().database.reading() as connection:
         active = connection.scalar(query)
     alive = node().engine.alive
@@ -291,5 +292,6 @@ class Summaries(msgspec.Struct, frozen=True):
 
 def summaries(connection: Connection, most: int) -> Summaries:
     """The number of sagas, and at most `most` of the newest, as the connection sees them."""
-    total = connection.scalar(sa.select(sa.func.count()).select_from(sagas)) or 0
-    return Summaries(total, [summed_up(row) for row in page(connection, sagas, most).rows])
+    total = connection.scalar(sa.select(sa.func.count()).select_from(sagas).where(*seen_by(scope()))) or 0
+    newest = page(connection, sagas_where(SagaFilter(scope=scope()), datetime.now(UTC)), most)
+    return Summaries(total, [summed_up(row) for row in newest.rows])

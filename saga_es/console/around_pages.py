@@ -13,11 +13,12 @@ from flask import Blueprint, Response, abort, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from saga_es.access.permissions import Permission, permits
+from saga_es.api.access import check_covers, principal, scope, starter
 from saga_es.api.responses import node
 from saga_es.console.command_pages import secret_key
 from saga_es.console.graph import draw_graph
 from saga_es.console.guard import Tokens
-from saga_es.console.rows import MOST_COUNTED
+from saga_es.console.rows import MOST_COUNTED, counts
 from saga_es.console.saga_pages import number
 from saga_es.console.shell import address, page, part
 from saga_es.console.words import STATUS_WORDS
@@ -31,6 +32,7 @@ from saga_es.node.node import Node
 from saga_es.store.admin.doctor import examine
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Entry
+from saga_es.store.queries.filters import seen_by
 from saga_es.store.views.saga_view import sagas
 
 EVENTS_A_PAGE = 100
@@ -51,7 +53,7 @@ def add_to(blueprint: Blueprint) -> None:
 
 
 def _known(here: Node) -> dict[str, Saga]:
-    return {saga.name: saga for saga in family(here.app.sagas)}
+    return {saga.name: saga for saga in family(here.app.sagas) if principal().covers(saga.name)}
 
 
 @permits(Permission.READ)
@@ -60,7 +62,8 @@ def list_definitions() -> Response:
     here = node()
     known = _known(here)
     with here.database.reading() as connection:
-        names = connection.scalars(sa.select(sagas.c.name).distinct().order_by(sagas.c.name).limit(MOST_NAMES))
+        there = sa.select(sagas.c.name).where(*seen_by(scope())).distinct()
+        names = connection.scalars(there.order_by(sagas.c.name).limit(MOST_NAMES))
         listed = sorted({*known, *names})
         counts = {name: _counts(connection, name) for name in listed}
     return page(
@@ -77,12 +80,7 @@ def list_definitions() -> Response:
 
 
 def _counts(connection: sa.Connection, name: str) -> dict[str, int]:
-    found = {}
-    for status in SagaStatus:
-        wanted = sa.select(sagas.c.saga_id).where(sagas.c.name == name, sagas.c.status == status.value)
-        some = wanted.limit(MOST_COUNTED).subquery()
-        found[status.value] = connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
-    return found
+    return counts(connection, scope(), sagas.c.name == name)
 
 
 @permits(Permission.READ)
@@ -90,7 +88,12 @@ def show_definition(name: str) -> Response:
     """One definition: its plan as a graph and as a table."""
     here = node()
     saga = _known(here).get(name)
-    query = sa.select(sagas.c.plan_id).where(sagas.c.name == name).order_by(sagas.c.created_at.desc()).limit(1)
+    query = (
+        sa.select(sagas.c.plan_id)
+        .where(sagas.c.name == name, *seen_by(scope()))
+        .order_by(sagas.c.created_at.desc())
+        .limit(1)
+    )
     with here.database.reading() as connection:
         plan_id = connection.scalar(query) if "\0" not in name else None
         counts = _counts(connection, name) if "\0" not in name else {}
@@ -185,5 +188,6 @@ def start() -> BaseResponse:
     scenario = next((found for found in node().app.scenarios if found.title == wanted), None)
     if scenario is None:
         abort(404, "There is no such scenario.")
-    handle = node().engine.start(scenario.saga, dict(scenario.input))
+    check_covers(scenario.saga)
+    handle = node().engine.start(scenario.saga, dict(scenario.input), by=starter())
     return redirect(address("show_saga", saga_id=handle.saga_id), HTTPStatus.SEE_OTHER)

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from markupsafe import Markup
 
 from saga_es.access.permissions import Permission, permits
-from saga_es.api.access import check_error_filter, sees_payloads
+from saga_es.api.access import check_error_filter, scope, sees_payloads
 from saga_es.api.responses import node
 from saga_es.console.drawing import draw_trend
 from saga_es.console.queries import asked
@@ -49,7 +49,7 @@ def show_attention() -> Response:
     check_error_filter(wanted.wanted.error)
     found = failures(here.database, here.store.log, here.store.sagas, wanted.wanted, now)
     with here.database.reading() as connection:
-        by_status = counts(connection)
+        by_status = counts(connection, scope())
     return page(
         "attention.html",
         "attention",

@@ -8,11 +8,13 @@ from shlex import quote
 from typing import Any
 
 from flask import Blueprint, Response, current_app, redirect, request, url_for
+from msgspec.structs import replace
 from werkzeug.routing import BuildError
 from werkzeug.wrappers import Response as BaseResponse
 
 from saga_es.access.permissions import permits
-from saga_es.api.responses import node
+from saga_es.api.access import acting, known_actor
+from saga_es.api.responses import check_seen, node
 from saga_es.console.following import (
     ACTIONS,
     SENTENCES,
@@ -29,12 +31,11 @@ from saga_es.console.guard import Forged, Tokens
 from saga_es.console.offering import COMMANDS, offered
 from saga_es.console.shell import address, page
 from saga_es.console.words import STATUS_WORDS
+from saga_es.core.commands import Command, SendSignal
 from saga_es.core.describe import describe
 from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable
 from saga_es.store.log.entries import Recorded
 from saga_es.store.queries.past import Life, life_at
-
-ANONYMOUS = "anonymous"
 
 
 def add_to(blueprint: Blueprint) -> None:
@@ -62,7 +63,8 @@ def give(saga_id: str, name: str) -> BaseResponse:
     form = request.form.to_dict()
     try:
         Tokens(secret_key()).check(request)
-        command = command_of(name, form, _actor(form))
+        check_seen(saga_id)
+        command = _command(name, form)
         node().engine.submit(saga_id, command)
     except Forged as error:
         return _form(saga_id, name, form, 403, error=f"The form was not accepted, and nothing was done: {error}")
@@ -75,9 +77,19 @@ def give(saga_id: str, name: str) -> BaseResponse:
     return redirect(address("show_saga", saga_id=saga_id, done=done), HTTPStatus.SEE_OTHER)
 
 
-def _actor(form: dict[str, str]) -> str:
-    actor = form.get("actor", "").strip() or ANONYMOUS
-    if "\0" in actor or len(actor) > LONGEST_ACTOR:
+def _command(name: str, form: dict[str, str]) -> Command:
+    """The command of a form, given by who is known, or by whom the form names."""
+    named = _actor(form)
+    by = acting(named)
+    command = command_of(name, form, str(by["actor"]))
+    if isinstance(command, SendSignal):
+        return replace(command, actor=known_actor())
+    return replace(command, **by)
+
+
+def _actor(form: dict[str, str]) -> str | None:
+    actor = form.get("actor", "").strip() or None
+    if actor is not None and ("\0" in actor or len(actor) > LONGEST_ACTOR):
         raise BadForm(f"actor: at most {LONGEST_ACTOR} characters, and no character 0")
     return actor
 

@@ -17,8 +17,8 @@ import msgspec
 from flask import Blueprint, Response, current_app, g, request
 
 from saga_es.access.permissions import Permission, permits
-from saga_es.api.access import principal
-from saga_es.api.responses import json_response, node
+from saga_es.api.access import principal, scope
+from saga_es.api.responses import check_seen, json_response, node
 from saga_es.api.waiting import place_of_a_stream
 from saga_es.console.feed import Feed
 from saga_es.console.guard import LANGUAGE_COOKIE
@@ -60,7 +60,7 @@ def feed_of(here: Node) -> Feed:
     """The feed of this application."""
     found: Feed | None = current_app.extensions.get(FEED)
     if found is None:
-        new = Feed(here.database, here.store.log, here.closing)
+        new = Feed(here.database, here.whole.store.log, here.closing)  # one for all viewers
         found = current_app.extensions.setdefault(FEED, new)
         if found is new:
             here.readers.append(new.end)
@@ -73,6 +73,8 @@ def live() -> Response:
     here = node()
     feed, stream_id = feed_of(here), request.args.get("saga") or None
     text = request.headers.get("Last-Event-ID") or request.args.get("after", "")
+    if stream_id is not None and scope() is not None:
+        check_seen(stream_id)
     after = int(text) if text.isascii() and text.isdigit() and len(text) < LONGEST_POSITION else feed.position()
     if "text/event-stream" not in request.headers.get("Accept", ""):
         return json_response(feed.since(after, stream_id))

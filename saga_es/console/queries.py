@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 from werkzeug.datastructures import MultiDict
 
+from saga_es.api.access import scope
 from saga_es.console.words import STATUS_WORDS
 from saga_es.core.state import SagaStatus
 from saga_es.store.queries.filters import MOST_TAGS, SagaFilter, age_s, tag_of
@@ -75,6 +76,7 @@ def asked(args: MultiDict[str, str], now: datetime) -> Asked:
         error=first.get("error"),
         newer_than_s=_age(first, "since", now, problems),
         older_than_s=_age(first, "until", now, problems),
+        scope=scope(),
     )
     return Asked(given, wanted, problems)
 

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from saga_es.core.access import Scope
 from saga_es.core.explain import Known, explain
 from saga_es.core.plan import step_of
 from saga_es.core.state import SagaState, SagaStatus, StepStatus
@@ -17,6 +18,8 @@ from saga_es.errors import UnreadableEvent
 from saga_es.node.node import Node
 from saga_es.store.log.entries import Recorded
 from saga_es.store.queries.explain import workers_of
+from saga_es.store.queries.filters import seen_by
+from saga_es.store.queries.pages import Condition
 from saga_es.store.views.saga_view import sagas
 
 MOST_EVENTS = 300
@@ -153,10 +156,15 @@ def _strip_of(state: SagaState, name: str) -> str:
 _BY_NEED = ("failed", "retry", "wait", "undoing", "progress", "undone", "ok", "skipped")
 
 
-def counts(connection: Connection) -> dict[str, int]:
-    """How many sagas have each status, each counted up to `MOST_COUNTED` through its index."""
+def counts(connection: Connection, scope: Scope | None = None, *more: Condition) -> dict[str, int]:
+    """How many sagas of a scope have each status, each counted up to `MOST_COUNTED` through its index."""
     found = {}
     for status in SagaStatus:
-        some = sa.select(sagas.c.saga_id).where(sagas.c.status == status.value).limit(MOST_COUNTED).subquery()
+        some = (
+            sa.select(sagas.c.saga_id)
+            .where(sagas.c.status == status.value, *seen_by(scope), *more)
+            .limit(MOST_COUNTED)
+            .subquery()
+        )
         found[status.value] = connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
     return found

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from saga_es.access.permissions import Permission, permits
-from saga_es.api.access import check_error_filter, shown_error
+from saga_es.api.access import check_error_filter, scope, shown_error
 from saga_es.api.responses import node
 from saga_es.console import rows
 from saga_es.console.axis import MODES, Mode
@@ -21,7 +21,7 @@ from saga_es.console.saga_page import compared, saga_page, shown_elements
 from saga_es.console.shell import address, page, part
 from saga_es.console.words import SINCE_WORDS, STATUS_WORDS
 from saga_es.store.queries.difference import Change
-from saga_es.store.queries.filters import sagas_where
+from saga_es.store.queries.filters import sagas_where, seen_by
 from saga_es.store.queries.pages import BadCursor, Page
 from saga_es.store.queries.pages import page as page_of_rows
 from saga_es.store.views.saga_view import sagas
@@ -60,8 +60,9 @@ def _listed() -> dict[str, Any]:
         except BadCursor as error:
             problems.append(f"cursor: {error}")
             found = Page([], None)
-        by_status = rows.counts(connection)
-        names = list(connection.scalars(sa.select(sagas.c.name).distinct().order_by(sagas.c.name).limit(MOST_NAMES)))
+        by_status = rows.counts(connection, scope())
+        there = sa.select(sagas.c.name).where(*seen_by(scope())).distinct()
+        names = list(connection.scalars(there.order_by(sagas.c.name).limit(MOST_NAMES)))
     return {
         "rows": rows.rows_of(here, [{**row, "error": shown_error(row["error"])} for row in found.rows], now),
         "next_cursor": found.next_cursor,

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Response, current_app, g, request, url_for
 
+from saga_es.api.access import scope
 from saga_es.api.responses import node
 from saga_es.console.guard import COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, Tokens, new_cookie
 from saga_es.console.live import POSITION, Kept, same_for
@@ -20,6 +21,7 @@ from saga_es.console.words import LANGUAGES
 from saga_es.core.state import SagaStatus
 from saga_es.errors import StoreUnavailable
 from saga_es.node.node import Node
+from saga_es.store.queries.filters import seen_by
 from saga_es.store.views.saga_view import sagas
 
 NAME = "saga_es_console"
@@ -142,6 +144,11 @@ def _about() -> dict[str, Any]:
 
 def failed(here: Node) -> int:
     """How many sagas need a person, counted up to a limit."""
-    some = sa.select(sagas.c.saga_id).where(sagas.c.status == SagaStatus.FAILED.value).limit(MOST_COUNTED).subquery()
+    some = (
+        sa.select(sagas.c.saga_id)
+        .where(sagas.c.status == SagaStatus.FAILED.value, *seen_by(scope()))
+        .limit(MOST_COUNTED)
+        .subquery()
+    )
     with here.database.reading() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0

@@ -1,4 +1,7 @@
-"""Commands: requests to a saga that exists, by people, sagas and services. A command is stored as its event."""
+"""Commands: requests to a saga that exists, by people, sagas and services. A command is stored as its event.
+
+The actor gives the command. `on_behalf_of` is whom an actor that had to be known names in its request.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ class Cancel(msgspec.Struct, frozen=True):
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -21,6 +25,7 @@ class Pause(msgspec.Struct, frozen=True):
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -28,6 +33,7 @@ class Resume(msgspec.Struct, frozen=True):
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -35,6 +41,7 @@ class Retry(msgspec.Struct, frozen=True):
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class Skip(msgspec.Struct, frozen=True):
@@ -43,6 +50,7 @@ class Skip(msgspec.Struct, frozen=True):
     step: str
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class ReplaceInput(msgspec.Struct, frozen=True):
@@ -52,6 +60,7 @@ class ReplaceInput(msgspec.Struct, frozen=True):
     input: dict[str, Any]
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class Fail(msgspec.Struct, frozen=True):
@@ -59,6 +68,7 @@ class Fail(msgspec.Struct, frozen=True):
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class Resolve(msgspec.Struct, frozen=True):
@@ -67,6 +77,7 @@ class Resolve(msgspec.Struct, frozen=True):
     actor: str
     reason: str
     status: Literal["COMPLETED", "COMPENSATED"] | None = None
+    on_behalf_of: str | None = None
 
 
 class Migrate(msgspec.Struct, frozen=True):
@@ -82,6 +93,7 @@ class Migrate(msgspec.Struct, frozen=True):
     replaces: dict[str, str]
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class SendSignal(msgspec.Struct, frozen=True):
@@ -90,6 +102,7 @@ class SendSignal(msgspec.Struct, frozen=True):
     signal: str
     payload: Any = None
     key: str | None = None
+    actor: str | None = None
 
 
 class Revoke(msgspec.Struct, frozen=True):

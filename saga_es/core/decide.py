@@ -135,6 +135,7 @@ def _started(state: SagaState, start: Start, now: datetime) -> e.SagaStarted:
         deadline_at,
         start.parent,
         start.trace,
+        start.by,
     )
 
 

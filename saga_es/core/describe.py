@@ -18,8 +18,15 @@ CALLEES = {"action": "step", "compensation": "undoing step", "probe": "the probe
 """What a call of a step is called, by its direction."""
 
 
-def describe(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
+def describe(event: e.SagaEvent) -> str:
     """One event as a sentence."""
+    named = getattr(event, "on_behalf_of", None)
+    if named is None:
+        return _described(event)
+    return _described(msgspec.structs.replace(event, actor=f"{getattr(event, 'actor', None)} on behalf of {named}"))
+
+
+def _described(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a table: one sentence an event)
     match event:
         case e.SagaStarted():
             return _started(event)
@@ -51,8 +58,8 @@ def describe(event: e.SagaEvent) -> str:  # noqa: C901, PLR0911, PLR0912 (a tabl
             return f"Step {step} waits, for as long as it takes."
         case e.WaitStarted(step, until):
             return f"Step {step} waits until {moment(until)}."
-        case e.SignalReceived(signal, payload):
-            return f"The signal {signal} arrived: {shown(payload)}"
+        case e.SignalReceived(signal, payload, actor=actor):
+            return f"The signal {signal} arrived{f' from {actor}' if actor else ''}: {shown(payload)}"
         case e.ChildStarted(step, saga, saga_id):
             return f"Step {step} runs the saga {saga}, as {saga_id}."
         case e.ProbeStarted(step, attempt):

@@ -5,7 +5,7 @@ the shell act. An *intent* says that a call is about to be made, and is committe
 `CompensationStarted`, `ProbeStarted`, `ChildStarted`). A wait, or a failure with a `retry_at`, says that a timer was
 set. After a crash, the intents without an outcome are exactly the work to do again.
 
-The event of a person's command carries the actor and the reason.
+The event of a person's command carries the actor and the reason; `on_behalf_of` is whom an authenticated actor names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from saga_es.core.access import Starter
 from saga_es.core.plan import Plan
 from saga_es.core.trace import Trace
 
@@ -52,6 +53,7 @@ class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then.
 
     Its spans, and those of its children, belong to `trace`.
+    `by` is the principal that started it, if it had to be known.
     """
 
     saga: str
@@ -63,6 +65,7 @@ class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline_at: datetime | None = None
     parent: str | None = None
     trace: Trace | None = None
+    by: Starter | None = None
 
 
 class SagaBegan(msgspec.Struct, frozen=True):
@@ -103,6 +106,7 @@ class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
     step: str
     actor: str | None = None
     reason: str | None = None
+    on_behalf_of: str | None = None
 
 
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -148,6 +152,7 @@ class SignalReceived(msgspec.Struct, frozen=True, omit_defaults=True):
     signal: str
     payload: Any = None
     key: str | None = None
+    actor: str | None = None
 
 
 class ChildStarted(msgspec.Struct, frozen=True):
@@ -185,11 +190,12 @@ class SagaAborted(msgspec.Struct, frozen=True):
     error: str
 
 
-class SagaCancelled(msgspec.Struct, frozen=True):
+class SagaCancelled(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person, a service or the parent saga aborted the saga."""
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class CompensationStarted(msgspec.Struct, frozen=True):
@@ -215,43 +221,48 @@ class CompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_at: datetime | None = None
 
 
-class CompensationSkipped(msgspec.Struct, frozen=True):
+class CompensationSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person marked the step as undone."""
 
     step: str
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
-class SagaPaused(msgspec.Struct, frozen=True):
+class SagaPaused(msgspec.Struct, frozen=True, omit_defaults=True):
     """The saga begins nothing more until it is resumed; the answers of calls in flight are recorded."""
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
-class SagaResumed(msgspec.Struct, frozen=True):
+class SagaResumed(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person ended the pause."""
 
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
-class RetryOrdered(msgspec.Struct, frozen=True):
+class RetryOrdered(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person retried the saga: every wait for a retry ends at `at`."""
 
     actor: str
     reason: str
     at: datetime
+    on_behalf_of: str | None = None
 
 
-class InputReplaced(msgspec.Struct, frozen=True):
+class InputReplaced(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person gave the step another `input`, from now on."""
 
     step: str
     input: dict[str, Any]
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class SagaMigrated(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -267,6 +278,7 @@ class SagaMigrated(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     renamed: dict[str, str] = {}
     current: str | None = None
+    on_behalf_of: str | None = None
 
 
 class SagaReopened(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -280,14 +292,16 @@ class SagaReopened(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     at: datetime
     error: str | None = None
+    on_behalf_of: str | None = None
 
 
-class SagaResolved(msgspec.Struct, frozen=True):
+class SagaResolved(msgspec.Struct, frozen=True, omit_defaults=True):
     """The end by hand: a person solved the problem, and says how the saga ended."""
 
     status: Literal["COMPLETED", "COMPENSATED"]
     actor: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class SagaCompleted(msgspec.Struct, frozen=True):
@@ -307,6 +321,7 @@ class SagaFailed(msgspec.Struct, frozen=True, omit_defaults=True):
 
     reason: str
     actor: str | None = None
+    on_behalf_of: str | None = None
 
 
 SagaEvent = (

@@ -187,6 +187,7 @@ def _started(state: SagaState, started: e.SagaStarted) -> SagaState:
         starts_at=started.starts_at,
         deadline_at=started.deadline_at,
         trace=started.trace,
+        by=started.by,
     )
 
 

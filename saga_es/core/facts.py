@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from saga_es.core.access import Starter
 from saga_es.core.commands import Command
 from saga_es.core.outcomes import Direction, Outcome
 from saga_es.core.trace import Trace
@@ -22,6 +23,7 @@ class Start(msgspec.Struct, frozen=True):
     starts_at: datetime | None = None
     parent: str | None = None
     trace: Trace | None = None
+    by: Starter | None = None
 
 
 class CallReturned(msgspec.Struct, frozen=True):

@@ -42,12 +42,22 @@ MOST_SIGNAL_BYTES = 8 * 1_048_576
 """Bytes of JSON of all signals that a saga keeps; a single larger one is still kept."""
 
 
-def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one case a command)
+def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEvent]:
     """The events that record the command; none when it changes nothing.
 
     Raises:
         CommandRefused: The saga cannot follow the command in its present state.
     """
+    events = _recorded(state, command, now)
+    named = None if isinstance(command, SendSignal | Revoke) else command.on_behalf_of
+    return events if named is None else [_on_behalf_of(named, event) for event in events]
+
+
+def _on_behalf_of(named: str, event: e.SagaEvent) -> e.SagaEvent:
+    return replace(event, on_behalf_of=named) if "on_behalf_of" in event.__struct_fields__ else event
+
+
+def _recorded(state: SagaState, command: Command, now: datetime) -> list[e.SagaEvent]:  # noqa: C901, PLR0911 (a table: one case a command)
     match command:
         case Cancel(actor, reason):
             _refuse_if(state, _why_not_cancel(state))
@@ -124,7 +134,7 @@ def _signal(state: SagaState, sent: SendSignal) -> list[e.SagaEvent]:
     if len(state.signals.get(sent.signal, ())) >= MOST_SIGNALS:
         raise CommandRefused(state.saga_id, f"{MOST_SIGNALS} signals {sent.signal!r} wait already, which is the limit")
     _refuse_if(state, _has_too_much_to_keep(state, sent))
-    return [e.SignalReceived(sent.signal, sent.payload, sent.key)]
+    return [e.SignalReceived(sent.signal, sent.payload, sent.key, sent.actor)]
 
 
 def _has_too_much_to_keep(state: SagaState, sent: SendSignal) -> str | None:

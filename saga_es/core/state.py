@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from saga_es.core import events as e
+from saga_es.core.access import Starter
 from saga_es.core.plan import Plan, element_of, index_of, step_of
 from saga_es.core.trace import Trace
 
@@ -117,6 +118,7 @@ class SagaState(msgspec.Struct, frozen=True):
         is_migrated: Whether the saga was migrated to the plan that it has.
         renamed: The present name of each step that a migration renamed, by its earlier names.
         trace: The trace to which its spans belong, if it was started within one.
+        by: The principal that started it; None: nobody had to be known.
     """
 
     saga_id: str
@@ -143,6 +145,7 @@ class SagaState(msgspec.Struct, frozen=True):
     is_migrated: bool = False
     renamed: dict[str, str] = msgspec.field(default_factory=dict)
     trace: Trace | None = None
+    by: Starter | None = None
 
     def step(self, name: str) -> StepState:
         """The state of a step or element, also when it has not started."""

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from saga_es.access.keys import Keys
-from saga_es.access.principal import IN_PROCESS_CALLER
-from saga_es.access.seen import RedactedLog
+from saga_es.access.permissions import Permission
+from saga_es.access.principal import IN_PROCESS_CALLER, UNGUARDED, Principal
+from saga_es.access.seen import SeenLog
+from saga_es.core.access import Scope
 from saga_es.definition.code import Code, code_of
 from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from saga_es.metrics.meter import Meter
 
 MEGABYTE = 1_000_000
+MOST_SIGHTS = 256
+"""Scopes of principals for which a node is kept as they see it."""
 
 
 class Node:
@@ -134,14 +138,21 @@ class Node:
         self.publishers = publishers_of(settings, app, self.database, self.store.log)
         self.store.writer.when_behind = self.projector.repair_soon
         self.whole = self
+        self._sights: dict[tuple[Scope, bool], Node] = {}
 
-    @cached_property
-    def redacted(self) -> Node:
-        """This node as it is for those who may not see payloads: its log shows none."""
-        seen = copy(self)
-        log = RedactedLog(self.database, self.store.log.codec)
-        seen.store = replace(self.store, log=log, sagas=Sagas(log))
-        return seen
+    def seen_by(self, principal: Principal) -> Node:
+        """This node as it is for a principal: its log shows the sagas, and the payloads, that it may see."""
+        if principal is UNGUARDED:
+            return self
+        sight = (principal.scope, principal.may(Permission.PAYLOADS))
+        found = self._sights.get(sight)
+        if found is None:
+            if len(self._sights) >= MOST_SIGHTS:
+                self._sights.clear()
+            found = self._sights[sight] = copy(self)
+            log = SeenLog(self.database, self.store.log.codec, sight[0], shows_payloads=sight[1])
+            found.store = replace(self.store, log=log, sagas=Sagas(log))
+        return found
 
     @cached_property
     def code(self) -> Code:

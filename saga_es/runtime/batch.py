@@ -185,7 +185,8 @@ class Committer:
             StoreUnavailable: The database is away, and the worker is stopping.
         """
         name, input_, parent = request.definition.name, request.input, request.parent
-        error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent))
+        by = request.by
+        error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent, by))
         self._owned.join(saga, request, error)
 
     def catch_up(self, sagas: Sequence[OwnedSaga], batch: Batch) -> None:
@@ -279,9 +280,9 @@ class Committer:
         """Decide the proposal again from the state in the log; drop the saga if this worker no longer owns it."""
         saga = proposal.saga
         match proposal.first, state:
-            case Start(input=input_, parent=parent), SagaState():
+            case Start(input=input_, parent=parent, by=by), SagaState():
                 name = saga.state.plan.saga
-                error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent))
+                error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent, by))
                 if error is not None:
                     self._owned.fail(saga, error)
             case _:

@@ -42,8 +42,8 @@ class Children:
         self._followed.add(followed)
         handle = Handle(child.saga_id)
         handle.when_ended(partial(self._ended, state.saga_id, child.step))
-        trace = self._tracing.child(state, child)
-        self._put(StartRequest(child.saga_id, saga, child.input, handle, parent=state.saga_id, trace=trace))
+        trace, by = self._tracing.child(state, child), state.by
+        self._put(StartRequest(child.saga_id, saga, child.input, handle, parent=state.saga_id, trace=trace, by=by))
 
     def revoke(self, state: SagaState) -> None:
         """Abort the children that are in progress, because their parent aborts."""

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
+from saga_es.core.access import Starter
 from saga_es.core.commands import Command
 from saga_es.core.trace import Headers, trace_of
 from saga_es.definition.saga import Saga
@@ -120,6 +121,7 @@ class Engine(Control):
         key: str | None = None,
         tags: dict[str, str] | None = None,
         starts_at: datetime | None = None,
+        by: Starter | None = None,
         connection: Connection | None = None,
         wait: bool = True,
         trace: Headers | None = None,
@@ -133,6 +135,8 @@ class Engine(Control):
             key: Any text of the caller's choice. The same key of the same definition is the same saga.
             tags: Texts by name, to find the saga by. They never change.
             starts_at: The earliest time at which the first step begins; with a time zone.
+            by: The principal that starts it (`Principal.starter`). Keys are its tenant's, and who may see only what it
+                started may see this saga.
             connection: A transaction of the caller's on the same database, in which the start is recorded. The saga
                 exists if it commits, and begins within a moment after. If it rolls back, the handle raises `NotFound`.
             wait: Block until the start is in the log and survives any crash. Without it, `handle.started()` waits for
@@ -151,7 +155,7 @@ class Engine(Control):
         """
         lookups = 0 if connection is None else LOOKS_FOR_A_COMMIT
         request = self._starts.request(
-            saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, lookups=lookups
+            saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, by=by, lookups=lookups
         )
         given = None if trace is None else trace_of(trace)
         with self._tracing.starting(request.definition.name, request.saga_id, given) as passed:

@@ -37,9 +37,14 @@ _ROUTES = frozenset({"status", "batch"})
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]")
 
 
-def saga_id_for(saga: str, key: str) -> str:
-    """The saga id that a caller's idempotency key stands for. The log needs no table of keys."""
-    return _uuid5(f"{len(saga)}/{saga}/{key}")
+def saga_id_for(saga: str, key: str, tenant: str = "") -> str:
+    """The saga id that a caller's idempotency key stands for. The log needs no table of keys.
+
+    Each tenant has keys of its own. A text of the nameless tenant begins with a digit, so that no key of it can be
+    written so that it comes to the id of a tenant's.
+    """
+    named = f"{len(saga)}/{saga}/{key}"
+    return _uuid5(f"tenant/{len(tenant)}/{tenant}/{named}" if tenant else named)
 
 
 def idempotency_key(saga_id: str, step: str, direction: Direction) -> str:

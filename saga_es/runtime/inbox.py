@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from saga_es.core.access import Starter
 from saga_es.core.commands import Command
 from saga_es.core.facts import Fact, RetryDue
 from saga_es.core.outcomes import Direction
@@ -35,6 +36,7 @@ class StartRequest(msgspec.Struct, frozen=True):
     starts_at: datetime | None = None
     parent: str | None = None
     trace: Trace | None = None
+    by: Starter | None = None
 
 
 class CommandRequest(msgspec.Struct, frozen=True):

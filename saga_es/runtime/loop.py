@@ -114,7 +114,14 @@ class Loop:
         waits = request.starts_at is None and not self._dispatch.admission.reserve(definition.name)
         worker = None if waits else self._owned.worker_id
         start = Start(
-            definition.plan_id, request.input, worker, request.tags, request.starts_at, request.parent, request.trace
+            definition.plan_id,
+            request.input,
+            worker,
+            request.tags,
+            request.starts_at,
+            request.parent,
+            request.trace,
+            request.by,
         )
         batch.proposal(saga).add(start, batch.now)
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from saga_es.core import events as e
+from saga_es.core.access import Starter
 from saga_es.core.evolve import fold
 from saga_es.core.plan import Plan, content_id, plan_id
 from saga_es.core.state import SagaState, is_same_start
@@ -146,17 +147,19 @@ class Sagas:
         return NotFound(saga_id) if archive is None else SagaArchived(saga_id, archive)
 
     def why_no_answer(
-        self, state: SagaState, saga: str, input_: object, parent: str | None = None
+        self, state: SagaState, saga: str, input_: object, parent: str | None = None, by: Starter | None = None
     ) -> SagaExists | None:
         """Why a saga that exists does not answer a start; None: the start asks for this saga, and gets its result.
 
         A saga from another log was started by nobody here: who brought it may have chosen its id, which a key stands
-        for, and its result. It answers only its parent, if that came from another log, too.
+        for, and its result. It answers only its parent, if that came from another log, too. A saga that one principal
+        started answers no other, and says no more than that its key is used.
 
         Raises:
             StoreUnavailable: The database did not answer.
         """
-        if not is_same_start(state, saga, input_):
+        is_anothers = by is not None and state.by not in {None, by}
+        if is_anothers or not is_same_start(state, saga, input_):
             return SagaExists(state.saga_id)
         foreign = self._is_foreign(state.saga_id) and not (parent is not None and self._is_foreign(parent))
         return SagaExists(state.saga_id, foreign=True) if foreign else None

@@ -27,7 +27,7 @@ from saga_es.store.log.log import Log
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
-from tests.support.bearers import Bearers, as_
+from tests.support.bearers import BY_ROLE, Bearers, as_
 from tests.support.journeys_served import app_of, journey, stuck
 from tests.support.pages import page_of
 
@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """The roles that each route of the demonstration is for, by how route and method begin; the first that fits counts."""
 
+ALL = Principal("all", list(Role))
 UNKNOWN = "0191f0a4-0000-7000-8000-000000000000"
 
 
@@ -241,7 +242,7 @@ def test_a_viewer_sees_no_payload_and_no_error(troubled: tuple[Served, str], pat
 def test_no_method_of_a_redacted_log_shows_a_payload(troubled: tuple[Served, str]) -> None:
     """Each that returns rows or events; a new one has to be named here."""
     served, saga_id = troubled
-    log = served.node.redacted.store.log
+    log = served.node.seen_by(BY_ROLE["viewer"]).store.log
     with served.node.database.reading() as connection:
         shown: dict[str, Any] = {
             "read": log.read(saga_id),
@@ -284,9 +285,9 @@ def test_a_viewer_sees_that_the_hash_chain_is_whole(troubled: tuple[Served, str]
 def test_a_page_offers_what_its_viewer_may_do(tmp_path: Path) -> None:
     """No button leads to a refusal for want of a role."""
     with ExitStack() as stack:
-        served = opened(stack, f"sqlite:///{tmp_path}/saga.db", app_with_auth(app_of(journey())))
+        served = opened(stack, f"sqlite:///{tmp_path}/saga.db", app_with_auth(app_of(journey()), all=ALL))
         mount_console(served.app)
-        served.client.environ_base["HTTP_AUTHORIZATION"] = "Bearer service"
+        served.client.environ_base["HTTP_AUTHORIZATION"] = "Bearer all"
         saga_id = stuck(served)
         offered = {
             token: {

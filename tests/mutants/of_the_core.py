@@ -134,9 +134,9 @@ MUTANTS = [
     Mutant(
         "a signal that comes early is lost",
         ORDERS,
-        "    return [e.SignalReceived(sent.signal, sent.payload, sent.key)]",
+        "    return [e.SignalReceived(sent.signal, sent.payload, sent.key, sent.actor)]",
         "    waits = state.step(sent.signal).wait\n"
-        "    return [e.SignalReceived(sent.signal, sent.payload, sent.key)] if waits else []",
+        "    return [e.SignalReceived(sent.signal, sent.payload, sent.key, sent.actor)] if waits else []",
         ("tests/unit/test_core_waits.py", SOME_WAYS),
     ),
     Mutant(

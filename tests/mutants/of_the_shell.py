@@ -146,9 +146,23 @@ MUTANTS = [
     Mutant(
         "a caller's key is another saga each time",
         IDS,
-        'return _uuid5(f"{len(saga)}/{saga}/{key}")',
+        'return _uuid5(f"tenant/{len(tenant)}/{tenant}/{named}" if tenant else named)',
         "return new_id()",
         ("tests/unit/test_ids.py", "tests/contract/engine/test_engine.py"),
+    ),
+    Mutant(
+        "a principal sees the sagas of every tenant",
+        "saga_es/core/access.py",
+        "tenant == self.tenant and",
+        "True and",
+        ("tests/api/test_tenants.py",),
+    ),
+    Mutant(
+        "a route that declares nothing is for everybody",
+        "saga_es/api/access.py",
+        "(asked is not None and found.may(asked))",
+        "asked is None or found.may(asked)",
+        ("tests/api/test_access.py",),
     ),
     Mutant(
         "the call is made before its intent is committed",

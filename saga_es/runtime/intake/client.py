@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy.engine import Connection
 
+from saga_es.core.access import Starter
 from saga_es.core.commands import Command
 from saga_es.core.trace import Headers, trace_of
 from saga_es.definition.saga import Saga
@@ -56,7 +57,7 @@ class Client(Control):
         self._commands = Commands(store, clock)
         self._are_plans_recorded = False
 
-    def start(
+    def start(  # noqa: PLR0913 (a caller gives them by name)
         self,
         saga: Saga | str,
         input: dict[str, Any] | None = None,  # noqa: A002 (the field's word, and the step functions')
@@ -65,6 +66,7 @@ class Client(Control):
         key: str | None = None,
         tags: dict[str, str] | None = None,
         starts_at: datetime | None = None,
+        by: Starter | None = None,
         connection: Connection | None = None,
         trace: Headers | None = None,
     ) -> Handle:
@@ -79,6 +81,8 @@ class Client(Control):
             key: Any text of the caller's choice. The same key of the same definition is the same saga.
             tags: Texts by name, to find the saga by. They never change.
             starts_at: The earliest time at which the first step begins; with a time zone.
+            by: The principal that starts it (`Principal.starter`). Keys are its tenant's, and who may see only what it
+                started may see this saga.
             connection: A transaction of the caller's on the same database, in which the start is recorded. The saga
                 exists if it commits.
             trace: Headers with the `traceparent` of the request that the saga belongs to. Without them, it belongs to
@@ -94,7 +98,7 @@ class Client(Control):
             PayloadTooLarge: The input is larger than the limit.
             StoreUnavailable: The database did not confirm the start. It may still be recorded.
         """
-        request = self._starts.request(saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at)
+        request = self._starts.request(saga, input, saga_id=saga_id, key=key, tags=tags, starts_at=starts_at, by=by)
         self._record_plans()
         given = None if trace is None else trace_of(trace)
         with self._tracing.starting(request.definition.name, request.saga_id, given) as passed:

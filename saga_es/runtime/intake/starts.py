@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from saga_es.core import events as e
+from saga_es.core.access import Starter
 from saga_es.core.decide import decide
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState
@@ -74,6 +75,7 @@ class Starts:
         key: str | None,
         tags: dict[str, str] | None,
         starts_at: datetime | None,
+        by: Starter | None = None,
         lookups: int = 0,
     ) -> StartRequest:
         """Check a start, and make the request for it. Without an id or a key, the saga gets a new id.
@@ -91,14 +93,15 @@ class Starts:
         chosen = None if saga_id is None else _text("an id", saga_id)
         if key is not None:
             key = _checked(_text("a key", key))
-            chosen = saga_id_for(definition.name, key) if chosen is None else chosen
+            tenant = "" if by is None else by.tenant
+            chosen = saga_id_for(definition.name, key, tenant) if chosen is None else chosen
         if chosen is not None:
             check_stream_id(chosen)
             self._check_in_url(chosen)
         due = None if starts_at is None else _in_utc(starts_at)
         handle = Handle(chosen or new_id(), lookups=lookups)
         recorded = self._as_recorded(definition, input_ or {})
-        return StartRequest(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due)
+        return StartRequest(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due, by=by)
 
     def found(self, request: StartRequest, connection: Connection | None = None) -> bool:
         """Whether the saga was started before.
@@ -109,7 +112,8 @@ class Starts:
         existing = self._sagas.folded(self._log.read(request.saga_id, connection))
         if existing is None:
             return False
-        if (error := self._sagas.why_no_answer(existing, request.definition.name, request.input)) is not None:
+        name, input_ = request.definition.name, request.input
+        if (error := self._sagas.why_no_answer(existing, name, input_, by=request.by)) is not None:
             raise error
         return True
 
@@ -172,7 +176,7 @@ class Starts:
 
     def _without_worker(self, request: StartRequest) -> Prepared:
         plan_id, tags = request.definition.plan_id, request.tags
-        start = Start(plan_id, request.input, None, tags, request.starts_at, trace=request.trace)
+        start = Start(plan_id, request.input, None, tags, request.starts_at, trace=request.trace, by=request.by)
         now = self._clock.now()
         events = decide(SagaState(request.saga_id, request.definition.plan), start, now)
         return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True))

@@ -16,9 +16,10 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from saga_es.core.access import Scope
 from saga_es.store.queries.pages import Condition, Selection
 from saga_es.store.views.saga_view import sagas
-from saga_es.store.views.tags import saga_tags
+from saga_es.store.views.tags import BY, TENANT, saga_tags
 
 MOST_TAGS = 20
 LARGEST_AGE_S = 100 * 366 * 86_400.0
@@ -37,6 +38,7 @@ class SagaFilter(msgspec.Struct, frozen=True, kw_only=True):
         error: A text within its error; case does not matter (on SQLite for ASCII letters only), and every character
             stands for itself.
         parent: The saga whose step it is.
+        scope: The sagas that the reader may see; None: all.
     """
 
     status: str | None = None
@@ -47,6 +49,7 @@ class SagaFilter(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     paused: bool | None = None
     parent: str | None = None
+    scope: Scope | None = None
 
 
 def sagas_where(wanted: SagaFilter, now: datetime) -> Selection:
@@ -56,20 +59,49 @@ def sagas_where(wanted: SagaFilter, now: datetime) -> Selection:
         wanted: The filter.
         now: The time from which ages are counted.
     """
+    wanted, limits = _within_scope(wanted)
     if not _can_be_stored(wanted):
         return Selection(sa.select(sagas), sagas.c.created_at, sagas.c.saga_id, (sa.false(),))
     if wanted.tags:  # found through the index of tags, which is newest first, too
         (name, value), *others = wanted.tags
         found = [saga_tags.c.name == name, saga_tags.c.value == value]
         table, index = saga_tags, "saga_tags_newest"
-        fits = [*(_has_tag(*tag) for tag in others), *_looked_at(wanted)]
+        fits = [*(_has_tag(*tag) for tag in others), *_looked_at(wanted), *limits]
     else:
         table, (index, found, fits) = sagas, _through_an_index(wanted)
+        fits += limits
     newest = None if wanted.older_than_s is None else now - timedelta(seconds=wanted.older_than_s)
     if wanted.newer_than_s is not None:
         found.append(table.c.created_at >= now - timedelta(seconds=wanted.newer_than_s))
     rows = sa.select(sagas) if table is sagas else sa.select(sagas).join_from(saga_tags, sagas, _IS_TAGGED)
     return Selection(rows, table.c.created_at, table.c.saga_id, tuple(found), tuple(fits), index, newest)
+
+
+def _within_scope(wanted: SagaFilter) -> tuple[SagaFilter, list[Condition]]:
+    """The filter with what its scope can look up in an index, and the conditions for the rest."""
+    scope = wanted.scope
+    if scope is None:
+        return wanted, []
+    found = [(name, value) for name, value in ((BY, scope.by), (TENANT, scope.tenant)) if value]
+    return replace(wanted, tags=(*found, *wanted.tags)), [*_of_no_tenant(scope), *_of_definitions(scope)]
+
+
+def seen_by(scope: Scope | None) -> list[Condition]:
+    """The conditions that hold of the rows of `sagas` in a scope."""
+    if scope is None:
+        return []
+    tags = [(name, value) for name, value in ((BY, scope.by), (TENANT, scope.tenant)) if value]
+    return [*(_has_tag(*tag) for tag in tags), *_of_no_tenant(scope), *_of_definitions(scope)]
+
+
+def _of_no_tenant(scope: Scope) -> Iterator[Condition]:
+    if not scope.tenant:
+        yield _value_of(TENANT).is_(None)
+
+
+def _of_definitions(scope: Scope) -> Iterator[Condition]:
+    if scope.sagas is not None:
+        yield sagas.c.name.concat("").in_(sorted(scope.sagas))
 
 
 _IS_TAGGED = saga_tags.c.saga_id == sagas.c.saga_id
@@ -113,9 +145,13 @@ def _looked_at(wanted: SagaFilter) -> Iterator[Condition]:
 
 def _has_tag(name: str, value: str) -> Condition:
     # Not EXISTS: PostgreSQL would turn it into a join with all sagas that have that tag.
+    return _value_of(name) == value
+
+
+def _value_of(name: str) -> sa.ScalarSelect[str]:
     tag = saga_tags.alias()
     its = sa.select(tag.c.value).where(tag.c.saga_id == sagas.c.saga_id, tag.c.name == name)
-    return its.scalar_subquery() == value
+    return its.scalar_subquery()
 
 
 def _can_be_stored(wanted: SagaFilter) -> bool:

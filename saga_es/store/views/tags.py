@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from saga_es.core import events as e
+from saga_es.core.access import Starter
 from saga_es.store.drivers.columns import UtcDateTime, key_text
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Recorded
@@ -24,12 +25,21 @@ saga_tags = sa.Table(
 )
 
 
+BY, TENANT = ":by", ":tenant"
+"""The tags under which a saga is found by who started it. The tag of a caller has no colon in its name."""
+
+
 def _rows(recorded: Recorded) -> Sequence[Mapping[str, Any]]:
     started: e.SagaStarted = recorded.event
+    tags = started.tags if started.by is None else started.tags | _of(started.by)
     return [
         {"saga_id": recorded.stream_id, "name": name, "value": value, "created_at": recorded.recorded_at}
-        for name, value in started.tags.items()
+        for name, value in tags.items()
     ]
+
+
+def _of(starter: Starter) -> dict[str, str]:
+    return {BY: starter.name} | ({TENANT: starter.tenant} if starter.tenant else {})
 
 
 tag_view = Additions(saga_tags, SAGA, _rows, only=(e.SagaStarted,))
