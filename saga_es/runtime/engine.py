@@ -135,8 +135,7 @@ class Engine(Control):
             key: Any text of the caller's choice. The same key of the same definition is the same saga.
             tags: Texts by name, to find the saga by. They never change.
             starts_at: The earliest time at which the first step begins; with a time zone.
-            by: The principal that starts it (`Principal.starter`). Keys are its tenant's, and who may see only what it
-                started may see this saga.
+            by: The principal that starts it (`Principal.starter`), whose tenant's the key is.
             connection: A transaction of the caller's on the same database, in which the start is recorded. The saga
                 exists if it commits, and begins within a moment after. If it rolls back, the handle raises `NotFound`.
             wait: Block until the start is in the log and survives any crash. Without it, `handle.started()` waits for

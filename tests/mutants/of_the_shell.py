@@ -69,8 +69,8 @@ MUTANTS = [
     Mutant(
         "a child has no trace",
         "saga_es/runtime/children.py",
-        "parent=state.saga_id, trace=trace))",
-        "parent=state.saga_id, trace=None))",
+        "parent=state.saga_id, trace=trace, by=by))",
+        "parent=state.saga_id, trace=None, by=by))",
         ("tests/api/test_traces.py",),
     ),
     Mutant(

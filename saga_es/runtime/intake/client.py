@@ -81,8 +81,7 @@ class Client(Control):
             key: Any text of the caller's choice. The same key of the same definition is the same saga.
             tags: Texts by name, to find the saga by. They never change.
             starts_at: The earliest time at which the first step begins; with a time zone.
-            by: The principal that starts it (`Principal.starter`). Keys are its tenant's, and who may see only what it
-                started may see this saga.
+            by: The principal that starts it (`Principal.starter`), whose tenant's the key is.
             connection: A transaction of the caller's on the same database, in which the start is recorded. The saga
                 exists if it commits.
             trace: Headers with the `traceparent` of the request that the saga belongs to. Without them, it belongs to
