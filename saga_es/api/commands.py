@@ -38,8 +38,6 @@ class CommandSchema(Schema):
     """Who gives a command, and why; the log keeps both for ever."""
 
     actor = Text(
-        load_default=None,
-        allow_none=False,
         metadata={"description": "Who gives the command; with credentials: on whose behalf their owner gives it."},
     )
     reason = Text(LONGEST_WORDS, required=True)
@@ -143,7 +141,7 @@ def _command(name: str, schema: type[Schema] = CommandSchema) -> Callable[[Calla
         @blueprint.alt_response(409, "CONFLICT")
         @wraps(to_command)
         def route(body: Body, transaction_id: str) -> Response:
-            _submit(transaction_id, to_command(body | acting(body["actor"])))
+            _submit(transaction_id, to_command(body | acting(body.get("actor"))))
             return json_response(story_at(node().store.sagas, transaction_id)[0])
 
         _alias(name, route, "POST")
@@ -232,7 +230,7 @@ def resolve(body: Body) -> Command:
 def migrate(body: Body, transaction_id: str) -> Response:
     """Let a saga go on under the present plan of its definition: what has begun stays, the rest follows that plan."""
     state = check_seen(transaction_id)
-    engine, by = node().engine, acting(body["actor"])
+    engine, by = node().engine, acting(body.get("actor"))
     command = migrate_to(engine.current(state), str(by["actor"]), body["reason"])
     _submit(transaction_id, replace(command, **by))
     return json_response(story_at(node().store.sagas, transaction_id)[0])
