@@ -27,7 +27,7 @@ from saga_es.cli.options import (
 )
 from saga_es.cli.progress import advancing, reaching
 from saga_es.cli.terminal import errors, print_json, say
-from saga_es.errors import BadSeal
+from saga_es.errors import BadSeal, StoreUnavailable
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.log.streams import count, heads
@@ -37,6 +37,7 @@ from saga_es.store.proof.seal import Seal, write_seal
 from saga_es.store.proof.signing import PrivateKey, PublicKey, make_keys
 from saga_es.store.proof.verify import verify_archives, verify_seal, verify_streams
 from saga_es.store.tables import saga_archives
+from saga_es.store.verdicts import record
 from saga_es.store.views.comparing import ViewDifference, compare
 from saga_es.store.views.kinds import Projection, Tally
 
@@ -109,7 +110,7 @@ def verify(settings: Settings, as_json: bool, **options: Any) -> None:
     --against also verifies that every sealed stream is unchanged, or has only grown: only this finds a stream that was
     removed, cut off, or rewritten with all its hashes. --archives also verifies the files of archived streams.
 
-    Sagas may run meanwhile.
+    Sagas may run meanwhile. What it found is recorded for the metrics, unless only a part is verified.
     """
     wanted = Wanted(**options)
     if (wanted.against is None) != (wanted.public_key is None):
@@ -124,12 +125,26 @@ def verify(settings: Settings, as_json: bool, **options: Any) -> None:
                 say(str(difference))
             elif verified.found <= MOST_IN_JSON:
                 verified.differences.append(difference)
+        if not (wanted.names or wanted.stream_id):
+            _record(node, verified.found)
+    _print(verified, as_json=as_json)
+    if verified.found:
+        sys.exit(MISMATCH)
+
+
+def _record(node: Node, found: int) -> None:
+    """Record what was found, for metrics and alerts; where nothing can be written, say so."""
+    try:
+        record(node.database, found)
+    except (StoreUnavailable, sa.exc.DBAPIError) as error:
+        errors.print(f"The result could not be recorded for the metrics: {error}", markup=False, soft_wrap=True)
+
+
+def _print(verified: Verified, *, as_json: bool) -> None:
     if as_json:
         print_json(verified)
     else:
         errors.print(_summary(verified), markup=False, soft_wrap=True)
-    if verified.found:
-        sys.exit(MISMATCH)
 
 
 def _differences(node: Node, verified: Verified, wanted: Wanted) -> Iterator[Broken | ViewDifference]:

@@ -19,6 +19,7 @@ from saga_es.metrics.series import PREFIX
 from saga_es.store.database import Database
 from saga_es.store.publishers import publishers
 from saga_es.store.tables import saga_events, saga_workers
+from saga_es.store.verdicts import last
 from saga_es.store.views import checkpoints
 from saga_es.store.views.saga_view import sagas
 from saga_es.store.workers import database_now
@@ -37,6 +38,8 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "publisher_lag_events": ("Positions of the log that a publisher has not told yet.", ("target",)),
     "publisher_failing": ("Whether the last delivery of a publisher failed.", ("target",)),
     "view_stands_still": ("Whether a view fails at an event.", ("view",)),
+    "verify_differences": ("Differences that the last whole `saga-es verify` found.", ()),
+    "verify_age_seconds": ("Seconds since it ended.", ()),
     "database_up": ("Whether the database answered the last look.", ()),
 }
 
@@ -87,6 +90,7 @@ class DatabaseGauges(Collector):
                     **_workers(connection, self._lease_s),
                     **_behind(connection, self._views),
                     **_publishers(connection),
+                    **_verdict(connection),
                 }
             waiting = sorted(self._waiting().items())
             found["sagas_waiting_for_code"] = [((name,), number) for name, number in waiting]
@@ -152,3 +156,12 @@ def _publishers(connection: Connection) -> Values:
         "publisher_lag_events": [((publisher.name,), publisher.lag) for publisher in found],
         "publisher_failing": [((publisher.name,), publisher.held.error is not None) for publisher in found],
     }
+
+
+def _verdict(connection: Connection) -> Values:
+    """What the last verification found; nothing when there was none."""
+    found = last(connection)
+    if found is None:
+        return {}
+    verdict, age_s = found
+    return {"verify_differences": [((), verdict.differences)], "verify_age_seconds": [((), age_s)]}

@@ -27,6 +27,7 @@ from tests.e2e.test_probes import free_port
 from tests.support import processes
 from tests.support.databases import fresh_database
 from tests.support.left_out import left_out
+from tests.support.participants import Participant, Says
 from tests.support.trips import until
 
 RULES = DEPLOY / "prometheus" / "saga_es.rules.yml"
@@ -80,7 +81,9 @@ class Watched:
 
     def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
         self.ports = [free_port() for _ in range(2)]
+        hook = stack.enter_context(Participant(lambda _: Says(204)))
         env = environment(SAGA_ES_DATABASE_URL=database_url, SAGA_ES_APP="services", SAGA_ES_LEASE_S="2")
+        env |= {"SAGA_ES_WEBHOOK": hook.url, "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
         self.workers = [self._worker(port, env, stack) for port in self.ports]
         self._env = env
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -116,6 +119,11 @@ class Watched:
         stack.callback(process.wait, TIMEOUT_S)
         stack.callback(process.kill)
         until(lambda: _answers(f"{self.url}/-/ready"))
+
+    def verify(self) -> None:
+        """Verify log and views, as a timer would."""
+        done = processes.run("saga_es", "verify", cwd=processes.ROOT, env=self._env, timeout=TIMEOUT_S)
+        assert done.returncode == 0, done.stderr
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The samples of an expression, now."""
@@ -164,6 +172,7 @@ def eventually(is_so: Callable[[], object], timeout_s: float = 60.0) -> bool:
 
 def test_board_and_rules_have_data_and_a_killed_worker_raises_the_alert(watched: Watched) -> None:
     """Under load, on PostgreSQL."""
+    watched.verify()
     watched.start_sagas(3)
     watched.start_sagas(2, fail_at_step="venue")
     assert eventually(lambda: watched.query('saga_es_sagas_ended_total{status="COMPENSATED"}'))

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from saga_es import Saga, open_engine
+from saga_es.store.database import Database
+from saga_es.store.verdicts import last
 from tests.e2e.conftest import TIMEOUT_S, environment, run_cli
 
 
@@ -78,6 +80,29 @@ def test_a_log_that_is_whole_verifies(shop: Sealed) -> None:
     assert machine.returncode == 0
     nothing: dict[str, Any] = {"sealed": None, "found": 0, "differences": [], "uncompared": [], "archived": None}
     assert json.loads(machine.stdout) == {"events": 13, "rows": 3, **nothing}
+
+
+def verdict(shop: Sealed) -> int | None:
+    """The differences of the last verification, as the metrics have them."""
+    database = Database(shop.url)
+    with database.reading() as connection:
+        found = last(connection)
+    database.close()
+    return None if found is None else found[0].differences
+
+
+def test_what_a_whole_verification_found_is_kept_for_the_metrics(shop: Sealed) -> None:
+    """A part says nothing of the whole; where the database takes no write, that is said, and changes no exit code."""
+    assert shop.run("verify", "--view", "sagas").returncode == 0
+    assert verdict(shop) is None
+    shop.tamper("UPDATE sagas SET status = 'FAILED' WHERE saga_id = 'order-3'")
+    assert shop.run("verify").returncode == 7
+    assert verdict(shop) == 1
+    shop.tamper("CREATE TRIGGER no BEFORE UPDATE ON saga_checkpoints BEGIN SELECT RAISE(ABORT, 'read-only'); END")
+    refused = shop.run("verify")
+    assert refused.returncode == 7
+    assert "The result could not be recorded for the metrics" in refused.stderr
+    assert "1 differences." in refused.stderr
 
 
 def test_the_seal_is_lines_that_anybody_can_read(shop: Sealed) -> None:

@@ -23,6 +23,9 @@ NOTHING = "{}"
 PUBLISHER = "publisher:"
 """What the name of a publisher's row begins with; `store/publishers.py` reads those rows, and nobody else."""
 
+VERDICT = "verified:"
+"""The same of what a verification found, for `store/verdicts.py`."""
+
 
 class Failed(msgspec.Struct, frozen=True):
     """The event at which a view fails."""
@@ -93,7 +96,7 @@ def _all(connection: Connection) -> dict[str, Checkpoint]:
     return {
         row.name: Checkpoint(row.name, row.position, msgspec.json.decode(row.pending, type=Pending), row.updated_at)
         for row in connection.execute(sa.select(saga_checkpoints))
-        if not row.name.startswith(PUBLISHER)
+        if not row.name.startswith((PUBLISHER, VERDICT))
     }
 
 
