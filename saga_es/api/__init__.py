@@ -6,9 +6,9 @@ from saga_es.node.extras import check_server
 try:
     from saga_es.api.access import principal
     from saga_es.api.application import create_flask_app
+    from saga_es.api.batches import saga_blueprint
     from saga_es.api.blueprint import Blueprint
     from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
-    from saga_es.api.failures import saga_blueprint
     from saga_es.api.fields import Day, Id, Number, Text, Truth
     from saga_es.api.past import PositionSchema, views_as_of
     from saga_es.api.problems import Problem

@@ -11,7 +11,7 @@ from flask_smorest import Api
 
 from saga_es.access.permissions import Permission, permits
 from saga_es.api.access import admit, guard_access_to
-from saga_es.api.failures import saga_blueprint
+from saga_es.api.batches import saga_blueprint
 from saga_es.api.guards import guard, with_headers
 from saga_es.api.health import health_blueprint
 from saga_es.api.problems import ProblemSchema, register_problem_handlers

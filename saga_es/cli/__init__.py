@@ -16,6 +16,7 @@ CANNOT_RUN = 78
 
 COMMANDS = {
     "archive": "retention:archive",
+    "batch": "batch:batch",
     "cancel": "commands:cancel",
     "check": "check:check",
     "db": "db:db",

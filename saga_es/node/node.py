@@ -35,6 +35,8 @@ from saga_es.node.waiting import counts_waiting
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import WsgiApp, WsgiTransport
+from saga_es.runtime.command_batches.batches import Batches
+from saga_es.runtime.command_batches.runner import Runner
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.client import Client
 from saga_es.runtime.intake.commands import Commands
@@ -47,6 +49,7 @@ from saga_es.store.database import Database
 from saga_es.store.database_store import DatabaseStore
 from saga_es.store.log.codec import Codec, of_application
 from saga_es.store.sagas import SagaLimits, Sagas
+from saga_es.store.views.batches import batch_view
 from saga_es.store.views.catch_up import CatchUp
 from saga_es.store.views.keys import key_view
 from saga_es.store.views.kinds import Views
@@ -89,7 +92,7 @@ class Node:
         self.closing = threading.Event()
         self.readers: list[Callable[[], None]] = []
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
-        self.views = Views([saga_view, tag_view, key_view, *app.views])
+        self.views = Views([saga_view, tag_view, key_view, batch_view, *app.views])
         codec = Codec(of_application(app.events), settings.payload_limit, app.upcasters)
         of_sagas = SagaLimits(settings.saga_events_limit, settings.saga_bytes_limit)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s, of_sagas)
@@ -131,6 +134,9 @@ class Node:
             carries_context=app.carries_context,
             tracing=self.tracing,
         )
+        self.batches = Batches(self.database, self.store, clock.now)
+        self.batch_runner = Runner(self.batches, self.store, self.engine.worker_id, self.engine.submit)
+        self._runs_batches = recovers
         self.projector = Projector(
             (CatchUp(self.database, self.store.log, view) for view in self.views if view.follows),
             repair=Repair(self.database, self.store.log, self.views),
@@ -219,6 +225,8 @@ class Node:
             publisher.open()
         self.engine.open()
         self.projector.open()
+        if self._runs_batches:
+            self.batch_runner.open()
         if self.meter is not None:
             self.meter.open(self._measure)
 
@@ -229,6 +237,7 @@ class Node:
         self.closing.set()
         for end in self.readers:
             end()
+        self.batch_runner.close()
         self.projector.close()
         self.engine.close(self.settings.grace_s)
         for publisher in self.publishers:

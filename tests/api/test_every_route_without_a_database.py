@@ -44,6 +44,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
 BODIES: dict[str, Any] = {
     **{f"/api/{kind.path}/register": {**kind.body, **dict.fromkeys(kind.references, ANYONE)} for kind in KINDS},
     EXECUTE: {"name": "Concert"},
+    "/api/saga/batch": {"command": "retry", "filter": {}, **BECAUSE},
+    "/api/saga/batch/<string:batch_id>/stop": BECAUSE,
     "/demo/create-event-complete": None,
     "/demo/simulate-failure": {"fail_at_step": "venue"},
     "/api/saga/<string:transaction_id>/signals/<string:signal>": {"payload": None},

@@ -63,6 +63,7 @@ MAY_KNOW = {
     "runtime.waiting": "store.host_time errors",
     "runtime.calls": "runtime.waiting store.host_time definition store.log core errors",
     "runtime.cluster": "runtime.ability runtime.capacity runtime.owned runtime.waiting store definition core errors",
+    "runtime.command_batches": "runtime.ids store core errors",
     "runtime.intake": "runtime.calls runtime.control runtime.handle runtime.ids runtime.inbox runtime.tracing "
     "runtime.waiting store definition core errors",
 }

@@ -12,6 +12,7 @@ import msgspec
 
 from saga_es.core import events as e
 from saga_es.core.access import AccessEvent
+from saga_es.core.batches import BatchEvent
 from saga_es.core.upcasters import FIRST_SCHEMA, UPCASTERS, Upcasters, present_schema, upcast
 from saga_es.core.values import DEEPEST, NO_FORM, Unfaithful, door_for_results, encode, is_too_deep
 from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
@@ -20,6 +21,7 @@ SAGA = "saga"
 PLAN = "plan"
 IMPORT = "import"
 ACCESS = "access"
+BATCH = "batch"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON that an input, a result or a record may take, unless a setting says otherwise."""
@@ -33,6 +35,7 @@ BUILT_IN: Mapping[str, tuple[type[Any], ...]] = {
     PLAN: (e.PlanRecorded,),
     IMPORT: (e.SagaImported,),
     ACCESS: get_args(AccessEvent),
+    BATCH: get_args(BatchEvent),
 }
 """The event classes of the categories that are ours."""
 
@@ -52,7 +55,7 @@ class Codec:
     """Encodes events as JSON, and decodes them by category and type.
 
     Args:
-        events: The event classes of each further category; `saga`, `plan`, `import` and `access` are built in.
+        events: The event classes of each further category; `saga`, `plan`, `import`, `access` and `batch` are built in.
         payload_limit: Bytes of JSON an event's payload may take.
         upcasters: The upcasters of the further categories.
 

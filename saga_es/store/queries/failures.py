@@ -7,10 +7,10 @@ the unfinished, the newest are folded, because only their events say what they w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from saga_es.core.plan import step_of
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.store.database import Database
-from saga_es.store.log.log import Log
 from saga_es.store.queries.filters import SagaFilter, sagas_where
 from saga_es.store.queries.pages import page
 from saga_es.store.sagas import Sagas
@@ -41,6 +40,14 @@ _VARIES = re.compile(
     r"|(?<!HTTP )(?<![A-Za-z_0-9])\d+(?:[.,:]\d+)*",  # numbers; the status of an answer says what failed
     re.IGNORECASE,
 )
+
+
+class Sizes(Protocol):
+    """A log that knows how long its streams are."""
+
+    def versions_of(self, stream_ids: Sequence[str]) -> Mapping[str, int]:
+        """The number of events of each of these streams that exists."""
+        ...
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -99,8 +106,20 @@ def fingerprint(name: str, step: str, error: str) -> str:
     return sha256(f"{name}\n{step}\n{error}".encode()).hexdigest()[:16]
 
 
-def failures(database: Database, log: Log, sagas: Sagas, wanted: SagaFilter, now: datetime) -> Failures:
+def failures(database: Database, log: Sizes, sagas: Sagas, wanted: SagaFilter, now: datetime) -> Failures:
     """The failures that meet a filter; without a status, those that need attention: FAILED, or retrying.
+
+    Raises:
+        StoreUnavailable: The database did not answer.
+    """
+    found, is_complete = each_failure(database, log, sagas, wanted, now)
+    return Failures(grouped(found), is_complete)
+
+
+def each_failure(
+    database: Database, log: Sizes, sagas: Sagas, wanted: SagaFilter, now: datetime
+) -> tuple[list[Failure], bool]:
+    """The failures that meet a filter, ungrouped, and whether these are all.
 
     Raises:
         StoreUnavailable: The database did not answer.
@@ -113,7 +132,12 @@ def failures(database: Database, log: Log, sagas: Sagas, wanted: SagaFilter, now
             rows, is_all = _rows(database, replace(wanted, status=unfinished, error=None), now, MOST_FOLDED)
             found += [failure for failure in _retrying(log, sagas, rows) if _meets(failure, wanted)]
             is_complete = is_complete and is_all
-    return Failures(grouped(found), is_complete)
+    return found, is_complete
+
+
+def fingerprint_of(failure: Failure) -> str:
+    """The fingerprint of the group that a failure is in."""
+    return fingerprint(failure.name, step_of(failure.step), normalised(failure.error))
 
 
 def grouped(found: list[Failure]) -> list[Group]:
@@ -159,7 +183,7 @@ def _of_row(row: Mapping[str, Any]) -> Failure:
     return Failure(*about, state=row["status"])
 
 
-def _retrying(log: Log, sagas: Sagas, rows: list[Mapping[str, Any]]) -> Iterator[Failure]:
+def _retrying(log: Sizes, sagas: Sagas, rows: list[Mapping[str, Any]]) -> Iterator[Failure]:
     ids = [row["saga_id"] for row in rows]
     sizes = log.versions_of(ids) if ids else {}
     states = sagas.find_many([id_ for id_ in ids if sizes.get(id_, 0) <= LONGEST_FOLDED])
