@@ -110,7 +110,7 @@ WAITING = click.option(
 )
 _GUARDED = [
     click.option(
-        "--auth", metavar="NAME", help="The credentials that requests need: none or keys.  [default: the app's]"
+        "--auth", metavar="NAME", help="The credentials that requests need: none, keys, jwt.  [default: the app's]"
     ),
     click.option(
         "--insecure-no-auth", is_flag=True, default=None, help="Serve without credentials where others can reach it."

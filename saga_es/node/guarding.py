@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from saga_es.access.authenticate import Authenticate, Unguarded, first_of, is_loopback
 from saga_es.errors import SettingsError
@@ -13,13 +13,15 @@ from saga_es.node.settings import Settings
 NONE = "none"
 
 
-def authentication_of(settings: Settings, app: App, there: Mapping[str, Authenticate]) -> Authenticate | None:
+def authentication_of(
+    settings: Settings, app: App, there: Mapping[str, Callable[[], Authenticate]]
+) -> Authenticate | None:
     """What the setting says, else what the application says; None: nobody has to be known.
 
     Args:
         settings: Name one authentication, or several, which are asked in turn.
         app: Names them too, or is one of its own.
-        there: The authentications by their names.
+        there: Makes the authentications, by their names.
 
     Raises:
         SettingsError: The application names an authentication that does not exist.
@@ -33,7 +35,7 @@ def authentication_of(settings: Settings, app: App, there: Mapping[str, Authenti
     if not names or not set(names) <= set(there):
         known = ", ".join([NONE, *there])
         raise SettingsError([f"--auth / SAGA_ES_AUTH: {wanted!r} is no authentication; there are {known}"])
-    return first_of([there[name] for name in names])
+    return first_of([there[name]() for name in names])
 
 
 def check_address(host: str, setting: str, settings: Settings, authenticate: Authenticate | None) -> None:

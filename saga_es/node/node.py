@@ -30,6 +30,7 @@ from saga_es.node.guarding import authentication_of
 from saga_es.node.participants import Routes, called_by, transports_of, unreachable
 from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, app_of_project, project_folder
+from saga_es.node.tokens import jwt_of
 from saga_es.node.tracing import tracing_of
 from saga_es.node.waiting import counts_waiting
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
@@ -104,7 +105,9 @@ class Node:
         self.clock = clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
         self.keys = Keys(self.database, self.store.log, self.store.writer, clock.now)
-        self.authenticate = authentication_of(settings, app, {"keys": self.keys})
+        self.authenticate = authentication_of(
+            settings, app, {"keys": lambda: self.keys, "jwt": lambda: jwt_of(settings)}
+        )
         self.tracing, make_caller = tracing_of(settings)
         self.client = Client(self.store, definitions, clock, self.tracing)
         self.transports = transports_of(settings, definitions, self._call_application)

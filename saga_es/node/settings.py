@@ -41,7 +41,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         request_timeout_s: Seconds from the first byte of a request to its last; then its connection is closed.
         allowed_hosts: Names of this server beside loopback and `host`, separated by blanks; `.shop.example` stands for
             every name below it.
-        auth: Which credentials requests need: `none`, `keys`; None: what the application says.
+        auth: Which credentials requests need: `none`, `keys`, `jwt`, or several; None: what the application says.
+        jwt_issuer: The issuer of tokens that is trusted (`iss`).
+        jwt_audience: This installation, as the issuer names it (`aud`).
+        jwt_jwks: Where the issuer publishes its keys: an `https://` or `file://` URL.
+        jwt_algorithms: The algorithms that it signs with, separated by blanks.
+        jwt_roles_claim: The claim with the roles of a principal.
         insecure_no_auth: Whether to serve without credentials where other machines can reach it.
         trusted_proxies: Proxies in front of the server whose `X-Forwarded-Prefix` counts.
         sagas_at_once: Sagas with a call in flight; at this number a worker begins no more: new sagas stay PENDING.
@@ -81,6 +86,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_s: float = 30.0
     allowed_hosts: str = ""
     auth: str | None = None
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_jwks: str = ""
+    jwt_algorithms: str = "RS256"
+    jwt_roles_claim: str = "roles"
     insecure_no_auth: bool = False
     trusted_proxies: int = 0
     sagas_at_once: int = 1000
@@ -265,7 +275,12 @@ class _Schema(Schema):
     allowed_hosts = fields.String(
         validate=validate.Regexp(r"^[\w.\-:\[\], ]*$", error="write names of hosts, separated by blanks")
     )
-    auth = fields.String(validate=validate.Regexp(r"^[a-z, ]+$", error="write `none` or `keys`"))
+    auth = fields.String(validate=validate.Regexp(r"^[a-z, ]+$", error="write `none`, `keys` or `jwt`"))
+    jwt_issuer = fields.String()
+    jwt_audience = fields.String()
+    jwt_jwks = fields.String()
+    jwt_algorithms = fields.String()
+    jwt_roles_claim = fields.String(validate=validate.Length(min=1))
     insecure_no_auth = fields.Boolean()
     trusted_proxies = fields.Integer(validate=validate.Range(0, 10))
     sagas_at_once = fields.Integer(validate=validate.Range(1, 1_000_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -97,12 +98,13 @@ def test_the_setting_overrides_the_application() -> None:
     """A function of the application, by default; `none` asks for nothing."""
     app = App(auth=lambda _: None)
     ann = Principal("Ann")
-    there: dict[str, Authenticate] = {"keys": lambda _: None, "ann": lambda _: ann}
+    one: dict[str, Authenticate] = {"keys": lambda _: None, "ann": lambda _: ann}
+    there = {name: partial(one.__getitem__, name) for name in one}
     assert authentication_of(Settings(), app, there) is app.auth
     assert authentication_of(Settings(auth="none"), app, there) is None
     assert authentication_of(Settings(), App(), there) is None
-    assert authentication_of(Settings(auth="keys"), app, there) is there["keys"]
-    assert authentication_of(Settings(), App(auth="keys"), there) is there["keys"]
+    assert authentication_of(Settings(auth="keys"), app, there) is one["keys"]
+    assert authentication_of(Settings(), App(auth="keys"), there) is one["keys"]
     several = authentication_of(Settings(auth="keys, ann"), app, there)
     assert several is not None
     assert several(cast("Request", None)) is ann
