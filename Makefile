@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
 SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium gcc libc6-dev iproute2
 
-.PHONY: help run test unit services torture mutants bench check docs format clean
+.PHONY: help run test unit services torture mutants bench check docs lock sbom format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,21 @@ check: $(READY)  ## Lint, types and architecture
 docs: $(READY)  ## Write the tables of the pages that are made from the code
 	@$(BIN)/python -m tests.docs.event_table
 	@$(BIN)/python -m tests.docs.metrics_table
+
+lock: .venvs/tools/.ready  ## Write .ci/constraints.txt, the versions that CI tests with, for each Python
+	@.venvs/tools/bin/uv pip compile pyproject.toml --extra all --extra dev --universal --python-version 3.11 \
+		--upgrade --quiet --no-header --no-annotate --output-file .ci/constraints.txt
+
+sbom: .venvs/tools/.ready  ## Write dist/sbom.json: what an installation of all extras has, as CycloneDX
+	@rm -rf .venvs/sbom && $(PYTHON) -m venv .venvs/sbom
+	@PIP_CONSTRAINT=$(CURDIR)/.ci/constraints.txt .venvs/sbom/bin/python -m pip install --disable-pip-version-check --quiet '.[all]'
+	@mkdir -p dist && .venvs/tools/bin/cyclonedx-py environment .venvs/sbom --pyproject pyproject.toml \
+		--output-reproducible --of JSON --output-file dist/sbom.json
+
+.venvs/tools/.ready:
+	@$(PYTHON) -m venv .venvs/tools
+	@.venvs/tools/bin/python -m pip install --disable-pip-version-check --quiet uv cyclonedx-bom
+	@touch $@
 
 format: $(READY)  ## Lay the code out
 	@$(BIN)/ruff format .
