@@ -20,7 +20,6 @@ def warn_of_secrets(settings: Settings, arguments: Sequence[str]) -> None:
         ("--database-url", settings.database_url, secrets_of(settings.database_url), "--database-url-file"),
         ("--webhook-secret", settings.webhook_secret, settings.webhook_secret, f"{PREFIX}WEBHOOK_SECRET"),
         ("--publish", settings.publish, "@" in settings.publish, f"{PREFIX}PUBLISH"),
-        ("--publish", settings.publish, "@" in settings.publish or "sasl." in settings.publish, f"{PREFIX}PUBLISH"),
         ("--webhook", settings.webhook, "?" in settings.webhook, f"{PREFIX}WEBHOOK"),
     )
     for flag, value, is_secret, cure in given:

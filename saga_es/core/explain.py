@@ -50,7 +50,8 @@ class Known(msgspec.Struct, frozen=True):
         wanted: The code that the saga needs and that no living worker has, in the words of "a worker that has …".
         children: Why the child sagas are not moving, by their ids: without "The saga ".
         away: By step, the participant for which its next call is held back, in words.
-        held_up: Why no worker begins sagas of its definition, as far as this process knows, in words.
+        held_up: Why no worker begins sagas of its definition, or why its owner does not go on with it, as far as this
+            process knows, in words.
         missing: What else keeps the saga from its end, in words.
     """
 
@@ -136,15 +137,18 @@ def _paused(state: SagaState, past: Past) -> Iterator[str]:
 def _without_worker(state: SagaState, known: Known) -> Iterator[str]:
     owner = known.owner
     worker = f"a worker that has {known.wanted}" if known.wanted else f"a worker that knows {state.plan.saga!r}"
+    held_up = f": {known.held_up}" if known.held_up else ""
     if state.owner is None:
         needs = "" if known.wanted else " and has capacity"
-        yield f"waits for {worker}{needs}{f': {known.held_up}' if known.held_up else ''}"
+        yield f"waits for {worker}{needs}{held_up}"
     elif owner is None or owner.silent_s is None or owner.is_gone:
-        yield f"is owned by {state.owner}, which is gone, and waits for {worker}"
+        yield f"is owned by {state.owner}, which is gone, and waits for {worker}{held_up}"
     elif owner.silent_s > owner.lease_s / 2:  # a living worker is never silent for so long
         silent = f"is owned by {state.owner}, whose heartbeat is {owner.silent_s:.0f} s old"
         late = owner.silent_s > owner.lease_s
         yield f"{silent}, and {f'waits for {worker}' if late else f'is taken over when it is {owner.lease_s:g} s old'}"
+    elif known.held_up:
+        yield f"goes on when {state.owner} has room for it: {known.held_up}"
     elif known.wanted:
         yield f"cannot go on to its end on {state.owner}: it needs {worker}"
 

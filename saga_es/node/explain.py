@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from saga_es.core.explain import MOST_STEPS, Explanation, Known, Worker, explain
 from saga_es.core.state import SagaState
 from saga_es.errors import NotFound
-from saga_es.node.node import Node
+from saga_es.node.node import MEGABYTE, Node
 from saga_es.node.waiting import living
+from saga_es.runtime.admission import Shortage
 from saga_es.runtime.calls.away import Absence
 from saga_es.store.queries.explain import worker_of
 from saga_es.store.queries.past import life_at
@@ -84,11 +86,33 @@ def _away(node: Node, state: SagaState) -> dict[str, str]:
 
 
 def _held_up(node: Node, state: SagaState) -> str | None:
-    """Why this process begins no sagas like this one."""
-    absence = node.engine.absence_for(state.plan.saga) if state.owner is None else None
-    if absence is None:
+    """Why this process begins no sagas like this one, or, if it owns it, why it does not go on."""
+    name = state.plan.saga
+    if state.owner == node.engine.worker_id:
+        short = node.engine.shortage(name, state.saga_id)
+        return None if short is None else _short(short, name)
+    if state.status.ended or name not in node.engine.definitions:
         return None
-    return f"here many like it wait already, because {_absent(absence, node.clock.now())}"
+    absence = node.engine.absence_for(name)
+    if absence is not None:
+        return f"here many like it wait already, because {_absent(absence, node.clock.now())}"
+    short = node.engine.shortage(name)
+    return None if short is None else _short(short, name)
+
+
+def _short(short: Shortage, name: str) -> str:
+    match short.what:
+        case "sagas":
+            return f"here {short.used} sagas have a call in flight, and --sagas-at-once is {short.limit}"
+        case "definition":
+            return f"here {short.used} sagas of {name!r} have a call in flight, and at_once of it is {short.limit}"
+        case "calls":
+            return f"here {short.used} calls of {name!r} wait for their turn, and --call-threads is {short.limit}"
+        case "memory":
+            used, limit = f"{short.used / MEGABYTE:.1f} MB", f"{short.limit / MEGABYTE:.1f} MB"
+            return f"here {used} of inputs and results are in memory; from {limit} on none begins (--payload-memory-mb)"
+        case _:
+            assert_never(short.what)
 
 
 def _absent(absence: Absence, now: datetime) -> str:

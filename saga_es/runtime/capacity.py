@@ -84,6 +84,12 @@ class Capacity:
         limit = self._limits.get(name, NO_LIMIT)
         return max(0, min(self.left, limit - self._busy[name] - self._coming[name]))
 
+    def used(self, name: str | None = None) -> tuple[int, int]:
+        """How many sagas, of a definition or of all, have a call in flight, and how many may. Any thread may ask."""
+        if name is None:
+            return len(self._calls), self._limit
+        return self._busy[name], self._limits.get(name, NO_LIMIT)
+
     def open_to(self, names: Collection[str]) -> list[str]:
         """The definitions that have capacity. For the others, `end_batch` says when they have capacity again."""
         open_ = [name for name in names if self.left_of(name)]

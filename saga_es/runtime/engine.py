@@ -22,6 +22,7 @@ from saga_es.core.trace import Headers, trace_of
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineForked, EngineStopped, StoreUnavailable
 from saga_es.logs import logger
+from saga_es.runtime.admission import Shortage
 from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
@@ -230,6 +231,10 @@ class Engine(Control):
     def absence_for(self, definition: str) -> Absence | None:
         """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
         return self._worker.absence_for(definition)
+
+    def shortage(self, definition: str, saga_id: str | None = None) -> Shortage | None:
+        """Why no more sagas of a definition begin here, or why an owned saga does not go on; None if for nothing."""
+        return self._worker.shortage(definition, saga_id)
 
     @property
     def active(self) -> int:

@@ -43,6 +43,8 @@ class HeldCalls:
 
     Attributes:
         lanes: What is known of each lane.
+        weigh: Returns the bytes that a saga keeps in memory while a call of it is held back.
+        most_bytes: From how many such bytes on sagas of the definitions that have held calls stay in the log.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class HeldCalls:
         self._calls: set[Key] = set()
         self._full: set[str] = set()
         self.lanes: Lanes[Call | RetryTimer] = Lanes()
+        self.weigh: Callable[[str], int] = lambda _saga_id: 0
+        self.most_bytes: int | None = None
 
     def __contains__(self, key: Key) -> bool:
         return key in self._calls
@@ -88,7 +92,8 @@ class HeldCalls:
         key, lane = _key(item), item.lane
         if not self.lanes.holds(lane, key):
             return False
-        next_try_at = self.lanes.hold(lane, key, Held(item, now, item.definition), is_last=item.is_last)
+        size = self.weigh(item.saga_id) if isinstance(item, Call) else 0  # a saga that waits for a retry may sleep
+        next_try_at = self.lanes.hold(lane, key, Held(item, now, item.definition, size), is_last=item.is_last)
         if ("away", lane) not in self._timers:
             self._timers.set(("away", lane), next_try_at, TryAgain(lane))
         if isinstance(item, Call):
@@ -124,11 +129,12 @@ class HeldCalls:
             self.lanes.drop(key)
 
     def room_of(self, definition: str) -> int:
-        """How many more sagas of a definition may begin; 0 from the limit on until half of it is free."""
+        """How many more sagas of a definition may begin; 0 from a limit on until half of it is free."""
         held = self.lanes.held_of(definition)
-        if held >= away.MOST_HELD:
+        size, most = (self.lanes.size, self.most_bytes) if held and self.most_bytes is not None else (0, 1)
+        if held >= away.MOST_HELD or size >= most:
             self._full.add(definition)
-        elif 2 * held <= away.MOST_HELD:
+        elif 2 * held <= away.MOST_HELD and 2 * size <= most:
             self._full.discard(definition)
         return 0 if definition in self._full else away.MOST_HELD - held
 

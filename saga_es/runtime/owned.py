@@ -90,6 +90,11 @@ class OwnedSagas:
             if saga.state.version and not self._dispatch.is_calling(saga.state.saga_id):
                 yield saga
 
+    def size_of(self, saga_id: str) -> int:
+        """The bytes of a saga's payloads; 0 if this worker does not own it."""
+        saga = self._by_id.get(saga_id)
+        return 0 if saga is None else saga.size
+
     def let_sleep(self, saga: OwnedSaga) -> None:
         """Let go of the payloads of a saga. Its timers, its handles and its place stay."""
         saga_id = saga.state.saga_id

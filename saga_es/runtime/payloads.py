@@ -85,6 +85,14 @@ class PayloadMemory:
         saga = self._sleeper(item)
         return 0 if saga is None else saga.size
 
+    def used(self) -> tuple[int, int]:
+        """The bytes of payloads in memory, and from how many on no more sagas begin. Any thread may ask."""
+        return self._owned.held, (self._budget or 0) * (ROOM - 1) // ROOM + 1
+
+    def makes_wait(self, saga_id: str) -> bool:
+        """Whether a saga has something to do, and waits for room. Any thread may ask."""
+        return any(getattr(item, "saga_id", None) == saga_id for item in list(self._waiting))
+
     # ── Waking up ────────────────────────────────────────────────────────────────────────────────────────
 
     def due_s(self, now: datetime) -> float | None:

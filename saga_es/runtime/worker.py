@@ -10,6 +10,7 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
 from saga_es.runtime.ability import Ability
+from saga_es.runtime.admission import Shortage
 from saga_es.runtime.batch import Committer
 from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
@@ -88,6 +89,7 @@ class Worker:
         self._commands = Commands(store, clock)
         self._forwarding = Forwarding(self._commands, clock, lambda: self._dispatch.stopped)
         self._memory = PayloadMemory(self._owned, store.sagas, self._retry, limits.payload_memory)
+        self._dispatch.admission.bound(limits.payload_memory, self._owned.size_of, self._memory.used)
         committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat, tracing)
         self._chores = Chores(clock)
         self._loop = Loop(
@@ -107,7 +109,7 @@ class Worker:
         ability = Ability(code)
         heartbeat = Heartbeat(store.workers, owned, self._clock, ability, process)
         plans = {name: saga.plan for name, saga in code.definitions.items()}
-        recovery = Recovery(store.sagas, store.workers, plans, ability, capacity, self._warn)
+        recovery = Recovery(store.sagas, store.workers, plans, ability, capacity, self._warn, self._clock)
         listener = Listener(store.notifications, owned, capacity, ability if limits.takes_over else None)
         self._heartbeat = Beat(heartbeat, owned, self._warn, chores)
         take_over = TakeOver(recovery, owned, dispatch, committer, limits, chores, self._memory)
@@ -216,6 +218,12 @@ class Worker:
     def absence_for(self, definition: str) -> Absence | None:
         """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
         return self._dispatch.absence_for(definition)
+
+    def shortage(self, definition: str, saga_id: str | None = None) -> Shortage | None:
+        """Why no more sagas of a definition begin here, or why an owned saga does not go on. Any thread may ask."""
+        if saga_id is None:
+            return self._dispatch.admission.shortage(definition)
+        return Shortage("memory", *self._memory.used()) if self._memory.makes_wait(saga_id) else None
 
     # ── Callbacks of the loop ────────────────────────────────────────────────────────────────────────────
 

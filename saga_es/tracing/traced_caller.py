@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import assert_never
@@ -20,7 +19,6 @@ from saga_es.core.outcomes import (
     Unrecordable,
 )
 from saga_es.definition.requests import Request
-from saga_es.logs.secrets import masked
 from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.caller import Awaited, Caller
@@ -137,20 +135,10 @@ def _within(span: Span, call: Call) -> Iterator[Span]:
             yield span
         except BaseException as error:
             if not isinstance(error, MEANT):
-                span.add_event("exception", _told(error))
+                span.record_exception(error)
             span.set_attribute("error.type", _name(type(error)))
             _end(span, call, outcome_of_error(error))
             raise
-
-
-def _told(error: BaseException) -> dict[str, str]:
-    """What a span says of an exception, in the semantic conventions, without secrets."""
-    stack = masked("".join(traceback.format_exception(error)))
-    return {
-        "exception.type": _name(type(error)),
-        "exception.message": text(error),
-        "exception.stacktrace": stack,
-    }
 
 
 def _end(span: Span, call: Call, outcome: Outcome) -> None:

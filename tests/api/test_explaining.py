@@ -200,3 +200,33 @@ def test_a_saga_that_is_not_begun_because_many_wait_already_says_for_whom(
         r"because step 'tour/hall' has been away for \d+ s\.",
         explanation(served, engine.start(tour).saga_id)["sentence"],
     )
+
+
+SHORT = {
+    "sagas_at_once": r"here 1 sagas have a call in flight, and --sagas-at-once is 1",
+    "at_once": r"here 1 sagas of 'hold' have a call in flight, and at_once of it is 1",
+    "call_threads": r"here \d+ calls of 'hold' wait for their turn, and --call-threads is 1",
+    "payload_memory_mb": r"here [\d.]+ MB of inputs .* in memory; from 0\.9 MB on none begins .--payload-memory-mb.",
+}
+
+
+@pytest.mark.parametrize("limit", SHORT)
+def test_a_saga_that_waits_for_capacity_says_of_what_there_is_too_little(open_node: OpenNode, limit: str) -> None:
+    """How much there is, how much there may be, and which setting says so."""
+    saga, gate = Saga("hold", at_once=1 if limit == "at_once" else None), threading.Event()
+
+    @saga.step(compensation=None, timeout_s=600)
+    def act() -> None:
+        gate.wait(TIMEOUT_S)
+
+    served = open_node(App(sagas=[saga]), **({} if limit == "at_once" else {limit: 1}))
+    engine, large = served.node.engine, {"text": "x" * 500_000} if limit == "payload_memory_mb" else {}
+    handles = [engine.start(saga, large) for _ in range(20 if limit == "call_threads" else 3)]
+    until(lambda: engine.shortage("hold"))
+    handles.append(engine.start(saga, large))
+    sentence = explanation(served, handles[-1].saga_id)["sentence"]
+    assert re.fullmatch(
+        rf"The saga waits for a worker that knows 'hold' and has capacity: {SHORT[limit]}\.", sentence
+    ), sentence
+    gate.set()
+    assert all(handle.result(TIMEOUT_S).completed for handle in handles)

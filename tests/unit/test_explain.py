@@ -109,6 +109,14 @@ def test_a_saga_without_a_worker_waits_for_one_that_knows_it() -> None:
     ]
 
 
+def test_a_saga_whose_owner_has_no_room_for_it_says_so() -> None:
+    """Before what it waits for itself; and one whose owner is gone says why nobody takes it."""
+    living = Worker(1, is_gone=False, lease_s=10)
+    assert reasons(STARTED, owner=living, held_up="too much")[0] == "goes on when w1 has room for it: too much"
+    gone = Worker(1, is_gone=True, lease_s=10)
+    assert reasons(STARTED, owner=gone, held_up="too much")[0].endswith("a worker that knows 'order': too much")
+
+
 @pytest.mark.parametrize("owner", [None, Worker(None, is_gone=True, lease_s=10), Worker(1, is_gone=True, lease_s=10)])
 def test_a_worker_that_is_gone_is_named_before_all_that_its_saga_waits_for(owner: Worker | None) -> None:
     """It has no heartbeat any more, or its process on this host is gone."""

@@ -45,11 +45,12 @@ MOST_HELD = 1000
 
 
 class Held(NamedTuple, Generic[T]):
-    """What is held back, since when, and for a saga of which definition."""
+    """What is held back, since when, for a saga of which definition, and how many bytes of payload it keeps."""
 
     item: T
     since: datetime
     definition: str
+    size: int = 0
 
 
 class Absence(NamedTuple):
@@ -75,6 +76,7 @@ class _Away(Generic[T]):
         spare: The held calls, oldest first, that have another attempt after the next.
         last: The other held calls. They try only when no other can: a failure would end their step.
         held_of: How many calls are held of each definition.
+        size: The bytes that they keep in memory.
         out: The calls that were let through, and have not ended.
         is_back: Whether an answer has come since.
     """
@@ -86,6 +88,7 @@ class _Away(Generic[T]):
         self.spare: dict[Key, Held[T]] = {}
         self.last: dict[Key, Held[T]] = {}
         self.held_of: Counter[str] = Counter()
+        self.size = 0
         self.out: set[Key] = set()
         self.is_back = False
 
@@ -99,6 +102,7 @@ class _Away(Generic[T]):
         self.drop(key)
         (self.last if is_last else self.spare)[key] = held
         self.held_of[held.definition] += 1
+        self.size += held.size
 
     def drop(self, key: Key) -> None:
         """Hold a call no more, if it is held."""
@@ -126,6 +130,7 @@ class _Away(Generic[T]):
     def _take(self, row: dict[Key, Held[T]], key: Key) -> T:
         taken = row.pop(key)
         self.held_of[taken.definition] -= 1
+        self.size -= taken.size
         return taken.item
 
     def _is_overdue(self, held: Held[T], now: datetime) -> bool:
@@ -220,6 +225,11 @@ class Lanes(Generic[T]):
     def held_of(self, definition: str) -> int:
         """How many calls and retries of a definition are held back."""
         return sum(away.held_of[definition] for away in self.away.values()) if self.away else 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that all held calls keep in memory."""
+        return sum(away.size for away in self.away.values())
 
     def state(self, lane: Lane) -> tuple[Absence, int]:
         """What is known about a lane that is away, and how many calls are held back."""

@@ -65,6 +65,10 @@ class Backlog:
             return 0
         return min(self._most_waiting - waiting, MOST_AWAITED - awaited)
 
+    def waiting_of(self, name: str) -> int:
+        """How many calls of a definition wait for a thread, or have not come back from an event loop."""
+        return self._waiting[name] + self._awaited[name]
+
     def is_crowded(self, name: str) -> bool:
         """Whether new sagas of a definition would only wait longer here."""
         since = self._crowded_since.get(name)

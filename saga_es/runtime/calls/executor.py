@@ -55,6 +55,7 @@ class Executor:
         make_caller: MakeCaller = Caller,
     ) -> None:
         self._caller = make_caller(transports, payload_limit, around)
+        self._threads = threads
         self._pool = Pool(threads)
         self._backlog = Backlog(threads)
         self._coroutines: Loops = Coroutines() if loop is None else GivenLoop(loop)
@@ -73,6 +74,10 @@ class Executor:
     def is_crowded(self, definition: str) -> bool:
         """Whether new sagas of a definition would only wait here to be called."""
         return self._backlog.is_crowded(definition)
+
+    def waiting_of(self, definition: str) -> tuple[int, int]:
+        """How many calls of a definition wait for a thread or are awaited, and how many threads there are."""
+        return self._backlog.waiting_of(definition), self._threads
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Start calls, in this order. They are handed over together: waking a thread costs more than a short step.

@@ -114,6 +114,10 @@ class Executor(Protocol):
         """Whether new sagas of a definition would only wait here to be called."""
         ...
 
+    def waiting_of(self, definition: str) -> tuple[int, int]:
+        """How many calls of a definition wait for a thread or are awaited, and how many threads there are."""
+        ...
+
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Start calls, in this order; `returned` is told the outcome of each once, perhaps from another thread.
 

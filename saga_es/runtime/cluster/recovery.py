@@ -20,6 +20,7 @@ from saga_es.runtime.cluster.claims import Claims
 from saga_es.runtime.cluster.stragglers import Stragglers
 from saga_es.runtime.cluster.suspects import Suspects, is_suspect
 from saga_es.runtime.cluster.wanted import Wanted
+from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.store.ports import Workers
 from saga_es.store.sagas import Sagas
@@ -36,6 +37,9 @@ LOOK_AGAIN_S = 0.05
 
 LOOK_MEANWHILE_S = 0.5
 """How soon to look again for sagas that have come due, while sagas that only wait are being taken over."""
+
+LOOKING_SHARE = 5
+"""Of so many seconds one, at most, is spent on such looks: each reads all orphans, which may be very many."""
 
 EXPIRED_EVERY_S = 1.0
 """How often a worker without capacity looks for sagas whose deadline passed before they began."""
@@ -66,6 +70,7 @@ class Recovery:
         ability: Ability,
         capacity: Capacity,
         warn: OutageWarning,
+        clock: Clock,
     ) -> None:
         self._sagas = sagas
         self._workers = workers
@@ -83,6 +88,7 @@ class Recovery:
         self._unread: Sequence[str] = ()
         self._capacity = capacity
         self._warn = warn
+        self._clock = clock
         self.wanted = Wanted()
 
     @property
@@ -114,6 +120,7 @@ class Recovery:
         look = Look(worker_id, here, now, left, memory)
         has_capacity = bool(look.left) or not self._ability.names
         looks = (has_capacity and not self._backlog) or self._look_at is None or now >= self._look_at
+        begun = self._clock.now()
         try:
             if looks:
                 self._ability.look_at_others(worker_id, self._workers.codes)
@@ -125,7 +132,8 @@ class Recovery:
             self._warn("recovery", error)
             return [], RECOVER_EVERY_S
         if looks:
-            self._look_at = now + timedelta(seconds=LOOK_MEANWHILE_S)
+            took = self._clock.now() - begun
+            self._look_at = now + max(timedelta(seconds=LOOK_MEANWHILE_S), LOOKING_SHARE * took)
         if self._backlog:
             return states, 0.0
         if not has_capacity:
