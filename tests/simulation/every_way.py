@@ -150,11 +150,17 @@ def try_some_ways(shape: Shape, seeds: Iterable[int], **given: Any) -> Tally:
     for seed in seeds:
         if len(tally.violations) > ENOUGH:
             break
-        calm = Path([], dice=Random(seed))
-        run(shape, calm, **given)
-        for kill_at in [(), *((point,) for point in range(calm.points))]:
-            tally.add(_one(shape, Path(list(calm.taken), kill_at), given))
+        taken, points = way_by_dice(shape, seed, **given)
+        for kill_at in [(), *((point,) for point in range(points))]:
+            tally.add(_one(shape, Path(list(taken), kill_at), given))
     return tally
+
+
+def way_by_dice(shape: Shape, seed: int, **given: Any) -> tuple[list[int], int]:
+    """A way whose choices are thrown, and the number of its points."""
+    calm = Path([], dice=Random(seed))
+    run(shape, calm, **given)
+    return list(calm.taken), calm.points
 
 
 def _one(shape: Shape, path: Path, given: dict[str, Any]) -> Tally:

@@ -1,7 +1,8 @@
 """The whole enumeration in virtual time, and as much chaos. It takes about an hour on two cores.
 
 The ways of a saga are all reachable combinations of what can become of its calls. Each way is run with its worker
-dying at each point of it, and the small sagas with two deaths at each pair of points. Other shapes, which have too many
+dying at each point of it, and the small sagas with two deaths at each pair of points. Each point is also the moment of
+a deployment, for each kind of change, forward and back. Other shapes, which have too many
 ways, go some thousands that are thrown by dice. Chaos is everything at once, at random: deaths, frozen workers, lost
 commits, calls that are lost, late, doubled, refused.
 
@@ -22,11 +23,25 @@ from rich.progress import Progress
 from rich.table import Table
 
 from saga_es.testing import CAREFUL, Chaos
-from tests.simulation.every_way import Shape, Tally, quiet, run, tally_of, try_some_ways, try_way, ways
-from tests.simulation.shapes import OTHERS, linear_of
+from tests.simulation.deployments import CHANGES, added, deploy, parameter_added
+from tests.simulation.every_way import (
+    Shape,
+    Tally,
+    quiet,
+    run,
+    tally_of,
+    try_some_ways,
+    try_way,
+    way_by_dice,
+    ways,
+)
+from tests.simulation.shapes import OTHERS, linear, linear_of
 
 GIVEN: dict[Shape, dict[str, Any]] = {**{linear_of(steps): {} for steps in (1, 2, 3, 4)}, **OTHERS}
-SHAPES = {shape.__name__: shape for shape in GIVEN}
+SHAPES = {shape.__name__: shape for shape in [*GIVEN, linear, *CHANGES]}
+
+TOO_LONG = {added, parameter_added}
+"""Versions of one step more: they have ten times as many ways, so theirs go by dice."""
 
 FIRST_OPTIONS = range(6)
 """What can become of the first call: so the search for the ways is shared out."""
@@ -42,12 +57,13 @@ Way = tuple[list[int], int]
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of the work: some ways of one shape, or seeds for the dice."""
+    """A piece of the work: some ways of one shape, or seeds for the dice; and which versions are deployed."""
 
     shape: str
     deaths: int
     ways: Sequence[Way] = ()
     seeds: Sequence[int] = ()
+    deployed: Sequence[str] = ()
 
     @property
     def size(self) -> int:
@@ -93,6 +109,18 @@ def some_ways(unit: Unit) -> Tally:
     return try_some_ways(shape, unit.seeds, **GIVEN[shape])
 
 
+def deployments(unit: Unit) -> Tally:
+    """Each of the ways with a deployment at each of its points, of each of the versions."""
+    old, tally = SHAPES[unit.shape], Tally()
+    thrown = (way_by_dice(old, seed) for seed in unit.seeds)
+    for taken, points in [*unit.ways, *thrown]:
+        for new in unit.deployed:
+            for point in range(points):
+                world, wrong = deploy(old, SHAPES[new], taken, point)
+                tally.add(tally_of(world, wrong))
+    return tally
+
+
 def chaos(unit: Unit) -> Tally:
     """Everything going wrong at random, once for each seed."""
     shape, tally = SHAPES[unit.shape], Tally()
@@ -109,6 +137,7 @@ def parts(pool: ProcessPoolExecutor) -> list[Part]:
     """All parts, their work cut into units."""
     made = [_linear(pool, steps, deaths) for steps, deaths in ((1, 2), (2, 2), (3, 2), (4, 1))]
     made += [_by_dice(f"{name}: ways by dice, one death", some_ways, name, DICE) for name in map(_name, OTHERS)]
+    made += [_deployments(linear, CHANGES), *(_deployments(old, [linear]) for old in CHANGES)]
     return made + [_by_dice(f"{name}: chaos", chaos, name, CHAOS) for name in ("linear of 3", *map(_name, OTHERS))]
 
 
@@ -119,6 +148,18 @@ def _linear(pool: ProcessPoolExecutor, steps: int, deaths: int) -> Part:
     title = f"{name}: every way, {'one death' if deaths == 1 else 'up to two deaths'}"
     at_once = AT_ONCE if deaths == 1 else 1  # two deaths make thousands of runs of a way
     return Part(title, every_way, [Unit(name, deaths, ways=some) for some in _cut(found, at_once)])
+
+
+def _deployments(old: Shape, new: Sequence[Shape]) -> Part:
+    title = f"{old.__name__}: deployment of {_name(new[0]) if len(new) == 1 else f'each of {len(new)} changes'}"
+    deployed = [shape.__name__ for shape in new]
+    if old in TOO_LONG:
+        units = [Unit(old.__name__, 1, seeds=some, deployed=deployed) for some in _cut(range(DICE), AT_ONCE)]
+        return Part(f"{title}, ways by dice", deployments, units)
+    found = list(ways(old))
+    Random(old.__name__).shuffle(found)
+    units = [Unit(old.__name__, 1, ways=some, deployed=deployed) for some in _cut(found, AT_ONCE)]
+    return Part(f"{title}, every way", deployments, units)
 
 
 def _by_dice(title: str, work: Callable[[Unit], Tally], name: str, seeds: int) -> Part:
