@@ -52,6 +52,7 @@ class Known(msgspec.Struct, frozen=True):
         away: By step, the participant for which its next call is held back, in words.
         held_up: Why no worker begins sagas of its definition, or why its owner does not go on with it, as far as this
             process knows, in words.
+        queued: By step, for what its call waits to begin, in words.
         missing: What else keeps the saga from its end, in words.
     """
 
@@ -60,6 +61,7 @@ class Known(msgspec.Struct, frozen=True):
     children: Mapping[str, str] = {}
     away: Mapping[str, str] = {}
     held_up: str | None = None
+    queued: Mapping[str, str] = {}
     missing: Sequence[str] = ()
 
 
@@ -250,9 +252,10 @@ def _in_flight(
     attempt = step.compensation_attempts if is_undoing else step.attempts
     callee = f"{'undoing ' if is_undoing else ''}step {name!r}"
     late = begun + timedelta(seconds=state.plan.step(name).timeout_s) if begun else None
-    if _is_over(late, now) and _lives(known.owner):  # a call that had begun would have been given up
+    is_over = _is_over(late, now) and _lives(known.owner)  # a call that had begun would have been given up
+    if is_over or name in known.queued:
         waits = f"has waited since {_at(begun)} for its turn to call {callee} (attempt {attempt})"
-        return f"{waits}: the worker is busy, or what it calls is away"
+        return f"{waits}: {known.queued.get(name, 'the worker is busy, or what it calls is away')}"
     what = f"waits for the answer of {callee}, called at {_at(begun)}"
     return f"{what} (attempt {attempt}, time-out at {_at(late)})"
 

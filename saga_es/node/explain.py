@@ -58,6 +58,7 @@ def known_about(node: Node, state: SagaState, depth: int = DEEPEST) -> Known:
         _children(node, state, depth),
         _away(node, state),
         _held_up(node, state),
+        _queued(node, state),
     )
 
 
@@ -85,18 +86,27 @@ def _away(node: Node, state: SagaState) -> dict[str, str]:
     }
 
 
+def _queued(node: Node, state: SagaState) -> dict[str, str]:
+    """The steps whose calls wait here to begin, and for what."""
+    if state.owner != node.engine.worker_id:
+        return {}
+    in_flight = [name for name, step in state.steps.items() if step.in_flight]
+    found = {name: node.engine.worker.queue_of(state.saga_id, name) for name in in_flight}
+    return {name: _short(queue, state.plan.saga) for name, queue in found.items() if queue is not None}
+
+
 def _held_up(node: Node, state: SagaState) -> str | None:
     """Why this process begins no sagas like this one, or, if it owns it, why it does not go on."""
     name = state.plan.saga
     if state.owner == node.engine.worker_id:
-        short = node.engine.shortage(name, state.saga_id)
+        short = node.engine.worker.shortage(name, state.saga_id)
         return None if short is None else _short(short, name)
     if state.status.ended or name not in node.engine.definitions:
         return None
-    absence = node.engine.absence_for(name)
+    absence = node.engine.worker.absence_for(name)
     if absence is not None:
         return f"here many like it wait already, because {_absent(absence, node.clock.now())}"
-    short = node.engine.shortage(name)
+    short = node.engine.worker.shortage(name)
     return None if short is None else _short(short, name)
 
 
@@ -108,6 +118,8 @@ def _short(short: Shortage, name: str) -> str:
             return f"here {short.used} sagas of {name!r} have a call in flight, and at_once of it is {short.limit}"
         case "calls":
             return f"here {short.used} calls of {name!r} wait for their turn, and --call-threads is {short.limit}"
+        case "loop":
+            return f"the event loop of {name!r} has not come to it, and {short.used} calls are on it"
         case "memory":
             used, limit = f"{short.used / MEGABYTE:.1f} MB", f"{short.limit / MEGABYTE:.1f} MB"
             return f"here {used} of inputs and results are in memory; from {limit} on none begins (--payload-memory-mb)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from saga_es.runtime.calls.port import Executor
+from saga_es.runtime.calls.port import Call, Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.held_calls import HeldCalls
 
@@ -19,12 +19,13 @@ class Shortage(NamedTuple):
     """Of what this worker has too little to begin more sagas of a definition.
 
     Attributes:
-        what: Sagas with a call in flight, of all or of this definition; calls that wait for a thread; bytes of payload.
+        what: Sagas with a call in flight, of all or of this definition; calls that wait for a thread, or for their
+            event loop; bytes of payload.
         used: How much there is.
         limit: How much there may be; for calls, the threads.
     """
 
-    what: Literal["sagas", "definition", "calls", "memory"]
+    what: Literal["sagas", "definition", "calls", "loop", "memory"]
     used: int
     limit: int
 
@@ -87,6 +88,12 @@ class Admission:
         if self._executor.is_crowded(name):
             return Shortage("calls", *self._executor.waiting_of(name))
         return Shortage("memory", *self.memory()) if self._is_memory_full() else None
+
+    def queue_of(self, call: Call) -> Shortage | None:
+        """Where a call waits to begin; None if it has begun. Any thread may ask."""
+        if call.began_at is not None:
+            return None
+        return Shortage("loop" if call.is_awaited else "calls", *self._executor.waiting_of(call.definition))
 
     def _is_memory_full(self) -> bool:
         used, limit = self.memory()

@@ -22,7 +22,6 @@ from saga_es.core.trace import Headers, trace_of
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineForked, EngineStopped, StoreUnavailable
 from saga_es.logs import logger
-from saga_es.runtime.admission import Shortage
 from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
@@ -224,17 +223,14 @@ class Engine(Control):
         look_for_fork()
         return self._is_forked
 
+    @property
+    def worker(self) -> Worker:
+        """What runs the sagas: any thread may ask it for what they wait here."""
+        return self._worker
+
     def absence(self, saga_id: str, step: str) -> Absence | None:
         """Why a call of a step is held back in this process; None if it is not."""
         return self._worker.absence(saga_id, step)
-
-    def absence_for(self, definition: str) -> Absence | None:
-        """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
-        return self._worker.absence_for(definition)
-
-    def shortage(self, definition: str, saga_id: str | None = None) -> Shortage | None:
-        """Why no more sagas of a definition begin here, or why an owned saga does not go on; None if for nothing."""
-        return self._worker.shortage(definition, saga_id)
 
     @property
     def active(self) -> int:

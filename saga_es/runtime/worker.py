@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
+from saga_es.core.outcomes import Direction
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
@@ -32,7 +33,7 @@ from saga_es.runtime.cluster.recovery import Recovery
 from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.held_calls import Timer
 from saga_es.runtime.ids import new_id
-from saga_es.runtime.inbox import Inbox, Item
+from saga_es.runtime.inbox import CallTimedOut, Inbox, Item
 from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
@@ -218,6 +219,12 @@ class Worker:
     def absence_for(self, definition: str) -> Absence | None:
         """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
         return self._dispatch.absence_for(definition)
+
+    def queue_of(self, saga_id: str, step: str) -> Shortage | None:
+        """Where a call of a step of an owned saga waits to begin; None if none does. Any thread may ask."""
+        timers = [self._timers.get((saga_id, step, direction)) for direction in Direction]
+        calls = [timer.call for timer in timers if isinstance(timer, CallTimedOut)]
+        return self._dispatch.admission.queue_of(calls[0]) if calls else None
 
     def shortage(self, definition: str, saga_id: str | None = None) -> Shortage | None:
         """Why no more sagas of a definition begin here, or why an owned saga does not go on. Any thread may ask."""

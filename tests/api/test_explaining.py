@@ -194,7 +194,7 @@ def test_a_saga_that_is_not_begun_because_many_wait_already_says_for_whom(
     engine = served.node.engine
     for _ in range(6 * AWAY_AFTER):
         engine.start(tour)
-    until(lambda: engine.absence_for("tour"))
+    until(lambda: engine.worker.absence_for("tour"))
     assert re.fullmatch(
         r"The saga waits for a worker that knows 'tour' and has capacity: here many like it wait already, "
         r"because step 'tour/hall' has been away for \d+ s\.",
@@ -222,11 +222,34 @@ def test_a_saga_that_waits_for_capacity_says_of_what_there_is_too_little(open_no
     served = open_node(App(sagas=[saga]), **({} if limit == "at_once" else {limit: 1}))
     engine, large = served.node.engine, {"text": "x" * 500_000} if limit == "payload_memory_mb" else {}
     handles = [engine.start(saga, large) for _ in range(20 if limit == "call_threads" else 3)]
-    until(lambda: engine.shortage("hold"))
+    until(lambda: engine.worker.shortage("hold"))
     handles.append(engine.start(saga, large))
     sentence = explanation(served, handles[-1].saga_id)["sentence"]
     assert re.fullmatch(
         rf"The saga waits for a worker that knows 'hold' and has capacity: {SHORT[limit]}\.", sentence
     ), sentence
+    gate.set()
+    assert all(handle.result(TIMEOUT_S).completed for handle in handles)
+
+
+def test_a_saga_whose_call_waits_for_a_thread_says_how_many_do(open_node: OpenNode) -> None:
+    """From the moment on at which it waits: its time-out does not run yet."""
+    saga, gate = Saga("hold"), threading.Event()
+
+    @saga.step(compensation=None, timeout_s=600)
+    def act() -> None:
+        gate.wait(TIMEOUT_S)
+
+    served = open_node(App(sagas=[saga]), call_threads=1)
+    handles = [served.node.engine.start(saga) for _ in range(3)]
+    until(lambda: served.node.engine.worker.queue_of(handles[-1].saga_id, "act"))
+    (reason,) = explanation(served, handles[-1].saga_id)["reasons"]
+    assert re.fullmatch(
+        r"has waited since .*Z for its turn to call step 'act' \(attempt 1\): "
+        r"here 2 calls of 'hold' wait for their turn, and --call-threads is 1",
+        reason,
+    ), reason
+    (reason,) = explanation(served, handles[0].saga_id)["reasons"]
+    assert reason.startswith("waits for the answer of step 'act'")
     gate.set()
     assert all(handle.result(TIMEOUT_S).completed for handle in handles)

@@ -137,8 +137,8 @@ MUTANTS = [
     Mutant(
         "new sagas are begun however many wait for their participant",
         "saga_es/runtime/admission.py",
-        "(self._executor.is_crowded(name) or not self._held.room_of(name))",
-        "self._executor.is_crowded(name)",
+        "self._executor.is_crowded(name) or not self._held.room_of(name) or",
+        "self._executor.is_crowded(name) or",
         OUTAGES,
     ),
     Mutant(

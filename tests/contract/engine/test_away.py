@@ -129,20 +129,20 @@ def test_new_sagas_stay_pending_while_many_wait_for_the_participant(
     quick.step(compensation=None)(_at_once)
     engine = open_engine(saga, quick, executor=executor_of(port))
     first = [engine.start(saga) for _ in range(SAGAS)]
-    until(lambda: engine.absence_for("booking"))
+    until(lambda: engine.worker.absence_for("booking"))
     later = [engine.start(saga) for _ in range(SAGAS)]
     assert engine.start(quick).result(TIMEOUT_S).completed
     first_events = [event for handle in later for event in events_of(engine, handle.saga_id)]
     assert first_events == SAGAS * [e.SagaStarted("booking", saga.plan_id, {})]
     assert engine._worker.active <= SAGAS
-    absence = engine.absence_for("booking")
+    absence = engine.worker.absence_for("booking")
     assert absence is not None
     assert absence.name == "participant 'venue'"
-    assert engine.absence_for("quick") is None
+    assert engine.worker.absence_for("quick") is None
     with venue(port):
         statuses = Counter(handle.result(TIMEOUT_S).status for handle in [*first, *later])
         assert statuses == {SagaStatus.COMPLETED: 2 * SAGAS}
-    assert engine.absence_for("booking") is None
+    assert engine.worker.absence_for("booking") is None
 
 
 def _at_once() -> int:

@@ -36,13 +36,13 @@ def test_sagas_whose_inputs_have_no_room_in_memory_stay_in_the_log(
     handles = [engine.start(saga, LARGE) for _ in range(MANY)]
     owners = states(store, [handle.saga_id for handle in handles])
     assert 0 < sum(owner is not None for owner in owners) * 100_000 <= BUDGET
-    until(lambda: engine.shortage("large") is not None)
-    short = engine.shortage("large")
+    until(lambda: engine.worker.shortage("large") is not None)
+    short = engine.worker.shortage("large")
     assert short is not None
     assert (short.what, short.used >= short.limit, short.limit < BUDGET) == ("memory", True, True)
     gate.set()
     assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPLETED}
-    until(lambda: engine.shortage("large") is None)
+    until(lambda: engine.worker.shortage("large") is None)
 
 
 def test_calls_that_are_held_back_leave_memory_to_other_definitions(store: Store, open_engine: OpenEngine) -> None:
@@ -63,7 +63,7 @@ def test_calls_that_are_held_back_leave_memory_to_other_definitions(store: Store
     handles = [engine.start(away, LARGE) for _ in range(MANY)]
     owners = states(store, [handle.saga_id for handle in handles])
     assert sum(owner is not None for owner in owners) * 100_000 < 0.8 * BUDGET
-    assert engine.absence_for("away") is not None
+    assert engine.worker.absence_for("away") is not None
     assert engine.start(other, LARGE).result(TIMEOUT_S).completed
     is_back.set()
     assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPLETED}
@@ -81,8 +81,8 @@ def test_what_keeps_sagas_from_beginning_is_named(
         gate.wait(TIMEOUT_S)
 
     engine = open_engine(saga, at_once=at_once)
-    assert engine.shortage("one") is None
+    assert engine.worker.shortage("one") is None
     handles = [engine.start(saga) for _ in range(2)]
-    until(lambda: engine.shortage("one") == (what, 1, 1))
+    until(lambda: engine.worker.shortage("one") == (what, 1, 1))
     gate.set()
     assert all(handle.result(TIMEOUT_S).completed for handle in handles)
