@@ -78,7 +78,7 @@ def _away(node: Node, state: SagaState) -> dict[str, str]:
     if state.owner != node.engine.worker_id:
         return {}
     now = node.clock.now()
-    found = {name: node.engine.absence(state.saga_id, name) for name in state.steps}
+    found = {name: node.engine.worker.absence(state.saga_id, name) for name in state.steps}
     return {
         name: f"{_absent(absence, now)}, and the next call tries in {_seconds(absence.next_try_at - now)}"
         for name, absence in found.items()

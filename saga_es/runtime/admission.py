@@ -6,13 +6,19 @@ A saga that is not admitted is PENDING in the log, or stays there before its nex
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from saga_es.runtime.calls.port import Call, Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.held_calls import HeldCalls
 
+if TYPE_CHECKING:
+    from saga_es.runtime.owned import OwnedSagas  # which knows the dispatch, which knows this
+
 NO_MEMORY_LIMIT = (0, 1)
+
+SHARES = 8
+"""One part of so many of the memory for payloads is for each definition, whatever the others keep there."""
 
 
 class Shortage(NamedTuple):
@@ -43,17 +49,20 @@ class Admission:
         self._capacity = capacity
         self._short: set[str] = set()  # definitions of which some were not admitted
         self.memory: Callable[[], tuple[int, int]] = lambda: NO_MEMORY_LIMIT
+        self._size_of: Callable[[str], int] = lambda _name: 0
+        self._heavy: dict[str, bool] = {}  # in this batch: the definitions that were weighed
 
-    def bound(self, budget: int | None, weigh: Callable[[str], int], memory: Callable[[], tuple[int, int]]) -> None:
+    def bound(self, budget: int | None, owned: OwnedSagas, memory: Callable[[], tuple[int, int]]) -> None:
         """Begin no sagas for whose payloads there is no memory; half of it is left to calls that are not held back.
 
         Args:
             budget: Bytes; None: any number.
-            weigh: Returns the bytes that a saga keeps in memory.
+            owned: Knows how many bytes sagas keep in memory.
             memory: See `Admission`.
         """
         if budget is not None:
-            self._held.most_bytes, self._held.weigh, self.memory = max(1, budget // 2), weigh, memory
+            self._held.most_bytes, self._held.weigh = max(1, budget // 2), owned.size_of
+            self.memory, self._size_of = memory, owned.size_of_definition
 
     def capacity_of(self, name: str) -> int:
         """How many more sagas of a definition may be taken over now. If none, `has_capacity_again` tells when."""
@@ -65,7 +74,7 @@ class Admission:
     def reserve(self, name: str) -> bool:
         """Reserve capacity for a saga of this definition that begins in this batch; False if none is left."""
         if self._capacity.is_bounded and (
-            self._executor.is_crowded(name) or not self._held.room_of(name) or self._is_memory_full()
+            self._executor.is_crowded(name) or not self._held.room_of(name) or self._is_too_heavy(name)
         ):
             self._short.add(name)
             return False
@@ -73,6 +82,7 @@ class Admission:
 
     def has_capacity_again(self) -> bool:
         """End the batch's reservations; whether sagas that found no capacity would find some now."""
+        self._heavy.clear()
         wide_again = set() if self._is_memory_full() else {name for name in self._short if self._room_of(name)}
         self._short -= wide_again
         return self._capacity.end_batch() or bool(wide_again)
@@ -87,7 +97,8 @@ class Admission:
             return Shortage("definition", used, limit)
         if self._executor.is_crowded(name):
             return Shortage("calls", *self._executor.waiting_of(name))
-        return Shortage("memory", *self.memory()) if self._is_memory_full() else None
+        is_heavy = self._is_memory_full() and self._has_its_share(name)
+        return Shortage("memory", *self.memory()) if is_heavy else None
 
     def queue_of(self, call: Call) -> Shortage | None:
         """Where a call waits to begin; None if it has begun. Any thread may ask."""
@@ -98,6 +109,17 @@ class Admission:
     def _is_memory_full(self) -> bool:
         used, limit = self.memory()
         return used >= limit
+
+    def _is_too_heavy(self, name: str) -> bool:
+        """Whether memory is full, and no small part of it is this definition's: no other may starve one."""
+        if not self._is_memory_full():
+            return False
+        if name not in self._heavy:  # it looks at all sagas that are awake
+            self._heavy[name] = self._has_its_share(name)
+        return self._heavy[name]
+
+    def _has_its_share(self, name: str) -> bool:
+        return self._size_of(name) * SHARES >= self.memory()[1]
 
     def _room_of(self, name: str) -> int:
         return min(self._executor.capacity_of(name), self._held.room_of(name))

@@ -22,7 +22,6 @@ from saga_es.core.trace import Headers, trace_of
 from saga_es.definition.saga import Saga
 from saga_es.errors import EngineForked, EngineStopped, StoreUnavailable
 from saga_es.logs import logger
-from saga_es.runtime.calls.away import Absence
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.control import Control
 from saga_es.runtime.handle import Handle
@@ -227,10 +226,6 @@ class Engine(Control):
     def worker(self) -> Worker:
         """What runs the sagas: any thread may ask it for what they wait here."""
         return self._worker
-
-    def absence(self, saga_id: str, step: str) -> Absence | None:
-        """Why a call of a step is held back in this process; None if it is not."""
-        return self._worker.absence(saga_id, step)
 
     @property
     def active(self) -> int:

@@ -95,6 +95,10 @@ class OwnedSagas:
         saga = self._by_id.get(saga_id)
         return 0 if saga is None else saga.size
 
+    def size_of_definition(self, name: str) -> int:
+        """The bytes of the payloads of all sagas of a definition that are awake. Any thread may ask."""
+        return sum(saga.size for saga in list(self._by_id.values()) if saga.state.plan.saga == name)
+
     def let_sleep(self, saga: OwnedSaga) -> None:
         """Let go of the payloads of a saga. Its timers, its handles and its place stay."""
         saga_id = saga.state.saga_id

@@ -90,7 +90,7 @@ class Worker:
         self._commands = Commands(store, clock)
         self._forwarding = Forwarding(self._commands, clock, lambda: self._dispatch.stopped)
         self._memory = PayloadMemory(self._owned, store.sagas, self._retry, limits.payload_memory)
-        self._dispatch.admission.bound(limits.payload_memory, self._owned.size_of, self._memory.used)
+        self._dispatch.admission.bound(limits.payload_memory, self._owned, self._memory.used)
         committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat, tracing)
         self._chores = Chores(clock)
         self._loop = Loop(

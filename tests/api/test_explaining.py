@@ -171,7 +171,7 @@ def test_a_saga_whose_call_is_held_back_says_who_is_away(open_node: OpenNode) ->
     served = open_node(App(sagas=[tour]))
     engine = served.node.engine
     ids = [engine.start(tour).saga_id for _ in range(3 * AWAY_AFTER)]
-    until(lambda: engine.absence(ids[-1], "hall"))
+    until(lambda: engine.worker.absence(ids[-1], "hall"))
     pattern = (
         r"waits with step 'hall': step 'tour/hall' has been away for \d+ s, and the next call tries in \d+ s"
         r"( \(the last attempt failed: .*the hall is closed\))?"

@@ -82,13 +82,13 @@ def test_sagas_whose_participant_is_away_wait_for_it_and_complete(open_engine: O
     quick.step(compensation=None)(_at_once)
     engine = open_engine(saga, quick, executor=executor_of(port))
     handles = [engine.start(saga) for _ in range(SAGAS)]
-    until(lambda: all(is_held(engine.absence, handle.saga_id) for handle in handles[-10:]))
+    until(lambda: all(is_held(engine.worker.absence, handle.saga_id) for handle in handles[-10:]))
     assert engine.start(quick).result(TIMEOUT_S).completed
     with venue(port):
         assert Counter(handle.result(TIMEOUT_S).status for handle in handles) == {SagaStatus.COMPLETED: SAGAS}
     failed = [event for handle in handles for event in events_of(engine, handle.saga_id) if _has_failed(event)]
     assert len(failed) < SAGAS
-    assert engine.absence(handles[-1].saga_id, "hall") is None
+    assert engine.worker.absence(handles[-1].saga_id, "hall") is None
 
 
 def test_what_is_held_back_says_for_whom(open_engine: OpenEngine, port: int) -> None:
@@ -96,12 +96,12 @@ def test_what_is_held_back_says_for_whom(open_engine: OpenEngine, port: int) -> 
     saga = booking()
     engine = open_engine(saga, executor=executor_of(port))
     handles = [engine.start(saga) for _ in range(SAGAS)]
-    absence = until(lambda: engine.absence(handles[-1].saga_id, "hall"))
+    absence = until(lambda: engine.worker.absence(handles[-1].saga_id, "hall"))
     assert absence is not None
     assert absence.name == "participant 'venue'"
     wait_s = (absence.next_try_at - absence.since).total_seconds()
     assert 0 < wait_s < TIMEOUT_S + 2 * away.LONGEST_TRY_S
-    assert engine.absence("no such saga", "hall") is None
+    assert engine.worker.absence("no such saga", "hall") is None
 
 
 def test_a_held_call_takes_no_capacity_and_does_not_keep_the_engine_open(open_engine: OpenEngine, port: int) -> None:
@@ -109,7 +109,7 @@ def test_a_held_call_takes_no_capacity_and_does_not_keep_the_engine_open(open_en
     saga = booking("undo")
     engine = open_engine(saga, executor=executor_of(port))
     handles = [engine.start(saga) for _ in range(SAGAS)]
-    until(lambda: is_held(engine.absence, handles[-1].saga_id))
+    until(lambda: is_held(engine.worker.absence, handles[-1].saga_id))
     engine.cancel(handles[-1].saga_id, reason="too late", actor="Ann")
     assert handles[-1].result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     until(lambda: engine._worker.idle)

@@ -175,7 +175,7 @@ def test_calls_that_were_cancelled_before_they_began_say_nothing_of_their_partic
     for handle in handles[THREADS:]:
         assert handle.result(TIMEOUT_S).status is SagaStatus.COMPENSATED
     later = engine.start(saga)
-    assert engine.absence(later.saga_id, "take_time") is None
+    assert engine.worker.absence(later.saga_id, "take_time") is None
     turnstile.let_out(5 * THREADS)
     assert later.result(TIMEOUT_S).completed
 

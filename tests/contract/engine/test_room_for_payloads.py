@@ -26,13 +26,16 @@ def test_sagas_whose_inputs_have_no_room_in_memory_stay_in_the_log(
     store: Store, open_engine: OpenEngine, gate: threading.Event
 ) -> None:
     """PENDING, without a worker; they go on as others end, and the engine says meanwhile why not."""
-    saga = Saga("large")
+    saga, small = Saga("large"), Saga("small")
 
     @saga.step(compensation=None, timeout_s=600)
     def act() -> None:
         gate.wait(TIMEOUT_S)
 
-    engine = open_engine(saga, payload_memory=BUDGET)
+    @small.step(compensation=None)
+    def pass_by() -> None: ...
+
+    engine = open_engine(saga, small, payload_memory=BUDGET)
     handles = [engine.start(saga, LARGE) for _ in range(MANY)]
     owners = states(store, [handle.saga_id for handle in handles])
     assert 0 < sum(owner is not None for owner in owners) * 100_000 <= BUDGET
@@ -40,6 +43,8 @@ def test_sagas_whose_inputs_have_no_room_in_memory_stay_in_the_log(
     short = engine.worker.shortage("large")
     assert short is not None
     assert (short.what, short.used >= short.limit, short.limit < BUDGET) == ("memory", True, True)
+    assert engine.worker.shortage("small") is None
+    assert engine.start(small).result(TIMEOUT_S).completed, "another definition has its share all the same"
     gate.set()
     assert {handle.result(TIMEOUT_S).status for handle in handles} == {SagaStatus.COMPLETED}
     until(lambda: engine.worker.shortage("large") is None)
@@ -59,7 +64,7 @@ def test_calls_that_are_held_back_leave_memory_to_other_definitions(store: Store
 
     engine = open_engine(away, other, payload_memory=BUDGET)
     first = [engine.start(away).saga_id for _ in range(2 * AWAY_AFTER)]
-    until(lambda: any(engine.absence(saga_id, "hall") for saga_id in first))
+    until(lambda: any(engine.worker.absence(saga_id, "hall") for saga_id in first))
     handles = [engine.start(away, LARGE) for _ in range(MANY)]
     owners = states(store, [handle.saga_id for handle in handles])
     assert sum(owner is not None for owner in owners) * 100_000 < 0.8 * BUDGET
