@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
@@ -9,6 +10,7 @@ import services
 from saga_es.api import create_flask_app
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.runtime.engine import Engine
 from saga_es.store.tables import VERSION_TABLE, saga_workers
 from tests.api.conftest import OpenNode
 
@@ -81,3 +83,39 @@ def test_a_database_that_is_gone_is_named_without_its_url(open_node: OpenNode) -
     answer = served.client.get("/readyz")
     assert answer.status_code == 503
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # it can refuse writes to everybody
+def test_a_database_that_takes_no_writes_is_not_ready(open_node: OpenNode) -> None:
+    """As a standby or a full disk: it answers, and the check says that it takes no write."""
+    served = open_node()
+    engine = served.node.database.engine
+    own = sa.create_engine(engine.url, isolation_level="AUTOCOMMIT")
+    order = f'ALTER DATABASE "{engine.url.database}" SET default_transaction_read_only'
+    with own.connect() as connection:
+        connection.execute(sa.text(f"{order} = on"))
+        engine.dispose()  # settings of a database are those of new connections
+        try:
+            answer = served.client.get("/readyz")
+        finally:
+            connection.execute(sa.text(f"{order} = off"))
+            engine.dispose()
+    own.dispose()
+    assert answer.status_code == 503
+    assert answer.json is not None
+    checks = {check: found["status"] for check, found in answer.json["checks"].items()}
+    assert (checks["database"], checks["migration"]) == ("failed", "ok")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_loop_that_does_not_turn_is_not_ready(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once an iteration takes longer than the lease, others may take the sagas over."""
+    served = open_node()
+    monkeypatch.setattr(Engine, "lag_s", property(lambda _: 10.5))
+    answer = served.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert answer.json["checks"]["loop"] == {
+        "status": "failed",
+        "detail": "an iteration has taken 10.5 s; 0 sagas, 0 calls in flight",
+    }
