@@ -13,7 +13,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from saga_es.access.permissions import Permission, permits
 from saga_es.api import failures
-from saga_es.api.access import check_error_filter, principal
+from saga_es.api.access import acting, check_error_filter, principal, scope
 from saga_es.api.commands import CommandSchema
 from saga_es.api.failures import FailureFilterSchema
 from saga_es.api.fields import Text
@@ -21,8 +21,9 @@ from saga_es.api.filters import filter_of
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
 from saga_es.api.sagas import blueprint
-from saga_es.core.batches import COMMANDS, BatchStarted, command_of
+from saga_es.core.batches import COMMANDS, BatchStarted, BatchState, command_of
 from saga_es.core.state import SagaStatus
+from saga_es.errors import NotFound
 from saga_es.node.node import Node
 from saga_es.runtime.command_batches.batches import BatchRefused
 from saga_es.runtime.command_batches.selection import Selection, select
@@ -161,15 +162,41 @@ def check_permission(command: str) -> None:
         raise Problem(403, f"a permission is needed for this, and {principal().name!r} lacks {PERMISSIONS[command]!s}")
 
 
+def seen_batch(batch_id: str) -> BatchState:
+    """A batch, if the sender of the request may see it: who sees but some sagas sees the batches of those alone.
+
+    Raises:
+        NotFound: It is not there for them.
+    """
+    state = node().batches.find(batch_id)
+    if not _is_seen(state):
+        raise NotFound(batch_id)
+    return state
+
+
+def _is_seen(state: BatchState) -> bool:
+    return scope() is None or scope() == state.started.scope
+
+
+def newest_batches() -> list[dict[str, Any]]:
+    """The newest batches that the sender of the request may see."""
+    batches = node().batches
+    rows = batches.newest()
+    return rows if scope() is None else [row for row in rows if _is_seen(batches.find(row["batch_id"]))]
+
+
 def batch_of(body: dict[str, Any]) -> BatchStarted:
     """The batch that a body asks for, without its sagas."""
     asked = {name: value for name, value in body["filter"].items() if value not in (None, [])}
     asked |= {"tag": [":".join(tag) for tag in asked["tag"]]} if "tag" in asked else {}
     about = {name: body[name] for name in ("step", "status") if body.get(name)}
+    by = acting(body.get("actor"))
     return BatchStarted(
-        *(body["command"], (), asked, body["actor"], body["reason"], body["pace"]),
+        *(body["command"], (), asked, str(by["actor"]), body["reason"], body["pace"]),
         about=about,
         stops_after=body["stops_after"],
+        on_behalf_of=by.get("on_behalf_of"),
+        scope=scope(),
     )
 
 
@@ -207,7 +234,7 @@ def start_batch(body: dict[str, Any]) -> Response:
 @permits(Permission.READ)
 def list_batches() -> Response:
     """The newest batches."""
-    return json_response({"batches": node().batches.newest()})
+    return json_response({"batches": newest_batches()})
 
 
 @blueprint.get("/batch/<string:batch_id>")
@@ -216,6 +243,7 @@ def list_batches() -> Response:
 @permits(Permission.READ)
 def show_batch(batch_id: str) -> Response:
     """How far a batch is: how many sagas moved on, failed again, were left alone, are to go."""
+    seen_batch(batch_id)
     return json_response(node().batches.progress(batch_id))
 
 
@@ -227,10 +255,9 @@ def show_batch(batch_id: str) -> Response:
 @permits(Permission.READ)
 def stop_batch(body: dict[str, Any], batch_id: str) -> Response:
     """Stop a batch: the rest of its sagas is left as it is."""
-    batches = node().batches
-    check_permission(batches.find(batch_id).started.command)
+    check_permission(seen_batch(batch_id).started.command)
     try:
-        batches.stop(batch_id, body["actor"], body["reason"])
+        node().batches.stop(batch_id, str(acting(body.get("actor"))["actor"]), body["reason"])
     except BatchRefused as error:
         raise Problem(409, str(error)) from error
-    return json_response(batches.progress(batch_id))
+    return json_response(node().batches.progress(batch_id))

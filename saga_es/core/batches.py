@@ -9,6 +9,7 @@ from typing import Any, assert_never
 import msgspec
 from msgspec.structs import replace
 
+from saga_es.core.access import Scope
 from saga_es.core.commands import Cancel, Command, Fail, Pause, Resolve, Resume, Retry, Skip
 
 
@@ -22,6 +23,8 @@ class BatchStarted(msgspec.Struct, frozen=True, omit_defaults=True):
         about: What the command needs beside actor and reason: `step`, `status`.
         pace: Sagas a second.
         stops_after: The batch stops by itself when so many of its sagas have failed again; None: it does not.
+        on_behalf_of: Whom the actor names, who had to be known.
+        scope: The sagas that the actor may see; None: all.
     """
 
     command: str
@@ -32,6 +35,8 @@ class BatchStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     pace: float
     about: dict[str, str] = {}
     stops_after: int | None = None
+    on_behalf_of: str | None = None
+    scope: Scope | None = None
 
 
 class BatchTaken(msgspec.Struct, frozen=True):
@@ -138,19 +143,20 @@ def mark(batch_id: str) -> str:
 
 def command_of(started: BatchStarted, batch_id: str) -> Command:  # noqa: PLR0911 (a table: one case a command)
     """The command that each saga of a batch gets."""
-    actor, reason, about = started.actor, f"{started.reason} {mark(batch_id)}", started.about
+    about, reason = started.about, f"{started.reason} {mark(batch_id)}"
+    by: dict[str, Any] = {"actor": started.actor, "reason": reason, "on_behalf_of": started.on_behalf_of}
     match started.command:
         case "retry":
-            return Retry(actor, reason)
+            return Retry(**by)
         case "resume":
-            return Resume(actor, reason)
+            return Resume(**by)
         case "pause":
-            return Pause(actor, reason)
+            return Pause(**by)
         case "cancel":
-            return Cancel(actor, reason)
+            return Cancel(**by)
         case "skip":
-            return Skip(about.get("step", ""), actor, reason)
+            return Skip(about.get("step", ""), **by)
         case "fail":
-            return Fail(actor, reason)
+            return Fail(**by)
         case _:
-            return Resolve(actor, reason, about.get("status"))  # type: ignore[arg-type]  # checked where it comes in
+            return Resolve(status=about.get("status"), **by)  # type: ignore[arg-type]  # checked where it comes in

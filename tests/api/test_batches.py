@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
+from werkzeug.test import TestResponse
 
 from saga_es import Saga, StepRejected
+from saga_es.access import Principal
 from saga_es.cli import main
+from saga_es.core.access import Starter
 from saga_es.core.batches import BatchAdvanced, BatchStarted, mark
 from saga_es.core.commands import Command
 from saga_es.runtime.command_batches import selection
 from saga_es.runtime.command_batches.runner import Runner
 from tests.api.conftest import OpenNode, Served, opened
+from tests.support.bearers import Bearers, as_
 from tests.support.journeys_served import app_of
 from tests.support.trips import until
 
@@ -304,6 +309,51 @@ def test_what_was_done_when_a_batch_was_stopped_is_counted(idle: Served) -> None
     found = progress(idle, batch_id)
     assert (found["status"], found["to_go"]) == ("stopped", 2)
     assert isinstance(idle.node.store.log.read(batch_id)[-1].event, BatchAdvanced)
+
+
+# ── Who may ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_batch_is_for_the_sagas_that_its_sender_may_see(open_node: OpenNode, ledger: Ledger) -> None:
+    """Its sender is who is known; others see neither its sagas nor the batch; a viewer may not start one."""
+    people = {
+        "kim": Principal("kim", ["operator"], tenant="acme"),
+        "bob": Principal("bob", ["operator"], tenant="globex"),
+        "eve": Principal("eve", ["viewer"], tenant="acme"),
+        "shop": Principal("shop", ["service"], tenant="acme"),
+    }
+    served = open_node(replace(app_of(ledger.saga), auth=Bearers(**people)))
+    client, engine = served.client, served.node.engine
+    starters = [Starter("shop", tenant) for tenant in ("acme", "acme", "globex")]
+    for number, starter in enumerate(starters):
+        saga_id = engine.start("payment", {"account": number}, by=starter).saga_id
+        until(lambda saga_id=saga_id: engine.status(saga_id).status == "FAILED")  # type: ignore[misc]
+
+    def asked(who: str, **more: Any) -> TestResponse:
+        body = {"command": "retry", "filter": {}, "reason": "it is open", **more}
+        return client.post("/api/saga/batch", json=body, headers=as_(who))
+
+    assert [asked(who, dry_run=True).get_json()["count"] for who in ("kim", "bob")] == [2, 1]
+    assert asked("eve").status_code == 403
+    assert asked("kim", command="resolve").status_code == 403
+    begun = asked("kim", actor="the customer").get_json()
+    path = f"/api/saga/batch/{begun['batch_id']}"
+    assert client.get(path, headers=as_("eve")).get_json()["actor"] == "kim"
+    assert client.get(path, headers=as_("bob")).status_code == 404
+    assert client.post(f"{path}/stop", json={"reason": "x"}, headers=as_("bob")).status_code == 404
+    assert client.post(f"{path}/stop", json={"reason": "x"}, headers=as_("eve")).status_code == 403
+    seen = {who: client.get("/api/saga/batch", headers=as_(who)).get_json()["batches"] for who in ("kim", "bob")}
+    assert [len(rows) for rows in seen.values()] == [1, 0]
+    (started, *_) = served.node.store.log.read(begun["batch_id"])
+    assert (started.event.actor, started.event.on_behalf_of) == ("kim", "the customer")
+
+
+def test_without_credentials_the_actor_is_anonymous(served: Served) -> None:
+    """As for every command."""
+    failed(served, 1)
+    begun = post(served, command="retry", filter={}, reason="again")
+    assert progress(served, begun["batch_id"])["actor"] == "anonymous"
+    post(served, 409 if when_over(served, begun["batch_id"]) else 0, f"/{begun['batch_id']}/stop", reason="x")
 
 
 # ── On the command line ──────────────────────────────────────────────────────────────────────────────────
