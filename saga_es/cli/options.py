@@ -218,8 +218,9 @@ def _fail_over_a_file(error: OSError) -> NoReturn:
 
 
 def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the traceback of an error that nobody expected, without secrets."""
-    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
+    """Print the traceback of an error that nobody expected, without secrets, and with what is hidden in it escaped."""
+    lines = masked("".join(traceback.format_exception(kind, error, trace))).split("\n")
+    sys.stderr.write("\n".join(map(plain, lines)))
 
 
 def fail(message: str, code: int) -> NoReturn:

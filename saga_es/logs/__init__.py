@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -77,11 +77,13 @@ def fields_of(call: AboutCall) -> dict[str, Any]:
 
 
 class _MaskedTracebacks(logging.Filter):
-    """Formats a traceback without secrets, before the handlers of a host do it with them; lets every record pass."""
+    """Formats a traceback without secrets and what is hidden, before a host's handlers do; lets every record pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and not record.exc_text:
-            record.exc_text = masked(_FORMATTER.formatException(record.exc_info))
+            with suppress(Exception):  # whatever an exception says of itself, the line is logged
+                told = masked(_FORMATTER.formatException(record.exc_info))
+                record.exc_text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in told)
         return True
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from io import StringIO
 from pathlib import Path
 from unicodedata import category
 
@@ -11,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_es import App, Saga, StepRejected
+from saga_es.cli.options import show_bug
 from saga_es.cli.terminal import cell
 from saga_es.core.describe import plain
+from saga_es.logs import logger
+from saga_es.node.logs import _Rendered
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from tests.e2e.conftest import run_cli
@@ -42,6 +47,25 @@ def test_a_text_that_is_shown_has_nothing_hidden(text: str) -> None:
     assert plain(plain(text)) == plain(text)
     if not any(category(character) in HIDDEN for character in text):
         assert plain(text) == text
+
+
+@pytest.mark.parametrize("form", ["console", "logfmt", "json"])
+def test_the_traceback_of_a_bug_has_nothing_hidden(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the command ends with it, and in a log line, a host's too: its message may be a participant's."""
+    error = RuntimeError("".join(NASTY.values()))
+    show_bug(RuntimeError, error, None)
+    found = (RuntimeError, error, None)
+    record = logging.LogRecord("shop", logging.ERROR, "", 0, "%s", ("".join(NASTY.values()),), found)
+    written, ours = StringIO(), logging.getLogger("saga_es")
+    hosts = logging.StreamHandler(written)
+    ours.addHandler(hosts)
+    try:
+        logger.error("a request failed", exc_info=error)
+    finally:
+        ours.removeHandler(hosts)
+    shown = capsys.readouterr().err + _Rendered(form).format(record) + written.getvalue()
+    assert shown.count("RuntimeError") >= 3
+    assert shown_badly(shown) == []
 
 
 def test_japanese_and_wide_blanks_stay_as_they_are() -> None:
