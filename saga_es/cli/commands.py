@@ -14,6 +14,7 @@ import msgspec
 from saga_es.cli import output
 from saga_es.cli.actor import actor_option
 from saga_es.cli.options import USAGE, as_json_option, fail, reading, settings_options
+from saga_es.cli.remote import remote, remote_options
 from saga_es.cli.terminal import say
 from saga_es.core.commands import Cancel, Command, Fail, Pause, ReplaceInput, Resolve, Resume, Retry, SendSignal, Skip
 from saga_es.core.operate import preview
@@ -32,7 +33,7 @@ _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; the
 
 def _commanding(*more: Callable[[Any], Any]) -> Decorator:
     """Add the arguments and options of every command to a saga, and these."""
-    return settings_options(_ID, *more, _REASON, actor_option)
+    return settings_options(_ID, *more, _REASON, actor_option, remote_options)
 
 
 @click.command(short_help="Send a saga a signal.")
@@ -41,6 +42,7 @@ def _commanding(*more: Callable[[Any], Any]) -> Decorator:
     click.argument("name", metavar="NAME"),
     click.option("--payload", metavar="JSON", help="The payload, which is the result of the step.  [default: null]"),
     click.option("--key", metavar="TEXT", help="The same key twice is one signal."),
+    remote_options,
 )
 def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key: str | None) -> None:
     """Send a saga the signal that its step NAME waits for; a signal that arrives early is kept."""
@@ -57,9 +59,13 @@ def signal(settings: Settings, saga_id: str, name: str, payload: str | None, key
     click.option("--reason", metavar="TEXT", help="Why; the log keeps it for ever.  [required without --preview]"),
     actor_option,
     as_json_option,
+    remote_options,
 )
 def cancel(settings: Settings, saga_id: str, is_preview: bool, reason: str | None, actor: str, as_json: bool) -> None:
     """Abort a saga: the steps that were done are compensated, last first."""
+    if is_preview and (server := remote()) is not None:
+        output.show_preview(saga_id, server.preview(saga_id), as_json=as_json)
+        return
     if is_preview:
         with reading(settings) as node:
             output.show_preview(saga_id, preview(_found(node, saga_id)), as_json=as_json)
@@ -136,6 +142,9 @@ def resolve(
 
 
 def _record(settings: Settings, saga_id: str, command: Command, what: str) -> None:
+    if (server := remote()) is not None:
+        say(f"Recorded {what}. {server.give(saga_id, command)}")
+        return
     with reading(settings) as node:
         state = _found(node, saga_id)
         node.commands.record(saga_id, admitted(saga_id, command, node.store))

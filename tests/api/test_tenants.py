@@ -201,6 +201,27 @@ def _until(served: Served, saga_id: str, kind: type[Any]) -> list[Any]:
     return found
 
 
+def test_a_batch_is_of_its_tenant(shared: Served) -> None:
+    """It hits the sagas of its giver's tenant; nobody else learns of it; the actor is the principal."""
+    ours, theirs = started(shared, "one-shop"), started(shared, "two-shop")
+    body = {"command": "pause", "filter": {"name": "waiting"}, "reason": SECRET, "actor": "Bob"}
+    given = body_of(shared.client.post("/api/saga/batch", json=body, headers=as_("one-ann")), 202)
+    batch = shared.node.store.log.read(given["batch_id"])[0].event
+    assert ours in batch.saga_ids
+    assert theirs not in batch.saga_ids
+    assert (batch.actor, batch.on_behalf_of) == ("ann", "Bob")
+    for who, sees in (("one-ann", True), ("two-ann", False), ("ann", False), ("one-shop", False)):
+        path = f"/api/saga/batch/{given['batch_id']}"
+        assert (shared.client.get(path, headers=as_(who)).status_code == 200) == sees, who
+        listed = shared.client.get("/api/saga/batch", headers=as_(who)).text
+        assert (given["batch_id"] in listed) == sees, who
+    stop = {"reason": "x"}
+    stopped = shared.client.post(f"/api/saga/batch/{given['batch_id']}/stop", json=stop, headers=as_("two-ann"))
+    assert stopped.status_code == 404
+    paused = last(shared, ours, e.SagaPaused)
+    assert (paused.actor, paused.on_behalf_of) == ("ann", "Bob")
+
+
 # ── Who acted ────────────────────────────────────────────────────────────────────────────────────────────
 
 
