@@ -81,6 +81,27 @@ MUTANTS = [
         ("tests/api/test_traces.py",),
     ),
     Mutant(
+        "a worker that drains takes what others can run",
+        "saga_es/runtime/ability.py",
+        "(self._others is None or self._others.run(state))",
+        "self._others is None",
+        ("tests/contract/engine/test_draining.py",),
+    ),
+    Mutant(
+        "workers that drain leave sagas to each other",
+        "saga_es/runtime/living.py",
+        "if id_ != worker_id and not _drains(code)",
+        "if id_ != worker_id",
+        ("tests/contract/engine/test_draining.py",),
+    ),
+    Mutant(
+        "new sagas begin whatever there is in memory",
+        "saga_es/runtime/admission.py",
+        " or self._is_too_heavy(name)",
+        "",
+        ("tests/contract/engine/test_room_for_payloads.py",),
+    ),
+    Mutant(
         "the time without code is that without an event",
         "saga_es/runtime/overdue.py",
         "self._since.get(state.saga_id, now)",

@@ -16,6 +16,13 @@ THIRD_MIGRATION = "migrations/versions/0003_chain.py"
 
 MUTANTS = [
     Mutant(
+        "a migration takes away what living workers need",
+        "saga_es/store/admin/migrate.py",
+        "                refuse_to_shut_out(connection, revision, lease_s)\n",
+        "                pass\n",
+        ("tests/contract/store/test_contracting.py",),
+    ),
+    Mutant(
         "a view that an older worker writes is made anew while it still does",
         "saga_es/store/views/mixed.py",
         "if not found or earlier_workers(connection):",

@@ -15,7 +15,7 @@ from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.limits import Limits
 from tests.conftest import OpenEngine, Store
-from tests.contract.engine.test_versions import TIMEOUT_S, an_order, shown_to_run, state_of, waiting
+from tests.contract.engine.test_versions import TIMEOUT_S, an_order, state_of, waiting
 from tests.support.trips import crash, has_happened, until
 
 Drain = Callable[[Saga], Engine]
@@ -47,30 +47,31 @@ def test_what_no_other_worker_can_run_is_run_and_what_one_can_is_left(
     store: Store, open_engine: OpenEngine, drain: Drain
 ) -> None:
     """Whether it has begun or not; and what is left is taken when that worker is gone."""
-    before = open_engine(old())
-    needs_old = waiting(before, "needs-old")
-    crash(store, before)
     begun = open_engine(new())
     waiting(begun, "common")
     crash(store, begun)
-    Client(store, [new()]).start("order", saga_id="unbegun")
+    client = Client(store, [new()])
+    unbegun = [client.start("order").saga_id for _ in range(10)]  # some of them this worker would claim at once
+    before = open_engine(old(), recovers=False)
+    waiting(before, "needs-old")
+    crash(store, before)
     able = open_engine(new(), recovers=False)  # it lives, and takes nothing: what others leave to it stays
     drained = drain(old())
-    shown_to_run(drained, needs_old)
-    assert state_of(store, "unbegun").status is SagaStatus.PENDING
+    until(lambda: has_happened(drained, "needs-old", e.SagaTakenOver))  # the youngest: the others were looked at
+    assert {state_of(store, saga_id).status for saga_id in unbegun} == {SagaStatus.PENDING}
     assert state_of(store, "common").owner == begun.worker_id
     able.close()
-    for saga_id in ("common", "unbegun"):
+    for saga_id in ("common", *unbegun, "needs-old"):
         drained.signal(saga_id, "go")
         assert drained.follow(saga_id).result(TIMEOUT_S).status is SagaStatus.COMPLETED
 
 
 def test_workers_that_drain_leave_no_saga_to_each_other(store: Store, open_engine: OpenEngine, drain: Drain) -> None:
     """One of them takes it, and the log says which."""
-    before = open_engine(old())
+    drained = [drain(old()), drain(old())]
+    open_engine(new(), recovers=False)
+    before = open_engine(old(), recovers=False)
     saga_id = waiting(before, "s-1")
     crash(store, before)
-    open_engine(new(), recovers=False)
-    drained = [drain(old()), drain(old())]
     until(lambda: has_happened(drained[0], saga_id, e.SagaTakenOver))
     assert state_of(store, saga_id).owner in {engine.worker_id for engine in drained}
