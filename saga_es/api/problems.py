@@ -31,6 +31,10 @@ from saga_es.errors import (
 from saga_es.logs import logger
 
 RETRY_AFTER_S = 2
+LONGEST_DETAIL = 2000
+LONGEST_FIELD = 100
+MOST_FIELDS = 20
+"""Of more fields at fault the others are counted: an answer is not larger than what was asked."""
 
 
 class Problem(Exception):
@@ -59,7 +63,8 @@ class Problem(Exception):
     def response(self) -> Response:
         """The problem as an HTTP response."""
         title = HTTPStatus(self.status).phrase
-        body: dict[str, Any] = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        detail = _short(self.detail, LONGEST_DETAIL)
+        body: dict[str, Any] = {"type": "about:blank", "title": title, "status": self.status, "detail": detail}
         if self.errors:
             body["errors"] = self.errors
         response = Response(msgspec.json.encode(body), self.status, content_type="application/problem+json")
@@ -92,17 +97,21 @@ def _of_framework(error: HTTPException) -> Problem:
         return Problem(status, f"the request is larger than {limit} bytes; see the setting SAGA_ES_PAYLOAD_LIMIT")
     # webargs puts the messages of a failed validation here, under their source: json, query ...
     messages = getattr(error, "data", {}).get("messages", {})
+    found = [item for place in messages.values() if isinstance(place, dict) for item in place.items()]
     errors = {
-        "body" if field == "_schema" else field: _flat(found)
-        for place in messages.values()
-        if isinstance(place, dict)
-        for field, found in place.items()
+        "body" if field == "_schema" else _short(str(field), LONGEST_FIELD): _flat(told)[:MOST_FIELDS]
+        for field, told in found[:MOST_FIELDS]
     }
     if errors:
-        return Problem(status, f"{', '.join(errors)}: see errors", errors)
+        more = f" and {len(found) - MOST_FIELDS} more" if len(found) > MOST_FIELDS else ""
+        return Problem(status, f"{', '.join(errors)}{more}: see errors", errors)
     detail = "; ".join(text for place in messages.values() if isinstance(place, list) for text in place)
     headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
     return Problem(status, detail or error.description or HTTPStatus(status).phrase, headers=headers)
+
+
+def _short(words: str, most: int) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def _flat(messages: Any, where: str = "") -> list[str]:

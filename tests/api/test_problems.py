@@ -227,3 +227,19 @@ def test_when_the_database_is_back_reading_goes_on(remote: tuple[Relay, Served])
     assert_problem(served.client.get("/api/saga/list"), 503)
     relay.mend()
     body_of(served.client.get("/api/saga/list"), 200)
+
+
+def test_a_problem_is_no_larger_than_what_was_asked(kept_client: FlaskClient) -> None:
+    """Of many fields that are wrong some are told and the others counted; a long id or field is not repeated."""
+    many = "{" + ",".join(f'"field_{number}":1' for number in range(5000)) + "}"
+    answer = kept_client.post("/api/saga/execute", data=many, content_type="application/json")
+    found = body_of(answer, 422)
+    assert "more: see errors" in found["detail"]
+    assert len(found["errors"]) == 20
+    long = "x" * 50_000
+    for told in (
+        kept_client.get(f"/api/saga/status/{long}"),
+        kept_client.post("/api/saga/execute", json={long: 1}),
+        kept_client.get("/api/saga/list", query_string={"name": long}),
+    ):
+        assert len(told.data) < 3000
