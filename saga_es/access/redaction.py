@@ -11,8 +11,8 @@ from saga_es.store.log.entries import Entry
 
 REDACTED = "(redacted)"
 
-FIELDS = ("input", "result", "payload", "details", "error", "reason")
-"""The fields of events that hold what callers and participants sent, or what people wrote."""
+FIELDS = ("input", "result", "payload", "details", "error", "frame", "reason")
+"""The fields of events that hold what callers and participants sent, what people wrote, or where code failed."""
 
 _OBJECTS = ("input",)
 """Those of them that hold an object, and must go on to hold one."""

@@ -70,6 +70,7 @@ class StepSchema(Schema):
     compensation_attempts = fields.Integer(required=True)
     result = fields.Raw(required=True, allow_none=True)
     error = fields.String(required=True, allow_none=True)
+    frame = fields.String(required=True, allow_none=True)
     started_at = fields.AwareDateTime(required=True, allow_none=True)
     completed_at = fields.AwareDateTime(required=True, allow_none=True)
     compensated_at = fields.AwareDateTime(required=True, allow_none=True)

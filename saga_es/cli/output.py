@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from saga_es.cli.terminal import cell, errors, print_json, print_json_text, say, screen
-from saga_es.core.describe import describe, moment, plain, short, shown
+from saga_es.core.describe import describe, moment, plain, short, shown, with_frame
 from saga_es.core.explain import Explanation
 from saga_es.core.migration import Fate, Migration
 from saga_es.core.operate import Undoing
@@ -196,7 +196,7 @@ def _cells(step: StepStory) -> tuple[Text | str, ...]:
     elif step.last_progress and step.status in {"IN_PROGRESS", "COMPENSATING"}:
         result = f"goes on: {shown(step.last_progress.details)}"
     if step.retry_at:
-        result = f"next try at {moment(step.retry_at)}: {step.error}"
+        result = f"next try at {moment(step.retry_at)}: {with_frame(step.error or '', step.frame)}"
     if step.skip and step.skip.actor:
         result = f"skipped by {step.skip.actor}: {step.skip.reason}"
     undo = str(step.compensation_attempts or "")

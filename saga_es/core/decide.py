@@ -42,7 +42,7 @@ from saga_es.core.outcomes import (
 )
 from saga_es.core.plan import Child, StepPlan
 from saga_es.core.proceed import deadline_passed, next_events, start_waiting
-from saga_es.core.retry import failure_of, retry_at
+from saga_es.core.retry import failure_of, frame_of, retry_at
 from saga_es.core.state import SagaState, StepStatus
 
 
@@ -173,7 +173,7 @@ def _action_returned(state: SagaState, name: str, outcome: Outcome, now: datetim
 def _action_failed(state: SagaState, name: str, outcome: Failed, now: datetime) -> list[e.SagaEvent]:
     planned, attempt = state.plan.step(name), state.step(name).attempts
     due = None if state.aborted else retry_at(state, name, Direction.ACTION, outcome, now)
-    failed = e.StepFailed(name, attempt, failure_of(outcome), outcome.error, due)
+    failed = e.StepFailed(name, attempt, failure_of(outcome), outcome.error, due, frame=frame_of(outcome))
     if due:
         return [failed]
     if planned.probe and not state.aborted and evolve(state, failed).step(name).in_doubt:
@@ -210,7 +210,8 @@ def _compensation_returned(state: SagaState, name: str, outcome: Outcome, now: d
         case Rejected() | Unavailable() | Unknown():
             due = retry_at(state, name, Direction.COMPENSATION, outcome, now)
             attempt = state.step(name).compensation_attempts
-            return [e.CompensationFailed(name, attempt, failure_of(outcome), outcome.error, due)]
+            failure, frame = failure_of(outcome), frame_of(outcome)
+            return [e.CompensationFailed(name, attempt, failure, outcome.error, due, frame)]
         case _:
             return [e.CompensationCompleted(name)]
 

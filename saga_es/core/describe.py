@@ -123,21 +123,27 @@ def _migrated(migrated: e.SagaMigrated) -> str:
     return f"{migrated.actor} migrated the saga to {migrated.plan_id}: {migrated.reason}.{names}"
 
 
+def with_frame(error: str, frame: str | None) -> str:
+    """An error, and where the application's code raised it."""
+    return f"{error} ({frame})" if frame else error
+
+
 def _failed(failed: e.StepFailed) -> str:
+    why = with_frame(failed.error, failed.frame)
     if not failed.attempt:
-        return f"Step {failed.step} failed for good: {failed.error}"
+        return f"Step {failed.step} failed for good: {why}"
     attempt = f"at attempt {failed.attempt} ({failed.failure})"
     if failed.retry_at is None:
-        return f"Step {failed.step} failed for good {attempt}: {failed.error}"
+        return f"Step {failed.step} failed for good {attempt}: {why}"
     follows = "a probe follows at" if failed.last else "next try at"
-    return f"Step {failed.step} failed {attempt}, {follows} {moment(failed.retry_at)}: {failed.error}"
+    return f"Step {failed.step} failed {attempt}, {follows} {moment(failed.retry_at)}: {why}"
 
 
 def _undo_failed(failed: e.CompensationFailed) -> str:
-    attempt = f"at attempt {failed.attempt} ({failed.failure})"
+    attempt, why = f"at attempt {failed.attempt} ({failed.failure})", with_frame(failed.error, failed.frame)
     if failed.retry_at is None:
-        return f"Undoing step {failed.step} failed for good {attempt}: {failed.error}"
-    return f"Undoing step {failed.step} failed {attempt}, next try at {moment(failed.retry_at)}: {failed.error}"
+        return f"Undoing step {failed.step} failed for good {attempt}: {why}"
+    return f"Undoing step {failed.step} failed {attempt}, next try at {moment(failed.retry_at)}: {why}"
 
 
 def _answered(answered: e.ProbeAnswered) -> str:

@@ -112,7 +112,8 @@ class StepSkipped(msgspec.Struct, frozen=True, omit_defaults=True):
 class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     """An attempt at the action failed; it is tried again at `retry_at`, or given up when `retry_at` is None.
 
-    With `last` no attempt follows: a probe asks at `retry_at` whether the action has happened.
+    With `last` no attempt follows: a probe asks at `retry_at` whether the action has happened. `frame` says where the
+    application's code raised an exception.
     """
 
     step: str
@@ -121,6 +122,7 @@ class StepFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str
     retry_at: datetime | None = None
     last: bool = False
+    frame: str | None = None
 
 
 class StepProgressed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -219,6 +221,7 @@ class CompensationFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     failure: Failure
     error: str
     retry_at: datetime | None = None
+    frame: str | None = None
 
 
 class CompensationSkipped(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -40,9 +40,9 @@ def evolve(state: SagaState, event: e.SagaEvent) -> SagaState:  # noqa: C901, PL
             return _step(state, step, **_CALLED, **counters, status=StepStatus.COMPENSATING, stuck=False)
         case e.CompensationCompleted(step) | e.CompensationSkipped(step):
             return _undone(state, step)
-        case e.CompensationFailed(step, error=error, retry_at=retry_at):
+        case e.CompensationFailed(step, error=error, retry_at=retry_at, frame=frame):
             waits = {"waiting": event if retry_at else None, "stuck": retry_at is None}
-            return _step(state, step, error=error, crashes=0, **waits)
+            return _step(state, step, error=error, frame=frame, crashes=0, **waits)
         case e.StepSkipped(step):
             skipped = _step(state, step, **_ANSWERED, status=StepStatus.SKIPPED, in_doubt=False, wait=None)
             return _without_effect(skipped, step)
@@ -145,7 +145,8 @@ def _failed(state: SagaState, failed: e.StepFailed) -> SagaState:
     is_call = state.plan.step(failed.step).work is None
     in_doubt = is_call and (state.step(failed.step).in_doubt or failed.failure == "unknown")
     probed = state.step(failed.step).probed  # a probe that just gave no answer is not repeated before compensation
-    changes = {**_ANSWERED, "probed": probed, "error": failed.error, "in_doubt": in_doubt, "wait": None}
+    why = {"error": failed.error, "frame": failed.frame}
+    changes = {**_ANSWERED, **why, "probed": probed, "in_doubt": in_doubt, "wait": None}
     if failed.retry_at is not None:
         return _step(state, failed.step, **(changes | {"waiting": failed}))
     given_up = _step(state, failed.step, **changes, status=StepStatus.FAILED)

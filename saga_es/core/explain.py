@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from saga_es.core import events as e
-from saga_es.core.describe import CALLEES, shown
+from saga_es.core.describe import CALLEES, shown, with_frame
 from saga_es.core.migration import present_keys
 from saga_es.core.operate import still_open
 from saga_es.core.plan import Delay
@@ -113,7 +113,9 @@ def _commands(state: SagaState) -> str:
 
 
 def _why_aborted(state: SagaState) -> str:
-    return f"step {state.failed_step!r} failed: {state.error}" if state.failed_step else str(state.error)
+    if state.failed_step is None:
+        return str(state.error)
+    return f"step {state.failed_step!r} failed: {with_frame(str(state.error), state.step(state.failed_step).frame)}"
 
 
 # ── A saga that has not ended ────────────────────────────────────────────────────────────────────────────
@@ -202,27 +204,26 @@ def _is_over(time: datetime | None, now: datetime) -> bool:
 
 
 def _last_error(step: StepState) -> str:
-    return f" (the last attempt failed: {step.waiting.error})" if step.waiting is not None else ""
+    failed = step.waiting
+    return f" (the last attempt failed: {with_frame(failed.error, failed.frame)})" if failed is not None else ""
 
 
 def _given_up(name: str, step: StepState) -> str:
     what = "undoing step" if step.stuck else "step"
-    return f"has given up {what} {name!r}, and waits for the calls in flight: {step.error}"
+    return f"has given up {what} {name!r}, and waits for the calls in flight: {with_frame(str(step.error), step.frame)}"
 
 
 def _retried(state: SagaState, name: str, step: StepState, failed: e.StepFailed | e.CompensationFailed) -> str:
     planned, counted = state.plan.step(name), failed.attempt - step.forgiven
+    why = with_frame(failed.error, failed.frame)
     if isinstance(failed, e.CompensationFailed):
         attempts = planned.compensation.attempts if planned.compensation else 0
         tries = f"tries to undo step {name!r} again at {_at(failed.retry_at)}"
-        return f"{tries} ({_numbered(counted + 1, attempts)}), because {failed.error}"
+        return f"{tries} ({_numbered(counted + 1, attempts)}), because {why}"
     if failed.last:
-        return f"asks at {_at(failed.retry_at)} whether step {name!r} has happened, because {failed.error}"
+        return f"asks at {_at(failed.retry_at)} whether step {name!r} has happened, because {why}"
     attempts = 0 if planned.kind == "retriable" else planned.retry.attempts
-    return (
-        f"tries step {name!r} again at {_at(failed.retry_at)} ({_numbered(counted + 1, attempts)}), "
-        f"because {failed.error}"
-    )
+    return f"tries step {name!r} again at {_at(failed.retry_at)} ({_numbered(counted + 1, attempts)}), because {why}"
 
 
 def _numbered(attempt: int, attempts: int) -> str:

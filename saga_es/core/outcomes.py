@@ -42,11 +42,13 @@ class Unknown(msgspec.Struct, frozen=True):
     Attributes:
         kinds: Names of the error for a retry policy: exception classes, or `HTTP 501`.
         retry_after_s: Seconds that the participant asked us to wait, if it said so.
+        frame: Where the application's code raised an exception: `shop.py:31 in charge`.
     """
 
     error: str
     kinds: tuple[str, ...] = ()
     retry_after_s: float | None = None
+    frame: str | None = None
 
 
 class Unrecordable(msgspec.Struct, frozen=True):

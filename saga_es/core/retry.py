@@ -46,6 +46,11 @@ def failure_of(outcome: Failed) -> e.Failure:
             assert_never(outcome)
 
 
+def frame_of(outcome: Failed) -> str | None:
+    """Where the application's code raised, if the outcome is an exception of its own."""
+    return outcome.frame if isinstance(outcome, Unknown) else None
+
+
 def _policy(state: SagaState, name: str, direction: Direction) -> tuple[RetryPolicy, int, bool]:
     planned, step = state.plan.step(name), state.step(name)
     if direction is Direction.ACTION:

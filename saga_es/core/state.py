@@ -77,6 +77,7 @@ class StepState(msgspec.Struct, frozen=True):
     forgiven: int = 0
     result: Any = None
     error: str | None = None
+    frame: str | None = None
     waiting: e.StepFailed | e.CompensationFailed | None = None
     wait: e.WaitStarted | None = None
     child: e.ChildStarted | None = None

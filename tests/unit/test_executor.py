@@ -74,6 +74,11 @@ def outcome_of(executor: Executor, callee: Callee, given: Mapping[str, Any] | No
     return outcome
 
 
+def without_frame(outcome: Outcome) -> Outcome:
+    """Lines of this file change."""
+    return msgspec.structs.replace(outcome, frame=None) if isinstance(outcome, Unknown) else outcome
+
+
 def too_large(step: str) -> Unrecordable:
     """The outcome of a call whose result is one byte over the limit."""
     why = "result is 2001 bytes of JSON, the limit is 2000; store a reference instead, or raise SAGA_ES_PAYLOAD_LIMIT"
@@ -316,7 +321,7 @@ def cancel(_: object) -> None:
 )
 def test_what_a_step_raises_is_an_outcome(executor: Executor, step: Callable[..., Any], outcome: Outcome) -> None:
     """Also what would end a program; the next call finds the executor as it was."""
-    assert outcome_of(executor, step) == outcome
+    assert without_frame(outcome_of(executor, step)) == outcome
     assert outcome_of(executor, sync_and_async(len)[_is_async(step)]) == Completed(1)
 
 

@@ -14,6 +14,7 @@ from saga_es.definition.requests import Form
 from saga_es.errors import StepRejected, StepUnavailable
 from saga_es.logs.secrets import masked
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
+from saga_es.runtime.calls.frames import frame_of
 from saga_es.runtime.calls.reasons import reason_of
 from saga_es.store.host_time import host_now
 
@@ -80,7 +81,8 @@ def outcome_of_error(error: BaseException) -> Outcome:
         case AnswerLost():
             return Unknown(text(error))
         case _:
-            return Unknown(text(f"{type(error).__name__}: {text(error)}"), kinds_of(error))
+            why = text(f"{type(error).__name__}: {text(error)}")
+            return Unknown(why, kinds_of(error), frame=frame_of(error))
 
 
 def kinds_of(error: BaseException) -> tuple[str, ...]:

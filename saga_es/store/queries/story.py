@@ -50,6 +50,7 @@ class StepStory(msgspec.Struct, frozen=True):
 
     Attributes:
         attempts: How often the action was called; for a fanned-out step, the sum over its elements.
+        frame: Where the application's code raised the error, if it is an exception: `shop.py:31 in charge`.
         completed_at: When the action was done, or given up.
         compensated_at: When its effect was undone, or taken for undone.
         until: The time until which a step waits; None: it waits for ever, or not at all.
@@ -67,6 +68,7 @@ class StepStory(msgspec.Struct, frozen=True):
     compensation_attempts: int
     result: Any
     error: str | None
+    frame: str | None
     started_at: datetime | None
     completed_at: datetime | None
     compensated_at: datetime | None
@@ -209,6 +211,7 @@ def _step(planned: StepPlan, state: SagaState, times: dict[str, _Times]) -> Step
         compensation_attempts=sum(element.compensation_attempts for element in elements),
         result=state.result(planned.name),
         error=whole.error or next((element.error for element in elements if element.error), None),
+        frame=whole.frame or next((element.frame for element in elements if element.frame), None),
         completed_at=_latest(whole.started_at, *(element.completed_at for element in elements)) if is_over else None,
         compensated_at=_latest(*(element.compensated_at for element in elements))
         if status is StepStatus.COMPENSATED
@@ -227,6 +230,7 @@ def _element(name: str, planned: StepPlan, state: SagaState, times: dict[str, _T
         compensation_attempts=step.compensation_attempts,
         result=step.result,
         error=step.error,
+        frame=step.frame,
         started_at=when.started,
         completed_at=when.completed,
         compensated_at=when.compensated,
