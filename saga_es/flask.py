@@ -61,7 +61,11 @@ class SagaES:
         console: bool | str = False,
         **options: Any,
     ) -> None:
-        self._flags = {name: options.pop(name) for name in set(options) & set(Settings.__struct_fields__)}
+        settings = set(options) & set(Settings.__struct_fields__)
+        settings -= (
+            {"auth"} if callable(options.get("auth")) else set()
+        )  # its name is a setting, a function is the App's
+        self._flags = {name: options.pop(name) for name in settings}
         self._saga_app = application(saga_app, sagas, **options)
         self._url_prefix = url_prefix
         self._console = "/console" if console is True else console or None
