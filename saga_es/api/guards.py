@@ -15,6 +15,8 @@ from flask import Blueprint, Flask, Response, current_app, request
 
 from saga_es.api.blueprint import JSON
 from saga_es.api.problems import Problem
+from saga_es.node.health import NODE_UNOPENED
+from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.runtime.calls.transport import IN_PROCESS
 
@@ -82,6 +84,7 @@ def guard_mounted(blueprint: Blueprint) -> None:
 
     def check() -> None:
         if _GUARDED not in current_app.extensions and IN_PROCESS not in request.environ:
+            limit_body()
             check_site()
             check_type()
 
@@ -104,6 +107,12 @@ def check_host(names: Collection[str], domains: tuple[str, ...]) -> None:
     if name not in names and not (domains and name.endswith(domains)):
         cure = "add it to SAGA_ES_ALLOWED_HOSTS if it is a name of this server"
         raise Problem(421, f"this server does not answer for the host {named[:80]!r}; {cure}")
+
+
+def limit_body() -> None:
+    """Read no more of a body than a payload may have, whatever the application of the user reads elsewhere."""
+    node: Node = current_app.extensions[NODE_UNOPENED]
+    request.max_content_length = node.settings.payload_limit
 
 
 def check_site() -> None:

@@ -25,8 +25,8 @@ BESIDE_BODY = 1_048_576
 """Bytes of a body beyond the payload that are still read, so that the client reads the answer: what is refused unread
 may find its connection reset."""
 
-UNREAD = 1 << 30
-"""Bytes of an answer that may wait for a client to read them before a thread does: more than an answer has."""
+UNREAD = 128 * 1_048_576
+"""Bytes of an answer that may wait for a client to read them before a thread does: more than most answers have."""
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc]  # the library is untyped

@@ -163,5 +163,10 @@ def test_a_host_application_keeps_its_hosts_and_its_headers(database_url: str, r
         assert ours.headers["X-Content-Type-Options"] == "nosniff", path
         assert ours.headers["Cache-Control"] == "no-store", path
         assert "frame-ancestors 'none'" in ours.headers["Content-Security-Policy"], path
+    large = {"actor": "ann", "reason": "x" * 1_048_577}
+    refused = client.post("/api/saga/x/cancel", json=large)
+    assert refused.status_code == 413
+    assert "larger than 1048576 bytes" in body_of(refused, 413)["detail"]
+    assert client.post("/buy", data=b"x" * 1_048_577).data == b"ok"
     assert client.post("/api/saga/x/cancel", json={}, headers={"Origin": "https://evil.example"}).status_code == 403
     assert client.post("/api/saga/x/cancel").status_code == 415
