@@ -165,6 +165,7 @@ class Publisher:
         why = masked(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         logger.warning(
             "a delivery failed, it is tried again",
+            **_about(message),
             target=self.target.name,
             event_id=message.id,
             reason=why[:LONGEST_ERROR],
@@ -198,3 +199,11 @@ class Publisher:
 
 def _message(entry: Entry, origin: Origin) -> Message:
     return Message(entry, origin.saga, origin.trace)
+
+
+def _about(message: Message) -> dict[str, str]:
+    """The fields of a line about a saga; none for an event of another category."""
+    if message.saga is None:
+        return {}
+    about = {"saga_id": message.entry.stream_id, "saga": message.saga}
+    return about if message.trace is None else {**about, "trace_id": message.trace.trace_id}
