@@ -10,9 +10,11 @@ from flask import Blueprint, Response, request
 from markupsafe import Markup
 
 from saga_es.access.permissions import Permission, permits
-from saga_es.api.access import check_error_filter, scope, sees_payloads
+from saga_es.api.access import check_error_filter, principal, scope, sees_payloads
+from saga_es.api.batches import PERMISSIONS, newest_batches
 from saga_es.api.responses import node
 from saga_es.console.drawing import draw_trend
+from saga_es.console.following import ACTIONS
 from saga_es.console.queries import asked
 from saga_es.console.rows import MOST_COUNTED, counts
 from saga_es.console.shell import page
@@ -63,8 +65,19 @@ def show_attention() -> Response:
         problems=wanted.problems,
         left_out=LEFT_OUT,
         words=STATUS_WORDS,
+        actions={state: _actions(state) for state in ("FAILED", "retrying")},
+        batches=newest_batches(),
+        verbs=ACTIONS,
         now=now,
     )
+
+
+_OFFERED = {"FAILED": ("retry", "resolve"), "retrying": ("retry", "pause")}
+
+
+def _actions(state: str) -> list[str]:
+    """The commands that the viewer may give a whole group."""
+    return [name for name in _OFFERED[state] if principal().may(PERMISSIONS[name])]
 
 
 def _shown(group: Group, now: datetime) -> Shown:

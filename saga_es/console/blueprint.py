@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from saga_es.access.permissions import DECLARED, Permission, permits
 from saga_es.api.access import guard_access_to
 from saga_es.api.problems import RETRY_AFTER_S, Problem
-from saga_es.console import around_pages, attention, command_pages, live, saga_pages
+from saga_es.console import around_pages, attention, batches, command_pages, live, saga_pages
 from saga_es.console.guard import LANGUAGE_COOKIE, THEME_COOKIE, Forged, Tokens, guarded
 from saga_es.console.shell import NAME, THEMES, address, keep, page
 from saga_es.console.words import LANGUAGES
@@ -33,6 +33,7 @@ def console_blueprint() -> Blueprint:
     saga_pages.add_to(made)
     command_pages.add_to(made)
     attention.add_to(made)
+    batches.add_to(made)
     around_pages.add_to(made)
     made.add_url_rule("/<path:rest>", "nowhere", _nowhere)
     made.register_error_handler(Forged, _forged)

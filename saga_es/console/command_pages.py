@@ -79,7 +79,7 @@ def give(saga_id: str, name: str) -> BaseResponse:
 
 def _command(name: str, form: dict[str, str]) -> Command:
     """The command of a form, given by who is known, or by whom the form names."""
-    named = _actor(form)
+    named = given_actor(form)
     by = acting(named)
     command = command_of(name, form, str(by["actor"]))
     if isinstance(command, SendSignal):
@@ -87,7 +87,12 @@ def _command(name: str, form: dict[str, str]) -> Command:
     return replace(command, **by)
 
 
-def _actor(form: dict[str, str]) -> str | None:
+def given_actor(form: dict[str, str]) -> str | None:
+    """The actor that a form names.
+
+    Raises:
+        BadForm: It is too long, or no text.
+    """
     actor = form.get("actor", "").strip() or None
     if actor is not None and ("\0" in actor or len(actor) > LONGEST_ACTOR):
         raise BadForm(f"actor: at most {LONGEST_ACTOR} characters, and no character 0")

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser
 import services
 from saga_es.api.server import server_of
 from saga_es.console import mount_console
+from saga_es.core.batches import BatchStarted
 from tests.api.conftest import Served, opened
 from tests.support.browser import Tab, a_browser, a_tab
 from tests.support.databases import fresh_database
@@ -86,6 +87,8 @@ def sagas(site: Served) -> dict[str, str]:
         "odd": carried(engine, PAYLOADS[2]),
     }
     when(site.client, kinds["retrying"], lambda story: story["steps"][0]["retry_at"] is not None)
+    chosen = BatchStarted("retry", (stuck(site), stuck(site)), {"name": ["journey"]}, "ann", "a look", 1)
+    kinds["batch"] = site.node.batches.start(chosen)
     return kinds
 
 
