@@ -99,9 +99,10 @@ def has_told_all(node: Node) -> bool:
 
 @pytest.mark.parametrize("place", brokers.KINDS, indirect=True)
 def test_each_event_of_the_log_arrives_as_a_cloud_event(place: Place, open_node: Open) -> None:
-    """From the beginning of the log, also what was there before the publisher was."""
+    """From the beginning of the log, also what was there before the publisher was; with the trace of its saga."""
     node = open_node()
-    node.engine.start("errand", {"ok": True}, saga_id="s-1").result(TIMEOUT_S)
+    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    node.engine.start("errand", {"ok": True}, saga_id="s-1", trace=trace).result(TIMEOUT_S)
     node.close()
     node = open_node(place.url)
     node.engine.start("errand", {"ok": False}, saga_id="s-2").result(TIMEOUT_S)
@@ -109,6 +110,10 @@ def test_each_event_of_the_log_arrives_as_a_cloud_event(place: Place, open_node:
     messages = place.messages()
     assert in_order(messages) == by_stream(in_log(node))
     assert len(messages) == len(in_log(node))
+    assert {(message["subject"], message.get("traceparent")) for message in messages if "saga" in message} == {
+        ("s-1", trace["traceparent"]),
+        ("s-2", None),
+    }
     entry = next(entry for entry in node.store.log.walk() if entry.stream_id == "s-2")
     assert next(message for message in messages if message["subject"] == "s-2") == {
         "specversion": "1.0",
