@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from http import HTTPStatus
 from inspect import iscoroutinefunction
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_smorest import Api
 
 from saga_es.access.permissions import Permission, permits
@@ -42,10 +43,28 @@ class ProblemApi(Api):  # type: ignore[misc]  # the library is untyped
         document: dict[str, Any] = self.spec.to_dict()
         if request.script_root:
             document["servers"] = [{"url": request.script_root}]
+        node: Node = current_app.extensions[NODE_UNOPENED]
+        if node.authenticate is not None:
+            ask_for_credentials(document)
         return with_headers(json_response(document))  # also in an application of the user's
 
     def _register_error_handlers(self) -> None:
         """Leave errors to `register_problem_handlers`."""
+
+
+def ask_for_credentials(document: dict[str, Any]) -> None:
+    """Say in a document that requests need credentials, and how they are answered without."""
+    document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"bearer": []}]
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        answer = {"description": status.phrase, "content": problem}
+        for path, item in document["paths"].items():
+            for operation in (found for verb, found in item.items() if verb in VERBS and path != "/"):
+                operation["responses"][str(status.value)] = answer
+
+
+VERBS = {"get", "post", "put", "patch", "delete"}
 
 
 class Application(Flask):

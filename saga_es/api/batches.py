@@ -13,7 +13,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from saga_es.access.permissions import Permission, permits
 from saga_es.api import failures
-from saga_es.api.access import acting, check_error_filter, principal, scope
+from saga_es.api.access import acting, check_error_filter, principal, scope, sees_payloads, shown_error
 from saga_es.api.commands import CommandSchema
 from saga_es.api.failures import FailureFilterSchema
 from saga_es.api.fields import Text
@@ -25,7 +25,7 @@ from saga_es.core.batches import COMMANDS, BatchStarted, BatchState, command_of
 from saga_es.core.state import SagaStatus
 from saga_es.errors import NotFound
 from saga_es.node.node import Node
-from saga_es.runtime.command_batches.batches import BatchRefused
+from saga_es.runtime.command_batches.batches import BatchRefused, Progress
 from saga_es.runtime.command_batches.selection import Selection, select
 
 saga_blueprint = failures.saga_blueprint
@@ -181,7 +181,7 @@ def _is_seen(state: BatchState) -> bool:
 def newest_batches() -> list[dict[str, Any]]:
     """The newest batches that the sender of the request may see."""
     batches = node().batches
-    rows = batches.newest()
+    rows = [{**row, "reason": shown_error(row["reason"])} for row in batches.newest()]
     return rows if scope() is None else [row for row in rows if _is_seen(batches.find(row["batch_id"]))]
 
 
@@ -244,7 +244,15 @@ def list_batches() -> Response:
 def show_batch(batch_id: str) -> Response:
     """How far a batch is: how many sagas moved on, failed again, were left alone, are to go."""
     seen_batch(batch_id)
-    return json_response(node().batches.progress(batch_id))
+    return json_response(_shown(node().batches.progress(batch_id)))
+
+
+def _shown(progress: Progress) -> Progress:
+    """A batch as the sender of the request may see it: what people wrote is shown like other payloads."""
+    if sees_payloads():
+        return progress
+    words = {"reason": shown_error(progress.reason), "stopped_because": shown_error(progress.stopped_because)}
+    return msgspec.structs.replace(progress, filter={}, **words)
 
 
 @blueprint.post("/batch/<string:batch_id>/stop")

@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from flask import Flask, Request
+import schemathesis
+from flask import Flask, Request, Response, request_finished
 from flask.testing import FlaskClient
+from schemathesis.core.result import Ok
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
@@ -21,11 +23,14 @@ from saga_es.access import Principal, Role
 from saga_es.api import Blueprint, json_response
 from saga_es.api.access import declared_by
 from saga_es.console import mount_console
+from saga_es.core.access import Scope
+from saga_es.core.batches import BatchStarted
 from saga_es.errors import StoreUnavailable
 from saga_es.flask import EXTENSION, SagaES
 from saga_es.store.log.log import Log
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
+from tests.api.test_openapi import failures_of
 from tests.api.test_problems import assert_problem
 from tests.support.bearers import BY_ROLE, Bearers, as_
 from tests.support.journeys_served import app_of, journey, stuck
@@ -186,6 +191,31 @@ def test_an_authentication_that_fails_lets_nobody_in(tmp_path: Path) -> None:
         assert client.get("/livez").status_code == 200
 
 
+@pytest.mark.parametrize("token", ["", "viewer", "service"])
+def test_generated_requests_of_each_kind_of_caller_are_answered_as_documented(guarded: Served, token: str) -> None:
+    """No server error, no answer that the document does not have; without credentials, 401 for all but one route."""
+    document = schemathesis.openapi.from_wsgi("/openapi.json", guarded.app, headers=as_("viewer"))
+    failures: list[str] = []
+
+    statuses: set[int] = set()
+
+    def note(_app: Flask, response: Response) -> None:
+        statuses.add(response.status_code)
+
+    request_finished.connect(note, guarded.app)
+    for result in document.get_all_operations():
+        assert isinstance(result, Ok)
+        operation = result.ok()
+        if not token and operation.path != "/":
+            case = next(iter([operation.Case()]))
+            answer = guarded.client.open(case.path.replace("{", "").replace("}", ""), method=operation.method, json={})
+            failures += [] if answer.status_code == 401 else [operation.label]
+        else:
+            failures += failures_of(operation, examples=2, headers=as_(token) if token else {})
+    assert failures == [], "\n\n".join(failures)
+    assert {200, 403, 422} <= statuses if token else statuses == {200, 401}, statuses
+
+
 # ── Payloads ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -273,6 +303,18 @@ def test_a_viewer_does_not_search_errors(troubled: tuple[Served, str], path: str
     served, _ = troubled
     assert served.client.get(path, headers=as_("viewer")).status_code == 403
     assert served.client.get(path, headers=as_("operator")).status_code == 200
+
+
+def test_a_viewer_sees_no_words_of_a_batch(troubled: tuple[Served, str]) -> None:
+    """Its reason and its filter are people's words."""
+    served, saga_id = troubled
+    started = BatchStarted("retry", (saga_id,), {"error": "hunter2"}, "ann", "hunter2", 10.0, scope=Scope())
+    batch_id = served.node.batches.start(started)
+    for path in ("/api/saga/batch", f"/api/saga/batch/{batch_id}"):
+        seen = {who: served.client.get(path, headers=as_(who)) for who in ("viewer", "operator")}
+        assert [answer.status_code for answer in seen.values()] == [200, 200]
+        assert batch_id in seen["viewer"].text
+        assert ["hunter2" in answer.text for answer in seen.values()] == [False, True]
 
 
 def test_a_viewer_sees_that_the_hash_chain_is_whole(troubled: tuple[Served, str]) -> None:

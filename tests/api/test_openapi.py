@@ -190,6 +190,8 @@ def test_what_is_asked_of_sagas_that_are_there_is_answered_as_it_says(kept_datab
 def failures_of(
     operation: schemathesis.APIOperation[Any, Any, Any, Any],
     aim: Callable[[schemathesis.Case[Any]], None] = lambda _: None,
+    examples: int = 8,
+    headers: dict[str, str] | None = None,
 ) -> Iterator[str]:
     """What is wrong with a route's answers, found with a handful of right requests and of wrong ones."""
     can_be_wrong = bool(operation.body or list(operation.query) or list(operation.path_parameters))
@@ -198,7 +200,7 @@ def failures_of(
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(
-            max_examples=4 if operation.path.startswith("/demo") else 8,
+            max_examples=min(4, examples) if operation.path.startswith("/demo") else examples,
             deadline=None,
             database=None,
             derandomize=True,
@@ -207,7 +209,7 @@ def failures_of(
         )
         def answers_are_as_documented(case: schemathesis.Case[Any]) -> None:
             aim(case)
-            response = case.call()
+            response = case.call(headers=headers)
             if case.path == EXECUTE and response.status_code == 500:
                 assert response.json().keys() >= NEEDS_A_PERSON, "execute answers 500 only as documented"
                 return
