@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SERVES := $(VENV)/.serves
 READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
-SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium gcc libc6-dev iproute2
+SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium fonts-ipafont-gothic gcc libc6-dev iproute2
 
 .PHONY: help run test unit services torture mutants bench check docs lock sbom format clean
 
@@ -69,6 +69,9 @@ sbom: .venvs/tools/.ready  ## Write dist/sbom.json: what an installation of all 
 	@$(PYTHON) -m venv .venvs/tools
 	@.venvs/tools/bin/python -m pip install --disable-pip-version-check --quiet uv cyclonedx-bom
 	@touch $@
+
+pictures: $(READY)  ## Make the pictures of the console that the pages show, with chromium
+	@$(BIN)/python -m tests.browser.pictures
 
 format: $(READY)  ## Lay the code out
 	@$(BIN)/ruff format .
