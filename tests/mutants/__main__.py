@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.mutants import of_real_faults, of_the_calls, of_the_core, of_the_shell, of_the_store
+from tests.mutants import of_real_faults, of_the_calls, of_the_core, of_the_shell, of_the_store, of_the_walls
 from tests.mutants.mutant import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +33,7 @@ MUTANTS = [
     *of_the_shell.MUTANTS,
     *of_the_calls.MUTANTS,
     *of_the_store.MUTANTS,
+    *of_the_walls.MUTANTS,
     *of_real_faults.MUTANTS,
 ]
 COPIED = ("saga_es", "services", "migrations", "tests", "pyproject.toml", "alembic.ini")
