@@ -12,7 +12,7 @@ With a budget each part does what it can in its share of the time, in an order t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -95,6 +95,13 @@ def ways_from(shape: str, option: int) -> list[Way]:
     return list(ways(SHAPES[shape], [option]))
 
 
+def all_ways(shape: str) -> list[Way]:
+    """All ways, in an order that is shuffled the same way each time."""
+    found = list(ways(SHAPES[shape]))
+    Random(shape).shuffle(found)
+    return found
+
+
 def every_way(unit: Unit) -> Tally:
     """Each of the ways, with each combination of deaths."""
     tally = Tally()
@@ -137,7 +144,9 @@ def parts(pool: ProcessPoolExecutor) -> list[Part]:
     """All parts, their work cut into units."""
     made = [_linear(pool, steps, deaths) for steps, deaths in ((1, 2), (2, 2), (3, 2), (4, 1))]
     made += [_by_dice(f"{name}: ways by dice, one death", some_ways, name, DICE) for name in map(_name, OTHERS)]
-    made += [_deployments(linear, CHANGES), *(_deployments(old, [linear]) for old in CHANGES)]
+    short = [shape.__name__ for shape in (linear, *CHANGES) if shape not in TOO_LONG]
+    found = dict(zip(short, pool.map(all_ways, short), strict=True))
+    made += [_deployments(old, CHANGES if old is linear else [linear], found) for old in (linear, *CHANGES)]
     return made + [_by_dice(f"{name}: chaos", chaos, name, CHAOS) for name in ("linear of 3", *map(_name, OTHERS))]
 
 
@@ -150,15 +159,15 @@ def _linear(pool: ProcessPoolExecutor, steps: int, deaths: int) -> Part:
     return Part(title, every_way, [Unit(name, deaths, ways=some) for some in _cut(found, at_once)])
 
 
-def _deployments(old: Shape, new: Sequence[Shape]) -> Part:
+def _deployments(old: Shape, new: Sequence[Shape], found: Mapping[str, Sequence[Way]]) -> Part:
     title = f"{old.__name__}: deployment of {_name(new[0]) if len(new) == 1 else f'each of {len(new)} changes'}"
     deployed = [shape.__name__ for shape in new]
-    if old in TOO_LONG:
+    if old.__name__ not in found:
         units = [Unit(old.__name__, 1, seeds=some, deployed=deployed) for some in _cut(range(DICE), AT_ONCE)]
         return Part(f"{title}, ways by dice", deployments, units)
-    found = list(ways(old))
-    Random(old.__name__).shuffle(found)
-    units = [Unit(old.__name__, 1, ways=some, deployed=deployed) for some in _cut(found, AT_ONCE)]
+    units = [
+        Unit(old.__name__, 1, ways=some, deployed=deployed) for some in _cut(found[old.__name__], AT_ONCE // len(new))
+    ]
     return Part(f"{title}, every way", deployments, units)
 
 
