@@ -15,6 +15,7 @@ from saga_es.errors import BadStreamId
 from saga_es.node.app import App
 from saga_es.store.log.entries import Draft
 from tests.api.conftest import OpenNode, Served
+from tests.support.trips import until
 
 GOOD = [
     *["lead", "Lead", "LEAD", "a.b", "a.", "...", ".a", "a..b", "-", "_", "~", "a" * 64, "ä" * 64, "\U0001f680" * 64],
@@ -107,6 +108,7 @@ def test_no_slash_is_merged_and_no_command_reaches_another_saga(open_node: OpenN
     """Not even by a redirect, which clients follow."""
     served = _served(open_node)
     served.node.engine.start("waiting", {}, saga_id="lead")
+    until(lambda: _json(_status(served, "lead"))["version"] == 2)  # it waits
     for segment in [*ELSEWHERE, *(quote(saga_id, safe="") for saga_id in ELSEWHERE)]:
         for answer in (
             served.client.get(f"/api/saga/status/{segment}"),
