@@ -62,7 +62,7 @@ class RabbitMQ:
                 delivery_mode=PERSISTENT,
                 message_id=message.id,
             )
-            self._channel.basic_publish(content, self._exchange, message.topic, timeout=TIMEOUT_S)
+            self._channel.basic_publish(content, self._exchange, message.topic)
         deadline = monotonic_s() + TIMEOUT_S
         while self._unconfirmed and (left_s := deadline - monotonic_s()) > 0:
             with suppress(TimeoutError):
