@@ -1,14 +1,16 @@
-"""Counts what was appended: events become counters and durations, away from the loop.
+"""Counts what was appended: events become counters and durations.
 
-It shares the interpreter with the loop, so each microsecond counts: events are sorted by their type, what they add is
-summed up in plain numbers and lists, and the series hear of the sums.
+The loop's own thread sums up each batch that it wrote, in plain numbers and lists: the events are still in the
+processor's caches, and nothing is kept for later. Once a second the series hear of the sums, on another thread, which
+also looks up the sagas that others started.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +19,8 @@ from saga_es.core import events as e
 from saga_es.core.outcomes import Direction
 from saga_es.core.plan import step_of
 from saga_es.core.state import SagaStatus
-from saga_es.metrics.observed import Batches, WrittenBatch
+from saga_es.logs import logger
+from saga_es.metrics.observed import WrittenBatch
 from saga_es.metrics.series import Series
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft
@@ -54,11 +57,13 @@ class _Sums(msgspec.Struct):
     """What was counted and the series have not heard of yet.
 
     Attributes:
+        batches: The seconds of each append, and its events.
         counts: What to add to counters, by metric and labels.
         attempts: The seconds of attempts, by definition, step or element, direction and outcome.
         ends: The seconds of sagas, each with the draft that ended it, by definition and status.
     """
 
+    batches: list[tuple[float, int]]
     counts: Counter[tuple[str, tuple[str, ...]]]
     attempts: defaultdict[tuple[str, str, Direction, str], list[float]]
     ends: defaultdict[tuple[str, str], list[tuple[float, Draft]]]
@@ -66,55 +71,61 @@ class _Sums(msgspec.Struct):
     @classmethod
     def none(cls) -> _Sums:
         """Nothing."""
-        return cls(Counter(), defaultdict(list), defaultdict(list))
+        return cls([], Counter(), defaultdict(list), defaultdict(list))
 
 
 class Counting:
-    """Counts batches into series. Used by one thread at a time.
+    """Counts batches into series. One thread writes batches, and one other thread counts what was summed up.
 
     Args:
-        batches: Where the writer leaves what it wrote.
         find: Looks sagas up that were started elsewhere.
     """
 
-    def __init__(self, series: Series, batches: Batches, find: Find) -> None:
+    def __init__(self, series: Series, find: Find) -> None:
         self._series = series
-        self._batches = batches
         self._find = find
         self._sagas: dict[str, _Saga] = {}
         self._sums = _Sums.none()
+        self._unknown: list[Draft] = []
+        self._lock = Lock()
+        self._has_failed = False
+
+    def observe(self, batch: WrittenBatch) -> None:
+        """Sum up a batch. It raises nothing: no metric is worth a batch."""
+        try:
+            with self._lock:
+                self._sum_up(batch)
+        except Exception:
+            if not self._has_failed:  # once, not for each batch
+                self._has_failed = True
+                logger.exception("counting failed; some events are missing in the metrics")
 
     def count(self) -> None:
-        """Count everything that was written since the last time."""
-        taken: list[WrittenBatch] = []
-        while self._batches:
-            taken.append(self._batches.popleft())
-        unknown: list[Draft] = []
-        for batch in taken:
-            written = _written(batch)
-            self._count_batch(batch, written)
-            unknown += [draft for draft in written if draft.category == SAGA and not self._count_draft(draft)]
-        if unknown:
-            self._look_up({draft.stream_id for draft in unknown})
-            for draft in unknown:
-                self._count_draft(draft)  # of one that cannot be found, nothing is counted
-        while len(self._sagas) > REMEMBERED:
-            del self._sagas[next(iter(self._sagas))]
-        self._tell()
+        """Tell the series everything that was summed up since the last time."""
+        if self._unknown:
+            with self._lock:
+                wanted = {draft.stream_id for draft in self._unknown}
+            found = self._find(sorted(wanted))
+            with self._lock:
+                self._sagas |= {saga_id: _Saga(known.name, known.started_at) for saga_id, known in found.items()}
+                # In their order, those that came meanwhile last; of a saga that cannot be found, nothing is counted.
+                drafts = self._unknown
+                self._unknown = [d for d in drafts if not self._count_draft(d) and d.stream_id not in wanted]
+        with self._lock:
+            while len(self._sagas) > REMEMBERED:
+                del self._sagas[next(iter(self._sagas))]
+            sums, self._sums = self._sums, _Sums.none()
+        self._tell(sums)
 
-    def _count_batch(self, batch: WrittenBatch, written: Sequence[Draft]) -> None:
+    def _sum_up(self, batch: WrittenBatch) -> None:
+        written = _written(batch)
         if events := sum(len(draft.events) for draft in written):
-            self._series.observe("append_duration_seconds", batch.seconds)
-            self._series.observe("append_events", events)
+            self._sums.batches.append((batch.seconds, events))
         if len(written) < len(batch.receipts):
             for name, kind in (("append_conflicts", Conflict), ("appends_refused", Refused)):
                 if times := sum(isinstance(receipt, kind) for receipt in batch.receipts):
-                    self._series.add(name, amount=times)
-
-    def _look_up(self, saga_ids: set[str]) -> None:
-        """Look up the sagas that others started."""
-        found = self._find(sorted(saga_ids - self._sagas.keys()))
-        self._sagas |= {saga_id: _Saga(known.name, known.started_at) for saga_id, known in found.items()}
+                    self._sums.counts[name, ()] += times
+        self._unknown += [draft for draft in written if draft.category == SAGA and not self._count_draft(draft)]
 
     def _count_draft(self, draft: Draft) -> bool:
         """Count the events of a draft; False if its saga is not known."""
@@ -165,9 +176,10 @@ class Counting:
     def _add(self, name: str, *labels: str) -> None:
         self._sums.counts[name, labels] += 1
 
-    def _tell(self) -> None:
+    def _tell(self, sums: _Sums) -> None:
         """Tell the series the sums."""
-        sums, self._sums = self._sums, _Sums.none()
+        self._series.observe_all("append_duration_seconds", [seconds for seconds, _ in sums.batches])
+        self._series.observe_all("append_events", [events for _, events in sums.batches])
         for (name, labels), times in sums.counts.items():
             self._series.add(name, labels, times)
         of_steps: defaultdict[tuple[str, str, Direction], list[float]] = defaultdict(list)

@@ -19,7 +19,7 @@ from saga_es.errors import StoreUnavailable
 from saga_es.logs import logger
 from saga_es.metrics.counting import Counting, Known
 from saga_es.metrics.gauges import DatabaseGauges
-from saga_es.metrics.observed import Batches, ObservedWriter
+from saga_es.metrics.observed import ObservedWriter
 from saga_es.metrics.series import Series
 from saga_es.store.database import Database
 from saga_es.store.database_store import DatabaseStore
@@ -73,11 +73,10 @@ class Meter:
         self, database: Database, store: DatabaseStore, views: Views, waiting: Callable[[], Mapping[str, int]]
     ) -> None:
         self.series = Series()
-        self._batches: Batches = deque()
-        writer = ObservedWriter(database, store.log, views, self._batches)
+        self._counting = Counting(self.series, self._find)
+        writer = ObservedWriter(database, store.log, views, self._counting.observe)
         self.store = replace(store, writer=writer)
         self._database = database
-        self._counting = Counting(self.series, self._batches, self._find)
         self._gauges = DatabaseGauges(database, store.workers.lease_s, [view.name for view in views], waiting)
         self._lock = threading.Lock()
         self._stopped = threading.Event()

@@ -1,13 +1,9 @@
-"""A writer that is watched: each batch it wrote is kept for `Counting`, which reads it later, on another thread.
-
-The loop pays for a clock and one `append` a batch, whatever the batch holds.
-"""
+"""A writer that is watched: somebody is told of each batch that it wrote, at once, on the thread that wrote it."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from sqlalchemy import event
@@ -28,30 +24,30 @@ class WrittenBatch(msgspec.Struct, frozen=True):
     seconds: float
 
 
-Batches = deque[WrittenBatch]
-"""The batches that nobody has counted yet. The writer appends, one thread takes."""
+Observe = Callable[[WrittenBatch], None]
+"""Is told of a batch; it raises nothing."""
 
 
 class ObservedWriter(Writer):
-    """A writer that leaves each batch it wrote to be counted.
+    """A writer that tells of each batch that it wrote.
 
     Args:
-        batches: Where it leaves them.
+        observe: Whom it tells.
     """
 
-    def __init__(self, database: Database, log: Log, views: Views, batches: Batches) -> None:
+    def __init__(self, database: Database, log: Log, views: Views, observe: Observe) -> None:
         super().__init__(database, log, views)
-        self._batches = batches
+        self._observe = observe
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """See `Writer.write`."""
         began_at = time.perf_counter()
         receipts = super().write(batch)
-        self._batches.append(WrittenBatch(batch, receipts, time.perf_counter() - began_at))
+        self._observe(WrittenBatch(batch, receipts, time.perf_counter() - began_at))
         return receipts
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
         """See `Writer.write_within`; counted when the caller's transaction commits."""
         super().write_within(connection, prepared)
         written = WrittenBatch([prepared], [Written()], 0.0)
-        event.listen(connection, "commit", lambda _connection: self._batches.append(written), once=True)
+        event.listen(connection, "commit", lambda _connection: self._observe(written), once=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from saga_es.core import events as e
 from saga_es.metrics.counting import Counting, Known
@@ -48,9 +49,9 @@ def written(saga_id: str, *events: e.SagaEvent, after_s: float = 0.0, receipt: A
 
 def test_each_kind_of_event_is_counted_once() -> None:
     """Elements count for their step; what another process began counts from what is known of it; the rest does not."""
-    series, batches = Series(), deque[WrittenBatch]()
-    counting = Counting(series, batches, lambda ids: {"b": Known("order", AT)} if "b" in ids else {})
-    batches += [
+    series = Series()
+    counting = Counting(series, lambda ids: {"b": Known("order", AT)} if "b" in ids else {})
+    for batch in (
         written("a", e.SagaStarted("order", "p", {}, "w"), e.StepStarted("seat[0]", 1), e.StepStarted("seat[1]", 1)),
         written("a", e.StepCompleted("seat[0]"), e.StepFailed("seat[1]", 1, "unavailable", "x", AT), after_s=1),
         written("a", e.StepStarted("seat[1]", 2), after_s=2, receipt=Conflict()),
@@ -60,7 +61,8 @@ def test_each_kind_of_event_is_counted_once() -> None:
         written("a", e.StepFailed("seat[1]", 2, "rejected", "x"), e.SagaAborted("seat[1]", "x"), after_s=4),
         written("a", e.CompensationStarted("seat[0]", 1), after_s=4),
         written("a", e.CompensationCompleted("seat[0]"), e.SagaCompensated(), after_s=5),
-    ]
+    ):
+        counting.observe(batch)
     counting.count()
     counting.count()
     found = {
@@ -92,3 +94,29 @@ def test_each_kind_of_event_is_counted_once() -> None:
         ("saga_duration_seconds_count", ("order", "FAILED")): 1,
         ("saga_duration_seconds_sum", ("order", "FAILED")): 2,
     }
+
+
+def test_what_comes_while_a_saga_is_looked_up_is_counted_after_what_it_waits_for() -> None:
+    """The loop goes on meanwhile: the end of an attempt must not be counted before its beginning."""
+    series = Series()
+
+    def find(_: list[str]) -> dict[str, Known]:
+        counting.observe(written("b", e.StepCompleted("seat"), after_s=3))
+        return {"b": Known("order", AT)}
+
+    counting = Counting(series, find)
+    counting.observe(written("b", e.SagaTakenOver("w"), e.StepStarted("seat", 2), after_s=1))
+    counting.count()
+    found = samples(series)
+    labels = (("direction", "action"), ("saga", "order"), ("step", "seat"))
+    assert found["saga_es_step_duration_seconds_sum", labels] == 2.0
+    assert found["saga_es_step_retries_total", labels] == 1
+
+
+def test_a_batch_that_cannot_be_counted_is_written_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """Said once, not for each batch."""
+    counting = Counting(Series(), lambda _: {})
+    broken = WrittenBatch([], [Written()], 0.1)
+    counting.observe(broken)
+    counting.observe(broken)
+    assert caplog.text.count("counting failed") == 1
