@@ -9,8 +9,8 @@ from typing import Any
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.publishers import Publishers
+from tests.brokers.test_published import here
 from tests.docs.pages import DOCS
-from tests.support import brokers
 from tests.support.trips import until
 
 PAGE = (DOCS / "messaging.md").read_text()
@@ -21,7 +21,7 @@ def test_the_end_of_an_order_is_published_in_a_form_of_ones_own(tmp_path: Path) 
     """And nothing else."""
     defined: dict[str, Any] = {"__name__": __name__}
     exec(compile(PROGRAM, f"{DOCS}/messaging.md", "exec"), defined)  # noqa: S102 (our own page)
-    place = brokers.place("redis")
+    place = here("redis")
     node = Node(Settings.load({"database_url": f"sqlite:///{tmp_path}/log.db"}), defined["application"](place.url))
     node.open()
     try:
