@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
@@ -105,6 +108,9 @@ def test_a_database_that_takes_no_writes_is_not_ready(open_node: OpenNode) -> No
     assert answer.json is not None
     checks = {check: found["status"] for check, found in answer.json["checks"].items()}
     assert (checks["database"], checks["migration"]) == ("failed", "ok")
+    served.node.close()
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()  # a connection that was in use when its pool was disposed of is closed by nobody
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
