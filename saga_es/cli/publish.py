@@ -37,6 +37,7 @@ def publish(settings: Settings) -> None:
         wait_s = settings.database_wait_s if node.database.driver.has_server else 0.0
         retry_for(lambda: migrate.check(node.database), wait_s)
         for publisher in node.publishers:
+            publisher.register()
             publisher.open()
         names = ", ".join(publisher.target.name for publisher in node.publishers)
         errors.print(f"Publishing to {names} (Ctrl-C stops)", markup=False, soft_wrap=True)

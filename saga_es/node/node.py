@@ -225,9 +225,11 @@ class Node:
         lease_s = self.settings.lease_s
         retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views, lease_s=lease_s), wait_s)
         for publisher in self.publishers:  # first: a new one is told of all that this process does
-            publisher.open()
+            publisher.register()
         self.engine.open()
         self.projector.open()
+        for publisher in self.publishers:
+            publisher.open()
         if self._runs_batches:
             self.batch_runner.open()
         if self.meter is not None:

@@ -95,13 +95,16 @@ class Publisher:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"saga-es-publisher-{target.name}", daemon=True)
 
-    def open(self) -> None:
-        """Start the thread. A publisher that is new has its place in the log when this returns.
+    def register(self) -> None:
+        """Give a publisher that is new its place in the log, so that it is told of all that follows.
 
         Raises:
             StoreUnavailable: The database did not answer.
         """
         self._publishers.register(self.target.name, at_end=self.target.begins_at_end)
+
+    def open(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_es import App, Saga, StepRejected
+from saga_es import App
 from saga_es.core import events as e
 from saga_es.errors import DefinitionError, SettingsError
 from saga_es.node.node import Node
@@ -17,21 +17,11 @@ from saga_es.publish import publisher
 from saga_es.publish.webhook import key_of, signature
 from saga_es.store.log.entries import Recorded
 from tests.api.conftest import OpenNode
+from tests.support.errands import errand
 from tests.support.participants import Participant, Says, in_turn
 from tests.support.trips import until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-def errand() -> Saga:
-    saga = Saga("errand")
-
-    @saga.step(compensation=None)
-    def run(input: dict[str, bool]) -> None:  # noqa: A002 (the name under which a saga's input is known)
-        if not input["ok"]:
-            raise StepRejected("closed")
-
-    return saga
 
 
 def test_a_function_is_told_of_each_event_of_each_saga_in_order(

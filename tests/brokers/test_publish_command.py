@@ -9,9 +9,10 @@ from saga_es import App
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.publishers import Publishers
-from tests.brokers.test_published import TIMEOUT_S, by_stream, errand, here, in_log, in_order
+from tests.brokers.test_published import TIMEOUT_S, by_stream, here, in_log, in_order
 from tests.e2e.conftest import environment, run_cli
 from tests.support import processes
+from tests.support.errands import errand
 from tests.support.trips import until
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from saga_es import App, Saga, StepRejected
+from saga_es import App
 from saga_es.errors import DefinitionError
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -19,6 +19,7 @@ from saga_es.store.log.codec import SAGA
 from saga_es.store.publishers import Publishers
 from tests.support import brokers, programs
 from tests.support.brokers import Place
+from tests.support.errands import errand
 from tests.support.left_out import left_out
 from tests.support.programs import Absent
 from tests.support.trips import until
@@ -37,17 +38,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is tried again at once."""
     monkeypatch.setattr(publisher, "RETRY_S", 0.05)
     monkeypatch.setattr(publisher, "LONGEST_RETRY_S", 0.2)
-
-
-def errand() -> Saga:
-    saga = Saga("errand")
-
-    @saga.step(compensation=None)
-    def run(input: dict[str, bool]) -> None:  # noqa: A002 (the name under which a saga's input is known)
-        if not input["ok"]:
-            raise StepRejected("closed")
-
-    return saga
 
 
 class Open:

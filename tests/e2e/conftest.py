@@ -36,6 +36,14 @@ def run_cli(
     return processes.run("saga_es", *arguments, cwd=cwd, env=environment(**(settings or {})), timeout=TIMEOUT_S)
 
 
+def assert_refused(done: subprocess.CompletedProcess[str], code: int) -> None:
+    """The command ended with this code, printed no data, and said why without a stack trace."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
 class Server:
     """One `saga-es serve` process; made when it says that it serves."""
 

@@ -17,7 +17,7 @@ import pytest
 import services
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
-from tests.e2e.conftest import TIMEOUT_S, environment, run_cli
+from tests.e2e.conftest import TIMEOUT_S, assert_refused, environment, run_cli
 from tests.support.processes import ROOT
 
 UNKNOWN = "5f2a3f0e-93a1-4d0c-8f0d-2c5e7d0f1a11"
@@ -53,14 +53,6 @@ def data_of(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
-
-
-def assert_refused(done: subprocess.CompletedProcess[str], code: int) -> None:
-    """The command ended with this code, printed no data, and said why without a stack trace."""
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.strip()
-    assert "Traceback" not in done.stderr
 
 
 # ── list ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -344,36 +336,7 @@ def test_a_database_that_cannot_be_reached_is_exit_code_8(url: str) -> None:
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_a_password_is_never_printed() -> None:
-    """Not even when the database cannot be reached."""
-    done = run_cli("list", "--database-url", "postgresql://nobody:hunter2@127.0.0.1:1/none", "--log-level", "debug")
-    assert "hunter2" not in done.stdout + done.stderr
-
-
 # ── Settings ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_all_bad_settings_are_reported_at_once() -> None:
-    """Flags and variables, each on a line that names it; exit code 2."""
-    settings = {
-        "SAGA_ES_LEASE_S": "soon",
-        "SAGA_ES_PAYLOAD_LIMIT": "1",
-        "SAGA_ES_PARTICIPANT_VENUE": "not a url",
-        "SAGA_ES_PARTICIPANT_TICKET": "ftp://127.0.0.1",
-    }
-    done = run_cli("serve", "--port", "99999", "--threads", "none", "--log-level", "loud", settings=settings)
-    assert_refused(done, 2)
-    lines = done.stderr.splitlines()
-    for name in ("--port", "--threads", "--log-level", *settings):
-        assert sum(name in line for line in lines) == 1, (name, lines)
-
-
-def test_a_bad_database_url_is_reported_with_the_other_bad_settings() -> None:
-    """It is a setting like the others: one round is enough to learn them all."""
-    done = run_cli("serve", "--port", "99999", "--database-url", "oracle://somewhere/x")
-    assert_refused(done, 2)
-    assert "--port" in done.stderr
-    assert "database-url" in done.stderr
 
 
 def test_a_flag_wins_over_a_variable_and_stands_before_or_behind_the_command(shelf: Shelf, tmp_path: Path) -> None:
@@ -397,22 +360,3 @@ def test_looking_makes_no_database(tmp_path: Path) -> None:
     done = run_cli("list", "--database-url", f"sqlite:///{file}")
     assert done.returncode == 8
     assert not file.exists()
-
-
-def test_a_password_in_the_list_of_processes_is_warned_of(tmp_path: Path) -> None:
-    """Every user of the machine reads it there; the warning does not repeat it. A file shows nothing."""
-    (tmp_path / "url").write_text("postgresql://ada:hunter2@127.0.0.1:1/x")
-    in_flag = run_cli("list", "--database-url", "postgresql://ada:hunter2@127.0.0.1:1/x")
-    before_command = run_cli("--database-url=postgresql://ada:hunter2@127.0.0.1:1/x", "list")
-    in_file = run_cli("list", "--database-url-file", str(tmp_path / "url"))
-    in_variable = run_cli("list", settings={"SAGA_ES_DATABASE_URL": "postgresql://ada:hunter2@127.0.0.1:1/x"})
-    for done in (in_flag, before_command, in_file, in_variable):
-        assert done.returncode == 8, done.stderr
-        assert "hunter2" not in done.stdout + done.stderr
-    warning = "the secret of --database-url stands in the list of processes"
-    assert [warning in " ".join(done.stderr.split()) for done in (in_flag, before_command, in_file, in_variable)] == [
-        True,
-        True,
-        False,
-        False,
-    ]

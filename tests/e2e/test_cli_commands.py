@@ -14,8 +14,8 @@ import pytest
 
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import body_of, status_of
-from tests.e2e.conftest import run_cli
-from tests.e2e.test_cli import UNKNOWN, assert_refused, data_of
+from tests.e2e.conftest import assert_refused, run_cli
+from tests.e2e.test_cli import UNKNOWN, data_of
 from tests.support.journeys_served import app_of, at_step, begin, begun, child_of, is_now, journey, outing, stuck, when
 
 WHY = ("--reason", "she says so")

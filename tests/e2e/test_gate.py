@@ -15,8 +15,8 @@ from saga_es.core.state import SagaStatus
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from tests.docs.pages import DOCS
-from tests.e2e.conftest import run_cli
-from tests.e2e.test_cli import assert_refused, data_of
+from tests.e2e.conftest import assert_refused, run_cli
+from tests.e2e.test_cli import data_of
 
 VERSION_1 = """
 from saga_es import App, Saga
