@@ -16,6 +16,7 @@ from saga_es.node.settings import Settings
 from saga_es.publish import publisher
 from saga_es.publish.webhook import key_of, signature
 from saga_es.store.log.entries import Recorded
+from saga_es.store.publishers import Publishers
 from tests.api.conftest import OpenNode
 from tests.support.errands import errand
 from tests.support.participants import Participant, Says, in_turn
@@ -44,6 +45,16 @@ def test_a_function_is_told_of_each_event_of_each_saga_in_order(
     history = served.node.store.log.read("s-1")
     assert told == list(history)
     assert raised == [2]
+
+
+def test_a_new_hook_has_its_place_before_anything_happens(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late its thread begins: what the process appends meanwhile is still to be told."""
+    monkeypatch.setattr(publisher.Publisher, "open", lambda _: None)
+    served = open_node(App(sagas=[errand()], on_event=print))
+    (new,) = Publishers(served.node.database).all()
+    served.node.engine.start("errand", {"ok": True}, saga_id="s-1").result(20)
+    (row,) = Publishers(served.node.database).all()
+    assert (row.position, row.lag >= len(served.node.store.log.read("s-1"))) == (new.position, True)
 
 
 def test_a_webhook_is_told_how_sagas_end_and_signs_it(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
