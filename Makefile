@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
 SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium fonts-ipafont-gothic gcc libc6-dev iproute2
 
-.PHONY: help run test unit services torture mutants bench check docs lock sbom format clean
+.PHONY: help run test again unit services torture mutants bench check docs lock sbom format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,11 @@ run: $(SERVES)  ## Serve the demo application on http://127.0.0.1:5000 over SQLi
 # With SAGA_ES_TEST_REQUIRE=all, a test whose server is missing fails instead of being left out.
 test: $(READY)  ## Run all tests, and name at the end what is not tested on this machine; a part with `ARGS="-k append"`
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+
+# More than a few are no accident: with them the first judgement stands. Each that is judged again is named.
+again: $(READY)  ## Run the tests that failed once more, one after the other and nothing beside them (at most 5)
+	@$(BIN)/python -m tests.support.failed 5
+	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -rA --show-capture=no
 
 # Each version of Python has an environment of its own below .venvs, made anew when pyproject.toml has changed.
 unit:  ## Run the unit tests on another Python: `make unit PYTHON=python3.13`
