@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
+from operator import itemgetter
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -29,8 +32,6 @@ from saga_es.store.ports import Conflict, Refused, Written
 REMEMBERED = 200_000
 """Sagas under way that are remembered; of an older one, name and start are read again when something happens to it."""
 
-_ACTION = Direction.ACTION
-
 _POISONED = "workers crashed while step"
 
 
@@ -46,11 +47,12 @@ Find = Callable[[list[str]], Mapping[str, Known]]
 
 
 class _Saga(msgspec.Struct):
-    """A saga under way: its definition, its start, and when each open intent was committed."""
+    """A saga under way: its definition, its start, and when each open intent was committed, by its step."""
 
     name: str
     started_at: datetime
-    intents: dict[tuple[str, Direction], datetime] = {}
+    actions: dict[str, datetime] = {}
+    compensations: dict[str, datetime] = {}
 
 
 class _Sums(msgspec.Struct):
@@ -59,19 +61,21 @@ class _Sums(msgspec.Struct):
     Attributes:
         batches: The seconds of each append, and its events.
         counts: What to add to counters, by metric and labels.
-        attempts: The seconds of attempts, by definition, step or element, direction and outcome.
-        ends: The seconds of sagas, each with the draft that ended it, by definition and status.
+        completed: The times that actions took which were completed, by definition and step or element: the bulk.
+        attempts: The times of all other attempts, by definition, step or element, direction and outcome.
+        ends: The times that sagas took, each with the draft that ended it, by definition and status.
     """
 
     batches: list[tuple[float, int]]
     counts: Counter[tuple[str, tuple[str, ...]]]
-    attempts: defaultdict[tuple[str, str, Direction, str], list[float]]
-    ends: defaultdict[tuple[str, str], list[tuple[float, Draft]]]
+    completed: defaultdict[tuple[str, str], list[timedelta]]
+    attempts: defaultdict[tuple[str, str, Direction, str], list[timedelta]]
+    ends: defaultdict[tuple[str, str], list[tuple[timedelta, Draft]]]
 
     @classmethod
     def none(cls) -> _Sums:
         """Nothing."""
-        return cls([], Counter(), defaultdict(list), defaultdict(list))
+        return cls([], Counter(), defaultdict(list), defaultdict(list), defaultdict(list))
 
 
 class Counting:
@@ -119,7 +123,7 @@ class Counting:
 
     def _sum_up(self, batch: WrittenBatch) -> None:
         written = _written(batch)
-        if events := sum(len(draft.events) for draft in written):
+        if events := sum([len(draft.events) for draft in written]):  # a generator costs twice as much
             self._sums.batches.append((batch.seconds, events))
         if len(written) < len(batch.receipts):
             for name, kind in (("append_conflicts", Conflict), ("appends_refused", Refused)):
@@ -135,24 +139,30 @@ class Counting:
             if not isinstance(first, e.SagaStarted):
                 return False
             saga = self._sagas[draft.stream_id] = _Saga(first.saga, draft.recorded_at)
-        for event in draft.events:
-            if type(event) is e.StepStarted and event.attempt == 1:  # frequent events: a match costs more than the rest
-                saga.intents[event.step, _ACTION] = draft.recorded_at
+        for event in draft.events:  # of frequent events, a match or a call would cost more than all the rest
+            if type(event) is e.StepStarted and event.attempt == 1:
+                saga.actions[event.step] = draft.recorded_at
             elif type(event) is e.StepCompleted:
-                self._end(saga, event.step, _ACTION, "completed", draft)
+                if (
+                    began_at := saga.actions.pop(event.step, None)
+                ) is not None:  # else it only waited, or began elsewhere
+                    self._sums.completed[saga.name, event.step].append(draft.recorded_at - began_at)
             else:
                 self._count_event(saga, event, draft)
         return True
 
     def _count_event(self, saga: _Saga, event: e.SagaEvent, draft: Draft) -> None:  # noqa: C901, PLR0912 (a table: one case a kind of event)
         match event:
-            case e.StepStarted(step, attempt):
-                self._begin(saga, step, Direction.ACTION, attempt, draft)
             case e.SagaStarted(worker=worker, starts_at=starts_at):
                 if worker is not None and starts_at is None:  # otherwise it begins later, perhaps elsewhere
                     self._add("sagas_started", saga.name)
-            case e.SagaCompleted() | e.SagaCompensated() | e.SagaFailed() | e.SagaResolved():
+            case e.SagaCompleted():
+                self._sums.ends[saga.name, SagaStatus.COMPLETED].append((draft.recorded_at - saga.started_at, draft))
+                self._sagas.pop(draft.stream_id, None)
+            case e.SagaCompensated() | e.SagaFailed() | e.SagaResolved():
                 self._saga_ended(saga, event, draft)
+            case e.StepStarted(step, attempt):
+                self._begin(saga, step, Direction.ACTION, attempt, draft)
             case e.CompensationStarted(step, attempt):
                 self._begin(saga, step, Direction.COMPENSATION, attempt, draft)
             case e.CompensationCompleted(step):
@@ -183,21 +193,22 @@ class Counting:
         for (name, labels), times in sums.counts.items():
             self._series.add(name, labels, times)
         of_steps: defaultdict[tuple[str, str, Direction], list[float]] = defaultdict(list)
-        for (saga, step, direction, outcome), seconds in sums.attempts.items():
+        completed = {(*step, Direction.ACTION, "completed"): taken for step, taken in sums.completed.items()}
+        for (saga, step, direction, outcome), taken in chain(completed.items(), sums.attempts.items()):
             labels = (saga, step_of(step), direction)
-            self._series.add("step_attempts", (*labels, outcome), len(seconds))
-            of_steps[labels] += [max(0.0, taken) for taken in seconds]
+            self._series.add("step_attempts", (*labels, outcome), len(taken))
+            of_steps[labels] += [max(0.0, one.total_seconds()) for one in taken]
         for labels, seconds in of_steps.items():
             self._series.observe_all("step_duration_seconds", seconds, labels)
         for of_sagas, ends in sums.ends.items():
             self._series.add("sagas_ended", of_sagas, len(ends))
-            exemplars = [_exemplar(draft) for _, draft in ends]
-            self._series.observe_all("saga_duration_seconds", [seconds for seconds, _ in ends], of_sagas, exemplars)
+            ends.sort(key=itemgetter(0))
+            seconds = [max(0.0, one.total_seconds()) for one, _ in ends]
+            drafts = [draft for _, draft in ends]
+            self._series.observe_all("saga_duration_seconds", seconds, of_sagas, partial(_exemplar_of, drafts))
 
     def _saga_ended(self, saga: _Saga, event: e.SagaEvent, draft: Draft) -> None:
-        labels = (saga.name, _end_of(event))
-        seconds = max(0.0, (draft.recorded_at - saga.started_at).total_seconds())
-        self._sums.ends[labels].append((seconds, draft))
+        self._sums.ends[saga.name, _end_of(event)].append((draft.recorded_at - saga.started_at, draft))
         if isinstance(event, e.SagaFailed) and _POISONED in event.reason:
             self._add("sagas_poisoned", saga.name)
         self._sagas.pop(draft.stream_id, None)
@@ -208,31 +219,32 @@ class Counting:
             self._add("commands", command)
 
     def _begin(self, saga: _Saga, step: str, direction: Direction, attempt: int, draft: Draft) -> None:
-        saga.intents[step, direction] = draft.recorded_at
+        _intents(saga, direction)[step] = draft.recorded_at
         if attempt > 1:
             self._add("step_retries", saga.name, step_of(step), direction)
 
     def _end(self, saga: _Saga, step: str, direction: Direction, outcome: str, draft: Draft) -> None:
-        began_at = saga.intents.pop((step, direction), None)
-        if began_at is not None:  # otherwise the step only waited, or another worker began the attempt
-            seconds = (draft.recorded_at - began_at).total_seconds()
-            self._sums.attempts[saga.name, step, direction, outcome].append(seconds)
+        began_at = _intents(saga, direction).pop(step, None)
+        if began_at is not None:  # otherwise another worker began the attempt
+            self._sums.attempts[saga.name, step, direction, outcome].append(draft.recorded_at - began_at)
 
 
-def _exemplar(draft: Draft) -> dict[str, str]:
+def _intents(saga: _Saga, direction: Direction) -> dict[str, datetime]:
+    return saga.actions if direction is Direction.ACTION else saga.compensations
+
+
+def _exemplar_of(drafts: list[Draft], index: int) -> dict[str, str]:
     """Names the saga, and its trace if it has one: at most 111 of the 128 characters that OpenMetrics allows."""
+    draft = drafts[index]
     exemplar = {"saga_id": draft.stream_id}
     return exemplar if draft.trace_id is None else {**exemplar, "trace_id": draft.trace_id}
 
 
 def _written(batch: WrittenBatch) -> list[Draft]:
-    return [
-        draft for (draft, _), receipt in zip(batch.drafts, batch.receipts, strict=True) if isinstance(receipt, Written)
-    ]
+    return [draft for (draft, _), receipt in zip(batch.drafts, batch.receipts, strict=True) if type(receipt) is Written]
 
 
 _ENDS: dict[type[Any], SagaStatus] = {
-    e.SagaCompleted: SagaStatus.COMPLETED,
     e.SagaCompensated: SagaStatus.COMPENSATED,
     e.SagaFailed: SagaStatus.FAILED,
 }
