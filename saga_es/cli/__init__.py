@@ -15,43 +15,46 @@ from saga_es.node.extras import check_server
 CANNOT_RUN = 78
 
 COMMANDS = {
-    "archive": "retention:archive",
-    "batch": "batch:batch",
-    "cancel": "commands:cancel",
-    "check": "check:check",
-    "db": "db:db",
-    "diff": "read:diff",
-    "doctor": "doctor:doctor",
-    "events": "read:events",
-    "explain": "explain:explain",
-    "export": "retention:export",
-    "fail": "commands:give_up",
-    "failures": "failures:failures",
-    "import": "retention:import_",
-    "key": "key:key",
-    "keygen": "verify:keygen",
-    "list": "read:list_",
-    "migrate": "migrate:migrate",
-    "participant": "participant:participant",
-    "pause": "commands:pause",
-    "publish": "publish:publish",
-    "publishers": "publishers:publishers",
-    "recover": "worker:recover",
-    "replace-input": "commands:replace_input",
-    "replay": "replay:replay",
-    "resolve": "commands:resolve",
-    "resume": "commands:resume",
-    "retry": "commands:retry",
-    "seal": "verify:seal",
-    "serve": "serve:serve",
-    "show": "read:show",
-    "signal": "commands:signal",
-    "skip": "commands:skip",
-    "start": "start:start",
-    "verify": "verify:verify",
-    "worker": "worker:worker",
+    "archive": ("retention:archive", "Move finished sagas from the log to files."),
+    "batch": ("batch:batch", "One command for many sagas."),
+    "cancel": ("commands:cancel", "Abort a saga, and compensate what was done."),
+    "check": ("check:check", "Check what this code would do to the recorded sagas; exit 7 if some would not go on."),
+    "db": ("db:db", "The database: migrations, grants and tables."),
+    "diff": ("read:diff", "Show what changed in a saga from V1 to V2."),
+    "doctor": ("doctor:doctor", "Check the database, its settings and the workers."),
+    "events": ("read:events", "Print the events of one saga or record, or the whole log."),
+    "explain": ("explain:explain", "Explain why a saga is not moving."),
+    "export": ("retention:export", "Print one saga as a bundle that another installation can import."),
+    "fail": ("commands:give_up", "Give a saga up as it stands: it is FAILED."),
+    "failures": ("failures:failures", "Group the sagas that need attention by what went wrong."),
+    "import": ("retention:import_", "Bring the sagas of an archive or an export into the log."),
+    "key": ("key:key", "API keys: who may call the HTTP API, and do what."),
+    "keygen": ("verify:keygen", "Make a pair of keys for `seal` and `verify --against`."),
+    "list": ("read:list_", "List sagas, newest first."),
+    "migrate": ("migrate:migrate", "Let a saga go on under the present plan of its definition."),
+    "participant": ("participant:participant", "Participants: the services that sagas call."),
+    "pause": ("commands:pause", "Pause a saga: it begins nothing more until resumed."),
+    "publish": ("publish:publish", "Publish the log to brokers and webhooks, and do nothing else, until stopped."),
+    "publishers": ("publishers:publishers", "Show who is told about events, and how far; tell again, or forget one."),
+    "recover": ("worker:recover", "Take over interrupted sagas, run them to their end, exit."),
+    "replace-input": ("commands:replace_input", "FAILED: give a step another input, and retry it."),
+    "replay": ("replay:replay", "Rebuild the views from the log."),
+    "resolve": ("commands:resolve", "FAILED: end a saga that was set right by hand."),
+    "resume": ("commands:resume", "Resume a paused saga."),
+    "retry": ("commands:retry", "Retry at once."),
+    "seal": ("verify:seal", "Sign the heads of all streams, for `verify --against`."),
+    "serve": ("serve:serve", "Migrate, recover interrupted sagas, and serve the application."),
+    "show": ("read:show", "Show one saga: its steps, and its events in sentences."),
+    "signal": ("commands:signal", "Send a saga a signal."),
+    "skip": ("commands:skip", "FAILED: skip a step, and go on."),
+    "start": ("start:start", "Start a saga, for a worker to run."),
+    "verify": ("verify:verify", "Verify that the log is intact and the views are its fold; exit 7 if not."),
+    "worker": ("worker:worker", "Run sagas without HTTP, beside any number of other workers."),
 }
-"""The module of each command in this package, and its name in that module, by the command's name."""
+"""The module of each command in this package with its name there, and its line in the help, by the command's name.
+
+The lines stand here, so that the help imports no command.
+"""
 
 
 class Refused(click.ClickException):
@@ -64,6 +67,13 @@ class Refused(click.ClickException):
         click.echo(f"saga-es: {self.message}", file=file or sys.stderr)
 
 
+def _check_extra() -> None:
+    try:
+        check_server("for the command line")
+    except NotInstalled as error:
+        raise Refused(str(error)) from error
+
+
 class Commands(click.Group):
     """The commands; each is imported only when it runs, so that `serve` starts sooner."""
 
@@ -72,16 +82,20 @@ class Commands(click.Group):
         del ctx
         return sorted(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of the commands, without an import of any."""
+        del ctx
+        _check_extra()
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name; None when there is none."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        try:
-            check_server("for the command line")
-        except NotInstalled as error:
-            raise Refused(str(error)) from error
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        _check_extra()
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"saga_es.cli.{module}"), name)
         return command
 

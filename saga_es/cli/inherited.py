@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saga_es.node.app import App
+if TYPE_CHECKING:
+    from saga_es.node.app import App  # the help needs none
 
 
 class Inherited(NamedTuple):

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 import click
+from msgspec.structs import replace
 
 from saga_es.access.authenticate import Unguarded
 from saga_es.cli.inherited import Inherited
@@ -233,7 +234,7 @@ def fail(message: str, code: int) -> NoReturn:
 @contextmanager
 def reading(settings: Settings) -> Iterator[Node]:
     """Open a node without an engine; the database must be migrated."""
-    node = Node(settings, app_of(settings))
+    node = Node(replace(settings, metrics=False), app_of(settings))  # a command counts nothing
     try:
         migrate.check(node.database)
         yield node

@@ -6,9 +6,8 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, TextIO
-
-import structlog
 
 from saga_es.core.describe import plain
 from saga_es.logs import NAME, CallFields, Line
@@ -38,11 +37,26 @@ class _Rendered(logging.Formatter):
 
     def __init__(self, form: str) -> None:
         super().__init__()
-        self._processors: list[Any] = [
+        self._form = form
+
+    @cached_property
+    def _processors(self) -> list[Any]:
+        """What makes a line of a record; most commands write none, and import no structlog."""
+        import structlog  # noqa: PLC0415
+
+        renderers: dict[str, Callable[[], list[Any]]] = {
+            "console": lambda: [_escaped, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
+            "logfmt": lambda: [_escaped, structlog.processors.LogfmtRenderer(key_order=_FIRST, bool_as_flag=False)],
+            "json": lambda: [
+                _in_order,
+                structlog.processors.JSONRenderer(default=str),
+            ],  # its escapes are those of JSON
+        }
+        return [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _masked,
-            *_RENDERERS[form](),
+            *renderers[self._form](),
         ]
 
     def format(self, record: logging.LogRecord) -> str:
@@ -90,12 +104,6 @@ def _plain_value(value: Any) -> Any:
 
 
 _FIRST = ["timestamp", "level", "event"]
-
-_RENDERERS: dict[str, Callable[[], list[Any]]] = {
-    "console": lambda: [_escaped, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
-    "logfmt": lambda: [_escaped, structlog.processors.LogfmtRenderer(key_order=_FIRST, bool_as_flag=False)],
-    "json": lambda: [_in_order, structlog.processors.JSONRenderer(default=str)],  # its escapes are those of JSON
-}
 
 
 def _in_order(_logger: Any, _level: str, line: dict[str, Any]) -> dict[str, Any]:

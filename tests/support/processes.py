@@ -32,7 +32,7 @@ from saga_es.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 IMPORTED = (
-    *sorted({f"saga_es.cli.{where.partition(':')[0]}" for where in COMMANDS.values()}),
+    *sorted({f"saga_es.cli.{where.partition(':')[0]}" for where, _ in COMMANDS.values()}),
     *("saga_es.api", "saga_es.api.server", "saga_es.cli.work", "saga_es.store.admin.revisions"),
     *("alembic.command", "flask_smorest", "flask_swagger_ui", "psycopg", "pymysql", "waitress"),
     *("sqlalchemy.dialects.mysql.pymysql", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"),
