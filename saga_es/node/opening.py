@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Unpack
 
 from saga_es.definition.saga import Saga
 from saga_es.node.app import App, application
 from saga_es.node.node import Node
 from saga_es.node.reloader import is_reloader_parent
 from saga_es.node.settings import Settings
+from saga_es.node.settings_given import SettingsGiven
 from saga_es.runtime.calls.around import Around
 from saga_es.runtime.engine import Engine
 from saga_es.store.views.kinds import Projection
@@ -51,7 +52,7 @@ def open_engine(
     around: Around | Sequence[Around] = (),
     loop: asyncio.AbstractEventLoop | None = None,
     carries_context: bool = False,
-    **settings: Any,
+    **settings: Unpack[SettingsGiven],
 ) -> Opening:
     """Migrate the database and run an engine of these sagas; it closes when the block ends.
 

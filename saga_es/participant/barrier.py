@@ -25,7 +25,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from saga_es.core.values import Unfaithful, door_for_results
-from saga_es.errors import PayloadUnencodable, SagaError
+from saga_es.errors import PayloadUnencodable, SagaError, StepRejected, StepUnavailable
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
 from saga_es.store.drivers.driver import driver_of, drivers
 from saga_es.store.drivers.error_codes import ErrorCodes
@@ -43,18 +43,21 @@ class BadKey(SagaError, ValueError):
         self.key = key
 
 
-class TooLate(SagaError):
-    """The call was undone before it came, and must not act any more. Answer 409: refused for good."""
+class TooLate(StepRejected):
+    """The call was undone before it came, and must not act any more. Answer 409: refused for good.
+
+    A step function lets it out: its step is rejected.
+    """
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the call with the key {key} was undone before it came; use a new key")
         self.key = key
 
 
-class TryAgain(SagaError):
+class TryAgain(StepUnavailable):
     """Another call with this key is in the way, or this transaction began too early to see its result.
 
-    Answer 503: the saga repeats the call, in a new transaction.
+    Answer 503, or let it out of a step function: the saga repeats the call, in a new transaction.
     """
 
     def __init__(self, key: str) -> None:

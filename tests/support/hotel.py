@@ -50,6 +50,11 @@ class Hotel:
         with self.engine.begin() as connection:
             return self.barrier.undo(connection, key, lambda booked: self._delete(connection, booked["room"]))
 
+    def close(self) -> None:
+        """Let every call end, and close the connections."""
+        self.may_end.set()
+        self.engine.dispose()
+
     def insistently(self, call: Callable[[], Any]) -> Any:
         """Make a call again while the database has it give way, as a saga repeats one that is answered 5xx."""
         deadline = monotonic() + TIMEOUT_S

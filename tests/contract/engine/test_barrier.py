@@ -28,8 +28,7 @@ def hotel(request: pytest.FixtureRequest, database_url: str) -> Iterator[Hotel]:
     """A hotel on each database, at its default isolation level and at the strictest."""
     made = Hotel(database_url, request.param)
     yield made
-    made.may_end.set()
-    made.engine.dispose()
+    made.close()
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
