@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from saga_es.store.encryption.cipher import MEMBER
 from saga_es.store.log.codec import PLAN
 from saga_es.store.log.entries import Entry
 
@@ -23,6 +24,7 @@ def redacted(entry: Entry) -> Entry:
     if entry.category == PLAN or not any(f'"{field}"' in entry.text for field in FIELDS):
         return entry
     data: dict[str, Any] = msgspec.json.decode(entry.text)
+    data.pop(MEMBER, None)  # else it would be decrypted by whatever decodes the row
     for field in FIELDS:
         if data.get(field) is not None:
             data[field] = {"redacted": True} if field in _OBJECTS else REDACTED

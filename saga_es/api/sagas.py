@@ -248,7 +248,9 @@ def events(query: dict[str, int], transaction_id: str) -> Response:
     shown = found[: query["limit"]]
     last = shown[-1].version if shown else after
     has_more = len(found) > len(shown) or (bool(shown) and bool(log.part(transaction_id, last, 1, 1)))
-    return json_response({"events": list(map(_shown, shown)), "next_cursor": str(last) if has_more else None})
+    return json_response(
+        {"events": [_shown(log.opened(entry)) for entry in shown], "next_cursor": str(last) if has_more else None}
+    )
 
 
 def _shown(entry: Entry) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
 from saga_es.node.url_file import one_of_both
 from saga_es.store.admin import migrate
+from saga_es.store.encryption.errors import WrongKey
 from saga_es.store.queries.pages import BadCursor
 from saga_es.store.views.kinds import Projection
 
@@ -181,7 +182,7 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
 
 
 _CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
-    ((NotOurs, Unguarded), CANNOT_SERVE),
+    ((NotOurs, Unguarded, WrongKey), CANNOT_SERVE),
     ((NotMigrated, StoreUnavailable), NO_DATABASE),
     ((NotFound, NoSuchVersion, NoSuchPosition, SagaArchived, UnknownTable), NOT_FOUND),
     ((SettingsError, BadCursor), USAGE),

@@ -23,6 +23,7 @@ from saga_es.node.node import Node
 from saga_es.runtime.ids import idempotency_key
 from saga_es.store.log.chain import event_hash, genesis
 from saga_es.store.log.entries import Entry, Recorded
+from saga_es.store.log.log import Log
 from saga_es.store.queries.difference import Change, differences
 from saga_es.store.queries.past import Life, PastEvent, life_at
 from saga_es.store.queries.story import SagaStory, StepStory, story
@@ -143,7 +144,7 @@ def saga_page(
         reasons=explanation.reasons,
         conditions=conditions_of(life.state, known),
         picture=_picture(life, past, mode, None if is_past or told.status.ended else now),
-        events=[_event_row(found, entries, set(broken)) for found in reversed(shown)],
+        events=[_event_row(node.store.log, found, entries, set(broken)) for found in reversed(shown)],
         until=until,
         broken=broken,
         bars=drawing.draw_versions(_lanes(entries), seen),
@@ -193,16 +194,17 @@ def _picture(life: Life, past: Past, mode: Mode, now: datetime | None) -> Pictur
 # ── The events ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _event_row(found: PastEvent, entries: Sequence[Entry], broken: set[int]) -> EventRow:
+def _event_row(log: Log, found: PastEvent, entries: Sequence[Entry], broken: set[int]) -> EventRow:
     version = found.version if isinstance(found, Recorded) else found.entry.version
     entry = entries[version - 1]
     sentence = describe(found.event) if isinstance(found, Recorded) else f"It cannot be read: {found.why}"
+    shown = log.opened(entry) if isinstance(found, Recorded) else entry
     return EventRow(
         version=version,
         type=entry.type,
         at=entry.recorded_at,
         sentence=plain(sentence),
-        data=msgspec.Raw(entry.text.encode()),
+        data=msgspec.Raw(shown.text.encode()),
         hash=entry.hash,
         is_broken=version in broken,
     )

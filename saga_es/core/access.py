@@ -71,5 +71,12 @@ class KeyRevoked(msgspec.Struct, frozen=True):
     reason: str
 
 
+class SubjectErased(msgspec.Struct, frozen=True):
+    """A person erased a subject: the key of this stream's id is gone. Who the subject was, the log does not say."""
+
+    actor: str
+    reason: str
+
+
 AccessEvent = KeyCreated | KeyRevoked
 """The closed union of the events in a key's stream."""

@@ -136,6 +136,7 @@ def _started(state: SagaState, start: Start, now: datetime) -> e.SagaStarted:
         start.parent,
         start.trace,
         start.by,
+        start.key,
     )
 
 

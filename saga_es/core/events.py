@@ -53,7 +53,8 @@ class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller started the saga. Without a worker it waits for one; with `starts_at` it waits until then.
 
     Its spans, and those of its children, belong to `trace`.
-    `by` is the principal that started it, if it had to be known.
+    `by` is the principal that started it, if it had to be known. What is secret is encrypted under `key`, if there is
+    one.
     """
 
     saga: str
@@ -66,6 +67,7 @@ class SagaStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: str | None = None
     trace: Trace | None = None
     by: Starter | None = None
+    key: str | None = None
 
 
 class SagaBegan(msgspec.Struct, frozen=True):

@@ -189,6 +189,7 @@ def _started(state: SagaState, started: e.SagaStarted) -> SagaState:
         deadline_at=started.deadline_at,
         trace=started.trace,
         by=started.by,
+        key=started.key,
     )
 
 

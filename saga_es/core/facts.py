@@ -24,6 +24,7 @@ class Start(msgspec.Struct, frozen=True):
     parent: str | None = None
     trace: Trace | None = None
     by: Starter | None = None
+    key: str | None = None
 
 
 class CallReturned(msgspec.Struct, frozen=True):

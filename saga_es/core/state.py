@@ -120,6 +120,7 @@ class SagaState(msgspec.Struct, frozen=True):
         renamed: The present name of each step that a migration renamed, by its earlier names.
         trace: The trace to which its spans belong, if it was started within one.
         by: The principal that started it; None: nobody had to be known.
+        key: The id of the key under which what is secret is encrypted; None: nothing is.
     """
 
     saga_id: str
@@ -147,6 +148,7 @@ class SagaState(msgspec.Struct, frozen=True):
     renamed: dict[str, str] = msgspec.field(default_factory=dict)
     trace: Trace | None = None
     by: Starter | None = None
+    key: str | None = None
 
     def step(self, name: str) -> StepState:
         """The state of a step or element, also when it has not started."""

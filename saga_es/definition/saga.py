@@ -17,7 +17,7 @@ A parameter with a default is given its value too; where there is none, it keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
@@ -37,7 +37,7 @@ from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Function, asked_by
 from saga_es.definition.steps import NAME_LIMIT, Step, check_seconds, named
 from saga_es.definition.written import Written
-from saga_es.errors import DefinitionError
+from saga_es.errors import BadStart, DefinitionError
 
 F = TypeVar("F", bound=Function)
 
@@ -55,9 +55,18 @@ class Saga(Written):
         deadline_s: Seconds after its start at which a saga aborts, unless its pivot was called.
         at_once: How many of these sagas may have calls in flight on one worker; further sagas stay PENDING. Without
             it, only the worker's own limit counts.
+        subject: The field of the input that names whom a saga is about, such as `customer_id`: with encryption, each
+            has a key of its own, and `saga-es erase` removes it. None: the tenant as a whole.
     """
 
-    def __init__(self, name: str, *, deadline_s: float | None = None, at_once: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        deadline_s: float | None = None,
+        at_once: int | None = None,
+        subject: str | None = None,
+    ) -> None:
         if not 0 < len(name) <= NAME_LIMIT:
             raise DefinitionError(f"a saga's name has 1 to {NAME_LIMIT} characters, not {len(name)}")
         if deadline_s is not None:
@@ -66,7 +75,22 @@ class Saga(Written):
             raise DefinitionError(f"saga {name!r}: at_once is at least 1, not {at_once}")
         super().__init__(text_of(name), deadline_s)
         self.at_once = at_once
+        self.subject = subject
         self.children: list[Saga] = []
+
+    def subject_of(self, input_: Mapping[str, Any]) -> str:
+        """The subject of a saga with this input; empty: the tenant as a whole.
+
+        Raises:
+            BadStart: The input does not name it.
+        """
+        if self.subject is None:
+            return ""
+        subject = input_.get(self.subject)
+        if isinstance(subject, bool) or not isinstance(subject, str | int) or subject == "":
+            why = f"its input names its subject in {self.subject!r}, as a text or an integer, and has none there"
+            raise BadStart(f"saga {self.name!r} was not started: {why}")
+        return str(subject)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from saga_es.definition.saga import Saga
 from saga_es.publish.callbacks import OnEvent
 from saga_es.publish.publish import Publish
 from saga_es.runtime.calls.around import Around, Wrapping
+from saga_es.store.encryption.wrapping import KeyWrapper
 from saga_es.store.views.kinds import Projection
 
 
@@ -58,6 +59,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         scenarios: Sagas that people can start from the console's page Demo.
         auth: Takes a Flask request to the `Principal` who sent it, or to None; or the name of an authentication. The
             setting `auth` overrides it.
+        key_wrapper: What wraps the keys of subjects, such as a key service; a key file takes its place.
     """
 
     name: str = "saga_es"
@@ -75,6 +77,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     publish: Sequence[Publish | str] = ()
     scenarios: Sequence[Scenario] = ()
     auth: Authenticate | str | None = None
+    key_wrapper: KeyWrapper | None = None
 
     @property
     def wrapping(self) -> Wrapping:

@@ -31,6 +31,8 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
     life = life_at(node.store.sagas, saga_id)
     if life.unread:
         return _unread(life.state, life.unread[0])
+    if not life.state.status.ended and not node.store.log.opens(life.state.key):
+        return _parked(life.state)
     known = known_about(node, life.state, depth)
     past = [(recorded.recorded_at, recorded.event) for recorded in life.history]
     return explain(life.state, past, known, node.clock.now())
@@ -41,6 +43,14 @@ def _unread(state: SagaState, unread: Unread) -> Explanation:
     reason = (
         f"is left alone by this version, which cannot read its event {unread.version}, {unread.type} ({unread.why}); "
         "a worker of a newer version goes on with it"
+    )
+    return Explanation(state.saga_id, state.status, f"The saga {reason}.", [reason])
+
+
+def _parked(state: SagaState) -> Explanation:
+    reason = (
+        f"is parked, because its key {state.key} cannot be had here: its subject was erased, or this process has "
+        "another key file; nothing of it is done or recorded"
     )
     return Explanation(state.saga_id, state.status, f"The saga {reason}.", [reason])
 

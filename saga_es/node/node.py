@@ -25,6 +25,7 @@ from saga_es.definition.code import Code, code_of
 from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
+from saga_es.node.encryption import keyring_of
 from saga_es.node.gc import look_less_often
 from saga_es.node.guarding import authentication_of
 from saga_es.node.participants import Routes, called_by, transports_of, unreachable
@@ -94,7 +95,8 @@ class Node:
         self.readers: list[Callable[[], None]] = []
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
         self.views = Views([saga_view, tag_view, key_view, batch_view, *app.views])
-        codec = Codec(of_application(app.events), settings.payload_limit, app.upcasters)
+        self.keyring = keyring_of(settings, app, self.database)
+        codec = Codec(of_application(app.events), settings.payload_limit, app.upcasters, self.keyring)
         of_sagas = SagaLimits(settings.saga_events_limit, settings.saga_bytes_limit)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s, of_sagas)
         definitions = family(app.sagas)
@@ -216,6 +218,7 @@ class Node:
 
         Raises:
             SettingsError: A saga calls a participant that has no address, and no route in this process.
+            WrongKey: The keys of subjects cannot be unwrapped here.
             StoreUnavailable: The database did not answer.
         """
         if problems := self.unreachable():
@@ -224,6 +227,8 @@ class Node:
         wait_s = wait_s if self.database.driver.has_server else 0.0
         lease_s = self.settings.lease_s
         retry_for(lambda: migrate.upgrade(self.database, self.store.log, self.views, lease_s=lease_s), wait_s)
+        if self.keyring is not None:
+            self.keyring.check()
         for publisher in self.publishers:  # first: a new one is told of all that this process does
             publisher.register()
         self.engine.open()

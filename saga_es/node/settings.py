@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         webhook: URLs, separated by blanks, that are told how sagas end.
         webhook_secret: Signs what they are told: `whsec_` and 24 to 64 bytes in base64.
         publish: URLs of brokers, separated by blanks, to which every event of the log is published.
+        encryption_key_file: The file with the keys that wrap the keys of subjects; None: nothing is encrypted.
         participants: Base URLs of participants that are not in this process, by name.
     """
 
@@ -116,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook: str = ""
     webhook_secret: str = ""
     publish: str = ""
+    encryption_key_file: str | None = None
     participants: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -306,6 +308,7 @@ class _Schema(Schema):
     webhook = fields.String(validate=_are_callable)
     webhook_secret = fields.String(validate=_is_secret)
     publish = fields.String(validate=_are_brokers)
+    encryption_key_file = fields.String(validate=validate.Length(min=1))
     participants = fields.Dict(keys=fields.String(), values=fields.String(validate=_is_callable))
 
 

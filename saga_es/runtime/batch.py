@@ -20,6 +20,7 @@ from saga_es.runtime.owned import OwnedSaga, OwnedSagas
 from saga_es.runtime.recordable import recordable
 from saga_es.runtime.tracing import Tracing
 from saga_es.runtime.waiting.outage import Retry
+from saga_es.store.encryption.errors import NoKey
 from saga_es.store.log.codec import SAGA
 from saga_es.store.log.entries import Draft
 from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
@@ -230,11 +231,27 @@ class Committer:
             notifies = proposal.state.owner is None  # the saga waits for a worker that has capacity
             trace = proposal.state.trace
             trace_id = None if trace is None else trace.trace_id
-            draft = Draft(base.saga_id, SAGA, base.version, tuple(proposal.events), batch.now, notifies, trace_id)
-            return self._writer.prepare(draft)
+            events, key = tuple(proposal.events), proposal.state.key
+            draft = Draft(base.saga_id, SAGA, base.version, events, batch.now, notifies, trace_id, key)
+            if key is None:
+                return self._writer.prepare(draft)
+            return self._retry(partial(self._writer.prepare, draft))
+        except NoKey as error:
+            self._park(proposal, error)
+            return None
         except (PayloadTooLarge, PayloadUnencodable) as error:
             self._refused(proposal, str(error))
             return None
+
+    def _park(self, proposal: Proposal, error: NoKey) -> None:
+        """Let a saga be whose key cannot be had: nothing of it can be recorded, so nothing of it may happen."""
+        saga = proposal.saga
+        logger.warning("a saga is parked", **about(proposal.base), reason=str(error))
+        proposal.settle_commands(error)
+        proposal.settle_refusals()
+        if saga.state.version == 0:
+            self._owned.fail(saga, error)
+        self._owned.drop(saga)
 
     # ── After it ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -43,7 +43,9 @@ class Children:
         handle = Handle(child.saga_id)
         handle.when_ended(partial(self._ended, state.saga_id, child.step))
         trace, by = self._tracing.child(state, child), state.by
-        self._put(StartRequest(child.saga_id, saga, child.input, handle, parent=state.saga_id, trace=trace, by=by))
+        id_, input_ = child.saga_id, child.input
+        parent, key = state.saga_id, state.key
+        self._put(StartRequest(id_, saga, input_, handle, parent=parent, trace=trace, by=by, key=key))
 
     def revoke(self, state: SagaState) -> None:
         """Abort the children that are in progress, because their parent aborts."""

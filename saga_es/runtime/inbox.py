@@ -37,6 +37,7 @@ class StartRequest(msgspec.Struct, frozen=True):
     parent: str | None = None
     trace: Trace | None = None
     by: Starter | None = None
+    key: str | None = None
 
 
 class CommandRequest(msgspec.Struct, frozen=True):

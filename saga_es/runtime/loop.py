@@ -122,6 +122,7 @@ class Loop:
             request.parent,
             request.trace,
             request.by,
+            request.key,
         )
         batch.proposal(saga).add(start, batch.now)
 

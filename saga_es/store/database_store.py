@@ -45,4 +45,4 @@ class DatabaseStore(SharedStore):
         """
         log = Log(database, codec)
         sagas, workers = Sagas(log, limits), Workers(database, lease_s)
-        return cls(log, sagas, Writer(database, log, views), workers, Notifications(database))
+        return cls(log, sagas, Writer(database, log, views), workers, Notifications(database), keys=codec.keys)

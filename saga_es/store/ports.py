@@ -108,6 +108,10 @@ class Log(Protocol):
         """The entries, each decoded if possible."""
         ...
 
+    def opens(self, key_id: str | None) -> bool:
+        """Whether a saga with this key can be read and written here; without a key it can."""
+        ...
+
     def archive_of(self, stream_id: str) -> str | None:
         """The name of the archive that holds a stream; None when no archive does."""
         ...

@@ -16,7 +16,7 @@ from saga_es.store import registry
 from saga_es.store.drivers.names import full
 from saga_es.store.tables import VERSION_TABLE
 
-HEAD = "0006_since_0003"
+HEAD = "0007_since_0003"
 """The migration this version of the package needs: the newest in the folder `migrations`."""
 
 FIRST_RELEASED = "0003"

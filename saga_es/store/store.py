@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from saga_es.store import ports
+from saga_es.store.log.codec import Keys
 from saga_es.store.sagas import Sagas
 
 
@@ -17,6 +18,7 @@ class Store:
     writer: ports.Writer
     workers: ports.Workers
     notifications: ports.Notifications
+    keys: Keys | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

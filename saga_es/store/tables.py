@@ -1,4 +1,4 @@
-"""The tables that cannot be rebuilt: the log, its archives, the workers. Alembic owns them; a view owns its own.
+"""The tables that cannot be rebuilt: the log, its archives, workers, keys. Alembic owns them; a view owns its own.
 
 `saga_tables` says which tables saga_es made; `store/registry.py` reads and writes it.
 """
@@ -68,6 +68,19 @@ saga_workers = sa.Table(
     sa.Column("heartbeat_at", sa.Double, nullable=False, comment="seconds since 1970, by the database's clock"),
     sa.Column("code", JsonText, comment="what it can run; NULL: a process of an earlier version"),
     sa.Column("migration", key_text(16), comment="up to which migration it knows the tables; NULL: 0003"),
+    info=OURS,
+)
+
+saga_subjects = sa.Table(
+    ours("saga_subjects"),
+    metadata,
+    sa.Column("key_id", key_text(64), primary_key=True),
+    sa.Column("tenant", key_text(255), nullable=False),
+    sa.Column("subject", key_text(255), nullable=False),
+    sa.Column("wrapped", key_text(1024), nullable=False, comment="the key, wrapped by another"),
+    sa.Column("wrapped_by", key_text(255), nullable=False, comment="the name of the other key"),
+    sa.Column("made_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("tenant", "subject"),
     info=OURS,
 )
 

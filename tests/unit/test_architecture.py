@@ -50,7 +50,8 @@ MAY_KNOW = {
     "flask": "console cli api node runtime store definition core errors",
     "__main__": "cli",
     "store.drivers": "store.host_time store.own_files errors",
-    "store.log": "store.host_time store.database store.drivers store.tables core errors",
+    "store.encryption": "store.host_time store.database store.drivers store.tables core errors",
+    "store.log": "store.encryption store.host_time store.database store.drivers store.tables core errors",
     "store.views": "store.host_time store.registry store.revision store.log store.database store.drivers "
     "store.schema_lock store.tables core errors",
     "store.queries": "store.views store.log store.sagas store.process store.workers store.database store.drivers "

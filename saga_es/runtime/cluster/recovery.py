@@ -263,7 +263,16 @@ class Recovery:
             for saga_id, state in found.items()
             if isinstance(state, SagaState) and state.owner == owners.get(saga_id) and not state.status.ended
             if self._ability.runs_every(state.plan, state.plan_id) or self._ability.runs(state)
+            if state.key is None or self._opens(state)
         ]
+
+    def _opens(self, state: SagaState) -> bool:
+        """Whether the saga's key can be had; a saga without its key is parked: nothing of it could be recorded."""
+        if self._sagas.log.opens(state.key):
+            return True
+        self._left_alone.add(state.saga_id)
+        logger.warning("a saga is parked, because its key cannot be had", saga_id=state.saga_id, key=state.key)
+        return False
 
 
 def _is_suspected(here: SagaState | None) -> bool:

@@ -59,6 +59,7 @@ class Starts:
         self._sagas = store.sagas
         self._writer = store.writer
         self._clock = clock
+        self._keys = store.keys
 
     @property
     def has_async_steps(self) -> bool:
@@ -101,7 +102,9 @@ class Starts:
         due = None if starts_at is None else _in_utc(starts_at)
         handle = Handle(chosen or new_id(), lookups=lookups)
         recorded = self._as_recorded(definition, input_ or {})
-        return StartRequest(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due, by=by)
+        encrypted = self._key_id(definition, recorded, by)
+        about: dict[str, Any] = {"by": by, "key": encrypted}
+        return StartRequest(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due, **about)
 
     def found(self, request: StartRequest, connection: Connection | None = None) -> bool:
         """Whether the saga was started before.
@@ -174,12 +177,20 @@ class Starts:
         absent = self._sagas.absent(saga_id)
         return absent if isinstance(absent, SagaArchived) else SagaExists(saga_id)
 
+    def _key_id(self, definition: Saga, input_: dict[str, Any], by: Starter | None) -> str | None:
+        """The id of the key of the saga's subject; None: nothing is encrypted."""
+        if self._keys is None:
+            return None
+        return self._keys.key_id_of("" if by is None else by.tenant, definition.subject_of(input_))
+
     def _without_worker(self, request: StartRequest) -> Prepared:
         plan_id, tags = request.definition.plan_id, request.tags
-        start = Start(plan_id, request.input, None, tags, request.starts_at, trace=request.trace, by=request.by)
+        start = Start(
+            plan_id, request.input, None, tags, request.starts_at, trace=request.trace, by=request.by, key=request.key
+        )
         now = self._clock.now()
         events = decide(SagaState(request.saga_id, request.definition.plan), start, now)
-        return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True))
+        return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True, key=request.key))
 
     def _check_in_url(self, saga_id: str) -> None:
         """Refuse an id that no URL can carry. A saga that has one already, from an older version, is found as ever."""

@@ -15,6 +15,7 @@ from saga_es.store.tables import (
     saga_bells,
     saga_checkpoints,
     saga_events,
+    saga_subjects,
     saga_tables,
     saga_workers,
 )
@@ -44,7 +45,7 @@ def _tables(views: Sequence[Projection]) -> Iterator[tuple[str, str]]:
     yield saga_archives.name, READ
     yield VERSION_TABLE, READ
     yield saga_tables.name, READ
-    for table in (saga_workers, saga_bells, saga_checkpoints):
+    for table in (saga_workers, saga_bells, saga_checkpoints, saga_subjects):
         yield table.name, CHANGE
     for view in views:
         yield view.table.name, CHANGE

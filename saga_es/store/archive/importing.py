@@ -85,7 +85,7 @@ class Importing:
     ) -> None:
         self._database = database
         self._sagas = sagas
-        self._log = log
+        self._log = log.without_keys()
         self._views = views
         self._by = by
         self._unfinished = unfinished

@@ -5,23 +5,28 @@ Events of an older schema are decoded through upcasters; events of a newer schem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from typing import Any, Protocol, get_args
 
 import msgspec
 
 from saga_es.core import events as e
-from saga_es.core.access import AccessEvent
+from saga_es.core.access import AccessEvent, SubjectErased
 from saga_es.core.batches import BatchEvent
 from saga_es.core.upcasters import FIRST_SCHEMA, UPCASTERS, Upcasters, present_schema, upcast
 from saga_es.core.values import DEEPEST, NO_FORM, Unfaithful, door_for_results, encode, is_too_deep
 from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
+from saga_es.store.encryption.cipher import BIT, Changed, DataKey, Place, decrypted, encrypted, key_id_of, unread
+from saga_es.store.encryption.errors import NoKey, NoKeysHere
+from saga_es.store.encryption.fields import masked, secrets_of
 
 SAGA = "saga"
 PLAN = "plan"
 IMPORT = "import"
 ACCESS = "access"
 BATCH = "batch"
+SUBJECT = "subject"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON that an input, a result or a record may take, unless a setting says otherwise."""
@@ -36,6 +41,7 @@ BUILT_IN: Mapping[str, tuple[type[Any], ...]] = {
     IMPORT: (e.SagaImported,),
     ACCESS: get_args(AccessEvent),
     BATCH: get_args(BatchEvent),
+    SUBJECT: (SubjectErased,),
 }
 """The event classes of the categories that are ours."""
 
@@ -51,13 +57,31 @@ def of_application(events: Mapping[str, Iterable[type[Any]]]) -> Mapping[str, It
     return events
 
 
+class Keys(Protocol):
+    """The keys of subjects."""
+
+    def key(self, key_id: str) -> DataKey:
+        """The key with this id.
+
+        Raises:
+            NoKey: It cannot be had.
+            StoreUnavailable: What has it did not answer.
+        """
+        ...
+
+    def key_id_of(self, tenant: str, subject: str) -> str:
+        """The id of a subject's key, which is made if there is none."""
+        ...
+
+
 class Codec:
     """Encodes events as JSON, and decodes them by category and type.
 
     Args:
-        events: The event classes of each further category; `saga`, `plan`, `import`, `access` and `batch` are built in.
+        events: The event classes of each further category; those in `BUILT_IN` are ours.
         payload_limit: Bytes of JSON an event's payload may take.
         upcasters: The upcasters of the further categories.
+        keys: The keys of subjects; None: what is encrypted is neither written nor read.
 
     Raises:
         DefinitionError: An upcaster is for an event that does not exist.
@@ -68,6 +92,7 @@ class Codec:
         events: Mapping[str, Iterable[type[Any]]] | None = None,
         payload_limit: int = DEFAULT_PAYLOAD_LIMIT,
         upcasters: Upcasters | None = None,
+        keys: Keys | None = None,
     ) -> None:
         tables = {**BUILT_IN, **(events or {})}
         self._upcasters = {**(upcasters or {}), **UPCASTERS}
@@ -83,6 +108,7 @@ class Codec:
                     f"an upcaster is for {event_type!r} in category {category!r}, which has no such event"
                 )
         self._payload_limit = payload_limit
+        self.keys = keys
 
     def encode(self, event: object) -> str:
         """The event's fields as JSON text.
@@ -100,6 +126,61 @@ class Codec:
         if is_too_deep(text):
             raise PayloadUnencodable(f"the payload holds more than {DEEPEST} lists and objects in each other")
         return text.decode()
+
+    def encrypt(self, rows: Sequence[dict[str, Any]], events: Sequence[Any], key_id: str) -> None:
+        """Encrypt what is secret in the rows of a draft. Without the key, no row is written, whatever it holds.
+
+        Raises:
+            NoKey: The key cannot be had.
+            StoreUnavailable: What has the key did not answer.
+        """
+        key = self._key(key_id)
+        for row, event in zip(rows, events, strict=True):
+            secrets = secrets_of(event)
+            if secrets:
+                row["schema"] += BIT
+                place = Place(row["stream_id"], row["category"], row["version"], row["type"], row["schema"])
+                row["data"] = encrypted(encode(masked(event)).decode(), secrets, key_id, key, place)
+
+    def opened(self, text: str, place: Place) -> str:
+        """The text of an event, decrypted if its key can be had, else masked.
+
+        Raises:
+            UnreadableEvent: A ciphertext does not belong here.
+            StoreUnavailable: What has the key did not answer.
+        """
+        try:
+            key_id = key_id_of(text)
+            if key_id is None or self.keys is None:
+                return unread(text)
+            return decrypted(text, self.keys.key(key_id), place)
+        except NoKey as why:
+            return unread(text, why)
+        except (Changed, msgspec.DecodeError, LookupError, AttributeError) as error:
+            raise UnreadableEvent(place.category, place.type, str(error)) from error
+
+    def without_keys(self) -> Codec:
+        """The same, as those decode who have no key."""
+        other = copy(self)
+        other.keys = None
+        return other
+
+    def opens(self, key_id: str) -> bool:
+        """Whether a key can be had.
+
+        Raises:
+            StoreUnavailable: What has the key did not answer.
+        """
+        try:
+            self._key(key_id)
+        except NoKey:
+            return False
+        return True
+
+    def _key(self, key_id: str) -> DataKey:
+        if self.keys is None:
+            raise NoKeysHere(key_id)
+        return self.keys.key(key_id)
 
     def schema(self, category: str) -> int:
         """The schema in which events of a category are written."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from saga_es.errors import BadStreamId, NothingToAppend
+from saga_es.store.encryption.fields import masked
 from saga_es.store.log.codec import Codec
 
 STREAM_ID_LIMIT = 64
@@ -62,6 +63,7 @@ class Draft(msgspec.Struct, frozen=True):
     Attributes:
         notifies: Whether the owner of the stream's saga is notified: its owner does not append this draft.
         trace_id: The trace of the stream's saga, for those who watch the writer; it is not written.
+        key: The id of the key under which what is secret is encrypted; None: nothing is.
     """
 
     stream_id: str
@@ -71,12 +73,14 @@ class Draft(msgspec.Struct, frozen=True):
     recorded_at: datetime
     notifies: bool = False
     trace_id: str | None = None
+    key: str | None = None
 
     def recorded(self) -> list[Recorded]:
-        """The events as they are in the stream after the append."""
+        """The events as they are in the stream after the append; what is encrypted there is masked."""
+        events = self.events if self.key is None else tuple(map(masked, self.events))
         return [
             Recorded(self.stream_id, self.category, version, event, self.recorded_at)
-            for version, event in enumerate(self.events, self.expected_version + 1)
+            for version, event in enumerate(events, self.expected_version + 1)
         ]
 
 
@@ -88,12 +92,14 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
         NothingToAppend: The draft has no events.
         PayloadTooLarge: An event is larger than the limit.
         PayloadUnencodable: An event has no JSON form.
+        NoKey: The key of the draft cannot be had.
+        StoreUnavailable: What has the key did not answer.
     """
     check_stream_id(draft.stream_id)
     if not draft.events:
         raise NothingToAppend(draft.stream_id)
     schema = codec.schema(draft.category)
-    return [
+    rows = [
         {
             "stream_id": draft.stream_id,
             "category": draft.category,
@@ -105,6 +111,9 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
         }
         for version, event in enumerate(draft.events, draft.expected_version + 1)
     ]
+    if draft.key is not None:
+        codec.encrypt(rows, draft.events, draft.key)
+    return rows
 
 
 def check_stream_id(stream_id: str) -> None:

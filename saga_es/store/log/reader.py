@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Self
+
+from msgspec.structs import replace
 
 from saga_es.errors import UnreadableEvent
+from saga_es.store.encryption.cipher import BIT, Place
 from saga_es.store.log.codec import Codec
 from saga_es.store.log.entries import Entry, Recorded, StreamSize, Unreadable
 
@@ -53,11 +58,39 @@ class Reader(ABC):
                 decoded.append(Unreadable(entry, error.why))
         return decoded
 
+    def opened(self, entry: Entry) -> Entry:
+        """The entry as it was before it was encrypted, if its key can be had; else with masks. Its hash stays.
+
+        Raises:
+            UnreadableEvent: It was changed, or stands where it does not belong.
+            StoreUnavailable: What has the key did not answer.
+        """
+        if entry.schema < BIT:
+            return entry
+        place = Place(entry.stream_id, entry.category, entry.version, entry.type, entry.schema)
+        return replace(entry, text=self.codec.opened(entry.text, place), schema=entry.schema - BIT)
+
+    def without_keys(self) -> Self:
+        """The same log, as those read it who have no key: what a view may hold."""
+        other = copy(self)
+        other.codec = self.codec.without_keys()
+        return other
+
+    def opens(self, key_id: str | None) -> bool:
+        """Whether a saga with this key can be read and written here; without a key it can.
+
+        Raises:
+            StoreUnavailable: What has the key did not answer.
+        """
+        return key_id is None or self.codec.opens(key_id)
+
     def decode(self, entry: Entry) -> Recorded:
         """The entry with its event decoded.
 
         Raises:
             UnreadableEvent: The event cannot be decoded.
         """
+        if entry.schema >= BIT:
+            entry = self.opened(entry)
         event = self.codec.decode(entry.category, entry.type, entry.text, entry.schema)
         return Recorded(entry.stream_id, entry.category, entry.version, event, entry.recorded_at)

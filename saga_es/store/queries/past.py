@@ -116,6 +116,7 @@ def views_at(log: Log, views: Views, position: int, most_events: int | None = No
         with scratch.connect() as connection:
             for view in views:
                 view.create(connection)
+            log = log.without_keys()
             for entries in _chunks(log, position):
                 views.apply_to_all(
                     connection, [found for found in log.decode_all(entries) if isinstance(found, Recorded)]

@@ -75,7 +75,7 @@ class Builder:
         self.failed_last = False
         self._connection = connection
         self._database = database
-        self._log = log
+        self._log = log.without_keys()
         self._suffix = suffix
         self._progress = progress
         self._tables = {view.name: shadow(view, suffix, database.driver) for view in self.views}

@@ -53,7 +53,7 @@ class CatchUp:
     def __init__(self, database: Database, log: Log, view: Projection) -> None:
         self.view = view
         self._database = database
-        self._log = log
+        self._log = log.without_keys()
         self._tail = Tail(database, log)
 
     def step(self, limit: int = CHUNK) -> Step:

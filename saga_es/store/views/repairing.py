@@ -30,7 +30,7 @@ class Repair:
 
     def __init__(self, database: Database, log: Log, views: Iterable[Projection]) -> None:
         self._database = database
-        self._log = log
+        self._log = log.without_keys()
         self._views = [view for view in views if not view.follows]
 
     def step(self) -> list[str]:

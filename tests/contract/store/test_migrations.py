@@ -36,6 +36,7 @@ TABLES = {
     "saga_checkpoints",
     "saga_workers",
     "saga_bells",
+    "saga_subjects",
     "saga_tables",
     "sagas",
     "saga_tags",
