@@ -29,6 +29,7 @@ from saga_es.errors import (
     UnreadableEvent,
 )
 from saga_es.logs import logger
+from saga_es.store.encryption.errors import NoKey
 
 RETRY_AFTER_S = 2
 LONGEST_DETAIL = 2000
@@ -140,7 +141,7 @@ def _of_saga_error(error: SagaError) -> Problem:  # noqa: C901, PLR0911 (a table
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         case CommandRefused(key_reused=True):
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {"Idempotency-Key": [str(error)]})
-        case CommandRefused():
+        case CommandRefused() | NoKey():
             return Problem(HTTPStatus.CONFLICT, str(error))
         case PayloadUnencodable() | BadTags() | BadStart() | BadStreamId():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
