@@ -283,6 +283,7 @@ def test_no_method_of_a_redacted_log_shows_a_payload(troubled: tuple[Served, str
             "after": log.after(connection, 0, 100),
             "part": log.part(saga_id, 0, 100, 100_000),
             "decode": [log.decode(entry) for entry in log.entries(saga_id)],
+            "opened": [log.opened(entry) for entry in log.entries(saga_id)],
             "decode_all": log.decode_all(log.entries(saga_id)),
         }
     kinds = ("Entry", "Recorded", "Unreadable")

@@ -69,8 +69,8 @@ MUTANTS = [
     Mutant(
         "a child has no trace",
         "saga_es/runtime/children.py",
-        "parent=state.saga_id, trace=trace, by=by))",
-        "parent=state.saga_id, trace=None, by=by))",
+        "parent=parent, trace=trace, by=by, key=key))",
+        "parent=parent, trace=None, by=by, key=key))",
         ("tests/api/test_traces.py",),
     ),
     Mutant(

@@ -156,7 +156,7 @@ class Commands:
             events = record(state, command, now)
             if not events:
                 return
-            draft = Draft(saga_id, SAGA, state.version, tuple(events), now, notifies=True, key=state.key)
+            draft = Draft(saga_id, SAGA, state.version, tuple(events), now, key=state.key, notifies=True)
             prepared = self._writer.prepare(draft)
             match retry_for(partial(self._writer.write, [prepared]), timeout_s)[0]:
                 case Written():
