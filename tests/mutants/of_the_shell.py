@@ -283,8 +283,8 @@ MUTANTS = [
     Mutant(
         "an order that rings no notification",
         ORDERS,
-        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now, notifies=True)",
-        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now)",
+        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now, key=state.key, notifies=True)",
+        "draft = Draft(saga_id, SAGA, state.version, tuple(events), now, key=state.key)",
         ("tests/contract/store/test_notifications.py",),
     ),
     Mutant(
