@@ -12,6 +12,7 @@ from saga_es import Saga
 from saga_es.flask import SagaES
 from tests.api.conftest import OpenNode
 from tests.api.test_execute import EXECUTE, body_of
+from tests.support.trips import until
 
 SHOW = {"name": "Evening Concert"}
 OWN = ("localhost", "localhost:5000", "127.0.0.1:5000", "[::1]:5000", "LOCALHOST")
@@ -155,10 +156,13 @@ def test_a_host_application_keeps_its_hosts_and_its_headers(database_url: str, r
     SagaES(app, sagas=[saga], database_url=database_url)
     client = app.test_client()
     request.addfinalizer(app.extensions["saga_es"].node.close)
+    there = {"Host": "shop.example"}
+    assert client.get("/api/saga/list", headers=there).status_code == 200  # opens the node, which a probe does not
+    until(lambda: client.get("/api/saga/readyz", headers=there).status_code == 200)  # the first heartbeat is written
     assert client.post("/buy", headers={"Host": "shop.example", "Origin": "https://elsewhere.example"}).data == b"ok"
     assert "Content-Security-Policy" not in client.post("/buy").headers
     for path in ("list", "status/nobody", "openapi.json", "livez", "readyz", "metrics"):
-        ours = client.get(f"/api/saga/{path}", headers={"Host": "shop.example"})
+        ours = client.get(f"/api/saga/{path}", headers=there)
         assert ours.status_code == (404 if path.endswith("nobody") else 200), path
         assert ours.headers["X-Content-Type-Options"] == "nosniff", path
         assert ours.headers["Cache-Control"] == "no-store", path

@@ -16,6 +16,7 @@ from saga_es.node.settings import Settings
 from saga_es.runtime.engine import Engine
 from saga_es.store.tables import VERSION_TABLE, saga_workers
 from tests.api.conftest import OpenNode
+from tests.support.trips import until
 
 
 def test_a_process_that_answers_is_alive(client: FlaskClient) -> None:
@@ -26,7 +27,8 @@ def test_a_process_that_answers_is_alive(client: FlaskClient) -> None:
 
 
 def test_an_open_node_is_ready(client: FlaskClient) -> None:
-    """Database, migration, loop and heartbeat are each named, and ok."""
+    """Database, migration, loop and heartbeat are each named, and ok, once the first heartbeat has been written."""
+    until(lambda: client.get("/readyz").status_code == 200)
     answer = client.get("/readyz")
     assert answer.status_code == 200
     assert answer.json is not None
@@ -54,6 +56,7 @@ def test_a_node_that_was_not_opened_is_alive_and_not_ready(database_url: str) ->
 def test_a_worker_whose_heartbeat_is_old_is_not_ready(open_node: OpenNode) -> None:
     """Others may be taking its sagas over."""
     served = open_node(lease_s=3600)  # the next heartbeat is a quarter of an hour away
+    until(lambda: served.client.get("/readyz").status_code == 200)
     with served.node.database.writing() as connection:
         connection.execute(sa.update(saga_workers).values(heartbeat_at=saga_workers.c.heartbeat_at - 4000))
     answer = served.client.get("/readyz")

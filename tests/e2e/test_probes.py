@@ -13,6 +13,7 @@ import requests
 
 from tests.e2e.conftest import TIMEOUT_S, environment, run_cli
 from tests.support import processes
+from tests.support.trips import until
 
 
 def free_port() -> int:
@@ -43,6 +44,7 @@ def worker(sqlite_url: str) -> Iterator[str]:
 def test_a_worker_serves_health_and_metrics(worker: str) -> None:
     """And nothing else of the application."""
     assert requests.get(f"{worker}/livez", timeout=TIMEOUT_S).json() == {"status": "alive"}
+    until(lambda: requests.get(f"{worker}/readyz", timeout=TIMEOUT_S).ok)  # the first heartbeat has been written
     ready = requests.get(f"{worker}/readyz", timeout=TIMEOUT_S)
     assert ready.status_code == 200, ready.text
     assert "saga_es_workers_alive 1.0" in requests.get(f"{worker}/metrics", timeout=TIMEOUT_S).text

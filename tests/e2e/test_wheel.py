@@ -21,6 +21,7 @@ import requests
 from tests.e2e.conftest import TIMEOUT_S, environment
 from tests.support.left_out import left_out
 from tests.support.processes import ROOT
+from tests.support.trips import until
 
 BUILD_PATIENCE_S = 180.0
 PATIENCE_S = 300.0
@@ -162,6 +163,6 @@ def test_with_the_extra_for_it_the_wheel_serves(wheel: Path, tmp_path: Path) -> 
     """`saga-es[server]` serves the API and its pages over SQLite, without the drivers of other databases."""
     python = fresh(wheel, tmp_path / "with_server", "[server]")
     with serving(python, tmp_path) as url:
-        assert requests.get(f"{url}/readyz", timeout=TIMEOUT_S).json()["status"] == "ready"
+        until(lambda: requests.get(f"{url}/readyz", timeout=TIMEOUT_S).json()["status"] == "ready")
         assert requests.get(f"{url}/docs/", timeout=TIMEOUT_S).ok
         assert requests.get(f"{url}/api/saga/list", timeout=TIMEOUT_S).json()["transactions"] == []

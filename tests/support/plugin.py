@@ -9,8 +9,10 @@ error. Left to chance, the collector would blame whichever test runs at that mom
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import astuple
+from itertools import count
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from tests.support import servers
 from tests.support.left_out import CURE, missing
 
 _SERVERS = "servers"
+
+TESTS_BETWEEN_WHOLE_COLLECTIONS = 300
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -43,7 +47,22 @@ def _nothing_left_open() -> Iterator[None]:
     """Collect what a test left when its other fixtures have ended; a fixture of a plugin is the first and ends last."""
     yield
     gc.collect()
-    gc.freeze()  # what is still alive is not looked at again: the next collection is as short as this one
+
+
+_ended = count(1)
+
+
+def pytest_runtest_logfinish() -> None:
+    """What is still alive when pytest has let go of a test is not looked at again: the next collection is as short.
+
+    Every few hundred tests all of it is: what has died meanwhile was alive when its test was judged.
+    """
+    if next(_ended) % TESTS_BETWEEN_WHOLE_COLLECTIONS == 0:
+        gc.unfreeze()
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            gc.collect()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
