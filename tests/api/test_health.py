@@ -19,6 +19,12 @@ from tests.api.conftest import OpenNode
 from tests.support.trips import until
 
 
+def collect_what_was_in_use() -> None:
+    """A connection that was in use when its pool was disposed of is closed by nobody."""
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()
+
+
 def test_a_process_that_answers_is_alive(client: FlaskClient) -> None:
     """`/livez` asks nothing else."""
     answer = client.get("/livez")
@@ -89,6 +95,8 @@ def test_a_database_that_is_gone_is_named_without_its_url(open_node: OpenNode) -
     answer = served.client.get("/readyz")
     assert answer.status_code == 503
     assert "secret" not in answer.text
+    served.node.close()
+    collect_what_was_in_use()
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # it can refuse writes to everybody
@@ -112,8 +120,7 @@ def test_a_database_that_takes_no_writes_is_not_ready(open_node: OpenNode) -> No
     checks = {check: found["status"] for check, found in answer.json["checks"].items()}
     assert (checks["database"], checks["migration"]) == ("failed", "ok")
     served.node.close()
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()  # a connection that was in use when its pool was disposed of is closed by nobody
+    collect_what_was_in_use()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
