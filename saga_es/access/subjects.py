@@ -8,7 +8,7 @@ from datetime import datetime
 from saga_es.core.access import SubjectErased
 from saga_es.errors import SagaError
 from saga_es.store.database import Database
-from saga_es.store.encryption.keyring import Keyring
+from saga_es.store.encryption.keyring import Keyring, delete_key
 from saga_es.store.log.codec import SUBJECT
 from saga_es.store.log.entries import Draft
 from saga_es.store.writer import Writer
@@ -27,12 +27,14 @@ class Subjects:
 
     Args:
         database: The database of keys and log.
-        keyring: The keys.
+        keyring: The keys that this process keeps; None: it keeps none.
         writer: Appends to the log.
         now: The present time, aware.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, writer: Writer, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, keyring: Keyring | None, writer: Writer, now: Callable[[], datetime]
+    ) -> None:
         self._database = database
         self._keyring = keyring
         self._writer = writer
@@ -53,10 +55,11 @@ class Subjects:
         """
         event = SubjectErased(actor, reason)
         with self._database.writing() as connection:
-            key_id = self._keyring.erase(connection, tenant, subject)
+            key_id = delete_key(connection, tenant, subject)
             if key_id is None:
                 raise NoSuchSubject(subject, tenant)
             draft = Draft(key_id, SUBJECT, 0, (event,), self._now())
             self._writer.write_within(connection, self._writer.prepare(draft))
-        self._keyring.forget()
+        if self._keyring is not None:
+            self._keyring.forget()
         return key_id

@@ -6,7 +6,6 @@ from saga_es.node.extras import check_server
 try:
     from saga_es.api.access import principal
     from saga_es.api.application import create_flask_app
-    from saga_es.api.batches import saga_blueprint
     from saga_es.api.blueprint import Blueprint
     from saga_es.api.execution import EXECUTION_HEADERS, ExecutionSchema, StartedSchema, execute
     from saga_es.api.fields import Day, Id, Number, Text, Truth
@@ -14,6 +13,7 @@ try:
     from saga_es.api.problems import Problem
     from saga_es.api.responses import PageSchema, json_response, node, page_of
     from saga_es.api.sagas import summaries
+    from saga_es.api.subjects import saga_blueprint
     from saga_es.store.queries.pages import page
 except ModuleNotFoundError:
     check_server("to serve")  # it says how to get what is missing

@@ -14,6 +14,7 @@ import click
 from msgspec.structs import replace
 
 from saga_es.access.authenticate import Unguarded
+from saga_es.access.subjects import NoSuchSubject
 from saga_es.cli.inherited import Inherited
 from saga_es.cli.process_list import warn_of_secrets
 from saga_es.cli.terminal import errors
@@ -184,7 +185,7 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
 _CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
     ((NotOurs, Unguarded, WrongKey), CANNOT_SERVE),
     ((NotMigrated, StoreUnavailable), NO_DATABASE),
-    ((NotFound, NoSuchVersion, NoSuchPosition, SagaArchived, UnknownTable), NOT_FOUND),
+    ((NotFound, NoSuchVersion, NoSuchPosition, NoSuchSubject, SagaArchived, UnknownTable), NOT_FOUND),
     ((SettingsError, BadCursor), USAGE),
     ((BadBundle,), MISMATCH),
 )

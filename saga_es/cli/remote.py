@@ -67,6 +67,12 @@ class Remote(msgspec.Struct, frozen=True):
         self._ask("POST", path, headers, msgspec.json.encode(body))
         return str(self.read(f"{_quoted(saga_id)}/explain")["sentence"])
 
+    def erase(self, subject: str, actor: str, reason: str) -> str:
+        """Erase a subject of the tenant of the key; the id of the key that is gone."""
+        body = msgspec.json.encode({"subject": subject, "actor": actor, "reason": reason})
+        answer = self._ask("POST", "erase", {"Content-Type": "application/json"}, body)
+        return str(msgspec.json.decode(answer.body)["key_id"])
+
     def preview(self, saga_id: str) -> list[Undoing]:
         """The steps that a cancel would compensate."""
         found = self.read(f"{_quoted(saga_id)}/cancel")["would_compensate"]

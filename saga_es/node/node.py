@@ -20,6 +20,7 @@ from saga_es.access.keys import Keys
 from saga_es.access.permissions import Permission
 from saga_es.access.principal import IN_PROCESS_CALLER, UNGUARDED, Principal
 from saga_es.access.seen import SeenLog
+from saga_es.access.subjects import Subjects
 from saga_es.core.access import Scope
 from saga_es.definition.code import Code, code_of
 from saga_es.definition.saga import family
@@ -106,6 +107,7 @@ class Node:
             self.store = self.meter.store
         self.clock = clock = SharedClock(self.store.workers.now_s)
         self.commands = Commands(self.store, clock)
+        self.subjects = Subjects(self.database, self.keyring, self.store.writer, clock.now)
         self.keys = Keys(self.database, self.store.log, self.store.writer, clock.now)
         self.authenticate = authentication_of(
             settings, app, {"keys": lambda: self.keys, "jwt": lambda: jwt_of(settings)}

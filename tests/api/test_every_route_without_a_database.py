@@ -44,6 +44,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
 BODIES: dict[str, Any] = {
     **{f"/api/{kind.path}/register": {**kind.body, **dict.fromkeys(kind.references, ANYONE)} for kind in KINDS},
     EXECUTE: {"name": "Concert"},
+    "/api/saga/erase": {"subject": "ada", **BECAUSE},
     "/api/saga/batch": {"command": "retry", "filter": {}, **BECAUSE},
     "/api/saga/batch/<string:batch_id>/stop": BECAUSE,
     "/demo/create-event-complete": None,

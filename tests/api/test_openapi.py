@@ -41,6 +41,7 @@ ROUTES = {
     ("post", "/api/saga/batch"),
     ("get", "/api/saga/batch/{batch_id}"),
     ("post", "/api/saga/batch/{batch_id}/stop"),
+    ("post", "/api/saga/erase"),
     ("get", "/api/saga/{transaction_id}/explain"),
     ("get", "/api/saga/{transaction_id}/cancel"),
     ("get", "/api/saga/{transaction_id}/migrate"),

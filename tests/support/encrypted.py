@@ -12,7 +12,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from saga_es import App, RetryPolicy, Saga, StepRejected
-from saga_es.access.subjects import Subjects
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.database import Database
@@ -76,12 +75,6 @@ def opened(url: str, keys: Path | None, *sagas: Saga) -> Iterator[Node]:
         yield node
     finally:
         node.close()
-
-
-def subjects_of(node: Node) -> Subjects:
-    """What erases subjects of a node."""
-    assert node.keyring is not None
-    return Subjects(node.database, node.keyring, node.store.writer, node.clock.now)
 
 
 def everything(url: str) -> str:

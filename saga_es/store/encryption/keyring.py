@@ -104,13 +104,6 @@ class Keyring:
             return found
         return key_id
 
-    def erase(self, connection: Connection, tenant: str, subject: str) -> str | None:
-        """Remove the key of a subject in a transaction; its id, or None if it has none."""
-        key_id: str | None = connection.scalar(_OF_SUBJECT, {"tenant": tenant, "subject": subject})
-        if key_id is not None:
-            connection.execute(sa.delete(saga_subjects).where(saga_subjects.c.key_id == key_id))
-        return key_id
-
     def forget(self) -> None:
         """Keep no key of those that were read."""
         self._keys.clear()
@@ -152,6 +145,14 @@ class Keyring:
 
     def _unwrapped(self, row: Row[Any]) -> bytes:
         return self._wrapper.unwrap(row.wrapped, row.wrapped_by, _about(row.key_id, row.tenant))
+
+
+def delete_key(connection: Connection, tenant: str, subject: str) -> str | None:
+    """Delete the key of a subject in a transaction; its id, or None if it has none."""
+    key_id: str | None = connection.scalar(_OF_SUBJECT, {"tenant": tenant, "subject": subject})
+    if key_id is not None:
+        connection.execute(sa.delete(saga_subjects).where(saga_subjects.c.key_id == key_id))
+    return key_id
 
 
 def _about(key_id: str, tenant: str) -> bytes:

@@ -20,7 +20,6 @@ from tests.support.encrypted import (
     key_line,
     opened,
     purchase,
-    subjects_of,
 )
 
 APPROVAL = {"who": f"{CANARY}-payload"}
@@ -84,7 +83,7 @@ def test_an_erased_subject_is_shown_as_erased_and_others_stay(database_url: str,
         for handle in (ada, bob):
             node.engine.signal(handle.saga_id, "approval", APPROVAL)
             handle.result(TIMEOUT_S)
-        key_id = subjects_of(node).erase("customer-ada", "dpo", "request 17")
+        key_id = node.subjects.erase("customer-ada", "dpo", "request 17")
         assert node.store.log.read(ada.saga_id)[0].event.input == {"(erased)": True}
         assert node.store.log.read(bob.saga_id)[0].event.input == input_of("customer-bob")
         assert [type(recorded.event).__name__ for recorded in node.store.log.read(key_id)] == ["SubjectErased"]
@@ -102,7 +101,7 @@ def test_a_saga_under_way_is_parked_when_its_subject_is_erased(database_url: str
     keys = key_file(tmp_path)
     with opened(database_url, keys, purchase()) as first:
         saga_id = first.engine.start("purchase", input_of()).saga_id
-        subjects_of(first).erase("ada", "dpo", "request 17")
+        first.subjects.erase("ada", "dpo", "request 17")
     with opened(database_url, keys, purchase()) as second:
         other = second.engine.start("purchase", input_of("bob"))
         second.engine.signal(other.saga_id, "approval", APPROVAL)
