@@ -8,7 +8,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from flask import Flask, Response, current_app, request
-from flask_smorest import Api
+from flask_smorest import Api, Blueprint
 
 from saga_es.access.permissions import Permission, permits
 from saga_es.api.access import admit, guard_access_to
@@ -103,7 +103,10 @@ def create_flask_app(node: Node, only: Collection[str] | None = None) -> Flask:
         api.register_blueprint(saga_blueprint)  # without an application, sagas can still be read
     picked = [blueprints for name, blueprints in named.items() if only is None or name in only]
     for blueprint in (blueprint for blueprints in [node.app.everywhere, *picked] for blueprint in blueprints):
-        api.register_blueprint(blueprint)
+        if isinstance(blueprint, Blueprint):
+            api.register_blueprint(blueprint)
+        else:  # one of Flask's own: it has no place in the OpenAPI document
+            app.register_blueprint(blueprint)
     app.register_blueprint(viewer_blueprint, url_prefix="/docs")
     app.register_blueprint(health_blueprint)
     register_problem_handlers(app)

@@ -28,6 +28,7 @@ COMMANDS = {
     "export": ("retention:export", "Print one saga as a bundle that another installation can import."),
     "fail": ("commands:give_up", "Give a saga up as it stands: it is FAILED."),
     "failures": ("failures:failures", "Group the sagas that need attention by what went wrong."),
+    "init": ("init:init", "Write a small application into an empty folder."),
     "import": ("retention:import_", "Bring the sagas of an archive or an export into the log."),
     "key": ("key:key", "API keys: who may call the HTTP API, and do what."),
     "keygen": ("verify:keygen", "Make a pair of keys for `seal` and `verify --against`."),

@@ -11,7 +11,12 @@ from saga_es.core.state import SagaStatus
 from saga_es.store.queries.filters import MOST_TAGS, age_s, tag_of
 
 
-def _age(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+def age(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """Parse the age of an option, in seconds.
+
+    Raises:
+        BadParameter: It is none.
+    """
     with _as_usage():
         return None if text is None else age_s(text)
 
@@ -52,11 +57,11 @@ FILTERS = [
     click.option(
         "--older-than",
         "older_than_s",
-        callback=_age,
+        callback=age,
         metavar="AGE",
         help="Only sagas at least this old: 90, 10m, 2h, 3d.",
     ),
-    click.option("--newer-than", "newer_than_s", callback=_age, metavar="AGE", help="Only sagas at most this old."),
+    click.option("--newer-than", "newer_than_s", callback=age, metavar="AGE", help="Only sagas at most this old."),
     click.option("--error", metavar="TEXT", help="Only sagas whose error contains this text, in upper or lower case."),
     click.option("--paused/--not-paused", default=None, help="Only sagas that are paused, or only sagas that are not."),
     click.option("--parent", metavar="ID", help="Only the child sagas of this saga."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import click
@@ -93,18 +94,38 @@ def diff(settings: Settings, saga_id: str, first: int, second: int, as_json: boo
 @settings_options(
     click.argument("saga_id", metavar="[ID]", required=False),
     click.option("--follow", is_flag=True, help="Also print new events as they come; Ctrl-C stops."),
+    click.option(
+        "--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Only events after this position."
+    ),
+    click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; may be repeated."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="NUMBER", help="The most events, then stop."),
     as_json_option,
 )
-def events(settings: Settings, saga_id: str | None, follow: bool, as_json: bool) -> None:
-    """Print the events of one saga or record, or the whole log."""
+def events(
+    settings: Settings,
+    saga_id: str | None,
+    follow: bool,
+    after: int,
+    types: tuple[str, ...],
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Print the events of one saga or record, or the whole log.
+
+    Each line begins with the position of its event: --after the last one that was seen goes on from there. --follow
+    passes no position that a running transaction may still fill.
+    """
     with reading(settings) as node:
         if saga_id is not None and not follow and not node.store.log.entries(saga_id, limit=1):
             absent = node.store.sagas.absent(saga_id)
             if isinstance(absent, SagaArchived):
                 raise absent
             fail(f"the log holds nothing under the id {saga_id!r}", NOT_FOUND)
+        log = node.store.log
+        found = follow_log(node.database, log, saga_id, after=after) if follow else log.walk(saga_id, after)
+        asked = (entry for entry in found if not types or entry.type in types)
         try:
-            for entry in follow_log(node.database, node.store.log, saga_id) if follow else node.store.log.walk(saga_id):
+            for entry in islice(asked, limit):
                 output.show_entry(entry, as_json=as_json)
         except KeyboardInterrupt:
             return

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 from urllib.parse import quote, urlsplit
 
 import click
@@ -42,6 +42,19 @@ _CODES: dict[int, int] = {
     HTTPStatus.UNPROCESSABLE_ENTITY: USAGE,
     HTTPStatus.SERVICE_UNAVAILABLE: NO_DATABASE,
 }
+
+
+class Refused(click.ClickException):
+    """The server took no command: one line, and the exit code of its answer."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        del file
+        fail(self.message, self.code)
 
 
 class Remote(msgspec.Struct, frozen=True):
@@ -108,7 +121,7 @@ def _fail_as(answer: Answer) -> NoReturn:
         detail = str(problem["detail"])
     except (msgspec.DecodeError, KeyError, TypeError):
         detail = "and said nothing that can be read"
-    fail(f"the server answered {answer.status}: {detail}", _CODES.get(answer.status, FAILURE))
+    raise Refused(f"the server answered {answer.status}: {detail}", _CODES.get(answer.status, FAILURE))
 
 
 # ── Options ──────────────────────────────────────────────────────────────────────────────────────────────

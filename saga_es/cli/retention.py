@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ import msgspec
 
 from saga_es.cli import output
 from saga_es.cli.actor import actor_option
+from saga_es.cli.filters import age
 from saga_es.cli.options import SAMPLE, USAGE, as_json_option, fail, reading, settings_options
 from saga_es.cli.progress import advancing
 from saga_es.cli.terminal import errors
@@ -29,7 +30,9 @@ from saga_es.store.own_files import OWNERS_FOLDER
 from saga_es.store.views.kinds import Tally
 
 
-def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:
+def _moment(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -45,8 +48,9 @@ def _folder(_context: click.Context, _option: click.Parameter, folder: Path) -> 
 
 @click.command(short_help="Move finished sagas from the log to files.")
 @settings_options(
+    click.option("--before", callback=_moment, metavar="DATE", help="Only sagas that ended before it (UTC)."),
     click.option(
-        "--before", required=True, callback=_moment, metavar="DATE", help="Only sagas that ended before it (UTC)."
+        "--older-than", "older_than_s", callback=age, metavar="AGE", help="Instead: that ended so long ago: 12h, 90d."
     ),
     click.option("--failed", is_flag=True, help="Also FAILED sagas, which can then no longer be retried."),
     click.option(
@@ -62,19 +66,23 @@ def _folder(_context: click.Context, _option: click.Parameter, folder: Path) -> 
 )
 def archive(
     settings: Settings,
-    before: datetime,
+    before: datetime | None,
+    older_than_s: float | None,
     failed: bool,
     folder: Path,
     keep_in_views: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Move sagas that ended before DATE from the log to compressed files.
+    """Move sagas that ended before DATE, or longer than AGE ago, from the log to compressed files.
 
     It moves COMPLETED and COMPENSATED sagas; a saga and its child sagas move only together. Each file is synced, read
     back and checked, hash by hash, before anything leaves the log. An interrupted archive loses nothing: run it again.
     Keep the files: `saga-es import FILE` brings the sagas back. An archived saga cannot be started again.
     """
+    if (before is None) is (older_than_s is None):
+        fail("give --before DATE or --older-than AGE: one of the two", USAGE)
+    before = before or datetime.now(UTC) - timedelta(seconds=older_than_s or 0)
     statuses = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, *([SagaStatus.FAILED] if failed else []))
     over = Over(before, statuses)
     with reading(settings) as node:

@@ -136,17 +136,18 @@ class Tail:
 
 
 def follow(
-    database: Database, log: Log, stream_id: str | None = None, every_s: float = FOLLOW_EVERY_S
+    database: Database, log: Log, stream_id: str | None = None, every_s: float = FOLLOW_EVERY_S, after: int = 0
 ) -> Iterator[Entry]:
-    """The log, or one stream, from its first event on, and then new events, in order, for ever.
+    """The log, or one stream, from a position on, and then new events, in order, for ever.
 
     Args:
         database: Where the log is.
         log: The log.
         stream_id: The stream; None: all streams, in the order of positions.
         every_s: Seconds between two reads at the end.
+        after: The position, exclusive.
     """
-    entries = _stream(log, stream_id) if stream_id is not None else _whole(Tail(database, log))
+    entries = _stream(log, stream_id, after) if stream_id is not None else _whole(Tail(database, log), after)
     for entry in entries:
         if entry is None:
             time.sleep(every_s)
@@ -154,9 +155,8 @@ def follow(
             yield entry
 
 
-def _stream(log: Log, stream_id: str) -> Iterator[Entry | None]:
+def _stream(log: Log, stream_id: str, position: int) -> Iterator[Entry | None]:
     """A version is committed only after the version before it: a stream has no gaps."""
-    position = 0
     while True:
         for entry in log.walk(stream_id, position):
             yield entry
@@ -164,8 +164,7 @@ def _stream(log: Log, stream_id: str) -> Iterator[Entry | None]:
         yield None
 
 
-def _whole(tail: Tail) -> Iterator[Entry | None]:
-    position = 0
+def _whole(tail: Tail, position: int) -> Iterator[Entry | None]:
     while True:
         stretch = tail.read(position, CHUNK)
         yield from stretch.entries
