@@ -60,6 +60,9 @@ class Lab:
         commands: Commands and signals that are sent in each run, each so many seconds after the start.
         fresh: Called before each run; resets what the steps touch.
         check: Called after each run with its outcome; asserts what must hold for what the steps touched.
+
+    Raises:
+        ValueError: The saga calls a participant for which there is no transport.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Lab:
         self._fresh = fresh
         self._check = check
         self.runs = 0
+        _transports([saga], app)
 
     def run(self, faults: Faults | None = None) -> Outcome:
         """Run the saga once.
@@ -199,7 +203,17 @@ def _outcome(world: World, state: SagaState) -> Outcome:
 
 
 def _transports(sagas: Iterable[Saga], app: WsgiApp | Mapping[str, Transport] | None) -> Mapping[str, Transport]:
-    if app is None or isinstance(app, Mapping):
-        return app or {}
+    """What carries the calls to each participant that the sagas call.
+
+    Raises:
+        ValueError: There is none for one of them: each of its calls would fail, and nothing would be tried.
+    """
     callees = (callee for saga in sagas for one in family([saga]) for callee in one.callees)
-    return {callee.participant: WsgiTransport(app) for callee in callees if isinstance(callee, Request)}
+    called = {callee.participant for callee in callees if isinstance(callee, Request)}
+    found = dict.fromkeys(called, WsgiTransport(app)) if callable(app) else app or {}
+    if absent := sorted(called - set(found)):
+        example = f"app={{{absent[0]!r}: transport}}"
+        raise ValueError(
+            f"no transport for the participants {', '.join(absent)}: give the lab their WSGI application, or {example}"
+        )
+    return found

@@ -27,6 +27,12 @@ def test_a_program_of_the_readme_runs(program: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
 
 
+def test_the_japanese_readme_shows_the_same_saga() -> None:
+    """Its program is that of the English one; only what the last comment says is shorter."""
+    (program,) = re.findall(r"```python\n(.*?)```", (DOCS / "README.ja.md").read_text(), flags=re.DOTALL)
+    assert program == PROGRAMS[0].replace("COMPENSATED: the payment is refunded", "COMPENSATED")
+
+
 def test_the_saga_in_15_lines_completes_and_compensates(tmp_path: Path) -> None:
     """The first program prints what its comments say."""
     done = subprocess.run(

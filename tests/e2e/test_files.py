@@ -168,3 +168,19 @@ def test_doctor_warns_of_a_file_that_others_may_read(tmp_path: Path) -> None:
     (tmp_path / "saga.db").chmod(0o644)
     assert "has mode 0644" in found()[0]
     store.database.close()
+
+
+def test_a_file_that_cannot_be_made_is_named_with_the_setting_and_the_cure(tmp_path: Path) -> None:
+    """A folder that is not there, and a folder where the file should be: one line each, and exit code 8."""
+    for file, problem in (
+        (
+            tmp_path / "nowhere" / "saga.db",
+            f"the folder of the database file {tmp_path}/nowhere/saga.db does not exist",
+        ),
+        (tmp_path, f"the database file {tmp_path} is a folder"),
+    ):
+        done = run_cli("list", "--database-url", f"sqlite:///{file}")
+        assert (done.returncode, done.stdout) == (8, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"saga-es: {problem}; ")
+        assert line.endswith(", or set SAGA_ES_DATABASE_URL or --database-url to another file")

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
 import services
-from saga_es import RetryPolicy, Saga, StepRejected
+from saga_es import Participant, RetryPolicy, Saga, StepRejected
 from saga_es.api import create_flask_app
 from saga_es.commands import Cancel, SendSignal
 from saga_es.core.outcomes import Direction
 from saga_es.core.state import SagaStatus
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.runtime.calls.transport import WsgiTransport
 from saga_es.testing import CAREFUL, CallFault, Lab, Ledger, Outcome, Script
 from services.create_event import STEPS, CreateEventSchema, saga
 from tests.simulation.shapes import act, add, linear, undo
@@ -284,3 +286,16 @@ def test_the_demonstration_survives_chaos(demo: Demo) -> None:
     completed = sum(outcome.status is SagaStatus.COMPLETED for outcome in outcomes)
     assert demo.rows() == [count + completed for count in counts]
     assert {outcome.status for outcome in outcomes} == {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
+
+
+def test_a_saga_without_a_way_to_its_participants_is_refused(saga_lab: type[Lab]) -> None:
+    """Each of its calls would fail, and every run would be compensated: nothing would have been tried."""
+    hotel, bank = Participant("hotel"), Participant("bank")
+    trip = Saga("trip")
+    trip.request("room", hotel.post("/rooms"), compensation=hotel.delete("/rooms/{action_key}"))
+    trip.request("pay", bank.post("/pays"), compensation=bank.delete("/pays/{action_key}"))
+    with pytest.raises(ValueError, match=r"no transport for the participants bank, hotel: give .* app=\{'bank': "):
+        saga_lab(trip)
+    with pytest.raises(ValueError, match="participants bank:"):
+        saga_lab(trip, app={"hotel": WsgiTransport(Flask("hotel"))})
+    assert saga_lab(trip, app=Flask("both")).run().status is SagaStatus.COMPENSATED

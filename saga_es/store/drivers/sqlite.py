@@ -52,7 +52,7 @@ def _create(url: URL) -> None:
 
     Raises:
         StoreUnavailable: The path is a link to no file, or a link that somebody else made, or a file beside it is a
-            link: SQLite would write wherever it leads.
+            link: SQLite would write wherever it leads. Or the file cannot be made, or opened.
     """
     if "uri" in url.query:
         return
@@ -62,12 +62,30 @@ def _create(url: URL) -> None:
     for beside in (Path(f"{os.path.realpath(path)}{end}") for end in ("-wal", "-shm", "-journal")):
         if beside.is_symlink():
             raise StoreUnavailable(f"{beside} is a link; SQLite makes no links there: remove it")
+    _check(path)
     if path.exists():
         return
     if path.is_symlink():
         raise StoreUnavailable(f"{path} is a link to a file that does not exist; remove the link, or make the file")
     with suppress(OSError):  # SQLite says better what is wrong
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNERS))
+
+
+def _check(path: Path) -> None:
+    """Say why a file cannot be opened or made, where SQLite would only say that it cannot.
+
+    Raises:
+        StoreUnavailable: The path is a folder, its folder is not there, or this user may not use it.
+    """
+    cure = "or set SAGA_ES_DATABASE_URL or --database-url to another file"
+    if path.is_dir():
+        raise StoreUnavailable(f"the database file {path} is a folder; move it away, {cure}")
+    if not path.parent.exists():
+        raise StoreUnavailable(f"the folder of the database file {path} does not exist; make it, {cure}")
+    if path.exists() and not os.access(path, os.R_OK):
+        raise StoreUnavailable(f"this user may not read the database file {path}; change its mode, {cure}")
+    if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise StoreUnavailable(f"this user may not make the database file {path}; change its folder's mode, {cure}")
 
 
 # ── Connections and transactions ─────────────────────────────────────────────────────────────────────────
