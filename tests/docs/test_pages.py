@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,8 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
     first, *released = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert first == "[Unreleased]"
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", title) for title in released)
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]
+    assert released[0].startswith(f"[{project['version']}] - "), "the newest release is the project's version"
     kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -351,7 +352,7 @@ def test_help_tells_the_commands_and_the_exit_codes() -> None:
     text = data_of(run_cli("--help"))
     for word in ("serve", "list", "show", "events", "db", "Exit codes"):
         assert word in text
-    assert data_of(run_cli("--version")).strip().endswith("0.1.0")
+    assert data_of(run_cli("--version")).strip().endswith(version("saga-es"))
 
 
 def test_looking_makes_no_database(tmp_path: Path) -> None:
