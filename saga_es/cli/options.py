@@ -35,6 +35,7 @@ from saga_es.errors import (
 )
 from saga_es.logs.secrets import masked
 from saga_es.node.app import App
+from saga_es.node.credentials import BadCredentials
 from saga_es.node.logs import configure_logs
 from saga_es.node.node import Node, load_app
 from saga_es.node.settings import Settings
@@ -183,7 +184,7 @@ def settings_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
 
 
 _CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
-    ((NotOurs, Unguarded, WrongKey), CANNOT_SERVE),
+    ((NotOurs, Unguarded, WrongKey, BadCredentials), CANNOT_SERVE),
     ((NotMigrated, StoreUnavailable), NO_DATABASE),
     ((NotFound, NoSuchVersion, NoSuchPosition, NoSuchSubject, SagaArchived, UnknownTable), NOT_FOUND),
     ((SettingsError, BadCursor), USAGE),

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from saga_es.definition.credentials import NONE, Credentials, Source
 from saga_es.definition.signatures import Asked, Function, asked_by, call
 from saga_es.errors import DefinitionError
 
@@ -29,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, dict=True):
             A value is one segment; with `{booking[file]:path}` it may be several.
         body: A function that makes the JSON body; its parameters name the values it receives.
         answer: What the result of a 2xx is: `"json"`; `"text"`; `"any"`: JSON, or nothing when it is none.
+        credentials: What the code says that the participant is shown.
     """
 
     participant: str
@@ -36,6 +38,7 @@ class Request(msgspec.Struct, frozen=True, dict=True):
     path: str
     body: Function | None = None
     answer: Form = "json"
+    credentials: Credentials = NONE
 
     def __post_init__(self) -> None:
         _names_in(self.path)
@@ -76,26 +79,44 @@ class Participant:
 
     Calls go to the base URL in the setting `SAGA_ES_PARTICIPANT_<NAME>`; without that setting, they go to the
     application in this process.
+
+    Args:
+        name: Its name.
+        auth: `bearer TOKEN` or `basic USER:PASSWORD`, where `env:NAME` or `file:/path` may stand behind the scheme, or
+            a function that returns such a text; it is asked at each request. `SAGA_ES_PARTICIPANT_<NAME>_AUTH`
+            replaces it, and so do `…_CA`, `…_CERT` and `…_KEY` the others.
+        ca: The authorities that are trusted there, in PEM; a source, too.
+        cert: Our certificate, in PEM.
+        key: Its private key, in PEM.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        auth: Source | None = None,
+        ca: Source | None = None,
+        cert: Source | None = None,
+        key: Source | None = None,
+    ) -> None:
         self.name = name
+        self.credentials = Credentials(auth=auth, ca=ca, cert=cert, key=key)
 
     def get(self, path: str, *, answer: Form = "json") -> Request:
         """A GET from this participant, which must change nothing there: a probe."""
-        return Request(self.name, "GET", path, answer=answer)
+        return Request(self.name, "GET", path, answer=answer, credentials=self.credentials)
 
     def post(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
         """A POST to this participant."""
-        return Request(self.name, "POST", path, body, answer)
+        return Request(self.name, "POST", path, body, answer, self.credentials)
 
     def put(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
         """A PUT to this participant."""
-        return Request(self.name, "PUT", path, body, answer)
+        return Request(self.name, "PUT", path, body, answer, self.credentials)
 
     def delete(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
         """A DELETE to this participant."""
-        return Request(self.name, "DELETE", path, body, answer)
+        return Request(self.name, "DELETE", path, body, answer, self.credentials)
 
 
 def _names_in(path: str) -> list[str]:

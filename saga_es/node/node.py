@@ -26,10 +26,11 @@ from saga_es.definition.code import Code, code_of
 from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
+from saga_es.node.credentials import BadCredentials
 from saga_es.node.encryption import keyring_of
 from saga_es.node.gc import look_less_often
 from saga_es.node.guarding import authentication_of
-from saga_es.node.participants import Routes, called_by, transports_of, unreachable
+from saga_es.node.participants import Routes, called_by, transports_of, unreachable, unusable
 from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, app_of_project, project_folder
 from saga_es.node.tokens import jwt_of
@@ -221,10 +222,13 @@ class Node:
         Raises:
             SettingsError: A saga calls a participant that has no address, and no route in this process.
             WrongKey: The keys of subjects cannot be unwrapped here.
+            BadCredentials: A participant could not be shown who calls.
             StoreUnavailable: The database did not answer.
         """
         if problems := self.unreachable():
             raise SettingsError(problems)
+        if problems := unusable(self.settings, self.transports, self._definitions):
+            raise BadCredentials(problems)
         look_less_often()
         wait_s = wait_s if self.database.driver.has_server else 0.0
         lease_s = self.settings.lease_s

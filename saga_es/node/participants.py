@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from saga_es.access.principal import IN_PROCESS_CALLER
+from saga_es.definition.credentials import NONE, Credentials
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.logs import logger
+from saga_es.node.credentials import in_code, problems_of
 from saga_es.node.settings import Settings, by_variable, variable_of
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
@@ -21,7 +23,10 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
 
     Raises:
         SettingsError: Two participants have the same variable.
+        BadCredentials: The code defines a participant twice, with different credentials.
     """
+    sagas = list(sagas)
+    shown = credentials_of(settings, sagas)
     called = by_variable(called_by(sagas))
     given = by_variable(settings.participants)
     for variable in sorted(set(given) - set(called)):
@@ -32,8 +37,33 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
         if url is None or _is_self(name, url, settings):
             transports[name] = WsgiTransport(call_application, IN_PROCESS_CALLER)
         else:
-            transports[name] = HttpTransport(url, settings.call_threads, f"participant {name!r}")
+            transports[name] = HttpTransport(url, settings.call_threads, f"participant {name!r}", shown.get(name, NONE))
     return transports
+
+
+def credentials_of(settings: Settings, sagas: Iterable[Saga]) -> dict[str, Credentials]:
+    """What each participant is shown: what the code says, with the settings in its place."""
+    coded = in_code(request for _, request in _requests(sagas))
+    given = by_variable(settings.credentials)
+    names = by_variable(coded.keys() | settings.participants.keys())
+    for variable in sorted(set(given) - set(by_variable([*coded, *settings.participants]))):
+        logger.warning(
+            "no participant has these credentials", participant=given[variable], known=sorted(names.values())
+        )
+    return {
+        name: coded.get(name, NONE).under(Credentials(**settings.credentials.get(given.get(variable, ""), {})))
+        for variable, name in names.items()
+    }
+
+
+def unusable(settings: Settings, transports: Mapping[str, Transport], sagas: Iterable[Saga]) -> list[str]:
+    """A line for each credential that a call over the network could not use."""
+    return [
+        problem
+        for name, credentials in sorted(credentials_of(settings, sagas).items())
+        if isinstance(transport := transports.get(name), HttpTransport)
+        for problem in problems_of(variable_of(name), credentials, is_tls=transport.address.is_tls)
+    ]
 
 
 def unreachable(

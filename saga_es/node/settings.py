@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
+from saga_es.definition.credentials import Credentials
 from saga_es.errors import SettingsError
+from saga_es.node.credentials import split_variables
 from saga_es.node.url_file import BadUrlFile, one_of_both, url_in
 from saga_es.publish.brokers.url import parse_broker_url
 from saga_es.publish.webhook import SECRET_CURE, key_of
@@ -24,6 +26,8 @@ from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 PREFIX = "SAGA_ES_"
 PARTICIPANT = PREFIX + "PARTICIPANT_"
+SECRET = ("database_url", "webhook", "webhook_secret", "publish", "credentials")
+"""The settings that may hold a secret."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         webhook_secret: Signs what they are told: `whsec_` and 24 to 64 bytes in base64.
         publish: URLs of brokers, separated by blanks, to which every event of the log is published.
         encryption_key_file: The file with the keys that wrap the keys of subjects; None: nothing is encrypted.
+        credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert`, `key`.
         participants: Base URLs of participants that are not in this process, by name.
     """
 
@@ -118,14 +123,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_secret: str = ""
     publish: str = ""
     encryption_key_file: str | None = None
+    credentials: dict[str, dict[str, str]] = {}
     participants: dict[str, str] = {}
 
     def __repr__(self) -> str:
         """The settings without what nobody should read: a log line or a traceback may show them."""
         shown = {name: repr(getattr(self, name)) for name in self.__struct_fields__}
-        shown |= {
-            name: "***" for name in ("database_url", "webhook", "webhook_secret", "publish") if getattr(self, name)
-        }
+        shown |= {name: "***" for name in SECRET if getattr(self, name)}
         return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     @property
@@ -162,11 +166,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         given: dict[str, object] = {
             name: environ[PREFIX + name.upper()] for name in _Schema().fields if environ.get(PREFIX + name.upper())
         }
-        given["participants"] = {
-            name.removeprefix(PARTICIPANT).lower(): url
-            for name, url in environ.items()
-            if name.startswith(PARTICIPANT) and url
-        }
+        given["participants"], given["credentials"] = split_variables(
+            {
+                name.removeprefix(PARTICIPANT): url
+                for name, url in environ.items()
+                if name.startswith(PARTICIPANT) and url
+            }
+        )
         given = one_of_both(flags or {}, given)
         if "app" not in given and (app := app_of_project(Path.cwd())) is not None:
             given["app"] = app
@@ -309,6 +315,12 @@ class _Schema(Schema):
     webhook_secret = fields.String(validate=_is_secret)
     publish = fields.String(validate=_are_brokers)
     encryption_key_file = fields.String(validate=validate.Length(min=1))
+    credentials = fields.Dict(
+        keys=fields.String(),
+        values=fields.Dict(
+            keys=fields.String(validate=validate.OneOf(Credentials.__struct_fields__)), values=fields.String()
+        ),
+    )
     participants = fields.Dict(keys=fields.String(), values=fields.String(validate=_is_callable))
 
 

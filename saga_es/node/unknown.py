@@ -7,10 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 from saga_es.logs import logger
+from saga_es.node.credentials import is_credential
 from saga_es.node.settings import PARTICIPANT, PREFIX, Settings, variable_of
 
 CLOSE = 0.6
 """How alike a name must be to be the one that was meant; 1 is the same."""
+
+OF_PARTICIPANTS = frozenset({"credentials", "participants"})
+"""The settings that are read from variables with the names of participants."""
 
 _LIKE_OURS = re.compile(r"SAGA[_-]?ES[_-]", re.IGNORECASE)
 
@@ -25,7 +29,7 @@ def unknown_variables(environ: Mapping[str, str], called: Iterable[str] = ()) ->
         environ: The environment.
         called: The participants that the sagas of this process call.
     """
-    known = {PREFIX + name.upper() for name in Settings.__struct_fields__ if name != "participants"}
+    known = {PREFIX + name.upper() for name in Settings.__struct_fields__ if name not in OF_PARTICIPANTS}
     addresses = {variable_of(name) for name in called}
     return [
         _sentence(name, "there is no such setting", known | addresses)
@@ -40,7 +44,7 @@ def uncalled_addresses(environ: Mapping[str, str], called: Iterable[str]) -> lis
     return [
         _sentence(name, "no saga here calls such a participant", addresses)
         for name in _like_ours(environ)
-        if _is_address(name) and environ[name] and variable_of(name.removeprefix(PARTICIPANT)) not in addresses
+        if _is_address(name) and environ[name] and _participant(name, environ[name]) not in addresses
     ]
 
 
@@ -52,6 +56,12 @@ def warn_of_unknown_variables(environ: Mapping[str, str], called: Iterable[str])
 
 def _like_ours(environ: Mapping[str, str]) -> list[str]:
     return [name for name in sorted(environ) if _LIKE_OURS.match(name) and not _is_of_kubernetes(name, environ[name])]
+
+
+def _participant(name: str, value: str) -> str:
+    """The variable with the address of the participant that a variable is about."""
+    about = name.removeprefix(PARTICIPANT)
+    return variable_of(about.rpartition("_")[0] if is_credential(about, value) else about)
 
 
 def _is_address(name: str) -> bool:

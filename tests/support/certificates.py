@@ -25,10 +25,10 @@ class Certified(NamedTuple):
     key: bytes
 
 
-def certified(name: str) -> Certified:
+def certified(name: str, authority_name: str = "authority of a test") -> Certified:
     """A certificate for a host of this name, by a new authority."""
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer = _called("authority of a test")
+    issuer = _called(authority_name)
     common = x509.CertificateBuilder().issuer_name(issuer)
     now = datetime.now(UTC)
     common = common.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))

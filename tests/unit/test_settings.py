@@ -95,7 +95,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
     }
     loaded = Settings.load({}, environ)
     names = [
-        name for name in Settings.__struct_fields__[:-1] if name not in {"database_url_file", "encryption_key_file"}
+        name for name in Settings.__struct_fields__[:-2] if name not in {"database_url_file", "encryption_key_file"}
     ]
     assert {f"SAGA_ES_{name.upper()}": str(getattr(loaded, name)) for name in names} == {
         **environ,

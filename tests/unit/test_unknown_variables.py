@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saga_es.node.settings import Settings
-from saga_es.node.unknown import uncalled_addresses, unknown_variables
+from saga_es.node.unknown import OF_PARTICIPANTS, uncalled_addresses, unknown_variables
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_is_near_no_setting_is_told_all_the_same(name: str) -> None:
 
 def test_settings_and_others_variables_are_not_told() -> None:
     """Each setting of ours, what other programs read, and what Kubernetes sets for a service named like us."""
-    ours = {f"SAGA_ES_{name.upper()}": "1" for name in Settings.__struct_fields__ if name != "participants"}
+    ours = {f"SAGA_ES_{name.upper()}": "1" for name in Settings.__struct_fields__ if name not in OF_PARTICIPANTS}
     others = {"PATH": "/bin", "SAGA_ESTIMATE": "1", "MY_SAGA_ES_PORT": "1"}
     of_kubernetes = {
         "SAGA_ES_SERVICE_HOST": "10.0.0.1",

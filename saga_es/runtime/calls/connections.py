@@ -11,12 +11,13 @@ import socket
 import ssl
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection
 from typing import Any
 
 from saga_es.runtime.calls.address import DEFAULT_PORTS, Address
 from saga_es.runtime.calls.answers import Answer
+from saga_es.runtime.calls.credentials import trusting
 from saga_es.runtime.calls.reading import SWITCHING_PROTOCOLS, FinalAnswer, Reader, left_s
 
 PIECE = 16_384
@@ -36,6 +37,7 @@ _REFUSED_US = frozenset(
         "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
         "TLSV1_ALERT_UNKNOWN_CA",
         "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_DECRYPT_ERROR",
     }
 )
 """In TLS 1.3 a client may send before the server has looked at the client's certificate. With one of these alerts the
@@ -52,11 +54,14 @@ class Connections:
     Args:
         address: Where it is.
         kept: How many stay open when they are not in use.
+        context: Gives the TLS of a new connection; None: as this machine trusts.
     """
 
-    def __init__(self, address: Address, kept: int) -> None:
+    def __init__(self, address: Address, kept: int, context: Callable[[], ssl.SSLContext] | None = None) -> None:
         self._address = address
-        self._tls = _trusting() if address.is_tls else None
+        self._tls = trusting() if address.is_tls and context is None else None
+        self._context = context if address.is_tls else None
+        self._shown = self._tls
         self._idle: deque[_Connection] = deque(maxlen=kept)
         self.close = weakref.finalize(self, _close_all, self._idle)
         """Close those that are not in use."""
@@ -72,7 +77,8 @@ class Connections:
         """
         try:
             request = _written(self._address, method, target, headers, body)
-            connection = self._taken() or _Connection(self._address, self._tls, deadline)
+            tls = self._tls if self._context is None else self._present(self._context())
+            connection = self._taken() or _Connection(self._address, tls, deadline)
         except Exception as error:
             raise NothingLeft(str(error)) from error
         try:
@@ -82,6 +88,13 @@ class Connections:
             raise
         self._give_back(connection)
         return answer
+
+    def _present(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        """The TLS of now. Connections that were opened with another are not used again."""
+        if self._shown is not context:
+            self._shown = context
+            _close_all(self._idle)
+        return context
 
     def _taken(self) -> _Connection | None:
         """An open connection that is not in use; those that the participant has closed are dropped."""
@@ -200,13 +213,6 @@ def _reached(address: Address, deadline: float) -> socket.socket:
         else:
             return sock
     raise OSError(f"the host {address.host} has no address")
-
-
-def _trusting() -> ssl.SSLContext:
-    """TLS that trusts whom this machine trusts, and whom `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────

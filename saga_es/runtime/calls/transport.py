@@ -11,10 +11,14 @@ from io import BytesIO
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
+from saga_es.definition.credentials import NONE, Credentials, Source
 from saga_es.logs.secrets import harmless
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.connections import Connections, NothingLeft
+from saga_es.runtime.calls.credentials import NoCredentials, Tls, authorization, unrepeated
 from saga_es.store.host_time import monotonic_s
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -40,6 +44,7 @@ class HttpTransport:
         base_url: The participant's base URL.
         connections: How many connections are kept open.
         name: The participant, as errors name it: a URL may hold what nobody should read.
+        credentials: What it is shown, and whom we trust there.
 
     Attributes:
         address: Where the participant is.
@@ -48,13 +53,44 @@ class HttpTransport:
         BadAddress: Calls could not carry all of the URL.
     """
 
-    def __init__(self, base_url: str, connections: int = 32, name: str = "the participant") -> None:
+    def __init__(
+        self,
+        base_url: str,
+        connections: int = 32,
+        name: str = "the participant",
+        credentials: Credentials = NONE,
+    ) -> None:
         self.address = address_of(base_url)
         self._name = name
-        self._connections = Connections(self.address, connections)
+        self._auth = credentials.auth
+        has_own_tls = any(which != "auth" for which, _ in credentials.given())
+        context = Tls(credentials).context if has_own_tls else None
+        self._connections = Connections(self.address, connections, context)
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer; one deadline covers all from the name of the host to the end of the body."""
+        if self._auth is not None:
+            return self._send_with(self._auth, method, path, headers, body, timeout_s)
+        return self._send(method, path, headers, body, timeout_s)
+
+    def _send_with(
+        self,
+        auth: Source,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout_s: float,
+    ) -> Answer:
+        """Send with the credentials of now; of an answer that repeats them, that is not kept."""
+        try:
+            shown = authorization(auth)
+        except NoCredentials as error:
+            raise NotSent(f"{self._name} cannot be shown who calls: {error}") from error
+        answer = self._send(method, path, {**headers, "Authorization": shown}, body, timeout_s)
+        return msgspec.structs.replace(answer, body=unrepeated(answer.body, shown))
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         deadline = monotonic_s() + timeout_s
         try:
             return self._connections.exchange(method, self.address.prefix + path, headers, body, deadline)

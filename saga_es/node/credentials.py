@@ -1,0 +1,80 @@
+"""The credentials of participants: of settings and of the code, checked before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from saga_es.definition.credentials import Credentials
+from saga_es.definition.requests import Request
+from saga_es.errors import SettingsError
+from saga_es.runtime.calls.credentials import NoCredentials, Tls, check_written
+
+
+class BadCredentials(SettingsError):
+    """Calls to participants could not show who calls."""
+
+
+def split_variables(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Base URLs by participant, and credentials by participant and name, from variables without what all begin with.
+
+    `X_AUTH` is the credentials of `x`, unless its value is a URL: then it is where a participant `x_auth` is.
+    """
+    urls: dict[str, str] = {}
+    credentials: dict[str, dict[str, str]] = {}
+    for name, value in given.items():
+        participant, _, which = name.lower().rpartition("_")
+        if is_credential(name, value):
+            credentials.setdefault(participant, {})[which] = value
+        else:
+            urls[name.lower()] = value
+    return urls, credentials
+
+
+def is_credential(name: str, value: str) -> bool:
+    """Whether a variable, without what all begin with, is a credential and no address."""
+    participant, _, which = name.lower().rpartition("_")
+    is_one = bool(participant) and which in Credentials.__struct_fields__
+    return is_one and not value.lower().startswith(("http://", "https://"))
+
+
+def in_code(requests: Iterable[Request]) -> dict[str, Credentials]:
+    """The credentials that the code gives, by participant.
+
+    Raises:
+        BadCredentials: It gives two for one participant.
+    """
+    found: dict[str, Credentials] = {}
+    for request in requests:
+        if found.setdefault(request.participant, request.credentials) != request.credentials:
+            raise BadCredentials(
+                [f"participant {request.participant!r} is defined twice, with different credentials; define it once"]
+            )
+    return found
+
+
+def problems_of(variable: str, credentials: Credentials, *, is_tls: bool) -> Iterator[str]:
+    """A line for each credential that cannot be used.
+
+    Args:
+        variable: The variable with the participant's base URL.
+        credentials: The sources.
+        is_tls: Whether that URL is `https`.
+    """
+    is_well = True
+    for name, source in credentials.given():
+        setting = f"{variable}_{name.upper()}"
+        try:
+            check_written(name, source)
+        except NoCredentials as error:
+            is_well = False
+            yield f"{setting}: {error}"
+            continue
+        if name != "auth" and not is_tls:
+            is_well = False
+            yield f"{setting}: the base URL is not https, so no certificate is shown or seen; correct {variable}"
+    with_certificates = [source for name, source in credentials.given() if name != "auth"]
+    if is_well and with_certificates and not any(map(callable, with_certificates)):
+        try:
+            Tls(credentials).context()
+        except NoCredentials as error:
+            yield f"{variable}_CA, _CERT, _KEY: {error}"
