@@ -45,8 +45,8 @@ def credentials_of(settings: Settings, sagas: Iterable[Saga]) -> dict[str, Crede
     """What each participant is shown: what the code says, with the settings in its place."""
     coded = in_code(request for _, request in _requests(sagas))
     given = by_variable(settings.credentials)
-    names = by_variable(coded.keys() | settings.participants.keys())
-    for variable in sorted(set(given) - set(by_variable([*coded, *settings.participants]))):
+    names = by_variable(settings.participants) | by_variable(coded)
+    for variable in sorted(set(given) - set(names)):
         logger.warning(
             "no participant has these credentials", participant=given[variable], known=sorted(names.values())
         )

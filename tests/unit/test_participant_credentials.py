@@ -14,7 +14,7 @@ from saga_es import Participant, RetryPolicy, Saga, open_engine
 from saga_es.cli.options import CANNOT_SERVE, reported
 from saga_es.definition.credentials import Credentials, Source
 from saga_es.node.credentials import BadCredentials
-from saga_es.node.settings import Settings
+from saga_es.node.settings import Settings, variable_of
 from saga_es.node.unknown import uncalled_addresses, unknown_variables
 from saga_es.runtime.calls.answers import NotSent
 from saga_es.runtime.calls.transport import HttpTransport
@@ -214,6 +214,20 @@ def test_a_variable_is_an_address_if_its_value_is_a_url() -> None:
         "SAGA_ES_PARTICIPANT_BANK_KEY",
         "SAGA_ES_PARTICIPANT_BANK_KEY_AUTH",
     ]
+
+
+@pytest.mark.parametrize("name", ["bank", "old-bank", "Bank.of v2"])
+def test_credentials_find_their_participant(
+    bank: participants.Participant, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same rule as its address."""
+    monkeypatch.setenv(variable_of(name), bank.url)
+    monkeypatch.setenv(f"{variable_of(name)}_AUTH", f"bearer {TOKEN}")
+    saga = Saga("pays")
+    saga.request("pay", Participant(name).post("/pay"), compensation=None)
+    with open_engine(f"sqlite:///{tmp_path / 'x.db'}", saga) as engine:
+        engine.start("pays", {}).result(TIMEOUT_S)
+    assert [call.headers["authorization"] for call in bank.calls] == [f"Bearer {TOKEN}"]
 
 
 def test_credentials_show_nothing_of_themselves() -> None:
