@@ -46,4 +46,5 @@ class SettingsGiven(TypedDict, total=False):
     webhook: str
     webhook_secret: str
     publish: str
+    credentials: dict[str, dict[str, str]]
     participants: dict[str, str]
