@@ -11,7 +11,7 @@ from saga_es.runtime.calls.credentials import NoCredentials, Tls, check_written
 
 
 class BadCredentials(SettingsError):
-    """Calls to participants could not show who calls."""
+    """Calls to participants could not show who calls, or could be read by anybody."""
 
 
 def split_variables(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:

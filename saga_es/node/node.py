@@ -222,7 +222,7 @@ class Node:
         Raises:
             SettingsError: A saga calls a participant that has no address, and no route in this process.
             WrongKey: The keys of subjects cannot be unwrapped here.
-            BadCredentials: A participant could not be shown who calls.
+            BadCredentials: A participant could not be shown who calls, or would be called without TLS.
             StoreUnavailable: The database did not answer.
         """
         if problems := self.unreachable():

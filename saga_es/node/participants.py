@@ -10,8 +10,8 @@ from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.logs import logger
 from saga_es.node.credentials import in_code, problems_of
-from saga_es.node.settings import Settings, by_variable, variable_of
-from saga_es.runtime.calls.address import address_of
+from saga_es.node.settings import PREFIX, Settings, by_variable, variable_of
+from saga_es.runtime.calls.address import Address, address_of, is_private
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
 Routes = Callable[[str, str], bool]
@@ -57,12 +57,29 @@ def credentials_of(settings: Settings, sagas: Iterable[Saga]) -> dict[str, Crede
 
 
 def unusable(settings: Settings, transports: Mapping[str, Transport], sagas: Iterable[Saga]) -> list[str]:
-    """A line for each credential that a call over the network could not use."""
+    """A line for each credential that a call over the network could not use, and for each call that all could read."""
+    shown = sorted(credentials_of(settings, sagas).items())
+    over_network = [
+        (name, credentials, transport.address)
+        for name, credentials in shown
+        if isinstance(transport := transports.get(name), HttpTransport)
+    ]
+    return [
+        *(
+            f"{variable_of(name)}: {address.host} is beyond loopback and private networks, and http encrypts nothing; "
+            f"write https://, or set {PREFIX}INSECURE_HTTP=true if only friends can read what is sent there"
+            for name, _, address in over_network
+            if not (settings.insecure_http or address.is_tls or is_private(address.host))
+        ),
+        *_unusable(over_network),
+    ]
+
+
+def _unusable(over_network: Iterable[tuple[str, Credentials, Address]]) -> list[str]:
     return [
         problem
-        for name, credentials in sorted(credentials_of(settings, sagas).items())
-        if isinstance(transport := transports.get(name), HttpTransport)
-        for problem in problems_of(variable_of(name), credentials, is_tls=transport.address.is_tls)
+        for name, credentials, address in over_network
+        for problem in problems_of(variable_of(name), credentials, is_tls=address.is_tls)
     ]
 
 

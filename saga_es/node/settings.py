@@ -77,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         webhook_secret: Signs what they are told: `whsec_` and 24 to 64 bytes in base64.
         publish: URLs of brokers, separated by blanks, to which every event of the log is published.
         encryption_key_file: The file with the keys that wrap the keys of subjects; None: nothing is encrypted.
+        insecure_http: Whether participants beyond loopback and private networks may be called without TLS.
         credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert`, `key`.
         participants: Base URLs of participants that are not in this process, by name.
     """
@@ -123,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_secret: str = ""
     publish: str = ""
     encryption_key_file: str | None = None
+    insecure_http: bool = False
     credentials: dict[str, dict[str, str]] = {}
     participants: dict[str, str] = {}
 
@@ -315,6 +317,7 @@ class _Schema(Schema):
     webhook_secret = fields.String(validate=_is_secret)
     publish = fields.String(validate=_are_brokers)
     encryption_key_file = fields.String(validate=validate.Length(min=1))
+    insecure_http = fields.Boolean()
     credentials = fields.Dict(
         keys=fields.String(),
         values=fields.Dict(

@@ -46,5 +46,7 @@ class SettingsGiven(TypedDict, total=False):
     webhook: str
     webhook_secret: str
     publish: str
+    encryption_key_file: str | None
+    insecure_http: bool
     credentials: dict[str, dict[str, str]]
     participants: dict[str, str]

@@ -89,6 +89,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_HEALTH_HOST": "10.0.0.7",
         "SAGA_ES_LOG_LEVEL": "debug",
         "SAGA_ES_LOG_FORMAT": "json",
+        "SAGA_ES_INSECURE_HTTP": "True",
         "SAGA_ES_WEBHOOK": "https://hooks.example/saga",
         "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "SAGA_ES_PUBLISH": "nats://broker.example/sagas redis://broker.example?stream=sagas",

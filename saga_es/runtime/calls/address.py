@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import inet_aton
 from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
@@ -12,6 +13,26 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 LEFT_AS_IT_IS = "/%:@!$&'()*+,;=~"
 """The characters of a path that are not quoted: those of RFC 3986, 3.3, and what was quoted by whoever wrote it."""
+
+_OWN_NETWORKS = tuple(
+    map(
+        ip_network,
+        (
+            "127.0.0.0/8",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "::1/128",
+            "fc00::/7",
+            "fe80::/10",
+        ),
+    )
+)
+"""Loopback, private (RFC 1918, RFC 4193) and of one link (RFC 3927, RFC 4291)."""
+
+_OWN_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".svc")
+"""How names end that no public server of names has (RFC 6761, 6762, 8375; ICANN's `internal`; Kubernetes)."""
 
 _LONGEST_HOST = 253
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
@@ -33,6 +54,24 @@ class Address(msgspec.Struct, frozen=True):
     host: str
     port: int
     prefix: str
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is this machine, or in a network of one's own, by its name alone: nobody is asked for it.
+
+    A name without a dot is one that a network of one's own gives, such as a service of Compose or Kubernetes.
+    """
+    name = host.removesuffix(".").lower()
+    try:
+        ip: IPv4Address | IPv6Address = ip_address(name.partition("%")[0])
+    except ValueError:
+        try:
+            ip = IPv4Address(inet_aton(name))  # 127.1, 0x7f000001, 2130706433: the system reads them as addresses
+        except OSError:
+            return "." not in name or name.endswith(_OWN_NAMES)
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return any(ip.version == network.version and ip in network for network in _OWN_NETWORKS)
 
 
 def address_of(url: str) -> Address:
