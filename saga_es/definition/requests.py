@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from saga_es.definition.annotations import typed
 from saga_es.definition.credentials import NONE, Credentials, Source
 from saga_es.definition.signatures import Asked, Function, asked_by, call
 from saga_es.errors import DefinitionError
@@ -71,7 +72,8 @@ class Request(msgspec.Struct, frozen=True, dict=True):
         if self.body is None:
             return None
         its = asked_by(self.body)
-        return call(self.body, its, {name: given[name] for name in (*its.needs, *its.may_have) if name in given})
+        values = {name: given[name] for name in (*its.needs, *its.may_have) if name in given}
+        return call(self.body, its, typed(self.body, values))
 
 
 class Participant:

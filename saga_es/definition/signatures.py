@@ -74,7 +74,7 @@ def is_async(function: object) -> bool:
 
 
 def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called_by(function))
 
 
 def _read(function: Function) -> Asked:
@@ -88,7 +88,7 @@ def _read(function: Function) -> Asked:
         is_method = isinstance(function, classmethod)
         cure = "give the method of the class, as in saga.step(Card.pay)" if is_method else "give a function"
         raise DefinitionError(f"{function!r} cannot be called; {cure}")
-    called = _called(function)
+    called = called_by(function)
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise DefinitionError(
             f"{function!r} is a generator, and nothing of it would run; return a value instead of `yield`, or give a "
@@ -153,7 +153,7 @@ def _signature(function: Function, *, follow_wrapped: bool) -> inspect.Signature
         return inspect.signature(function, **_READ)
 
 
-def _called(function: object) -> object:
+def called_by(function: object) -> object:
     """The function that runs when this is called: without `partial`, and the `__call__` of an object."""
     while isinstance(function, partial):
         function = function.func

@@ -13,6 +13,7 @@ from saga_es.core.outcomes import Direction
 from saga_es.core.paths import PATH, root_of
 from saga_es.core.plan import LONGEST_S, Delay, Kind, Plan, RetryPolicy, StepPlan
 from saga_es.core.values import text_of
+from saga_es.definition.annotations import CONTEXT
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by, is_async
 from saga_es.errors import DefinitionError
@@ -30,9 +31,6 @@ ELEMENT_NAMES = frozenset({"item", "index"})
 
 UNDO_NAMES = frozenset({"action_key", "error"})
 """The names that a compensation may ask for, too."""
-
-CONTEXT = "context"
-"""The name by which a function gets the context of its call."""
 
 Callee = Function | Request
 """The code of one call of a step."""

@@ -114,7 +114,7 @@ class Engine(Control):
     def start(  # noqa: PLR0913 (a caller gives them by name)
         self,
         saga: Saga | str,
-        input: dict[str, Any] | None = None,  # noqa: A002 (the field's word, and the step functions')
+        input: Any = None,  # noqa: A002 (the field's word, and the step functions')
         *,
         saga_id: str | None = None,
         key: str | None = None,
@@ -129,7 +129,7 @@ class Engine(Control):
 
         Args:
             saga: The definition, or its name.
-            input: What the steps get as `input`; must have a JSON form.
+            input: What the steps get as `input`: a dict, a dataclass, a struct or a model that JSON holds faithfully.
             saga_id: An id of the caller's choice: 1 to 64 characters that can be one segment of a URL.
             key: Any text of the caller's choice. The same key of the same definition is the same saga.
             tags: Texts by name, to find the saga by. They never change.
@@ -148,7 +148,7 @@ class Engine(Control):
             BadTags: There are too many tags, or one is too long.
             BadStart: The key is empty or not valid Unicode, or the time has no zone or no place in UTC.
             StoreUnavailable: The database did not confirm the start within 10 s. It may still be recorded.
-            PayloadUnencodable: The input has no JSON form.
+            PayloadUnencodable: The input has no JSON form, or does not fit what a step asks for.
             PayloadTooLarge: The input is larger than the limit.
         """
         lookups = 0 if connection is None else LOOKS_FOR_A_COMMIT

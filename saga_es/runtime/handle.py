@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextvars import Context
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from saga_es.core.state import SagaState, SagaStatus
+from saga_es.definition.annotations import RETURN, readers_of
 from saga_es.runtime.control import Control
 from saga_es.runtime.waiting.promise import Promise
 from saga_es.store.queries.story import SagaStory
@@ -51,8 +52,8 @@ class SagaResult(msgspec.Struct, frozen=True):
             msgspec.ValidationError: The result does not fit that type.
         """
         returned = self.results[step.__name__]
-        returns = get_type_hints(step).get("return", Any)
-        return cast("T", msgspec.convert(returned, returns, strict=False))
+        read = readers_of(step).get(RETURN)
+        return cast("T", returned if read is None or returned is None else read(msgspec.json.encode(returned)))
 
     @classmethod
     def from_state(cls, state: SagaState) -> SagaResult:

@@ -17,8 +17,9 @@ from saga_es.core.evolve import evolve
 from saga_es.core.outcomes import Completed, Direction, Outcome, Rejected, Skipped, Unavailable
 from saga_es.core.plan import step_of
 from saga_es.core.state import DONE, SagaState
+from saga_es.definition.annotations import CONTEXT
 from saga_es.definition.signatures import Function, asked_by
-from saga_es.definition.steps import CONTEXT, Step
+from saga_es.definition.steps import Step
 from saga_es.runtime.arguments import given, key_of
 from saga_es.runtime.calls.caller import Caller
 from saga_es.runtime.calls.port import Call

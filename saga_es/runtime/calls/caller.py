@@ -24,9 +24,10 @@ from saga_es.core.outcomes import (
 from saga_es.core.plan import step_of
 from saga_es.core.values import Unfaithful, door, door_for_results
 from saga_es.definition import signatures
+from saga_es.definition.annotations import CONTEXT, typed
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by
-from saga_es.definition.steps import CONTEXT, known_names
+from saga_es.definition.steps import known_names
 from saga_es.errors import StepRejected
 from saga_es.logs import CALL
 from saga_es.runtime.calls.answers import Answer, NotSent
@@ -161,12 +162,12 @@ class Caller:
     def _finished(self, call: Call, result: Any) -> Outcome:
         if call.child_id is None:
             return self._completed(call, result)
-        if not isinstance(result, dict):
-            return Rejected(f"the input of a saga is a dict, not {type(result).__name__}")
         try:
             encoded, given = door(result, "input")
         except Unfaithful as unfaithful:
             return Rejected(text(f"the child saga was not started: {unfaithful}"))
+        if not isinstance(given, dict):
+            return Rejected(f"the input of a saga is a dict, not {type(result).__name__}")
         if len(encoded) > self._payload_limit:
             return Rejected(f"the child saga was not started: its input is {self._too_large(encoded)}")
         return ChildReady(call.child_id, given)
@@ -225,7 +226,13 @@ def _called(call: Call, function: Function) -> Any:
     its = asked_by(function)
     asks = CONTEXT in its.needs or CONTEXT in its.may_have
     given = _with_context(call, its) if asks and CONTEXT not in call.given else _arguments(call, its)
-    return signatures.call(function, its, given)
+    try:
+        values = typed(function, given)
+    except ValueError as error:  # the function was not called; of a probe, a refusal would say something else
+        if call.direction is Direction.PROBE:
+            raise
+        raise StepRejected(str(error)) from error
+    return signatures.call(function, its, values)
 
 
 def _arguments(call: Call, its: Asked) -> dict[str, Any]:

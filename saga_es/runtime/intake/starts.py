@@ -18,7 +18,9 @@ from saga_es.core.access import Starter
 from saga_es.core.decide import decide
 from saga_es.core.facts import Start
 from saga_es.core.state import SagaState
+from saga_es.core.typed import READING_FAILED
 from saga_es.core.values import Unfaithful, door, text_of
+from saga_es.definition.annotations import readers_of
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.definition.signatures import is_async
@@ -41,6 +43,8 @@ from saga_es.store.log.codec import PLAN, SAGA
 from saga_es.store.log.entries import STREAM_ID_LIMIT, Draft, check_stream_id
 from saga_es.store.ports import Conflict, Prepared, Refused, Written
 from saga_es.store.store import SharedStore
+
+INPUT = "input"
 
 LONGEST_WORKER_ID = "worker-" + "0" * 57
 """The longest id of a worker. The check whether a start fits into the log uses it as the owner."""
@@ -70,7 +74,7 @@ class Starts:
     def request(
         self,
         saga: Saga | str,
-        input_: dict[str, Any] | None,
+        input_: Any,
         *,
         saga_id: str | None,
         key: str | None,
@@ -101,7 +105,7 @@ class Starts:
             self._check_in_url(chosen)
         due = None if starts_at is None else _in_utc(starts_at)
         handle = Handle(chosen or new_id(), lookups=lookups)
-        recorded = self._as_recorded(definition, input_ or {})
+        recorded = self._as_recorded(definition, {} if input_ is None else input_)
         encrypted = self._key_id(definition, recorded, by)
         about: dict[str, Any] = {"by": by, "key": encrypted}
         return StartRequest(handle.saga_id, definition, recorded, handle, checked_tags(tags or {}), due, **about)
@@ -205,17 +209,31 @@ class Starts:
             raise DefinitionError(f"no saga {name!r} is known here; there are: {known}")
         return self.definitions[name]
 
-    def _as_recorded(self, definition: Saga, input_: dict[str, Any]) -> dict[str, Any]:
+    def _as_recorded(self, definition: Saga, input_: Any) -> dict[str, Any]:
         """The input in the form in which it is read back from the log; checked for its size."""
         try:
-            _, normal = door(input_, "input")
+            encoded, normal = door(input_, "input")
         except Unfaithful as unfaithful:
             raise PayloadUnencodable(f"saga {definition.name!r} was not started: {unfaithful}") from unfaithful
         if not isinstance(normal, dict):
             raise PayloadUnencodable(f"the input of {definition.name!r} is a dict, not {type(input_).__name__}")
+        _check_fits(definition, encoded)
         started = e.SagaStarted(definition.name, definition.plan_id, normal, LONGEST_WORKER_ID)
         self._writer.prepare(Draft("new", SAGA, 0, (started,), self._clock.now()))
         return normal
+
+
+def _check_fits(definition: Saga, input_: bytes) -> None:
+    """Refuse an input that a step could not be given as its annotation says."""
+    for callee in definition.callees:
+        read = None if isinstance(callee, Request) else readers_of(callee).get(INPUT)
+        try:
+            if read is not None:
+                read(input_)
+        except READING_FAILED as error:
+            asks = getattr(callee, "__name__", repr(callee))
+            why = f"its input does not fit what {asks!r} asks for: {error}"
+            raise PayloadUnencodable(f"saga {definition.name!r} was not started: {why}") from error
 
 
 def _text(what: str, given: object) -> str:
