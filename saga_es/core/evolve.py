@@ -125,6 +125,10 @@ def _without_effect(state: SagaState, name: str) -> SagaState:
     return replace(state, effects=tuple(effect for effect in state.effects if effect != name))
 
 
+def _with_new_effect(state: SagaState, name: str) -> SagaState:
+    return replace(state, effects=(*state.effects, name))
+
+
 def _with_effect(state: SagaState, name: str) -> SagaState:
     return state if name in state.effects else replace(state, effects=(*state.effects, name))
 
@@ -134,9 +138,13 @@ def _with_effect(state: SagaState, name: str) -> SagaState:
 
 def _completed(state: SagaState, completed: e.StepCompleted) -> SagaState:
     name = completed.step
+    before = state.step(name)
     done = _step(state, name, **_COMPLETED, result=completed.result)
     if isinstance(state.plan.step(name).work, Signal):
         done = replace(done, signals={**state.signals, name: state.signals.get(name, ())[1:]})
+    # A first attempt that was never in doubt left no effect: to look for one among all is quadratic for a long list.
+    if before.status is StepStatus.IN_PROGRESS and before.attempts == 1 and not (before.in_doubt or before.probed):
+        return _with_new_effect(done, name)
     return _with_effect(done, name)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from saga_es.core import events as e
 from saga_es.core.commands import ReplaceInput, Skip
+from saga_es.core.evolve import fold
 from saga_es.core.facts import OwnerGone, RetryDue, Start
 from saga_es.core.outcomes import Completed, Direction, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Plan, element_of, index_of, step_of
@@ -285,3 +286,43 @@ def test_a_part_has_the_input_of_its_step_unless_it_was_given_its_own() -> None:
     """A person may replace either."""
     state: SagaState = given(*FANNED_OUT, plan=ticket()).state
     assert state.known_to("ticket[1]")["input"] == THREE
+
+
+class Compared(str):
+    """A name that counts how often it is compared."""
+
+    __slots__ = ()
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+
+def test_the_elements_of_a_long_list_are_not_compared_with_each_other() -> None:
+    """An element that completes at its first attempt is not looked for among the effects of all before it."""
+    size = 500
+    names = [Compared(element_of("ticket", index)) for index in range(size)]
+    past: list[e.SagaEvent] = [started({"lines": ["x"] * size}), e.StepFannedOut("ticket", size)]
+    past += [event for name in names for event in (*begun(name), *completed(name))]
+    Compared.times = 0
+    state = fold(SagaState("s", ticket()), past)
+    assert state.effects == tuple(names)
+    assert Compared.times < 20 * size, f"{Compared.times} comparisons for {size} elements"
+
+
+@pytest.mark.parametrize(
+    "probe", [[], [e.ProbeStarted("ticket[0]", 1), e.ProbeAnswered("ticket[0]", happened=True, result="x!")]]
+)
+def test_an_effect_in_doubt_is_kept_once_when_its_step_completes(probe: list[e.SagaEvent]) -> None:
+    """A step that was given up in doubt, and completes after a retry or a probe, is compensated once."""
+    past: list[e.SagaEvent] = [
+        *FANNED_OUT,
+        *begun("ticket[0]"),
+        e.StepFailed("ticket[0]", 1, "unknown", "?", None),
+        e.SagaReopened("IN_PROGRESS", "ops", "again", NOW),
+        *probe,
+        *completed("ticket[0]"),
+    ]
+    assert fold(SagaState("s", ticket()), past).effects == ("ticket[0]",)
