@@ -70,10 +70,9 @@ def test_a_decision_has_status_date_context_decision_and_consequences(decision: 
     assert len(text.splitlines()) <= MOST_LINES_OF_A_DECISION
 
 
-def test_no_two_decisions_have_one_number() -> None:
+def test_decisions_are_numbered_without_gaps() -> None:
     """So that a number names one decision for ever."""
-    numbers = [decision.name[:3] for decision in DECISIONS]
-    assert len(numbers) == len(set(numbers))
+    assert [int(decision.name[:3]) for decision in DECISIONS] == list(range(1, len(DECISIONS) + 1))
 
 
 def test_the_index_names_every_page() -> None:
