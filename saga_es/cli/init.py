@@ -32,8 +32,8 @@ def init(folder: Path) -> None:
 
 
 def _copies(source: Traversable, target: Path) -> list[tuple[Traversable, Path]]:
-    """The files below a folder of the package, each with its place; `.tmpl` is taken off their names."""
+    """The files below a folder of the package, each with its place; `.tmpl` is taken off the names."""
     if source.is_file():
-        return [(source, target.with_name(target.name.removesuffix(".tmpl")))]
+        return [(source, target)]
     inside = sorted(source.iterdir(), key=lambda entry: entry.name)
-    return [copy for entry in inside for copy in _copies(entry, target / entry.name)]
+    return [copy for entry in inside for copy in _copies(entry, target / entry.name.removesuffix(".tmpl"))]
