@@ -142,7 +142,8 @@ def _log(level: int, event: str, exc_info: BaseException | None, fields: dict[st
     if _LOGGER.isEnabledFor(level):
         fields = {name: masked(value) if isinstance(value, str) else value for name, value in fields.items()}
         line = Line(event, fields)
-        _LOGGER.log(level, line, exc_info=exc_info, extra={NAME: fields}, stacklevel=_CALLER)
+        with suppress(Exception):  # a filter or a handler of the host's may fail: no line is worth a saga
+            _LOGGER.log(level, line, exc_info=exc_info, extra={NAME: fields}, stacklevel=_CALLER)
 
 
 @contextmanager

@@ -143,7 +143,7 @@ class Node:
             tracing=self.tracing,
         )
         self.batches = Batches(self.database, self.store, clock.now)
-        self.batch_runner = Runner(self.batches, self.store, self.engine.worker_id, self.engine.submit)
+        self.batch_runner = Runner(self.batches, self.store, lambda: self.engine.worker_id, self.engine.submit)
         self._runs_batches = recovers
         self.projector = Projector(
             (CatchUp(self.database, self.store.log, view) for view in self.views if view.follows),

@@ -12,7 +12,6 @@ from saga_es.publish.callbacks import Callback
 from saga_es.publish.publish import Broker, Publish
 from saga_es.publish.publisher import Publisher, Target
 from saga_es.publish.webhook import Webhook
-from saga_es.runtime.ids import new_id
 from saga_es.store.database import Database
 from saga_es.store.log.log import Log
 from saga_es.store.publishers import Publishers
@@ -34,8 +33,7 @@ def publishers_of(settings: Settings, app: App, database: Database, log: Log) ->
                 f"{name}: {count} publishers have this name, by which the log remembers how far each is; rename the "
                 "function, or give `Publish` a name"
             )
-    rows, holder = Publishers(database), f"process-{new_id()}"
-    return [Publisher(database, log, target, holder, rows) for target in targets]
+    return [Publisher(database, log, target, Publishers(database)) for target in targets]
 
 
 def _brokers(places: Sequence[Publish | str]) -> list[Broker]:

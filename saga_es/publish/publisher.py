@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Protocol
 
 from saga_es.errors import StoreUnavailable
@@ -16,6 +17,7 @@ from saga_es.logs import logger
 from saga_es.logs.secrets import masked
 from saga_es.publish.messages import Message
 from saga_es.publish.origins import UNKNOWN, Origin, Origins
+from saga_es.runtime.ids import new_id
 from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.store.database import Database
 from saga_es.store.host_time import monotonic_s
@@ -79,13 +81,15 @@ class Publisher:
         database: Where the log is.
         log: The log.
         target: Whom to tell.
-        holder: A name of this process that no other has.
+        holder: A name that no other process has; one is made when it is opened, if none is given.
         publishers: The table of publishers.
     """
 
-    def __init__(self, database: Database, log: Log, target: Target, holder: str, publishers: Publishers) -> None:
+    def __init__(
+        self, database: Database, log: Log, target: Target, publishers: Publishers, holder: str | None = None
+    ) -> None:
         self.target = target
-        self._holder = holder
+        self._given = holder
         self._publishers = publishers
         self._tail = Tail(database, log)
         self._origins = Origins(database)
@@ -94,6 +98,11 @@ class Publisher:
         self._recorded_at = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"saga-es-publisher-{target.name}", daemon=True)
+
+    @cached_property
+    def _holder(self) -> str:
+        # Made at the first step, by the thread of `open`: the publisher may be older than a fork of the process.
+        return self._given or f"process-{new_id()}"
 
     def register(self) -> None:
         """Give a publisher that is new its place in the log, so that it is told of all that follows.

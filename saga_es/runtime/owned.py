@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from saga_es.core import events as e
@@ -54,7 +55,17 @@ class OwnedSagas:
         self.asleep: dict[str, OwnedSaga] = {}
         self.left_alone: set[str] = set()
         self.held = 0
+        self.take_name()
+
+    def take_name(self) -> None:
+        """Take a name that no worker has had."""
         self.worker_id = f"worker-{new_id()}"
+        self._named_in = os.getpid()
+
+    @property
+    def is_named_elsewhere(self) -> bool:
+        """Whether the process was forked after the worker took its name: each process of a server would have it."""
+        return self._named_in != os.getpid()
 
     def __len__(self) -> int:
         return len(self._by_id) + len(self.asleep)

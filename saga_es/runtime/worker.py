@@ -32,7 +32,6 @@ from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
 from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.held_calls import Timer
-from saga_es.runtime.ids import new_id
 from saga_es.runtime.inbox import CallTimedOut, Inbox, Item
 from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.intake.forwarding import Forwarding
@@ -143,7 +142,9 @@ class Worker:
         self._owned.worker_id = worker_id
 
     def begin_work(self) -> None:
-        """Send the first heartbeat, and schedule the chores."""
+        """Send the first heartbeat, and schedule the chores, under a name of this process's own."""
+        if self._owned.is_named_elsewhere:
+            self._owned.take_name()
         self._beat()
         self._chores.schedule(TakeOver)
         self._chores.schedule(ReadNotifications)
@@ -165,7 +166,7 @@ class Worker:
         except StoreUnavailable as error:
             message = "could not delete the worker's row; its lease will run out"
             logger.warning(message, worker=self.worker_id, reason=str(error))
-        self.worker_id = f"worker-{new_id()}"
+        self._owned.take_name()
         self.begin_work()
         self._chores.schedule(LookAtRemote)
 

@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         for role, names in COMMANDS.items()
         for name in names
     },
+    "/api/saga/erase POST": {"admin"},
     "/api/saga/": READERS,
     "/api/": {"service"},
     "/demo/": {"operator"},

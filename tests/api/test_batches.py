@@ -239,7 +239,7 @@ def idle(database_url: str, ledger: Ledger) -> Iterator[Served]:
 
 
 def runner(served: Served, worker: str, submit: Any = None) -> Runner:
-    return Runner(served.node.batches, served.node.store, worker, submit or served.node.engine.submit)
+    return Runner(served.node.batches, served.node.store, lambda: worker, submit or served.node.engine.submit)
 
 
 def begun_in(served: Served, ids: list[str]) -> str:

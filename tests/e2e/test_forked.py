@@ -125,3 +125,58 @@ def test_a_flask_application_has_an_engine_in_each_process_that_uses_it(database
     database = Database(database_url)
     assert list(Workers(database).heartbeats()) == []
     database.close()
+
+
+MADE_BEFORE = """
+import os, sys
+from threading import Event
+from saga_es import App, Saga
+from saga_es.node.node import Node
+from saga_es.node.settings import Settings
+from saga_es.store.database import Database
+from saga_es.store.publishers import publishers
+from saga_es.store.tables import saga_workers
+from saga_es.store.workers import living
+
+saga = Saga("quick")
+
+@saga.step(compensation=None)
+def act():
+    return "done"
+
+told = Event()
+
+def tell(_event):
+    told.set()
+
+url = sys.argv[1]
+node = Node(Settings.load({"database_url": url, "grace_s": "1"}, environ={}), App(sagas=[saga], on_event=tell))
+early = node.engine.worker_id
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        node.open()
+        node.engine.start("quick").result(10)
+        name = node.engine.worker_id
+        told.wait(10)
+        with Database(url).reading() as connection:
+            (row,) = living(connection, 10.0, saga_workers.c.worker_id, saga_workers.c.pid)
+            (publisher,) = publishers(connection)
+        print(name, name != early, (row.worker_id, row.pid) == (name, os.getpid()), publisher.held.holder, flush=True)
+        node.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_what_was_made_before_a_fork_has_names_of_its_own_in_each_process(database_url: str, tmp_path: Path) -> None:
+    """Workers of one name would take each other's sagas for their own; publishers of one name would both publish.
+
+    A server that loads the application and then forks, such as gunicorn with --preload, makes before and opens after.
+    """
+    done = processes.run("-c", MADE_BEFORE, database_url, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    (one, *of_one, told_one), (other, *of_other, told_other) = map(str.split, done.stdout.splitlines())
+    assert of_one == of_other == ["True", "True"]
+    assert one != other
+    assert told_one != told_other

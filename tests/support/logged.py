@@ -40,10 +40,13 @@ def captured_logs() -> Iterator[list[dict[str, Any]]]:
 
 @contextmanager
 def spoilt_logs(spoil: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
-    """Every line passes a filter that may raise, as one of the host's may."""
+    """Every line, those of each saga included, passes a filter that may raise, as one of the host's may."""
     logger = logging.getLogger(NAME)
+    before = logger.level
+    logger.setLevel(logging.INFO)
     logger.addFilter(spoil)
     try:
         yield
     finally:
         logger.removeFilter(spoil)
+        logger.setLevel(before)

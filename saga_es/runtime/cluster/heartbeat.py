@@ -30,8 +30,13 @@ class Heartbeat:
         self._owned = owned
         self._clock = clock
         self._ability = ability
-        self._process = process or Process.this()
+        self._named = process
         self._unseen: list[str] = []
+
+    @cached_property
+    def _process(self) -> Process:
+        # Looked up at the first heartbeat: the worker may have been made before the process was forked.
+        return self._named or Process.this()
 
     @cached_property
     def _code(self) -> str:

@@ -48,11 +48,13 @@ class Runner:
     Args:
         batches: The batches.
         store: Where the log and the workers are.
-        worker: The worker of this process, by which others see that it lives.
+        worker: Says the present name of the worker of this process, by which others see that it lives.
         submit: Gives a saga a command; returns when it is in the log.
     """
 
-    def __init__(self, batches: Batches, store: Store, worker: str, submit: Callable[[str, Command], None]) -> None:
+    def __init__(
+        self, batches: Batches, store: Store, worker: Callable[[], str], submit: Callable[[str, Command], None]
+    ) -> None:
         self._batches = batches
         self._store = store
         self._worker = worker
@@ -121,11 +123,11 @@ class Runner:
         return True
 
     def _is_ours(self, batch_id: str, state: BatchState) -> bool:
-        if state.owner == self._worker:
+        if state.owner == self._worker():
             return True
         if state.owner is not None and state.owner in self._store.workers.codes():
             return False
-        taken = self._batches.append(batch_id, state.version, BatchTaken(self._worker))
+        taken = self._batches.append(batch_id, state.version, BatchTaken(self._worker()))
         if taken and state.owner is None:  # nobody has given a command of it yet
             self._sure.add(batch_id)
         return taken
@@ -155,7 +157,7 @@ class Runner:
         """Record how far a batch is, also when it was stopped meanwhile; whether it is still ours."""
         while True:
             state = self._batches.find(batch_id)
-            if state.owner != self._worker or state.upto >= event.upto:
+            if state.owner != self._worker() or state.upto >= event.upto:
                 return False
             if self._batches.append(batch_id, state.version, event):
                 return state.stopped is None

@@ -56,7 +56,7 @@ class Mailbox:
 
 def publisher(store: Store, target: Mailbox, holder: str = "here", lease_s: float = 30.0) -> Publisher:
     rows = Publishers(store.database, lease_s)
-    made = Publisher(store.database, store.log, target, holder, rows)
+    made = Publisher(store.database, store.log, target, rows, holder)
     made.step()  # from now on
     return made
 
@@ -119,7 +119,7 @@ def test_who_was_held_up_for_longer_than_its_lease_stands_back(store: Store) -> 
     store.write(note_draft("n-1", "a", "b"))
     with store.database.writing() as connection:
         connection.execute(sa.update(saga_checkpoints).values(pending='{"holder":"here","until":1.0}'))
-    there = Publisher(store.database, store.log, second, "there", Publishers(store.database))
+    there = Publisher(store.database, store.log, second, Publishers(store.database), "there")
     to_the_end(there)
     assert here.step() == STAND_BACK_S
     assert (first.told, second.told) == (["n-1/1"], ["n-1/1", "n-1/2"])
