@@ -183,9 +183,11 @@ class Chaos(Calm):
         return StoreFault.NONE
 
     def call(self, step: str, direction: Direction, attempt: int) -> CallFault:
-        """At random."""
+        """At random. A probe is never refused: that is how a participant says that nothing has happened."""
         super().call(step, direction, attempt)
-        return self._random.choice(self._calls) if self._calls and self._strikes(self._rate * 2) else CallFault.NONE
+        fault = self._random.choice(self._calls) if self._calls and self._strikes(self._rate * 2) else CallFault.NONE
+        is_a_lie = fault is CallFault.REFUSED and direction is Direction.PROBE
+        return CallFault.NONE if is_a_lie else fault
 
     def _strikes(self, rate: float) -> bool:
         return self.points < self._until and self._random.random() < rate

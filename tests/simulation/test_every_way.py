@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from saga_es.commands import Cancel, Pause, Resume
-from saga_es.testing import CAREFUL, Calm, Chaos, Script
+from saga_es.core.outcomes import Direction
+from saga_es.testing import CAREFUL, CallFault, Calm, Chaos, Script
 from tests.simulation.every_way import SAGA_ID, Shape, quiet, run, try_every_way, try_some_ways, ways
-from tests.simulation.shapes import OTHERS, linear, linear_of, pivot
+from tests.simulation.shapes import OTHERS, linear, linear_of, pivot, probed
 
 GIVEN: dict[Shape, dict[str, Any]] = {linear: {}, **OTHERS}
 SHAPES = [pytest.param(shape, given, id=shape.__name__) for shape, given in GIVEN.items()]
@@ -145,6 +146,17 @@ def test_the_same_seed_gives_the_same_log_byte_for_byte(shape: Shape, given: dic
     first, again = (run(shape, Chaos(7, calls=CAREFUL), **given)[0] for _ in range(2))
     assert first.store.text() == again.store.text()
     assert first.store.text() != run(shape, Chaos(11, calls=CAREFUL), **given)[0].store.text()
+
+
+def test_dice_make_no_participant_lie() -> None:
+    """A probe that is refused says that nothing has happened; with this seed, it was refused after the action was done.
+
+    That is no fault that an engine could survive, so the dice do not throw it.
+    """
+    _, wrong = run(probed, Chaos(2612, calls=CAREFUL), **GIVEN[probed])
+    assert wrong == []
+    thrown = {Chaos(seed, rate=1.0).call("a", Direction.PROBE, 1) for seed in range(200)}
+    assert thrown == set(CallFault) - {CallFault.REFUSED}
 
 
 def test_the_ways_of_two_steps_are_all_there() -> None:
