@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from gzip import decompress
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,14 @@ import pytest
 from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.node.explain import explained
+from saga_es.node.node import Node
+from saga_es.store.archive.archiving import Archiving
+from saga_es.store.archive.families import Over, families_over
+from saga_es.store.archive.importing import By, Importing
 from saga_es.store.encryption.errors import WrongKey
 from saga_es.store.proof.verify import verify_streams
+from saga_es.store.schema_lock import schema_lock
+from saga_es.store.views.rebuild import rebuild
 from tests.conftest import TIMEOUT_S
 from tests.support.encrypted import (
     CANARY,
@@ -59,13 +67,27 @@ def test_a_saga_left_half_way_is_finished_by_the_next_process(database_url: str,
         assert second.engine.follow(saga_id).result(TIMEOUT_S).completed
 
 
-def test_verify_and_replay_need_no_key(database_url: str, tmp_path: Path) -> None:
-    """Streams are whole and sound, and values are masks, in a process without a key file."""
-    with opened(database_url, key_file(tmp_path), purchase(fails=True)) as node:
+def test_proofs_replays_and_archives_need_no_key(database_url: str, tmp_path: Path) -> None:
+    """A process without a key file verifies, makes the views anew, and takes sagas out of the log and back.
+
+    It sees masks. With the key, the values are there as before.
+    """
+    keys = key_file(tmp_path)
+    with opened(database_url, keys, purchase(fails=True)) as node:
         handle = node.engine.start("purchase", input_of())
         node.engine.signal(handle.saga_id, "approval", APPROVAL)
         handle.result(TIMEOUT_S)
     with opened(database_url, None) as other:
+        there = other.store.sagas.find(handle.saga_id)
+        with schema_lock(other.database) as connection:
+            rebuild(connection, other.database, other.store.log, list(other.views))
+        assert other.store.sagas.find(handle.saga_id) == there
+        bundle = _archived(other, tmp_path / "archives")
+        assert other.store.log.read(handle.saga_id) == []
+        assert CANARY.encode() not in decompress(bundle.read_bytes())
+        importing = Importing(other.database, other.store.log, other.store.sagas, other.views, By("ada", "a look"))
+        *_, brought = importing.bring(bundle)
+        assert brought.streams
         with other.database.snapshot() as connection:
             assert list(verify_streams(connection, other.store.sagas, lambda _: None)) == []
         started = other.store.log.read(handle.saga_id)[0].event
@@ -73,6 +95,21 @@ def test_verify_and_replay_need_no_key(database_url: str, tmp_path: Path) -> Non
         state = other.store.sagas.find(handle.saga_id)
         assert state is not None
         assert (state.status, state.error) == (SagaStatus.COMPENSATED, "(encrypted)")
+    with opened(database_url, keys, purchase()) as node:
+        assert node.store.log.read(handle.saga_id)[0].event.input == input_of()
+
+
+def _archived(node: Node, folder: Path) -> Path:
+    """All that is over, in a bundle."""
+    folder.mkdir()
+    now = datetime.now(UTC)
+    over = Over(now + timedelta(seconds=1), (SagaStatus.COMPENSATED,))
+    *_, progress = Archiving(node.database, node.store.sagas, node.views, over, folder).archive(
+        families_over(node.database, over), now
+    )
+    assert progress.sagas == 1
+    (bundle,) = folder.iterdir()
+    return bundle
 
 
 def test_an_erased_subject_is_shown_as_erased_and_others_stay(database_url: str, tmp_path: Path) -> None:
