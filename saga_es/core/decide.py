@@ -254,7 +254,8 @@ def _child_ready(state: SagaState, name: str, ready: ChildReady) -> e.ChildStart
 
 def _child_ended(state: SagaState, fact: ChildEnded) -> list[e.SagaEvent]:
     step = state.step(fact.step)
-    if step.child is None or step.status is not StepStatus.IN_PROGRESS:
+    is_running = step.status is StepStatus.IN_PROGRESS and step.waiting is None  # else its end was told before
+    if step.child is None or step.child.saga_id != fact.saga_id or not is_running:
         return []
     match fact.status:
         case "COMPLETED" if fact.not_recorded is not None:

@@ -57,10 +57,12 @@ class ChildEnded(msgspec.Struct, frozen=True):
     """The saga that a step runs has ended.
 
     Attributes:
+        saga_id: The saga that has ended; the step may run another one by now.
         not_recorded: Why its results cannot be recorded here; None: they can.
     """
 
     step: str
+    saga_id: str
     status: Literal["COMPLETED", "COMPENSATED", "FAILED"]
     result: Any = None
     error: str | None = None

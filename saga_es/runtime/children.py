@@ -41,7 +41,7 @@ class Children:
             return
         self._followed.add(followed)
         handle = Handle(child.saga_id)
-        handle.when_ended(partial(self._ended, state.saga_id, child.step))
+        handle.when_ended(partial(self._ended, state.saga_id, child))
         trace, by = self._tracing.child(state, child), state.by
         id_, input_ = child.saga_id, child.input
         parent, key = state.saga_id, state.key
@@ -82,14 +82,16 @@ class Children:
         elif isinstance(error, Exception):
             handle.mark_failed(error)
 
-    def _ended(self, parent: str, step: str, ended: Future[SagaResult]) -> None:
+    def _ended(self, parent: str, child: e.ChildStarted, ended: Future[SagaResult]) -> None:
+        step = child.step
         self._followed.discard((parent, step, Direction.ACTION))
         match ended.exception():
             case None:
                 result = ended.result()
                 status = result.status.value
                 assert status in {"COMPLETED", "COMPENSATED", "FAILED"}, "it has ended"
-                self._put(FactArrived(parent, ChildEnded(step, status, result.results, result.error)))  # type: ignore[arg-type]  # asserted
+                fact = ChildEnded(step, child.saga_id, status, result.results, result.error)  # type: ignore[arg-type]  # asserted
+                self._put(FactArrived(parent, fact))
             case StoreUnavailable():
                 pass  # this process stops, and the next worker finds the intent in the log
             case error:

@@ -206,10 +206,10 @@ def _answers(state: SagaState, intent: e.Intent) -> Iterator[Fact]:
             yield from (CallReturned(step, Direction.COMPENSATION, attempt, outcome) for outcome in OUTCOMES)
         case e.ProbeStarted(step, attempt):
             yield from (CallReturned(step, Direction.PROBE, attempt, outcome) for outcome in OUTCOMES)
-        case e.ChildStarted(step):
-            yield ChildEnded(step, "COMPLETED")
-            yield ChildEnded(step, "COMPENSATED")
-            yield ChildEnded(step, "FAILED")
+        case e.ChildStarted(step, saga_id=child):
+            yield ChildEnded(step, child, "COMPLETED")
+            yield ChildEnded(step, child, "COMPENSATED")
+            yield ChildEnded(step, child, "FAILED")
         case e.StepFailed(step, attempt):
             yield RetryDue(step, Direction.ACTION, attempt)
         case e.CompensationFailed(step, attempt):

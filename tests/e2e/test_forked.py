@@ -156,9 +156,9 @@ for _ in range(2):
     child = os.fork()
     if not child:
         node.open()
-        node.engine.start("quick").result(10)
+        node.engine.start("quick").result(20)
         name = node.engine.worker_id
-        told.wait(10)
+        assert told.wait(20)
         with Database(url).reading() as connection:
             (row,) = living(connection, 10.0, saga_workers.c.worker_id, saga_workers.c.pid)
             (publisher,) = publishers(connection)

@@ -143,8 +143,8 @@ def answer(dice: Random, loop: Loop, intent: e.Intent) -> None:  # noqa: C901 (a
             loop.tell(undo(step, dice.choice(OUTCOMES), attempt))
         case e.ProbeStarted(step, attempt):
             loop.tell(probed(step, dice.choice(OUTCOMES), attempt))
-        case e.ChildStarted(step):
-            loop.tell(ChildEnded(step, dice.choice(ENDS), {"x": 1}, "why"))
+        case e.ChildStarted(step, saga_id=child):
+            loop.tell(ChildEnded(step, child, dice.choice(ENDS), {"x": 1}, "why"))
         case e.WaitStarted(until=None):
             pass
         case e.StepFailed() | e.CompensationFailed() | e.WaitStarted():
@@ -219,8 +219,8 @@ def answer_well(loop: Loop, intent: e.Intent) -> None:
             loop.tell(undo(step, Completed(), attempt))
         case e.ProbeStarted(step, attempt):
             loop.tell(probed(step, Completed(), attempt))
-        case e.ChildStarted(step):
-            loop.tell(ChildEnded(step, "COMPENSATED" if loop.state.aborted else "COMPLETED"))
+        case e.ChildStarted(step, saga_id=child):
+            loop.tell(ChildEnded(step, child, "COMPENSATED" if loop.state.aborted else "COMPLETED"))
         case e.WaitStarted(step, None):
             loop.tell(SendSignal(step))
         case e.StepFailed() | e.CompensationFailed() | e.WaitStarted():

@@ -73,13 +73,13 @@ def test_an_input_that_is_refused_aborts_the_saga() -> None:
 
 def test_a_saga_that_completed_completes_its_step() -> None:
     """The step's result is what that saga answered."""
-    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "COMPLETED", {"charge": 1}))
+    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "saga-2", "COMPLETED", {"charge": 1}))
     story.then(e.StepCompleted("pay", {"charge": 1}), e.StepStarted("ship", 1))
 
 
 def test_a_saga_that_was_compensated_is_a_step_that_was_refused() -> None:
     """It has undone itself: what is left to undo is what came before."""
-    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "COMPENSATED", error="no money"))
+    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "saga-2", "COMPENSATED", error="no money"))
     story.then(
         e.StepFailed("pay", 1, "rejected", "no money"),
         e.SagaAborted("pay", "no money"),
@@ -89,13 +89,13 @@ def test_a_saga_that_was_compensated_is_a_step_that_was_refused() -> None:
 
 def test_a_saga_that_was_compensated_without_a_word_is_named() -> None:
     """The reason says which."""
-    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "COMPENSATED"))
+    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "saga-2", "COMPENSATED"))
     assert story.state.error == "the saga saga-2 was compensated"
 
 
 def test_a_saga_that_needs_a_person_makes_its_parent_need_one() -> None:
     """The parent's reason says whom to look after."""
-    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "FAILED", error="stuck"))
+    story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "saga-2", "FAILED", error="stuck"))
     story.then(e.SagaFailed("step 'pay' runs saga saga-2, which is FAILED: stuck"))
 
 
@@ -107,10 +107,10 @@ def test_the_answer_of_its_making_is_heard_once() -> None:
 @pytest.mark.parametrize("status", ["COMPLETED", "COMPENSATED", "FAILED"])
 def test_an_end_that_nobody_waits_for_is_no_news(status: str) -> None:
     """Before the saga was started, and after its step has its result."""
-    ended = ChildEnded("pay", status)  # type: ignore[arg-type]  # statuses as text
+    ended = ChildEnded("pay", "saga-2", status)  # type: ignore[arg-type]  # statuses as text
     given(*MAKING, plan=ORDER).when(ended).then()
     given(*SHIPPING, plan=ORDER).when(ended).then()
-    given(*MAKING, plan=ORDER).when(ChildEnded("nowhere", "COMPLETED")).then()
+    given(*MAKING, plan=ORDER).when(ChildEnded("nowhere", "saga-2", "COMPLETED")).then()
 
 
 def test_a_takeover_starts_the_same_saga_again() -> None:
@@ -133,7 +133,7 @@ def test_each_element_may_have_a_saga_of_its_own() -> None:
     past: Past = [started({"who": ["x", "y"]}), e.StepFannedOut("pay", 2), e.StepStarted("pay[0]", 1)]
     story = given(*past, e.StepStarted("pay[1]", 1), plan=plan).when(action("pay[1]", ChildReady("saga-3", {})))
     story.then(e.ChildStarted("pay[1]", "payment", "saga-3", {}))
-    story.when(ChildEnded("pay[1]", "COMPLETED", "y!")).then(e.StepCompleted("pay[1]", "y!"))
+    story.when(ChildEnded("pay[1]", "saga-3", "COMPLETED", "y!")).then(e.StepCompleted("pay[1]", "y!"))
 
 
 # ── Back ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,13 +156,13 @@ def test_a_saga_whose_compensation_needs_a_person_is_asked_again() -> None:
 def test_a_saga_that_is_under_way_at_the_abort_is_awaited() -> None:
     """It is told to abort, and until it has, nothing is undone."""
     story = given(*TURNED, plan=BESIDE).when(action("book", Rejected("no"))).then(*REFUSED)
-    story.when(ChildEnded("pay", "COMPENSATED", error="told to"))
+    story.when(ChildEnded("pay", "saga-2", "COMPENSATED", error="told to"))
     story.then(e.StepFailed("pay", 1, "rejected", "told to"), e.SagaCompensated())
 
 
 def test_a_saga_that_had_completed_before_it_heard_of_the_abort_is_undone() -> None:
     """Its effects are there."""
-    story = given(*TURNED, *REFUSED, plan=BESIDE).when(ChildEnded("pay", "COMPLETED", 1))
+    story = given(*TURNED, *REFUSED, plan=BESIDE).when(ChildEnded("pay", "saga-2", "COMPLETED", 1))
     story.then(e.StepCompleted("pay", 1), e.CompensationStarted("pay", 1))
 
 
@@ -174,7 +174,7 @@ def test_a_saga_that_is_ready_only_after_the_abort_is_not_started() -> None:
 
 def test_a_saga_that_fails_after_the_abort_makes_its_parent_need_a_person() -> None:
     """What is left of it is not known, so nothing is called undone."""
-    story = given(*TURNED, *REFUSED, plan=BESIDE).when(ChildEnded("pay", "FAILED", error="stuck"))
+    story = given(*TURNED, *REFUSED, plan=BESIDE).when(ChildEnded("pay", "saga-2", "FAILED", error="stuck"))
     story.then(e.SagaFailed("step 'pay' runs saga saga-2, which is FAILED: stuck"))
 
 
@@ -188,7 +188,7 @@ def test_a_parent_that_is_tried_again_waits_for_the_same_saga() -> None:
     """Which the person has set right, or sets right meanwhile."""
     story = given(*STUCK, plan=ORDER).when(Retry(*WHO)).when(OwnerGone("w2"))
     assert open_intents(story.state) == [CHILD]
-    story.when(ChildEnded("pay", "COMPLETED", 1)).then(e.StepCompleted("pay", 1), e.StepStarted("ship", 1))
+    story.when(ChildEnded("pay", "saga-2", "COMPLETED", 1)).then(e.StepCompleted("pay", 1), e.StepStarted("ship", 1))
 
 
 def test_a_saga_that_has_its_input_cannot_be_given_another_through_its_parent() -> None:
@@ -215,25 +215,52 @@ SIGNED: Past = [STARTED, *done("sign"), e.StepStarted("pay", 1), CHILD]
 
 def test_a_saga_that_must_succeed_and_was_compensated_needs_a_person() -> None:
     """There is no way back after the pivot."""
-    story = given(*SIGNED, plan=PAID).when(ChildEnded("pay", "COMPENSATED", error="no money"))
+    story = given(*SIGNED, plan=PAID).when(ChildEnded("pay", "saga-2", "COMPENSATED", error="no money"))
     reason = "step 'pay' must succeed and was refused: no money"
     story.then(e.StepFailed("pay", 1, "rejected", "no money"), e.SagaFailed(reason))
 
 
 def test_a_step_that_is_tried_again_runs_another_saga() -> None:
     """The one before has ended: the new attempt makes a new input, and its saga has an id of its own."""
-    story = given(*SIGNED, plan=PAID).when(ChildEnded("pay", "COMPENSATED", error="no money"))
+    story = given(*SIGNED, plan=PAID).when(ChildEnded("pay", "saga-2", "COMPENSATED", error="no money"))
     story.when(Retry(*WHO)).when(OwnerGone("w2"))
     story.when(RetryDue("pay", Direction.ACTION, 1)).then(e.StepStarted("pay", 2))
     again = e.ChildStarted("pay", "payment", "saga-3", {"n": 2})
     story.when(action("pay", ChildReady("saga-3", {"n": 2}), 2)).then(again)
     assert open_intents(story.state) == [again]
-    story.when(ChildEnded("pay", "COMPLETED", 1)).then(e.StepCompleted("pay", 1), e.SagaCompleted())
+    story.when(ChildEnded("pay", "saga-3", "COMPLETED", 1)).then(e.StepCompleted("pay", 1), e.SagaCompleted())
+
+
+REOPENED: Past = [*SIGNED, e.StepFailed("pay", 1, "rejected", "no money"), e.SagaFailed("pay")]
+ENDS = [
+    ChildEnded("pay", "saga-2", "COMPLETED", 1),
+    ChildEnded("pay", "saga-2", "COMPENSATED", error="no money"),
+    ChildEnded("pay", "saga-2", "FAILED", error="stuck"),
+]
+
+
+@pytest.mark.parametrize("late", ENDS)
+def test_an_end_that_is_told_again_after_a_reopening_is_no_news(late: ChildEnded) -> None:
+    """The step waits for its retry and runs no saga: neither its end nor its failure is that of the one before."""
+    story = given(*REOPENED, plan=PAID).when(Retry(*WHO)).when(late).then()
+    story.when(OwnerGone("w2")).when(late).then()
+    story.when(RetryDue("pay", Direction.ACTION, 1)).then(e.StepStarted("pay", 2))
+    story.when(late).then()
+
+
+@pytest.mark.parametrize("late", ENDS)
+def test_the_end_of_the_saga_before_is_not_that_of_the_saga_that_runs(late: ChildEnded) -> None:
+    """A step that was tried again runs another saga; the end of that one decides, and is heard."""
+    again = e.ChildStarted("pay", "payment", "saga-3", {"n": 2})
+    story = given(*REOPENED, plan=PAID).when(Retry(*WHO)).when(OwnerGone("w2"))
+    story.when(RetryDue("pay", Direction.ACTION, 1)).when(action("pay", ChildReady("saga-3", {"n": 2}), 2)).then(again)
+    story.when(late).then()
+    story.when(ChildEnded("pay", "saga-3", "COMPLETED", 2)).then(e.StepCompleted("pay", 2), e.SagaCompleted())
 
 
 def test_a_person_may_give_another_input_to_a_saga_that_is_started_anew() -> None:
     """The one that was compensated is past."""
-    story = given(*SIGNED, plan=PAID).when(ChildEnded("pay", "COMPENSATED", error="no money"))
+    story = given(*SIGNED, plan=PAID).when(ChildEnded("pay", "saga-2", "COMPENSATED", error="no money"))
     story.when(ReplaceInput("pay", {"n": 2}, *WHO))
     assert story.state.known_to("pay")["input"] == {"n": 2}
     assert story.state.status is SagaStatus.IN_PROGRESS
@@ -248,7 +275,7 @@ def test_a_saga_that_is_ready_while_its_parent_is_paused_is_recorded() -> None:
 
 def test_an_end_that_comes_while_the_parent_is_paused_is_heard() -> None:
     """And nothing is begun for it."""
-    story = given(*RUNNING, e.SagaPaused(*WHO), plan=ORDER).when(ChildEnded("pay", "COMPLETED", 1))
+    story = given(*RUNNING, e.SagaPaused(*WHO), plan=ORDER).when(ChildEnded("pay", "saga-2", "COMPLETED", 1))
     story.then(e.StepCompleted("pay", 1))
 
 

@@ -186,8 +186,9 @@ def is_awaited(loop: Loop, fact: CallReturned | RetryDue | ChildEnded) -> bool:
             intent = loop.under_way.get((step, direction))
             waits = isinstance(intent, e.StepFailed | e.CompensationFailed)
             return getattr(intent, "attempt", None) == attempt and waits is isinstance(fact, RetryDue)
-        case ChildEnded(step):
-            return isinstance(loop.under_way.get((step, Direction.ACTION)), e.ChildStarted)
+        case ChildEnded(step, saga_id):
+            intent = loop.under_way.get((step, Direction.ACTION))
+            return isinstance(intent, e.ChildStarted) and intent.saga_id == saga_id
 
 
 @for_all(journeys())
@@ -227,7 +228,7 @@ def complete(loop: Loop, name: str) -> None:
     if step.probing:
         loop.tell(probed(name, Completed(), step.attempts))
     elif step.child is not None:
-        loop.tell(ChildEnded(name, "COMPLETED"))
+        loop.tell(ChildEnded(name, step.child.saga_id, "COMPLETED"))
     else:
         loop.tell(action(name, Completed(), step.attempts))
 

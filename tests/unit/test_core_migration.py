@@ -89,7 +89,7 @@ def test_a_retry_and_a_child_of_a_renamed_step_are_awaited_under_its_new_name() 
     old, new = a_plan(a_step("b", work=Child("c"))), a_plan(a_step("pay", work=Child("c")))
     third = a_plan(a_step("charge", work=Child("c")))
     story = given(STARTED, e.StepStarted("b", 1), plan=old).when(action("b", ChildReady("child", {})))
-    story.when(to(new, b="pay")).when(to(third, pay="charge")).when(ChildEnded("b", "COMPLETED", {"n": 1}))
+    story.when(to(new, b="pay")).when(to(third, pay="charge")).when(ChildEnded("b", "child", "COMPLETED", {"n": 1}))
     story.then(e.StepCompleted("charge", {"n": 1}), e.SagaCompleted())
     assert story.state.step("charge").called_as == "b"
 
