@@ -273,6 +273,8 @@ def _fault(value: Any) -> str | None:
     match value:
         case set() | frozenset():
             return "is a set, whose order is lost; use a list"
+        case Decimal():
+            return "is a Decimal, which JSON would turn into a text; use str(value), or a class with a field for it"
         case bytes() | bytearray() | memoryview():
             return f"is {len(value)} bytes, and JSON has none; use a text, base64 for example"
         case Mapping():

@@ -89,6 +89,11 @@ def _read(function: Function) -> Asked:
         cure = "give the method of the class, as in saga.step(Card.pay)" if is_method else "give a function"
         raise DefinitionError(f"{function!r} cannot be called; {cure}")
     called = called_by(function)
+    if hasattr(called, "dispatch") and hasattr(called, "registry"):
+        raise DefinitionError(
+            f"{function!r} is a functools.singledispatch, which chooses by its first place, and a step is given names; "
+            "wrap it in a function that names its parameters"
+        )
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise DefinitionError(
             f"{function!r} is a generator, and nothing of it would run; return a value instead of `yield`, or give a "

@@ -221,6 +221,8 @@ def narrow(function: Callable[..., Any]) -> Callable[..., Any]:
         (pages, "is a generator.*return a value"),
         (Rows(), "is a generator"),
         (functools.partial(rows), "is a generator"),
+        (functools.singledispatch(plain), "is a functools.singledispatch.*wrap it in a function"),
+        (functools.partial(functools.singledispatch(plain)), "is a functools.singledispatch"),
         (unwrapped, r"must name each of its parameters, not \*args.*functools.wraps"),
         (functools.partial(unwrapped), "functools.wraps"),
         (by_place(only_names), "cannot be called with them"),

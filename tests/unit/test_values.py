@@ -129,7 +129,6 @@ DERIVED: list[tuple[Any, Any]] = [
     ({Words("key"): 1}, {"key": 1}),
     (IN_TOKYO, "2024-02-29T23:59:58.123457+09:00"),
     (time(1, 2), "01:02:00"),
-    (Decimal("1.10"), "1.10"),
     (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     (Line(3), {"price": 3}),
     (Order([Line(None)]), {"lines": [{"price": None}]}),
@@ -205,6 +204,8 @@ def test_a_value_that_holds_itself_is_refused_in_a_line_that_is_not_long(through
         ("input has the key datetime.date(2024, 1, 1)", {date(2024, 1, 1): 2}),
         ("input.a is a set, whose order is lost; use a list", {"a": {1, 2}}),
         ("input.a[0] is 3 bytes, and JSON has none; use a text", {"a": [b"abc"]}),
+        ("input.price is a Decimal, which JSON would turn into a text; use str(value)", {"price": Decimal("1.10")}),
+        ("input[0] is a Decimal", [Decimal("NaN")]),
     ],
 )
 def test_what_json_would_change_is_refused_at_the_door_and_accepted_of_what_has_happened(said: str, value: Any) -> None:
