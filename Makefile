@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
 SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium fonts-ipafont-gothic gcc libc6-dev iproute2
 
-.PHONY: help run test again unit services torture mutants bench check docs lock sbom format clean
+.PHONY: help run test again unit lowest services torture mutants bench check docs lock sbom format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,14 @@ again: $(READY)  ## Run the tests that failed once more, one after the other and
 unit:  ## Run the unit tests on another Python: `make unit PYTHON=python3.13`
 	@$(MAKE) --no-print-directory .venvs/$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')/.ready
 	@.venvs/$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')/bin/python -m pytest -q -p no:cacheprovider tests/unit $(ARGS)
+
+# Rich is left out: what the tests generate requests with needs a newer one than the command line does.
+lowest: .venvs/tools/.ready  ## Run the unit tests with the oldest version of each dependency that pyproject.toml allows
+	@$(PYTHON) -m venv --clear .venvs/lowest
+	@.venvs/tools/bin/uv pip compile pyproject.toml --extra all --resolution lowest-direct --quiet --no-header \
+		--no-annotate | grep -v '^rich==' > .venvs/lowest/floors.txt
+	@.venvs/tools/bin/uv pip install --quiet --python .venvs/lowest/bin/python -c .venvs/lowest/floors.txt -e '.[dev]'
+	@.venvs/lowest/bin/python -m pytest -q -p no:cacheprovider tests/unit $(ARGS)
 
 .venvs/%/.ready: pyproject.toml
 	@echo "Making the virtual environment .venvs/$* (once; some 50 seconds) ..."

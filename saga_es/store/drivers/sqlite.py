@@ -37,9 +37,17 @@ faster."""
 # ── The file ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_OPTIONS = frozenset({"uri", "timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"})
+"""What Python's driver takes in a URL. Older versions of SQLAlchemy drop others without a word."""
+
+
 def _check_url(url: URL) -> None:
     if url.database in (None, "", ":memory:"):
         raise SettingsError(["an SQLite database in memory is lost in a crash; name a file"])
+    unknown = sorted(url.query.keys() - _OPTIONS)
+    if unknown and "uri" not in url.query:  # in a URI, the others are SQLite's own
+        said = f"{', '.join(unknown)}; its options are {', '.join(sorted(_OPTIONS))}"
+        raise SettingsError([f"the driver does not take it: {said}"])
 
 
 def _is_missing(url: URL) -> bool:
