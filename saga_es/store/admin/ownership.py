@@ -32,9 +32,13 @@ FIRST: dict[str, Columns] = {
     "saga_checkpoints": frozenset(["name", "position", "pending", "updated_at"]),
     "saga_bells": frozenset(["saga_id", "version"]),
     "saga_workers": frozenset(["worker_id", "host", "pid", "pid_started", "heartbeat_at"]),
+    "saga_subjects": frozenset(["key_id", "tenant", "subject", "wrapped", "wrapped_by", "made_at"]),
     VERSION_TABLE: frozenset(["version_num"]),
 }
-"""The columns with which 0.1.0 made each table that migrations keep. Migrations only add to them."""
+"""The columns with which 0.1.0, or a later migration, made each table that migrations keep. Others only add to them.
+
+Alembic may have run by itself, or been killed, before there was a registry: then a table is known by them.
+"""
 
 VIEWS_0_1_0: dict[str, Columns] = {
     "sagas": frozenset(
