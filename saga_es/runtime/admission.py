@@ -6,14 +6,11 @@ A saga that is not admitted is PENDING in the log, or stays there before its nex
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from saga_es.runtime.calls.port import Call, Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.held_calls import HeldCalls
-
-if TYPE_CHECKING:
-    from saga_es.runtime.owned import OwnedSagas  # which knows the dispatch, which knows this
 
 NO_MEMORY_LIMIT = (0, 1)
 
@@ -36,6 +33,14 @@ class Shortage(NamedTuple):
     limit: int
 
 
+class Sizes(Protocol):
+    """How many bytes sagas keep in memory: one saga, all of a definition."""
+
+    def size_of(self, saga_id: str) -> int: ...
+
+    def size_of_definition(self, name: str) -> int: ...
+
+
 class Admission:
     """Admits sagas, new and interrupted ones, definition by definition. Used by the loop's thread.
 
@@ -52,17 +57,17 @@ class Admission:
         self._size_of: Callable[[str], int] = lambda _name: 0
         self._heavy: dict[str, bool] = {}  # in this batch: the definitions that were weighed
 
-    def bound(self, budget: int | None, owned: OwnedSagas, memory: Callable[[], tuple[int, int]]) -> None:
+    def bound(self, budget: int | None, sizes: Sizes, memory: Callable[[], tuple[int, int]]) -> None:
         """Begin no sagas for whose payloads there is no memory; half of it is left to calls that are not held back.
 
         Args:
             budget: Bytes; None: any number.
-            owned: Knows how many bytes sagas keep in memory.
+            sizes: Of the sagas that this worker owns.
             memory: See `Admission`.
         """
         if budget is not None:
-            self._held.most_bytes, self._held.weigh = max(1, budget // 2), owned.size_of
-            self.memory, self._size_of = memory, owned.size_of_definition
+            self._held.most_bytes, self._held.weigh = max(1, budget // 2), sizes.size_of
+            self.memory, self._size_of = memory, sizes.size_of_definition
 
     def capacity_of(self, name: str) -> int:
         """How many more sagas of a definition may be taken over now. If none, `has_capacity_again` tells when."""
