@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from saga_es.core.values import Unfaithful, door_for_results
 from saga_es.errors import PayloadUnencodable, SagaError, StepRejected, StepUnavailable
 from saga_es.store.drivers.columns import JsonText, UtcDateTime, key_text
-from saga_es.store.drivers.driver import driver_of, drivers
+from saga_es.store.drivers.driver import Driver, driver_of
 from saga_es.store.drivers.error_codes import ErrorCodes
 
 LONGEST_KEY = 255
@@ -83,7 +83,7 @@ class Barrier:
             sa.Column("seen_at", UtcDateTime, nullable=False, index=True),
         )
         mine = table.c.key == sa.bindparam("this_key")
-        self._claims = {driver: driver.insert_unless_there(table) for driver in drivers()}
+        self._claims: dict[Driver, sa.Insert] = {}
         self._lock = sa.select(table.c.answer, table.c.undone).where(mine).with_for_update()
         self._answer = sa.update(table).where(mine).values(answer=sa.bindparam("given"))
         self._undo = sa.update(table).where(mine).values(undone=True)
@@ -162,6 +162,8 @@ class Barrier:
             raise BadKey(key)
         new = {"key": key, "answer": None, "undone": False, "seen_at": datetime.now(UTC)}
         driver = driver_of(connection.dialect)
+        if driver not in self._claims:
+            self._claims[driver] = driver.insert_unless_there(self.table)
         with _alone(key, driver.errors):
             connection.execute(self._claims[driver], new)
             found = connection.execute(self._lock, {"this_key": key}).mappings().one_or_none()

@@ -34,11 +34,13 @@ class Shortage(NamedTuple):
 
 
 class Sizes(Protocol):
-    """How many bytes sagas keep in memory: one saga, all of a definition."""
+    """How many bytes the payloads of sagas keep in memory."""
 
-    def size_of(self, saga_id: str) -> int: ...
+    def size_of(self, saga_id: str) -> int:
+        """Those of one saga."""
 
-    def size_of_definition(self, name: str) -> int: ...
+    def size_of_definition(self, name: str) -> int:
+        """Those of all sagas of a definition."""
 
 
 class Admission:

@@ -59,7 +59,7 @@ class Driver:
     """How to write its URLs, for a message."""
 
     in_sqlalchemys_form: Callable[[str], str]
-    """Converts the text of a URL to SQLAlchemy's form; the text of another database's URL is returned unchanged."""
+    """Converts the text of a URL of this database to SQLAlchemy's form."""
 
     check_url: Callable[[URL], None]
     """Raises `SettingsError` if such a database would keep nothing."""
@@ -209,25 +209,39 @@ class Driver:
 
 # ── Which is it? ─────────────────────────────────────────────────────────────────────────────────────────
 
-_DRIVERS: list[Driver] = []
-_BY_DIALECT: dict[str, Driver] = {}
+_LOADERS: dict[str, Callable[[], Driver]] = {}
+_LOADED: dict[str, Driver] = {}
 
 
-def register(*drivers: Driver) -> None:
-    """Register drivers. The package does so when it is imported."""
-    _DRIVERS.extend(drivers)
-    for driver in drivers:
-        _BY_DIALECT.update({name.partition("+")[0]: driver for name in driver.schemes.values()})
+def register(load: Callable[[], Driver], *schemes: str) -> None:
+    """Register the driver of a database, which is loaded when it is asked for. The package does so when it is imported.
+
+    Args:
+        load: Imports the driver.
+        schemes: The schemes of its URLs; the names of its dialects are among them.
+    """
+    _LOADERS.update(dict.fromkeys(schemes, load))
 
 
 def drivers() -> tuple[Driver, ...]:
     """All registered drivers."""
-    return tuple(_DRIVERS)
+    return tuple(dict.fromkeys(map(driver_named, _LOADERS)))
+
+
+def driver_named(scheme: str) -> Driver:
+    """The driver of the database of this scheme, or of the dialect of this name.
+
+    Raises:
+        KeyError: No driver is registered for it.
+    """
+    if scheme not in _LOADED:
+        _LOADED[scheme] = _LOADERS[scheme]()
+    return _LOADED[scheme]
 
 
 def driver_of(dialect: Dialect) -> Driver:
     """The driver of the database whose dialect this is."""
-    return _BY_DIALECT[dialect.name]
+    return driver_named(dialect.name)
 
 
 def driver_for(url: URL) -> Driver:
@@ -236,10 +250,9 @@ def driver_for(url: URL) -> Driver:
     Raises:
         KeyError: No driver is registered for it.
     """
-    return _BY_DIALECT[url.get_backend_name()]
+    return driver_named(url.get_backend_name())
 
 
 def column_types(dialect: Dialect) -> ColumnTypes:
     """The column types of a dialect; standard SQL's for a dialect of no database."""
-    driver = _BY_DIALECT.get(dialect.name)
-    return STANDARD if driver is None else driver.columns
+    return driver_named(dialect.name).columns if dialect.name in _LOADERS else STANDARD

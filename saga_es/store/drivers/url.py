@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning
 
 from saga_es.errors import SettingsError
-from saga_es.store.drivers.driver import Driver, driver_for, drivers
+from saga_es.store.drivers.driver import Driver, driver_for, driver_named, drivers
 
 
 def parse_url(text: str) -> URL:
@@ -23,9 +23,9 @@ def parse_url(text: str) -> URL:
     """
     try:
         url = sa.make_url(_in_sqlalchemys_form(text))
-        name = url.drivername if "+" in url.drivername else _schemes()[url.drivername]
-        url = url.set(drivername=name)
         driver = driver_for(url)
+        if "+" not in url.drivername:
+            url = url.set(drivername=driver.schemes[url.drivername])
         url.get_dialect()
     except ValueError as error:
         raise SettingsError([f"the port of the server is no number; write {_url_forms()}"]) from error
@@ -38,19 +38,13 @@ def parse_url(text: str) -> URL:
     return url
 
 
-def _schemes() -> dict[str, str]:
-    return {scheme: name for driver in drivers() for scheme, name in driver.schemes.items()}
-
-
 def _url_forms() -> str:
     *others, last = (form for driver in drivers() for form in driver.url_forms)
     return f"{', '.join(others)} or {last}"
 
 
 def _in_sqlalchemys_form(text: str) -> str:
-    for driver in drivers():
-        text = driver.in_sqlalchemys_form(text)
-    return text
+    return driver_named(text.partition(":")[0].partition("+")[0]).in_sqlalchemys_form(text)
 
 
 def _shown(text: str) -> str:
