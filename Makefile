@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
 SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium fonts-ipafont-gothic gcc libc6-dev iproute2
 
-.PHONY: help run test again unit lowest services torture mutants bench check docs lock sbom format clean
+.PHONY: help run test again unit lowest services torture mutants bench check docs site lock sbom format clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,10 @@ check: $(READY)  ## Lint, types and architecture
 docs: $(READY)  ## Write the tables of the pages that are made from the code
 	@$(BIN)/python -m tests.docs.event_table
 	@$(BIN)/python -m tests.docs.metrics_table
+
+site: $(READY)  ## Make the documentation a site: build/site/index.html; it needs no network
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs/site . build/site
+	@echo "build/site/index.html"
 
 lock: .venvs/tools/.ready  ## Write .ci/constraints.txt, the versions that CI tests with, for each Python
 	@.venvs/tools/bin/uv pip compile pyproject.toml --extra all --extra dev --universal --python-version 3.11 \
