@@ -95,7 +95,7 @@ class Alone:
     """A worker without a thread of its own."""
 
     def __init__(self, url: str, *, stores: bool) -> None:
-        node = Node(Settings.load({"database_url": url}), App(name="alone", version="0", sagas=(trip,)))
+        self._node = node = Node(Settings.load({"database_url": url}), App(name="alone", version="0", sagas=(trip,)))
         migrate.upgrade(node.database, node.store.log, node.views)
         self._loop = Worker(node.store, AtOnce(), SharedClock(node.store.workers.now_s), (trip,))
         self._inbox = self._loop.inbox
@@ -112,14 +112,37 @@ class Alone:
         """
         began, until, cpu = 0, time.monotonic() + seconds, time.thread_time()
         while time.monotonic() < until:
-            for _ in range(under_way - self._loop.active):
-                handle = Handle(new_id())
-                self._inbox.put(StartRequest(handle.saga_id, trip, INPUT, handle))
-                began += 1
+            began += self._begin(under_way - self._loop.active)
             self._loop.iterate(self._inbox.take(0))
+        self._finish()
+        return (time.thread_time() - cpu) / began * 1e6
+
+    def run_many(self, sagas: int, under_way: int) -> None:
+        """Run so many sagas, some of them at the same time."""
+        while sagas:
+            sagas -= self._begin(min(sagas, under_way - self._loop.active))
+            self._loop.iterate(self._inbox.take(0))
+        self._finish()
+
+    def rest(self) -> None:
+        """Run no chores from now on: how many there are depends on the time that all else takes."""
+        timers = self._loop._chores._timers  # noqa: SLF001 (no worker is asked to do without)
+        for kind in list(timers._items):  # noqa: SLF001
+            timers.cancel(kind)
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._node.database.close()
+
+    def _begin(self, many: int) -> int:
+        for _ in range(many):
+            handle = Handle(new_id())
+            self._inbox.put(StartRequest(handle.saga_id, trip, INPUT, handle))
+        return many
+
+    def _finish(self) -> None:
         while self._loop.active:
             self._loop.iterate(self._inbox.take(0))
-        return (time.thread_time() - cpu) / began * 1e6
 
 
 def _store_nothing(_writes: Sequence[Any]) -> None:
