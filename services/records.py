@@ -15,7 +15,7 @@ from flask import Response, request
 from marshmallow import Schema, fields
 
 from saga_es.api import Blueprint, Id, PageSchema, Permission, Problem, Truth, json_response, node, page_of
-from saga_es.participant import NotSeen, Records, TakenElsewhere, Tombstoned, record_view
+from saga_es.participant import NotSeen, Records, TakenElsewhere, Tombstoned, leaves_tombstone, record_view
 
 KEY_HEADER = {
     "name": "Idempotency-Key",
@@ -115,7 +115,7 @@ class Service:
         """Undo a registration. A saga may do so before the record was registered."""
         try:
             record_id = str(UUID(record_id))
-            self._records.roll_back(record_id, before_registered="X-Saga-Id" in request.headers)
+            self._records.roll_back(record_id, before_registered=leaves_tombstone())
         except (ValueError, NotSeen) as error:
             raise Problem(404, f"no {self.noun.lower()} was ever registered under {record_id!r}") from error
         except TakenElsewhere as error:

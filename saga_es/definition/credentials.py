@@ -10,6 +10,10 @@ Source = str | Callable[[], str]
 """A text; `env:NAME` or `file:/path`, which are read whenever the text is needed; or a function that returns it."""
 
 
+TLS = ("ca", "cert", "key")
+"""Those that a connection is opened with; the others stand in each request."""
+
+
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """How calls to a participant show who calls. None: as if there were no such setting.
 
@@ -19,12 +23,15 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         ca: Certificates of the authorities that are trusted there instead of this machine's, in PEM.
         cert: Our certificate, with those between it and its authority, in PEM.
         key: The private key of `cert`, in PEM, if it does not stand there.
+        sign: `ALGORITHM KEY-ID SOURCE`, by which each request is signed (RFC 9421); or a function that returns such a
+            text.
     """
 
     auth: Source | None = None
     ca: Source | None = None
     cert: Source | None = None
     key: Source | None = None
+    sign: Source | None = None
 
     def given(self) -> Iterator[tuple[str, Source]]:
         """Those that are given, by name."""

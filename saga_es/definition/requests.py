@@ -86,10 +86,11 @@ class Participant:
         name: Its name.
         auth: `bearer TOKEN` or `basic USER:PASSWORD`, where `env:NAME` or `file:/path` may stand behind the scheme, or
             a function that returns such a text; it is asked at each request. `SAGA_ES_PARTICIPANT_<NAME>_AUTH`
-            replaces it, and so do `…_CA`, `…_CERT` and `…_KEY` the others.
+            replaces it, and so do `…_CA`, `…_CERT`, `…_KEY` and `…_SIGN` the others.
         ca: The authorities that are trusted there, in PEM; a source, too.
         cert: Our certificate, in PEM.
         key: Its private key, in PEM.
+        sign: `ed25519 KEY-ID SOURCE` or `hmac-sha256 KEY-ID SOURCE`: each request is signed with it (RFC 9421).
     """
 
     def __init__(
@@ -100,9 +101,10 @@ class Participant:
         ca: Source | None = None,
         cert: Source | None = None,
         key: Source | None = None,
+        sign: Source | None = None,
     ) -> None:
         self.name = name
-        self.credentials = Credentials(auth=auth, ca=ca, cert=cert, key=key)
+        self.credentials = Credentials(auth=auth, ca=ca, cert=cert, key=key, sign=sign)
 
     def get(self, path: str, *, answer: Form = "json") -> Request:
         """A GET from this participant, which must change nothing there: a probe."""

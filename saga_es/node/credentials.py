@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from saga_es.definition.credentials import Credentials
+from saga_es.definition.credentials import TLS, Credentials
 from saga_es.definition.requests import Request
 from saga_es.errors import SettingsError
-from saga_es.runtime.calls.credentials import NoCredentials, Tls, check_written
+from saga_es.runtime.calls.credentials import Tls, check_written
+from saga_es.runtime.calls.sources import NoCredentials
 
 
 class BadCredentials(SettingsError):
@@ -69,10 +70,10 @@ def problems_of(variable: str, credentials: Credentials, *, is_tls: bool) -> Ite
             is_well = False
             yield f"{setting}: {error}"
             continue
-        if name != "auth" and not is_tls:
+        if name in TLS and not is_tls:
             is_well = False
             yield f"{setting}: the base URL is not https, so no certificate is shown or seen; correct {variable}"
-    with_certificates = [source for name, source in credentials.given() if name != "auth"]
+    with_certificates = [source for name, source in credentials.given() if name in TLS]
     if is_well and with_certificates and not any(map(callable, with_certificates)):
         try:
             Tls(credentials).context()

@@ -2,7 +2,7 @@
 
 `Barrier` (for a service with its own tables) and `Records` (for a service that keeps its records in the log) answer a
 repeated call like the first, and remember an undo that comes before its call. `check_participant` checks any HTTP
-participant, in whatever language it is written.
+participant, in whatever language it is written. `verified` lets only calls in that sagas have signed.
 """
 
 from saga_es.participant.barrier import BadKey, Barrier, TooLate, TryAgain
@@ -17,6 +17,7 @@ from saga_es.participant.records import (
     record_view,
 )
 from saga_es.participant.trial import NotReachable
+from saga_es.participant.verified import leaves_tombstone, verified, verified_caller
 from saga_es.participant.web import call_key, takes_part
 
 __all__ = [
@@ -35,7 +36,10 @@ __all__ = [
     "Verdict",
     "call_key",
     "check_participant",
+    "leaves_tombstone",
     "record_table",
     "record_view",
     "takes_part",
+    "verified",
+    "verified_caller",
 ]

@@ -119,13 +119,17 @@ class Barrier:
         connection.execute(self._answer, {"this_key": key, "given": encoded.decode()})
         return answer
 
-    def undo(self, connection: Connection, action_key: str, undo: Callable[[Any], object]) -> bool:
+    def undo(
+        self, connection: Connection, action_key: str, undo: Callable[[Any], object], *, before_acted: bool = True
+    ) -> bool:
         """Undo the call with this key, once. If the call has not come, it is refused when it comes.
 
         Args:
             connection: The transaction in which `undo` writes. An exception of `undo` must roll it back.
             action_key: The key of the call to undo.
             undo: Undoes the call, given its answer. Not called if nothing was done, or if it was undone before.
+            before_acted: Whether a call that has not come is refused when it comes. A saga needs that; a stranger
+                could have the calls of others refused; see `leaves_tombstone`.
 
         Returns:
             Whether something was undone now. For a saga, both are a success: answer 2xx.
@@ -134,8 +138,8 @@ class Barrier:
             BadKey: The key cannot be stored, so no call was made with it.
             TryAgain: Roll this transaction back. Nothing was done in it.
         """
-        found = self._claimed(connection, action_key)
-        if found["undone"]:
+        found = self._claimed(connection, action_key) if before_acted else self._locked(connection, action_key)
+        if found is None or found["undone"] or (found["answer"] is None and not before_acted):
             return False
         if found["answer"] is not None:
             undo(msgspec.json.decode(found["answer"]))
@@ -157,19 +161,24 @@ class Barrier:
         return connection.execute(sa.delete(self.table).where(self.table.c.seen_at < before)).rowcount
 
     def _claimed(self, connection: Connection, key: str) -> RowMapping:
-        """The row of a key, locked until the transaction ends."""
-        if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-            raise BadKey(key)
-        new = {"key": key, "answer": None, "undone": False, "seen_at": datetime.now(UTC)}
+        """The row of a key, made if it is missing, and locked until the transaction ends."""
         driver = driver_of(connection.dialect)
         if driver not in self._claims:
             self._claims[driver] = driver.insert_unless_there(self.table)
-        with _alone(key, driver.errors):
-            connection.execute(self._claims[driver], new)
-            found = connection.execute(self._lock, {"this_key": key}).mappings().one_or_none()
+        found = self._locked(connection, key, if_missing=self._claims[driver])
         if found is None:  # the key was deleted between the two statements
             raise TryAgain(key)
         return found
+
+    def _locked(self, connection: Connection, key: str, if_missing: sa.Executable | None = None) -> RowMapping | None:
+        """The row of a key, locked until the transaction ends; None if it is missing."""
+        if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+            raise BadKey(key)
+        new = {"key": key, "answer": None, "undone": False, "seen_at": datetime.now(UTC)}
+        with _alone(key, driver_of(connection.dialect).errors):
+            if if_missing is not None:
+                connection.execute(if_missing, new)
+            return connection.execute(self._lock, {"this_key": key}).mappings().one_or_none()
 
 
 @contextmanager

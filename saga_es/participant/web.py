@@ -18,8 +18,8 @@ def takes_part(app: Flask | Blueprint) -> None:
     They answer with a problem document (RFC 9457): `TooLate` with 409, `TryAgain` with 503 and `Retry-After`, `BadKey`
     with 400.
     """
-    app.register_error_handler(BadKey, lambda error: _problem(HTTPStatus.BAD_REQUEST, error))
-    app.register_error_handler(TooLate, lambda error: _problem(HTTPStatus.CONFLICT, error))
+    app.register_error_handler(BadKey, lambda error: problem(HTTPStatus.BAD_REQUEST, error))
+    app.register_error_handler(TooLate, lambda error: problem(HTTPStatus.CONFLICT, error))
     app.register_error_handler(TryAgain, _try_again)
 
 
@@ -29,11 +29,12 @@ def call_key() -> str | None:
 
 
 def _try_again(error: Exception) -> Response:
-    response = _problem(HTTPStatus.SERVICE_UNAVAILABLE, error)
+    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, error)
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
 
-def _problem(status: HTTPStatus, error: Exception) -> Response:
+def problem(status: HTTPStatus, error: object) -> Response:
+    """A problem document (RFC 9457) as the answer."""
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": str(error)}
     return Response(msgspec.json.encode(body), status, content_type="application/problem+json")

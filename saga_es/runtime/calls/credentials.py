@@ -5,7 +5,6 @@ So a token in a file may be replaced while sagas run, and neither the log nor a 
 
 from __future__ import annotations
 
-import os
 import ssl
 import tempfile
 from base64 import b64encode
@@ -13,10 +12,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from saga_es.definition.credentials import Credentials, Source
-
-LARGEST = 262_144
-"""More bytes than any token or bundle of certificates has."""
+from saga_es.definition.credentials import TLS, Credentials, Source
+from saga_es.runtime.calls.signing import signing_key
+from saga_es.runtime.calls.sources import NoCredentials, text_of
 
 SCHEMES = ("bearer", "basic")
 """The schemes of `auth`."""
@@ -24,35 +22,6 @@ SCHEMES = ("bearer", "basic")
 _FORM = "write `bearer TOKEN` or `basic USER:PASSWORD`, where env:NAME or file:/path may stand behind the scheme"
 _SHORTEST_MASKED = 12
 """The fewest characters of a credential that is masked where a participant repeats it: `x` is in every text."""
-
-
-class NoCredentials(Exception):
-    """A source gives nothing that can be used; the message shows nothing of what it gives."""
-
-
-def text_of(source: Source) -> str:
-    """What a source says now, without white space around it.
-
-    Raises:
-        NoCredentials: It says nothing.
-    """
-    if callable(source):
-        try:
-            said: object = source()  # it may return anything
-        except Exception as error:
-            raise NoCredentials(f"its function raised {type(error).__name__}") from error
-        where = "its function"
-    elif source.startswith("env:"):
-        where = f"the variable {source[4:]}"
-        said = os.environ.get(source[4:], "")
-    elif source.startswith("file:"):
-        where = repr(source[5:])
-        said = _content(source[5:])
-    else:
-        where, said = "the setting", source
-    if not isinstance(said, str) or not said.strip():
-        raise NoCredentials(f"{where} is empty, or no text; put the secret there")
-    return said.strip()
 
 
 def authorization(auth: Source) -> str:
@@ -82,10 +51,13 @@ def check_written(name: str, source: Source) -> None:
     """
     if callable(source):
         return
-    if name == "auth":
-        authorization(source)
-    else:
-        text_of(source)
+    match name:
+        case "auth":
+            authorization(source)
+        case "sign":
+            signing_key(source)
+        case _:
+            text_of(source)
 
 
 def unrepeated(body: bytes, authorization: str) -> bytes:
@@ -102,7 +74,7 @@ class Tls:
     """
 
     def __init__(self, credentials: Credentials) -> None:
-        self._sources = {name: source for name, source in credentials.given() if name != "auth"}
+        self._sources = {name: source for name, source in credentials.given() if name in TLS}
         self._made: tuple[bytes, ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
@@ -148,12 +120,3 @@ def _show(context: ssl.SSLContext, pem: str) -> None:
         except (ssl.SSLError, ValueError) as error:
             why = "cert and key are no certificate with its unencrypted key in PEM, or do not belong together"
             raise NoCredentials(f"{why}; correct their files") from error
-
-
-def _content(file: str) -> str:
-    try:
-        with Path(file).open(encoding="utf-8") as opened:
-            return opened.read(LARGEST)
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise NoCredentials(f"cannot read {file!r}: {why}; write the secret into it") from error

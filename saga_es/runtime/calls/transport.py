@@ -11,14 +11,14 @@ from io import BytesIO
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
-from saga_es.definition.credentials import NONE, Credentials, Source
+from saga_es.definition.credentials import NONE, TLS, Credentials
 from saga_es.logs.secrets import harmless
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.connections import Connections, NothingLeft
-from saga_es.runtime.calls.credentials import NoCredentials, Tls, authorization, unrepeated
+from saga_es.runtime.calls.credentials import Tls
+from saga_es.runtime.calls.shown import Shown
+from saga_es.runtime.calls.sources import NoCredentials
 from saga_es.store.host_time import monotonic_s
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -62,33 +62,18 @@ class HttpTransport:
     ) -> None:
         self.address = address_of(base_url)
         self._name = name
-        self._auth = credentials.auth
-        has_own_tls = any(which != "auth" for which, _ in credentials.given())
+        self._shown = Shown(credentials, self.address)
+        has_own_tls = any(which in TLS for which, _ in credentials.given())
         context = Tls(credentials).context if has_own_tls else None
         self._connections = Connections(self.address, connections, context)
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer; one deadline covers all from the name of the host to the end of the body."""
-        if self._auth is not None:
-            return self._send_with(self._auth, method, path, headers, body, timeout_s)
-        return self._send(method, path, headers, body, timeout_s)
-
-    def _send_with(
-        self,
-        auth: Source,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        timeout_s: float,
-    ) -> Answer:
-        """Send with the credentials of now; of an answer that repeats them, that is not kept."""
         try:
-            shown = authorization(auth)
+            shown = self._shown.headers(method, path, headers, body)
         except NoCredentials as error:
             raise NotSent(f"{self._name} cannot be shown who calls: {error}") from error
-        answer = self._send(method, path, {**headers, "Authorization": shown}, body, timeout_s)
-        return msgspec.structs.replace(answer, body=unrepeated(answer.body, shown))
+        return self._shown.unrepeated(self._send(method, path, shown, body, timeout_s), shown)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         deadline = monotonic_s() + timeout_s

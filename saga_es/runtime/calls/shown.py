@@ -1,0 +1,58 @@
+"""What a request shows of the caller: the headers that credentials add to it, made when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from saga_es.definition.credentials import Credentials
+from saga_es.runtime.calls.address import DEFAULT_PORTS, Address
+from saga_es.runtime.calls.answers import Answer
+from saga_es.runtime.calls.credentials import authorization, unrepeated
+from saga_es.runtime.calls.signing import signed
+
+
+class Shown:
+    """The headers of requests to one participant.
+
+    Args:
+        credentials: What it is shown.
+        address: Where it is: a signature covers the whole URL.
+    """
+
+    def __init__(self, credentials: Credentials, address: Address) -> None:
+        self._auth = credentials.auth
+        self._sign = credentials.sign
+        self._base_url = _url(address)
+
+    def headers(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Mapping[str, str]:
+        """The headers of a request, with what shows who calls. They are made anew for each attempt.
+
+        Args:
+            method: The method.
+            path: The path and the query, below the participant's base URL.
+            headers: The headers so far.
+            body: The body.
+
+        Raises:
+            NoCredentials: There is nothing to show.
+        """
+        if self._auth is not None:
+            headers = {**headers, "Authorization": authorization(self._auth)}
+        if self._sign is not None:
+            headers = signed(self._sign, method, self._base_url + path, headers, body)
+        return headers
+
+    def unrepeated(self, answer: Answer, headers: Mapping[str, str]) -> Answer:
+        """The answer to a request with these headers, without what it repeats of them."""
+        if self._auth is None:
+            return answer
+        return msgspec.structs.replace(answer, body=unrepeated(answer.body, headers["Authorization"]))
+
+
+def _url(address: Address) -> str:
+    scheme = "https" if address.is_tls else "http"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    port = "" if address.port == DEFAULT_PORTS[scheme] else f":{address.port}"
+    return f"{scheme}://{host}{port}{address.prefix}"
