@@ -18,8 +18,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """How calls to a participant show who calls. None: as if there were no such setting.
 
     Attributes:
-        auth: `bearer TOKEN` or `basic USER:PASSWORD`, where a source may stand behind the scheme; or a function that
-            returns such a text.
+        auth: `bearer TOKEN`, `basic USER:PASSWORD` or `oauth2 TOKEN-URL CLIENT-ID SECRET [SCOPE …]`, where a source
+            may stand for the secret; or a function that returns such a text.
         ca: Certificates of the authorities that are trusted there instead of this machine's, in PEM.
         cert: Our certificate, with those between it and its authority, in PEM.
         key: The private key of `cert`, in PEM, if it does not stand there.

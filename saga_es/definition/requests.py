@@ -84,9 +84,10 @@ class Participant:
 
     Args:
         name: Its name.
-        auth: `bearer TOKEN` or `basic USER:PASSWORD`, where `env:NAME` or `file:/path` may stand behind the scheme, or
-            a function that returns such a text; it is asked at each request. `SAGA_ES_PARTICIPANT_<NAME>_AUTH`
-            replaces it, and so do `…_CA`, `…_CERT`, `…_KEY` and `…_SIGN` the others.
+        auth: `bearer TOKEN`, `basic USER:PASSWORD` or `oauth2 TOKEN-URL CLIENT-ID SECRET [SCOPE …]`, where `env:NAME`
+            or `file:/path` may stand for the secret, or a function that returns such a text; it is asked at each
+            request. `SAGA_ES_PARTICIPANT_<NAME>_AUTH` replaces it, and so do `…_CA`, `…_CERT`, `…_KEY` and `…_SIGN`
+            the others.
         ca: The authorities that are trusted there, in PEM; a source, too.
         cert: Our certificate, in PEM.
         key: Its private key, in PEM.

@@ -8,39 +8,48 @@ from __future__ import annotations
 import ssl
 import tempfile
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
 from saga_es.definition.credentials import TLS, Credentials, Source
+from saga_es.runtime.calls.oauth2 import FORM, Grant, grant_of
 from saga_es.runtime.calls.signing import signing_key
 from saga_es.runtime.calls.sources import NoCredentials, text_of
 
-SCHEMES = ("bearer", "basic")
-"""The schemes of `auth`."""
-
-_FORM = "write `bearer TOKEN` or `basic USER:PASSWORD`, where env:NAME or file:/path may stand behind the scheme"
+_FORM = (
+    f"write `bearer TOKEN`, `basic USER:PASSWORD` or `{FORM}`, where env:NAME or file:/path may stand for the secret"
+)
 _SHORTEST_MASKED = 12
 """The fewest characters of a credential that is masked where a participant repeats it: `x` is in every text."""
 
 
-def authorization(auth: Source) -> str:
+def authorization(auth: Source, token: Callable[[Grant], str]) -> str:
     """The value of the header `Authorization`.
+
+    Args:
+        auth: Says it.
+        token: Gives the token for a grant.
 
     Raises:
         NoCredentials: There is none, or it is none.
     """
     scheme, _, rest = (text_of(auth) if callable(auth) else auth.strip()).partition(" ")
-    if scheme.lower() not in SCHEMES or not rest.strip():
-        raise NoCredentials(f"it has no known scheme; {_FORM}")
-    secret = text_of(rest.strip())
-    if scheme.lower() == "basic":
-        if ":" not in secret or not secret.isprintable():
-            raise NoCredentials("basic credentials are USER:PASSWORD, on one line; correct them")
-        return f"Basic {b64encode(secret.encode()).decode()}"
-    if not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise NoCredentials("a bearer token is one word of ASCII; correct it")
-    return f"Bearer {secret}"
+    match scheme.lower() if rest.strip() else None:
+        case "basic":
+            secret = text_of(rest.strip())
+            if ":" not in secret or not secret.isprintable():
+                raise NoCredentials("basic credentials are USER:PASSWORD, on one line; correct them")
+            return f"Basic {b64encode(secret.encode()).decode()}"
+        case "bearer":
+            secret = text_of(rest.strip())
+            if not secret.isascii() or not secret.isprintable() or " " in secret:
+                raise NoCredentials("a bearer token is one word of ASCII; correct it")
+            return f"Bearer {secret}"
+        case "oauth2":
+            return f"Bearer {token(grant_of(rest))}"
+        case _:
+            raise NoCredentials(f"it has no known scheme; {_FORM}")
 
 
 def check_written(name: str, source: Source) -> None:
@@ -53,7 +62,7 @@ def check_written(name: str, source: Source) -> None:
         return
     match name:
         case "auth":
-            authorization(source)
+            authorization(source, lambda _: "not fetched before the first call")
         case "sign":
             signing_key(source)
         case _:

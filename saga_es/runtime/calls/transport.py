@@ -19,7 +19,7 @@ from saga_es.runtime.calls.connections import Connections, NothingLeft
 from saga_es.runtime.calls.credentials import Tls
 from saga_es.runtime.calls.shown import Shown
 from saga_es.runtime.calls.sources import NoCredentials
-from saga_es.store.host_time import monotonic_s
+from saga_es.store.host_time import elapsed_s, monotonic_s
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -62,18 +62,29 @@ class HttpTransport:
     ) -> None:
         self.address = address_of(base_url)
         self._name = name
-        self._shown = Shown(credentials, self.address)
+        self._shown = Shown(credentials, self.address, lambda url: HttpTransport(url, 1, "the token endpoint"))
         has_own_tls = any(which in TLS for which, _ in credentials.given())
         context = Tls(credentials).context if has_own_tls else None
         self._connections = Connections(self.address, connections, context)
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer; one deadline covers all from the name of the host to the end of the body."""
+        since_s, deadline = elapsed_s(), monotonic_s() + timeout_s
+        shown = self._headers(method, path, headers, body, timeout_s)
+        answer = self._send(method, path, shown, body, deadline - monotonic_s())
+        if self._shown.is_to_be_renewed(answer, shown, since_s):
+            shown = self._headers(method, path, headers, body, deadline - monotonic_s())
+            answer = self._send(method, path, shown, body, deadline - monotonic_s())
+        return self._shown.unrepeated(answer, shown)
+
+    def _headers(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
+    ) -> Mapping[str, str]:
+        """The headers with the credentials of now."""
         try:
-            shown = self._shown.headers(method, path, headers, body)
+            return self._shown.headers(method, path, headers, body, timeout_s)
         except NoCredentials as error:
             raise NotSent(f"{self._name} cannot be shown who calls: {error}") from error
-        return self._shown.unrepeated(self._send(method, path, shown, body, timeout_s), shown)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         deadline = monotonic_s() + timeout_s
