@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from saga_es.core.state import SagaStatus
     from saga_es.definition.requests import Participant
     from saga_es.definition.saga import Saga
+    from saga_es.definition.schedules import Every
     from saga_es.errors import (
         CommandRefused,
         DefinitionError,
@@ -32,6 +33,7 @@ __all__ = [
     "CommandRefused",
     "DefinitionError",
     "Engine",
+    "Every",
     "Handle",
     "NotFound",
     "Participant",
@@ -54,6 +56,7 @@ _WHERE = {
     "CommandRefused": "saga_es.errors",
     "DefinitionError": "saga_es.errors",
     "Engine": "saga_es.runtime.engine",
+    "Every": "saga_es.definition.schedules",
     "Handle": "saga_es.runtime.handle",
     "NotFound": "saga_es.errors",
     "Participant": "saga_es.definition.requests",

@@ -45,6 +45,7 @@ COMMANDS = {
     "resume": ("commands:resume", "Resume a paused saga."),
     "retry": ("commands:retry", "Retry at once."),
     "rotate": ("subjects:rotate", "Wrap the keys of subjects under the first key of the key file."),
+    "schedule": ("schedule:schedule", "Schedules: list them, pause, resume, trigger one."),
     "seal": ("verify:seal", "Sign the heads of all streams, for `verify --against`."),
     "serve": ("serve:serve", "Migrate, recover interrupted sagas, and serve the application."),
     "show": ("read:show", "Show one saga: its steps, and its events in sentences."),

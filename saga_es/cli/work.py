@@ -16,7 +16,6 @@ from saga_es.api import create_flask_app
 from saga_es.api.probes import serve_probes
 from saga_es.cli.terminal import errors
 from saga_es.core.state import ENDED, SagaState
-from saga_es.definition.saga import family
 from saga_es.errors import StoreUnavailable
 from saga_es.node.draining import needed_here
 from saga_es.node.explain import explained
@@ -134,7 +133,7 @@ def _may_be_gone(workers: Workers, before: Mapping[str, float]) -> bool:
 
 def _goes_on(node: Node, workers: Workers) -> bool:
     """Whether a saga is still to be taken over, or moves by itself."""
-    names = [saga.name for saga in family(node.app.sagas)]
+    names = [saga.name for saga in node.app.definitions]
     orphans = workers.orphans(LOOKED_AT, names)
     found = node.store.sagas.find_many([*orphans, *_unfinished(node)])
     readable = [state for state in found.values() if isinstance(state, SagaState)]  # no worker takes over the others

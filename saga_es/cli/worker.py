@@ -36,7 +36,7 @@ def worker(settings: Settings, *, drain: bool) -> None:
     app = app_of(settings)
     node = Node(settings, app, drains=drain)
     warn_of_unknown_variables(os.environ, node.participants)
-    names = ", ".join(saga.name for saga in app.sagas) or "no sagas: set --app"
+    names = ", ".join(saga.name for saga in app.definitions) or "no sagas: set --app"
     what = "Draining" if drain else "Working"
     ready = f"{what} as {node.engine.worker_id} on {names} (Ctrl-C stops)"
     is_done = Draining(node).is_done if drain else lambda: False

@@ -25,7 +25,7 @@ from saga_es.console.words import STATUS_WORDS
 from saga_es.core.describe import describe, plain
 from saga_es.core.plan import Plan
 from saga_es.core.state import SagaStatus
-from saga_es.definition.saga import Saga, family
+from saga_es.definition.saga import Saga
 from saga_es.errors import UnreadableEvent
 from saga_es.node.health import readiness
 from saga_es.node.node import Node
@@ -53,7 +53,7 @@ def add_to(blueprint: Blueprint) -> None:
 
 
 def _known(here: Node) -> dict[str, Saga]:
-    return {saga.name: saga for saga in family(here.app.sagas) if principal().covers(saga.name)}
+    return {saga.name: saga for saga in here.app.definitions if principal().covers(saga.name)}
 
 
 @permits(Permission.READ)

@@ -46,6 +46,14 @@ class ObservedWriter(Writer):
         self._observe(WrittenBatch(batch, receipts, time.perf_counter() - began_at))
         return receipts
 
+    def write_whole(self, batch: Sequence[Prepared]) -> bool:
+        """See `Writer.write_whole`."""
+        began_at = time.perf_counter()
+        is_written = super().write_whole(batch)
+        if is_written:
+            self._observe(WrittenBatch(batch, [Written()] * len(batch), time.perf_counter() - began_at))
+        return is_written
+
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
         """See `Writer.write_within`; counted when the caller's transaction commits."""
         super().write_within(connection, prepared)

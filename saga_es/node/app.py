@@ -10,7 +10,8 @@ import msgspec
 
 from saga_es.access.authenticate import Authenticate
 from saga_es.core.upcasters import Upcasters
-from saga_es.definition.saga import Saga
+from saga_es.definition.saga import Saga, family
+from saga_es.definition.schedules import Every
 from saga_es.publish.callbacks import OnEvent
 from saga_es.publish.publish import Publish
 from saga_es.runtime.calls.around import Around, Wrapping
@@ -56,6 +57,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         on_event: A function that is told of each event of a saga (a `Recorded`), once it is in the log, by one process
             at a time and at least once; or several of them. A new one is told of what happens from then on.
         publish: What is published to brokers: URLs, or `Publish` where not all events are, or in another form.
+        schedules: Sagas that are started at times; they need not be among `sagas`.
         scenarios: Sagas that people can start from the console's page Demo.
         auth: Takes a Flask request to the `Principal` who sent it, or to None; or the name of an authentication. The
             setting `auth` overrides it.
@@ -75,9 +77,19 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     carries_context: bool = False
     on_event: OnEvent | Sequence[OnEvent] = ()
     publish: Sequence[Publish | str] = ()
+    schedules: Sequence[Every] = ()
     scenarios: Sequence[Scenario] = ()
     auth: Authenticate | str | None = None
     key_wrapper: KeyWrapper | None = None
+
+    @property
+    def definitions(self) -> Sequence[Saga]:
+        """The sagas, those that only schedules start, and their children, each once.
+
+        Raises:
+            DefinitionError: Two of them have the same name.
+        """
+        return family([*self.sagas, *(every.saga for every in self.schedules)])
 
     @property
     def wrapping(self) -> Wrapping:

@@ -14,7 +14,6 @@ import msgspec
 
 from saga_es.core import events as e
 from saga_es.core.state import SagaState
-from saga_es.definition.saga import family
 from saga_es.errors import UnreadableEvent
 from saga_es.node.node import Node
 from saga_es.runtime.compatibility import Comparing, Comparison, compare, unfinished
@@ -94,7 +93,7 @@ def to_be_checked(node: Node, most: int | None) -> Iterator[str]:
     """The sagas that a gate looks at: all unfinished ones, and the newest of each definition, at most so many."""
     for rows in unfinished(node.database):
         yield from (row["saga_id"] for row in rows)
-    for saga in family(node.app.sagas):
+    for saga in node.app.definitions:
         for saga_ids in _newest(node, saga.name, most):
             yield from saga_ids
 

@@ -23,7 +23,6 @@ from saga_es.access.seen import SeenLog
 from saga_es.access.subjects import Subjects
 from saga_es.core.access import Scope
 from saga_es.definition.code import Code, code_of
-from saga_es.definition.saga import family
 from saga_es.errors import SettingsError
 from saga_es.node.app import BARE, App
 from saga_es.node.credentials import BadCredentials
@@ -44,8 +43,10 @@ from saga_es.runtime.command_batches.runner import Runner
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.intake.client import Client
 from saga_es.runtime.intake.commands import Commands
+from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.projector import Projector
+from saga_es.runtime.schedules import Schedules
 from saga_es.runtime.waiting.clock import SharedClock
 from saga_es.runtime.waiting.outage import retry_for
 from saga_es.store.admin import migrate
@@ -101,7 +102,7 @@ class Node:
         codec = Codec(of_application(app.events), settings.payload_limit, app.upcasters, self.keyring)
         of_sagas = SagaLimits(settings.saga_events_limit, settings.saga_bytes_limit)
         self.store = DatabaseStore.on(self.database, codec, self.views, settings.lease_s, of_sagas)
-        definitions = family(app.sagas)
+        definitions = app.definitions
         self._definitions = definitions
         self.meter = _meter(self.database, self.store, self.views, self._waiting_for_code) if settings.metrics else None
         if self.meter is not None:
@@ -142,6 +143,9 @@ class Node:
             carries_context=app.carries_context,
             tracing=self.tracing,
         )
+        self.schedules = Schedules(self.store, Starts(self.store, definitions, clock), app.schedules)
+        if recovers and not drains and app.schedules:
+            self.engine.worker.keep(self.schedules)
         self.batches = Batches(self.database, self.store, clock.now)
         self.batch_runner = Runner(self.batches, self.store, lambda: self.engine.worker_id, self.engine.submit)
         self._runs_batches = recovers

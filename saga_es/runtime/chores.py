@@ -19,6 +19,7 @@ from saga_es.runtime.limits import Limits
 from saga_es.runtime.overdue import Overdue
 from saga_es.runtime.owned import OwnedSagas
 from saga_es.runtime.payloads import PayloadMemory
+from saga_es.runtime.schedules import Schedules
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import OutageWarning
 from saga_es.runtime.waiting.timers import Timers
@@ -242,3 +243,31 @@ class LookAtRemote:
         del batch
         self._owned.look_after()
         return LOOK_EVERY_S if self._owned.follows_remote else None
+
+
+class KeepSchedules:
+    """Starts the sagas whose time has come. The log decides which worker does."""
+
+    def __init__(
+        self,
+        schedules: Schedules,
+        dispatch: Dispatch,
+        warn: OutageWarning,
+        want: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._schedules = schedules
+        self._dispatch = dispatch
+        self._warn = warn
+        self._want = want
+
+    def run(self, batch: Batch) -> float | None:
+        """Start them; run again when the next time comes."""
+        if self._dispatch.stopped:
+            return None
+        try:
+            if started := self._schedules.keep(batch.now):
+                self._want(started)
+        except StoreUnavailable as error:
+            self._warn("a look at the schedules", error)
+            return LOOK_AGAIN_AFTER_S
+        return self._schedules.next_in_s(batch.now)

@@ -47,6 +47,11 @@ def saga_id_for(saga: str, key: str, tenant: str = "") -> str:
     return _uuid5(f"tenant/{len(tenant)}/{tenant}/{named}" if tenant else named)
 
 
+def schedule_id(name: str) -> str:
+    """The id of the stream of a schedule."""
+    return _uuid5(f"schedule/{name}")
+
+
 def idempotency_key(saga_id: str, step: str, direction: Direction) -> str:
     """The idempotency key of a step's call in one direction: the same on every attempt and after every crash."""
     return _uuid5(f"{saga_id}/{step}/{direction}")

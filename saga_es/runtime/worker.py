@@ -22,6 +22,7 @@ from saga_es.runtime.chores import (
     Chores,
     ForwardCommands,
     GiveUp,
+    KeepSchedules,
     LookAgain,
     LookAtRemote,
     ReadNotifications,
@@ -42,6 +43,7 @@ from saga_es.runtime.overdue import Overdue
 from saga_es.runtime.owned import OwnedSagas
 from saga_es.runtime.payloads import PayloadMemory
 from saga_es.runtime.remote_handles import RemoteHandles
+from saga_es.runtime.schedules import Schedules
 from saga_es.runtime.tracing import PassedOn, Tracing
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import OutageWarning, retry_until
@@ -112,7 +114,7 @@ class Worker:
         recovery = Recovery(store.sagas, store.workers, plans, ability, capacity, self._warn, self._clock)
         listener = Listener(store.notifications, owned, capacity, ability if limits.takes_over else None)
         self._heartbeat = Beat(heartbeat, owned, self._warn, chores)
-        take_over = TakeOver(recovery, owned, dispatch, committer, limits, chores, self._memory)
+        self._take_over = take_over = TakeOver(recovery, owned, dispatch, committer, limits, chores, self._memory)
         chores.add(
             self._heartbeat,
             LookAgain(heartbeat, committer),
@@ -121,10 +123,16 @@ class Worker:
             ForwardCommands(self._forwarding, owned, self.inbox.put, take_over.want),
             LookAtRemote(owned),
         )
+        self._keeps_schedules = False
         self._gives_up = limits.takes_over and limits.missing_code_timeout_s is not None
         if limits.takes_over and limits.missing_code_timeout_s is not None:
             overdue = Overdue(store.sagas, store.workers, self._commands, code.code, limits.missing_code_timeout_s)
             chores.add(GiveUp(overdue, owned, dispatch, self._warn))
+
+    def keep(self, schedules: Schedules) -> None:
+        """Keep these schedules, once the work begins."""
+        self._chores.add(KeepSchedules(schedules, self._dispatch, self._warn, self._take_over.want))
+        self._keeps_schedules = True
 
     def iterate(self, items: Iterable[Item]) -> int:
         """See `Loop.iterate`."""
@@ -150,6 +158,8 @@ class Worker:
         self._chores.schedule(ReadNotifications)
         if self._gives_up:
             self._chores.schedule(GiveUp)
+        if self._keeps_schedules:
+            self._chores.schedule(KeepSchedules)
 
     def stop_calling(self) -> None:
         """Make no more calls. Their intents stay in the log for the next worker."""

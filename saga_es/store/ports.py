@@ -301,9 +301,25 @@ class SharedLog(Log, Protocol):
         """See `Log.read`; at present, or as a connection sees the stream."""
         ...
 
+    def last_of(self, stream_id: str) -> Recorded | None:
+        """The last event of a stream; None if the stream does not exist.
+
+        Raises:
+            UnreadableEvent: It cannot be decoded.
+        """
+        ...
+
 
 class SharedWriter(Writer, Protocol):
-    """A writer that can append in the caller's transaction."""
+    """A writer that can append in the caller's transaction, or several streams as a whole."""
+
+    def write_whole(self, batch: Sequence[Prepared]) -> bool:
+        """Append all drafts, each of another stream, in one transaction; False: a stream had moved on, and none was.
+
+        Raises:
+            StoreUnavailable: Nobody knows whether they were written; the streams say so.
+        """
+        ...
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
         """Append a draft in the connection's transaction: it is appended if and only if that commits.

@@ -117,6 +117,10 @@ class Writer:
     def _has_moved_on(self, connection: Connection, draft: Draft) -> bool:
         return self._log.version(connection, draft.stream_id) > draft.expected_version
 
+    def _have_moved_on(self, batch: Sequence[Prepared]) -> bool:
+        with self._database.reading() as connection:
+            return any(self._has_moved_on(connection, draft) for draft, _ in batch)
+
     def _may_be_a_views(self, error: StoreUnavailable) -> bool:
         cause, errors = error.__cause__, self._driver.errors
         is_answer = isinstance(cause, DBAPIError) and not cause.connection_invalidated
@@ -125,6 +129,32 @@ class Writer:
     def _write_carefully(self, batch: Sequence[Prepared]) -> list[Receipt]:
         self._is_careful = True  # until a batch finds that no view is behind
         return self._write(batch)
+
+    def write_whole(self, batch: Sequence[Prepared]) -> bool:
+        """Append all drafts, each of another stream, in one transaction; False: a stream had moved on, and none was.
+
+        Raises:
+            StoreUnavailable: Nobody knows whether they were written; the streams say so.
+            sqlalchemy.exc.DBAPIError: The database will never take one of them.
+        """
+        try:
+            self._transact(batch)
+        except Exception as error:
+            if isinstance(error, StoreUnavailable):
+                self._heads.clear()
+                if not self._may_be_a_views(error):
+                    raise
+            elif isinstance(error, VersionConflict):
+                return False
+            elif isinstance(error, IntegrityError) and self._stands(batch):
+                return True
+            if self._have_moved_on(batch):
+                return False
+            if self._is_careful:
+                raise
+            self._is_careful = True  # a view may be to blame: it is written without
+            return self.write_whole(batch)
+        return True
 
     def write_within(self, connection: Connection, prepared: Prepared) -> None:
         """Append a draft in the caller's transaction: it is appended if and only if that commits.

@@ -14,6 +14,7 @@ PAGES = [
     *sorted((DOCS / "saga-model").glob("*.md")),
     DOCS / "flask.md",
     DOCS / "participants.md",
+    DOCS / "schedules.md",
     DOCS / "schema-evolution.md",
     DOCS / "time-travel.md",
     DOCS / "views.md",

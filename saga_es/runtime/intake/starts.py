@@ -132,7 +132,7 @@ class Starts:
             SagaArchived: The saga of this id was archived.
         """
         try:
-            self._writer.write_within(connection, self._without_worker(request))
+            self._writer.write_within(connection, self.prepared(request))
         except IntegrityError as error:
             if not self.found(request):
                 raise self._absent_or_other(request.saga_id) from error
@@ -147,12 +147,27 @@ class Starts:
             SagaExists: The id or key belongs to a saga with another input.
             StoreUnavailable: The database did not confirm the start. It may still be recorded.
         """
-        prepared = self._without_worker(request)
+        prepared = self.prepared(request)
         try:
             retry_for(lambda: self._record(request, prepared), COMMIT_TIMEOUT_S)
         except StoreUnavailable as error:
             cure = f"repeat it with saga_id={request.saga_id!r}"
             raise StoreUnavailable(f"{error}; the start may be in the log or not: {cure}") from error
+
+    def prepared(self, request: StartRequest) -> Prepared:
+        """The draft of a start that waits for a worker.
+
+        Raises:
+            NoKey: The key of its subject cannot be had.
+            StoreUnavailable: What has the key did not answer.
+        """
+        plan_id, tags = request.definition.plan_id, request.tags
+        start = Start(
+            plan_id, request.input, None, tags, request.starts_at, trace=request.trace, by=request.by, key=request.key
+        )
+        now = self._clock.now()
+        events = decide(SagaState(request.saga_id, request.definition.plan), start, now)
+        return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True, key=request.key))
 
     def record_plans(self) -> None:
         """Record the plans of all definitions that the log does not hold yet.
@@ -186,15 +201,6 @@ class Starts:
         if self._keys is None:
             return None
         return self._keys.key_id_of("" if by is None else by.tenant, definition.subject_of(input_))
-
-    def _without_worker(self, request: StartRequest) -> Prepared:
-        plan_id, tags = request.definition.plan_id, request.tags
-        start = Start(
-            plan_id, request.input, None, tags, request.starts_at, trace=request.trace, by=request.by, key=request.key
-        )
-        now = self._clock.now()
-        events = decide(SagaState(request.saga_id, request.definition.plan), start, now)
-        return self._writer.prepare(Draft(request.saga_id, SAGA, 0, tuple(events), now, notifies=True, key=request.key))
 
     def _check_in_url(self, saga_id: str) -> None:
         """Refuse an id that no URL can carry. A saga that has one already, from an older version, is found as ever."""

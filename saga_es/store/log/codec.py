@@ -14,6 +14,7 @@ import msgspec
 from saga_es.core import events as e
 from saga_es.core.access import AccessEvent, SubjectErased
 from saga_es.core.batches import BatchEvent
+from saga_es.core.schedules import ScheduleEvent
 from saga_es.core.upcasters import FIRST_SCHEMA, UPCASTERS, Upcasters, present_schema, upcast
 from saga_es.core.values import DEEPEST, NO_FORM, Unfaithful, door_for_results, encode, is_too_deep
 from saga_es.errors import DefinitionError, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
@@ -27,6 +28,7 @@ IMPORT = "import"
 ACCESS = "access"
 BATCH = "batch"
 SUBJECT = "subject"
+SCHEDULE = "schedule"
 
 DEFAULT_PAYLOAD_LIMIT = 1_048_576
 """Bytes of JSON that an input, a result or a record may take, unless a setting says otherwise."""
@@ -42,6 +44,7 @@ BUILT_IN: Mapping[str, tuple[type[Any], ...]] = {
     ACCESS: get_args(AccessEvent),
     BATCH: get_args(BatchEvent),
     SUBJECT: (SubjectErased,),
+    SCHEDULE: get_args(ScheduleEvent),
 }
 """The event classes of the categories that are ours."""
 

@@ -30,6 +30,14 @@ APPEND = sa.insert(saga_events)
 
 _SELECT = sa.select(*saga_events.c)
 _STREAM = _SELECT.where(saga_events.c.stream_id == sa.bindparam("stream_id")).order_by(saga_events.c.version)
+_OTHER = saga_events.alias()
+_LAST = _SELECT.where(
+    saga_events.c.stream_id == sa.bindparam("stream_id"),
+    saga_events.c.version
+    == sa.select(sa.func.max(_OTHER.c.version))
+    .where(_OTHER.c.stream_id == sa.bindparam("stream_id"))
+    .scalar_subquery(),
+)
 _ARCHIVE = sa.select(saga_archives.c.archive).where(saga_archives.c.stream_id == sa.bindparam("stream_id"))
 _HASHES = sa.select(saga_events.c.stream_id, saga_events.c.version, saga_events.c.hash).where(
     saga_events.c.stream_id.in_(sa.bindparam("stream_ids", expanding=True)),
@@ -165,6 +173,17 @@ class Log(Reader):
             query = query.where(saga_events.c.stream_id == stream_id)
         with self._database.reading() as connection:
             return self._seen([_entry(row) for row in connection.execute(query)])
+
+    def last_of(self, stream_id: str) -> Recorded | None:
+        """The last event of a stream; None if the stream does not exist.
+
+        Raises:
+            UnreadableEvent: It cannot be decoded.
+            StoreUnavailable: The database did not answer.
+        """
+        rows = self._database.look_up(_LAST, {"stream_id": stream_id})
+        seen = self._seen([Entry(*row) for row in rows])
+        return self.decode(seen[0]) if seen else None
 
     def versions_of(self, stream_ids: Sequence[str]) -> dict[str, int]:
         """The number of events of each of these streams that exists; pass at most some hundreds."""
