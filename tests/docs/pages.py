@@ -12,7 +12,7 @@ README = DOCS.parent / "README.md"
 MODEL = DOCS / "saga-model.md"
 PAGES = [
     *sorted((DOCS / "saga-model").glob("*.md")),
-    DOCS / "flask.md",
+    DOCS / "guide/flask.md",
     DOCS / "participants.md",
     DOCS / "schedules.md",
     DOCS / "schema-evolution.md",

@@ -27,7 +27,7 @@ from tests.docs.prompt import Prompt, exchanges, matches
 from tests.support import processes
 
 SECTIONS = [section for page in PAGES for section in sections(page)]
-PROGRAMS = [section for section in (*SECTIONS, *sections(DOCS / "deploying.md")) if section.programs]
+PROGRAMS = [section for section in (*SECTIONS, *sections(DOCS / "guide/deploying.md")) if section.programs]
 TYPED = [page for page in PAGES if "```console" in page.read_text()]
 
 

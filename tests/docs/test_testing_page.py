@@ -1,4 +1,4 @@
-"""What docs/testing.md and the README say about testing a saga is true: their tests run, and are green."""
+"""What docs/guide/testing.md and the README say about testing a saga is true: their tests run, and are green."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from saga_es.testing import Lab
 from tests.docs.pages import DOCS, README, sections
 
-PAGE = DOCS / "testing.md"
+PAGE = DOCS / "guide/testing.md"
 FILES = {block.file: block.text for section in sections(PAGE) for block in section.blocks if block.file}
 
 

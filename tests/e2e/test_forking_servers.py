@@ -1,4 +1,4 @@
-"""gunicorn, uWSGI, Celery, multiprocessing, set up as docs/forking.md says: each process has an engine of its own."""
+"""gunicorn, uWSGI, Celery, multiprocessing, set up as docs/guide/gunicorn.md says: an engine in each process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from saga_es.store.workers import Workers
 from tests.e2e.conftest import TIMEOUT_S, environment
 from tests.support.processes import ROOT
 
-PAGE = (ROOT / "docs" / "forking.md").read_text()
+PAGE = (ROOT / "docs" / "guide" / "gunicorn.md").read_text()
 FILES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE.replace(". `", ".\n`"), re.MULTILINE | re.DOTALL))
 SERVERS = dict(re.findall(r"^\| ([^|]+) \| `((?:gunicorn|uwsgi) [^`]+)` \|$", PAGE, re.MULTILINE))
 USED_BEFORE = "\nassert sagas.engine.start(order).result(10).of(reserve) == os.getpid()\n"

@@ -112,7 +112,7 @@ def test_the_recipe_for_ci_stops_what_a_rollback_would_strand(
 
 def recipe() -> Iterator[list[str]]:
     """The commands of the recipe for CI, without `saga-es`."""
-    section = (DOCS / "deploying.md").read_text().partition("### In CI")[2].partition("\n#")[0]
+    section = (DOCS / "guide/deploying.md").read_text().partition("### In CI")[2].partition("\n#")[0]
     for line in section.splitlines():
         if line.startswith("$ saga-es "):
             yield shlex.split(line.removeprefix("$ saga-es "), comments=True)

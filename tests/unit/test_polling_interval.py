@@ -5,7 +5,7 @@ from __future__ import annotations
 from saga_es.runtime.waiting.polling import QUICK_S, SLOW_S, PollingInterval
 
 PROMISED_S = 1.0
-"""Within which an order from another host reaches the owner of its saga (docs/production.md)."""
+"""Within which an order from another host reaches the owner of its saga (docs/guide/operating.md)."""
 
 
 def test_looks_become_fewer_while_nothing_comes_and_never_too_few() -> None:
