@@ -15,6 +15,7 @@ from saga_es.api.prefix import Prefixed
 from saga_es.api.waiting import Turns
 from saga_es.errors import CannotServe
 from saga_es.node.guarding import check_address
+from saga_es.node.listening import listeners_of
 from saga_es.node.node import Node
 from saga_es.node.routes import has_route
 from saga_es.node.shutdown import stop_gracefully_when_asked
@@ -46,13 +47,23 @@ def serve(
         pages(served)
     server = server_of(node, served)
     stop_gracefully_when_asked(node)
+    listeners = listeners_of(node.settings, lambda: create_flask_app(node, _services(node, only)).wsgi_app)
     try:
         node.open(node.settings.database_wait_s)
+        for listener in listeners:
+            listener.open()
         ready(f"http://{node.settings.host}:{server.effective_port}")
         server.run()
     finally:
         server.close()
+        for listener in listeners:
+            listener.close(node.settings.grace_s)
         node.close()
+
+
+def _services(node: Node, only: Collection[str] | None) -> set[str]:
+    """What commands from a queue may reach: never the saga API, which would obey whoever may write to the queue."""
+    return set(node.app.named_blueprints if only is None else only) - {"saga"}
 
 
 def server_of(node: Node, app: Any) -> BaseWSGIServer:

@@ -139,6 +139,9 @@ SERVING = [
     click.option("--trusted-proxies", metavar="NUMBER", help="Proxies whose X-Forwarded-Prefix counts.  [default: 0]"),
     *RUNNING,
     click.option("--execute-timeout-s", metavar="SECONDS", help="After this time execute answers 202.  [default: 120]"),
+    click.option(
+        "--listen", metavar="URLS", help="Queues to take commands for the services from: amqp://HOST/VHOST?queue=NAME"
+    ),
 ]
 SAMPLE = click.option(
     "--sample",

@@ -14,7 +14,8 @@ from saga_es.cli.options import FAILURE, MISMATCH, USAGE, as_json_option, fail
 from saga_es.cli.terminal import cell, print_json, screen
 from saga_es.core.describe import plain
 from saga_es.errors import DefinitionError
-from saga_es.runtime.calls.address import BadAddress, address_of
+from saga_es.queues.url import is_queue, parse_queue_url
+from saga_es.runtime.calls.address import address_of
 
 if TYPE_CHECKING:
     from saga_es.participant import Finding, Report
@@ -24,8 +25,8 @@ _COLOURS = {"passed": "green", "failed": "red", "not tried": "yellow"}
 
 def _base_url(_context: click.Context, _argument: click.Parameter, text: str) -> str:
     try:
-        address_of(text)
-    except BadAddress as error:
+        parse_queue_url(text) if is_queue(text) else address_of(text)
+    except ValueError as error:
         raise click.BadParameter(str(error)) from error
     return text
 

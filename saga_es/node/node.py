@@ -35,6 +35,7 @@ from saga_es.node.settings import Settings, app_of_project, project_folder
 from saga_es.node.tokens import jwt_of
 from saga_es.node.tracing import tracing_of
 from saga_es.node.waiting import counts_waiting
+from saga_es.queues.transport import QueueTransport
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import WsgiApp, WsgiTransport
@@ -262,6 +263,9 @@ class Node:
         self.engine.close(self.settings.grace_s)
         for publisher in self.publishers:
             publisher.close()
+        for transport in self.transports.values():
+            if isinstance(transport, QueueTransport):
+                transport.close()
         if self.meter is not None:
             self.meter.close()
         self.database.close()

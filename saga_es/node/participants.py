@@ -1,4 +1,4 @@
-"""How the participants of an application are reached: over HTTP, or through the application in this process."""
+"""How the participants of an application are reached: over HTTP, a queue, or the application in this process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from saga_es.definition.saga import Saga
 from saga_es.logs import logger
 from saga_es.node.credentials import in_code, problems_of
 from saga_es.node.settings import PREFIX, Settings, by_variable, variable_of
+from saga_es.queues.transport import QueueTransport
+from saga_es.queues.url import is_queue
 from saga_es.runtime.calls.address import Address, address_of, is_private
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
@@ -36,6 +38,8 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
         url = settings.participants[given[variable]] if variable in given else None
         if url is None or _is_self(name, url, settings):
             transports[name] = WsgiTransport(call_application, IN_PROCESS_CALLER)
+        elif is_queue(url):
+            transports[name] = QueueTransport(url, f"participant {name!r}")
         else:
             transports[name] = HttpTransport(url, settings.call_threads, f"participant {name!r}", shown.get(name, NONE))
     return transports
@@ -128,6 +132,8 @@ def _requests(sagas: Iterable[Saga]) -> Iterator[tuple[str, Request]]:
 
 def _is_self(name: str, url: str, settings: Settings) -> bool:
     """Whether a participant's URL is this server, whose threads would wait for each other."""
+    if is_queue(url):
+        return False
     address = address_of(url)
     loopback = {"127.0.0.1", "localhost", "::1"}
     here = loopback if settings.host in {*loopback, "0.0.0.0", "::"} else {settings.host}  # noqa: S104 (compared, not bound)

@@ -15,18 +15,18 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from saga_es.definition.credentials import Credentials
 from saga_es.errors import SettingsError
+from saga_es.logs.secrets import masked
 from saga_es.node.credentials import split_variables
 from saga_es.node.url_file import BadUrlFile, one_of_both, url_in
-from saga_es.publish.brokers.url import parse_broker_url
+from saga_es.node.urls import are_brokers, are_callable, are_queues, is_reachable
 from saga_es.publish.webhook import SECRET_CURE, key_of
-from saga_es.runtime.calls.address import BadAddress, address_of
 from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 PREFIX = "SAGA_ES_"
 PARTICIPANT = PREFIX + "PARTICIPANT_"
-SECRET = ("database_url", "webhook", "webhook_secret", "publish", "credentials")
+SECRET = ("database_url", "webhook", "webhook_secret", "publish", "listen", "credentials")
 """The settings that may hold a secret."""
 
 
@@ -76,10 +76,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         webhook: URLs, separated by blanks, that are told how sagas end.
         webhook_secret: Signs what they are told: `whsec_` and 24 to 64 bytes in base64.
         publish: URLs of brokers, separated by blanks, to which every event of the log is published.
+        listen: URLs of queues, separated by blanks, from which `serve` takes commands for its services.
         encryption_key_file: The file with the keys that wrap the keys of subjects; None: nothing is encrypted.
         insecure_http: Whether participants beyond loopback and private networks may be called without TLS.
         credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert`, `key`.
-        participants: Base URLs of participants that are not in this process, by name.
+        participants: Base URLs of participants that are not in this process, or the URLs of their queues, by name.
     """
 
     database_url: str = "sqlite:///saga_es.db"
@@ -123,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook: str = ""
     webhook_secret: str = ""
     publish: str = ""
+    listen: str = ""
     encryption_key_file: str | None = None
     insecure_http: bool = False
     credentials: dict[str, dict[str, str]] = {}
@@ -132,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The settings without what nobody should read: a log line or a traceback may show them."""
         shown = {name: repr(getattr(self, name)) for name in self.__struct_fields__}
         shown |= {name: "***" for name in SECRET if getattr(self, name)}
+        shown["participants"] = masked(shown["participants"])  # the URL of a queue may have a password
         return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     @property
@@ -143,6 +146,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def brokers(self) -> list[str]:
         """The URLs of the brokers, one by one."""
         return self.publish.split()
+
+    @property
+    def queues(self) -> list[str]:
+        """The URLs of the queues, one by one."""
+        return self.listen.split()
 
     @property
     def hosts(self) -> list[str]:
@@ -220,29 +228,6 @@ def _can_begin_names(prefix: str) -> None:
         )
 
 
-def _is_callable(url: str) -> None:
-    try:
-        is_tls = address_of(url).is_tls
-    except BadAddress as error:
-        raise ValidationError(str(error)) from error
-    file = os.environ.get("SSL_CERT_FILE")
-    if is_tls and file and not os.access(file, os.R_OK):  # TLS would trust nobody, without a word
-        raise ValidationError(f"the file {file!r} that SSL_CERT_FILE names is missing or unreadable; correct its path")
-
-
-def _are_callable(urls: str) -> None:
-    for url in urls.split():
-        _is_callable(url.partition("?")[0])
-
-
-def _are_brokers(urls: str) -> None:
-    for url in urls.split():
-        try:
-            parse_broker_url(url)
-        except ValueError as error:
-            raise ValidationError(str(error)) from error
-
-
 def _is_secret(secret: str) -> None:
     try:
         key_of(secret)
@@ -313,9 +298,10 @@ class _Schema(Schema):
     health_host = fields.String(validate=validate.Length(min=1))
     log_level = fields.String(validate=validate.OneOf(["debug", "info", "warning", "error"]))
     log_format = fields.String(validate=validate.OneOf(["console", "logfmt", "json"]))
-    webhook = fields.String(validate=_are_callable)
+    webhook = fields.String(validate=are_callable)
     webhook_secret = fields.String(validate=_is_secret)
-    publish = fields.String(validate=_are_brokers)
+    publish = fields.String(validate=are_brokers)
+    listen = fields.String(validate=are_queues)
     encryption_key_file = fields.String(validate=validate.Length(min=1))
     insecure_http = fields.Boolean()
     credentials = fields.Dict(
@@ -324,7 +310,7 @@ class _Schema(Schema):
             keys=fields.String(validate=validate.OneOf(Credentials.__struct_fields__)), values=fields.String()
         ),
     )
-    participants = fields.Dict(keys=fields.String(), values=fields.String(validate=_is_callable))
+    participants = fields.Dict(keys=fields.String(), values=fields.String(validate=is_reachable))
 
 
 def project_folder(start: Path) -> Path | None:

@@ -46,6 +46,7 @@ class SettingsGiven(TypedDict, total=False):
     webhook: str
     webhook_secret: str
     publish: str
+    listen: str
     encryption_key_file: str | None
     insecure_http: bool
     credentials: dict[str, dict[str, str]]

@@ -1,4 +1,4 @@
-"""What a saga needs of a participant, as checks for any HTTP service.
+"""What a saga needs of a participant, as checks for any service over HTTP or behind a queue.
 
 Each check makes the calls that a saga would make when something goes wrong, with keys of its own, and undoes what it
 did. It reports what was expected, what came, and why it matters. A check makes only calls that a saga makes. So it
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -19,7 +19,8 @@ import msgspec
 
 from saga_es.errors import DefinitionError
 from saga_es.participant.trial import MANY_ATTEMPTS, CannotName, Reply, Step, Subject
-from saga_es.runtime.calls.address import BadAddress
+from saga_es.queues.transport import QueueTransport
+from saga_es.queues.url import is_queue
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
 AT_ONCE = 16
@@ -113,7 +114,7 @@ def check_participant(
     """Run every check on a participant, with the calls that a saga makes when something goes wrong.
 
     Args:
-        where: The participant's base URL, or a WSGI application, which is called in this process.
+        where: The participant's base URL, the URL of its queue, or a WSGI application, which is called in this process.
         action: The action as method and path: `POST /rooms`.
         compensation: The call that undoes the action: `DELETE /rooms/{action_key}`. It may also name `{answer[...]}`.
         body: The JSON body of the action. A text `{action_key}` in it stands for the key.
@@ -125,9 +126,17 @@ def check_participant(
     Raises:
         DefinitionError: One of the calls is not a method and a path, or the URL cannot be called.
         NotReachable: No server answers there.
+        NotInstalled: The client of the broker is not.
     """
-    transport = _over_http(where) if isinstance(where, str) else WsgiTransport(where)
-    trials = _Trials(transport, Subject.of(action, compensation, body, compensation_body, probe), timeout_s)
+    subject = Subject.of(action, compensation, body, compensation_body, probe)
+    if not isinstance(where, str):
+        return _checked(WsgiTransport(where), subject, timeout_s)
+    with closing(_over_network(where)) as transport:
+        return _checked(transport, subject, timeout_s)
+
+
+def _checked(transport: Transport, subject: Subject, timeout_s: float) -> Report:
+    trials = _Trials(transport, subject, timeout_s)
     findings: list[Finding] = []
     for one in _CHECKS:
         can_act = not findings or findings[0].verdict is Verdict.PASSED
@@ -136,10 +145,10 @@ def check_participant(
     return Report(all(finding.verdict is not Verdict.FAILED for finding in findings), findings)
 
 
-def _over_http(url: str) -> HttpTransport:
+def _over_network(url: str) -> HttpTransport | QueueTransport:
     try:
-        return HttpTransport(url)
-    except BadAddress as error:
+        return QueueTransport(url) if is_queue(url) else HttpTransport(url)
+    except ValueError as error:
         raise DefinitionError(str(error)) from error
 
 

@@ -32,7 +32,7 @@ FIRST_ERROR = 400
 """The least status that is an error of a client's span (RFC 9110, 15.5)."""
 
 
-class _AwaitedInSpan(Awaited, frozen=True):
+class _AwaitedInSpan(Awaited, frozen=True, kw_only=True):
     """What has to be awaited, and the span that has begun."""
 
     span: Span
@@ -66,7 +66,7 @@ class TracedCaller(Caller):
         with self._attempt(call) as span:
             answered = super().answer(call)
             if isinstance(answered, Awaited):
-                return _AwaitedInSpan(answered.result, span)
+                return _AwaitedInSpan(answered.result, answered.is_outcome, span=span)
             _end(span, call, answered)
         return answered
 

@@ -103,6 +103,7 @@ def test_the_page_names_every_public_module() -> None:
         "saga_es",
         "saga_es.access",
         "saga_es.participant",
+        "saga_es.participant.messaging",
         "saga_es.publish",
         "saga_es.testing",
     } == at_the_root

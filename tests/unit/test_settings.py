@@ -93,6 +93,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_WEBHOOK": "https://hooks.example/saga",
         "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "SAGA_ES_PUBLISH": "nats://broker.example/sagas redis://broker.example?stream=sagas",
+        "SAGA_ES_LISTEN": "amqp://broker.example/shop?queue=venue-commands",
     }
     loaded = Settings.load({}, environ)
     names = [
@@ -114,6 +115,8 @@ def test_settings_show_no_secret_of_themselves() -> None:
             "webhook": "https://hooks.example/hunter2",
             "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "publish": "amqp://ada:hunter2@broker.example/shop",
+            "listen": "amqp://ada:hunter2@broker.example/shop?queue=q",
+            "participants": {"bank": "amqp://ada:hunter2@broker.example/shop?queue=bank"},
         },
         BARE,
     )

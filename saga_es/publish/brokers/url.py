@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -73,20 +74,41 @@ def parse_broker_url(url: str) -> BrokerUrl:
     Raises:
         ValueError: Nothing can be published there; with the cure, and without the URL, which may hold a password.
     """
+    return parse_with(url, EXAMPLES, _OPTIONS, _wrong_place)
+
+
+def parse_with(
+    url: str,
+    examples: Mapping[str, str],
+    options_of: Mapping[str, AbstractSet[str]],
+    wrong_place: Callable[[BrokerUrl], str | None],
+) -> BrokerUrl:
+    """Parse a URL of a broker for one purpose.
+
+    Args:
+        url: The URL.
+        examples: A URL of each kind of broker.
+        options_of: What may stand behind the `?`, by kind; of a kind that is missing, everything.
+        wrong_place: Says what is wrong with the place on the broker.
+
+    Raises:
+        ValueError: It is none; with the cure, and without the URL, which may hold a password.
+    """
     try:
         parts = urlsplit(url)
         hosts = _hosts(parts)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
-        raise ValueError(f"this is no URL of a broker; write one such as {', '.join(EXAMPLES.values())}") from error
+        raise ValueError(f"this is no URL of a broker; write one such as {', '.join(examples.values())}") from error
     kind = SCHEMES[parts.scheme]
-    if unknown := sorted(options.keys() - _OPTIONS.get(kind, options.keys())):
-        raise ValueError(f"{', '.join(unknown)}: unknown to a {kind} URL; write {EXAMPLES[kind]}")
+    example = examples.get(kind) or ", ".join(examples.values())
+    if unknown := sorted(options.keys() - options_of.get(kind, options.keys())):
+        raise ValueError(f"{', '.join(unknown)}: unknown to a {kind} URL; write {example}")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     place = unquote(parts.path.removeprefix("/"))
     found = BrokerUrl(kind, hosts, parts.scheme in {"amqps", "rediss", "tls"}, user, password, place, options)
-    if (wrong := _wrong_place(found)) is not None:
-        raise ValueError(f"{wrong}; write {EXAMPLES[kind]}")
+    if (wrong := wrong_place(found)) is not None:
+        raise ValueError(f"{wrong}; write {example}")
     return found
 
 

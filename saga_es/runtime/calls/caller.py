@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
@@ -35,7 +36,7 @@ from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
 from saga_es.runtime.calls.port import Call
-from saga_es.runtime.calls.transport import Transport
+from saga_es.runtime.calls.transport import AwaitedTransport, Transport
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 _PLAIN = frozenset({NoneType, bool, int, float, str, list, dict})
@@ -43,9 +44,14 @@ _PLAIN = frozenset({NoneType, bool, int, float, str, list, dict})
 
 
 class Awaited(msgspec.Struct, frozen=True):
-    """A function returned this instead of its result: the result has to be awaited on an event loop."""
+    """A call gave this instead of its result: the result has to be awaited on an event loop.
+
+    Attributes:
+        is_outcome: Whether what is awaited is the outcome of the call.
+    """
 
     result: Awaitable[Any]
+    is_outcome: bool = False
 
     def drop(self) -> None:
         """Nobody awaits it any more."""
@@ -118,11 +124,14 @@ class Caller:
 
     async def _await_result(self, call: Call, awaited: Awaited) -> Outcome:
         result = await awaited.result
+        if awaited.is_outcome:
+            return cast("Outcome", result)
         while type(result) not in _PLAIN and inspect.isawaitable(result):
             result = await result
         return self._finished(call, result)
 
-    def _request(self, call: Call, request: Request) -> Outcome:
+    def _request(self, call: Call, request: Request) -> Outcome | Awaited:
+        """Send a request; a reply from a queue is awaited on an event loop, unless something stands around the call."""
         transport = self._transports.get(request.participant)
         if transport is None:
             raise NotSent(f"no participant named {request.participant!r} is known here")
@@ -142,7 +151,15 @@ class Caller:
             return Unknown(why) if call.direction is Direction.PROBE else Rejected(why)
         if body is not None:
             headers["Content-Type"] = "application/json"
-        answer = self._send(call, transport, request.method, path, headers, body)
+        if isinstance(transport, AwaitedTransport) and self._around is None:
+            exchange = partial(transport.exchange, request.method, path, headers, body, call.timeout_s)
+            return Awaited(self._replied(call, request, exchange), is_outcome=True)
+        return self._meaning(call, request, self._send(call, transport, request.method, path, headers, body))
+
+    async def _replied(self, call: Call, request: Request, exchange: Callable[[], Awaitable[Answer]]) -> Outcome:
+        return self._meaning(call, request, await exchange())
+
+    def _meaning(self, call: Call, request: Request, answer: Answer) -> Outcome:
         read = outcome_of_probe if call.direction is Direction.PROBE else outcome_of_answer
         outcome = read(answer, request.answer)
         match outcome:

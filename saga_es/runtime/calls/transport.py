@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote_to_bytes
 
 from saga_es.definition.credentials import NONE, TLS, Credentials
@@ -29,6 +29,22 @@ class Transport(Protocol):
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer.
+
+        Raises:
+            NotSent: Nothing was sent.
+            AnswerLost: No readable answer came.
+        """
+        ...
+
+
+@runtime_checkable
+class AwaitedTransport(Transport, Protocol):
+    """A transport whose answers can be awaited, so that no thread waits for them."""
+
+    async def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
+    ) -> Answer:
+        """Send, and await the answer; whoever asked keeps the time.
 
         Raises:
             NotSent: Nothing was sent.
