@@ -76,7 +76,28 @@ def unusable(settings: Settings, transports: Mapping[str, Transport], sagas: Ite
             if not (settings.insecure_http or address.is_tls or is_private(address.host))
         ),
         *_unusable(over_network),
+        *(
+            problem
+            for name, transport in sorted(transports.items())
+            if isinstance(transport, QueueTransport)
+            for problem in _unusable_queue(name, transport, dict(shown).get(name, NONE), settings)
+        ),
     ]
+
+
+def _unusable_queue(
+    name: str, transport: QueueTransport, credentials: Credentials, settings: Settings
+) -> Iterator[str]:
+    """The same for a participant behind a queue: the URL alone says who calls."""
+    for which, _ in credentials.given():
+        yield f"{variable_of(name)}_{which.upper()}: it is for HTTP; a queue's user and password stand in its URL"
+    url = transport.url
+    strangers = [host for host in url.hosts if not is_private(host.rpartition(":")[0].strip("[]"))]
+    if strangers and not (url.is_tls or settings.insecure_http):
+        yield (
+            f"{variable_of(name)}: {strangers[0]} is beyond loopback and private networks, and nothing is encrypted on "
+            f"the way; write amqps://, or set {PREFIX}INSECURE_HTTP=true if only friends can read what is sent there"
+        )
 
 
 def _unusable(over_network: Iterable[tuple[str, Credentials, Address]]) -> list[str]:

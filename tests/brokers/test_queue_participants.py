@@ -12,6 +12,7 @@ import pytest
 
 from saga_es import App, Participant, RetryPolicy, Saga, StepRejected
 from saga_es.core.events import StepFailed
+from saga_es.node.credentials import BadCredentials
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.participant import Verdict, check_participant
@@ -220,6 +221,26 @@ def test_a_broker_that_is_away_is_a_participant_that_cannot_be_reached() -> None
     finally:
         transport.close()
     assert "hunter2" not in str(refused.value) + repr(transport.url)
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "cure"),
+    [
+        ("amqp://broker.example/?queue=q", {}, "write amqps://"),
+        ("amqps://broker.example/?queue=q", {"credentials": {"hotel": {"auth": "bearer x"}}}, "stand in its URL"),
+    ],
+)
+def test_a_queue_that_all_could_read_or_a_credential_for_http_is_refused(
+    tmp_path: Path, url: str, settings: dict[str, Any], cure: str
+) -> None:
+    """When the node opens, with the cure."""
+    given = {"database_url": f"sqlite:///{tmp_path / 'log.db'}", "participants": {"hotel": url}, **settings}
+    node = Node(Settings.load(given), App(sagas=[trip()]))
+    try:
+        with pytest.raises(BadCredentials, match=cure):
+            node.open()
+    finally:
+        node.close()
 
 
 def test_a_participant_behind_a_queue_can_be_checked(url: str, hotel: CarefulHotel) -> None:
