@@ -13,7 +13,7 @@ try:
     from saga_es.api.problems import Problem
     from saga_es.api.responses import PageSchema, json_response, node, page_of
     from saga_es.api.sagas import summaries
-    from saga_es.api.subjects import saga_blueprint
+    from saga_es.api.system import saga_blueprint
     from saga_es.store.queries.pages import page
 except ModuleNotFoundError:
     check_server("to serve")  # it says how to get what is missing

@@ -17,7 +17,7 @@ from saga_es.api.health import health_blueprint
 from saga_es.api.problems import ProblemSchema, register_problem_handlers
 from saga_es.api.requests_counted import count_requests
 from saga_es.api.responses import NODE, json_response
-from saga_es.api.subjects import saga_blueprint
+from saga_es.api.system import saga_blueprint
 from saga_es.api.viewer import viewer_blueprint
 from saga_es.node.health import NODE_UNOPENED
 from saga_es.node.incoming import trace_of_request

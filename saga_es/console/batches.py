@@ -17,9 +17,9 @@ from saga_es.access.permissions import Permission, permits
 from saga_es.api.access import acting, check_error_filter, scope, shown_error
 from saga_es.api.batches import LONGEST_REASON, PACE, STOPS_AFTER, check_permission, seen_batch
 from saga_es.api.responses import node
-from saga_es.console.command_pages import given_actor, secret_key
+from saga_es.console.command_pages import given_actor
 from saga_es.console.following import ACTIONS, SENTENCES, WITH_CARE, WRITES, BadForm
-from saga_es.console.guard import Forged, Tokens
+from saga_es.console.guard import Forged, tokens
 from saga_es.console.queries import Asked, asked
 from saga_es.console.shell import address, page
 from saga_es.console.words import STATUS_WORDS
@@ -95,7 +95,7 @@ def start() -> BaseResponse:
     form, wanted = request.form.to_dict(), _Wanted(request.form)
     batch = wanted.batch({"actor": "nobody"}, "why")
     try:
-        Tokens(secret_key()).check(request)
+        tokens().check(request)
         batch = wanted.batch(acting(given_actor(form)), _reason(form))
         found = wanted.selection(batch)
         if form.get("number", "").strip() != str(len(found.saga_ids)):
@@ -166,7 +166,7 @@ def stop(batch_id: str) -> BaseResponse:
     form = request.form.to_dict()
     check_permission(seen_batch(batch_id).started.command)
     try:
-        Tokens(secret_key()).check(request)
+        tokens().check(request)
         node().batches.stop(batch_id, str(acting(given_actor(form))["actor"]), _reason(form))
     except Forged as error:
         return _progress(batch_id, 403, str(error))

@@ -13,8 +13,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from saga_es.access.permissions import DECLARED, Permission, permits
 from saga_es.api.access import guard_access_to
 from saga_es.api.problems import RETRY_AFTER_S, Problem
-from saga_es.console import around_pages, attention, batches, command_pages, live, saga_pages
-from saga_es.console.guard import LANGUAGE_COOKIE, THEME_COOKIE, Forged, Tokens, guarded
+from saga_es.console import around_pages, attention, batches, command_pages, definition_pages, live, saga_pages
+from saga_es.console.guard import LANGUAGE_COOKIE, THEME_COOKIE, Forged, guarded, tokens
 from saga_es.console.shell import NAME, THEMES, address, keep, page
 from saga_es.console.words import LANGUAGES
 from saga_es.errors import NoSuchVersion, NotFound, SagaArchived, SagaError, StoreUnavailable
@@ -34,6 +34,7 @@ def console_blueprint() -> Blueprint:
     command_pages.add_to(made)
     attention.add_to(made)
     batches.add_to(made)
+    definition_pages.add_to(made)
     around_pages.add_to(made)
     made.add_url_rule("/<path:rest>", "nowhere", _nowhere)
     made.register_error_handler(Forged, _forged)
@@ -92,7 +93,7 @@ def _nothing() -> None:
 @permits(Permission.READ)
 def preferences() -> BaseResponse:
     """Keep the viewer's language and theme, and go back."""
-    Tokens(_secret_key()).check(request)
+    tokens().check(request)
     back = request.form.get("back", "")
     is_ours = back.startswith("/") and not back.startswith(("//", "/\\")) and "\n" not in back
     response = redirect(request.script_root + back if is_ours else address("list_sagas"), HTTPStatus.SEE_OTHER)
@@ -102,10 +103,6 @@ def preferences() -> BaseResponse:
     if (theme := request.form.get("theme")) in THEMES:
         keep(kept, THEME_COOKIE, str(theme))
     return kept
-
-
-def _secret_key() -> str | bytes | None:
-    return command_pages.secret_key()
 
 
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────

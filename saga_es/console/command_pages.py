@@ -7,7 +7,7 @@ from http import HTTPStatus
 from shlex import quote
 from typing import Any
 
-from flask import Blueprint, Response, current_app, redirect, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from msgspec.structs import replace
 from werkzeug.routing import BuildError
 from werkzeug.wrappers import Response as BaseResponse
@@ -27,7 +27,7 @@ from saga_es.console.following import (
     needs,
     offers,
 )
-from saga_es.console.guard import Forged, Tokens
+from saga_es.console.guard import Forged, tokens
 from saga_es.console.offering import COMMANDS, offered
 from saga_es.console.shell import address, page
 from saga_es.console.words import STATUS_WORDS
@@ -46,11 +46,6 @@ def add_to(blueprint: Blueprint) -> None:
     blueprint.add_url_rule(path, "give", give, methods=["POST"])
 
 
-def secret_key() -> str | bytes | None:
-    """The secret key of the application."""
-    return current_app.secret_key
-
-
 @permits(COMMANDS)
 def show_form(saga_id: str, name: str) -> Response:
     """The form of a command, with what it would do."""
@@ -62,7 +57,7 @@ def give(saga_id: str, name: str) -> BaseResponse:
     """Give a command as the form says, and go to the saga; or show the form again with what is wrong."""
     form = request.form.to_dict()
     try:
-        Tokens(secret_key()).check(request)
+        tokens().check(request)
         check_seen(saga_id)
         command = _command(name, form)
         node().engine.submit(saga_id, command)

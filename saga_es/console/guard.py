@@ -6,10 +6,14 @@ import hmac
 import secrets
 from hashlib import sha256
 
-from flask import Request, Response
+from flask import Request, Response, current_app
+from sqlalchemy.exc import DBAPIError
 
 from saga_es.api.guards import check_site, with_headers
 from saga_es.api.problems import Problem
+from saga_es.api.responses import node
+from saga_es.errors import SagaError
+from saga_es.store.shared_secrets import shared_secret
 
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
@@ -18,7 +22,9 @@ LANGUAGE_COOKIE, THEME_COOKIE = "saga_es_language", "saga_es_theme"
 FIELD = "csrf"
 
 _OWN_KEY = secrets.token_bytes(32)
-"""Signs tokens when the application has no secret key: they are good in this process, until it ends."""
+"""Signs tokens when no other key can be had: they are good in this process, until it ends."""
+
+_SHARED = "saga_es.console.key"
 
 
 class Forged(Exception):
@@ -29,7 +35,7 @@ class Tokens:
     """Makes and checks tokens: the form carries what the key signs of the cookie, which only this site can set.
 
     Args:
-        key: The application's secret key; None: one of this process.
+        key: The key that signs; None: one of this process.
     """
 
     def __init__(self, key: str | bytes | None) -> None:
@@ -52,6 +58,23 @@ class Tokens:
         cookie, given = request.cookies.get(COOKIE, ""), request.form.get(FIELD, "")
         if not cookie or not hmac.compare_digest(self.token(cookie).encode(), given.encode()):
             raise Forged("its token is not the one of this page; the server may have started anew: send it again")
+
+
+def tokens() -> Tokens:
+    """The tokens of the present application: signed with its secret key, else with one that its database keeps.
+
+    All processes on one database accept each other's forms. While the database is away, or may not be written, the key
+    is one of this process.
+    """
+    if current_app.secret_key is not None:
+        return Tokens(current_app.secret_key)
+    kept = current_app.extensions
+    if _SHARED not in kept:
+        try:
+            kept[_SHARED] = shared_secret(node().database, "console")
+        except (SagaError, DBAPIError):
+            return Tokens(None)
+    return Tokens(kept[_SHARED])
 
 
 def guarded(response: Response) -> Response:

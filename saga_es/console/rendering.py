@@ -31,7 +31,7 @@ def environment(language: str) -> Environment:
     )
     say: Callable[[str], str] = partial(translated, language)
     made.install_gettext_callables(say, lambda one, many, n: say(one if n == 1 else many), newstyle=True)  # type: ignore[attr-defined]  # the extension adds it
-    made.filters |= {"time": time, "json": pretty, "span": span, "thousands": "{:,}".format, "say": say}
+    made.filters |= {"time": time, "json": pretty, "span": span, "thousands": "{:,}".format, "say": say, "share": share}
     return made
 
 
@@ -57,3 +57,9 @@ def pretty(value: Any) -> str:
     return (
         text if len(text) <= LARGEST_JSON else f"{text[:LARGEST_JSON]}\n… {len(text) - LARGEST_JSON:,} characters more"
     )
+
+
+def share(part: float) -> str:
+    """A share in per cent, rounded down: 100 % are all."""
+    tenths = int(part * 1000)
+    return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %"

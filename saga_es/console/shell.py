@@ -13,7 +13,7 @@ from flask import Response, current_app, g, request, url_for
 
 from saga_es.api.access import scope
 from saga_es.api.responses import node
-from saga_es.console.guard import COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, Tokens, new_cookie
+from saga_es.console.guard import COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, new_cookie, tokens
 from saga_es.console.live import POSITION, Kept, same_for
 from saga_es.console.rendering import rendered
 from saga_es.console.rows import MOST_COUNTED
@@ -104,7 +104,7 @@ def page(template: str, here: str, status: int = 200, **given: Any) -> Response:
         **_ADDRESSES,
         read_until=g.get(POSITION, 0),
         back=request.full_path.rstrip("?"),
-        csrf=Tokens(current_app.secret_key).token(cookie),
+        csrf=tokens().token(cookie),
         **_about(),
         **given,
     )

@@ -30,6 +30,8 @@ SINCE_WORDS: Mapping[str, str] = {
     "7d": "the last week",
 }
 
+WITHIN_WORDS: Mapping[str, str] = {"hour": "the last hour", "day": "the last day", "week": "the last week"}
+
 
 @cache
 def catalogue(language: str) -> dict[str, str]:

@@ -57,6 +57,7 @@ from saga_es.store.log.codec import Codec, of_application
 from saga_es.store.sagas import SagaLimits, Sagas
 from saga_es.store.views.batches import batch_view
 from saga_es.store.views.catch_up import CatchUp
+from saga_es.store.views.figures import figures_view
 from saga_es.store.views.keys import key_view
 from saga_es.store.views.kinds import Views
 from saga_es.store.views.repairing import Repair
@@ -98,7 +99,7 @@ class Node:
         self.closing = threading.Event()
         self.readers: list[Callable[[], None]] = []
         self.database = Database(settings.database_url, table_prefix=settings.table_prefix)
-        self.views = Views([saga_view, tag_view, key_view, batch_view, *app.views])
+        self.views = Views([saga_view, tag_view, key_view, batch_view, figures_view(), *app.views])
         self.keyring = keyring_of(settings, app, self.database)
         codec = Codec(of_application(app.events), settings.payload_limit, app.upcasters, self.keyring)
         of_sagas = SagaLimits(settings.saga_events_limit, settings.saga_bytes_limit)

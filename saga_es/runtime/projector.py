@@ -14,9 +14,6 @@ from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.repairing import Repair
 
-LOOK_EVERY_S = 0.25
-"""How often a view that has caught up looks for new events."""
-
 STAND_BACK_S = 2.0
 """How long to leave a view alone that another process advances."""
 
@@ -67,7 +64,7 @@ class _Schedule:
             case Step.ADVANCED:
                 return 0.0
             case Step.AT_THE_END:
-                return LOOK_EVERY_S
+                return self.catch_up.view.look_every_s
             case Step.OVERTAKEN:
                 return STAND_BACK_S
 

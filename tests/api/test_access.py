@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         for name in names
     },
     "/api/saga/erase POST": {"admin"},
+    "/api/saga/system": LOOKERS,
     "/api/saga/": READERS,
     "/api/": {"service"},
     "/demo/": {"operator"},
@@ -252,6 +253,8 @@ PAGES = (
     "/console/sagas",
     "/console/sagas/{}",
     "/console/sagas/{}?at_version=3&compare=5",
+    "/console/definitions/secretive",
+    "/api/saga/definitions?name=secretive",
     "/console/attention?status=COMPENSATED",
     "/console/log",
 )

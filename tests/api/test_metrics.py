@@ -168,7 +168,14 @@ def test_the_views_of_services_are_in_the_lag(client: FlaskClient) -> None:
     """Each view of the application has its series."""
     assert RECORD_EVENTS
     found = {dict(labels)["view"] for name, labels in samples(client) if name == "saga_es_view_lag_events"}
-    assert found == {"sagas", "saga_tags", "saga_keys", "saga_batches", *(service.view.name for service in SERVICES)}
+    assert found == {
+        "sagas",
+        "saga_tags",
+        "saga_keys",
+        "saga_batches",
+        "saga_figures",
+        *(service.view.name for service in SERVICES),
+    }
 
 
 def test_an_inline_view_that_failed_is_behind_and_stands_still(open_node: OpenNode) -> None:

@@ -37,6 +37,8 @@ ROUTES = {
     ("get", "/api/saga/list"),
     ("get", "/api/saga/{transaction_id}/events"),
     ("get", "/api/saga/failures"),
+    ("get", "/api/saga/definitions"),
+    ("get", "/api/saga/system"),
     ("get", "/api/saga/batch"),
     ("post", "/api/saga/batch"),
     ("get", "/api/saga/batch/{batch_id}"),

@@ -36,6 +36,7 @@ PAGES = [
     "batches/{batch}",
     "definitions",
     "definitions/create-event",
+    "definitions/journey?within=week",
     "system",
     "log",
     "demo",

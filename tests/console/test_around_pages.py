@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from saga_es import Saga
 from saga_es.console.graph import columns, draw_graph
+from saga_es.store import verdicts
 from saga_es.store.views import checkpoints
-from tests.api.conftest import Served
+from tests.api.conftest import OpenNode, Served
+from tests.console.conftest import with_console
 from tests.support.definitions import nothing
-from tests.support.journeys_served import begun, journey, outing, stuck
+from tests.support.journeys_served import app_of, begun, journey, outing, stuck
 from tests.support.pages import page_of, token_of
 from tests.support.trips import until
 
@@ -54,13 +57,83 @@ def test_each_definition_has_a_page_with_its_numbers(served: Served) -> None:
         page_of(served.client.get(f"/console/definitions/{name}"), 404)
 
 
-def test_the_system_page_has_what_the_doctor_says(served: Served) -> None:
-    """And whether this process can do its work."""
+def test_a_definition_has_its_figures_and_whether_the_code_fits_what_is_in_flight(served: Served) -> None:
+    """What the API says is on the page, once the view has followed the log; the span stands in the address."""
+    failed, waiting = stuck(served), begun(served)
+    assert failed != waiting
+
+    def told(within: str = "day") -> dict[str, Any]:
+        path = f"/api/saga/definitions?name=journey&within={within}"
+        found: dict[str, Any] = served.client.get(path).get_json()["definitions"][0]
+        return found
+
+    until(lambda: told()["figures"]["failed"] == 1 and told()["figures"]["started"] == 2)
+    found = told("hour")
+    assert (found["fits"], [version["sagas"] for version in found["in_flight"]]) == (True, [1])
+    steps = {step["step"]: step for step in found["figures"]["steps"]}
+    assert (steps["seat"]["calls"], steps["seat"]["undo_failed"], steps["letter"]["failed"]) == (2, 1, 1)
+    page = page_of(served.client.get("/console/definitions/journey?within=hour"))
+    assert page.labelled == ["Graph", "Versions in flight", "Steps", "Plan"]
+    assert "0 · 1" in page.text
+    assert page.all("a", href="/console/definitions/journey?within=week")
+    assert page.all("a", **{"aria-current": "true"})[0]["href"].endswith("within=hour")
+
+
+def test_a_version_whose_code_is_gone_is_named(open_node: OpenNode) -> None:
+    """Its sagas may need a step that the running code has no more."""
+    inner = journey()
+    before = open_node(app_of(inner, outing(inner)))
+    begun(before)
+    served = with_console(open_node(app_of(shorter())))
+    (found,) = served.client.get("/api/saga/definitions?name=journey").get_json()["definitions"]
+    assert found["fits"] is False
+    assert "letter" in " ".join(found["in_flight"][0]["missing"])
+    assert "may lack code" in page_of(served.client.get("/console/definitions/journey")).text
+    assert "may lack code" in page_of(served.client.get("/console/definitions")).text
+
+
+def shorter() -> Saga:
+    """The journey without its letter."""
+    saga = Saga("journey")
+
+    @saga.step(compensation=None)
+    def seat() -> str:
+        return "14C"
+
+    saga.wait_for("approval", timeout_s=None)
+    return saga
+
+
+def test_the_system_page_has_workers_views_and_what_the_doctor_says(served: Served) -> None:
+    """And whether this process can do its work, and the last hour; the API has the same."""
     until(served.node.store.workers.heartbeats)
+    stuck(served)
+    until(lambda: system_of(served)["last_hour"]["ended"] == 1)
+    found = system_of(served)
+    (worker,) = found["workers"]
+    assert (worker["worker_id"], worker["is_alive"], worker["is_here"]) == (served.node.engine.worker_id, True, True)
+    assert (worker["definitions"], worker["sagas_at_once"]) == (2, served.node.settings.sagas_at_once)
+    views = {view["name"]: (view["kind"], view["trouble"]) for view in found["views"]}
+    assert views["sagas"] == ("inline", None)
+    assert views["saga_figures"] == ("asynchronous", None)
+    assert found["verified"] is None
     page = page_of(served.client.get("/console/system"))
     assert "1 alive" in page.text
     assert served.node.engine.worker_id in page.text
-    assert page.labelled == ["Doctor", "Readiness"]
+    assert "never verified" in page.text
+    assert page.labelled == ["Doctor", "Workers", "Views of the log", "Proof", "Readiness"]
+
+
+def test_the_system_page_has_the_newest_verification(served: Served) -> None:
+    """With the number of differences that it found."""
+    verdicts.record(served.node.database, 3)
+    assert system_of(served)["verified"]["differences"] == 3
+    assert "It differs" in page_of(served.client.get("/console/system")).text
+
+
+def system_of(served: Served) -> dict[str, Any]:
+    found: dict[str, Any] = served.client.get("/api/saga/system").get_json()
+    return found
 
 
 def test_the_system_page_names_a_view_that_is_behind_and_why(served: Served) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from tests.api.conftest import Served
+from saga_es.console import guard
+from saga_es.console.guard import COOKIE
+from saga_es.store.tables import saga_checkpoints
+from saga_es.store.views import checkpoints
+from tests.api.conftest import OpenNode, Served
 from tests.api.test_saga_reading import UNKNOWN
-from tests.support.journeys_served import begin, begun, is_now, stuck, when
+from tests.console.conftest import with_console
+from tests.support.journeys_served import app_of, begin, begun, is_now, journey, outing, stuck, when
 from tests.support.pages import Page, page_of, token_of
 
 BY_ANN = {"actor": "ann", "reason": "she says so"}
@@ -231,3 +237,31 @@ def test_language_and_theme_are_remembered(served: Served) -> None:
         assert answer.location == "/console/sagas"
     assert page_of(served.client.get("/console/sagas")).all("html", lang="ja")
     page_of(served.client.post("/console/preferences", data={"theme": "light"}), 403)
+
+
+# ── Several processes ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_form_is_accepted_by_every_process_of_the_database(
+    served: Served, open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a SECRET_KEY, behind one address: the page comes from one process, and the form goes to another."""
+    saga_id = begun(served)
+    path = path_of(saga_id, "pause")
+    token, cookie = token_of(served.client, path), served.client.get_cookie(COOKIE)
+    assert cookie is not None
+    inner = journey()
+    other = with_console(open_node(app_of(inner, outing(inner))))
+    monkeypatch.setattr(guard, "_OWN_KEY", b"that of the other process")
+    other.client.set_cookie(COOKIE, cookie.value)
+    assert other.client.post(path, data={**BY_ANN, "csrf": token}).status_code == 303
+    assert other.client.post(path, data={**BY_ANN, "csrf": "0" * 64}).status_code == 403
+
+
+def test_the_shared_key_is_no_view(served: Served) -> None:
+    """It stands beside the checkpoints of views, and is not shown as one."""
+    token_of(served.client, path_of(begun(served), "pause"))
+    with served.node.database.reading() as connection:
+        names = set(connection.scalars(sa.select(saga_checkpoints.c.name)))
+        assert "shared:console" in names
+        assert "shared:console" not in checkpoints.read(connection)

@@ -138,19 +138,22 @@ class Log(Reader):
         """
         return [self.decode(entry) for entry in self.entries_of([stream_id], connection)[stream_id]]
 
-    def entries_of(self, stream_ids: Sequence[str], connection: Connection | None = None) -> dict[str, list[Entry]]:
-        """The rows of several streams, each in order; never decoded."""
+    def entries_of(
+        self, stream_ids: Sequence[str], connection: Connection | None = None, types: Sequence[str] = ()
+    ) -> dict[str, list[Entry]]:
+        """The rows of several streams, each in order, all or those of some types; never decoded."""
         streams: dict[str, list[Entry]] = {stream_id: [] for stream_id in stream_ids}
         possible = [stream_id for stream_id in streams if is_possible(stream_id)]
-        if connection is None and len(possible) == 1:  # every call to a participant reads a stream or two
+        if connection is None and len(possible) == 1 and not types:  # every call to a participant reads a stream or two
             rows = self._database.look_up(_STREAM, {"stream_id": possible[0]})
             streams[possible[0]] = self._seen([Entry(*row) for row in rows])
             return streams
         with nullcontext(connection) if connection is not None else self._database.reading() as reading:
             for start in range(0, len(possible), STREAMS_AT_ONCE):
                 some = saga_events.c.stream_id.in_(possible[start : start + STREAMS_AT_ONCE])
+                wanted = [some, saga_events.c.type.in_(types)] if types else [some]
                 for row in reading.execute(
-                    _SELECT.where(some).order_by(saga_events.c.stream_id, saga_events.c.version)
+                    _SELECT.where(*wanted).order_by(saga_events.c.stream_id, saga_events.c.version)
                 ):
                     streams[row.stream_id].append(_entry(row))
         return {stream_id: self._seen(entries) for stream_id, entries in streams.items()}

@@ -23,6 +23,7 @@ from saga_es.store.log.log import Log
 from saga_es.store.log.tail import Tail
 from saga_es.store.registry import Kind
 from saga_es.store.views.kinds import Projection, sort_out
+from saga_es.store.views.recalling import recall
 from saga_es.store.views.shadows import clear, shadow
 
 CHUNK = 2000
@@ -151,6 +152,7 @@ class Builder:
         writes: list[tuple[Projection, Sequence[Recorded], list[Write]]] = []
         events = self._decoded(entries)
         for view, concerned in sort_out(list(self._tables.values()), events):
+            recall(view, concerned, self._log)
             try:
                 writes.append((view, concerned, view.writes(concerned, self._database.driver)))
             except ProjectionFailed as error:

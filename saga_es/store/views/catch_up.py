@@ -25,6 +25,7 @@ from saga_es.store.views import checkpoints
 from saga_es.store.views.checkpoints import Checkpoint, Failed
 from saga_es.store.views.kinds import Projection
 from saga_es.store.views.rebuild import settle_swaps
+from saga_es.store.views.recalling import recall
 
 CHUNK = 1000
 """Events in one transaction."""
@@ -88,6 +89,7 @@ class CatchUp:
 
     def _take_up(self, checkpoint: Checkpoint, entries: Sequence[Entry], reached: int) -> Step:
         concerned = [self._log.decode(entry) for entry in entries if entry.category in self.view.categories]
+        recall(self.view, concerned, self._log)
         writes = self.view.writes(concerned, self._database.driver)
         with self._database.writing() as connection:
             if not checkpoints.advance(connection, checkpoint, reached):

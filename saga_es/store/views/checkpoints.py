@@ -26,6 +26,9 @@ PUBLISHER = "publisher:"
 VERDICT = "verified:"
 """The same of what a verification found, for `store/verdicts.py`."""
 
+SHARED = "shared:"
+"""The same of secrets that all processes share, for `store/shared_secrets.py`."""
+
 
 class Failed(msgspec.Struct, frozen=True):
     """The event at which a view fails."""
@@ -96,7 +99,7 @@ def _all(connection: Connection) -> dict[str, Checkpoint]:
     return {
         row.name: Checkpoint(row.name, row.position, msgspec.json.decode(row.pending, type=Pending), row.updated_at)
         for row in connection.execute(sa.select(saga_checkpoints))
-        if not row.name.startswith((PUBLISHER, VERDICT))
+        if not row.name.startswith((PUBLISHER, VERDICT, SHARED))
     }
 
 

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
@@ -63,6 +63,12 @@ class Projection(ABC):
     table: sa.Table
     category: str | Sequence[str]
     follows: bool = field(default=False, kw_only=True)
+
+    look_every_s: ClassVar[float] = 0.25
+    """How often a view that follows the log, and has caught up, looks for new events."""
+
+    reminded_by: ClassVar[tuple[str, ...]] = ()
+    """The types of the events of which `remind` tells."""
 
     def __post_init__(self) -> None:
         mark(self.table)
@@ -110,6 +116,17 @@ class Projection(ABC):
         Raises:
             ProjectionFailed: Its function failed on an event.
         """
+
+    def lacks(self, events: Sequence[Recorded]) -> Mapping[str, int]:
+        """The streams of whose earlier events the view must be reminded before it takes up these.
+
+        Each comes with the version before which they are. There are none unless what an event adds depends on others.
+        """
+        del events
+        return {}
+
+    def remind(self, events: Sequence[Recorded], version: int) -> None:  # noqa: B027 (most views remember nothing)
+        """Tell of the earlier events of a stream that it lacks, before this version; they change no row."""
 
     def _failed_on(self, event: Recorded, error: Exception) -> ProjectionFailed:
         return ProjectionFailed(self.name, event.stream_id, event.version, type(event.event).__name__, repr(error))
