@@ -33,7 +33,7 @@ from saga_es.store.workers import Workers
 from saga_es.store.writer import Writer
 from tests.support.databases import KINDS, fresh_database
 
-pytest_plugins = ["tests.support.plugin"]
+pytest_plugins = ["tests.support.plugin", "tests.support.both_ways"]
 
 TIMEOUT_S = 20.0
 """The longest any test waits for something that should happen at once."""

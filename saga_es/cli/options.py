@@ -72,7 +72,8 @@ PUBLISHING = [
 ]
 RUNNING = [
     click.option("--sagas-at-once", metavar="NUMBER", help="At this number new sagas wait PENDING.  [default: 1000]"),
-    click.option("--call-threads", metavar="NUMBER", help="The most calls to participants at once.  [default: 32]"),
+    click.option("--call-threads", metavar="NUMBER", help="The most `def` steps at once.  [default: 32]"),
+    click.option("--calls-at-once", metavar="NUMBER", help="HTTP calls to one participant at once.  [default: 256]"),
     click.option("--lease-s", metavar="SECONDS", help="A worker counts as gone after this silence.  [default: 10]"),
     click.option("--most-crashes", metavar="NUMBER", help="A saga that crashes this many workers fails.  [default: 5]"),
     click.option(

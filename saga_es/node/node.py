@@ -123,7 +123,13 @@ class Node:
         self._routes: Routes | None = None
         loop = app.loop or loop
         self._executor = executor = Executor(
-            self.transports, settings.call_threads, settings.payload_limit, app.wrapping, loop, make_caller
+            self.transports,
+            settings.call_threads,
+            settings.payload_limit,
+            app.wrapping,
+            loop,
+            make_caller,
+            settings.calls_at_once,
         )
         memory = settings.payload_memory_mb * MEGABYTE
         limits = Limits(

@@ -41,7 +41,9 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
         elif is_queue(url):
             transports[name] = QueueTransport(url, f"participant {name!r}")
         else:
-            transports[name] = HttpTransport(url, settings.call_threads, f"participant {name!r}", shown.get(name, NONE))
+            transports[name] = HttpTransport(
+                url, settings.calls_at_once, f"participant {name!r}", shown.get(name, NONE)
+            )
     return transports
 
 

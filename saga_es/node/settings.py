@@ -20,6 +20,7 @@ from saga_es.node.credentials import split_variables
 from saga_es.node.url_file import BadUrlFile, one_of_both, url_in
 from saga_es.node.urls import are_brokers, are_callable, are_queues, is_reachable
 from saga_es.publish.webhook import SECRET_CURE, key_of
+from saga_es.runtime.calls.bulkhead import CALLS_AT_ONCE
 from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
@@ -54,7 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         insecure_no_auth: Whether to serve without credentials where other machines can reach it.
         trusted_proxies: Proxies in front of the server whose `X-Forwarded-Prefix` counts.
         sagas_at_once: Sagas with a call in flight; at this number a worker begins no more: new sagas stay PENDING.
-        call_threads: The most `def` steps and requests to participants at once.
+        call_threads: The most `def` steps, and requests to participants in this process, at once.
+        calls_at_once: The most requests over the network to each participant at once.
         lease_s: Seconds without a heartbeat after which a worker on another host counts as gone.
         most_crashes: A saga is FAILED when this many workers crashed while the same call was in flight.
         missing_code_timeout_s: A saga is FAILED when no living worker has had its code for so long; None: it waits.
@@ -103,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: int = 0
     sagas_at_once: int = 1000
     call_threads: int = 32
+    calls_at_once: int = CALLS_AT_ONCE
     lease_s: float = 10.0
     most_crashes: int = 5
     missing_code_timeout_s: float | None = None
@@ -280,6 +283,7 @@ class _Schema(Schema):
     trusted_proxies = fields.Integer(validate=validate.Range(0, 10))
     sagas_at_once = fields.Integer(validate=validate.Range(1, 1_000_000))
     call_threads = fields.Integer(validate=validate.Range(1, 1_000))
+    calls_at_once = fields.Integer(validate=validate.Range(1, 100_000))
     lease_s = fields.Float(validate=validate.Range(1, 3_600))
     most_crashes = fields.Integer(validate=validate.Range(1, 1_000))
     missing_code_timeout_s = fields.Float(validate=validate.Range(1, 366 * 86_400))

@@ -25,6 +25,7 @@ class SettingsGiven(TypedDict, total=False):
     trusted_proxies: int
     sagas_at_once: int
     call_threads: int
+    calls_at_once: int
     lease_s: float
     most_crashes: int
     missing_code_timeout_s: float | None

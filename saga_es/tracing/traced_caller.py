@@ -90,17 +90,16 @@ class TracedCaller(Caller):
         call.span = self._spans.attempt(call, kind, _callee(call))
         return _within(call.span, call)
 
-    def _send(
-        self, call: Call, transport: Transport, method: str, path: str, headers: dict[str, str], body: bytes | None
-    ) -> Answer:
-        """See `Caller._send`; the attributes are those of a client of HTTP."""
+    def sends(self, call: Call, transport: Transport, path: str) -> None:
+        """See `Caller.sends`; the attributes are those of a client of HTTP."""
+        call.span.set_attributes(_place(transport, path.partition("?")[0]))  # a query may hold what is secret
+
+    def answers(self, call: Call, answer: Answer) -> None:
+        """See `Caller.answers`."""
         span: Span = call.span
-        span.set_attributes(_place(transport, path.partition("?")[0]))  # a query may hold what is secret
-        answer = super()._send(call, transport, method, path, headers, body)
         span.set_attribute("http.response.status_code", answer.status)
         if answer.status >= FIRST_ERROR:
             span.set_attribute("error.type", str(answer.status))
-        return answer
 
 
 def _callee(call: Call) -> dict[str, str | int]:

@@ -21,6 +21,8 @@ from saga_es.runtime.calls.reading import ANSWER_LIMIT, HEAD_LIMIT
 from saga_es.runtime.calls.transport import HttpTransport
 from tests.support.raw_servers import Authority, over_tls, raw_server, request_of, saying
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 TIMEOUT_S = 20.0
 SHORT_S = 0.3
 

@@ -15,8 +15,11 @@ import pytest
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.connections import Connections, NothingLeft, _Connection
+from saga_es.runtime.calls.opening import opened
 from saga_es.runtime.calls.transport import HttpTransport
 from tests.support.raw_servers import Authority, Script, over_tls, raw_server, request_of, reset, saying
+
+pytestmark = pytest.mark.usefixtures("each_way")
 
 TIMEOUT_S = 20.0
 SHORT_S = 0.3
@@ -217,7 +220,7 @@ def test_a_connection_that_breaks_before_the_first_byte_means_nothing_left(autho
     with raw_server(over_tls(authority.context(), script) if scheme == "https" else script) as server:
         address = address_of(f"{scheme}://127.0.0.1:{server.port}")
         connections = Connections(address, 1)
-        connection = _Connection(address, connections._tls, time.monotonic() + TIMEOUT_S)
+        connection = _Connection(opened(address, connections._tls, time.monotonic() + TIMEOUT_S))
         gone.set()
         until(lambda: not connection.is_quiet())
         with pytest.raises(NothingLeft):

@@ -28,6 +28,9 @@ TOKEN = "t0ken-of-the-bank-4711"
 OTHER = "an0ther-t0ken-4712"
 
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
+
 @pytest.fixture
 def bank() -> Iterator[participants.Participant]:
     """A participant that remembers what it was shown."""

@@ -18,6 +18,8 @@ from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.reading import ANSWER_LIMIT
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiTransport
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 TIMEOUT_S = 10.0
 """More than any answer of these tests takes; a time-out that is meant is short."""
 

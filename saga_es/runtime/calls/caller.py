@@ -36,7 +36,7 @@ from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.context import StepContext
 from saga_es.runtime.calls.outcomes import kinds_of, outcome_of_answer, outcome_of_probe, text
 from saga_es.runtime.calls.port import Call
-from saga_es.runtime.calls.transport import AwaitedTransport, Transport
+from saga_es.runtime.calls.transport import AwaitedTransport, HttpTransport, Transport
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 _PLAIN = frozenset({NoneType, bool, int, float, str, list, dict})
@@ -78,6 +78,18 @@ class Caller:
         self._transports = transports or {}
         self._payload_limit = payload_limit
 
+    def is_over_http(self, call: Call) -> bool:
+        """Whether the call is a request over HTTP."""
+        callee = call.callee
+        return isinstance(callee, Request) and isinstance(self._transports.get(callee.participant), HttpTransport)
+
+    def needs_thread(self, call: Call) -> bool:
+        """Whether a request over HTTP runs code of the application, or reads files, before it is sent."""
+        assert isinstance(call.callee, Request), "it goes over HTTP"
+        transport = self._transports[call.callee.participant]
+        may_block = not isinstance(transport, HttpTransport) or transport.may_block
+        return may_block or not (call.callee.body is None and call.condition is None and self._around is None)
+
     def answer(self, call: Call) -> Outcome | Awaited:
         """Make a call that is not `async`, in this thread; raises what the callee raises."""
         before = CALL.set(call)
@@ -116,7 +128,10 @@ class Caller:
         return await self._around.await_call(call, lambda: self._await_result(call, awaited))
 
     async def _await_answer(self, call: Call) -> Outcome:
-        assert callable(call.callee), "only functions are awaited"
+        if isinstance(call.callee, Request):
+            answered = self._request(call, call.callee)
+            return await self._await_result(call, answered) if isinstance(answered, Awaited) else answered
+        assert callable(call.callee), "only functions and requests are awaited"
         unwanted = _unwanted(call)
         if unwanted is not None:
             return unwanted
@@ -151,15 +166,20 @@ class Caller:
             return Unknown(why) if call.direction is Direction.PROBE else Rejected(why)
         if body is not None:
             headers["Content-Type"] = "application/json"
-        if isinstance(transport, AwaitedTransport) and self._around is None:
+        self.sends(call, transport, path)
+        if self._around is None and isinstance(transport, HttpTransport):
+            send = transport.begin(request.method, path, headers, body, call.timeout_s)
+            return Awaited(self._replied(call, request, send), is_outcome=True)
+        if self._around is None and isinstance(transport, AwaitedTransport):
             exchange = partial(transport.exchange, request.method, path, headers, body, call.timeout_s)
             return Awaited(self._replied(call, request, exchange), is_outcome=True)
-        return self._meaning(call, request, self._send(call, transport, request.method, path, headers, body))
+        return self._meaning(call, request, transport.send(request.method, path, headers, body, call.timeout_s))
 
     async def _replied(self, call: Call, request: Request, exchange: Callable[[], Awaitable[Answer]]) -> Outcome:
         return self._meaning(call, request, await exchange())
 
     def _meaning(self, call: Call, request: Request, answer: Answer) -> Outcome:
+        self.answers(call, answer)
         read = outcome_of_probe if call.direction is Direction.PROBE else outcome_of_answer
         outcome = read(answer, request.answer)
         match outcome:
@@ -170,11 +190,11 @@ class Caller:
             case _:
                 return outcome
 
-    def _send(
-        self, call: Call, transport: Transport, method: str, path: str, headers: dict[str, str], body: bytes | None
-    ) -> Answer:
-        """Send the request of a call; raises what the transport raises."""
-        return transport.send(method, path, headers, body, call.timeout_s)
+    def sends(self, call: Call, transport: Transport, path: str) -> None:
+        """Hear of a request that is sent now."""
+
+    def answers(self, call: Call, answer: Answer) -> None:
+        """Hear of an answer that came."""
 
     def _finished(self, call: Call, result: Any) -> Outcome:
         if call.child_id is None:

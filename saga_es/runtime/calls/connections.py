@@ -1,24 +1,27 @@
 """Connections to one participant: they stay open, send each request in one piece, and know whether a byte of it left.
 
-`http.client` writes the request and reads the answer. Opening and sending are done here, because the one question that
-a saga asks of an error is whether a byte of the request can have left, and no library answers it: everything that is
-raised before the first byte was handed to the system is `NothingLeft`, whatever its class.
+Opening, sending and reading are done by us, because the one question that a saga asks of an error is whether a byte of
+the request can have left, and no library answers it: everything that is raised before the first byte was handed to the
+system is `NothingLeft`, whatever its class. An exchange waits on a thread or on an event loop; all else is the same.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from http.client import HTTPConnection
-from typing import Any
+from typing import Any, NamedTuple
 
 from saga_es.runtime.calls.address import DEFAULT_PORTS, Address
 from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.credentials import trusting
-from saga_es.runtime.calls.reading import SWITCHING_PROTOCOLS, FinalAnswer, Reader, left_s
+from saga_es.runtime.calls.opening import Lookups, opened, opened_on_loop, when_ready
+from saga_es.runtime.calls.reading import READ_SIZE, SWITCHING_PROTOCOLS, Reading, left_s
 
 PIECE = 16_384
 """The most bytes given to the system at once. TLS makes one record of them (RFC 8446, 5.1), and a record that was cut
@@ -48,8 +51,16 @@ class NothingLeft(Exception):
     """Nothing was done: no byte of the request left, or none was read. The cause says why."""
 
 
+class Written(NamedTuple):
+    """A request as bytes, and the TLS of a new connection for it."""
+
+    method: str
+    data: bytes
+    tls: ssl.SSLContext | None
+
+
 class Connections:
-    """The connections to one participant.
+    """The connections to one participant. Any thread and any event loop may use them.
 
     Args:
         address: Where it is.
@@ -59,6 +70,7 @@ class Connections:
 
     def __init__(self, address: Address, kept: int, context: Callable[[], ssl.SSLContext] | None = None) -> None:
         self._address = address
+        self._lookups = Lookups(address)
         self._tls = trusting() if address.is_tls and context is None else None
         self._context = context if address.is_tls else None
         self._shown = self._tls
@@ -66,23 +78,55 @@ class Connections:
         self.close = weakref.finalize(self, _close_all, self._idle)
         """Close those that are not in use."""
 
-    def exchange(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: float
-    ) -> Answer:
-        """Send a request once, and read the answer, both by the deadline.
+    def written(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Written:
+        """A request, ready to be sent.
+
+        Raises:
+            NothingLeft: It cannot be written, or the TLS of now cannot be made.
+        """
+        try:
+            data = _written(self._address, method, target, headers, body)
+            tls = self._tls if self._context is None else self._present(self._context())
+        except Exception as error:
+            raise NothingLeft(str(error)) from error
+        return Written(method, data, tls)
+
+    def exchange(self, request: Written, deadline: float) -> Answer:
+        """Send a request once, and read the answer, both by the deadline; it waits on this thread.
 
         Raises:
             NothingLeft: Nothing can have been done.
             Exception: The request, or a part of it, was sent, and no whole answer came.
         """
         try:
-            request = _written(self._address, method, target, headers, body)
-            tls = self._tls if self._context is None else self._present(self._context())
-            connection = self._taken() or _Connection(self._address, tls, deadline)
+            connection = self._taken() or _Connection(opened(self._address, request.tls, deadline))
         except Exception as error:
             raise NothingLeft(str(error)) from error
         try:
-            answer = connection.exchange(request, method, deadline)
+            answer = connection.exchange(request.data, request.method, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
+        return answer
+
+    async def exchange_on_loop(self, request: Written, deadline: float) -> Answer:
+        """The same, waiting on the event loop.
+
+        Raises:
+            NothingLeft: Nothing can have been done.
+            Exception: The request, or a part of it, was sent, and no whole answer came.
+        """
+        try:
+            connection = self._taken()
+            if connection is None:
+                opening = opened_on_loop(self._address, self._lookups, request.tls, deadline)
+                connection = _Connection(await opening)
+        except Exception as error:
+            raise NothingLeft(str(error)) from error
+        try:
+            async with asyncio.timeout(left_s(deadline)):
+                answer = await connection.exchange_on_loop(request.data, request.method)
         except BaseException:
             connection.close()
             raise
@@ -116,31 +160,59 @@ class Connections:
 
 
 class _Connection:
-    """One open connection."""
+    """One open connection.
 
-    def __init__(self, address: Address, tls: ssl.SSLContext | None, deadline: float) -> None:
-        self._sock = _open(address, tls, deadline)
+    Attributes:
+        is_reusable: Whether another request may be sent on it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
         self._is_new = True
-        self._version = self._sock.version() if isinstance(self._sock, ssl.SSLSocket) else None
+        self._version = sock.version() if isinstance(sock, ssl.SSLSocket) else None
         self.is_reusable = False
 
     def exchange(self, request: bytes, method: str, deadline: float) -> Answer:
+        """Send a request, and read its answer; it waits on this thread."""
         self.is_reusable = False
-        self._send(request, deadline)
-        reader = Reader(self._sock, deadline)
-        response = FinalAnswer(reader, method)
+        left = memoryview(request)
         try:
-            answer = response.whole()
+            left = left[self._sent(left, deadline) :]
+        except OSError as error:  # such as a kept connection that the participant has closed meanwhile
+            raise NothingLeft(str(error)) from error
+        while left:
+            left = left[self._sent(left, deadline) :]
+        reading = Reading(method)
+        try:
+            while reading.answer is None:
+                self._sock.settimeout(left_s(deadline))
+                reading.take(self._sock.recv(READ_SIZE))
         except Exception as error:
-            if reader.first == _ALERT and self._version is None:
-                raise NothingLeft("TLS is spoken there; its URL has to begin with https://") from None
-            if self._is_unwelcome(error, reader):
-                raise NothingLeft(str(error)) from error
+            self._check_whether_it_was_read(error, reading)
             raise
-        self._is_new = False
-        is_whole = not response.will_close and answer.status != SWITCHING_PROTOCOLS
-        self.is_reusable = is_whole and not reader.has_more()
-        return answer
+        return self._whole(reading, reading.answer)
+
+    async def exchange_on_loop(self, request: bytes, method: str) -> Answer:
+        """The same, waiting on the event loop; whoever asks keeps the time."""
+        self.is_reusable = False
+        self._sock.settimeout(0.0)
+        left = memoryview(request)
+        try:
+            left = left[await self._sent_on_loop(left) :]
+        except asyncio.CancelledError:  # its time is over
+            raise NothingLeft("the connection takes no request") from None
+        except OSError as error:
+            raise NothingLeft(str(error)) from error
+        while left:
+            left = left[await self._sent_on_loop(left) :]
+        reading = Reading(method)
+        try:
+            while reading.answer is None:
+                reading.take(await when_ready(self._sock, partial(self._sock.recv, READ_SIZE)))
+        except Exception as error:
+            self._check_whether_it_was_read(error, reading)
+            raise
+        return self._whole(reading, reading.answer)
 
     def is_quiet(self) -> bool:
         """Whether the participant has neither closed the connection nor said something unasked."""
@@ -154,65 +226,42 @@ class _Connection:
         return False
 
     def close(self) -> None:
+        """Close it."""
         self._sock.close()
-
-    def _send(self, request: bytes, deadline: float) -> None:
-        left = memoryview(request)
-        try:
-            left = left[self._sent(left, deadline) :]
-        except OSError as error:  # such as a kept connection that the participant has closed meanwhile
-            raise NothingLeft(str(error)) from error
-        while left:
-            left = left[self._sent(left, deadline) :]
 
     def _sent(self, data: memoryview, deadline: float) -> int:
         self._sock.settimeout(left_s(deadline))
         return self._sock.send(data[:PIECE])
 
-    def _is_unwelcome(self, error: Exception, reader: Reader) -> bool:
+    async def _sent_on_loop(self, data: memoryview) -> int:
+        return await when_ready(self._sock, partial(self._sock.send, data[:PIECE]), writes=True)
+
+    def _whole(self, reading: Reading, answer: Answer) -> Answer:
+        self._is_new = False
+        is_last = reading.is_last or answer.status == SWITCHING_PROTOCOLS
+        self.is_reusable = not (is_last or reading.has_more())
+        return answer
+
+    def _check_whether_it_was_read(self, error: Exception, reading: Reading) -> None:
+        """Look at what came instead of an answer.
+
+        Raises:
+            NothingLeft: It says that nobody has read the request.
+        """
+        if reading.first == _ALERT and self._version is None:
+            raise NothingLeft("TLS is spoken there; its URL has to begin with https://") from None
+        if self._is_unwelcome(error, reading):
+            raise NothingLeft(str(error)) from error
+
+    def _is_unwelcome(self, error: Exception, reading: Reading) -> bool:
         """Whether the participant ended the handshake, for want of a certificate of ours: it has read no request."""
-        is_first = self._is_new and not reader.received
+        is_first = self._is_new and not reading.received
         return is_first and self._version == "TLSv1.3" and getattr(error, "reason", None) in _REFUSED_US
 
 
 def _close_all(idle: deque[_Connection]) -> None:
     while idle:
         idle.pop().close()
-
-
-# ── Opening ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _open(address: Address, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    """A connection, with TLS where the address asks for it."""
-    sock = _reached(address, deadline)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is None:
-            return sock
-        sock.settimeout(left_s(deadline))
-        # A body that ends with the connection is whole only if TLS says so (RFC 9112, 9.8).
-        return tls.wrap_socket(sock, server_hostname=address.host, suppress_ragged_eofs=False)
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _reached(address: Address, deadline: float) -> socket.socket:
-    """A connection to the first of the host's addresses that answers. Each has its share of the time that is left."""
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    for place, (family, kind, protocol, _, where) in enumerate(found):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(left_s(deadline) / (len(found) - place))
-            sock.connect(where)
-        except BaseException as error:
-            sock.close()
-            if place == len(found) - 1 or not isinstance(error, OSError):
-                raise
-        else:
-            return sock
-    raise OSError(f"the host {address.host} has no address")
 
 
 # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,9 +20,9 @@ MOST_LOOPS = 8
 class _Loop(WatchedLoop):
     """One event loop on a thread of its own."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, name: str, number: int) -> None:
         super().__init__(asyncio.new_event_loop())
-        name = "saga-es-asyncio" if number == 1 else f"saga-es-asyncio-{number}"
+        name = name if number == 1 else f"{name}-{number}"
         self.thread = threading.Thread(target=self.loop.run_forever, name=name, daemon=True)
         try:
             self.thread.start()
@@ -37,9 +37,13 @@ class Coroutines:
 
     A step that blocks its loop stops all calls on it. When that takes long, the log names the step, and calls that have
     not begun move to another loop. Further calls like the culprit get a loop of their own.
+
+    Args:
+        name: The name of the threads of the loops.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "saga-es-asyncio") -> None:
+        self._name = name
         self._watch = Watch(self._move)
         self._loops: list[_Loop] = []
         self._apart: dict[Lane, _Loop] = {}
@@ -60,13 +64,14 @@ class Coroutines:
         """Seconds until a call whose time is over is looked at again; 0 when it is late."""
         return self._watch.grace_s(call)
 
-    def close(self) -> None:
-        """End the loops that end in time. Calls on them are left as they are."""
+    def close(self, *, cancels: bool = False) -> None:
+        """End the loops that end in time. Calls on them are left as they are, or cancelled."""
         self._watch.close()
         deadline = monotonic_s() + CLOSE_TIMEOUT_S
-        for loop in self._loops:
-            loop.loop.call_soon_threadsafe(loop.loop.stop)
-        for loop in self._loops:
+        loops = [loop for loop in self._loops if not loop.loop.is_closed()]
+        for loop in loops:
+            loop.loop.call_soon_threadsafe(_cancel_and_stop if cancels else loop.loop.stop)
+        for loop in loops:
             loop.thread.join(max(0.0, deadline - monotonic_s()))
             if not loop.thread.is_alive():
                 loop.loop.close()
@@ -99,7 +104,7 @@ class Coroutines:
             return (common or self._loops)[-1]
 
     def _new(self) -> _Loop:
-        loop = _Loop(len(self._loops) + 1)
+        loop = _Loop(self._name, len(self._loops) + 1)
         self._watch.add(loop)
         self._loops.append(loop)
         return loop
@@ -122,3 +127,12 @@ class Coroutines:
     def _begin(self, loop: _Loop, calls: Sequence[Call]) -> None:
         for call in calls:
             loop.loop.create_task(run(self._watch.lock, loop, call), context=context_of(call))
+
+
+def _cancel_and_stop() -> None:
+    """Cancel all tasks of the loop that runs, and stop it when they have ended."""
+    loop = asyncio.get_running_loop()
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    asyncio.gather(*tasks, return_exceptions=True).add_done_callback(lambda _: loop.stop())

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
-from saga_es.core.outcomes import Outcome, Unknown
+from saga_es.core.outcomes import Outcome, Unavailable, Unknown
 from saga_es.definition.signatures import is_async
 from saga_es.logs import fields_of, logger
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.backlog import Backlog
+from saga_es.runtime.calls.bulkhead import CALLS_AT_ONCE, Bulkhead, Entry
 from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.coroutines import Coroutines
 from saga_es.runtime.calls.given_loop import GivenLoop, Loops
@@ -31,18 +33,23 @@ MakeCaller = Callable[[Mapping[str, Transport] | None, int, Wrapping | None], Ca
 
 
 class Executor:
-    """Performs calls: `def` steps on threads, `async def` steps on an event loop, requests on pooled connections.
+    """Performs calls: `def` steps on threads, `async def` steps on an event loop, requests over the network on another.
 
-    A call waits for a thread as long as it must. Its time-out runs from when it begins. The caller keeps the time, and
-    gives up a call that is late.
+    What a request runs of the application (its body, its condition, its credentials) runs on a thread before it is
+    sent. If something stands `around` each call, its requests stay on their threads. Requests to an application in this
+    process run on threads, too.
+
+    A call waits for a thread as long as it must, and for its turn at its participant. Its time-out runs from when it
+    begins. The caller keeps the time, and gives up a call that is late.
 
     Args:
         transports: The transport to each participant, by the participant's name.
-        threads: How many `def` steps and requests may be in flight at once.
+        threads: How many `def` steps may be in flight at once.
         payload_limit: The most bytes of JSON in a result.
         around: What stands around every call.
         loop: The event loop for `async def` steps; None: loops of its own.
         make_caller: Makes what makes the calls.
+        calls_at_once: How many requests over the network may be in flight to each participant.
     """
 
     def __init__(
@@ -53,19 +60,22 @@ class Executor:
         around: Wrapping | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         make_caller: MakeCaller = Caller,
+        calls_at_once: int = CALLS_AT_ONCE,
     ) -> None:
         self._caller = make_caller(transports, payload_limit, around)
         self._threads = threads
         self._pool = Pool(threads)
         self._backlog = Backlog(threads)
         self._coroutines: Loops = Coroutines() if loop is None else GivenLoop(loop)
+        self._requests = Coroutines("saga-es-http")
+        self._bulkhead = Bulkhead(calls_at_once)
         self._lock = threading.Lock()
         self._is_closed = False
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a thread."""
-        return self._pool.waiting
+        """How many calls wait for a thread, or for their turn at their participant."""
+        return self._pool.waiting + self._bulkhead.waiting
 
     def capacity_of(self, definition: str) -> int:
         """How many more sagas of a definition may be taken over now; 0 until it is worth the look."""
@@ -92,11 +102,14 @@ class Executor:
         """
         waiting: list[Call] = []
         awaited: list[Call] = []
+        requests: list[Call] = []
         for call in calls:
             call.is_awaited = is_async(call.callee)
-            (awaited if call.is_awaited else waiting).append(call)
-        self._backlog.add([call.definition for call in waiting], [call.definition for call in awaited])
+            is_request = self._caller.is_over_http(call)
+            (requests if is_request else awaited if call.is_awaited else waiting).append(call)
+        self._backlog.add([call.definition for call in waiting + requests], [call.definition for call in awaited])
         self._pool.submit((call.lane, partial(self._run, call, returned)) for call in waiting)
+        self._send(self._bulkhead.enter((call, returned) for call in requests))
         try:
             self._coroutines.submit(awaited, partial(self._await, returned))
         except Exception as error:  # noqa: BLE001 (the other calls are made all the same)
@@ -108,7 +121,7 @@ class Executor:
         if call.began_at is None or call.is_back:
             return call.timeout_s
         left_s = call.began_at + call.timeout_s - monotonic_s()
-        return self._coroutines.grace_s(call) if left_s <= 0 and call.is_awaited else left_s
+        return self._loops_of(call).grace_s(call) if left_s <= 0 and call.is_awaited else left_s
 
     def goes_on(self, call: Call) -> bool:
         """The call says that it goes on: its time-out runs anew. False, and nothing, if nobody waits for its answer."""
@@ -125,7 +138,7 @@ class Executor:
         """
         call.is_cancelled = True
         if call.is_cancellable and call.is_awaited:
-            self._coroutines.cancel(call)
+            self._loops_of(call).cancel(call)
 
     def give_up(self, call: Call) -> bool:
         """Do not begin the call. If it has begun, another thread may be started in place of its thread.
@@ -138,16 +151,17 @@ class Executor:
         if call.began_at is None:
             return False
         if call.is_awaited:
-            self._coroutines.cancel(call)
+            self._loops_of(call).cancel(call)
         else:
             self._pool.give_up(lambda work: isinstance(work, partial) and work.args[0] is call)
         return True
 
     def close(self) -> None:
-        """Accept no more calls. Calls in flight are left to themselves; calls that wait never begin."""
+        """Accept no more calls. Calls in flight are left to themselves, requests are torn off; no other begins."""
         self._is_closed = True
         self._pool.close()
         self._coroutines.close()
+        self._requests.close(cancels=True)
 
     def _begin(self, call: Call) -> bool:
         """Whether the call may begin; then it has begun, once and for all."""
@@ -157,9 +171,75 @@ class Executor:
             call.began_at = monotonic_s()
             return True
 
+    def _loops_of(self, call: Call) -> Loops:
+        return self._requests if self._caller.is_over_http(call) else self._coroutines
+
+    # ── Requests over the network ────────────────────────────────────────────────────────────────────────
+
+    def _send(self, entries: Iterable[Entry]) -> None:
+        """Make the requests that were let in."""
+        while entries:
+            next_ones: list[Entry] = []
+            for (call, returned), error in self._unsent(entries):
+                self._backlog.has_begun(call.definition)
+                call.is_back = True
+                returned(call, Unavailable(text(f"nothing was sent: {type(error).__name__}: {error}")))
+                next_ones += self._bulkhead.leave(call)
+            entries = next_ones
+
+    def _unsent(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Exception]]:
+        """Hand requests over; returns those for which the system gives no thread, and why."""
+        threaded: list[Entry] = []
+        on_loop: dict[Returned, list[Call]] = {}
+        for call, returned in entries:
+            if self._caller.needs_thread(call):
+                threaded.append((call, returned))
+            else:
+                call.is_awaited = True
+                on_loop.setdefault(returned, []).append(call)
+        self._pool.submit((call.lane, partial(self._run, call, returned)) for call, returned in threaded)
+        for returned, calls in on_loop.items():
+            try:
+                self._requests.submit(calls, partial(self._await_request, returned))
+            except Exception as error:  # noqa: BLE001 (whatever prevents a loop: nothing was sent)
+                yield from (((call, returned), error) for call in calls)
+
+    async def _await_request(self, returned: Returned, call: Call) -> None:
+        self._backlog.has_begun(call.definition)
+        if not self._begin(call):
+            self._leave(call)
+            return
+        await self._end_request(returned, call, self._caller.await_answer(call))
+
+    async def _await_sent(self, returned: Returned, awaited: Awaited, call: Call) -> None:
+        if call.is_given_up:  # while it waited for the loop
+            awaited.drop()
+            self._leave(call)
+            return
+        await self._end_request(returned, call, self._caller.await_result(call, awaited))
+
+    async def _end_request(self, returned: Returned, call: Call, coming: Coroutine[Any, Any, Outcome]) -> None:
+        try:
+            outcome = await coming
+        except asyncio.CancelledError:
+            if self._is_closed:  # the next worker makes it again
+                return
+            outcome = Unknown("it was given up")
+        except BaseException as error:  # noqa: BLE001 (whatever is raised is an outcome)
+            outcome = _raised(call, error)
+        self._end(returned, call, outcome)
+
+    def _leave(self, call: Call) -> None:
+        """A call has ended, or was not made: the next that waits for its participant is made."""
+        if not self._is_closed:
+            self._send(self._bulkhead.leave(call))
+
+    # ── On the threads and loops ─────────────────────────────────────────────────────────────────────────
+
     def _run(self, call: Call, returned: Returned) -> None:
         self._backlog.has_begun(call.definition)
         if not self._begin(call):
+            self._leave(call)
             return
         try:
             carried = call.carried
@@ -169,22 +249,30 @@ class Executor:
         if isinstance(outcome, Awaited):
             self._hand_over(returned, call, outcome)
             return
-        call.is_back = True
-        returned(call, outcome)
+        self._end(returned, call, outcome)
 
     def _hand_over(self, returned: Returned, call: Call, awaited: Awaited) -> None:
         """Have an event loop await what a function returned: only the call tells a `def` that does this."""
         with self._lock:
             call.is_awaited = True
-            if call.is_given_up or self._is_closed:
+            is_unwanted = call.is_given_up or self._is_closed
+        if is_unwanted:
+            awaited.drop()
+            self._leave(call)
+            return
+        if self._caller.is_over_http(call):
+            try:
+                self._requests.submit([call], partial(self._await_sent, returned, awaited))
+            except Exception as error:  # noqa: BLE001 (whatever prevents a loop: nothing was sent)
                 awaited.drop()
-                return
+                self._end(returned, call, Unavailable(text(f"nothing was sent: {type(error).__name__}: {error}")))
+            return
         self._backlog.add((), [call.definition])
         try:
             self._coroutines.submit([call], partial(self._await_result, returned, awaited))
         except Exception as error:  # noqa: BLE001 (whatever prevents a loop: the function was called)
             awaited.drop()
-            self._end(returned, call, Unknown(text(f"the result cannot be awaited: {error}")))
+            self._end_awaited(returned, call, Unknown(text(f"the result cannot be awaited: {error}")))
 
     async def _await(self, returned: Returned, call: Call) -> None:
         if not self._begin(call):
@@ -194,7 +282,7 @@ class Executor:
             outcome = await self._caller.await_answer(call)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
             outcome = _raised(call, error)
-        self._end(returned, call, outcome)
+        self._end_awaited(returned, call, outcome)
 
     async def _await_result(self, returned: Returned, awaited: Awaited, call: Call) -> None:
         if call.is_given_up:  # while it waited for the loop
@@ -205,11 +293,16 @@ class Executor:
             outcome = await self._caller.await_result(call, awaited)
         except BaseException as error:  # noqa: BLE001 (whatever a step raises is an outcome, also CancelledError)
             outcome = _raised(call, error)
-        self._end(returned, call, outcome)
+        self._end_awaited(returned, call, outcome)
 
-    def _end(self, returned: Returned, call: Call, outcome: Outcome) -> None:
+    def _end_awaited(self, returned: Returned, call: Call, outcome: Outcome) -> None:
         self._backlog.is_back(call.definition)
         call.is_back = True
+        returned(call, outcome)
+
+    def _end(self, returned: Returned, call: Call, outcome: Outcome) -> None:
+        call.is_back = True
+        self._leave(call)
         returned(call, outcome)
 
 

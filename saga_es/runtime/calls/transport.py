@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote_to_bytes
@@ -15,13 +16,17 @@ from saga_es.definition.credentials import NONE, TLS, Credentials
 from saga_es.logs.secrets import harmless
 from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
-from saga_es.runtime.calls.connections import Connections, NothingLeft
+from saga_es.runtime.calls.connections import Connections, NothingLeft, Written
 from saga_es.runtime.calls.credentials import Tls
+from saga_es.runtime.calls.opening import on_own_thread
 from saga_es.runtime.calls.shown import Shown
 from saga_es.runtime.calls.sources import NoCredentials
 from saga_es.store.host_time import elapsed_s, monotonic_s
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+Send = Callable[[], Coroutine[Any, Any, Answer]]
+"""Sends a request that is ready, once, on the event loop that runs."""
 
 
 class Transport(Protocol):
@@ -64,6 +69,7 @@ class HttpTransport:
 
     Attributes:
         address: Where the participant is.
+        may_block: Whether preparing a request may read files, fetch tokens or call functions.
 
     Raises:
         BadAddress: Calls could not carry all of the URL.
@@ -82,30 +88,67 @@ class HttpTransport:
         has_own_tls = any(which in TLS for which, _ in credentials.given())
         context = Tls(credentials).context if has_own_tls else None
         self._connections = Connections(self.address, connections, context)
+        self.may_block = credentials != NONE
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
         """Send, and wait for the answer; one deadline covers all from the name of the host to the end of the body."""
         since_s, deadline = elapsed_s(), monotonic_s() + timeout_s
-        shown = self._headers(method, path, headers, body, timeout_s)
-        answer = self._send(method, path, shown, body, deadline - monotonic_s())
+        request, shown = self._written(method, path, headers, body, deadline, timeout_s)
+        answer = self._exchanged(request, deadline, timeout_s)
         if self._shown.is_to_be_renewed(answer, shown, since_s):
-            shown = self._headers(method, path, headers, body, deadline - monotonic_s())
-            answer = self._send(method, path, shown, body, deadline - monotonic_s())
+            request, shown = self._written(method, path, headers, body, deadline, timeout_s)
+            answer = self._exchanged(request, deadline, timeout_s)
         return self._shown.unrepeated(answer, shown)
 
-    def _headers(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
-    ) -> Mapping[str, str]:
-        """The headers with the credentials of now."""
+    def begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Send:
+        """Prepare the same, which may block, on this thread. What is returned sends, and waits on an event loop.
+
+        Raises:
+            NotSent: Nothing was sent.
+        """
+        since_s, deadline = elapsed_s(), monotonic_s() + timeout_s
+        prepare = partial(self._written, method, path, headers, body, deadline, timeout_s)
+        request, shown = prepare()
+
+        async def send() -> Answer:
+            answer, then = await self._exchanged_on_loop(request, deadline, timeout_s), shown
+            if self._shown.is_to_be_renewed(answer, then, since_s):
+                again, then = await on_own_thread(prepare, "saga-es-credentials")
+                answer = await self._exchanged_on_loop(again, deadline, timeout_s)
+            return self._shown.unrepeated(answer, then)
+
+        return send
+
+    def _written(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline: float,
+        timeout_s: float,
+    ) -> tuple[Written, Mapping[str, str]]:
+        """The request with the credentials of now, and its headers."""
         try:
-            return self._shown.headers(method, path, headers, body, timeout_s)
+            shown = self._shown.headers(method, path, headers, body, deadline - monotonic_s())
         except NoCredentials as error:
             raise NotSent(f"{self._name} cannot be shown who calls: {error}") from error
+        with self._meaning(timeout_s):
+            return self._connections.written(method, self.address.prefix + path, shown, body), shown
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
-        deadline = monotonic_s() + timeout_s
+    def _exchanged(self, request: Written, deadline: float, timeout_s: float) -> Answer:
+        with self._meaning(timeout_s):
+            return self._connections.exchange(request, deadline)
+
+    async def _exchanged_on_loop(self, request: Written, deadline: float, timeout_s: float) -> Answer:
+        with self._meaning(timeout_s):
+            return await self._connections.exchange_on_loop(request, deadline)
+
+    @contextmanager
+    def _meaning(self, timeout_s: float) -> Iterator[None]:
+        """What is raised here says whether something may have been done."""
         try:
-            return self._connections.exchange(method, self.address.prefix + path, headers, body, deadline)
+            yield
         except NothingLeft as error:
             raise NotSent(f"{self._name} cannot be reached: {_why(error.__cause__ or error, timeout_s)}") from error
         except Exception as error:  # of any class: a byte of the request may have arrived
