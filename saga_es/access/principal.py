@@ -27,6 +27,7 @@ class Role(StrEnum):
     RESOLVER = "resolver"
     ADMIN = "admin"
     AUDITOR = "auditor"
+    SENDER = "sender"
 
 
 _LOOK = frozenset({Permission.OPEN, Permission.READ, Permission.WATCH})
@@ -40,6 +41,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Permission]]] = {
     Role.RESOLVER: _LOOK | {Permission.PAYLOADS, Permission.RESOLVE},
     Role.ADMIN: _LOOK | {Permission.ADMINISTER},
     Role.AUDITOR: _LOOK | {Permission.PAYLOADS, Permission.AUDIT},
+    Role.SENDER: frozenset({Permission.OPEN, Permission.SIGNAL}),
 }
 """What each role may do."""
 
@@ -93,8 +95,10 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> Scope:
-        """The sagas that it may see: a service alone sees those that it started."""
-        reads_all = any(Permission.READ in PERMISSIONS[role] for role in self.roles if role != Role.SERVICE)
+        """The sagas that are there for it: a service alone sees those that it started."""
+        reads_all = Role.SENDER in self.roles or any(
+            Permission.READ in PERMISSIONS[role] for role in self.roles if role != Role.SERVICE
+        )
         sagas = None if self.sagas is None else frozenset(self.sagas)
         return Scope(self.tenant, sagas, None if reads_all else self.name)
 

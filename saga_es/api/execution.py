@@ -9,13 +9,14 @@ from flask import Response, request, url_for
 from marshmallow import Schema, fields
 from werkzeug.routing import BuildError
 
-from saga_es.api.access import check_covers, starter
+from saga_es.api.access import check_covers, principal, starter
 from saga_es.api.problems import Problem
 from saga_es.api.responses import json_response, node
 from saga_es.api.waiting import waiting_for_a_saga
 from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StoreUnavailable
+from saga_es.node.webhooks import ID, VIA
 from saga_es.runtime.handle import Handle, SagaResult
 from saga_es.runtime.waiting import outage
 
@@ -113,7 +114,7 @@ def given_key() -> str | None:
     Raises:
         Problem: The key is empty or too long.
     """
-    key = request.headers.get("Idempotency-Key")
+    key = request.headers.get(ID if principal().via == VIA else "Idempotency-Key")
     if key is not None and not 0 < len(key) <= KEY_LIMIT:
         why = f"an idempotency key has 1 to {KEY_LIMIT} characters, not {len(key)}"
         raise Problem(422, why, {"Idempotency-Key": [why]})

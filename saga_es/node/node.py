@@ -35,6 +35,7 @@ from saga_es.node.settings import Settings, app_of_project, project_folder
 from saga_es.node.tokens import jwt_of
 from saga_es.node.tracing import tracing_of
 from saga_es.node.waiting import counts_waiting
+from saga_es.node.webhooks import webhooks_of
 from saga_es.queues.transport import QueueTransport
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.executor import Executor
@@ -114,7 +115,9 @@ class Node:
         self.subjects = Subjects(self.database, self.keyring, self.store.writer, clock.now)
         self.keys = Keys(self.database, self.store.log, self.store.writer, clock.now)
         self.authenticate = authentication_of(
-            settings, app, {"keys": lambda: self.keys, "jwt": lambda: jwt_of(settings)}
+            settings,
+            app,
+            {"keys": lambda: self.keys, "jwt": lambda: jwt_of(settings), "webhooks": lambda: webhooks_of(settings)},
         )
         self.tracing, make_caller = tracing_of(settings)
         self.client = Client(self.store, definitions, clock, self.tracing)

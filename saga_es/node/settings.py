@@ -27,7 +27,7 @@ from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 PREFIX = "SAGA_ES_"
 PARTICIPANT = PREFIX + "PARTICIPANT_"
-SECRET = ("database_url", "webhook", "webhook_secret", "publish", "listen", "credentials")
+SECRET = ("database_url", "webhook", "webhook_secret", "webhook_senders", "publish", "listen", "credentials")
 """The settings that may hold a secret."""
 
 
@@ -46,7 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         request_timeout_s: Seconds from the first byte of a request to its last; then its connection is closed.
         allowed_hosts: Names of this server beside loopback and `host`, separated by blanks; `.shop.example` stands for
             every name below it.
-        auth: Which credentials requests need: `none`, `keys`, `jwt`, or several; None: what the application says.
+        auth: Which credentials requests need: `none`, `keys`, `jwt`, `webhooks`, or several; None: as the application
+            says.
         jwt_issuer: The issuer of tokens that is trusted (`iss`).
         jwt_audience: This installation, as the issuer names it (`aud`).
         jwt_jwks: Where the issuer publishes its keys: an `https://` or `file://` URL.
@@ -77,11 +78,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log_format: console, logfmt or json; None: console on a terminal, else logfmt.
         webhook: URLs, separated by blanks, that are told how sagas end.
         webhook_secret: Signs what they are told: `whsec_` and 24 to 64 bytes in base64.
+        webhook_senders: Who may send signals by webhook: `NAME=SECRET`, separated by blanks.
         publish: URLs of brokers, separated by blanks, to which every event of the log is published.
         listen: URLs of queues, separated by blanks, from which `serve` takes commands for its services.
         encryption_key_file: The file with the keys that wrap the keys of subjects; None: nothing is encrypted.
         insecure_http: Whether participants beyond loopback and private networks may be called without TLS.
-        credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert`, `key`.
+        credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert`, `key`, `sign`.
         participants: Base URLs of participants that are not in this process, or the URLs of their queues, by name.
     """
 
@@ -126,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str | None = None
     webhook: str = ""
     webhook_secret: str = ""
+    webhook_senders: str = ""
     publish: str = ""
     listen: str = ""
     encryption_key_file: str | None = None
@@ -273,7 +276,7 @@ class _Schema(Schema):
     allowed_hosts = fields.String(
         validate=validate.Regexp(r"^[\w.\-:\[\], ]*$", error="write names of hosts, separated by blanks")
     )
-    auth = fields.String(validate=validate.Regexp(r"^[a-z, ]+$", error="write `none`, `keys` or `jwt`"))
+    auth = fields.String(validate=validate.Regexp(r"^[a-z, ]+$", error="write `none`, `keys`, `jwt` or `webhooks`"))
     jwt_issuer = fields.String()
     jwt_audience = fields.String()
     jwt_jwks = fields.String()
@@ -304,6 +307,7 @@ class _Schema(Schema):
     log_format = fields.String(validate=validate.OneOf(["console", "logfmt", "json"]))
     webhook = fields.String(validate=are_callable)
     webhook_secret = fields.String(validate=_is_secret)
+    webhook_senders = fields.String()
     publish = fields.String(validate=are_brokers)
     listen = fields.String(validate=are_queues)
     encryption_key_file = fields.String(validate=validate.Length(min=1))

@@ -46,6 +46,7 @@ class SettingsGiven(TypedDict, total=False):
     log_format: str | None
     webhook: str
     webhook_secret: str
+    webhook_senders: str
     publish: str
     listen: str
     encryption_key_file: str | None

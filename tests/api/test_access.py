@@ -43,10 +43,10 @@ COMMANDS = {
     "resolver": ("skip", "replace-input", "resolve", "fail", "migrate"),
 }
 ALLOWED: dict[str, set[str]] = {
-    **dict.fromkeys(("/", "/livez", "/readyz"), READERS | {""}),
+    **dict.fromkeys(("/", "/livez", "/readyz"), READERS | {"", "sender"}),
     "/static/": set(),
     "/api/saga/execute": {"service"},
-    "/api/saga/<string:transaction_id>/signals/": {"service"},
+    "/api/saga/<string:transaction_id>/signals/": {"service", "sender"},
     **{
         f"/api/saga/<string:transaction_id>/{below}{name} POST": {role}
         for below in ("", "orders/")

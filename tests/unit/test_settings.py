@@ -94,6 +94,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_INSECURE_HTTP": "True",
         "SAGA_ES_WEBHOOK": "https://hooks.example/saga",
         "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "SAGA_ES_WEBHOOK_SENDERS": "psp=env:PSP_HOOK",
         "SAGA_ES_PUBLISH": "nats://broker.example/sagas redis://broker.example?stream=sagas",
         "SAGA_ES_LISTEN": "amqp://broker.example/shop?queue=venue-commands",
     }
@@ -116,6 +117,7 @@ def test_settings_show_no_secret_of_themselves() -> None:
             "database_url": "postgresql://ada:hunter2@db/x",
             "webhook": "https://hooks.example/hunter2",
             "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "webhook_senders": "psp=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "publish": "amqp://ada:hunter2@broker.example/shop",
             "listen": "amqp://ada:hunter2@broker.example/shop?queue=q",
             "participants": {"bank": "amqp://ada:hunter2@broker.example/shop?queue=bank"},
