@@ -20,7 +20,7 @@ from saga_es.store.log.entries import Recorded
 from saga_es.store.queries.explain import workers_of
 from saga_es.store.queries.filters import seen_by
 from saga_es.store.queries.pages import Condition
-from saga_es.store.views.saga_view import sagas
+from saga_es.store.views.saga_view import NOT_BY_ITSELF, sagas
 
 MOST_EVENTS = 300
 """A saga with more events is shown from the view alone: a page must not fold long logs."""
@@ -76,12 +76,21 @@ _ENDED = {SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED}
 
 def _of_view(row: Mapping[str, Any], now: datetime) -> Row:
     what = row["error"] or (f"step {row['current_step']}" if row["current_step"] else "")
-    conditions = ["paused"] if row["paused"] else []
+    conditions = _conditions_of_view(row)
     return Row(
         *(row["saga_id"], row["name"], row["status"], conditions, [], what, None, row["created_at"]),
         took_s=_took_s(row["created_at"], row["updated_at"], row["status"], now),
         tags={},
     )
+
+
+def _conditions_of_view(row: Mapping[str, Any]) -> list[str]:
+    """What the view tells alone: a delay counts as a retry, for both have a time at which the saga goes on."""
+    if row["paused"]:
+        return ["paused"]
+    if row["status"] in _ENDED or row["wakes_at"] is None:
+        return []
+    return ["waiting" if row["wakes_at"] >= NOT_BY_ITSELF else "retrying"]
 
 
 def _of_fold(row: Mapping[str, Any], state: SagaState, history: Sequence[Recorded], known: Known, now: datetime) -> Row:

@@ -10,20 +10,20 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from saga_es.access.permissions import Permission, permits
-from saga_es.api.access import check_error_filter, scope, shown_error
+from saga_es.api.access import check_error_filter, scope
 from saga_es.api.responses import node
 from saga_es.console import rows
 from saga_es.console.axis import MODES, Mode
 from saga_es.console.following import WITH_CARE
+from saga_es.console.listing import Listed, listed
 from saga_es.console.offering import offered
-from saga_es.console.queries import asked
+from saga_es.console.queries import CONDITIONS, asked_of_list
 from saga_es.console.saga_page import compared, saga_page, shown_elements
 from saga_es.console.shell import address, page, part
-from saga_es.console.words import SINCE_WORDS, STATUS_WORDS
+from saga_es.console.words import COLUMN_WORDS, SINCE_WORDS, STATUS_WORDS
 from saga_es.store.queries.difference import Change
-from saga_es.store.queries.filters import sagas_where, seen_by
-from saga_es.store.queries.pages import BadCursor, Page
-from saga_es.store.queries.pages import page as page_of_rows
+from saga_es.store.queries.filters import seen_by
+from saga_es.store.queries.pages import BadCursor
 from saga_es.store.views.saga_view import sagas
 
 A_PAGE = 50
@@ -48,23 +48,21 @@ def list_sagas() -> Response:
 
 def _listed() -> dict[str, Any]:
     now = datetime.now(UTC)
-    wanted = asked(request.args, now)
+    wanted = asked_of_list(request.args, now)
     check_error_filter(wanted.wanted.error)
     problems = [*wanted.problems]
     here = node()
+    try:
+        found = listed(here, wanted, now, A_PAGE, request.args.get("cursor") or None)
+    except BadCursor as error:
+        problems.append(f"cursor: {error}")
+        found = Listed([], None)
     with here.database.reading() as connection:
-        try:
-            found = page_of_rows(
-                connection, sagas_where(wanted.wanted, now), A_PAGE, request.args.get("cursor") or None
-            )
-        except BadCursor as error:
-            problems.append(f"cursor: {error}")
-            found = Page([], None)
         by_status = rows.counts(connection, scope())
         there = sa.select(sagas.c.name).where(*seen_by(scope())).distinct()
         names = list(connection.scalars(there.order_by(sagas.c.name).limit(MOST_NAMES)))
     return {
-        "rows": rows.rows_of(here, [{**row, "error": shown_error(row["error"])} for row in found.rows], now),
+        "rows": found.rows,
         "next_cursor": found.next_cursor,
         "is_first": not request.args.get("cursor"),
         "asked": wanted,
@@ -74,6 +72,8 @@ def _listed() -> dict[str, Any]:
         "names": names,
         "words": STATUS_WORDS,
         "ages": SINCE_WORDS,
+        "columns": COLUMN_WORDS,
+        "conditions": CONDITIONS,
         "now": now,
     }
 

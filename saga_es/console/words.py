@@ -30,6 +30,15 @@ SINCE_WORDS: Mapping[str, str] = {
     "7d": "the last week",
 }
 
+COLUMN_WORDS: Mapping[str, str] = {
+    "steps": "Steps",
+    "what": "What is happening",
+    "attempts": "Attempts",
+    "started": "Started",
+    "took": "Took",
+    "tags": "Tags",
+}
+
 WITHIN_WORDS: Mapping[str, str] = {"hour": "the last hour", "day": "the last day", "week": "the last week"}
 
 

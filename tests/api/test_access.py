@@ -253,8 +253,6 @@ PAGES = (
     "/console/sagas",
     "/console/sagas/{}",
     "/console/sagas/{}?at_version=3&compare=5",
-    "/console/definitions/secretive",
-    "/api/saga/definitions?name=secretive",
     "/console/attention?status=COMPENSATED",
     "/console/log",
 )

@@ -15,6 +15,7 @@ PAGES = [
     "sagas",
     "sagas?status=FAILED&since=2h&error=sold",
     "sagas?status=none",
+    "sagas?status=FAILED&status=PENDING&is=retrying&attempts=3&columns=what,took",
     "sagas/{waiting}",
     "sagas/{failed}",
     "sagas/{retrying}",

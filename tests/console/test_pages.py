@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from saga_es.console import listing, saga_pages
 from saga_es.flask import SagaES
 from tests.api.conftest import Served
 from tests.api.test_saga_reading import UNKNOWN
-from tests.support.journeys_served import begun, is_now, journey, stuck, when
+from tests.support.journeys_served import BY_ANN, begin, begun, is_now, journey, stuck, when
 from tests.support.pages import Page, page_of
 from tests.support.trips import until
 
@@ -100,9 +101,81 @@ def test_filters_stand_in_the_address(served: Served) -> None:
     assert listed(served, since="2000-01-01T00:00:00+09:00", status="FAILED", name="journey").saga_ids == [failed]
 
 
+def test_several_statuses_mean_or(served: Served) -> None:
+    """Newest first whatever their status, page by page, each saga once."""
+    found = [stuck(served) if number % 3 == 0 else begun(served) for number in range(6)]
+    other = served.node.engine.start("outing", {"guests": []}).saga_id
+    both = listed(served, status=["FAILED", "IN_PROGRESS"], name="journey")
+    assert both.saga_ids == [one for one in reversed(found) if one != other]
+    (link,) = [
+        link["href"]
+        for link in both.all("a")
+        if "status=FAILED&" not in link["href"] + "&"
+        and "status=IN_PROGRESS" in link["href"]
+        and "chip" in link.get("class", "")
+    ]
+    assert "FAILED" not in link
+
+
+def test_conditions_and_attempts_are_filters(served: Served) -> None:
+    """Paused, retrying now, waiting for a signal; more attempts than a number."""
+    waiting, retrying, paused, failed = begun(served), begin(served, busy=True), begun(served), stuck(served)
+    when(served.client, retrying, lambda story: story["steps"][0]["retry_at"] is not None)
+    assert served.client.post(f"/api/saga/{paused}/pause", json=BY_ANN).status_code == 200
+    when(served.client, paused, lambda story: story["paused"] is not None)
+    assert listed(served, **{"is": "retrying"}).saga_ids == [retrying]
+    assert listed(served, **{"is": "paused"}).saga_ids == [paused]
+    assert waiting in listed(served, **{"is": "waiting"}).saga_ids
+    assert listed(served, **{"is": "waiting", "status": "FAILED"}).saga_ids == []
+    assert listed(served, attempts="2", name="journey").saga_ids == [failed]  # seat, letter, and the undoing
+    assert listed(served, status="FAILED", changed="1h").saga_ids == [failed]
+    assert listed(served, status="FAILED", changed="0s").saga_ids == []
+
+
+def test_a_page_of_few_that_fit_goes_on_behind_what_it_looked_at(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that older sagas may fit, and leads to them."""
+    monkeypatch.setattr(saga_pages, "A_PAGE", 2)
+    monkeypatch.setattr(listing, "MOST_FOLDED", 2)
+    retrying = begin(served, busy=True)
+    when(served.client, retrying, lambda story: story["steps"][0]["retry_at"] is not None)
+    for _ in range(3):
+        begun(served)
+    page, seen = listed(served, **{"is": "retrying"}), list[str]()
+    assert "older ones may" in page.text
+    while more := page.all("a", rel="next"):
+        page = page_of(served.client.get(more[0]["href"]))
+        seen += page.saga_ids
+    assert seen == [retrying]
+
+
+def test_columns_are_chosen_in_the_address(served: Served) -> None:
+    """They stay when a filter is added, and are no filter."""
+    begun(served)
+    page = listed(served, columns=["what", "took"])
+    heads = [found.get("class") for found in page.all("th")]
+    assert heads == [None, None, "c-what", "c-took num"]
+    assert any("columns=what" in link["href"] and "status=FAILED" in link["href"] for link in page.all("a"))
+    assert "Clear" not in page.text
+    assert len(listed(served).all("th")) == 8
+
+
 @pytest.mark.parametrize(
     "query",
-    [{"status": "DANCING"}, {"tag": "none"}, {"since": "soon"}, {"until": "9" * 400}, {"cursor": "x"}, {"since": "-1"}],
+    [
+        {"status": "DANCING"},
+        {"tag": "none"},
+        {"since": "soon"},
+        {"until": "9" * 400},
+        {"cursor": "x"},
+        {"since": "-1"},
+        {"status": ["FAILED", "DANCING"]},
+        {"is": "dancing"},
+        {"attempts": "-1"},
+        {"attempts": "9" * 20},
+        {"changed": "soon"},
+    ],
 )
 def test_a_filter_that_cannot_be_read_is_named(served: Served, query: dict[str, str]) -> None:
     """The page stands, with what is wrong; nothing is shown as if it had been understood."""

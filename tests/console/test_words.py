@@ -13,7 +13,7 @@ from jinja2.ext import babel_extract
 import saga_es.console
 from saga_es.console import blueprint
 from saga_es.console.following import ACTIONS, SENTENCES
-from saga_es.console.words import LANGUAGES, SINCE_WORDS, STATUS_WORDS, catalogue
+from saga_es.console.words import COLUMN_WORDS, LANGUAGES, SINCE_WORDS, STATUS_WORDS, WITHIN_WORDS, catalogue
 from tests.api.conftest import Served
 from tests.support.pages import page_of
 
@@ -40,7 +40,7 @@ def in_errors() -> set[str]:
 
 
 def all_texts() -> set[str]:
-    tables = (STATUS_WORDS, SINCE_WORDS, ACTIONS, SENTENCES)
+    tables = (STATUS_WORDS, SINCE_WORDS, COLUMN_WORDS, WITHIN_WORDS, ACTIONS, SENTENCES)
     return in_templates() | in_errors() | {text for table in tables for text in table.values()}
 
 

@@ -38,6 +38,9 @@ class SagaFilter(msgspec.Struct, frozen=True, kw_only=True):
         error: A text within its error; case does not matter (on SQLite for ASCII letters only), and every character
             stands for itself.
         parent: The saga whose step it is.
+        waits: Whether it only waits: for a time, a signal, a retry or a person; of several steps at once, the last
+            that moved decides.
+        changed_within_s: It changed last this many seconds ago, or less.
         scope: The sagas that the reader may see; None: all.
     """
 
@@ -49,6 +52,8 @@ class SagaFilter(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     paused: bool | None = None
     parent: str | None = None
+    waits: bool | None = None
+    changed_within_s: float | None = None
     scope: Scope | None = None
 
 
@@ -70,6 +75,8 @@ def sagas_where(wanted: SagaFilter, now: datetime) -> Selection:
     else:
         table, (index, found, fits) = sagas, _through_an_index(wanted)
         fits += limits
+    if wanted.changed_within_s is not None:
+        fits.append(sagas.c.updated_at >= now - timedelta(seconds=wanted.changed_within_s))
     newest = None if wanted.older_than_s is None else now - timedelta(seconds=wanted.older_than_s)
     if wanted.newer_than_s is not None:
         found.append(table.c.created_at >= now - timedelta(seconds=wanted.newer_than_s))
@@ -139,6 +146,8 @@ def _looked_at(wanted: SagaFilter) -> Iterator[Condition]:
             yield column.concat("") == value
     if wanted.paused is not None:
         yield sa.func.coalesce(sagas.c.paused, sa.false()) == wanted.paused
+    if wanted.waits is not None:
+        yield sagas.c.wakes_at.is_not(None) if wanted.waits else sagas.c.wakes_at.is_(None)
     if wanted.error is not None:
         yield sagas.c.error.icontains(wanted.error, autoescape=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -97,6 +98,27 @@ def page(connection: Connection, source: sa.Table | Selection, limit: int, curso
     if len(read) > limit:
         return Page(read[:limit], cursor_behind(read[limit - 1]["created_at"], read[limit - 1][key.name]))
     return Page(read, cursor_behind(*last) if last is not None else None)
+
+
+def merged(pages: Sequence[Page], limit: int) -> Page:
+    """One page of several that are apart, and that began behind one cursor.
+
+    Where a page goes on, the rows that it would go on with are not known: older rows of the others wait for the next.
+
+    Args:
+        pages: Pages of selections of which no two have a row in common, each with the key `saga_id`.
+        limit: Rows at most.
+    """
+    ends = [_decode(one.next_cursor) for one in pages if one.next_cursor is not None]
+    rows = [row for one in pages for row in one.rows if all(_place(row) >= end for end in ends)]
+    rows.sort(key=_place, reverse=True)
+    if len(rows) > limit:
+        return Page(rows[:limit], cursor_behind(*_place(rows[limit - 1])))
+    return Page(rows, cursor_behind(*max(ends)) if ends else None)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[datetime, str]:
+    return row["created_at"], row["saga_id"]
 
 
 def _through(connection: Connection, query: sa.Select[Any], table: sa.FromClause, index: str | None) -> sa.Select[Any]:
