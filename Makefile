@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SERVES := $(VENV)/.serves
 READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env DEBIAN_FRONTEND=noninteractive
-SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium fonts-ipafont-gothic gcc libc6-dev iproute2
+SERVICES := postgresql mariadb-server rabbitmq-server nats-server redis-server prometheus chromium fonts-ipafont-gothic gcc libc6-dev iproute2 spin
 
 .PHONY: help run test again unit lowest services torture mutants bench check docs site lock sbom format clean
 
@@ -45,7 +45,7 @@ lowest: .venvs/tools/.ready  ## Run the unit tests with the oldest version of ea
 	@.venvs/$*/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
 	@touch $@
 
-services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, Prometheus, chromium, a C compiler
+services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, RabbitMQ, NATS, Redis, Prometheus, chromium, a C compiler, spin
 	@dpkg --status $(SERVICES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(SERVICES); }
 
 torture: $(READY)  ## Run sagas in every way with every death, then kill real processes: two hours; a part with `MINUTES=3`

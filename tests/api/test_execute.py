@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
 from flask import Response
 from flask.testing import FlaskClient
+from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
+from saga_es.runtime import engine
+from saga_es.runtime.waiting import outage
 from tests.api.conftest import OpenNode
 from tests.support.participants import Hangs, Participant, Says, by_method
+from tests.support.trips import until
 
 EXECUTE = "/api/saga/execute"
 STEPS = ["event", "event_details", "venue", "ticket"]
@@ -335,3 +341,27 @@ def test_a_saga_that_takes_longer_than_a_request_may_wait_goes_on_behind_a_202(o
         body = body_of(response, 202)
         assert response.headers["Location"].endswith(body["transaction_id"])
         answered.set()
+
+
+@pytest.mark.parametrize("headers", [{"Prefer": "respond-async"}, {}])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_start_that_is_not_in_the_log_is_not_accepted(
+    open_node: OpenNode, database_url: str, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """The database can be read and not be written to: the caller is told to come again, and finds the saga then."""
+    for waits in (engine, outage):
+        monkeypatch.setattr(waits, "COMMIT_TIMEOUT_S", 0.3)
+    client = open_node(execute_timeout_s=0.3).client
+    key = {"Idempotency-Key": "k"}
+    with closing(sqlite3.connect(make_url(database_url).database or "", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        body_of(client.post(EXECUTE, json={"name": "A"}, headers={**headers, **key}), 503)
+        other.execute("ROLLBACK")
+    monkeypatch.undo()
+    again = until(lambda: answered(client.post(EXECUTE, json={"name": "A"}, headers=key)))
+    assert again["status"] == "COMPLETED"
+
+
+def answered(response: TestResponse) -> Any:
+    """The body of a saga that has ended; None while it goes on."""
+    return response.get_json() if response.status_code == 200 else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from saga_es.participant.records import Journal, RecordRegistered, RecordRolledBack, Records
+from saga_es.store.log.entries import Recorded
 from tests.api.conftest import OpenNode
 from tests.api.test_execute import EXECUTE, body_of
 
@@ -43,3 +46,30 @@ def test_a_register_call_that_never_arrived_leaves_a_tombstone(open_node: OpenNo
     arrived = served.client.post("/api/venue/register", data=content, content_type="application/json", headers=headers)
     body_of(arrived, 409)
     assert body_of(served.client.get("/api/venue/list"), 200)["venues"] == []
+
+
+class Racing:
+    """A journal in which another call registers the record, between our reading of it and our append."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._registers = True
+
+    def read(self, stream_id: str) -> list[Recorded]:
+        """Read, and then let the other call come first, once."""
+        found = self._journal.read(stream_id)
+        if self._registers:
+            self._registers = False
+            Records(self._journal, "venue").register(stream_id, {"name": "Hall"})
+        return found
+
+    def append(self, stream_id: str, category: str, expected_version: int, events: Sequence[Any]) -> None:
+        """Append at the version that was read."""
+        self._journal.append(stream_id, category, expected_version, events)
+
+
+def test_a_rollback_that_races_with_its_register_undoes_it(open_node: OpenNode) -> None:
+    """It had found nothing to undo; when its tombstone is refused it looks again."""
+    engine = open_node().node.engine
+    Records(Racing(engine), "venue").roll_back("a-key", before_registered=True)
+    assert [type(recorded.event) for recorded in engine.read("a-key")] == [RecordRegistered, RecordRolledBack]

@@ -24,8 +24,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.mutants import of_real_faults, of_the_calls, of_the_core, of_the_shell, of_the_store, of_the_walls
+from tests.mutants import (
+    of_real_faults,
+    of_the_calls,
+    of_the_core,
+    of_the_shell,
+    of_the_store,
+    of_the_troubles,
+    of_the_walls,
+)
 from tests.mutants.mutant import Mutant
+from tests.mutants.unplanted import unplanted
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = [
@@ -33,6 +42,7 @@ MUTANTS = [
     *of_the_shell.MUTANTS,
     *of_the_calls.MUTANTS,
     *of_the_store.MUTANTS,
+    *of_the_troubles.MUTANTS,
     *of_the_walls.MUTANTS,
     *of_real_faults.MUTANTS,
 ]
@@ -114,9 +124,17 @@ def table(verdicts: list[Verdict]) -> Table:
     return shown
 
 
+def without() -> str:
+    """The functions that handle trouble and have no planted bug, for people: a line for each module."""
+    found = unplanted(ROOT, MUTANTS)
+    lines = [f"  {module}: {', '.join(names)}" for module, names in found.items()]
+    count = sum(map(len, found.values()))
+    return "\n".join([f"{count} functions catch an error and have no planted bug:", *lines])
+
+
 @click.command()
 @click.argument("words", nargs=-1)
-@click.option("--at-once", default=2, show_default=True, help="How many are tried at the same time.")
+@click.option("--at-once", default=os.cpu_count() or 1, show_default=True, help="How many are tried at the same time.")
 @click.option("--list", "only_list", is_flag=True, help="Name them, and try none.")
 @click.option("--show", is_flag=True, help="Print what the tests said of those that survived.")
 def main(words: tuple[str, ...], at_once: int, *, only_list: bool, show: bool) -> None:
@@ -139,6 +157,8 @@ def main(words: tuple[str, ...], at_once: int, *, only_list: bool, show: bool) -
         for verdict in survivors:
             console.print(verdict.mutant.name, verdict.output, markup=False)
     console.print(f"{len(verdicts) - len(survivors)} of {len(verdicts)} planted bugs were found")
+    if not words:
+        console.print(without(), markup=False)
     sys.exit(1 if survivors else 0)
 
 

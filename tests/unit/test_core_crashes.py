@@ -52,6 +52,14 @@ def test_workers_that_go_while_a_saga_only_waits_are_not_counted() -> None:
     gone(story, "w2", "w3", "w4", "w5").then(e.SagaTakenOver("w5", "w4"))
 
 
+def test_workers_that_go_while_a_saga_waits_for_its_child_are_not_counted() -> None:
+    """To wait for a child is not a call, and kills nobody."""
+    plan = a_plan(StepPlan(name="pay", title="pay", work=Child("payment")), "b")
+    child = e.ChildStarted("pay", "payment", "saga-2", {"n": 1})
+    story = given(STARTED, e.StepStarted("pay", 1), child, plan=plan)
+    gone(story, "w2", "w3", "w4", "w5").then(e.SagaTakenOver("w5", "w4"))
+
+
 def test_workers_that_go_during_a_pause_are_not_counted() -> None:
     """Nobody makes the call again before the resume, so it cannot be why they go."""
     story = gone(given(*OUT, e.SagaPaused("ann", "stocktaking")), "w2", "w3", "w4", "w5")

@@ -286,6 +286,10 @@ def test_a_part_has_the_input_of_its_step_unless_it_was_given_its_own() -> None:
     """A person may replace either."""
     state: SagaState = given(*FANNED_OUT, plan=ticket()).state
     assert state.known_to("ticket[1]")["input"] == THREE
+    state = fold(state, [e.InputReplaced("ticket", {"lines": [1]}, "Ann", "typo")])
+    assert state.known_to("ticket[1]")["input"] == {"lines": [1]}
+    state = fold(state, [e.InputReplaced("ticket[1]", {"lines": [2]}, "Ann", "typo")])
+    assert [state.known_to(f"ticket[{n}]")["input"] for n in (0, 1)] == [{"lines": [1]}, {"lines": [2]}]
 
 
 class Compared(str):

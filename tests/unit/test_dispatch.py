@@ -18,6 +18,7 @@ from saga_es.core.outcomes import Direction, Unavailable, Unknown
 from saga_es.core.state import SagaState
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.port import Call, Returned
+from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.held_calls import Timer
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, StartRequest
@@ -250,3 +251,34 @@ def test_an_action_that_another_worker_may_have_begun_is_called_though_its_saga_
 
 def a_free_pay() -> None:
     """Nothing is done."""
+
+
+def test_calls_that_were_not_handed_over_when_the_loop_fails_are_never_made(shell: Shell) -> None:
+    """The loop starts over as another worker, which makes them under their keys when it takes the saga over."""
+    begun: list[e.SagaEvent] = [started({}), e.StepStarted("book", 1)]
+    shell.state = fold(shell.state, begun)
+    shell.dispatch.perform(shell.state, begun)
+    shell.dispatch.drop_unsent()
+    assert shell.dispatch.send() == 0
+
+
+def test_a_saga_that_is_no_longer_ours_has_no_call_in_flight_here(gate: threading.Event) -> None:
+    """Its place is free for another saga at once, whether it comes back or not."""
+    hanging = Saga("order")
+
+    @hanging.step(compensation=None)
+    def book() -> None:
+        gate.wait(TIMEOUT_S)
+
+    executor = Executor(threads=1)
+    shell = Shell(executor, hanging)
+    capacity = Capacity(1)
+    shell.dispatch = Dispatch(executor, shell.timers, shell.clock, CodeHere([hanging]), shell.inbox.put, capacity)
+    for _ in range(2):
+        shell.state = SagaState(SAGA_ID, hanging.plan)
+        shell.commit(started({}), e.StepStarted("book", 1))
+        assert (shell.dispatch.in_flight, capacity.left) == (1, 0)
+        shell.dispatch.forget(shell.state)
+        assert (shell.dispatch.in_flight, capacity.left) == (0, 1)
+    gate.set()
+    executor.close()

@@ -6,6 +6,7 @@ import pytest
 
 from tests.mutants.__main__ import MUTANTS, ROOT
 from tests.mutants.mutant import Mutant
+from tests.mutants.unplanted import unplanted
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
@@ -27,3 +28,11 @@ def test_a_bug_whose_place_is_gone_is_told() -> None:
     """It must not pass for one that was found."""
     with pytest.raises(LookupError, match="its place stands 0 times"):
         MUTANTS[0].planted("other code")
+
+
+def test_a_function_that_handles_trouble_is_named_until_a_bug_is_planted_in_it() -> None:
+    """The heartbeat catches an outage: without the bug that is planted there, the list of what has none names it."""
+    module, function = "saga_es/runtime/chores.py", "Beat.run"
+    elsewhere = [mutant for mutant in MUTANTS if mutant.name != "a heartbeat that failed is the last"]
+    assert function in unplanted(ROOT, elsewhere)[module]
+    assert function not in unplanted(ROOT, MUTANTS).get(module, [])

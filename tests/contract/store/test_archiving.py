@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from saga_es.core import events as e
 from saga_es.core.state import SagaStatus
 from saga_es.errors import BadBundle, ProjectionFailed
 from saga_es.store.archive import archiving as archiving_module
+from saga_es.store.archive.archives import take_out
 from saga_es.store.archive.archiving import Archiving, Progress
 from saga_es.store.archive.bundle import Writing, streams_in
 from saga_es.store.archive.families import Over, count_over, families_over
@@ -24,6 +26,7 @@ from saga_es.store.ports import Written
 from saga_es.store.publishers import Publishers
 from saga_es.store.views import checkpoints
 from saga_es.store.views.kinds import Additions, View, Views
+from saga_es.store.views.saga_view import sagas
 from tests.conftest import Store
 from tests.support.archives import GONE, NOW, STAY, archived, by_stream, in_the_log, in_views, stones
 from tests.support.shelves import DONE, OVER, fill, saga
@@ -99,6 +102,16 @@ def test_a_saga_that_goes_on_meanwhile_stays_with_its_family(
     assert set(stones(shelf)) == {"completed", "compensated"}
 
 
+def test_a_saga_that_has_ended_by_the_view_alone_stays(shelf: Store, tmp_path: Path) -> None:
+    """What cannot be undone is decided by the log, not by a row that somebody changed."""
+    with shelf.database.writing() as connection:
+        ended = {"status": SagaStatus.COMPLETED.value}
+        connection.execute(sa.update(sagas).where(sagas.c.saga_id == "running").values(ended))
+    assert count_over(shelf.database, OVER) == 6
+    assert archived(shelf, tmp_path).sagas == len(GONE)
+    assert in_the_log(shelf) == STAY
+
+
 def test_a_file_that_is_not_what_was_written_takes_nothing_out(
     shelf: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +159,22 @@ def test_what_a_following_view_has_yet_to_take_up_stays(shelf: Store, tmp_path: 
     with shelf.database.writing() as connection:
         checkpoints.begin(connection, "ends", shelf.log.last_position())
     assert [*archiving.archive(families_over(shelf.database, OVER), NOW)][-1].sagas == 3
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_nothing_leaves_the_log_during_a_replay(shelf: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archiving holds the schema lock, as a replay does, while it removes: the new tables would lack or keep rows."""
+    removed: list[str] = []
+
+    def removes(connection: Any, streams: list[Any], *arguments: Any) -> None:
+        with Path(f"{shelf.database.url.database}-turn").open("w") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        removed.extend(entries[0].stream_id for entries in streams)
+        take_out(connection, streams, *arguments)
+
+    monkeypatch.setattr(archiving_module, "take_out", removes)
+    archived(shelf, tmp_path)
+    assert set(removed) == GONE
 
 
 def test_what_a_publisher_has_not_told_stays_in_the_log(shelf: Store, tmp_path: Path) -> None:

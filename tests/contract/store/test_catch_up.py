@@ -15,8 +15,10 @@ from saga_es.runtime import projector
 from saga_es.runtime.projector import Projector
 from saga_es.store.admin import migrate
 from saga_es.store.drivers.columns import key_text
+from saga_es.store.host_time import host_now
 from saga_es.store.log.entries import Recorded
-from saga_es.store.views import checkpoints
+from saga_es.store.tables import saga_checkpoints
+from saga_es.store.views import catch_up, checkpoints
 from saga_es.store.views.catch_up import CatchUp, Step
 from saga_es.store.views.checkpoints import Failed
 from saga_es.store.views.comparing import compare
@@ -123,6 +125,57 @@ def test_who_comes_second_changes_nothing(store: Store, follower: CatchUp, monke
     monkeypatch.setattr(follower, "_take_up", late)
     assert follower.step() is Step.OVERTAKEN
     assert counted(store) == {"a": 1}
+
+
+def test_the_rows_and_the_checkpoint_are_written_together_or_not_at_all(
+    store: Store, follower: CatchUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies between the two leaves neither, and the next applies the event once."""
+    store.write(note_draft("n-1", "a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(catch_up, "execute_many", dies)
+        with pytest.raises(KeyboardInterrupt):
+            follower.step()
+    assert (checkpoint(store).position, counted(store)) == (0, {})
+    to_the_end(follower)
+    assert counted(store) == {"a": 1}
+
+
+def dies(*_: Any) -> None:
+    """As a process does that is told to end."""
+    raise KeyboardInterrupt
+
+
+def test_a_view_does_not_go_on_while_its_table_is_replaced(
+    store: Store, follower: CatchUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replay came between our reading of the checkpoint and our writing: the rows are in the new table already."""
+    store.write(note_draft("n-1", "a"))
+    take_up = follower._take_up
+
+    def late(*arguments: Any) -> Step:
+        with store.database.writing() as connection:
+            checkpoints.mark_swap(connection, "letters", 1)
+        return take_up(*arguments)
+
+    monkeypatch.setattr(follower, "_take_up", late)
+    assert follower.step() is Step.OVERTAKEN
+    assert counted(store) == {}
+
+
+def test_a_swap_that_was_interrupted_holds_a_view_up_for_a_moment_only(store: Store, follower: CatchUp) -> None:
+    """Whoever replaced the table is gone: after a while the view finds out which table it has, and goes on."""
+    store.write(note_draft("n-1", "a"), note_draft("n-2", "b"))
+    with store.database.writing() as connection:
+        checkpoints.mark_swap(connection, "letters", store.log.last_position() - 1)
+    assert follower.step() is Step.AT_THE_END
+    assert checkpoint(store).pending.swap is not None
+    with store.database.writing() as connection:
+        long_ago = {"updated_at": host_now() - 2 * catch_up.SWAP_TAKES}
+        connection.execute(sa.update(saga_checkpoints).values(long_ago))
+    to_the_end(follower)
+    to_the_end(follower)
+    assert counted(store) == {"b": 1}
 
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)

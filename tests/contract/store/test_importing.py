@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from saga_es.core import events as e
 from saga_es.errors import BadBundle, ImportRefused
@@ -14,10 +16,13 @@ from saga_es.store.admin import migrate
 from saga_es.store.archive.bundle import Writing, streams_in
 from saga_es.store.archive.exporting import export
 from saga_es.store.database import Database
+from saga_es.store.drivers.columns import key_text
 from saga_es.store.log.chain import chain
 from saga_es.store.log.codec import IMPORT, SAGA
 from saga_es.store.log.entries import Draft, Entry
 from saga_es.store.log.imports import import_of
+from saga_es.store.views.catch_up import CatchUp, Step
+from saga_es.store.views.kinds import View, Views
 from tests.conftest import AT, Store
 from tests.support.archives import GONE, NOW, STAY, archived, imported, in_the_log, in_views, stones
 from tests.support.shelves import DONE, fill, saga
@@ -175,6 +180,45 @@ def test_another_saga_of_the_same_name_is_never_mixed_with_ours(store: Store, ot
     saga(other, "twin")
     with pytest.raises(ImportRefused, match="other events"):
         imported(other, path)
+
+
+def test_an_archive_of_another_saga_of_the_same_name_does_not_come_back(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    """This log has archived it with another end: what comes back must be what has left, to the last hash."""
+    fill(store)
+    saga(store, "twin", *DONE)
+    archived(store, tmp_path)
+    saga(other, "twin", e.StepStarted("a", 1), e.StepCompleted("a", 1), e.SagaCompleted())
+    with pytest.raises(ImportRefused, match="archived it with another end"):
+        imported(store, bundle_of(other, "twin", tmp_path))
+    assert "twin" not in in_the_log(store)
+    assert "twin" in stones(store)
+
+
+def test_what_comes_back_is_in_views_that_follow_the_log_too(shelf: Store, tmp_path: Path) -> None:
+    """They have passed its positions, and would never look there again."""
+    table = sa.Table(
+        "shown", sa.MetaData(), sa.Column("saga_id", key_text(64), primary_key=True), sa.Column("n", sa.BigInteger)
+    )
+    view = View(table, SAGA, lambda _: {"n": 1}, follows=True)
+    views = Views([*shelf.views, view])
+    migrate.upgrade(shelf.database, shelf.log, views)
+    following, follower = replace(shelf, views=views), CatchUp(shelf.database, shelf.log, view)
+    while follower.step() is Step.ADVANCED:
+        pass
+    assert shown(shelf, table) == STAY | GONE
+    archived(following, tmp_path)
+    assert shown(shelf, table) == STAY
+    (path,) = tmp_path.glob("saga-archive-*")
+    imported(following, path)
+    assert shown(shelf, table) == STAY | GONE
+
+
+def shown(store: Store, table: sa.Table) -> set[str]:
+    """The sagas that a view shows."""
+    with store.database.reading() as connection:
+        return set(connection.scalars(sa.select(table.c.saga_id)))
 
 
 def test_a_changed_file_brings_in_nothing_at_all(shelf: Store, tmp_path: Path) -> None:

@@ -182,6 +182,16 @@ def archive(store: Store, stream_id: str) -> Head:
     return Head(last.version, last.hash)
 
 
+def test_it_reads_one_state_of_the_log_whatever_is_appended_meanwhile(whole: Store) -> None:
+    """On each database: a stream that goes on between two queries would look broken."""
+    with whole.database.snapshot() as connection:
+        before = count(connection, None)
+        whole.write(note_draft("later", "x"))
+        assert count(connection, None) == before
+    with whole.database.snapshot() as connection:
+        assert count(connection, None) == before + 1
+
+
 def test_the_heads_are_those_of_every_stream_in_the_order_of_bytes(whole: Store) -> None:
     """The same on every database, whatever its language; archived streams are among them."""
     gone = archive(whole, "short")

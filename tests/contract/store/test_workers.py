@@ -20,6 +20,7 @@ from saga_es.store.tables import saga_workers
 from saga_es.store.workers import database_now
 from tests.conftest import AT, TIMEOUT_S, Store
 from tests.support.any_store import AnyStore
+from tests.support.moved_clocks import MovedClock
 
 ELSEWHERE = Process(host="another-machine", pid=1, pid_started="1")
 
@@ -282,3 +283,25 @@ def test_orphans_that_have_not_begun_are_found_when_their_deadline_has_passed(an
     assert find(10, ["trip"], due) == {"waits": None, "left": "dead"}
     assert list(find(1, ["trip"], due)) == ["left"]
     assert find(10, ["order"], due) == {}
+
+
+# ── By whose clock ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("off_s", [-3600.0, 3600.0])
+def test_only_the_clock_of_the_database_says_who_lives(
+    store: Store, monkeypatch: pytest.MonkeyPatch, off_s: float
+) -> None:
+    """It is an hour from that of this host: who has just sent a heartbeat lives, who was silent for a lease is gone."""
+    MovedClock(store, monkeypatch).move(off_s)
+    for worker_id in ("lives", "silent"):
+        store.workers.beat(worker_id, ELSEWHERE, code="{}")
+    for _ in range(2):  # the first beat makes the row, the second moves it
+        store.workers.beat("lives", ELSEWHERE)
+    now_s = store.workers.now_s()
+    assert now_s - TIMEOUT_S < store.workers.heartbeats()["lives"] <= now_s
+    with store.database.writing() as connection:
+        before = {"heartbeat_at": now_s - 2 * store.workers.lease_s}
+        connection.execute(sa.update(saga_workers).where(saga_workers.c.worker_id == "silent").values(before))
+    assert store.workers.codes() == {"lives": "{}"}
+    assert store.workers.bury() == ["silent"]
