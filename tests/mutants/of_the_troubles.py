@@ -42,8 +42,8 @@ MUTANTS = [
     Mutant(
         "sagas without code are looked for no more after trouble",
         CHORES,
-        "            return LOOK_AGAIN_AFTER_S\n",
-        "            return None\n",
+        'self._warn("a look for sagas without code", error)\n            return LOOK_AGAIN_AFTER_S\n',
+        'self._warn("a look for sagas without code", error)\n            return None\n',
         ("tests/contract/engine/test_troubled_chores.py",),
     ),
     Mutant(
