@@ -12,6 +12,7 @@ from saga_es.node.node import MEGABYTE, Node
 from saga_es.node.waiting import living
 from saga_es.runtime.admission import Shortage
 from saga_es.runtime.calls.away import Absence
+from saga_es.store.encryption.errors import KeyErased, NoKey
 from saga_es.store.queries.explain import worker_of
 from saga_es.store.queries.past import life_at
 from saga_es.store.queries.story import Unread
@@ -31,8 +32,9 @@ def explained(node: Node, saga_id: str, depth: int = DEEPEST) -> Explanation:
     life = life_at(node.store.sagas, saga_id)
     if life.unread:
         return _unread(life.state, life.unread[0])
-    if not life.state.status.ended and not node.store.log.opens(life.state.key):
-        return _parked(life.state)
+    lacks = None if life.state.status.ended else node.store.log.lacks(life.state.key)
+    if lacks is not None:
+        return _parked(life.state, lacks)
     known = known_about(node, life.state, depth)
     past = [(recorded.recorded_at, recorded.event) for recorded in life.history]
     return explain(life.state, past, known, node.clock.now())
@@ -47,11 +49,17 @@ def _unread(state: SagaState, unread: Unread) -> Explanation:
     return Explanation(state.saga_id, state.status, f"The saga {reason}.", [reason])
 
 
-def _parked(state: SagaState) -> Explanation:
-    reason = (
-        f"is parked, because its key {state.key} cannot be had here: its subject was erased, or this process has "
-        "another key file; nothing of it is done or recorded"
-    )
+def _parked(state: SagaState, lacks: NoKey) -> Explanation:
+    if isinstance(lacks, KeyErased):
+        reason = (
+            f"is parked, because its key {state.key} is gone: its subject was erased. It makes no call and takes no "
+            "command, not even a cancel, whose compensations would need what nobody can read; undo by hand what it did"
+        )
+    else:
+        reason = (
+            f"is parked, because its key {state.key} cannot be had here ({lacks}); it makes no call and takes no "
+            "command, and goes on when a process starts that has the key"
+        )
     return Explanation(state.saga_id, state.status, f"The saga {reason}.", [reason])
 
 

@@ -34,7 +34,9 @@ class KeyErased(NoKey):
     shown = ERASED
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"key {key_id} is gone, because the subject of the saga was erased")
+        super().__init__(
+            f"key {key_id} is gone, because the subject of the saga was erased: the saga is parked and takes no command"
+        )
 
 
 class WrongKey(NoKey):

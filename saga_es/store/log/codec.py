@@ -168,17 +168,17 @@ class Codec:
         other.keys = None
         return other
 
-    def opens(self, key_id: str) -> bool:
-        """Whether a key can be had.
+    def lacks(self, key_id: str) -> NoKey | None:
+        """Why a key cannot be had; None if it can.
 
         Raises:
             StoreUnavailable: What has the key did not answer.
         """
         try:
             self._key(key_id)
-        except NoKey:
-            return False
-        return True
+        except NoKey as error:
+            return error
+        return None
 
     def _key(self, key_id: str) -> DataKey:
         if self.keys is None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from saga_es.errors import UnreadableEvent
 from saga_es.store.encryption.cipher import BIT, Place
+from saga_es.store.encryption.errors import NoKey
 from saga_es.store.log.codec import Codec
 from saga_es.store.log.entries import Entry, Recorded, StreamSize, Unreadable
 
@@ -82,7 +83,15 @@ class Reader(ABC):
         Raises:
             StoreUnavailable: What has the key did not answer.
         """
-        return key_id is None or self.codec.opens(key_id)
+        return self.lacks(key_id) is None
+
+    def lacks(self, key_id: str | None) -> NoKey | None:
+        """Why a saga with this key cannot be read and written here; None if it can.
+
+        Raises:
+            StoreUnavailable: What has the key did not answer.
+        """
+        return None if key_id is None else self.codec.lacks(key_id)
 
     def decode(self, entry: Entry) -> Recorded:
         """The entry with its event decoded.

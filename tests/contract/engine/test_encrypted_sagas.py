@@ -15,7 +15,7 @@ from saga_es.node.node import Node
 from saga_es.store.archive.archiving import Archiving
 from saga_es.store.archive.families import Over, families_over
 from saga_es.store.archive.importing import By, Importing
-from saga_es.store.encryption.errors import WrongKey
+from saga_es.store.encryption.errors import KeyErased, WrongKey
 from saga_es.store.proof.verify import verify_streams
 from saga_es.store.schema_lock import schema_lock
 from saga_es.store.views.rebuild import rebuild
@@ -149,7 +149,14 @@ def test_a_saga_under_way_is_parked_when_its_subject_is_erased(database_url: str
         kinds = [type(recorded.event) for recorded in second.store.log.read(saga_id)]
         assert e.SagaFailed not in kinds
         assert e.SagaTakenOver not in kinds
-        assert "is parked, because its key" in explained(second, saga_id).sentence
+        sentence = explained(second, saga_id).sentence
+        assert "is parked, because its key" in sentence
+        assert "its subject was erased" in sentence
+        assert "takes no command, not even a cancel" in sentence
+        for command in (second.engine.cancel, second.engine.pause, second.engine.fail):
+            with pytest.raises(KeyErased, match="the saga is parked and takes no command"):
+                command(saga_id, reason="request 17", actor="ann")
+        assert len(second.store.log.read(saga_id)) == len(kinds)
 
 
 def test_another_wrapping_key_is_refused_at_the_start_with_its_cure(database_url: str, tmp_path: Path) -> None:

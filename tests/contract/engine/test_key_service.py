@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
+import pytest
+
 from saga_es import App, Saga
 from saga_es.core.state import SagaStatus
 from saga_es.errors import StoreUnavailable
 from saga_es.node.explain import explained
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
+from saga_es.store.encryption.errors import WrongKey
 from tests.conftest import TIMEOUT_S
 from tests.support.encrypted import CANARY, everything, input_of, key_file, purchase
 from tests.support.key_service import ServiceWrapper, key_service
@@ -77,7 +80,11 @@ def test_a_saga_is_parked_while_the_service_refuses_its_key(database_url: str, t
             service.begin()
             assert node.keyring is not None
             node.keyring.forget()
-            assert "is parked, because its key" in explained(node, other).sentence
+            sentence = explained(node, other).sentence
+            assert "is parked, because its key" in sentence
+            assert "goes on when a process starts that has the key" in sentence
+            with pytest.raises(WrongKey):
+                node.engine.cancel(other, reason="too late", actor="ann")
         keys.write_text(kept)
         service.kill()
         service.begin()
