@@ -15,20 +15,36 @@ class BadCredentials(SettingsError):
     """Calls to participants could not show who calls, or could be read by anybody."""
 
 
-def split_variables(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Base URLs by participant, and credentials by participant and name, from variables without what all begin with.
+LIMITS = ("calls", "rate")
+"""How the variables end that say what a participant bears."""
+
+
+def split_variables(
+    given: Mapping[str, str],
+) -> tuple[dict[str, str], dict[str, dict[str, str]], dict[str, dict[str, str]]]:
+    """Base URLs, credentials and limits by participant, from variables without what all begin with.
 
     `X_AUTH` is the credentials of `x`, unless its value is a URL: then it is where a participant `x_auth` is.
     """
     urls: dict[str, str] = {}
     credentials: dict[str, dict[str, str]] = {}
+    limits: dict[str, dict[str, str]] = {}
     for name, value in given.items():
         participant, _, which = name.lower().rpartition("_")
         if is_credential(name, value):
             credentials.setdefault(participant, {})[which] = value
+        elif is_about(name, value):
+            limits.setdefault(participant, {})[which] = value
         else:
             urls[name.lower()] = value
-    return urls, credentials
+    return urls, credentials, limits
+
+
+def is_about(name: str, value: str) -> bool:
+    """Whether a variable, without what all begin with, is a credential or a limit, and no address."""
+    participant, _, which = name.lower().rpartition("_")
+    is_limit = bool(participant) and which in LIMITS and "://" not in value
+    return is_limit or is_credential(name, value)
 
 
 def is_credential(name: str, value: str) -> bool:

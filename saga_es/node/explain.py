@@ -12,6 +12,7 @@ from saga_es.node.node import MEGABYTE, Node
 from saga_es.node.waiting import living
 from saga_es.runtime.admission import Shortage
 from saga_es.runtime.calls.away import Absence
+from saga_es.runtime.calls.limits import Turn
 from saga_es.store.encryption.errors import KeyErased, NoKey
 from saga_es.store.queries.explain import worker_of
 from saga_es.store.queries.past import life_at
@@ -128,7 +129,9 @@ def _held_up(node: Node, state: SagaState) -> str | None:
     return None if short is None else _short(short, name)
 
 
-def _short(short: Shortage, name: str) -> str:
+def _short(short: Shortage | Turn, name: str) -> str:
+    if isinstance(short, Turn):
+        return f"here {short.waiting} calls wait for their turn at {short.words}"
     match short.what:
         case "sagas":
             return f"here {short.used} sagas have a call in flight, and --sagas-at-once is {short.limit}"

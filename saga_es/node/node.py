@@ -29,7 +29,7 @@ from saga_es.node.credentials import BadCredentials
 from saga_es.node.encryption import keyring_of
 from saga_es.node.gc import look_less_often
 from saga_es.node.guarding import authentication_of
-from saga_es.node.participants import Routes, called_by, transports_of, unreachable, unusable
+from saga_es.node.participants import Routes, called_by, limits_of, transports_of, unreachable, unusable
 from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, app_of_project, project_folder
 from saga_es.node.tokens import jwt_of
@@ -38,6 +38,7 @@ from saga_es.node.waiting import counts_waiting
 from saga_es.node.webhooks import webhooks_of
 from saga_es.queues.transport import QueueTransport
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
+from saga_es.runtime.calls.bulkhead import Bulkhead
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.calls.transport import WsgiApp, WsgiTransport
 from saga_es.runtime.command_batches.batches import Batches
@@ -132,7 +133,7 @@ class Node:
             app.wrapping,
             loop,
             make_caller,
-            settings.calls_at_once,
+            Bulkhead(settings.calls_at_once, limits_of(settings, self.transports)),
         )
         memory = settings.payload_memory_mb * MEGABYTE
         limits = Limits(

@@ -14,6 +14,7 @@ from saga_es.node.settings import PREFIX, Settings, by_variable, variable_of
 from saga_es.queues.transport import QueueTransport
 from saga_es.queues.url import is_queue
 from saga_es.runtime.calls.address import Address, address_of, is_private
+from saga_es.runtime.calls.limits import Limit
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
 Routes = Callable[[str, str], bool]
@@ -41,10 +42,22 @@ def transports_of(settings: Settings, sagas: Iterable[Saga], call_application: W
         elif is_queue(url):
             transports[name] = QueueTransport(url, f"participant {name!r}")
         else:
-            transports[name] = HttpTransport(
-                url, settings.calls_at_once, f"participant {name!r}", shown.get(name, NONE)
-            )
+            kept = settings.calls_at_once  # more than a limit of its own allows are never open
+            transports[name] = HttpTransport(url, kept, f"participant {name!r}", shown.get(name, NONE))
     return transports
+
+
+def limits_of(settings: Settings, names: Iterable[str]) -> dict[str, Limit]:
+    """What participants bear that have a limit of their own."""
+    given = by_variable(settings.limits)
+    known = by_variable(names)
+    for variable in sorted(set(given) - set(known)):
+        logger.warning("no participant has these limits", participant=given[variable], known=sorted(known.values()))
+    limits: dict[str, Limit] = {}
+    for variable in set(given) & set(known):
+        said = settings.limits[given[variable]]
+        limits[known[variable]] = Limit(int(said.get("calls", settings.calls_at_once)), said.get("rate"))
+    return limits
 
 
 def credentials_of(settings: Settings, sagas: Iterable[Saga]) -> dict[str, Credentials]:

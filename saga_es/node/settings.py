@@ -20,7 +20,7 @@ from saga_es.node.credentials import split_variables
 from saga_es.node.url_file import BadUrlFile, one_of_both, url_in
 from saga_es.node.urls import are_brokers, are_callable, are_queues, is_reachable
 from saga_es.publish.webhook import SECRET_CURE, key_of
-from saga_es.runtime.calls.bulkhead import CALLS_AT_ONCE
+from saga_es.runtime.calls.limits import CALLS_AT_ONCE
 from saga_es.store.drivers.names import LONGEST_PREFIX, is_prefix
 from saga_es.store.drivers.url import parse_url
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
@@ -85,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         insecure_http: Whether participants beyond loopback and private networks may be called without TLS.
         credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert`, `key`, `sign`.
         participants: Base URLs of participants that are not in this process, or the URLs of their queues, by name.
+        limits: What participants bear, by participant: `calls` in flight, and the `rate` of calls in a second.
     """
 
     database_url: str = "sqlite:///saga_es.db"
@@ -135,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     insecure_http: bool = False
     credentials: dict[str, dict[str, str]] = {}
     participants: dict[str, str] = {}
+    limits: dict[str, dict[str, float]] = {}
 
     def __repr__(self) -> str:
         """The settings without what nobody should read: a log line or a traceback may show them."""
@@ -182,7 +184,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         given: dict[str, object] = {
             name: environ[PREFIX + name.upper()] for name in _Schema().fields if environ.get(PREFIX + name.upper())
         }
-        given["participants"], given["credentials"] = split_variables(
+        given["participants"], given["credentials"], given["limits"] = split_variables(
             {
                 name.removeprefix(PARTICIPANT): url
                 for name, url in environ.items()
@@ -260,6 +262,11 @@ def by_variable(participants: Iterable[str]) -> dict[str, str]:
     return found
 
 
+class _Limit(Schema):
+    calls = fields.Integer(validate=validate.Range(1, 100_000))
+    rate = fields.Float(validate=validate.Range(0.01, 100_000))
+
+
 class _Schema(Schema):
     class Meta:
         unknown = EXCLUDE
@@ -319,6 +326,7 @@ class _Schema(Schema):
         ),
     )
     participants = fields.Dict(keys=fields.String(), values=fields.String(validate=is_reachable))
+    limits = fields.Dict(keys=fields.String(), values=fields.Nested(_Limit))
 
 
 def project_folder(start: Path) -> Path | None:
@@ -363,6 +371,11 @@ def _lines(messages: Mapping[str, Any]) -> list[str]:
     for name, found in sorted(messages.items()):
         if name == "participants":
             lines += [f"{variable_of(which)}: {_words(nested)}" for which, nested in found.items()]
+        elif name == "limits":
+            wrong = ((which, nested["value"]) for which, nested in found.items())
+            lines += [
+                f"{variable_of(f'{one}_{what}')}: {_words(why)}" for one, told in wrong for what, why in told.items()
+            ]
         else:
             lines.append(f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}: {_words(found)}")
     return lines

@@ -53,3 +53,4 @@ class SettingsGiven(TypedDict, total=False):
     insecure_http: bool
     credentials: dict[str, dict[str, str]]
     participants: dict[str, str]
+    limits: dict[str, dict[str, float]]

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 from saga_es.logs import logger
-from saga_es.node.credentials import is_credential
+from saga_es.node.credentials import is_about
 from saga_es.node.settings import PARTICIPANT, PREFIX, Settings, variable_of
 
 CLOSE = 0.6
 """How alike a name must be to be the one that was meant; 1 is the same."""
 
-OF_PARTICIPANTS = frozenset({"credentials", "participants"})
+OF_PARTICIPANTS = frozenset({"credentials", "participants", "limits"})
 """The settings that are read from variables with the names of participants."""
 
 _LIKE_OURS = re.compile(r"SAGA[_-]?ES[_-]", re.IGNORECASE)
@@ -61,7 +61,7 @@ def _like_ours(environ: Mapping[str, str]) -> list[str]:
 def _participant(name: str, value: str) -> str:
     """The variable with the address of the participant that a variable is about."""
     about = name.removeprefix(PARTICIPANT)
-    return variable_of(about.rpartition("_")[0] if is_credential(about, value) else about)
+    return variable_of(about.rpartition("_")[0] if is_about(about, value) else about)
 
 
 def _is_address(name: str) -> bool:

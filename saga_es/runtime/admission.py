@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
+from saga_es.runtime.calls.limits import Turn
 from saga_es.runtime.calls.port import Call, Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.held_calls import HeldCalls
@@ -107,10 +108,12 @@ class Admission:
         is_heavy = self._is_memory_full() and self._has_its_share(name)
         return Shortage("memory", *self.memory()) if is_heavy else None
 
-    def queue_of(self, call: Call) -> Shortage | None:
+    def queue_of(self, call: Call) -> Shortage | Turn | None:
         """Where a call waits to begin; None if it has begun. Any thread may ask."""
         if call.began_at is not None:
             return None
+        if (turn := self._executor.turn_of(call)) is not None:
+            return turn
         return Shortage("loop" if call.is_awaited else "calls", *self._executor.waiting_of(call.definition))
 
     def _is_memory_full(self) -> bool:

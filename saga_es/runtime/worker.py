@@ -14,6 +14,7 @@ from saga_es.runtime.ability import Ability
 from saga_es.runtime.admission import Shortage
 from saga_es.runtime.batch import Committer
 from saga_es.runtime.calls.away import Absence
+from saga_es.runtime.calls.limits import Turn
 from saga_es.runtime.calls.port import Executor
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.chores import (
@@ -231,7 +232,7 @@ class Worker:
         """For whom new sagas of a definition stay in the log; None if they do not. Any thread may ask."""
         return self._dispatch.absence_for(definition)
 
-    def queue_of(self, saga_id: str, step: str) -> Shortage | None:
+    def queue_of(self, saga_id: str, step: str) -> Shortage | Turn | None:
         """Where a call of a step of an owned saga waits to begin; None if none does. Any thread may ask."""
         timers = [self._timers.get((saga_id, step, direction)) for direction in Direction]
         calls = [timer.call for timer in timers if isinstance(timer, CallTimedOut)]

@@ -42,6 +42,9 @@ class NetworkExecutor:
         del definition
         return False
 
+    def turn_of(self, call: Call) -> None:
+        """No call waits for its turn."""
+
     def waiting_of(self, definition: str) -> tuple[int, int]:
         """Nothing waits for a thread."""
         del definition

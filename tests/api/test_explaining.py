@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from saga_es import App, RetryPolicy, Saga, StepContext, StepUnavailable
+from saga_es import App, Participant, RetryPolicy, Saga, StepContext, StepUnavailable
 from saga_es.runtime.calls import away
 from saga_es.runtime.calls.away import AWAY_AFTER
 from tests.api.conftest import OpenNode, Served
@@ -29,6 +29,8 @@ from tests.support.journeys_served import (
     stuck,
     when,
 )
+from tests.support.participants import Call, Says
+from tests.support.participants import Participant as Server
 from tests.support.trips import until
 
 
@@ -253,3 +255,29 @@ def test_a_saga_whose_call_waits_for_a_thread_says_how_many_do(open_node: OpenNo
     assert reason.startswith("waits for the answer of step 'act'")
     gate.set()
     assert all(handle.result(TIMEOUT_S).completed for handle in handles)
+
+
+def test_a_saga_whose_call_waits_for_its_turn_at_a_participant_says_what_it_bears(open_node: OpenNode) -> None:
+    """The limits are those of the participant, and the waiting call has not begun."""
+    saga, bank, answered = Saga("pay"), Participant("bank"), threading.Event()
+    saga.request("act", bank.post("/pays"), compensation=None, timeout_s=600)
+
+    def script(_: Call) -> Says:
+        answered.wait(TIMEOUT_S)
+        return Says()
+
+    with Server(script) as there:
+        served = open_node(
+            App(sagas=[saga]), participants={"bank": there.url}, limits={"bank": {"calls": 1, "rate": 100}}
+        )
+        handles = [served.node.engine.start(saga) for _ in range(3)]
+        until(lambda: served.node.engine.worker.queue_of(handles[-1].saga_id, "act"))
+        there.wait_for_calls(1)
+        (reason,) = explanation(served, handles[-1].saga_id)["reasons"]
+        assert re.fullmatch(
+            r"has waited since .*Z for its turn to call step 'act' \(attempt 1\): here 2 calls wait for their turn "
+            r"at participant 'bank', which gets at most 1 at once and 100 a second",
+            reason,
+        ), reason
+        answered.set()
+        assert all(handle.result(TIMEOUT_S).completed for handle in handles)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 
@@ -12,8 +12,10 @@ import pytest
 
 from saga_es.core.outcomes import Completed, Direction, Outcome, Unavailable
 from saga_es.definition.requests import Participant, Request
+from saga_es.runtime.calls.bulkhead import Bulkhead
 from saga_es.runtime.calls.executor import Executor
-from saga_es.runtime.calls.port import Call
+from saga_es.runtime.calls.limits import Limit, Turn
+from saga_es.runtime.calls.port import Call, Lane
 from saga_es.runtime.calls.transport import HttpTransport
 from tests.support.raw_servers import raw_server, request_of
 
@@ -40,9 +42,11 @@ class Held:
 
 
 @contextmanager
-def an_executor(at_once: int = 256, threads: int = 2, **ports: int) -> Iterator[Executor]:
+def an_executor(
+    at_once: int = 256, threads: int = 2, limits: Mapping[str, Limit] | None = None, **ports: int
+) -> Iterator[Executor]:
     transports = {name: HttpTransport(f"http://127.0.0.1:{port}", at_once) for name, port in ports.items()}
-    executor = Executor(transports, threads, calls_at_once=at_once)
+    executor = Executor(transports, threads, bulkhead=Bulkhead(at_once, limits))
     try:
         yield executor
     finally:
@@ -158,3 +162,37 @@ def test_a_request_for_which_the_system_gives_no_thread_is_unavailable(monkeypat
         told = perform(executor, a_call(BANK.post("/pays")), a_call(BANK.post("/pays")))
         why = "nothing was sent: RuntimeError: can't start new thread"
         assert outcomes(told, 2) == [Unavailable(why), Unavailable(why)]
+
+
+def test_calls_begin_as_fast_as_the_rate_of_their_participant_and_no_other_waits() -> None:
+    """By a clock of the test: the first at once, each further one when its time has come."""
+    now = 100.0
+    woken: list[tuple[float, Lane]] = []
+    bulkhead = Bulkhead(limits={"bank": Limit(50, rate=4)}, now=lambda: now)
+    bulkhead.later = lambda wait_s, lane: woken.append((wait_s, lane))
+    calls = [a_call(BANK.post("/pays")) for _ in range(4)]
+    calls[2].is_given_up = True
+
+    def told(_call: Call, _outcome: Outcome) -> None:
+        """Nobody asks."""
+
+    assert [call for call, _ in bulkhead.enter((call, told) for call in calls)] == calls[:1]
+    assert len(bulkhead.enter([(a_call(HOTEL.post("/rooms")), told)])) == 1
+    assert woken == [(0.25, calls[0].lane)]
+    assert bulkhead.leave(calls[0]) == []
+    assert len(woken) == 1, "it is woken once"
+    assert bulkhead.turn_of(calls[1]) == Turn("bank", 3, Limit(50, 4))
+    now += 0.25
+    assert [call for call, _ in bulkhead.wake(calls[0].lane)] == [calls[1]]
+    now += 0.25
+    assert [call for call, _ in bulkhead.wake(calls[0].lane)] == [calls[3]], "what was given up takes nobody's turn"
+    assert bulkhead.waiting == 0
+
+
+def test_a_rate_lets_all_calls_through_in_the_end() -> None:
+    """They wait on no thread, and are woken by themselves."""
+    held = Held()
+    held.go.set()
+    with raw_server(held) as server, an_executor(limits={"bank": Limit(2, rate=200)}, bank=server.port) as executor:
+        told = perform(executor, *(a_call(BANK.post("/pays")) for _ in range(30)))
+        assert outcomes(told, 30) == [Completed({})] * 30

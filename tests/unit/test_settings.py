@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from saga_es.errors import SettingsError
+from saga_es.node.participants import limits_of
 from saga_es.node.settings import Settings, project_folder
 from saga_es.runtime.calls.address import Address, address_of
+from saga_es.runtime.calls.limits import Limit
 
 BARE: dict[str, str] = {}
 
@@ -100,7 +102,7 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
     }
     loaded = Settings.load({}, environ)
     names = [
-        name for name in Settings.__struct_fields__[:-2] if name not in {"database_url_file", "encryption_key_file"}
+        name for name in Settings.__struct_fields__[:-3] if name not in {"database_url_file", "encryption_key_file"}
     ]
     assert {f"SAGA_ES_{name.upper()}": str(getattr(loaded, name)) for name in names} == {
         **environ,
@@ -473,3 +475,30 @@ def test_a_bad_app_in_the_project_file_is_told_like_any_other(folder: Path) -> N
     (folder / "pyproject.toml").write_text('[tool.saga_es]\napp = "not a module"\n')
     with pytest.raises(SettingsError, match="app"):
         Settings.load({}, BARE)
+
+
+def test_what_a_participant_bears_stands_beside_its_address() -> None:
+    """Numbers are limits; a URL is where a participant of such a name is."""
+    loaded = Settings.load(
+        {},
+        {
+            "SAGA_ES_PARTICIPANT_BANK": "http://bank",
+            "SAGA_ES_PARTICIPANT_BANK_CALLS": "50",
+            "SAGA_ES_PARTICIPANT_BANK_RATE": "2.5",
+            "SAGA_ES_PARTICIPANT_EXCHANGE_RATE": "http://rates",
+        },
+    )
+    assert loaded.participants == {"bank": "http://bank", "exchange_rate": "http://rates"}
+    assert loaded.limits == {"bank": {"calls": 50, "rate": 2.5}}
+    assert limits_of(loaded, ["bank", "exchange-rate"]) == {"bank": Limit(50, 2.5)}
+    assert limits_of(Settings(limits={"bank": {"rate": 2.0}}, calls_at_once=9), ["bank"]) == {"bank": Limit(9, 2.0)}
+
+
+@pytest.mark.parametrize(("which", "value"), [("CALLS", "0"), ("CALLS", "many"), ("RATE", "0"), ("RATE", "nan")])
+def test_a_wrong_limit_is_told_with_its_variable(which: str, value: str) -> None:
+    """As every wrong setting is."""
+    variable = f"SAGA_ES_PARTICIPANT_BANK_{which}"
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({}, {"SAGA_ES_PARTICIPANT_BANK": "http://bank", variable: value})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{variable}: ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from saga_es.runtime.calls.port import Call, Lane
@@ -40,11 +40,12 @@ class Coroutines:
 
     Args:
         name: The name of the threads of the loops.
+        runs_steps: Whether code of the application runs on the loops, which may block them.
     """
 
-    def __init__(self, name: str = "saga-es-asyncio") -> None:
+    def __init__(self, name: str = "saga-es-asyncio", *, runs_steps: bool = True) -> None:
         self._name = name
-        self._watch = Watch(self._move)
+        self._watch = Watch(self._move if runs_steps else None)
         self._loops: list[_Loop] = []
         self._apart: dict[Lane, _Loop] = {}
 
@@ -55,6 +56,12 @@ class Coroutines:
         with self._watch.lock:
             self._hand_over(dict.fromkeys(calls, perform))
             self._watch.wake()
+
+    def later(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Act on a loop, so many seconds later."""
+        with self._watch.lock:
+            loop = self._common().loop
+        loop.call_soon_threadsafe(loop.call_later, delay_s, act)
 
     def cancel(self, call: Call) -> None:
         """End a call at its next `await`."""

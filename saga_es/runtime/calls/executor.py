@@ -17,13 +17,14 @@ from saga_es.definition.signatures import is_async
 from saga_es.logs import fields_of, logger
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.backlog import Backlog
-from saga_es.runtime.calls.bulkhead import CALLS_AT_ONCE, Bulkhead, Entry
+from saga_es.runtime.calls.bulkhead import Bulkhead, Entry
 from saga_es.runtime.calls.caller import Awaited, Caller
 from saga_es.runtime.calls.coroutines import Coroutines
 from saga_es.runtime.calls.given_loop import GivenLoop, Loops
+from saga_es.runtime.calls.limits import Turn
 from saga_es.runtime.calls.outcomes import MEANT, outcome_of_error, text
 from saga_es.runtime.calls.pool import Pool
-from saga_es.runtime.calls.port import Call, Returned
+from saga_es.runtime.calls.port import Call, Lane, Returned
 from saga_es.runtime.calls.transport import Transport
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
@@ -49,7 +50,7 @@ class Executor:
         around: What stands around every call.
         loop: The event loop for `async def` steps; None: loops of its own.
         make_caller: Makes what makes the calls.
-        calls_at_once: How many requests over the network may be in flight to each participant.
+        bulkhead: Limits the requests over HTTP to each participant.
     """
 
     def __init__(
@@ -60,15 +61,16 @@ class Executor:
         around: Wrapping | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         make_caller: MakeCaller = Caller,
-        calls_at_once: int = CALLS_AT_ONCE,
+        bulkhead: Bulkhead | None = None,
     ) -> None:
         self._caller = make_caller(transports, payload_limit, around)
         self._threads = threads
         self._pool = Pool(threads)
         self._backlog = Backlog(threads)
         self._coroutines: Loops = Coroutines() if loop is None else GivenLoop(loop)
-        self._requests = Coroutines("saga-es-http")
-        self._bulkhead = Bulkhead(calls_at_once)
+        self._requests = Coroutines("saga-es-http", runs_steps=False)
+        self._bulkhead = bulkhead or Bulkhead()
+        self._bulkhead.later = self._wake_later
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -88,6 +90,10 @@ class Executor:
     def waiting_of(self, definition: str) -> tuple[int, int]:
         """How many calls of a definition wait for a thread or are awaited, and how many threads there are."""
         return self._backlog.waiting_of(definition), self._threads
+
+    def turn_of(self, call: Call) -> Turn | None:
+        """Why a request waits for its turn at its participant; None if it does not."""
+        return self._bulkhead.turn_of(call) if self._caller.is_over_http(call) else None
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:
         """Start calls, in this order. They are handed over together: waking a thread costs more than a short step.
@@ -233,6 +239,14 @@ class Executor:
         """A call has ended, or was not made: the next that waits for its participant is made."""
         if not self._is_closed:
             self._send(self._bulkhead.leave(call))
+
+    def _wake_later(self, delay_s: float, lane: Lane) -> None:
+        """Make the next requests of a participant when its rate allows them."""
+        self._requests.later(delay_s, partial(self._wake, lane))
+
+    def _wake(self, lane: Lane) -> None:
+        if not self._is_closed:
+            self._send(self._bulkhead.wake(lane))
 
     # ── On the threads and loops ─────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ from saga_es.core.trace import Trace
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Function
 from saga_es.definition.steps import Callee
+from saga_es.runtime.calls.limits import Turn
 
 Lane = tuple[str, ...]
 """The calls that share a queue and a limit: those to one participant, or to one function of a definition."""
@@ -116,6 +117,10 @@ class Executor(Protocol):
 
     def waiting_of(self, definition: str) -> tuple[int, int]:
         """How many calls of a definition wait for a thread or are awaited, and how many threads there are."""
+        ...
+
+    def turn_of(self, call: Call) -> Turn | None:
+        """Why a request waits for its turn at its participant; None if it does not."""
         ...
 
     def perform(self, calls: Iterable[Call], returned: Returned) -> list[tuple[Call, Exception]]:

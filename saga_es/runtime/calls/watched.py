@@ -79,14 +79,15 @@ class Watch:
     """Watches loops while calls are on them. Any thread may use it.
 
     Args:
-        blocked: Is told, with the lock held, of a loop that was found blocked.
+        blocked: Is told, with the lock held, of a loop that was found blocked; None: nothing of the application runs on
+            the loops, so a loop without a sign of life is busy, and nobody blocks it.
 
     Attributes:
         lock: Guards the calls of the loops.
         loops: The loops.
     """
 
-    def __init__(self, blocked: Callable[[WatchedLoop], object] = lambda _loop: None) -> None:
+    def __init__(self, blocked: Callable[[WatchedLoop], object] | None = lambda _loop: None) -> None:
         self.lock = threading.Lock()
         self.loops: list[WatchedLoop] = []
         self._blocked = blocked
@@ -126,7 +127,8 @@ class Watch:
             if not loop.loop.is_running():
                 return 0.0
             self._ask(loop)
-        return 0.0 if loop.present()[0] is call else LOOK_AGAIN_S
+        is_culprit = self._blocked is not None and loop.present()[0] is call
+        return 0.0 if is_culprit else LOOK_AGAIN_S
 
     def close(self) -> None:
         """Watch no more."""
@@ -171,6 +173,8 @@ class Watch:
             self._ask(loop)
             asked_at = loop.asked_at
             if asked_at is None or loop.is_blocked or monotonic_s() - asked_at < BLOCKED_AFTER_S:
+                return
+            if self._blocked is None:
                 return
             loop.is_blocked = True
             loop.culprit, where = loop.present()
