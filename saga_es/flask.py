@@ -115,6 +115,16 @@ class SagaES:
         bound: _Bound = app.extensions[EXTENSION]
         return bound.opened().engine
 
+    def close(self) -> None:
+        """Close the engine now instead of at the end of the process, as when a server ends its lifespan.
+
+        Its next use opens another. It is the engine of the application given to the constructor, else of the current
+        one.
+        """
+        app = self._app or current_app
+        bound: _Bound = app.extensions[EXTENSION]
+        bound.close()
+
 
 def _commands(flags: Mapping[str, Any], saga_app: App) -> click.Group:
     """`flask saga …`: the commands of `saga-es`, with the settings and sagas of the application."""
@@ -155,6 +165,16 @@ class _Bound:
                 self._is_open = True
                 atexit.register(self.node.close)
         return self.node
+
+    def close(self) -> None:
+        """Close the node if it is open in this process; the next use makes another."""
+        look_for_fork()
+        with self._opening:
+            if self._is_open:
+                self.node.close()
+                atexit.unregister(self.node.close)
+                self.node, self._is_open = self._made(), False
+                self._app.extensions[NODE_UNOPENED] = self.node
 
     def _made(self) -> Node:
         node = self._make()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextvars import Context
 from typing import Any, TypeVar, cast
@@ -92,6 +92,10 @@ class Handle:
             SagaExists: The id or key belongs to a saga with another input.
         """
         self._started.wait(timeout)
+
+    def until_started(self) -> Awaitable[None]:
+        """What a coroutine awaits instead of `started`: `await engine.start(..., wait=False).until_started()`."""
+        return asyncio.shield(asyncio.wrap_future(self._started.future))
 
     def result(self, timeout: float | None = None) -> SagaResult:
         """Block until the saga has ended, here or on another worker.

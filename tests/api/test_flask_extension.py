@@ -191,3 +191,16 @@ def test_its_worker_calls_the_routes_of_the_application(tmp_path: Path) -> None:
     assert recovered.returncode == 0, recovered.stderr
     shown = json.loads(flask("saga", "show", "order-7", "--json").stdout)
     assert (shown["status"], shown["steps"][0]["result"]) == ("COMPLETED", {"taken": 3, "by": "take"})
+
+
+def test_an_engine_that_was_closed_by_hand_is_opened_again_by_its_next_use(shop: Flask) -> None:
+    """A server that ends its lifespan closes it; what was begun is in the log."""
+    sagas = SagaES(shop, sagas=[order()])
+    before = sagas.engine
+    saga_id = before.start("order", {"amount": 20}).saga_id
+    sagas.close()
+    sagas.close()
+    assert not before.alive
+    assert shop.test_client().get(f"/api/saga/status/{saga_id}").status_code == 200
+    assert sagas.engine is not before
+    assert sagas.engine.follow(saga_id).result(20).completed

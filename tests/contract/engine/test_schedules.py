@@ -33,7 +33,7 @@ from saga_es.store.log.codec import SAGA, SCHEDULE
 from saga_es.store.views.kinds import View, Views
 from saga_es.store.writer import Writer
 from saga_es.testing.clock import VirtualClock
-from tests.conftest import TIMEOUT_S, Store
+from tests.conftest import TIMEOUT_S, Store, note_draft
 from tests.support.trips import until
 
 NIGHT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
@@ -155,6 +155,17 @@ def test_many_missed_times_are_made_up_for_some_at_a_time(office: Office) -> Non
         counts.append(len(keeper.keep(now)))
     assert counts == [20, 20, 11]  # fifty that were missed, and the one that has just come
     assert len(set(office.started())) == 51
+
+
+def test_several_drafts_are_written_whole_or_not_at_all(store: Store) -> None:
+    """A stream that has moved on keeps the others from being written; and the rows of a whole are found again."""
+    assert store.write(note_draft("taken", "first"))
+    whole = [store.writer.prepare(note_draft(stream_id, "second")) for stream_id in ("free", "taken")]
+    assert not store.writer.write_whole(whole)
+    assert store.log.read("free") == []
+    assert store.writer.write_whole(whole[:1])
+    assert store.writer.write_whole(whole[:1])  # the answer was lost: it stands
+    assert len(store.log.read("free")) == 1
 
 
 def test_what_a_failed_transaction_was_to_start_is_started_by_the_next(office: Office) -> None:
