@@ -120,6 +120,13 @@ def rewritten(header: str, pattern: str, by: str) -> Callable[[], Sent]:
     return made
 
 
+def later() -> Sent:
+    """A good call that says that it was signed some seconds later."""
+    method, url, headers, body = good()
+    said = re.sub(r"created=(\d+)", lambda found: f"created={int(found[1]) + 7}", headers["Signature-Input"])
+    return method, url, {**headers, "Signature-Input": said}, body
+
+
 def by_hand(
     covered: tuple[str, ...] = COVERED,
     key: Any = PRIVATE,
@@ -162,7 +169,6 @@ def digest(of: bytes, algorithm: str = "sha-256") -> str:
     return f"{algorithm}=:{b64encode(raw).decode()}:"
 
 
-NOW = datetime.now(UTC)
 ZEROS = b64encode(bytes(64)).decode()
 BAD: dict[str, Callable[[], Sent]] = {
     "no signature at all": lambda: ("POST", URL, dict(HEADERS), BODY),
@@ -218,7 +224,7 @@ BAD: dict[str, Callable[[], Sent]] = {
     "a component with a parameter": rewritten("Signature-Input", '"x-saga-step"', '"x-saga-step";sf'),
     "a component in capitals": rewritten("Signature-Input", '"x-saga-step"', '"X-Saga-Step"'),
     "components in another order": rewritten("Signature-Input", '"@method" "@target-uri"', '"@target-uri" "@method"'),
-    "another time": rewritten("Signature-Input", r"created=\d+", f"created={int(NOW.timestamp()) + 7}"),
+    "another time": later,
     "no time": rewritten("Signature-Input", r";created=\d+", ""),
     "a time that is a text": rewritten("Signature-Input", r"created=\d+", 'created="now"'),
     "a time beyond all calendars": rewritten("Signature-Input", r"created=\d+", "created=999999999999999"),
@@ -231,7 +237,7 @@ BAD: dict[str, Callable[[], Sent]] = {
     "made too long ago": lambda: good(now=datetime.now(UTC) - timedelta(seconds=400)),
     "made in the future": lambda: good(now=datetime.now(UTC) + timedelta(seconds=400)),
     "made in 1970": by_hand(created=datetime.fromtimestamp(0, UTC)),
-    "expired": by_hand(expires=NOW - timedelta(days=1)),
+    "expired": by_hand(expires=datetime.fromtimestamp(0, UTC)),
     "good for another application": by_hand(tag="webhooks"),
     "without a tag": by_hand(tag=None),
     "by a stranger": by_hand(key=STRANGERS),
