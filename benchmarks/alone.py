@@ -51,8 +51,11 @@ class AtOnce:
         """Make the calls one after the other."""
         for call in calls:
             outcome = self._caller.answer(call)
-            assert not isinstance(outcome, Awaited), "no step here is asynchronous"
-            returned(call, outcome)
+            match outcome:
+                case Awaited():
+                    raise AssertionError("no step here is asynchronous")
+                case _:
+                    returned(call, outcome)
         return []
 
     def cancel(self, call: Call) -> None:
@@ -122,10 +125,11 @@ class Alone:
 
     def run_many(self, sagas: int, under_way: int) -> None:
         """Run so many sagas, some of them at the same time."""
-        while sagas:
-            sagas -= self._begin(min(sagas, under_way - self._loop.active))
+        active = self._loop._owned.awake  # noqa: SLF001 (asked directly, so that this adds little to what is counted)
+        while sagas or active:
+            if sagas and len(active) < under_way:
+                sagas -= self._begin(min(sagas, under_way - len(active)))
             self._loop.iterate(self._inbox.take(0))
-        self._finish()
 
     def rest(self) -> None:
         """Run no chores from now on: how many there are depends on the time that all else takes."""

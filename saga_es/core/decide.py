@@ -43,6 +43,7 @@ from saga_es.core.outcomes import (
 from saga_es.core.plan import Child, StepPlan
 from saga_es.core.proceed import deadline_passed, next_events, start_waiting
 from saga_es.core.retry import failure_of, frame_of, retry_at
+from saga_es.core.sequence import begun, moved_on
 from saga_es.core.state import SagaState, StepStatus
 
 
@@ -61,6 +62,16 @@ def advance(state: SagaState, fact: Fact, now: datetime) -> tuple[list[e.SagaEve
     Raises:
         CommandRefused: The fact is a command that this saga cannot follow now.
     """
+    moved = None
+    if type(fact) is CallReturned:
+        moved = moved_on(state, fact)
+    elif type(fact) is Start and state.version == 0:
+        moved = begun(state, _started(state, fact, now))
+    return moved or by_the_rules(state, fact, now)
+
+
+def by_the_rules(state: SagaState, fact: Fact, now: datetime) -> tuple[list[e.SagaEvent], SagaState]:
+    """What `advance` comes to, without looking up what mostly follows."""
     decided = _record(state, fact, now)
     if not decided and not isinstance(fact, Woken):
         return [], state

@@ -158,7 +158,9 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     def step(self, name: str) -> StepPlan:
         """The step of this name, or of this element's name; KeyError when the plan has none."""
-        return self._by_name.get(name) or self._by_name[step_of(name)]
+        if name in self._by_name:
+            return self._by_name[name]
+        return self._by_name[step_of(name)]
 
     def after(self, name: str) -> tuple[str, ...]:
         """The steps that must be done before this one starts."""
@@ -172,6 +174,28 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def is_sequence(self) -> bool:
         """Whether the steps are done one after the other, each once."""
         return all(step.after is None and step.over is None for step in self.steps)
+
+    @cached_property
+    def no_results(self) -> dict[str, None]:
+        """The name of each step: what is given to a step before any other has a result."""
+        return dict.fromkeys(step.name for step in self.steps)
+
+    @cached_property
+    def following(self) -> dict[str | None, tuple[int, str | None]]:
+        """What follows each step of a sequence whose answer completes it: how many were called by then, and the next.
+
+        None stands for the start as a step, and for the end as what follows. A step that waits is not there, nor is the
+        step before it; of a plan that is no sequence, nothing is.
+        """
+        following: dict[str | None, tuple[int, str | None]] = {}
+        name, work = None, None
+        for place, step in enumerate(self.steps if self.is_sequence else ()):
+            if work is None and not isinstance(step.work, Delay | Signal):
+                following[name] = (place, step.name)
+            name, work = step.name, step.work
+        if self.is_sequence and work is None:
+            following[name] = (len(self.steps), None)
+        return following
 
     @cached_property
     def _by_name(self) -> dict[str, StepPlan]:

@@ -180,19 +180,27 @@ class SagaState(msgspec.Struct, frozen=True):
 
     def known_to(self, name: str) -> dict[str, Any]:
         """The values that a step or element can ask for by name: its input, and the result of each step."""
-        own = self.step(name).input
+        steps = self.steps
+        own = steps[name].input if name in steps else None
+        if not self.fan_outs:  # then no result has to be put together from elements
+            given = {"input": self.input if own is None else own, **self.plan.no_results}
+            for known, step in steps.items():
+                if known in self.plan.no_results:
+                    given[known] = step.result
+            return given
         input_ = own if own is not None else self.step(step_of(name)).input
         given = {"input": self.input if input_ is None else input_}
-        steps = self.steps
-        if not self.fan_outs:  # then no result has to be put together from elements
-            return given | {step.name: steps.get(step.name, NOT_STARTED).result for step in self.plan.steps}
         return given | {step.name: self.result(step.name) for step in self.plan.steps}
 
     @property
     def results(self) -> dict[str, Any]:
         """The results of the completed steps, by step."""
-        done = (step.name for step in self.plan.steps if self.is_done(step.name))
-        return {name: self.result(name) for name in done if self.step(name).status is not StepStatus.SKIPPED}
+        if not self.fan_outs:  # then each step is one, and has its result
+            steps, done = self.steps, StepStatus.COMPLETED
+            there = [step.name for step in self.plan.steps if step.name in steps]
+            return {name: steps[name].result for name in there if steps[name].status is done}
+        names = (step.name for step in self.plan.steps if self.is_done(step.name))
+        return {name: self.result(name) for name in names if self.step(name).status is not StepStatus.SKIPPED}
 
     @property
     def in_flight(self) -> bool:

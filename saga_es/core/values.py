@@ -38,6 +38,9 @@ DEEPEST = 100
 """How deep lists and objects of an event may nest: deeper ones could be written by one process and not read by another.
 """
 
+SHORT = 2 * (DEEPEST - 1)
+"""Bytes of JSON up to which a value cannot be too deep: each level takes two."""
+
 _BRACKET_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
 
 
@@ -65,7 +68,12 @@ def door_for_results(value: object, name: str) -> tuple[bytes, Any]:
     Raises:
         Unfaithful: A part of the value has no JSON form, or is a number that JSON does not have.
     """
-    encoded = _encoded(value, name)
+    try:  # as `_encoded` does: the result of each call comes here
+        encoded = encode(value)
+    except NO_FORM:
+        encoded = _encoded(value, name)
+    if len(encoded) > SHORT:
+        _check_depth(encoded, name)
     if b"null" in encoded:  # it may have been NaN
         return encoded, _read_back(value, name, encoded, _fault_of_result)
     return encoded, msgspec.json.decode(encoded)
@@ -95,9 +103,14 @@ def _encoded(value: object, name: str) -> bytes:
     except NO_FORM as error:
         fault = next(_faults(value, name, _fault_of_result), f"{name} has no JSON form: {error}")
         raise Unfaithful(fault) from error
+    if len(encoded) > SHORT:
+        _check_depth(encoded, name)
+    return encoded
+
+
+def _check_depth(encoded: bytes, name: str) -> None:
     if is_too_deep(encoded, DEEPEST - 1):  # the event that holds it is the first level
         raise Unfaithful(f"{name} holds more than {DEEPEST - 1} lists and objects in each other; {_SHALLOW}")
-    return encoded
 
 
 def _is_same(value: object, read: object) -> bool:

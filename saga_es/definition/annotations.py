@@ -41,7 +41,10 @@ def typed(function: Function, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: A value does not fit its annotation.
     """
-    for name, read in readers_of(function).items():
+    readers = readers_of(function)
+    if not readers:
+        return given
+    for name, read in readers.items():
         if given.get(name) is not None and name != CONTEXT:
             try:
                 given[name] = read(msgspec.json.encode(given[name]))

@@ -133,6 +133,11 @@ class Logger:
 logger = Logger()
 
 
+def tells_infos() -> bool:
+    """Whether what an operator may want to know is written, and not warnings and errors alone."""
+    return _LOGGER.isEnabledFor(logging.INFO)
+
+
 def is_silent() -> bool:
     """Whether nothing is written, not even an error: who has many lines to make asks first."""
     return not _LOGGER.isEnabledFor(logging.ERROR)

@@ -122,19 +122,26 @@ class Counting:
         self._tell(sums)
 
     def _sum_up(self, batch: WrittenBatch) -> None:
-        written = _written(batch)
-        if events := sum([len(draft.events) for draft in written]):  # a generator costs twice as much
+        written: list[Draft] = []
+        events = 0
+        for (draft, rows), receipt in zip(batch.drafts, batch.receipts, strict=True):
+            if type(receipt) is Written:  # no comprehensions here: each is a call
+                written += (draft,)
+                events += len(rows)
+                if draft.category == SAGA and not self._count_draft(draft):
+                    self._unknown += (draft,)
+        if events:
             self._sums.batches.append((batch.seconds, events))
         if len(written) < len(batch.receipts):
             for name, kind in (("append_conflicts", Conflict), ("appends_refused", Refused)):
                 if times := sum(isinstance(receipt, kind) for receipt in batch.receipts):
                     self._sums.counts[name, ()] += times
-        self._unknown += [draft for draft in written if draft.category == SAGA and not self._count_draft(draft)]
 
     def _count_draft(self, draft: Draft) -> bool:
         """Count the events of a draft; False if its saga is not known."""
-        saga = self._sagas.get(draft.stream_id)
-        if saga is None:
+        if draft.stream_id in self._sagas:
+            saga = self._sagas[draft.stream_id]
+        else:
             first = draft.events[0]
             if not isinstance(first, e.SagaStarted):
                 return False
@@ -143,10 +150,9 @@ class Counting:
             if type(event) is e.StepStarted and event.attempt == 1:
                 saga.actions[event.step] = draft.recorded_at
             elif type(event) is e.StepCompleted:
-                if (
-                    began_at := saga.actions.pop(event.step, None)
-                ) is not None:  # else it only waited, or began elsewhere
-                    self._sums.completed[saga.name, event.step].append(draft.recorded_at - began_at)
+                if event.step in saga.actions:  # else it only waited, or began elsewhere
+                    self._sums.completed[saga.name, event.step] += (draft.recorded_at - saga.actions[event.step],)
+                    del saga.actions[event.step]
             else:
                 self._count_event(saga, event, draft)
         return True
@@ -238,10 +244,6 @@ def _exemplar_of(drafts: list[Draft], index: int) -> dict[str, str]:
     draft = drafts[index]
     exemplar = {"saga_id": draft.stream_id}
     return exemplar if draft.trace_id is None else {**exemplar, "trace_id": draft.trace_id}
-
-
-def _written(batch: WrittenBatch) -> list[Draft]:
-    return [draft for (draft, _), receipt in zip(batch.drafts, batch.receipts, strict=True) if type(receipt) is Written]
 
 
 _ENDS: dict[type[Any], SagaStatus] = {

@@ -42,7 +42,7 @@ class ObservedWriter(Writer):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """See `Writer.write`."""
         began_at = time.perf_counter()
-        receipts = super().write(batch)
+        receipts = self._write(batch)
         self._observe(WrittenBatch(batch, receipts, time.perf_counter() - began_at))
         return receipts
 

@@ -90,9 +90,12 @@ class Admission:
 
     def has_capacity_again(self) -> bool:
         """End the batch's reservations; whether sagas that found no capacity would find some now."""
-        self._heavy.clear()
-        wide_again = set() if self._is_memory_full() else {name for name in self._short if self._room_of(name)}
-        self._short -= wide_again
+        if self._heavy:
+            self._heavy.clear()
+        wide_again: set[str] = set()
+        if self._short and not self._is_memory_full():
+            wide_again = {name for name in self._short if self._room_of(name)}
+            self._short -= wide_again
         return self._capacity.end_batch() or bool(wide_again)
 
     def shortage(self, name: str) -> Shortage | None:

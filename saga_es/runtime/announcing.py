@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from saga_es.core import events as e
 from saga_es.core.state import SagaState
-from saga_es.logs import is_silent, logger
+from saga_es.logs import logger, tells_infos
+
+Lines = Mapping[type[Any], Callable[[SagaState, Any], None]]
+"""What tells an event of a saga, by the event's class."""
 
 
-def announce(state: SagaState, events: Iterable[e.SagaEvent]) -> None:
-    """Tell what these events, which are in the log now, mean for an operator.
-
-    Args:
-        state: The saga as it is after them.
-        events: What was appended.
-    """
-    if not is_silent():
-        for event in events:
-            tell = _LINES.get(type(event))
-            if tell is not None:
-                tell(state, event)
+def lines() -> Lines:
+    """The lines that are written now, by the event that each tells: what is in the log then is told by its line."""
+    return _LINES if tells_infos() else _WARNINGS
 
 
 def _started(state: SagaState, event: e.SagaStarted) -> None:
@@ -59,7 +53,7 @@ def _failed(state: SagaState, event: e.SagaFailed) -> None:
     logger.error("a saga failed and waits for a person", **about(state), reason=event.reason, cure=cure)
 
 
-_LINES: dict[type[Any], Callable[[SagaState, Any], None]] = {
+_LINES: Lines = {
     e.SagaStarted: _started,
     e.SagaBegan: _began,
     e.SagaCompleted: _completed,
@@ -69,6 +63,8 @@ _LINES: dict[type[Any], Callable[[SagaState, Any], None]] = {
     e.SagaCompensated: _compensated,
     e.SagaFailed: _failed,
 }
+
+_WARNINGS: Lines = {kind: tell for kind, tell in _LINES.items() if tell not in {_started, _began, _completed}}
 
 
 def about(state: SagaState) -> dict[str, Any]:

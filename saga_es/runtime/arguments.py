@@ -29,8 +29,7 @@ def _called_as(state: SagaState, step: str) -> str:
 def given(state: SagaState, step: str, direction: Direction, key: str) -> dict[str, Any]:
     """The arguments that a callee may name. In a compensation, a result that never came is None."""
     given = state.known_to(step)
-    index = index_of(step)
-    if index is not None:
+    if (index := index_of(step) if step[-1] == "]" else None) is not None:
         item = look_up(state.plan.step(step).over or "", given)[index]
         given |= {"item": item, "index": index, step_of(step): state.step(step).result}
     action_key = key_of(state, step, Direction.ACTION) if direction is Direction.COMPENSATION else key

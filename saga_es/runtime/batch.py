@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import assert_never
 
+import msgspec
+
 from saga_es.core import events as e
 from saga_es.core.decide import advance
 from saga_es.core.facts import CannotGoOn, Fact, OwnerGone, Start, Woken
 from saga_es.core.state import SagaState
 from saga_es.errors import CommandRefused, PayloadTooLarge, PayloadUnencodable, UnreadableEvent
 from saga_es.logs import logger
-from saga_es.runtime.announcing import about, announce
+from saga_es.runtime.announcing import about, lines
 from saga_es.runtime.calls.outcomes import text
 from saga_es.runtime.inbox import AppendRequest, CommandRequest, FactArrived, Put, StartRequest
 from saga_es.runtime.owned import OwnedSaga, OwnedSagas
@@ -30,7 +32,7 @@ UNDATED = datetime.min.replace(tzinfo=UTC)
 """The time of a draft that is prepared and never appended."""
 
 
-class Proposal:
+class Proposal(msgspec.Struct, eq=False):
     """What one batch wants to append to one saga: the facts so far, their events, and the resulting state.
 
     Attributes:
@@ -41,21 +43,14 @@ class Proposal:
         size: The characters of the encoded events.
     """
 
-    __slots__ = ("base", "commands", "events", "facts", "refused", "saga", "size", "state")
-
-    def __init__(self, saga: OwnedSaga) -> None:
-        self.saga = saga
-        self.base = self.state = saga.state
-        self.facts: list[Fact] = []
-        self.commands: list[CommandRequest] = []
-        self.refused: list[tuple[CommandRequest, CommandRefused]] = []
-        self.events: list[e.SagaEvent] = []
-        self.size = 0
-
-    @property
-    def held(self) -> int:
-        """The characters by which the saga grows in memory; its state keeps nothing of a call's progress."""
-        return 0 if all(isinstance(event, e.StepProgressed) for event in self.events) else self.size
+    saga: OwnedSaga
+    base: SagaState
+    state: SagaState
+    facts: list[Fact] = []
+    commands: list[CommandRequest] = []
+    refused: list[tuple[CommandRequest, CommandRefused]] = []
+    events: list[e.SagaEvent] = []
+    size: int = 0
 
     @property
     def first(self) -> Fact | None:
@@ -71,7 +66,7 @@ class Proposal:
             cannot = CannotGoOn(f"deciding failed: {type(error).__name__}: {text(error)}")
             events, state = advance(self.state, cannot, now)
         self.state = state
-        self.facts.append(fact)
+        self.facts += (fact,)
         self.events += events
 
     def follow(self, request: CommandRequest, now: datetime) -> None:
@@ -83,6 +78,11 @@ class Proposal:
             return
         self.commands.append(request)
         self.events += events
+
+    def settle_callers(self) -> None:
+        """Tell all callers of commands: what was decided is in the log."""
+        self.settle_commands()
+        self.settle_refusals()
 
     def settle_commands(self, error: Exception | None = None) -> None:
         """Resolve the waiting callers: their commands are in the log, or the error says why they are not."""
@@ -124,7 +124,7 @@ class Batch:
         """The proposal for a saga. It is created if the batch has none."""
         saga_id = saga.state.saga_id
         if saga_id not in self._proposals:
-            self._proposals[saga_id] = Proposal(saga)
+            self._proposals[saga_id] = Proposal(saga, saga.state, saga.state)
         return self._proposals[saga_id]
 
     def withdraw(self, saga_id: str) -> Proposal | None:
@@ -163,6 +163,7 @@ class Committer:
         self._retry = retry
         self._keep_alive = keep_alive
         self._tracing = tracing
+        self._lines = lines()
 
     def commit(self, batch: Batch) -> None:
         """Append the batch and settle all of it. A batch that is too large for one transaction is split.
@@ -170,6 +171,7 @@ class Committer:
         Raises:
             StoreUnavailable: The database is away, and the worker is stopping.
         """
+        self._lines = lines()
         for number, chunk in enumerate(split(self._drafts(batch))):
             if number:
                 self._keep_alive()
@@ -201,7 +203,7 @@ class Committer:
                 self._put(FactArrived(saga.state.saga_id, Woken()))
         found = self._retry(lambda: self._sagas.find_many([saga.state.saga_id for saga in awake])) if awake else {}
         for saga in awake:
-            outdated = batch.withdraw(saga.state.saga_id) or Proposal(saga)
+            outdated = batch.withdraw(saga.state.saga_id) or Proposal(saga, saga.state, saga.state)
             self._decide_again(outdated, found.get(saga.state.saga_id))
 
     def put_back(self, proposal: Proposal) -> None:
@@ -218,7 +220,8 @@ class Committer:
             if prepared := self._prepared(proposal, batch):
                 proposal.size = size_of(prepared)
                 yield partial(self._settle, proposal), prepared, proposal.size
-        yield from ((request.settle, request.prepared, size_of(request.prepared)) for request in batch.appends)
+        for request in batch.appends:
+            yield request.settle, request.prepared, size_of(request.prepared)
 
     def _prepared(self, proposal: Proposal, batch: Batch) -> Prepared | None:
         base = proposal.base
@@ -255,22 +258,26 @@ class Committer:
 
     # ── After it ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _settle(self, proposal: Proposal, receipt: Receipt) -> None:
-        if isinstance(receipt, Written):
-            announce(proposal.state, proposal.events)
+    def _settle(self, proposal: Proposal, receipt: Receipt) -> None:  # noqa: C901 (a table: one case a receipt)
+        if type(receipt) is Written:
+            for event in proposal.events:
+                if type(event) in self._lines:
+                    self._lines[type(event)](proposal.state, event)
         match receipt:
             case Written() if proposal.state.owner is None:
                 self._owned.release(proposal.saga)
-                proposal.settle_commands()
-                proposal.settle_refusals()
+                proposal.settle_callers()
             case Written():
                 # After a takeover every open intent has to be performed again, not only those of this batch.
-                events = None if isinstance(proposal.first, OwnerGone) else proposal.events
+                is_takeover = bool(proposal.facts) and type(proposal.facts[0]) is OwnerGone
+                events = None if is_takeover else proposal.events
                 if events is None:
                     self._tracing.taken_over(proposal.state, proposal.base.owner)
-                self._owned.advance(proposal.saga, proposal.state, events, proposal.held)
-                proposal.settle_commands()
-                proposal.settle_refusals()
+                # Its state keeps nothing of a call's progress: with that alone, it does not grow in memory.
+                grows = type(proposal.events[-1]) is not e.StepProgressed or not _only_progressed(proposal.events)
+                self._owned.advance(proposal.saga, proposal.state, events, proposal.size if grows else 0)
+                if proposal.commands or proposal.refused:
+                    proposal.settle_callers()
             case Conflict():
                 self._overtaken(proposal)
             case Refused(reason):
@@ -348,6 +355,10 @@ class Committer:
         return True
 
 
+def _only_progressed(events: Iterable[e.SagaEvent]) -> bool:
+    return all(isinstance(event, e.StepProgressed) for event in events)
+
+
 # ── A batch in several transactions ──────────────────────────────────────────────────────────────────────
 
 Wanted = tuple[Callable[[Receipt], None], Prepared, int]
@@ -367,7 +378,7 @@ def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
         if chunk and size + more > MAX_TRANSACTION_SIZE:
             yield chunk
             chunk, size = [], 0
-        chunk.append(draft)
+        chunk += (draft,)
         size += more
     if chunk:
         yield chunk

@@ -42,19 +42,19 @@ class Capacity:
             saga_id: The saga that makes the call.
             name: The definition of that saga.
         """
-        in_flight = self._calls.get(saga_id, 0)
-        if not in_flight:
+        if saga_id in self._calls:
+            self._calls[saga_id] += 1
+        else:
+            self._calls[saga_id] = 1
             self._names[saga_id] = name
             self._busy[name] += 1
-        self._calls[saga_id] = in_flight + 1
 
     def release(self, saga_id: str) -> None:
         """Count a call of the saga that has returned, or was given up."""
-        in_flight = self._calls.pop(saga_id) - 1
-        if in_flight:
-            self._calls[saga_id] = in_flight
-        else:
-            self._busy[self._names.pop(saga_id)] -= 1
+        self._calls[saga_id] -= 1
+        if not self._calls[saga_id]:
+            self._busy[self._names[saga_id]] -= 1
+            del self._calls[saga_id], self._names[saga_id]
 
     def reserve(self, name: str) -> bool:
         """Reserve capacity for a saga whose first call begins in this batch; False if there is none."""
@@ -66,8 +66,9 @@ class Capacity:
 
     def end_batch(self) -> bool:
         """Drop the reservations: the calls of the batch have begun by now. True if sagas that waited can begin."""
-        self._coming.clear()
-        if any(self._is_wide_again(name) for name in self._wanting):
+        if self._coming:
+            self._coming.clear()
+        if self._wanting and any(self._is_wide_again(name) for name in self._wanting):
             self._wanting.clear()
             return True
         return False

@@ -74,6 +74,7 @@ class Dispatch:
         self.progress = Progress(executor, timers, clock, put)
         self._held = HeldCalls(executor, timers, clock, put, self._begin, self._put_off)
         self.admission = Admission(executor, self._held, self._capacity)
+        self._now = clock.now()  # as read in this turn; a time-out that is looked at early is looked at again
         self.in_flight = 0
         self.stopped = False
 
@@ -85,7 +86,9 @@ class Dispatch:
         """Act on committed events: release the calls whose outcome they hold, make the next calls, set timers."""
         for event in events:
             match event:
-                case e.StepStarted() | e.CompensationStarted() | e.ProbeStarted() | e.ChildStarted() | e.WaitStarted():
+                case e.StepStarted(step, attempt):
+                    self._call(state, step, Direction.ACTION, attempt)
+                case e.CompensationStarted() | e.ProbeStarted() | e.ChildStarted() | e.WaitStarted():
                     self._intent(state, event)
                 case e.StepFailed(retry_at=datetime()) | e.CompensationFailed(retry_at=datetime()):
                     self._intent(state, event)
@@ -140,6 +143,7 @@ class Dispatch:
     def due(self, now: datetime, most: int) -> list[Item]:
         """Take the timers that are due, at most `most` of them. Calls that timed out are given up."""
         due: list[Item] = []
+        self._now = now
         for item in self._timers.due(now, most):
             if isinstance(item, TryAgain):
                 self._held.try_again(item.lane, now)
@@ -195,10 +199,11 @@ class Dispatch:
             if isinstance(timer, CallTimedOut):
                 given_up.append(timer.call)
         # First the calls that wait: a thread that is started in place of one that hangs must not begin them.
-        for call in sorted(given_up, key=lambda call: call.began_at is not None):
+        for call in sorted(given_up, key=lambda call: call.began_at is not None) if given_up else ():
             self._executor.give_up(call)
-        self._timers.cancel((state.saga_id, "starts_at"))
-        self._timers.cancel((state.saga_id, "deadline_at"))
+        if state.starts_at is not None or state.deadline_at is not None:
+            self._timers.cancel((state.saga_id, "starts_at"))
+            self._timers.cancel((state.saga_id, "deadline_at"))
         self._children.forget(state)
 
     def _intent(self, state: SagaState, intent: e.Intent) -> None:  # noqa: C901 (a table: one case an intent)
@@ -258,8 +263,10 @@ class Dispatch:
     # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, state: SagaState, step: str, direction: Direction, attempt: int) -> None:
-        way = (step, direction)
-        if self.stopped or self._is_in_flight(state.saga_id, way):
+        way, saga_id = (step, direction), state.saga_id
+        if saga_id not in self._under_way:
+            self._under_way[saga_id] = {}
+        if self.stopped or (way in self._under_way[saga_id] and self._under_way[saga_id][way]):
             return  # stopped: the next worker finds the intent in the log; in flight: it was performed after a pause
         found = self._code.written(state, step, direction)
         if isinstance(found, Missing):
@@ -273,12 +280,12 @@ class Dispatch:
             step,
             direction,
             attempt,
-            found.callee(direction),
+            found.action if is_action else found.callee(direction),
             key,
             given(state, step, direction, key),
             planned.timeout_s,
             found.condition if is_action and planned.condition else None,
-            child_id(state, step, attempt) if isinstance(planned.work, Child) else None,
+            child_id(state, step, attempt) if type(planned.work) is Child else None,
             state.plan.saga,
             state.plan,
             tags=state.tags,
@@ -291,10 +298,12 @@ class Dispatch:
             is_last=bool(self._held.lanes.away) and is_last(state, step, direction, attempt),
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
-        self._under_way.setdefault(state.saga_id, {})[way] = True
-        due = self._clock.now() + timedelta(seconds=planned.timeout_s)
+        self._under_way[saga_id][way] = True
+        due = self._now + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
-        self._begin(call)
+        self.in_flight += 1
+        self._capacity.acquire(saga_id, call.definition)
+        self._made += (call,)
 
     def is_calling(self, saga_id: str) -> bool:
         """Whether the saga has a call in flight."""
@@ -304,13 +313,14 @@ class Dispatch:
         return self._under_way.get(saga_id, _NOTHING).get(way, False)
 
     def _ended(self, saga_id: str, step: str, direction: Direction, heard: Heard) -> None:
-        was_call = self._under_way.get(saga_id, _NOTHING).pop((step, direction), None)
-        if was_call is None:
+        way, key = (step, direction), (saga_id, step, direction)
+        if saga_id not in self._under_way or way not in self._under_way[saga_id]:
             return
-        key = (saga_id, step, direction)
+        was_call = self._under_way[saga_id].pop(way)
         timer = self._timers.cancel(key)
-        if was_call:
-            self._released(key)
+        if was_call and (key not in self._held.calls or not self._held.takes_leave(key)):
+            self.in_flight -= 1
+            self._capacity.release(saga_id)
         if heard != "answer" or self._held.lanes.failing or self._held.lanes.away:
             self._held.note(key, timer.call if isinstance(timer, CallTimedOut) else None, heard)
 
@@ -363,7 +373,7 @@ class Dispatch:
     def _begin(self, call: Call) -> None:
         self.in_flight += 1
         self._capacity.acquire(call.saga_id, call.definition)
-        self._made.append(call)
+        self._made += (call,)
 
     def _put_off(self, call: Call) -> None:
         self.in_flight -= 1

@@ -42,6 +42,7 @@ class HeldCalls:
         put_off: Is told of a call that is held back.
 
     Attributes:
+        calls: The calls that are held back.
         lanes: What is known of each lane.
         weigh: Returns the bytes that a saga keeps in memory while a call of it is held back.
         most_bytes: From how many such bytes on sagas of the definitions that have held calls stay in the log.
@@ -62,14 +63,14 @@ class HeldCalls:
         self._put = put
         self._begin = begin
         self._put_off = put_off
-        self._calls: set[Key] = set()
+        self.calls: set[Key] = set()
         self._full: set[str] = set()
         self.lanes: Lanes[Call | RetryTimer] = Lanes()
         self.weigh: Callable[[str], int] = lambda _saga_id: 0
         self.most_bytes: int | None = None
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._calls
+        return key in self.calls
 
     def note(self, key: Key, call: Call | None, heard: Heard) -> None:
         """Learn from what came of a call. An error of a function says nothing of others, unless it is "not now"."""
@@ -97,7 +98,7 @@ class HeldCalls:
         if ("away", lane) not in self._timers:
             self._timers.set(("away", lane), next_try_at, TryAgain(lane))
         if isinstance(item, Call):
-            self._calls.add(key)
+            self.calls.add(key)
             self._put_off(item)
         return True
 
@@ -118,9 +119,9 @@ class HeldCalls:
 
     def takes_leave(self, key: Key) -> bool:
         """Whether a call that has ended was held back; then it is not any more."""
-        if key not in self._calls:
+        if key not in self.calls:
             return False
-        self._calls.discard(key)
+        self.calls.discard(key)
         return True
 
     def drop(self, key: Key) -> None:
@@ -153,7 +154,7 @@ class HeldCalls:
             if not isinstance(timer, CallTimedOut) or timer.call.lane != lane or timer.call.began_at is not None:
                 continue
             key = _key(timer.call)
-            if key not in self._calls and not self._executor.give_up(timer.call):
+            if key not in self.calls and not self._executor.give_up(timer.call):
                 call = replace(timer.call, is_given_up=False)
                 due = now + timedelta(seconds=call.timeout_s)
                 self._timers.set(key, due, CallTimedOut(call.saga_id, timer.fact, call))
@@ -165,7 +166,7 @@ class HeldCalls:
     def _go_on(self, items: Iterable[Call | RetryTimer]) -> None:
         for item in items:
             if isinstance(item, Call):
-                self._calls.discard(_key(item))
+                self.calls.discard(_key(item))
                 self._begin(item)
             else:
                 self._put(item)

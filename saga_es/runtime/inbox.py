@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import Any, assert_never
 
 import msgspec
@@ -196,7 +197,7 @@ class Inbox:
         """
         if not self._items and timeout_s != 0:
             self._sleep(timeout_s, 1)
-        return [self._items.popleft() for _ in range(min(len(self._items), MOST_AT_ONCE))]
+        return list(islice(iter(self._items.popleft, None), min(len(self._items), MOST_AT_ONCE)))
 
     def wait_for(self, enough: int, timeout_s: float) -> bool:
         """Wait until `enough` items are there; False if there are fewer after `timeout_s` seconds."""

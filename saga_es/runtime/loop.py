@@ -68,7 +68,10 @@ class Loop:
         batch = Batch(self._chores.now())
         arrived = [*items, *self._dispatch.due(batch.now, MOST_AT_ONCE)]
         for item in self._memory.awaken(arrived, batch.now):
-            self._decide(item, batch)
+            if type(item) is FactArrived and item.saga_id in self._owned.awake:  # most items
+                batch.proposal(self._owned.awake[item.saga_id]).add(item.fact, batch.now)
+            else:
+                self._decide(item, batch)
         self._chores.run(batch)
         self._committer.commit(batch)  # appends, evolves, and performs what was appended
         waiting = len(self._inbox)  # counted before the calls begin: they may return at once

@@ -68,12 +68,12 @@ class CodeHere:
 
     def written(self, state: SagaState, step: str, direction: Direction) -> Step | Missing:
         """The code of a call: the present code of the step, or else older code that is kept for such plans."""
-        name = step_of(step)
-        key = (state.plan_id, name, direction)
-        found = self._written.get(key)
-        if found is None:
-            found = self._written[key] = self._find(state.plan, name, direction)
-        return found
+        key = (state.plan_id, step, direction)
+        if key not in self._written:
+            key = (state.plan_id, step_of(step), direction)  # of an element, the code of its step
+            if key not in self._written:
+                self._written[key] = self._find(state.plan, key[1], direction)
+        return self._written[key]
 
     def child(self, step: str, saga: str) -> Saga | Missing:
         """The definition of a step's child saga."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from saga_es.core import events as e
 from saga_es.core.facts import Woken
-from saga_es.core.state import SagaState, payload_size, without_payloads
+from saga_es.core.state import ENDED, SagaState, payload_size, without_payloads
 from saga_es.errors import SagaExists, StoreUnavailable, UnreadableEvent
 from saga_es.logs import logger
 from saga_es.runtime.announcing import about
@@ -41,6 +41,7 @@ class OwnedSagas:
     """The owned sagas by their ids. Used by the loop's thread.
 
     Attributes:
+        awake: The sagas whose payloads are in memory.
         held: The bytes of the payloads of all sagas that are awake.
         asleep: The sagas whose payloads are in the log alone.
         left_alone: The sagas that a newer version has gone on with, so that this worker cannot read them any more.
@@ -51,7 +52,7 @@ class OwnedSagas:
         self._remote = remote
         self._put = put
         self._warn = warn
-        self._by_id: dict[str, OwnedSaga] = {}  # those that are awake
+        self.awake: dict[str, OwnedSaga] = {}
         self.asleep: dict[str, OwnedSaga] = {}
         self.left_alone: set[str] = set()
         self.held = 0
@@ -68,14 +69,14 @@ class OwnedSagas:
         return self._named_in != os.getpid()
 
     def __len__(self) -> int:
-        return len(self._by_id) + len(self.asleep)
+        return len(self.awake) + len(self.asleep)
 
     def __contains__(self, saga_id: object) -> bool:
-        return saga_id in self._by_id or saga_id in self.asleep
+        return saga_id in self.awake or saga_id in self.asleep
 
     def get(self, saga_id: str) -> OwnedSaga | None:
         """The saga, awake or asleep, if this worker owns it."""
-        saga = self._by_id.get(saga_id)
+        saga = self.awake.get(saga_id)
         return self.asleep.get(saga_id) if saga is None and self.asleep else saga
 
     def version(self, saga_id: str) -> int:
@@ -91,29 +92,29 @@ class OwnedSagas:
     @property
     def ids(self) -> list[str]:
         """The ids of all owned sagas."""
-        return [*self._by_id, *self.asleep]
+        return [*self.awake, *self.asleep]
 
     # ── Asleep and awake ─────────────────────────────────────────────────────────────────────────────────
 
     def idle(self) -> Iterator[OwnedSaga]:
         """The sagas that are awake and have no call in flight; roughly, those that have waited longest come first."""
-        for saga in list(self._by_id.values()):
+        for saga in list(self.awake.values()):
             if saga.state.version and not self._dispatch.is_calling(saga.state.saga_id):
                 yield saga
 
     def size_of(self, saga_id: str) -> int:
         """The bytes of a saga's payloads; 0 if this worker does not own it."""
-        saga = self._by_id.get(saga_id)
+        saga = self.awake.get(saga_id)
         return 0 if saga is None else saga.size
 
     def size_of_definition(self, name: str) -> int:
         """The bytes of the payloads of all sagas of a definition that are awake. Any thread may ask."""
-        return sum(saga.size for saga in list(self._by_id.values()) if saga.state.plan.saga == name)
+        return sum(saga.size for saga in list(self.awake.values()) if saga.state.plan.saga == name)
 
     def let_sleep(self, saga: OwnedSaga) -> None:
         """Let go of the payloads of a saga. Its timers, its handles and its place stay."""
         saga_id = saga.state.saga_id
-        self.asleep[saga_id] = self._by_id.pop(saga_id)
+        self.asleep[saga_id] = self.awake.pop(saga_id)
         self.held -= saga.size
         saga.state = without_payloads(saga.state)
         saga.is_asleep = True
@@ -121,7 +122,7 @@ class OwnedSagas:
     def wake(self, saga: OwnedSaga) -> None:
         """Count a saga as awake. Its state has to be loaded before anything is decided."""
         saga_id = saga.state.saga_id
-        self._by_id[saga_id] = self.asleep.pop(saga_id)
+        self.awake[saga_id] = self.asleep.pop(saga_id)
         self.held += saga.size
 
     def load(self, saga: OwnedSaga, state: SagaState | UnreadableEvent | None) -> None:
@@ -140,7 +141,7 @@ class OwnedSagas:
         if stale is not None:  # another worker took the saga over, and this worker has not noticed yet
             self._drop(stale)
         handles = [handle] if handle else self._remote.take(state.saga_id)
-        saga = self._by_id[state.saga_id] = OwnedSaga(state, handles)
+        saga = self.awake[state.saga_id] = OwnedSaga(state, handles)
         self.held += saga.size
         for its in handles:
             if its.context is not None:
@@ -195,9 +196,16 @@ class OwnedSagas:
         if is_first:
             for handle in saga.handles:
                 handle.mark_started()
-        self._perform(state, events)
-        if state.status.ended:
-            del self._by_id[state.saga_id]
+        if events is None:
+            self._resume(state)
+        else:
+            try:
+                self._dispatch.perform(state, events)
+            except Exception as error:
+                logger.exception("performing failed", **about(state))
+                self._put(FactArrived(state.saga_id, cannot_call(error)))
+        if state.status in ENDED:
+            del self.awake[state.saga_id]
             self.held -= saga.size
             self._dispatch.forget(state)
             for handle in saga.handles:
@@ -215,7 +223,7 @@ class OwnedSagas:
         self.held -= saga.size
         saga.size = payload_size(state)
         self.held += saga.size
-        self._perform(state, None)
+        self._resume(state)
         self._put(FactArrived(state.saga_id, Woken()))
         return True
 
@@ -238,12 +246,12 @@ class OwnedSagas:
 
     def drop_all(self) -> None:
         """Drop all sagas."""
-        for saga in [*self._by_id.values(), *self.asleep.values()]:
+        for saga in [*self.awake.values(), *self.asleep.values()]:
             self._drop(saga)
 
     def abandon(self, error: Exception) -> None:
         """Fail all handles, local and remote."""
-        for saga in [*self._by_id.values(), *self.asleep.values()]:
+        for saga in [*self.awake.values(), *self.asleep.values()]:
             self._remote.add(*saga.handles)
         self._remote.fail_all(error)
 
@@ -253,20 +261,17 @@ class OwnedSagas:
             handle.mark_started()
 
     def _drop(self, saga: OwnedSaga) -> None:
-        if self._by_id.get(saga.state.saga_id) is saga:  # a newer one may have replaced it
-            del self._by_id[saga.state.saga_id]
+        if self.awake.get(saga.state.saga_id) is saga:  # a newer one may have replaced it
+            del self.awake[saga.state.saga_id]
             self.held -= saga.size
         elif self.asleep.get(saga.state.saga_id) is saga:
             del self.asleep[saga.state.saga_id]
         self._dispatch.forget(saga.state)
         self._remote.add(*saga.handles)
 
-    def _perform(self, state: SagaState, events: Iterable[e.SagaEvent] | None) -> None:
+    def _resume(self, state: SagaState) -> None:
         try:
-            if events is None:
-                self._dispatch.resume(state)
-            else:
-                self._dispatch.perform(state, events)
+            self._dispatch.resume(state)
         except Exception as error:
             logger.exception("performing failed", **about(state))
             self._put(FactArrived(state.saga_id, cannot_call(error)))

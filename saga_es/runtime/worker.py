@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from saga_es.core.outcomes import Direction
@@ -83,6 +84,8 @@ class Worker:
         self._store = store
         self._clock = clock
         store.sagas.go_by(clock.now)
+        # Repeats an operation until the database answers: nothing can go on without it.
+        self._retry = partial(retry_until, clock=clock, is_stopped=self._is_stopped)
         self._warn = OutageWarning(clock)
         self._timers: Timers[Timer] = Timers()
         capacity = _capacity(code.definitions.values(), limits)
@@ -90,7 +93,7 @@ class Worker:
         self._remote = RemoteHandles(store.sagas, self._look_soon)
         self._owned = OwnedSagas(self._dispatch, self._remote, self.inbox.put, self._warn)
         self._commands = Commands(store, clock)
-        self._forwarding = Forwarding(self._commands, clock, lambda: self._dispatch.stopped)
+        self._forwarding = Forwarding(self._commands, clock, self._is_stopped)
         self._memory = PayloadMemory(self._owned, store.sagas, self._retry, limits.payload_memory)
         self._dispatch.admission.bound(limits.payload_memory, self._owned, self._memory.used)
         committer = Committer(store, self._owned, self.inbox.put, self._retry, self._beat, tracing)
@@ -246,9 +249,8 @@ class Worker:
 
     # ── Callbacks of the loop ────────────────────────────────────────────────────────────────────────────
 
-    def _retry(self, operation: Callable[[], T]) -> T:
-        """Repeat an operation until the database answers: nothing can go on without it."""
-        return retry_until(operation, self._clock, lambda: self._dispatch.stopped)
+    def _is_stopped(self) -> bool:
+        return self._dispatch.stopped
 
     def _beat(self) -> None:
         self._chores.schedule(Beat, self._heartbeat.run())

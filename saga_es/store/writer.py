@@ -10,7 +10,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -33,7 +35,10 @@ from saga_es.store.views.kinds import Views
 ATTEMPTS = 6
 """Tries of a transaction that the database rolls back in favour of others. Nothing of it was written, so it is safe."""
 
-_ENDS = (e.SagaCompleted, e.SagaCompensated, e.SagaFailed)
+Append = tuple[sa.Insert, list[dict[str, Any]]]
+"""The write that appends the rows of a batch."""
+
+_ENDS = frozenset({e.SagaCompleted, e.SagaCompensated, e.SagaFailed})
 
 
 class Writer:
@@ -168,7 +173,7 @@ class Writer:
         self._log.chained(prepared[1], self._heads, connection)
         try:
             with connection.begin_nested():
-                for statement, rows in self._writes([prepared]):
+                for statement, rows in self._writes([prepared], _append([prepared])):
                     execute_many(connection, statement, rows)
         except Exception as error:
             if ends_transaction(connection, error) or self._has_moved_on(connection, prepared[0]):
@@ -190,14 +195,19 @@ class Writer:
         self._transact_once(batch)
 
     def _transact_once(self, batch: Sequence[Prepared]) -> None:
-        reached = self._log.chained([row for _, rows in batch for row in rows], self._heads)
+        append = _append(batch)
+        reached = self._log.chained(append[1], self._heads)
         if self._is_careful:
             self._transact_carefully(batch)
         else:
-            self._database.transact(self._writes(batch))
+            self._database.transact(self._writes(batch, append))
         # Learn only now that they are in the log: the heads of a transaction that did not commit must not be
         # remembered.
-        self._heads.learn(reached, [draft.stream_id for draft, _ in batch if isinstance(draft.events[-1], _ENDS)])
+        over: list[str] = []
+        for draft, _ in batch:
+            if type(draft.events[-1]) in _ENDS:
+                over += (draft.stream_id,)
+        self._heads.learn(reached, over)
 
     def _transact_carefully(self, batch: Sequence[Prepared]) -> None:
         with self._database.writing() as connection:
@@ -216,21 +226,34 @@ class Writer:
             execute_many(connection, statement, rows)
         return behind
 
-    def _writes(self, batch: Sequence[Prepared]) -> list[Write]:
+    def _writes(self, batch: Sequence[Prepared], append: Append) -> list[Write]:
         """All writes of a batch of chained rows: log, views and notifications."""
-        return [_append(batch), *self._views.writes(_recorded(batch), self._driver), *_notifications(batch)]
+        return [append, *self._views.writes(_recorded(batch), self._driver), *_notifications(batch)]
 
 
-def _append(batch: Sequence[Prepared]) -> Write:
-    return APPEND, [row for _, rows in batch for row in rows]
+# Every append comes through these; a comprehension is a call.
+
+
+def _append(batch: Sequence[Prepared]) -> Append:
+    all_: list[dict[str, Any]] = []
+    for _, rows in batch:
+        all_ += rows
+    return APPEND, all_
 
 
 def _recorded(batch: Sequence[Prepared]) -> list[Recorded]:
-    return [recorded for draft, _ in batch for recorded in draft.recorded()]
+    recorded: list[Recorded] = []
+    for draft, _ in batch:
+        recorded += draft.recorded()
+    return recorded
 
 
 def _notifications(batch: Sequence[Prepared]) -> list[Write]:
-    return notify([(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.notifies])
+    reached: list[tuple[str, int]] = []
+    for draft, rows in batch:
+        if draft.notifies:
+            reached += ((draft.stream_id, rows[-1]["version"]),)
+    return notify(reached) if reached else []
 
 
 def _nothing() -> None:

@@ -46,8 +46,8 @@ MUTANTS = [
     Mutant(
         "an append is dropped, and reported as written",
         WRITER,
-        "return APPEND, [row for _, rows in batch for row in rows]",
-        "return APPEND, batch[0][1]",
+        "    return APPEND, all_\n",
+        "    return APPEND, batch[0][1]\n",
         ("tests/contract/store/test_writer.py",),
     ),
     Mutant(
@@ -116,11 +116,11 @@ MUTANTS = [
     Mutant(
         "a view is brought up to date after the commit",
         WRITER,
-        "        self._database.transact(self._writes(batch))\n",
-        "        log, *views = self._writes(batch)\n"
-        "        self._database.transact([log])\n"
-        "        if views:\n"
-        "            self._database.transact(views)\n",
+        "            self._database.transact(self._writes(batch, append))\n",
+        "            log, *views = self._writes(batch, append)\n"
+        "            self._database.transact([log])\n"
+        "            if views:\n"
+        "                self._database.transact(views)\n",
         ("tests/contract/store/test_writer.py",),
     ),
     Mutant(
@@ -168,7 +168,7 @@ MUTANTS = [
     ),
     Mutant(
         "a hash is taken that is not that of the version before",
-        LOG,
+        "saga_es/store/log/heads.py",
         "if head is not None and head.version == version:",
         "if head is not None:",
         ("tests/contract/store/test_chain_in_the_log.py",),

@@ -128,3 +128,19 @@ def test_the_heads_that_were_used_last_are_kept() -> None:
     assert [name for name in "abcde" if heads.get(name)] == ["a", "d"]
     heads.clear()
     assert len(heads) == 0
+
+
+def test_the_hashes_of_a_batch_are_those_of_the_format() -> None:
+    """Where rows are chained the hash is laid out in place: it is the same as one by one, whatever the text holds."""
+    later = AT.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    rows = [
+        {**row("a", 1), "data": '{"name":"Żółć"}'},
+        {**row("a", 2), "type": "Ł", "schema": 7, "recorded_at": later},
+        {**row("b", 1), "category": "note", "data": ""},
+    ]
+    chain(rows, {})
+    previous = {stream_id: genesis(stream_id) for stream_id in "ab"}
+    for it in rows:
+        about = it["stream_id"], it["category"], it["version"], it["type"], it["schema"], it["data"], it["recorded_at"]
+        assert it["hash"] == event_hash(previous[it["stream_id"]], *about)
+        previous[it["stream_id"]] = it["hash"]

@@ -42,6 +42,9 @@ from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 _PLAIN = frozenset({NoneType, bool, int, float, str, list, dict})
 """Types of results that need not be looked at more closely: this is on the path of every call."""
 
+_UNCHANGING = frozenset({NoneType, bool, str})
+"""Types of values that no step can change, and that JSON gives back as they are."""
+
 
 class Awaited(msgspec.Struct, frozen=True):
     """A call gave this instead of its result: the result has to be awaited on an event loop.
@@ -99,8 +102,7 @@ class Caller:
             CALL.reset(before)
 
     def _answer(self, call: Call) -> Outcome | Awaited:
-        unwanted = _unwanted(call)
-        if unwanted is not None:
+        if call.condition is not None and (unwanted := _unwanted(call)) is not None:
             return unwanted
         match call.callee:
             case None:
@@ -111,7 +113,7 @@ class Caller:
                 result = _called(call, function)
                 if type(result) not in _PLAIN and inspect.isawaitable(result):
                     return Awaited(result)
-                return self._finished(call, result)
+                return self._completed(call, result) if call.child_id is None else self._finished(call, result)
 
     async def await_answer(self, call: Call) -> Outcome:
         """Make a call that is `async`; raises what the callee raises. Its time is kept by whoever asked for it."""
@@ -269,7 +271,7 @@ def _called(call: Call, function: Function) -> Any:
         if call.direction is Direction.PROBE:
             raise
         raise StepRejected(str(error)) from error
-    return signatures.call(function, its, values)
+    return signatures.call(function, its, values) if its.by_place else function(**values)
 
 
 def _arguments(call: Call, its: Asked) -> dict[str, Any]:
@@ -281,7 +283,11 @@ def _arguments(call: Call, its: Asked) -> dict[str, Any]:
     if its.may_have:
         known = known_names(call.plan, step_of(call.step), call.direction) if call.plan else call.given.keys()
         names += tuple(name for name in its.may_have if name in known and name in call.given)
-    return {name: msgspec.json.decode(msgspec.json.encode(call.given[name])) for name in names}
+    given: dict[str, Any] = {}
+    for name in names:
+        value = call.given[name]
+        given[name] = value if type(value) in _UNCHANGING else msgspec.json.decode(msgspec.json.encode(value))
+    return given
 
 
 def _with_context(call: Call, its: Asked) -> dict[str, Any]:

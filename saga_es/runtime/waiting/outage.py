@@ -55,11 +55,12 @@ def retry_until(operation: Callable[[], T], clock: Clock, is_stopped: Callable[[
 
 
 def _retry(operation: Callable[[], T], may_wait: Callable[[float], bool], sleep: Callable[[float], None]) -> T:
-    backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+    backoff: Backoff | None = None
     while True:
         try:
             return operation()
         except StoreUnavailable as error:
+            backoff = backoff or Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
             wait_s = backoff.next_s()
             if not may_wait(wait_s):
                 raise

@@ -5,10 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Hashable
 from datetime import datetime
-from itertools import count
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+MOST_STALE = 1000
+"""Cancelled timers that may stay in the heap, however few others there are."""
 
 
 class Timers(Generic[T]):
@@ -17,7 +19,8 @@ class Timers(Generic[T]):
     def __init__(self) -> None:
         self._heap: list[tuple[datetime, int, Hashable]] = []
         self._items: dict[Hashable, tuple[int, T]] = {}
-        self._serial = count()
+        self._serial = 0
+        self._stale = 0  # entries of the heap whose timer was cancelled or set again, at most
 
     def __len__(self) -> int:
         return len(self._items)
@@ -27,10 +30,12 @@ class Timers(Generic[T]):
 
     def set(self, key: Hashable, due: datetime, item: T) -> None:
         """Set the key's timer, in place of the one that it had."""
-        serial = next(self._serial)
+        self._serial = serial = self._serial + 1
+        if key in self._items:
+            self._stale += 1
         self._items[key] = serial, item
         heapq.heappush(self._heap, (due, serial, key))
-        if len(self._heap) > 2 * len(self._items) + 1000:
+        if self._stale > MOST_STALE and 2 * self._stale > len(self._heap):
             self._compact()
 
     def get(self, key: Hashable) -> T | None:
@@ -44,22 +49,30 @@ class Timers(Generic[T]):
 
     def cancel(self, key: Hashable) -> T | None:
         """Remove the key's timer and return its item; None if there is no timer."""
-        item = self._items.pop(key, None)
-        return None if item is None else item[1]
+        if key not in self._items:
+            return None
+        self._stale += 1
+        item = self._items[key][1]
+        del self._items[key]
+        return item
 
     def due(self, now: datetime, most: int | None = None) -> list[T]:
         """Take the items that are due at `now` or before, in the order of their times; at most `most` (None: all)."""
         taken: list[T] = []
-        while self._heap and self._heap[0][0] <= now and len(taken) != most:
-            _, serial, key = heapq.heappop(self._heap)
-            if self._is_live(serial, key):
-                taken.append(self._items.pop(key)[1])
+        heap, items = self._heap, self._items
+        while heap and heap[0][0] <= now and len(taken) != most:
+            _, serial, key = heapq.heappop(heap)
+            if key in items and items[key][0] == serial:
+                taken.append(items.pop(key)[1])
+            elif self._stale:
+                self._stale -= 1
         return taken
 
     def next_due(self) -> datetime | None:
         """When the next item is due; None if there is none."""
         while self._heap and not self._is_live(*self._heap[0][1:]):
             heapq.heappop(self._heap)
+            self._stale -= 1
         return self._heap[0][0] if self._heap else None
 
     def _is_live(self, serial: int, key: Hashable) -> bool:
@@ -68,5 +81,7 @@ class Timers(Generic[T]):
 
     def _compact(self) -> None:
         # Most calls answer long before their time-out: cancelled timers would pile up in the heap.
-        self._heap = [entry for entry in self._heap if self._is_live(entry[1], entry[2])]
+        items = self._items
+        self._heap = [entry for entry in self._heap if entry[2] in items and items[entry[2]][0] == entry[1]]
         heapq.heapify(self._heap)
+        self._stale = 0

@@ -18,6 +18,9 @@ from saga_es.store.drivers.columns import UtcDateTime
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.drivers.writes import THIS_ROW, BatchUpdate, Rows
 
+_SHARED = (UtcDateTime, sa.Boolean)
+"""Types of which few values are written again and again."""
+
 
 class Compiled:
     """A statement compiled for a driver: its text, and how a row becomes a tuple."""
@@ -26,8 +29,8 @@ class Compiled:
         compiled: Any = statement.compile(dialect=dialect, column_keys=names)  # type: ignore[attr-defined]
         self.text: str = compiled.string
         processors = {
-            # A batch has one time, which many rows share: it is converted once.
-            name: lru_cache(64)(process) if isinstance(compiled.binds[name].type, UtcDateTime) else process
+            # A batch has one time, which many rows share: it is converted once. Of booleans there are two.
+            name: lru_cache(64)(process) if isinstance(compiled.binds[name].type, _SHARED) else process
             for name, process in compiled._bind_processors.items()  # noqa: SLF001 (where SQLAlchemy keeps them)
         }
         self._is_by_place = bool(compiled.positiontup)
@@ -43,22 +46,25 @@ class Compiled:
     def executions(self, rows: Rows) -> Iterable[tuple[str, list[Any]]]:
         """The arguments for the driver's `executemany`, one pair for each call."""
         if self._batch_update is None or len(rows) == 1:
-            return [(self.text, self.laid_out(rows))]
-        return self._batch_update.executions([self._tuple(row) for row in rows])
+            return ((self.text, self._tuples(rows) if self._is_by_place else self.laid_out(rows)),)
+        return self._batch_update.executions(self._tuples(rows))
 
     def laid_out(self, rows: Rows) -> list[Any]:
         """The rows as tuples, or as dicts where the driver wants names; each value converted for the driver."""
-        tuples = [self._tuple(row) for row in rows]
+        tuples = self._tuples(rows)
         return tuples if self._is_by_place else [dict(zip(self._names, row, strict=True)) for row in tuples]
 
-    def _tuple(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        picked: tuple[Any, ...] = self._pick(row)
+    def _tuples(self, rows: Rows) -> list[tuple[Any, ...]]:
+        # All rows in one sweep: to call a function for each took longer than to lay it out.
+        tuples: list[tuple[Any, ...]] = list(map(self._pick, rows))
         if not self._processors:
-            return picked
-        values = list(picked)
-        for place, process in self._processors:
-            values[place] = process(values[place])
-        return tuple(values)
+            return tuples
+        for number, picked in enumerate(tuples):
+            values = list(picked)
+            for place, process in self._processors:
+                values[place] = process(values[place])
+            tuples[number] = tuple(values)
+        return tuples
 
 
 class Query:

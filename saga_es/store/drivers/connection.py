@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -46,18 +46,24 @@ class DriverConnection:
             sqlalchemy.exc.DBAPIError: The driver's error, as SQLAlchemy would wrap it. If it was raised at the commit,
                 nobody knows whether the writes were committed.
         """
-        with self._lock, self._as_sqlalchemy_says():
-            raw = self._connected()
-            self._driver.forget_warnings(raw)
-            whole = self._driver.as_one_statement(writes, self._dialect)
-            if whole is not None:
-                raw.execute(*whole)  # autocommit: one round trip
-            else:
-                self._driver.begin(raw)
-                self._execute(raw, writes)
-                raw.commit()
-            self._driver.check_commit(raw)
-            self._used_at = monotonic_s()
+        with self._lock:
+            try:  # as `_as_sqlalchemy_says` does, without its calls
+                self._transact(writes)
+            except BaseException as error:  # noqa: BLE001 (translated, or raised again)
+                self._translate(error)
+
+    def _transact(self, writes: Sequence[Write]) -> None:
+        raw = self._connected()
+        self._driver.forget_warnings(raw)
+        whole = self._driver.as_one_statement(writes, self._dialect)
+        if whole is not None:
+            raw.execute(*whole)  # autocommit: one round trip
+        else:
+            self._driver.begin(raw)
+            self._execute(raw, writes)
+            raw.commit()
+        self._driver.check_commit(raw)
+        self._used_at = monotonic_s()
 
     def fetch(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
         """The rows of one query, in a transaction of its own. Other threads wait for the connection: keep it short.
@@ -111,15 +117,17 @@ class DriverConnection:
     @contextmanager
     def _as_sqlalchemy_says(self) -> Iterator[None]:
         """Translate the driver's errors to SQLAlchemy's; after an error no transaction is open."""
-        dbapi: Any = self._dialect.loaded_dbapi
         try:
             yield
-        except dbapi.Error as error:
-            self._take_back()
+        except BaseException as error:  # noqa: BLE001 (translated, or raised again)
+            self._translate(error)
+
+    def _translate(self, error: BaseException) -> NoReturn:
+        dbapi: Any = self._dialect.loaded_dbapi
+        self._take_back()
+        if isinstance(error, dbapi.Error):
             raise sa.exc.DBAPIError.instance(None, None, error, dbapi.Error, dialect=self._dialect) from error
-        except BaseException:
-            self._take_back()
-            raise
+        raise error
 
     def _take_back(self) -> None:
         if self._raw is None:

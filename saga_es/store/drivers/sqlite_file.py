@@ -54,7 +54,11 @@ class SqliteFile:
             StoreUnavailable: A path does not; it does again once the file is back in its place.
         """
         for path, identity in self._identities.items():
-            found = _identity(path)
+            try:  # as `_identity` has it, without the call: this comes before and after every commit
+                stat = os.stat(path)  # noqa: PTH116
+                found: Identity = (stat.st_dev, stat.st_ino)
+            except OSError:
+                found = None
             if found != identity:
                 what = "gone" if found is None else "another file than the open one"
                 raise StoreUnavailable(f"{path} is {what}; put the file back, or restart this process")

@@ -36,6 +36,9 @@ DEFAULT_PAYLOAD_LIMIT = 1_048_576
 ENVELOPE = 1024
 """Bytes of JSON that an event may take beside its payload: names, ids, counters."""
 
+SHORT = min(ENVELOPE, 2 * DEEPEST)
+"""Bytes of JSON up to which an event is neither too large nor too deep: each level takes two."""
+
 
 BUILT_IN: Mapping[str, tuple[type[Any], ...]] = {
     SAGA: get_args(e.SagaEvent),
@@ -120,15 +123,26 @@ class Codec:
             PayloadTooLarge: The text is larger than the limit.
             PayloadUnencodable: A value in the event has no JSON form, or it nests too deep.
         """
-        try:
-            text = encode(event)
-        except NO_FORM as error:
-            raise PayloadUnencodable(_why_not(event, error)) from error
+        return self.encode_all((event,))[0]
+
+    def encode_all(self, events: Iterable[object]) -> list[str]:
+        """The fields of each event; see `encode`."""
+        texts: list[str] = []
+        for event in events:
+            try:
+                text = encode(event)
+            except NO_FORM as error:
+                raise PayloadUnencodable(_why_not(event, error)) from error
+            if len(text) > SHORT:
+                self._check(text)
+            texts += (text.decode(),)
+        return texts
+
+    def _check(self, text: bytes) -> None:
         if len(text) > self._payload_limit + ENVELOPE:
             raise PayloadTooLarge(len(text), self._payload_limit)
         if is_too_deep(text):
             raise PayloadUnencodable(f"the payload holds more than {DEEPEST} lists and objects in each other")
-        return text.decode()
 
     def encrypt(self, rows: Sequence[dict[str, Any]], events: Sequence[Any], key_id: str) -> None:
         """Encrypt what is secret in the rows of a draft. Without the key, no row is written, whatever it holds.
@@ -187,7 +201,9 @@ class Codec:
 
     def schema(self, category: str) -> int:
         """The schema in which events of a category are written."""
-        return self._schemas.get(category, FIRST_SCHEMA)
+        if category in self._schemas:
+            return self._schemas[category]
+        return FIRST_SCHEMA
 
     def decode(self, category: str, event_type: str, text: str, schema: int | None = None) -> Any:
         """The event that was stored.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -78,10 +79,12 @@ class Draft(msgspec.Struct, frozen=True):
     def recorded(self) -> list[Recorded]:
         """The events as they are in the stream after the append; what is encrypted there is masked."""
         events = self.events if self.key is None else tuple(map(masked, self.events))
-        return [
-            Recorded(self.stream_id, self.category, version, event, self.recorded_at)
-            for version, event in enumerate(events, self.expected_version + 1)
-        ]
+        version = self.expected_version
+        found: list[Recorded] = []
+        for event in events:  # no comprehension: every append comes here, and it is one call more
+            version += 1
+            found += (Recorded(self.stream_id, self.category, version, event, self.recorded_at),)
+        return found
 
 
 def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
@@ -98,24 +101,28 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
     check_stream_id(draft.stream_id)
     if not draft.events:
         raise NothingToAppend(draft.stream_id)
-    schema = codec.schema(draft.category)
-    rows = [
-        {
-            "stream_id": draft.stream_id,
-            "category": draft.category,
-            "version": version,
-            "type": type(event).__name__,
-            "data": codec.encode(event),
-            "recorded_at": draft.recorded_at,
-            "schema": schema,
-        }
-        for version, event in enumerate(draft.events, draft.expected_version + 1)
-    ]
+    stream_id, category, recorded_at = draft.stream_id, draft.category, draft.recorded_at
+    schema, version = codec.schema(category), draft.expected_version
+    rows: list[dict[str, Any]] = []
+    for event, data in zip(draft.events, codec.encode_all(draft.events), strict=True):
+        version += 1
+        rows += (
+            {
+                "stream_id": stream_id,
+                "category": category,
+                "version": version,
+                "type": type(event).__name__,
+                "data": data,
+                "recorded_at": recorded_at,
+                "schema": schema,
+            },
+        )
     if draft.key is not None:
         codec.encrypt(rows, draft.events, draft.key)
     return rows
 
 
+@lru_cache(4096)  # each append to a stream comes here
 def check_stream_id(stream_id: str) -> None:
     """Check that the log accepts this id; the rule is the same on every database.
 

@@ -34,6 +34,16 @@ class Heads:
         """The head of a stream, perhaps an old one; None when it is unknown."""
         return self._heads.get(stream_id)
 
+    def at(self, versions: Mapping[str, int]) -> dict[str, Head]:
+        """The heads of those of these streams whose known head is of this version."""
+        heads: dict[str, Head] = {}
+        known = self._heads
+        for stream_id, version in versions.items():
+            head = known[stream_id] if version and stream_id in known else None
+            if head is not None and head.version == version:
+                heads[stream_id] = head
+        return heads
+
     def clear(self) -> None:
         """Forget all heads: the database was away, and may return as a copy that lacks the last commits."""
         with self._lock:
@@ -43,9 +53,11 @@ class Heads:
         """Keep committed heads, and forget the heads of streams in `over`, to which few will append again."""
         with self._lock:
             for stream_id, head in heads.items():
-                self._heads.pop(stream_id, None)  # used heads go to the end, and stay longest
+                if stream_id in self._heads:
+                    del self._heads[stream_id]  # used heads go to the end, and stay longest
                 self._heads[stream_id] = head
             for stream_id in over:
-                self._heads.pop(stream_id, None)
+                if stream_id in self._heads:
+                    del self._heads[stream_id]
             while len(self._heads) > self._most:
                 del self._heads[next(iter(self._heads))]

@@ -79,15 +79,13 @@ class Log(Reader):
         """The heads before the rows; one query reads those that are not remembered."""
         expected: dict[str, int] = {}
         for row in rows:
-            expected.setdefault(row["stream_id"], row["version"] - 1)
-        heads: dict[str, Head] = {}
+            if row["stream_id"] not in expected:
+                expected[row["stream_id"]] = row["version"] - 1
+        heads = {} if known is None else known.at(expected)
         unknown: dict[str, int] = {}
         for stream_id, version in expected.items():
-            head = known.get(stream_id) if known is not None and version else None
-            if head is not None and head.version == version:
-                heads[stream_id] = head
-            elif version:
-                unknown[stream_id] = version
+            if version and stream_id not in heads:
+                unknown[stream_id] = version  # noqa: PERF403 (every append comes here, and finds none)
         if not unknown:
             return heads
         with nullcontext(connection) if connection is not None else self._database.reading() as reading:

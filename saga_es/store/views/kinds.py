@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -28,7 +29,7 @@ from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.driver import Driver, driver_of
 from saga_es.store.drivers.names import OurName, mark, ours
 from saga_es.store.drivers.writes import THIS_ROW, Write
-from saga_es.store.log.entries import Recorded, by_stream
+from saga_es.store.log.entries import Recorded
 from saga_es.store.tables import VERSION_TABLE, metadata
 from saga_es.store.views.statements import adding, deletion, update, upsert
 
@@ -148,7 +149,7 @@ class View(Projection):
         if len(self.table.primary_key.columns) != 1:
             raise DefinitionError(f"the key of the view {self.name!r} must be one column, which holds the stream id")
 
-    @property
+    @cached_property
     def key(self) -> sa.Column[str]:
         """The column that holds the stream id."""
         (column,) = self.table.primary_key.columns
@@ -160,37 +161,50 @@ class View(Projection):
         Raises:
             ProjectionFailed: The function failed on an event.
         """
-        row: dict[str, Any] = {}
+        for row in self._folded(events)[1].values():
+            return row
+        return {}
+
+    def _folded(self, events: Iterable[Recorded]) -> tuple[set[str], dict[str, dict[str, Any] | None]]:
+        """The streams that begin here, and what the events set together, by stream."""
+        new, rows = set[str](), dict[str, dict[str, Any] | None]()
         for event in events:
-            try:
-                change = self.change(event)
-                if change is None:
-                    return None
-                row |= change
-            except Exception as error:
-                raise self._failed_on(event, error) from error
-        return row
+            stream_id = event.stream_id
+            if stream_id not in rows:
+                rows[stream_id] = {}
+                if event.version == 1:
+                    new |= {stream_id}
+            row = rows[stream_id]
+            if row is not None:
+                try:
+                    change = self.change(event)
+                    rows[stream_id] = None if change is None else {**row, **change}
+                except Exception as error:
+                    raise self._failed_on(event, error) from error
+        return new, rows
+
+    @cached_property
+    def _blank(self) -> dict[str, Any]:
+        return dict.fromkeys(self.table.columns.keys())
 
     def writes(self, events: Sequence[Recorded], driver: Driver) -> list[Write]:
         """Each stream's row is written once, however many of its events there are."""
-        key = self.key.name
+        key, blank = self.key.name, self._blank
         inserts: list[dict[str, Any]] = []
         updates: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
         deletes: list[dict[str, Any]] = []
-        blank: dict[str, Any] = dict.fromkeys(self.table.columns.keys())
-        for stream_id, recorded in by_stream(events).items():
-            row = self.fold(recorded)
-            if recorded[0].version == 1:
+        new, rows = self._folded(events)
+        for stream_id, row in rows.items():
+            if stream_id in new:
                 inserts += [{**blank, key: stream_id, **row}] if row else []
             elif row is None:
                 deletes.append({THIS_ROW: stream_id})
             elif row:
-                updates[tuple(sorted(row))].append({THIS_ROW: stream_id, **row})
-        return [
-            *([(upsert(self.table, driver), inserts)] if inserts else []),
-            *((update(self.table, columns), rows) for columns, rows in updates.items()),
-            *([(deletion(self.table), deletes)] if deletes else []),
-        ]
+                updates[_in_order(tuple(row))] += ({THIS_ROW: stream_id, **row},)
+        writes: list[Write] = [(upsert(self.table, driver), inserts)] if inserts else []
+        for columns, changed in updates.items():
+            writes += ((update(self.table, columns), changed),)
+        return [*writes, (deletion(self.table), deletes)] if deletes else writes
 
 
 @dataclass(frozen=True)
@@ -218,7 +232,10 @@ class Additions(Projection):
             ProjectionFailed: The function failed on an event.
         """
         added: list[dict[str, Any]] = []
-        for event in _of(self.only, events):
+        only = self.only
+        for event in events:
+            if only and type(event.event) not in only:
+                continue
             try:
                 added += [dict(row) for row in self.rows(event)]
             except Exception as error:
@@ -259,7 +276,10 @@ class Tally(Projection):
         keys = [column.name for column in self.table.primary_key.columns]
         blank = dict.fromkeys((column.name for column in self._sums), 0)
         rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for event in _of(self.only, events):
+        only = self.only
+        for event in events:
+            if only and type(event.event) not in only:
+                continue
             try:
                 for counted in self.counts(event):
                     key = tuple(counted[name] for name in keys)
@@ -271,22 +291,10 @@ class Tally(Projection):
         return [(adding(self.table, driver), [rows[key] for key in sorted(rows)])] if rows else []
 
 
-def _of(classes: tuple[type[Any], ...], events: Iterable[Recorded]) -> Iterable[Recorded]:
-    return [event for event in events if type(event.event) in classes] if classes else events
-
-
 def widen(table: sa.Table, dialect: Dialect) -> None:
     """Let the table of a view hold each character, unless its author has said otherwise."""
     for option, value in driver_of(dialect).table_options.items():
         table.dialect_kwargs.setdefault(option, value)
-
-
-def has_own_charset(table: sa.Table, column: str) -> bool:
-    """Whether the author of a view has chosen the charset of a column."""
-    own = getattr(table.columns[column].type, "charset", None) if column in table.columns else None
-    return own is not None or any(
-        str(given).endswith("_charset") and value != "utf8mb4" for given, value in table.dialect_kwargs.items()
-    )
 
 
 class Views:
@@ -305,6 +313,7 @@ class Views:
             _check_name(view.name, [str(name) for name in self._views])
             self._views[view.name] = view
         self.inline = [view for view in self if not view.follows]
+        self._of_category: dict[str, list[Projection]] = {}
 
     def __iter__(self) -> Iterator[Projection]:
         return iter(self._views.values())
@@ -321,8 +330,17 @@ class Views:
         Raises:
             ProjectionFailed: A view's function failed on an event.
         """
-        concerned = sort_out(self.inline, events)
-        return [write for view, its_events in concerned for write in view.writes(its_events, driver)]
+        writes: list[Write] = []
+        category = _only_category(events)
+        if category is None:
+            for view, concerned in sort_out(self.inline, events):
+                writes += view.writes(concerned, driver)
+            return writes
+        if category not in self._of_category:  # most batches are of one: then nothing is sorted out
+            self._of_category[category] = [view for view in self.inline if category in view.categories]
+        for view in self._of_category[category]:
+            writes += view.writes(events, driver)
+        return writes
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Apply events to the synchronous views, in the transaction that appends them."""
@@ -348,6 +366,21 @@ def _check_name(name: str, others: Iterable[str]) -> None:
             f"the name of the view {name!r} ends as those of tables that a replay makes ({', '.join(SUFFIXES)}); "
             "choose another"
         )
+
+
+@lru_cache(512)
+def _in_order(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns in one order: what sets the same columns is one statement."""
+    return tuple(sorted(columns))
+
+
+def _only_category(events: Sequence[Recorded]) -> str | None:
+    """The category of all these events; None if there are several, or none."""
+    first = events[0].category if events else None
+    for event in events:
+        if event.category != first:
+            return None
+    return first
 
 
 def sort_out(

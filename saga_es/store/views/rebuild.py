@@ -29,7 +29,8 @@ from saga_es.store.log.tail import Tail
 from saga_es.store.registry import Kind
 from saga_es.store.views import checkpoints
 from saga_es.store.views.building import Builder, Progress
-from saga_es.store.views.kinds import NEW, OLD, UNTIL, Projection, has_own_charset
+from saga_es.store.views.charsets import has_own_charset
+from saga_es.store.views.kinds import NEW, OLD, UNTIL, Projection
 from saga_es.store.views.shadows import clear, swapping
 
 TIMEOUT_S = 120.0

@@ -54,56 +54,49 @@ sagas = sa.Table(
 )
 
 
-def _change(recorded: Recorded) -> dict[str, Any]:
-    columns = _columns(recorded)
-    if "error" in columns:
-        columns["has_error"] = columns["error"] is not None
-    columns["updated_at"] = recorded.recorded_at
-    return columns
-
-
-def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 (a table: one case an event)
+def _change(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0912 (a table: one case an event)
     event: e.SagaEvent = recorded.event
+    columns: dict[str, Any] = {}
     match event:
         case e.StepCompleted():  # the most frequent event comes first: a replay runs this for each event
-            return {}
+            pass
         case e.StepStarted(step) | e.CompensationStarted(step) | e.ChildStarted(step):
-            return {"current_step": step, "wakes_at": None}
+            columns = {"current_step": step, "wakes_at": None}
         case e.WaitStarted(step, until):
-            return {"current_step": step, "wakes_at": until or NOT_BY_ITSELF}
+            columns = {"current_step": step, "wakes_at": until or NOT_BY_ITSELF}
         case e.StepFailed(retry_at=retry_at) | e.CompensationFailed(retry_at=retry_at):
-            return {"wakes_at": retry_at}
+            columns = {"wakes_at": retry_at}
         case e.SagaStarted():
-            return _started(event, recorded.recorded_at)
+            columns = _started(event, recorded.recorded_at)
         case e.SagaTakenOver(worker):
-            return {"owner": worker}
+            columns = {"owner": worker}
         case e.SagaReleased():
-            return {"owner": None, "wakes_at": None}
+            columns = {"owner": None, "wakes_at": None}
         case e.SagaBegan():
-            return {"status": SagaStatus.IN_PROGRESS}
+            columns = {"status": SagaStatus.IN_PROGRESS}
         case e.SagaAborted(_, error):
-            return {"status": SagaStatus.COMPENSATING, "error": error, "wakes_at": None}
+            columns = {"status": SagaStatus.COMPENSATING, "error": error, "wakes_at": None}
         case e.SagaCancelled(actor, reason):
             error = f"cancelled by {actor}: {reason}"
-            return {"status": SagaStatus.COMPENSATING, "error": error, "paused": False, "wakes_at": None}
+            columns = {"status": SagaStatus.COMPENSATING, "error": error, "paused": False, "wakes_at": None}
         case e.SagaPaused():
-            return {"paused": True, "wakes_at": NOT_BY_ITSELF}
+            columns = {"paused": True, "wakes_at": NOT_BY_ITSELF}
         case e.SagaResumed():
-            return {"paused": False, "wakes_at": None}
+            columns = {"paused": False, "wakes_at": None}
         case e.SagaMigrated(plan_id, plan, current=current):
-            return {"name": plan.saga, "plan_id": plan_id, "current_step": current, "wakes_at": None}
+            columns = {"name": plan.saga, "plan_id": plan_id, "current_step": current, "wakes_at": None}
         case e.SagaReopened(status, error=error):
-            return {"status": SagaStatus(status), "owner": None, "paused": False, "error": error, "wakes_at": None}
+            columns = {"status": SagaStatus(status), "owner": None, "paused": False, "error": error, "wakes_at": None}
         case e.SagaCompleted():
-            return {"status": SagaStatus.COMPLETED, "current_step": None}
+            columns = {"status": SagaStatus.COMPLETED, "current_step": None}
         case e.SagaCompensated():
-            return {"status": SagaStatus.COMPENSATED, "current_step": None}
+            columns = {"status": SagaStatus.COMPENSATED, "current_step": None}
         case e.SagaResolved(status):
-            return {"status": SagaStatus(status), "paused": False}
+            columns = {"status": SagaStatus(status), "paused": False}
         case e.SagaFailed(reason):
-            return {"status": SagaStatus.FAILED, "error": reason}
+            columns = {"status": SagaStatus.FAILED, "error": reason}
         case e.SignalReceived() | e.RetryOrdered():
-            return {"wakes_at": None}
+            columns = {"wakes_at": None}
         case (
             e.StepSkipped()
             | e.StepFannedOut()
@@ -114,9 +107,13 @@ def _columns(recorded: Recorded) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0
             | e.CompensationSkipped()
             | e.InputReplaced()
         ):
-            return {}
+            pass
         case _:
             assert_never(event)
+    if "error" in columns:
+        columns["has_error"] = columns["error"] is not None
+    columns["updated_at"] = recorded.recorded_at
+    return columns
 
 
 def _started(started: e.SagaStarted, at: datetime) -> dict[str, Any]:
