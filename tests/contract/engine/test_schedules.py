@@ -336,7 +336,7 @@ def test_a_worker_keeps_the_schedules_of_its_application(office: Office, databas
     """It starts what was missed, and runs it."""
     office.keeper(nightly()).keep(datetime.now(UTC) - timedelta(days=3))
     with at_work(database_url, nightly()) as node:
-        (event,) = until(lambda: [event for event in office.history() if isinstance(event, ScheduleAdvanced)])
+        event, *_ = until(lambda: [event for event in office.history() if isinstance(event, ScheduleAdvanced)])
         (start,) = event.started
         assert node.engine.follow(start.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPLETED
         assert node.engine.follow(start.saga_id).result(TIMEOUT_S).results == {"write": {"n": 1}}
