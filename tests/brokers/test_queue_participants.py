@@ -154,6 +154,22 @@ def test_no_thread_waits_for_a_reply(url: str, open_node: Open) -> None:
         assert Counter(handle.result(TIMEOUT_S).status for handle in handles) == {"COMPLETED": len(handles)}
 
 
+def test_the_next_worker_makes_the_call_again_with_the_same_key(url: str, open_node: Open) -> None:
+    """The reply to a worker that is gone reaches nobody; the one to the next worker's message counts."""
+    node = open_node()
+    start(node, "one")
+    with Scripted(url) as participant:
+        first = participant.next()
+        node.close()
+        participant.reply(first, 409)
+        node = open_node()
+        second = participant.next()
+        assert (second.key, second.saga_id) == (first.key, "one")
+        assert second.reply_to != first.reply_to
+        participant.reply(second, 201, {"room": 7})
+        until(lambda: node.engine.status("one").status == "COMPLETED", TIMEOUT_S)
+
+
 def test_a_doubled_a_foreign_and_an_unreadable_reply_change_nothing(url: str, open_node: Open) -> None:
     """The first reply to the message counts; one with another key or id is nobody's."""
     node = open_node()
