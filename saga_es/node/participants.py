@@ -111,7 +111,7 @@ def _unusable_queue(
     if strangers and not (url.is_tls or settings.insecure_http):
         yield (
             f"{variable_of(name)}: {strangers[0]} is beyond loopback and private networks, and nothing is encrypted on "
-            f"the way; write amqps://, or set {PREFIX}INSECURE_HTTP=true if only friends can read what is sent there"
+            f"the way; write amqps:// or tls://, or set {PREFIX}INSECURE_HTTP=true if only friends can read it"
         )
 
 

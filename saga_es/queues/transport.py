@@ -34,7 +34,7 @@ REMEMBERED = 10_000
 _DONE = 2
 """The hundreds of a status that says that a call was done."""
 
-OFFICES = {"rabbitmq": ("amqp", "rabbit_office:RabbitOffice")}
+OFFICES = {"rabbitmq": ("amqp", "rabbit_office:RabbitOffice"), "nats": ("nats", "nats_office:NatsOffice")}
 """The module of the client, and the class in this folder, by the kind of the broker."""
 
 _Same = tuple[str, str, str]

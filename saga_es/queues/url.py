@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from saga_es.publish.brokers.url import SCHEMES, BrokerUrl, parse_with
+from saga_es.publish.brokers.url import SCHEMES, SUBJECT, BrokerUrl, parse_with
 
 EXAMPLES: Final = {
     "rabbitmq": "amqp://user:password@host/vhost?queue=NAME",
+    "nats": "nats://user:password@host:4222/SUBJECT",
 }
-_OPTIONS: Final = {"rabbitmq": {"queue"}}
+_OPTIONS: Final = {"rabbitmq": {"queue"}, "nats": set[str]()}
 
 
 def is_queue(url: str) -> bool:
@@ -30,5 +31,8 @@ def _wrong_place(url: BrokerUrl) -> str | None:
     match url.kind:
         case "rabbitmq":
             return None if url.options.get("queue") else "the queue is missing"
+        case "nats":
+            is_subject = SUBJECT.fullmatch(url.place)
+            return None if is_subject else "the subject is missing, or has blanks or wildcards"
         case kind:
             return f"{kind} has no queues for participants"

@@ -1,4 +1,4 @@
-"""The demonstration with a service behind RabbitMQ, while worker, service and broker are killed."""
+"""The demonstration with a service behind a queue, while worker, service and broker are killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Server, run_cli
 from tests.support import brokers
-from tests.support.queues import answers, new_queue
+from tests.support.queues import answers, new_queue, new_subject
 
 SAGAS = 24
 PATIENCE_S = 120.0
@@ -59,9 +59,9 @@ class Demonstration:
 
 
 @pytest.fixture
-def demonstration(tmp_path: Path) -> Iterator[Demonstration]:
-    """The demonstration, at work."""
-    url = new_queue()
+def demonstration(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Demonstration]:
+    """The demonstration, at work over a broker; RabbitMQ, unless the test names another."""
+    url = {"rabbitmq": new_queue, "nats": new_subject}[getattr(request, "param", "rabbitmq")]()
     with ExitStack() as stack:
         yield Demonstration(tmp_path, url, stack)
 
@@ -87,8 +87,12 @@ def ended(demonstration: Demonstration, ids: list[str]) -> list[str]:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("killed", ["worker and service", "broker"])
-def test_the_demonstration_loses_and_doubles_nothing_over_rabbitmq(demonstration: Demonstration, killed: str) -> None:
+@pytest.mark.parametrize(
+    ("demonstration", "killed"),
+    [("rabbitmq", "worker and service"), ("rabbitmq", "broker"), ("nats", "worker and service")],
+    indirect=["demonstration"],
+)
+def test_the_demonstration_loses_and_doubles_nothing_over_a_queue(demonstration: Demonstration, killed: str) -> None:
     """Whatever is killed with calls under way: each saga ends as it should, and has its one venue, or none."""
     ids = []
     kills = {

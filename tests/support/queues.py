@@ -1,4 +1,4 @@
-"""Queues of participants on a real RabbitMQ, and a participant that answers commands as a test says."""
+"""Queues of participants on real brokers, and a participant that answers commands as a test says."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def new_queue() -> str:
         left_out("rabbitmq", str(absent))
     answers(server.port)
     return f"amqp://guest:guest@127.0.0.1:{server.port}/?queue=hotel-{uuid4().hex}"
+
+
+def new_subject() -> str:
+    """The URL of a subject of NATS that nobody has used yet."""
+    try:
+        server = brokers.nats_server()
+    except Absent as absent:
+        left_out("nats", str(absent))
+    return f"nats://127.0.0.1:{server.port}/hotel.{uuid4().hex}"
 
 
 def answers(port: int) -> None:

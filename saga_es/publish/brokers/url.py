@@ -32,7 +32,9 @@ _PORTS = {"amqp": 5672, "amqps": 5671, "kafka": 9092, "nats": 4222, "tls": 4222,
 _OPTIONS: dict[str, AbstractSet[str]] = {"rabbitmq": {"exchange"}, "nats": set[str](), "redis": {"stream", "maxlen"}}
 """What may stand behind the `?`; Kafka's are those of librdkafka."""
 
-_SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
+SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
+"""A subject of NATS to which one can publish."""
+
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -129,7 +131,7 @@ def _wrong_place(url: BrokerUrl) -> str | None:
         case "kafka":
             return None if _TOPIC.fullmatch(url.place) else "the topic is missing, or Kafka knows no such name"
         case "nats":
-            return None if _SUBJECT.fullmatch(url.place) else "the subject is missing, or has blanks or wildcards"
+            return None if SUBJECT.fullmatch(url.place) else "the subject is missing, or has blanks or wildcards"
         case "redis":
             if not url.options.get("stream"):
                 return "the stream is missing"
