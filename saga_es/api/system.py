@@ -105,7 +105,7 @@ def show_system() -> Response:
     """Workers, views, publishers, the last verification, the last hour's sagas, and what `saga-es doctor` says."""
     here = node().whole
     found: dict[str, Any] = msgspec.to_builtins(overview(here), builtin_types=[])
-    findings = examine(here.database, here.store.workers, here.store.log, time.time())
+    findings = examine(here.database, here.store.workers, here.store.log, time.time(), measures_growth=False)
     return json_response({**found, "findings": [_sent(one) for one in findings]})
 
 

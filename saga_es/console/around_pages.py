@@ -48,7 +48,7 @@ def show_system() -> Response:
         "system.html",
         "system",
         seen=overview(here.whole),
-        findings=examine(here.database, here.store.workers, here.store.log, time.time()),
+        findings=examine(here.database, here.store.workers, here.store.log, time.time(), measures_growth=False),
         health=readiness(here),
     )
 

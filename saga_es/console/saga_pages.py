@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import sqlalchemy as sa
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -21,13 +20,11 @@ from saga_es.console.queries import CONDITIONS, asked_of_list
 from saga_es.console.saga_page import compared, saga_page, shown_elements
 from saga_es.console.shell import address, page, part
 from saga_es.console.words import COLUMN_WORDS, SINCE_WORDS, STATUS_WORDS
+from saga_es.node.definitions import names_of_sagas
 from saga_es.store.queries.difference import Change
-from saga_es.store.queries.filters import seen_by
 from saga_es.store.queries.pages import BadCursor
-from saga_es.store.views.saga_view import sagas
 
 A_PAGE = 50
-MOST_NAMES = 50
 
 
 def add_to(blueprint: Blueprint) -> None:
@@ -59,8 +56,7 @@ def _listed() -> dict[str, Any]:
         found = Listed([], None)
     with here.database.reading() as connection:
         by_status = rows.counts(connection, scope())
-        there = sa.select(sagas.c.name).where(*seen_by(scope())).distinct()
-        names = list(connection.scalars(there.order_by(sagas.c.name).limit(MOST_NAMES)))
+        names = names_of_sagas(connection, scope())
     return {
         "rows": found.rows,
         "next_cursor": found.next_cursor,

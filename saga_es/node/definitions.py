@@ -78,7 +78,7 @@ def definitions(node: Node, scope: Scope | None, begin: datetime, name: str | No
         if scope is None or scope.sagas is None or saga.name in scope.sagas
     }
     with node.database.reading() as connection:
-        names = [name] if name is not None else sorted({*known, *_named(connection, scope)})
+        names = [name] if name is not None else sorted({*known, *names_of_sagas(connection, scope)})
         plan_ids = {one: _newest(connection, scope, one) for one in names if one not in known}
         in_flight = {one: _in_flight(connection, scope, one) for one in names}
     plans = {one: known[one] if one in known else _plan(node, plan_ids[one]) for one in names}
@@ -90,7 +90,7 @@ def definitions(node: Node, scope: Scope | None, begin: datetime, name: str | No
     ]
 
 
-def _named(connection: sa.Connection, scope: Scope | None) -> list[str]:
+def names_of_sagas(connection: sa.Connection, scope: Scope | None) -> list[str]:
     """The names that the sagas have, each looked up behind the one before: an index of millions is not read."""
     found: list[str] = []
     while len(found) < MOST_NAMES:

@@ -62,7 +62,7 @@ class _Schedule:
         self._backoff.reset()
         match step:
             case Step.ADVANCED:
-                return 0.0
+                return self.catch_up.view.rest_s
             case Step.AT_THE_END:
                 return self.catch_up.view.look_every_s
             case Step.OVERTAKEN:

@@ -34,7 +34,9 @@ LATE_S = 60.0
 CLOCK_OFF_S = 5.0
 
 
-def examine(database: Database, workers: Workers, log: Log, host_s: float) -> list[Finding]:
+def examine(
+    database: Database, workers: Workers, log: Log, host_s: float, *, measures_growth: bool = True
+) -> list[Finding]:
     """Examine the settings, the migration, the clock, the workers, the sagas that need a person, the log and the views.
 
     Args:
@@ -42,6 +44,7 @@ def examine(database: Database, workers: Workers, log: Log, host_s: float) -> li
         workers: The workers of that database.
         log: The log in that database.
         host_s: The time by this host's clock, in seconds since 1970.
+        measures_growth: Whether the events are counted, which takes the longer the more there are.
 
     Raises:
         StoreUnavailable: The database did not answer at all.
@@ -60,7 +63,8 @@ def examine(database: Database, workers: Workers, log: Log, host_s: float) -> li
         now = datetime.fromtimestamp(workers.now_s(), UTC)
         findings += failed(database, now)
         findings += retried(database, log, now)
-        findings.append(growth(database, now))
+        if measures_growth:
+            findings.append(growth(database, now))
         findings += _following(database)
         findings += _behind(database)
         findings += _publishers(database)

@@ -65,11 +65,10 @@ class Projection(ABC):
     category: str | Sequence[str]
     follows: bool = field(default=False, kw_only=True)
 
+    # How a view follows the log: how often it looks for more, and rests between two pieces of much (sagas go first).
     look_every_s: ClassVar[float] = 0.25
-    """How often a view that follows the log, and has caught up, looks for new events."""
-
-    reminded_by: ClassVar[tuple[str, ...]] = ()
-    """The types of the events of which `remind` tells."""
+    rest_s: ClassVar[float] = 0.0
+    reminded_by: ClassVar[tuple[str, ...]] = ()  # the types of the events of which `remind` tells
 
     def __post_init__(self) -> None:
         mark(self.table)
