@@ -1,12 +1,13 @@
 """Values of the application's own classes: read from JSON as a type says.
 
-Models of pydantic are known by the module of their base. It is never imported here: whoever has a model has it.
+Models of pydantic are known by the module of their base. It is never imported here: whoever has a model has it. So it
+is with schemas of marshmallow, which stand in an annotation: `Annotated[Order, OrderSchema]`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
 
@@ -22,6 +23,45 @@ def is_model(kind: object) -> bool:
     return isinstance(kind, type) and any(
         base.__name__ == "BaseModel" and base.__module__ == "pydantic.main" for base in kind.__mro__
     )
+
+
+class OfSchema:
+    """Reads JSON by a schema of marshmallow, and makes values that JSON has.
+
+    Args:
+        schema: The schema.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+
+    def __call__(self, encoded: bytes) -> Any:
+        """The value that the schema loads.
+
+        Raises:
+            ValueError: It does not fit; the fields are named, and what is wrong with them.
+        """
+        try:
+            return self._schema.load(msgspec.json.decode(encoded))
+        except Exception as error:
+            if not hasattr(error, "normalized_messages"):
+                raise
+            raise ValueError(f"{error.normalized_messages()}") from None
+
+    def dump(self, value: Any) -> Any:
+        """The value as JSON has it."""
+        return self._schema.dump(value)
+
+
+def schema_of(kind: Any) -> OfSchema | None:
+    """The schema of marshmallow that stands in an annotation; None if there is none."""
+    if get_origin(kind) is not Annotated:
+        return None
+    for said in kind.__metadata__:
+        its = said if isinstance(said, type) else type(said)
+        if any(base.__name__ == "Schema" and base.__module__ == "marshmallow.schema" for base in its.__mro__):
+            return OfSchema(said() if isinstance(said, type) else said)
+    return None
 
 
 def reader_of(kind: Any) -> Reader:

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 import msgspec
 from msgspec import inspect as types
 
-from saga_es.core.typed import READING_FAILED, Reader, is_model, reader_of
+from saga_es.core.typed import READING_FAILED, OfSchema, Reader, is_model, reader_of, schema_of
 from saga_es.definition.signatures import Function, called_by
 
 CONTEXT = "context"
@@ -54,6 +54,14 @@ def typed(function: Function, given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def dumped(function: object, result: Any) -> Any:
+    """What a function returned, as JSON has it, if its annotation names a schema of marshmallow for it."""
+    if not callable(function):  # a request to a participant
+        return result
+    reader = readers_of(function).get(RETURN)
+    return reader.dump(result) if isinstance(reader, OfSchema) else result
+
+
 def _readers(function: Function) -> Mapping[str, Reader]:
     outermost: Any = called_by(function)
     called = inspect.unwrap(outermost)
@@ -81,6 +89,8 @@ def _evaluated(called: Any, annotation: object) -> Any:
 def _reader(kind: Any) -> Reader | None:
     """How a type is read; None where JSON has it, or where nobody can read it."""
     try:
+        if (schema := schema_of(kind)) is not None:
+            return schema
         found = types.type_info(kind)
         if _is_plain(found) or not _is_known(found, set()):
             return None

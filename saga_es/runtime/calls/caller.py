@@ -25,7 +25,7 @@ from saga_es.core.outcomes import (
 from saga_es.core.plan import step_of
 from saga_es.core.values import Unfaithful, door, door_for_results
 from saga_es.definition import signatures
-from saga_es.definition.annotations import CONTEXT, typed
+from saga_es.definition.annotations import CONTEXT, dumped, typed
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by
 from saga_es.definition.steps import known_names
@@ -219,6 +219,8 @@ class Caller:
         if call.direction is Direction.COMPENSATION:  # nobody asks for what it returned
             return Completed()
         try:
+            if type(result) not in _PLAIN:
+                result = dumped(call.callee, result)
             encoded, recorded = door_for_results(result, "result")
         except Unfaithful as unfaithful:
             return _unrecordable(call, result, str(unfaithful))
