@@ -21,7 +21,7 @@ from benchmarks import report
 from benchmarks.effort import QUICK, Effort
 from benchmarks.machine import about
 from benchmarks.row import Row
-from benchmarks.rows import console, http, many, publishing, replay, size, throughput
+from benchmarks.rows import console, http, many, publishing, replay, requests, size, throughput
 
 Measure = Callable[[Effort], Iterator[Row]]
 
@@ -40,6 +40,7 @@ ROWS: dict[str, Measure] = {
     "size": size.big_log,
     "console": console.pages,
     "waiting": many.waiting,
+    "requests": requests.requests,
     "start": http.start_up,
     "idle": http.idle,
 }

@@ -16,6 +16,7 @@ class Effort(msgspec.Struct, frozen=True):
         waiting: The sagas that wait for a signal.
         interrupted: The sagas that are interrupted.
         replayed: The events that are replayed.
+        requests: The sagas whose HTTP calls are under way at once.
     """
 
     rounds: int = 5
@@ -25,6 +26,16 @@ class Effort(msgspec.Struct, frozen=True):
     waiting: int = 100_000
     interrupted: int = 10_000
     replayed: int = 1_000_000
+    requests: int = 5_000
 
 
-QUICK = Effort(rounds=3, seconds=0.8, idle_s=5.0, sagas=100_000, waiting=20_000, interrupted=3_000, replayed=100_000)
+QUICK = Effort(
+    rounds=3,
+    seconds=0.8,
+    idle_s=5.0,
+    sagas=100_000,
+    waiting=20_000,
+    interrupted=3_000,
+    replayed=100_000,
+    requests=1_000,
+)

@@ -150,7 +150,8 @@ def engine_of(url: str, port: int, steps: int, step_s: float, threads: int = DEF
     quick.step(compensation=None)(_at_once)
     waits.wait_for("answer", timeout_s=None)
     participants = {"venue": f"http://127.0.0.1:{port}"}
-    with open_engine(url, slow, quick, waits, call_threads=threads, participants=participants) as engine:
+    limits: dict[str, dict[str, float]] = {"venue": {"calls": threads}}
+    with open_engine(url, slow, quick, waits, call_threads=threads, participants=participants, limits=limits) as engine:
         yield engine
 
 
