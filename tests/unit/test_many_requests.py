@@ -18,6 +18,7 @@ from saga_es.runtime.calls.limits import Limit, Turn
 from saga_es.runtime.calls.port import Call, Lane
 from saga_es.runtime.calls.transport import HttpTransport
 from tests.support.raw_servers import raw_server, request_of
+from tests.support.trips import until
 
 PATIENCE_S = 20.0
 DONE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -122,6 +123,23 @@ def test_a_request_that_is_given_up_makes_room_for_the_next() -> None:
         assert ended[id(following)] == Completed({})
 
 
+def test_requests_that_are_given_up_before_they_began_wait_no_more() -> None:
+    """Who counts them would leave new sagas in the log for ever: they were never made, and are out of the way."""
+    held = Held()
+    with raw_server(held) as server, an_executor(at_once=1, bank=server.port) as executor:
+        room = executor.capacity_of("")
+        hanging, *waiting = (a_call(BANK.post("/pays")) for _ in range(9))
+        told = perform(executor, hanging, *waiting)
+        held.came.get(timeout=PATIENCE_S)
+        assert executor.waiting_of("")[0] == 8
+        assert not any(executor.give_up(call) for call in waiting)
+        held.go.set()
+        assert outcomes(told, 1) == [Completed({})]
+        until(lambda: executor.waiting_of("")[0] == 0)
+        assert (executor.capacity_of(""), executor.waiting) == (room, 0)
+        assert held.came.empty()
+
+
 def test_a_condition_of_the_application_is_asked_on_a_thread() -> None:
     """It may block: no other request stands behind it."""
     held, blocks = Held(), threading.Event()
@@ -183,9 +201,9 @@ def test_calls_begin_as_fast_as_the_rate_of_their_participant_and_no_other_waits
     assert len(woken) == 1, "it is woken once"
     assert bulkhead.turn_of(calls[1]) == Turn("bank", 3, Limit(50, 4))
     now += 0.25
-    assert [call for call, _ in bulkhead.wake(calls[0].lane)] == [calls[1]]
+    assert [call for call, _ in bulkhead.wake(calls[0].lane)] == calls[1:3], "what was given up takes nobody's turn"
     now += 0.25
-    assert [call for call, _ in bulkhead.wake(calls[0].lane)] == [calls[3]], "what was given up takes nobody's turn"
+    assert [call for call, _ in bulkhead.wake(calls[0].lane)] == calls[3:]
     assert bulkhead.waiting == 0
 
 

@@ -114,17 +114,17 @@ class Bulkhead:
         wait_s: float | None = None
         with self._lock:
             door = self._doors[lane]
-            while door.waiting and door.busy < door.limit.calls:
-                if door.waiting[0][0].is_given_up:  # it is never made, and takes nobody's turn
-                    door.waiting.popleft()
-                    continue
-                wait_s = self._wait_s(door)
-                if wait_s > 0:
-                    break
-                entry = door.waiting.popleft()
-                self._inside.add(entry[0])
-                door.busy += 1
-                let_in.append(entry)
+            while door.waiting:
+                call = door.waiting[0][0]
+                if not call.is_given_up:  # a call that was is never made, and takes nobody's turn
+                    if door.busy >= door.limit.calls:
+                        break
+                    wait_s = self._wait_s(door)
+                    if wait_s > 0:
+                        break
+                    self._inside.add(call)
+                    door.busy += 1
+                let_in.append(door.waiting.popleft())
             wakes = bool(door.waiting) and door.busy < door.limit.calls and not door.is_waking
             door.is_waking |= wakes
         if wakes:
