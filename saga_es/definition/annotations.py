@@ -41,10 +41,7 @@ def typed(function: Function, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: A value does not fit its annotation.
     """
-    readers = readers_of(function)
-    if not readers:
-        return given
-    for name, read in readers.items():
+    for name, read in readers_of(function).items():
         if given.get(name) is not None and name != CONTEXT:
             try:
                 given[name] = read(msgspec.json.encode(given[name]))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol
 
 from saga_es.logs.secrets import masked
@@ -133,9 +134,8 @@ class Logger:
 logger = Logger()
 
 
-def tells_infos() -> bool:
-    """Whether what an operator may want to know is written, and not warnings and errors alone."""
-    return _LOGGER.isEnabledFor(logging.INFO)
+tells_infos = partial(_LOGGER.isEnabledFor, logging.INFO)
+"""Whether what an operator may want to know is written, and not warnings and errors alone."""
 
 
 def is_silent() -> bool:

@@ -122,17 +122,17 @@ class Counting:
         self._tell(sums)
 
     def _sum_up(self, batch: WrittenBatch) -> None:
-        written: list[Draft] = []
-        events = 0
+        events, is_whole = 0, True
         for (draft, rows), receipt in zip(batch.drafts, batch.receipts, strict=True):
             if type(receipt) is Written:  # no comprehensions here: each is a call
-                written += (draft,)
                 events += len(rows)
                 if draft.category == SAGA and not self._count_draft(draft):
                     self._unknown += (draft,)
+            else:
+                is_whole = False
         if events:
-            self._sums.batches.append((batch.seconds, events))
-        if len(written) < len(batch.receipts):
+            self._sums.batches += ((batch.seconds, events),)
+        if not is_whole:
             for name, kind in (("append_conflicts", Conflict), ("appends_refused", Refused)):
                 if times := sum(isinstance(receipt, kind) for receipt in batch.receipts):
                     self._sums.counts[name, ()] += times

@@ -95,45 +95,50 @@ class Proposal(msgspec.Struct, eq=False):
             request.settle(error)
 
 
-class Batch:
+class Batch(msgspec.Struct, eq=False):
     """What one iteration proposes: at most one proposal for each saga, and one append for each other stream.
 
     Attributes:
         now: The time of every decision in the batch.
         unconfirmed: The proposals that refuse commands and append nothing, so that no conflict can show that the log
             has more than they considered.
+        of_sagas: The proposals, each by its saga.
+        of_streams: The appends, each by its stream.
     """
 
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-        self.unconfirmed: list[Proposal] = []
-        self._proposals: dict[str, Proposal] = {}
-        self._appends: dict[str, AppendRequest] = {}
+    now: datetime
+    unconfirmed: list[Proposal] = []
+    of_sagas: dict[str, Proposal] = {}
+    of_streams: dict[str, AppendRequest] = {}
 
     @property
     def proposals(self) -> list[Proposal]:
         """One proposal for each saga, oldest first."""
-        return list(self._proposals.values())
+        return list(self.of_sagas.values())
 
     @property
     def appends(self) -> list[AppendRequest]:
         """One append for each stream, in the order of arrival."""
-        return list(self._appends.values())
+        return list(self.of_streams.values())
+
+    def decide(self, saga: OwnedSaga, fact: Fact) -> None:
+        """Add what follows from a fact to the proposal for a saga."""
+        saga_id = saga.state.saga_id
+        if saga_id not in self.of_sagas:
+            self.of_sagas[saga_id] = Proposal(saga, saga.state, saga.state)
+        self.of_sagas[saga_id].add(fact, self.now)
 
     def proposal(self, saga: OwnedSaga) -> Proposal:
         """The proposal for a saga. It is created if the batch has none."""
-        saga_id = saga.state.saga_id
-        if saga_id not in self._proposals:
-            self._proposals[saga_id] = Proposal(saga, saga.state, saga.state)
-        return self._proposals[saga_id]
+        return self.of_sagas.setdefault(saga.state.saga_id, Proposal(saga, saga.state, saga.state))
 
     def withdraw(self, saga_id: str) -> Proposal | None:
         """Remove the proposal for a saga and return it; None if there is none."""
-        return self._proposals.pop(saga_id, None)
+        return self.of_sagas.pop(saga_id, None)
 
     def append(self, request: AppendRequest) -> bool:
         """Add an append; False if the batch already has one for that stream, which then belongs in the next batch."""
-        return self._appends.setdefault(request.stream_id, request) is request
+        return self.of_streams.setdefault(request.stream_id, request) is request
 
 
 class Committer:
@@ -216,11 +221,12 @@ class Committer:
     # ── Before the append ────────────────────────────────────────────────────────────────────────────────
 
     def _drafts(self, batch: Batch) -> Iterable[Wanted]:
-        for proposal in batch.proposals:
+        for proposal in batch.of_sagas.values():
             if prepared := self._prepared(proposal, batch):
-                proposal.size = size_of(prepared)
+                for row in prepared[1]:  # as `size_of`
+                    proposal.size += len(row["data"])
                 yield partial(self._settle, proposal), prepared, proposal.size
-        for request in batch.appends:
+        for request in batch.of_streams.values() if batch.of_streams else ():
             yield request.settle, request.prepared, size_of(request.prepared)
 
     def _prepared(self, proposal: Proposal, batch: Batch) -> Prepared | None:

@@ -78,7 +78,7 @@ class Capacity:
     @property
     def left(self) -> int:
         """How many more sagas may begin."""
-        return max(0, self._limit - len(self._calls) - self._coming.total())
+        return max(0, self._limit - len(self._calls) - (self._coming.total() if self._coming else 0))
 
     def left_of(self, name: str) -> int:
         """How many more of a definition may begin."""

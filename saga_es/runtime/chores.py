@@ -44,12 +44,17 @@ class Chore(Protocol):
 
 
 class Chores:
-    """The chores of a worker, each with the time of its next run. Thousands of due timers do not delay them."""
+    """The chores of a worker, each with the time of its next run. Thousands of due timers do not delay them.
+
+    Attributes:
+        now: Reads the chores' clock.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._all: dict[type[Chore], Chore] = {}
         self._timers: Timers[Chore] = Timers()
+        self.now = clock.now
 
     def add(self, *chores: Chore) -> None:
         """Add chores, at most one of each class. A chore runs once it is scheduled."""
@@ -63,10 +68,6 @@ class Chores:
         """Run a chore after so many seconds, unless it is scheduled already: then its time stays."""
         if kind not in self._timers:
             self.schedule(kind, after_s)
-
-    def now(self) -> datetime:
-        """The time of the chores' clock."""
-        return self._clock.now()
 
     def run(self, batch: Batch) -> None:
         """Run the chores that are due."""

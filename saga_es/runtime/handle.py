@@ -154,7 +154,8 @@ class Handle:
 
     def mark_ended(self, result: SagaResult) -> None:
         """The end is in the log."""
-        self._started.resolve(None)
+        if not self._started.is_known:
+            self._started.resolve(None)
         self._ended.resolve(result)
 
     def mark_failed(self, error: Exception) -> None:

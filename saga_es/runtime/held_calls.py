@@ -131,6 +131,8 @@ class HeldCalls:
 
     def room_of(self, definition: str) -> int:
         """How many more sagas of a definition may begin; 0 from a limit on until half of it is free."""
+        if not self.lanes.away and not self._full:
+            return away.MOST_HELD
         held = self.lanes.held_of(definition)
         size, most = (self.lanes.size, self.most_bytes) if held and self.most_bytes is not None else (0, 1)
         if held >= away.MOST_HELD or size >= most:

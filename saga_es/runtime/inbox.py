@@ -169,10 +169,14 @@ MOST_AT_ONCE = 1000
 
 
 class Inbox:
-    """A queue that one thread empties, a batch at a time. That thread is woken only if it sleeps."""
+    """A queue that one thread empties, a batch at a time. That thread is woken only if it sleeps.
+
+    Attributes:
+        items: The items; others may look how many there are.
+    """
 
     def __init__(self) -> None:
-        self._items: deque[Item] = deque()
+        self.items: deque[Item] = deque()
         self._is_asleep = False
         self._enough = 1
         self._awake = threading.Lock()  # not held: the thread is to wake up
@@ -180,14 +184,14 @@ class Inbox:
 
     def put(self, item: Item) -> None:
         """Add an item, from any thread."""
-        self._items.append(item)
-        if self._is_asleep and len(self._items) >= self._enough:
+        self.items.append(item)
+        if self._is_asleep and len(self.items) >= self._enough:
             self._is_asleep = False
             with suppress(RuntimeError):  # another thread has just woken it
                 self._awake.release()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def take(self, timeout_s: float | None = 0.0) -> list[Item]:
         """Take the items that are there, at most `MOST_AT_ONCE`.
@@ -195,14 +199,14 @@ class Inbox:
         Args:
             timeout_s: Seconds to wait for the first item if there is none; None: for ever.
         """
-        if not self._items and timeout_s != 0:
+        if not self.items and timeout_s != 0:
             self._sleep(timeout_s, 1)
-        return list(islice(iter(self._items.popleft, None), min(len(self._items), MOST_AT_ONCE)))
+        return list(islice(iter(self.items.popleft, None), min(len(self.items), MOST_AT_ONCE)))
 
     def wait_for(self, enough: int, timeout_s: float) -> bool:
         """Wait until `enough` items are there; False if there are fewer after `timeout_s` seconds."""
         self._sleep(timeout_s, enough)
-        return len(self._items) >= enough
+        return len(self.items) >= enough
 
     @property
     def is_waited_for(self) -> bool:
@@ -212,7 +216,7 @@ class Inbox:
     def _sleep(self, timeout_s: float | None, enough: int) -> None:
         self._enough = enough
         self._is_asleep = True
-        if len(self._items) < enough:  # an item may have arrived before `_is_asleep` was set
+        if len(self.items) < enough:  # an item may have arrived before `_is_asleep` was set
             # No SimpleQueue: if a signal interrupts its `get` just as the time is over, it waits for ever.
             self._awake.acquire(timeout=-1 if timeout_s is None else timeout_s)
         self._is_asleep = False

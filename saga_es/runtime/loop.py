@@ -69,12 +69,12 @@ class Loop:
         arrived = [*items, *self._dispatch.due(batch.now, MOST_AT_ONCE)]
         for item in self._memory.awaken(arrived, batch.now):
             if type(item) is FactArrived and item.saga_id in self._owned.awake:  # most items
-                batch.proposal(self._owned.awake[item.saga_id]).add(item.fact, batch.now)
+                batch.decide(self._owned.awake[item.saga_id], item.fact)
             else:
                 self._decide(item, batch)
         self._chores.run(batch)
         self._committer.commit(batch)  # appends, evolves, and performs what was appended
-        waiting = len(self._inbox)  # counted before the calls begin: they may return at once
+        waiting = len(self._inbox.items)  # counted before the calls begin: they may return at once
         calls = self._dispatch.send()
         if self._dispatch.admission.has_capacity_again():
             self._chores.schedule(TakeOver)
@@ -127,7 +127,7 @@ class Loop:
             request.by,
             request.key,
         )
-        batch.proposal(saga).add(start, batch.now)
+        batch.decide(saga, start)
 
     def _command(self, request: CommandRequest, batch: Batch) -> None:
         saga = self._owned.get(request.saga_id)

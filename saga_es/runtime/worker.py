@@ -35,7 +35,7 @@ from saga_es.runtime.cluster.listener import Listener
 from saga_es.runtime.cluster.recovery import Recovery
 from saga_es.runtime.dispatch import Dispatch
 from saga_es.runtime.held_calls import Timer
-from saga_es.runtime.inbox import CallTimedOut, Inbox, Item
+from saga_es.runtime.inbox import CallTimedOut, Inbox
 from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.intake.forwarding import Forwarding
 from saga_es.runtime.limits import Limits
@@ -66,6 +66,7 @@ class Worker:
 
     Attributes:
         inbox: The work to be done. Any thread may put something in.
+        iterate: See `Loop.iterate`.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Worker:
         self._loop = Loop(
             self.inbox, self._owned, self._dispatch, committer, self._forwarding, self._chores, self._memory
         )
+        self.iterate = self._loop.iterate
         self._add_chores(committer, capacity, code, limits, process)
 
     def _add_chores(
@@ -137,10 +139,6 @@ class Worker:
         """Keep these schedules, once the work begins."""
         self._chores.add(KeepSchedules(schedules, self._dispatch, self._warn, self._take_over.want))
         self._keeps_schedules = True
-
-    def iterate(self, items: Iterable[Item]) -> int:
-        """See `Loop.iterate`."""
-        return self._loop.iterate(items)
 
     # ── Life ─────────────────────────────────────────────────────────────────────────────────────────────
 

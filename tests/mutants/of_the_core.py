@@ -20,6 +20,20 @@ MUTANTS = [
         ("tests/unit/test_core_progress.py", "tests/unit/test_core_properties.py"),
     ),
     Mutant(
+        "what mostly follows follows in a pause, too",
+        "saga_es/core/sequence.py",
+        "state.paused is not None or ",
+        "",
+        ("tests/unit/test_core_sequence.py", PAUSE),
+    ),
+    Mutant(
+        "what mostly follows follows in doubt, too",
+        "saga_es/core/sequence.py",
+        "if step != FIRST_CALL if other == name else",
+        "if step.status is not StepStatus.IN_PROGRESS if other == name else",
+        ("tests/unit/test_core_sequence.py",),
+    ),
+    Mutant(
         "compensation in the order of the steps",
         GOING_ON,
         "for name in reversed(state.effects)",

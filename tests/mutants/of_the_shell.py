@@ -241,8 +241,8 @@ MUTANTS = [
     Mutant(
         "a batch holds all that is there, however many they are",
         "saga_es/runtime/inbox.py",
-        "min(len(self._items), MOST_AT_ONCE)))",
-        "len(self._items)))",
+        "min(len(self.items), MOST_AT_ONCE)))",
+        "len(self.items)))",
         ("tests/contract/engine/test_floods.py",),
     ),
     Mutant(

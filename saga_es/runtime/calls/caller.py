@@ -25,7 +25,7 @@ from saga_es.core.outcomes import (
 from saga_es.core.plan import step_of
 from saga_es.core.values import Unfaithful, door, door_for_results
 from saga_es.definition import signatures
-from saga_es.definition.annotations import CONTEXT, dumped, typed
+from saga_es.definition.annotations import CONTEXT, dumped, readers_of, typed
 from saga_es.definition.requests import Request
 from saga_es.definition.signatures import Asked, Function, asked_by
 from saga_es.definition.steps import known_names
@@ -268,7 +268,7 @@ def _called(call: Call, function: Function) -> Any:
     asks = CONTEXT in its.needs or CONTEXT in its.may_have
     given = _with_context(call, its) if asks and CONTEXT not in call.given else _arguments(call, its)
     try:
-        values = typed(function, given)
+        values = typed(function, given) if readers_of(function) else given
     except ValueError as error:  # the function was not called; of a probe, a refusal would say something else
         if call.direction is Direction.PROBE:
             raise

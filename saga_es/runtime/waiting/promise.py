@@ -17,29 +17,28 @@ _SETTLING = Lock()
 
 
 class Promise(Generic[T]):
-    """A value or an error, set once; the first counts."""
+    """A value or an error, set once; the first counts.
 
-    __slots__ = ("_error", "_future", "_gate", "_is_known", "_value")
+    Attributes:
+        is_known: Whether the value or the error is set.
+    """
+
+    __slots__ = ("_error", "_future", "_gate", "_value", "is_known")
 
     def __init__(self) -> None:
         self._gate = Lock()
         self._gate.acquire()
-        self._is_known = False
+        self.is_known = False
         self._value: T | None = None
         self._error: Exception | None = None
         self._future: Future[T] | None = None
 
-    @property
-    def is_known(self) -> bool:
-        """Whether the value or the error is set."""
-        return self._is_known
-
     def resolve(self, value: T | None, error: Exception | None = None) -> None:
         """Set the value or the error, and wake all waiting threads. Does nothing if it is set already."""
         with _SETTLING:
-            if self._is_known:
+            if self.is_known:
                 return
-            self._value, self._error, self._is_known = value, error, True
+            self._value, self._error, self.is_known = value, error, True
             future = self._future
         self._gate.release()
         if future is not None:
@@ -55,7 +54,7 @@ class Promise(Generic[T]):
             TimeoutError: It took longer than `timeout` seconds.
             Exception: The error that was set instead of a value.
         """
-        if not self._is_known:
+        if not self.is_known:
             if not self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
                 raise TimeoutError
             self._gate.release()  # for the next waiting thread
@@ -69,7 +68,7 @@ class Promise(Generic[T]):
         with _SETTLING:
             if self._future is None:
                 self._future = Future()
-                if self._is_known:
+                if self.is_known:
                     self._pass_on(self._future)
             return self._future
 

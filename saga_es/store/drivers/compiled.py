@@ -7,7 +7,7 @@ of a saga. Here a statement is compiled once per dialect, and a row costs no mor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -43,18 +43,24 @@ class Compiled:
             assert isinstance(statement.table, sa.Table), "rows are written to tables"
             self._batch_update = as_one_update(statement.table, THIS_ROW, self._names, dialect)
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the text is executed once with the rows as tuples."""
+        return self._batch_update is None and self._is_by_place
+
     def executions(self, rows: Rows) -> Iterable[tuple[str, list[Any]]]:
         """The arguments for the driver's `executemany`, one pair for each call."""
         if self._batch_update is None or len(rows) == 1:
-            return ((self.text, self._tuples(rows) if self._is_by_place else self.laid_out(rows)),)
-        return self._batch_update.executions(self._tuples(rows))
+            return ((self.text, self.laid_out(rows)),)
+        return self._batch_update.executions(self.tuples(rows))
 
     def laid_out(self, rows: Rows) -> list[Any]:
         """The rows as tuples, or as dicts where the driver wants names; each value converted for the driver."""
-        tuples = self._tuples(rows)
+        tuples = self.tuples(rows)
         return tuples if self._is_by_place else [dict(zip(self._names, row, strict=True)) for row in tuples]
 
-    def _tuples(self, rows: Rows) -> list[tuple[Any, ...]]:
+    def tuples(self, rows: Rows) -> list[tuple[Any, ...]]:
+        """The rows as tuples, each value converted for the driver."""
         # All rows in one sweep: to call a function for each took longer than to lay it out.
         tuples: list[tuple[Any, ...]] = list(map(self._pick, rows))
         if not self._processors:

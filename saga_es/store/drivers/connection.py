@@ -48,12 +48,18 @@ class DriverConnection:
         """
         with self._lock:
             try:  # as `_as_sqlalchemy_says` does, without its calls
-                self._transact(writes)
+                raw = self._connected()
+                if not self._driver.has_server:  # then there are no warnings, and no ways to save
+                    self._driver.begin(raw)
+                    self._execute(raw, writes)
+                    raw.commit()
+                else:
+                    self._transact_remotely(raw, writes)
+                self._used_at = monotonic_s()
             except BaseException as error:  # noqa: BLE001 (translated, or raised again)
                 self._translate(error)
 
-    def _transact(self, writes: Sequence[Write]) -> None:
-        raw = self._connected()
+    def _transact_remotely(self, raw: Raw, writes: Sequence[Write]) -> None:
         self._driver.forget_warnings(raw)
         whole = self._driver.as_one_statement(writes, self._dialect)
         if whole is not None:
@@ -63,7 +69,6 @@ class DriverConnection:
             self._execute(raw, writes)
             raw.commit()
         self._driver.check_commit(raw)
-        self._used_at = monotonic_s()
 
     def fetch(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[list[Any]]:
         """The rows of one query, in a transaction of its own. Other threads wait for the connection: keep it short.
@@ -93,7 +98,11 @@ class DriverConnection:
     def _execute(self, raw: Raw, writes: Sequence[Write]) -> None:
         cursor = raw.cursor()
         for statement, rows in writes:
-            for text, laid_out in compiled(statement, tuple(rows[0]), self._dialect).executions(rows):
+            form = compiled(statement, tuple(rows[0]), self._dialect)
+            if form.is_plain:
+                cursor.executemany(form.text, form.tuples(rows))
+                continue
+            for text, laid_out in form.executions(rows):
                 cursor.executemany(text, laid_out)
         cursor.close()
 

@@ -5,6 +5,7 @@ Events of an older schema are decoded through upcasters; events of a newer schem
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, Protocol, get_args
@@ -102,7 +103,9 @@ class Codec:
     ) -> None:
         tables = {**BUILT_IN, **(events or {})}
         self._upcasters = {**(upcasters or {}), **UPCASTERS}
-        self._schemas = {category: present_schema(category, self._upcasters) for category in tables}
+        self.schemas: Mapping[str, int] = defaultdict(
+            lambda: FIRST_SCHEMA, {category: present_schema(category, self._upcasters) for category in tables}
+        )
         self._decoders = {
             (category, kind.__name__): msgspec.json.Decoder(kind)
             for category, kinds in tables.items()
@@ -201,9 +204,7 @@ class Codec:
 
     def schema(self, category: str) -> int:
         """The schema in which events of a category are written."""
-        if category in self._schemas:
-            return self._schemas[category]
-        return FIRST_SCHEMA
+        return self.schemas[category]
 
     def decode(self, category: str, event_type: str, text: str, schema: int | None = None) -> Any:
         """The event that was stored.
@@ -220,7 +221,7 @@ class Codec:
         decoder = self._decoders.get((category, event_type))
         if decoder is None:
             raise UnreadableEvent(category, event_type, "no such event is known to this version")
-        present = self._schemas[category]
+        present = self.schemas[category]
         if schema is not None and schema > present:
             raise UnreadableEvent(
                 category,
@@ -239,7 +240,7 @@ class Codec:
             fields = upcast(msgspec.json.decode(text), category, event_type, schema, self._upcasters)
             return encode(fields).decode()
         except Exception as error:
-            why = f"it cannot be converted from schema {schema} to {self._schemas[category]}: {error!r}"
+            why = f"it cannot be converted from schema {schema} to {self.schemas[category]}: {error!r}"
             raise UnreadableEvent(category, event_type, why) from error
 
 

@@ -102,7 +102,7 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
     if not draft.events:
         raise NothingToAppend(draft.stream_id)
     stream_id, category, recorded_at = draft.stream_id, draft.category, draft.recorded_at
-    schema, version = codec.schema(category), draft.expected_version
+    schema, version = codec.schemas[category], draft.expected_version
     rows: list[dict[str, Any]] = []
     for event, data in zip(draft.events, codec.encode_all(draft.events), strict=True):
         version += 1

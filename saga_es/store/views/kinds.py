@@ -330,11 +330,12 @@ class Views:
             ProjectionFailed: A view's function failed on an event.
         """
         writes: list[Write] = []
-        category = _only_category(events)
-        if category is None:
-            for view, concerned in sort_out(self.inline, events):
-                writes += view.writes(concerned, driver)
-            return writes
+        category = events[0].category if events else ""
+        for event in events:
+            if event.category != category:
+                for view, concerned in sort_out(self.inline, events):
+                    writes += view.writes(concerned, driver)
+                return writes
         if category not in self._of_category:  # most batches are of one: then nothing is sorted out
             self._of_category[category] = [view for view in self.inline if category in view.categories]
         for view in self._of_category[category]:
@@ -371,15 +372,6 @@ def _check_name(name: str, others: Iterable[str]) -> None:
 def _in_order(columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns in one order: what sets the same columns is one statement."""
     return tuple(sorted(columns))
-
-
-def _only_category(events: Sequence[Recorded]) -> str | None:
-    """The category of all these events; None if there are several, or none."""
-    first = events[0].category if events else None
-    for event in events:
-        if event.category != first:
-            return None
-    return first
 
 
 def sort_out(

@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
-BUDGET = {64: 475, 1: 1_020}
+BUDGET = {64: 459, 1: 911}
 """The most function calls of a saga of four steps that are functions, by how many such sagas are under way.
 
 It may only fall. What makes a saga cheaper lowers it, so that the next change cannot lose that again.
 """
 
-SLACK = 0.03
+SLACK = 0.05
 """How far a count may lie below its budget before the budget is to be lowered."""
 
 
@@ -37,5 +37,5 @@ def test_a_saga_takes_no_more_calls_than_its_budget(counted: dict[int, float], u
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="later versions count fewer calls for the same code")
 @pytest.mark.parametrize("under_way", BUDGET)
 def test_the_budget_has_no_slack(counted: dict[int, float], under_way: int) -> None:
-    """What was won is kept: lower the budget to the count, and one in a hundred more."""
+    """What was won is kept: lower the budget to the count, and two in a hundred more."""
     assert counted[under_way] >= BUDGET[under_way] * (1 - SLACK)
