@@ -16,6 +16,8 @@ from saga_es.core.describe import plain
 from saga_es.errors import DefinitionError
 from saga_es.queues.url import is_queue, parse_queue_url
 from saga_es.runtime.calls.address import address_of
+from saga_es.runtime.calls.credentials import check_written
+from saga_es.runtime.calls.sources import NoCredentials
 
 if TYPE_CHECKING:
     from saga_es.participant import Finding, Report
@@ -36,6 +38,15 @@ def _json(_context: click.Context, _option: click.Parameter, text: str | None) -
         return None if text is None else msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise click.BadParameter(f"not JSON: {error}") from error
+
+
+def _written(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    if text is not None:
+        try:
+            check_written(str(option.name), text)
+        except NoCredentials as error:
+            raise click.BadParameter(str(error)) from error
+    return text
 
 
 @click.group()
@@ -63,9 +74,18 @@ def participant() -> None:
     metavar="CALL",
     help='A call that is answered 2xx if the action has happened, else 404: "GET /rooms/{action_key}".',
 )
+@click.option(
+    "--auth",
+    callback=_written,
+    metavar="TEXT",
+    help='What the calls show: "bearer env:TOKEN", "basic file:/path" or "oauth2 URL CLIENT env:SECRET".',
+)
+@click.option(
+    "--sign", callback=_written, metavar="TEXT", help='How the calls are signed: "ed25519 KEY-ID file:/path".'
+)
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True)
 @as_json_option
-def check(url: str, as_json: bool, **calls: Any) -> None:
+def check(url: str, as_json: bool, auth: str | None, sign: str | None, **calls: Any) -> None:
     """Check whether sagas can safely call the service at URL, whatever language it is written in.
 
     The check calls the service as sagas do when something goes wrong: again, several times at once, and with the
@@ -73,10 +93,11 @@ def check(url: str, as_json: bool, **calls: Any) -> None:
     test database. The compensation may contain {action_key}, the Idempotency-Key of its action, and {answer[...]}, a
     value of the action's answer. Exit 0 when the service passes; 7 when it fails a check; 1 when it does not answer.
     """
+    from saga_es.definition.requests import Participant  # noqa: PLC0415 (the next line says why)
     from saga_es.participant import NotReachable, check_participant  # noqa: PLC0415 (it needs Flask: the other commands start faster)
 
     try:
-        report = check_participant(url, **calls)
+        report = check_participant(url, shown=Participant("checked", auth=auth, sign=sign), **calls)
     except DefinitionError as error:
         fail(str(error), USAGE)
     except NotReachable as error:

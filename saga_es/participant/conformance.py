@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from saga_es.definition.credentials import NONE, Credentials
+from saga_es.definition.requests import Participant
 from saga_es.errors import DefinitionError
 from saga_es.participant.trial import MANY_ATTEMPTS, CannotName, Reply, Step, Subject
 from saga_es.queues.transport import QueueTransport
@@ -110,6 +112,7 @@ def check_participant(
     compensation_body: Any = None,
     probe: str | None = None,
     timeout_s: float = 10.0,
+    shown: Participant | None = None,
 ) -> Report:
     """Run every check on a participant, with the calls that a saga makes when something goes wrong.
 
@@ -122,6 +125,7 @@ def check_participant(
         probe: The call that says, by 2xx or 404, whether the action has happened: `GET /rooms/{action_key}`. With it,
             the checks look at the effect itself; without it, only at the participant's answers.
         timeout_s: Seconds to wait for the answer to one call.
+        shown: Says by its `auth`, `sign`, `ca`, `cert` and `key` what calls over HTTP show; its name does not matter.
 
     Raises:
         DefinitionError: One of the calls is not a method and a path, or the URL cannot be called.
@@ -131,7 +135,7 @@ def check_participant(
     subject = Subject.of(action, compensation, body, compensation_body, probe)
     if not isinstance(where, str):
         return _checked(WsgiTransport(where), subject, timeout_s)
-    with closing(_over_network(where)) as transport:
+    with closing(_over_network(where, NONE if shown is None else shown.credentials)) as transport:
         return _checked(transport, subject, timeout_s)
 
 
@@ -145,9 +149,9 @@ def _checked(transport: Transport, subject: Subject, timeout_s: float) -> Report
     return Report(all(finding.verdict is not Verdict.FAILED for finding in findings), findings)
 
 
-def _over_network(url: str) -> HttpTransport | QueueTransport:
+def _over_network(url: str, credentials: Credentials) -> HttpTransport | QueueTransport:
     try:
-        return QueueTransport(url) if is_queue(url) else HttpTransport(url)
+        return QueueTransport(url) if is_queue(url) else HttpTransport(url, credentials=credentials)
     except ValueError as error:
         raise DefinitionError(str(error)) from error
 

@@ -78,7 +78,7 @@ def test_a_signed_call_is_let_in(sign: str) -> None:
     assert answer_to(plain, good(sign, method="GET", body=b"")).status_code == 200
 
 
-@pytest.mark.parametrize("away_s", [-290, 290])
+@pytest.mark.parametrize("away_s", [-240, 240])
 def test_clocks_may_differ_by_minutes(away_s: int) -> None:
     """A saga whose clock is wrong is not refused for good because of it."""
     assert answer_to(bank(), good(now=datetime.now(UTC) + timedelta(seconds=away_s))).status_code == 200

@@ -212,6 +212,27 @@ def test_a_saga_gets_over_an_issuer_that_is_away_for_a_moment(
     assert SECRET.encode() not in kept
 
 
+def test_a_saga_does_not_see_that_its_token_was_withdrawn(
+    issuer: Issuer, bank: participants.Participant, tmp_path: Path
+) -> None:
+    """Its only attempt is answered with a new one; a participant that refuses each token refuses the step."""
+    saga = Saga("pays")
+    once = RetryPolicy(attempts=1)
+    saga.request("pay", Participant("bank").post("/pay"), compensation=None, retry=once)
+    with open_engine(
+        f"sqlite:///{tmp_path / 'log.db'}",
+        saga,
+        participants={"bank": bank.url},
+        credentials={"bank": {"auth": auth_by(issuer)}},
+    ) as engine:
+        assert engine.start("pays", {}).result(TIMEOUT_S).status.name == "COMPLETED"
+        bank.script = lambda call: Says(401 if call.headers["authorization"].endswith("-1") else 200)
+        assert engine.start("pays", {}).result(TIMEOUT_S).status.name == "COMPLETED"
+        bank.script = lambda _: Says(401)
+        assert engine.start("pays", {}).result(TIMEOUT_S).status.name == "COMPENSATED"
+    assert shown(bank) == ["1", "1", "2", "2", "3"]
+
+
 @pytest.mark.parametrize(
     ("auth", "named"),
     [

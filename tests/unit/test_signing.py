@@ -20,7 +20,7 @@ from werkzeug.test import Client
 from saga_es import Participant, RetryPolicy, Saga, open_engine
 from saga_es.definition.credentials import Credentials, Source
 from saga_es.node.credentials import BadCredentials
-from saga_es.participant import Barrier, leaves_tombstone, takes_part, verified
+from saga_es.participant import Barrier, Verdict, check_participant, leaves_tombstone, takes_part, verified
 from saga_es.runtime.calls.answers import NotSent
 from saga_es.runtime.calls.signing import COVERED, Message, signed
 from saga_es.runtime.calls.transport import HttpTransport
@@ -261,3 +261,23 @@ def test_a_saga_signs_over_the_network_and_the_participant_verifies(tmp_path: Pa
         server.server_close()
     is_stranger = sign not in SIGNS.values()
     assert result.status.name == ("COMPENSATED" if is_stranger else "COMPLETED"), result.error
+
+
+def test_the_checks_sign_their_calls(tmp_path: Path) -> None:
+    """A participant that verifies passes them; without a signature the action is not done at all."""
+    served = hotel(tmp_path / "rooms.db")
+    server = make_server("127.0.0.1", 0, served, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    given: dict[str, Any] = {"action": "POST /rooms/{action_key}", "compensation": "DELETE /rooms/{action_key}"}
+    try:
+        url = f"http://127.0.0.1:{server.port}"
+        stranger = check_participant(url, **given)
+        known = check_participant(url, **given, shown=Participant("hotel", sign=SIGNS["hmac"]))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert stranger.checks[0].verdict is Verdict.FAILED
+    verdicts = {finding.check: finding.verdict for finding in known.checks}
+    assert verdicts["action"] is verdicts["compensation"] is verdicts["repeated action"] is Verdict.PASSED
