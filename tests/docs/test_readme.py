@@ -75,7 +75,7 @@ def test_the_settings_are_those_of_the_code() -> None:
     )
     defaults = {name.lower(): default.strip("`") for name, default in rows}
     settings = Settings()
-    assert set(defaults) == set(Settings.__struct_fields__) - {"credentials", "participants"}
+    assert set(defaults) == set(Settings.__struct_fields__) - {"credentials", "limits", "participants"}
     for name, default in defaults.items():
         value = getattr(settings, name)
         assert value is None or default == str(value).removesuffix(".0"), name
