@@ -7,6 +7,7 @@ at which the view fails. The failure stops this view only, is recorded beside th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
 
@@ -86,6 +87,16 @@ class CatchUp:
             if len(stretch.entries) > 1:  # halve, down to the event at fault
                 return self.step(len(stretch.entries) // 2)
             raise self._failed(checkpoint, stretch.entries[0], error) from error
+
+    def to_the_end(self) -> None:
+        """Take up all that there is now, or all before an event at which the view fails.
+
+        Raises:
+            StoreUnavailable: The database did not answer.
+        """
+        with suppress(ProjectionFailed):
+            while self.step() is not Step.AT_THE_END:
+                pass
 
     def _take_up(self, checkpoint: Checkpoint, entries: Sequence[Entry], reached: int) -> Step:
         concerned = [self._log.decode(entry) for entry in entries if entry.category in self.view.categories]

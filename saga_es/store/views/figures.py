@@ -84,6 +84,7 @@ class Figures(Projection):
 
     look_every_s = 1.0
     rest_s = 0.02
+    keeps_archived = True
     reminded_by = ("SagaStarted", "SagaMigrated", "StepStarted", "CompensationStarted", "ChildStarted", "WaitStarted")
 
     _sagas: OrderedDict[str, _Saga] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)

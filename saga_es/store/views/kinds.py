@@ -68,6 +68,7 @@ class Projection(ABC):
     # How a view follows the log: how often it looks for more, and rests between two pieces of much (sagas go first).
     look_every_s: ClassVar[float] = 0.25
     rest_s: ClassVar[float] = 0.0
+    keeps_archived: ClassVar[bool] = False  # whether no difference is looked for once streams were archived
     reminded_by: ClassVar[tuple[str, ...]] = ()  # the types of the events of which `remind` tells
 
     def __post_init__(self) -> None:
