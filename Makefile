@@ -51,8 +51,8 @@ services:  ## Install with apt what the tests can use: PostgreSQL, MariaDB, Rabb
 torture: $(READY)  ## Run sagas in every way with every death, then kill real processes: two hours; a part with `MINUTES=3`
 	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES))
 
-mutants: $(READY)  ## Plant known bugs, each in a copy of the tree, and see that the tests find every one
-	@$(BIN)/python -m tests.mutants
+mutants: $(READY)  ## Plant known bugs, each in a copy of the tree, and see that the tests find every one; `DEEP=1`: small bugs all over the core
+	@$(BIN)/python -m tests.mutants$(if $(DEEP),.deep) $(ARGS)
 
 bench: $(READY)  ## Measure engine and peers in turn, and write the table of docs/performance.md: twenty minutes; `QUICK=1` looks, `ROWS="dbos http"` a part
 	@$(PIP) --editable '.[dev,bench]'
