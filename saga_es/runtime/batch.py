@@ -195,6 +195,9 @@ class Committer:
         name, input_, parent = request.definition.name, request.input, request.parent
         by = request.by
         error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent, by))
+        if error is not None and saga.state.version == 0:
+            self._put(request)  # what is not in the log yet refuses nothing: a crash may undo it
+            return
         self._owned.join(saga, request, error)
 
     def catch_up(self, sagas: Sequence[OwnedSaga], batch: Batch) -> None:

@@ -75,6 +75,13 @@ MUTANTS = [
         ("tests/contract/engine/test_starts_at_once.py",),
     ),
     Mutant(
+        "a start that is not in the log refuses another",
+        BATCH,
+        "if error is not None and saga.state.version == 0:",
+        "if error is not None and saga.state.version < 0:",
+        ("tests/contract/engine/test_starts_at_once.py",),
+    ),
+    Mutant(
         "a rollback that races with its register does nothing",
         "saga_es/participant/records.py",
         "            self.roll_back(record_id, before_registered=before_registered)",

@@ -8,6 +8,8 @@ import pytest
 
 from saga_es.errors import SagaExists
 from saga_es.runtime.handle import Handle
+from saga_es.store.log.codec import SAGA
+from saga_es.store.ports import Prepared, Receipt
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import Diary, Slow, gathered, trip
 
@@ -25,16 +27,43 @@ def completed(handles: Sequence[Handle]) -> list[bool]:
     return answered
 
 
+def is_refused(handle: Handle) -> bool:
+    """Whether a start has been refused by now."""
+    try:
+        handle.started(timeout=0)
+    except TimeoutError:
+        return False
+    except SagaExists:
+        return True
+    return False
+
+
+class Looking(Slow):
+    """A writer that looks, before it writes events of a saga for the first time, which starts have been refused."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.handles: list[Handle] = []
+        self.refused: list[bool] | None = None
+
+    def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
+        """Look, and write."""
+        if self.refused is None and any(draft.category == SAGA for draft, _ in batch):
+            self.refused = [is_refused(handle) for handle in self.handles]
+        return super().write(batch)
+
+
 def test_of_two_starts_in_one_batch_the_first_is_the_saga(store: Store, open_engine: OpenEngine) -> None:
-    """Neither is in the log yet when the second is compared with the first."""
-    slow, saga = Slow(store), trip(Diary())
+    """The second is refused once the first is in the log: a crash before that leaves nothing that could refuse it."""
+    slow, saga = Looking(store), trip(Diary())
     engine = open_engine(saga, writer=slow)
     holding = slow.hold(engine)
-    handles = [engine.start(saga, input_, saga_id="my-trip", wait=False) for input_ in INPUTS]
+    handles = slow.handles = [engine.start(saga, input_, saga_id="my-trip", wait=False) for input_ in INPUTS]
     gathered(engine, 2)
     slow.may_write.set()
     holding.join(TIMEOUT_S)
     assert completed(handles) == [True, False]
+    assert slow.refused == [False, False]
     found = store.sagas.find("my-trip")
     assert found is not None
     assert found.input == INPUTS[0]
