@@ -193,8 +193,7 @@ class Committer:
             StoreUnavailable: The database is away, and the worker is stopping.
         """
         name, input_, parent = request.definition.name, request.input, request.parent
-        by = request.by
-        error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent, by))
+        error = self._retry(lambda: self._sagas.why_no_answer(state, name, input_, parent, request.by))
         if error is not None and saga.state.version == 0:
             self._put(request)  # what is not in the log yet refuses nothing: a crash may undo it
             return
