@@ -278,6 +278,7 @@ def test_no_method_of_a_redacted_log_shows_a_payload(troubled: tuple[Served, str
     with served.node.database.reading() as connection:
         shown: dict[str, Any] = {
             "read": log.read(saga_id),
+            "last_of": [log.read(saga_id)[0], log.last_of(saga_id)],
             "read_many": log.read_many([saga_id]),
             "entries_of": [log.entries_of([saga_id]), log.entries_of([saga_id, "other"], connection)],
             "entries": [log.entries(saga_id), log.entries()],

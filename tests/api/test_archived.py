@@ -17,6 +17,8 @@ from saga_es.store.log.codec import SAGA, Codec
 from saga_es.store.log.entries import Draft
 from saga_es.store.log.log import Log
 from saga_es.store.ports import Written
+from saga_es.store.views.catch_up import CatchUp
+from saga_es.store.views.figures import figures_view
 from saga_es.store.views.kinds import Views
 from saga_es.store.writer import Writer
 from tests.api.conftest import OpenNode, Served
@@ -33,6 +35,7 @@ def archived(open_node: OpenNode, tmp_path: Path) -> tuple[Served, str]:
     saga_id = body_of(served.client.post(EXECUTE, json=CONCERT, headers=KEY), 200)["transaction_id"]
     over = Over(datetime.now(UTC) + timedelta(minutes=1), (SagaStatus.COMPLETED,))
     node = served.node
+    CatchUp(node.database, node.store.log, figures_view()).to_the_end()
     archiving = Archiving(node.database, node.store.sagas, node.views, over, tmp_path)
     assert [*archiving.archive(families_over(node.database, over), datetime.now(UTC))][-1].sagas == 1
     return served, saga_id
