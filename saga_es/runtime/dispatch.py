@@ -74,7 +74,7 @@ class Dispatch:
         self.progress = Progress(executor, timers, clock, put)
         self._held = HeldCalls(executor, timers, clock, put, self._begin, self._put_off)
         self.admission = Admission(executor, self._held, self._capacity)
-        self._now = clock.now()  # as read in this turn; a time-out that is looked at early is looked at again
+        self._now: datetime | None = None  # as read in this turn; a time-out that is looked at early is looked at again
         self.in_flight = 0
         self.stopped = False
 
@@ -299,7 +299,7 @@ class Dispatch:
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
         self._under_way[saga_id][way] = True
-        due = self._now + timedelta(seconds=planned.timeout_s)
+        due = (self._now or self._clock.now()) + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
         self.in_flight += 1
         self._capacity.acquire(saga_id, call.definition)
