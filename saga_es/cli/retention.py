@@ -28,7 +28,6 @@ from saga_es.store.archive.families import Over, count_over, families_over
 from saga_es.store.archive.importing import Brought, By, Importing
 from saga_es.store.own_files import OWNERS_FOLDER
 from saga_es.store.views.catch_up import CatchUp
-from saga_es.store.views.figures import Figures
 from saga_es.store.views.kinds import Tally
 
 
@@ -93,8 +92,9 @@ def archive(
             output.show_retention({"would_archive": many}, as_json=as_json)
             return
         folder.mkdir(OWNERS_FOLDER, exist_ok=True)
-        for view in (view for view in node.views if isinstance(view, Figures)):  # nobody else may do it
-            CatchUp(node.database, node.store.log, view).to_the_end()
+        for view in node.views:
+            if view.follows:  # what it has yet to take up would stay in the log: without a worker, for ever
+                CatchUp(node.database, node.store.log, view).to_the_end()
         archiving = Archiving(node.database, node.store.sagas, node.views, over, folder, keep_in_views=keep_in_views)
         archived = Archived()
         with advancing("Archiving", "sagas", many) as advance:

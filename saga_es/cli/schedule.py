@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
@@ -13,7 +15,7 @@ from saga_es.cli.terminal import cell, print_json, say, screen
 from saga_es.core.describe import moment
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
-from saga_es.runtime.schedules import Row, ScheduleRefused
+from saga_es.runtime.schedules import Row, ScheduleRefused, Schedules
 
 _NAME = click.argument("name", metavar="NAME")
 _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; the log keeps it for ever.")
@@ -45,12 +47,8 @@ def list_(settings: Settings, as_json: bool) -> None:
 @settings_options(_NAME, _REASON, actor_option)
 def pause(settings: Settings, name: str, reason: str, actor: str) -> None:
     """Pause a schedule: nothing is started at its times until it is resumed, nor made up for then."""
-    with reading(settings) as node:
-        _check_known(node, name)
-        try:
-            node.schedules.pause(name, actor, reason, datetime.now(UTC))
-        except ScheduleRefused as error:
-            fail(str(error), FAILURE)
+    with reading(settings) as node, _refused():
+        _known(node, name).pause(name, actor, reason, datetime.now(UTC))
     say(f"Paused the schedule {name}.")
 
 
@@ -58,12 +56,8 @@ def pause(settings: Settings, name: str, reason: str, actor: str) -> None:
 @settings_options(_NAME, _REASON, actor_option)
 def resume(settings: Settings, name: str, reason: str, actor: str) -> None:
     """Resume a schedule: its times from now on are kept."""
-    with reading(settings) as node:
-        _check_known(node, name)
-        try:
-            node.schedules.resume(name, actor, reason, datetime.now(UTC))
-        except ScheduleRefused as error:
-            fail(str(error), FAILURE)
+    with reading(settings) as node, _refused():
+        _known(node, name).resume(name, actor, reason, datetime.now(UTC))
     say(f"Resumed the schedule {name}.")
 
 
@@ -72,18 +66,27 @@ def resume(settings: Settings, name: str, reason: str, actor: str) -> None:
 def trigger(settings: Settings, name: str, reason: str, actor: str, as_json: bool) -> None:
     """Start the saga of a schedule once, now, also while the schedule is paused. Its times stay as they are."""
     with reading(settings) as node:
-        _check_known(node, name)
-        saga_id = node.schedules.trigger(name, actor, reason, datetime.now(UTC))
+        saga_id = _known(node, name).trigger(name, actor, reason, datetime.now(UTC))
     if as_json:
         print_json({"transaction_id": saga_id})
         return
     say(f"Started saga {saga_id}. A worker runs it.")
 
 
-def _check_known(node: Node, name: str) -> None:
+def _known(node: Node, name: str) -> Schedules:
+    """The schedules, of which this is one; otherwise the command ends."""
     if name not in node.schedules.all:
         there = ", ".join(repr(known) for known in node.schedules.all) or "none: set --app"
         fail(f"there is no schedule {name!r}; there are: {there}", NOT_FOUND)
+    return node.schedules
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except ScheduleRefused as error:
+        fail(str(error), FAILURE)
 
 
 def _line(row: Row) -> tuple[str, ...]:

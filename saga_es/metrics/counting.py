@@ -124,14 +124,14 @@ class Counting:
     def _sum_up(self, batch: WrittenBatch) -> None:
         events, is_whole = 0, True
         for (draft, rows), receipt in zip(batch.drafts, batch.receipts, strict=True):
-            if type(receipt) is Written:  # no comprehensions here: each is a call
+            if type(receipt) is Written:
                 events += len(rows)
                 if draft.category == SAGA and not self._count_draft(draft):
-                    self._unknown += (draft,)
+                    self._unknown.append(draft)
             else:
                 is_whole = False
         if events:
-            self._sums.batches += ((batch.seconds, events),)
+            self._sums.batches.append((batch.seconds, events))
         if not is_whole:
             for name, kind in (("append_conflicts", Conflict), ("appends_refused", Refused)):
                 if times := sum(isinstance(receipt, kind) for receipt in batch.receipts):
@@ -151,7 +151,7 @@ class Counting:
                 saga.actions[event.step] = draft.recorded_at
             elif type(event) is e.StepCompleted:
                 if event.step in saga.actions:  # else it only waited, or began elsewhere
-                    self._sums.completed[saga.name, event.step] += (draft.recorded_at - saga.actions[event.step],)
+                    self._sums.completed[saga.name, event.step].append(draft.recorded_at - saga.actions[event.step])
                     del saga.actions[event.step]
             else:
                 self._count_event(saga, event, draft)

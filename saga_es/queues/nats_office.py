@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from uuid import uuid4
 
 from nats.errors import TimeoutError as NotInTime
@@ -13,8 +12,7 @@ from nats.js.api import ConsumerConfig
 
 from saga_es.publish.brokers.url import BrokerUrl
 from saga_es.queues.nats_connection import REPLIES, REPLIES_KEPT_S, NatsConnected
-from saga_es.queues.offices import CLOSE_TIMEOUT_S, Heard, Letter
-from saga_es.store.host_time import monotonic_s
+from saga_es.queues.offices import CLOSE_TIMEOUT_S, Heard, Letter, Letters
 
 LISTENED_S = 1.0
 AT_ONCE = 100
@@ -35,13 +33,12 @@ class NatsOffice(NatsConnected):
         self._name = uuid4().hex
         self._replies = f"saga_es.replies.{self._name}"
         self._lock = threading.Lock()
-        self._new: deque[Letter] = deque()
-        self._again: deque[Letter] = deque()
+        self._letters = Letters()
 
     def post(self, letter: Letter) -> None:
         """See `Office`."""
+        self._letters.add(letter)
         with self._lock:
-            self._new.append(letter)
             if self._thread.ident is None:
                 self._thread.start()
         self._wake()
@@ -69,10 +66,11 @@ class NatsOffice(NatsConnected):
                 await self._woken.wait()
                 self._woken.clear()
                 continue
-            self._again.extend(wave)  # until they are acknowledged
+            again = self._letters.again
+            again.extend(wave)  # until they are acknowledged
             await asyncio.gather(*(self._send(stream, letter) for letter in wave))
             for _ in wave:
-                self._again.popleft()
+                again.popleft()
 
     async def _send(self, stream: JetStreamContext, letter: Letter) -> None:
         headers = {"Nats-Msg-Id": letter.id, "Content-Type": "application/json"}
@@ -80,12 +78,11 @@ class NatsOffice(NatsConnected):
 
     def _wave(self) -> list[Letter]:
         """What is sent next; what may have been sent before comes first."""
-        found: list[Letter] = list(self._again)
-        self._again.clear()
-        with self._lock:
-            while self._new and len(found) < AT_ONCE:
-                found.append(self._new.popleft())
-        return [letter for letter in found if not letter.is_over()]
+        found: list[Letter] = []
+        while (self._letters.again or len(found) < AT_ONCE) and (letter := self._letters.next()) is not None:
+            if not letter.is_over():
+                found.append(letter)
+        return found
 
     async def _listen(self, stream: JetStreamContext) -> None:
         config = ConsumerConfig(inactive_threshold=REPLIES_KEPT_S)
@@ -100,11 +97,4 @@ class NatsOffice(NatsConnected):
                 await message.ack()
 
     def _away(self, error: BaseException) -> None:
-        """What was never sent waits for a while; what may have been sent is sent again when the server is back."""
-        now = monotonic_s()
-        with self._lock:
-            refused = [letter for letter in self._new if letter.refused_at <= now]
-            self._new = deque(letter for letter in self._new if letter.refused_at > now)
-        for letter in refused:
-            letter.refused(error)
-        self._again = deque(letter for letter in self._again if not letter.is_over())
+        self._letters.away(error)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+
+from saga_es.store.host_time import monotonic_s
 
 TIMEOUT_S = 10.0
 """How long a broker has to connect, and to take or give one message that has begun."""
@@ -56,6 +60,43 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
     refused_at: float
     is_over: Callable[[], bool]
     refused: Callable[[BaseException], object]
+
+
+class Letters:
+    """The commands that an office has to send: new ones, and those that may have been sent before, which come first.
+
+    `add` is called by any thread, the rest by the thread of the connection.
+
+    Attributes:
+        again: Those that may have been sent.
+    """
+
+    def __init__(self) -> None:
+        self.again: deque[Letter] = deque()
+        self._new: deque[Letter] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, letter: Letter) -> None:
+        """Have a new command sent."""
+        with self._lock:
+            self._new.append(letter)
+
+    def next(self) -> Letter | None:
+        """Take what is sent next; None if there is nothing."""
+        if self.again:
+            return self.again.popleft()
+        with self._lock:
+            return self._new.popleft() if self._new else None
+
+    def away(self, error: BaseException) -> None:
+        """What was never sent waits for a while; what may have been sent is sent again when the broker is back."""
+        now = monotonic_s()
+        with self._lock:
+            refused = [letter for letter in self._new if letter.refused_at <= now]
+            self._new = deque(letter for letter in self._new if letter.refused_at > now)
+        for letter in refused:
+            letter.refused(error)
+        self.again = deque(letter for letter in self.again if not letter.is_over())
 
 
 class Office(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 from uuid import uuid4
 
@@ -10,9 +9,8 @@ import amqp
 
 from saga_es.publish.brokers.url import BrokerUrl
 from saga_es.queues.messages import COMMAND_TYPE
-from saga_es.queues.offices import CLOSE_TIMEOUT_S, Heard, Letter
+from saga_es.queues.offices import CLOSE_TIMEOUT_S, Heard, Letter, Letters
 from saga_es.queues.rabbitmq import PERSISTENT, Connected, bytes_of
-from saga_es.store.host_time import monotonic_s
 
 REPLIES_KEPT_MS = 30 * 60_000
 """For how long the queue of replies of a worker that is gone is kept."""
@@ -39,8 +37,7 @@ class RabbitOffice(Connected):
         super().__init__(url, "commands")
         self._hear = hear
         self._replies = f"saga_es.replies.{uuid4().hex}"
-        self._new: deque[Letter] = deque()
-        self._again: deque[Letter] = deque()
+        self._letters = Letters()
         self._unconfirmed: dict[int, Letter] = {}
         self._sent_before: set[str] = set()
         self._sent = 0
@@ -48,8 +45,8 @@ class RabbitOffice(Connected):
 
     def post(self, letter: Letter) -> None:
         """See `Office`."""
+        self._letters.add(letter)
         with self._lock:
-            self._new.append(letter)
             if self._thread.ident is None:
                 self._thread.start()
         self._wake()
@@ -68,7 +65,7 @@ class RabbitOffice(Connected):
         self._sent = 0
 
     def _work(self, channel: Any) -> None:
-        while (letter := self._next()) is not None:
+        while (letter := self._letters.next()) is not None:
             if letter.is_over():
                 self._sent_before.discard(letter.id)
                 continue
@@ -87,29 +84,16 @@ class RabbitOffice(Connected):
             channel.basic_publish(message, "", self._queue, mandatory=True)
 
     def _away(self, error: BaseException) -> None:
-        """What was never sent waits for a while; what may have been sent is sent again when the broker is back."""
-        now = monotonic_s()
-        with self._lock:
-            refused = [letter for letter in self._new if letter.refused_at <= now]
-            self._new = deque(letter for letter in self._new if letter.refused_at > now)
-        for letter in refused:
-            letter.refused(error)
-        self._again = deque(letter for letter in self._again if not letter.is_over())
+        self._letters.away(error)
 
     def _lost(self) -> None:
-        self._again.extend(self._unconfirmed.values())
-        self._sent_before = {letter.id for letter in self._again}
+        self._letters.again.extend(self._unconfirmed.values())
+        self._sent_before = {letter.id for letter in self._letters.again}
         self._unconfirmed.clear()
 
     def _end(self, channel: Any) -> None:
         channel.basic_cancel(self._consumer)
         channel.queue_delete(self._replies)
-
-    def _next(self) -> Letter | None:
-        if self._again:
-            return self._again.popleft()
-        with self._lock:
-            return self._new.popleft() if self._new else None
 
     def _got(self, channel: Any, message: Any) -> None:
         self._hear(bytes_of(message))

@@ -66,7 +66,7 @@ class Proposal(msgspec.Struct, eq=False):
             cannot = CannotGoOn(f"deciding failed: {type(error).__name__}: {text(error)}")
             events, state = advance(self.state, cannot, now)
         self.state = state
-        self.facts += (fact,)
+        self.facts.append(fact)
         self.events += events
 
     def follow(self, request: CommandRequest, now: datetime) -> None:
@@ -386,7 +386,7 @@ def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
         if chunk and size + more > MAX_TRANSACTION_SIZE:
             yield chunk
             chunk, size = [], 0
-        chunk += (draft,)
+        chunk.append(draft)
         size += more
     if chunk:
         yield chunk

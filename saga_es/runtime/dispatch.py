@@ -303,7 +303,7 @@ class Dispatch:
         self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
         self.in_flight += 1
         self._capacity.acquire(saga_id, call.definition)
-        self._made += (call,)
+        self._made.append(call)
 
     def is_calling(self, saga_id: str) -> bool:
         """Whether the saga has a call in flight."""
@@ -373,7 +373,7 @@ class Dispatch:
     def _begin(self, call: Call) -> None:
         self.in_flight += 1
         self._capacity.acquire(call.saga_id, call.definition)
-        self._made += (call,)
+        self._made.append(call)
 
     def _put_off(self, call: Call) -> None:
         self.in_flight -= 1

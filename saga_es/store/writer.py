@@ -203,11 +203,7 @@ class Writer:
             self._database.transact(self._writes(batch, append))
         # Learn only now that they are in the log: the heads of a transaction that did not commit must not be
         # remembered.
-        over: list[str] = []
-        for draft, _ in batch:
-            if type(draft.events[-1]) in _ENDS:
-                over += (draft.stream_id,)
-        self._heads.learn(reached, over)
+        self._heads.learn(reached, [draft.stream_id for draft, _ in batch if type(draft.events[-1]) in _ENDS])
 
     def _transact_carefully(self, batch: Sequence[Prepared]) -> None:
         with self._database.writing() as connection:
@@ -231,28 +227,16 @@ class Writer:
         return [append, *self._views.writes(_recorded(batch), self._driver), *_notifications(batch)]
 
 
-# Every append comes through these; a comprehension is a call.
-
-
 def _append(batch: Sequence[Prepared]) -> Append:
-    all_: list[dict[str, Any]] = []
-    for _, rows in batch:
-        all_ += rows
-    return APPEND, all_
+    return APPEND, [row for _, rows in batch for row in rows]
 
 
 def _recorded(batch: Sequence[Prepared]) -> list[Recorded]:
-    recorded: list[Recorded] = []
-    for draft, _ in batch:
-        recorded += draft.recorded()
-    return recorded
+    return [recorded for draft, _ in batch for recorded in draft.recorded()]
 
 
 def _notifications(batch: Sequence[Prepared]) -> list[Write]:
-    reached: list[tuple[str, int]] = []
-    for draft, rows in batch:
-        if draft.notifies:
-            reached += ((draft.stream_id, rows[-1]["version"]),)
+    reached = [(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.notifies]
     return notify(reached) if reached else []
 
 

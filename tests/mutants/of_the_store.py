@@ -46,7 +46,7 @@ MUTANTS = [
     Mutant(
         "an append is dropped, and reported as written",
         WRITER,
-        "    return APPEND, all_\n",
+        "    return APPEND, [row for _, rows in batch for row in rows]\n",
         "    return APPEND, batch[0][1]\n",
         ("tests/contract/store/test_writer.py",),
     ),

@@ -126,19 +126,17 @@ class Codec:
             PayloadTooLarge: The text is larger than the limit.
             PayloadUnencodable: A value in the event has no JSON form, or it nests too deep.
         """
-        return self.encode_all((event,))[0]
+        return self.encode_all((event,))[0].decode()
 
-    def encode_all(self, events: Iterable[object]) -> list[str]:
+    def encode_all(self, events: Sequence[object]) -> list[bytes]:
         """The fields of each event; see `encode`."""
-        texts: list[str] = []
-        for event in events:
-            try:
-                text = encode(event)
-            except NO_FORM as error:
-                raise PayloadUnencodable(_why_not(event, error)) from error
+        try:
+            texts = [encode(event) for event in events]
+        except NO_FORM:
+            texts = [_encoded(event) for event in events]  # says which event has none
+        for text in texts:
             if len(text) > SHORT:
                 self._check(text)
-            texts += (text.decode(),)
         return texts
 
     def _check(self, text: bytes) -> None:
@@ -256,6 +254,13 @@ def check_numbers(event: object, text: str) -> None:
         door_for_results(event, type(event).__name__)
     except Unfaithful as unfaithful:
         raise PayloadUnencodable(str(unfaithful)) from unfaithful
+
+
+def _encoded(event: object) -> bytes:
+    try:
+        return encode(event)
+    except NO_FORM as error:
+        raise PayloadUnencodable(_why_not(event, error)) from error
 
 
 def _why_not(event: object, error: Exception) -> str:

@@ -79,12 +79,10 @@ class Draft(msgspec.Struct, frozen=True):
     def recorded(self) -> list[Recorded]:
         """The events as they are in the stream after the append; what is encrypted there is masked."""
         events = self.events if self.key is None else tuple(map(masked, self.events))
-        version = self.expected_version
-        found: list[Recorded] = []
-        for event in events:  # no comprehension: every append comes here, and it is one call more
-            version += 1
-            found += (Recorded(self.stream_id, self.category, version, event, self.recorded_at),)
-        return found
+        return [
+            Recorded(self.stream_id, self.category, version, event, self.recorded_at)
+            for version, event in enumerate(events, self.expected_version + 1)
+        ]
 
 
 def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
@@ -102,21 +100,19 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
     if not draft.events:
         raise NothingToAppend(draft.stream_id)
     stream_id, category, recorded_at = draft.stream_id, draft.category, draft.recorded_at
-    schema, version = codec.schemas[category], draft.expected_version
-    rows: list[dict[str, Any]] = []
-    for event, data in zip(draft.events, codec.encode_all(draft.events), strict=True):
-        version += 1
-        rows += (
-            {
-                "stream_id": stream_id,
-                "category": category,
-                "version": version,
-                "type": type(event).__name__,
-                "data": data,
-                "recorded_at": recorded_at,
-                "schema": schema,
-            },
-        )
+    schema, first = codec.schemas[category], draft.expected_version + 1
+    rows: list[dict[str, Any]] = [
+        {
+            "stream_id": stream_id,
+            "category": category,
+            "version": version,
+            "type": type(event).__name__,
+            "data": data.decode(),
+            "recorded_at": recorded_at,
+            "schema": schema,
+        }
+        for version, (event, data) in enumerate(zip(draft.events, codec.encode_all(draft.events), strict=True), first)
+    ]
     if draft.key is not None:
         codec.encrypt(rows, draft.events, draft.key)
     return rows

@@ -173,7 +173,7 @@ class View(Projection):
             if stream_id not in rows:
                 rows[stream_id] = {}
                 if event.version == 1:
-                    new |= {stream_id}
+                    new.add(stream_id)
             row = rows[stream_id]
             if row is not None:
                 try:
@@ -200,10 +200,9 @@ class View(Projection):
             elif row is None:
                 deletes.append({THIS_ROW: stream_id})
             elif row:
-                updates[_in_order(tuple(row))] += ({THIS_ROW: stream_id, **row},)
+                updates[_in_order(tuple(row))].append({THIS_ROW: stream_id, **row})
         writes: list[Write] = [(upsert(self.table, driver), inserts)] if inserts else []
-        for columns, changed in updates.items():
-            writes += ((update(self.table, columns), changed),)
+        writes += [(update(self.table, columns), changed) for columns, changed in updates.items()]
         return [*writes, (deletion(self.table), deletes)] if deletes else writes
 
 
