@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -40,9 +40,10 @@ CLOSE_TIMEOUT_S = 3.0
 class _Schedule:
     """When a view is due, and how long it waits after a failure."""
 
-    def __init__(self, catch_up: CatchUp, now: datetime) -> None:
+    def __init__(self, catch_up: CatchUp, now: datetime, is_closing: Callable[[], bool]) -> None:
         self.catch_up = catch_up
         self.due_at = now
+        self._is_closing = is_closing
         self._backoff = Backoff(RETRY_S, LONGEST_RETRY_S)
 
     def take(self, clock: Clock) -> None:
@@ -54,8 +55,15 @@ class _Schedule:
     def _step(self) -> float:
         try:
             step = self.catch_up.step()
-        except (ProjectionFailed, StoreUnavailable) as error:
-            return self._fail(error)
+        except ProjectionFailed as error:
+            wait_s, view = self._backoff.next_s(), self.catch_up.view.name
+            logger.error("an asynchronous view stands still", view=view, reason=str(error), next_try_in_s=wait_s)  # noqa: TRY400 (the reason says it)
+            return wait_s
+        except StoreUnavailable as error:
+            wait_s, view = self._backoff.next_s(), self.catch_up.view.name
+            if not self._is_closing():  # then another process goes on with it, when the database is back
+                logger.warning("a view waits for the database", view=view, reason=str(error), next_try_in_s=wait_s)
+            return wait_s
         except Exception:
             logger.exception("an asynchronous view failed", view=self.catch_up.view.name)
             return LONGEST_RETRY_S
@@ -67,12 +75,6 @@ class _Schedule:
                 return self.catch_up.view.look_every_s
             case Step.OVERTAKEN:
                 return STAND_BACK_S
-
-    def _fail(self, error: ProjectionFailed | StoreUnavailable) -> float:
-        retry_s = self._backoff.next_s()
-        name = self.catch_up.view.name
-        logger.error("an asynchronous view stands still", view=name, reason=str(error), next_try_in_s=retry_s)
-        return retry_s
 
 
 class _Repairs:
@@ -133,9 +135,11 @@ class Projector:
         self._clock = clock or SystemClock()
         now = self._clock.now()
         self._repairs = None if repair is None else _Repairs(repair, now)
-        self._schedules: list[_Schedule | _Repairs] = [_Schedule(catch_up, now) for catch_up in catch_ups]
-        self._schedules += [self._repairs] if self._repairs else []
         self._stopped = threading.Event()
+        self._schedules: list[_Schedule | _Repairs] = [
+            _Schedule(catch_up, now, self._stopped.is_set) for catch_up in catch_ups
+        ]
+        self._schedules += [self._repairs] if self._repairs else []
         self._thread = threading.Thread(target=self._run, name="saga-es-projector", daemon=True)
 
     def open(self) -> None:

@@ -85,7 +85,8 @@ class Runner:
             try:
                 pause_s = self.step()
             except StoreUnavailable as error:
-                logger.warning("batches wait for the database", reason=str(error), next_try_in_s=RETRY_S)
+                if not self._closing.is_set():
+                    logger.warning("batches wait for the database", reason=str(error), next_try_in_s=RETRY_S)
                 pause_s = RETRY_S
             except Exception:
                 logger.exception("a batch failed", next_try_in_s=RETRY_S)
