@@ -21,10 +21,14 @@ from saga_es.store.drivers.error_codes import reason
 from saga_es.store.drivers.names import complete_names
 from saga_es.store.drivers.url import parse_url, without_secrets
 from saga_es.store.drivers.writes import Write
-from saga_es.store.process import in_each_child, look_for_fork
+from saga_es.store.process import around_each_fork, in_each_child, look_for_fork
+from saga_es.store.uses import Uses
 
 CLOSE_TIMEOUT_S = 1.0
 """How long `close` waits for a connection that is in use."""
+
+REST_TIMEOUT_S = 5.0
+"""How long a fork waits for connections to a file that are in use."""
 
 
 _databases: WeakSet[Database] = WeakSet()
@@ -38,7 +42,18 @@ def _leave_connections_to_parent() -> None:
         database.was_forked()
 
 
+def _rest() -> None:
+    for database in list(_databases):
+        database.rest()
+
+
+def _go_on() -> None:
+    for database in list(_databases):
+        database.go_on()
+
+
 in_each_child(_leave_connections_to_parent)
+around_each_fork(_rest, _go_on)
 
 
 class Database:
@@ -67,6 +82,8 @@ class Database:
         self._direct = DriverConnection(self.engine)
         self._lookup = DriverConnection(self.engine)
         self._writer = self.engine.execution_options(**{WRITING: True})
+        self._uses = Uses()
+        self._resting: list[DriverConnection] = []
         _databases.add(self)
 
     def __repr__(self) -> str:
@@ -79,7 +96,7 @@ class Database:
         Raises:
             StoreUnavailable: The database did not answer.
         """
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), self._uses.one(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -103,14 +120,15 @@ class Database:
             StoreUnavailable: The database did not answer. If that was at the commit, nobody knows whether it was
                 committed: read before you write again.
         """
-        with self._translated(), self._writer.connect() as connection:
-            raw = connection.connection.driver_connection
-            with connection.begin():
-                yield connection
-                self.driver.forget_warnings(raw)
-            with self._doubted():
-                self.driver.check_commit(raw)
-        self._check_place()
+        with self._translated(), self._uses.one():
+            with self._writer.connect() as connection:
+                raw = connection.connection.driver_connection
+                with connection.begin():
+                    yield connection
+                    self.driver.forget_warnings(raw)
+                with self._doubted():
+                    self.driver.check_commit(raw)
+            self._check_place()
 
     def make_sure(self) -> None:
         """Wait until earlier commits are on the standby, if the server warned that they may not be.
@@ -138,7 +156,7 @@ class Database:
         Raises:
             StoreUnavailable: The database did not answer.
         """
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), self._uses.one(), self.engine.connect() as connection:
             connection.detach()
             connection.execution_options(**{WRITING: True})
             yield connection
@@ -160,7 +178,11 @@ class Database:
                 raise
             except (DBAPIError, sa.exc.TimeoutError) as error:
                 self._translate(error)
-            self._check_place()  # nobody finds a commit to a file that was removed; it must not be acknowledged
+            try:  # nobody finds a commit to a file that was removed; it must not be acknowledged
+                self._check_place()
+            except StoreUnavailable:
+                with self._uses.one():  # a fork had closed the file
+                    self._check_place()
         except RolledBack:  # the connection is still good
             raise
         except StoreUnavailable as error:
@@ -185,6 +207,24 @@ class Database:
             self._lookup.close()
             raise
 
+    def rest(self) -> None:
+        """Before a fork: close the connections to a file, once their transactions have ended, and let none be opened.
+
+        SQLite keeps what a process has locked in its memory. A child that inherited it would take the parent's locks
+        for its own: it would wait for ever for a transaction that is not there, and read what the parent overwrites.
+        What is in use for longer than `REST_TIMEOUT_S`, or by the thread that forks, stays open.
+        """
+        if not self.driver.has_server:
+            self._uses.hold(REST_TIMEOUT_S)
+            self._resting = [each for each in (self._direct, self._lookup) if each.rest(REST_TIMEOUT_S)]
+            self.engine.dispose()
+
+    def go_on(self) -> None:
+        """After a fork, in the parent: whoever needs a connection opens one."""
+        while self._resting:
+            self._resting.pop().go_on()
+        self._uses.go_on()
+
     def was_forked(self) -> None:
         """This process is a child of the one that made this: its connections are the parent's, and are not touched."""
         _inherited.append((self.engine.pool, self._direct, self._lookup))
@@ -192,6 +232,7 @@ class Database:
         self._writer = self.engine.execution_options(**{WRITING: True})
         self._direct = DriverConnection(self.engine)
         self._lookup = DriverConnection(self.engine)
+        self._uses, self._resting = Uses(), []
 
     def close(self) -> None:
         """Close all connections, except those in use that do not become free within `CLOSE_TIMEOUT_S`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,20 +41,38 @@ class _Present:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.forget: list[Callable[[], None]] = []
+        self.rest: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self.forking = threading.RLock()
+
+    def will_fork(self) -> None:
+        self.forking.acquire()
+        for rest, _ in self.rest:
+            rest()
+
+    def has_forked(self) -> None:
+        for _, go_on in self.rest:
+            go_on()
+        self.forking.release()
 
     def was_forked(self) -> None:
         self.pid = os.getpid()
+        self.forking = threading.RLock()
         for forget in self.forget:
             forget()
 
 
 _present = _Present()
-os.register_at_fork(after_in_child=_present.was_forked)
+os.register_at_fork(before=_present.will_fork, after_in_parent=_present.has_forked, after_in_child=_present.was_forked)
 
 
 def in_each_child(forget: Callable[[], None]) -> None:
     """Have this called in each process that is forked from this one, before anything inherited is used there."""
     _present.forget.append(forget)
+
+
+def around_each_fork(rest: Callable[[], None], go_on: Callable[[], None]) -> None:
+    """Have these called in this process before and after each fork that Python is told of; the child goes on anew."""
+    _present.rest.append((rest, go_on))
 
 
 def look_for_fork() -> None:

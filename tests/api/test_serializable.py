@@ -13,7 +13,10 @@ from tests.api import test_commands, test_execute, test_services
 from tests.support.again import once_more
 from tests.support.databases import fresh_database
 
-globals().update(once_more(test_execute, test_commands, test_services))
+ON_SQLITE = ("test_a_start_that_is_not_in_the_log_is_not_accepted",)
+"""Tests that lock the file."""
+
+globals().update(once_more(test_execute, test_commands, test_services, apart_from=ON_SQLITE))
 
 
 @contextmanager

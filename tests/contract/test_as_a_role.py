@@ -30,6 +30,7 @@ DDL = (
     "test_the_database_itself_refuses_to_change_the_log",  # denied before any trigger is asked
     "test_a_draft_the_database_never_takes_does_not_hurt_the_others",
     "test_views_and_log_change_in_one_transaction",
+    "test_only_the_clock_of_the_database_says_who_lives",
 )
 """Tests that make tables, or need the owner's rights."""
 

@@ -56,8 +56,15 @@ def act():
 
 saga.wait_for("approval", timeout_s=None)
 
+def is_at_rest():
+    before = time.process_time()
+    time.sleep(0.2)
+    return time.process_time() - before < 0.002
+
 with open_engine(sys.argv[1], saga, grace_s=1) as engine:
     handle = engine.start("quick")
+    while not is_at_rest():  # what C's fork copies while a thread waits for the interpreter can hang, whatever is in it
+        pass
     child = os.fork() if sys.argv[2] == "told" else ctypes.PyDLL(None).fork()
     if not child:
         begun = time.monotonic()
@@ -180,3 +187,120 @@ def test_what_was_made_before_a_fork_has_names_of_its_own_in_each_process(databa
     assert of_one == of_other == ["True", "True"]
     assert one != other
     assert told_one != told_other
+
+
+WHILE_OTHERS_WRITE = """
+import os, sys, threading
+from saga_es.store.database import Database
+
+database = Database(sys.argv[1])
+
+def write(who):
+    with database.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO written VALUES (?)", (who,))
+
+def read():
+    with database.snapshot() as connection:
+        return connection.exec_driver_sql("SELECT count(*) FROM written").scalar_one()
+
+with database.writing() as connection:
+    connection.exec_driver_sql("CREATE TABLE written (who TEXT)")
+done = threading.Event()
+
+def write_on():
+    while not done.is_set():
+        write("parent")
+        read()
+
+threads = [threading.Thread(target=write_on) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(10):
+    child = os.fork()
+    if not child:
+        write("child")
+        os._exit(0 if read() else 1)
+    print(os.waitpid(child, 0)[1], flush=True)
+done.set()
+for thread in threads:
+    thread.join()
+with database.reading() as connection:
+    print(connection.exec_driver_sql("SELECT count(*) FROM written WHERE who = 'child'").scalar_one())
+database.close()
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_child_writes_to_the_file_that_others_wrote_to_when_it_was_forked(database_url: str, tmp_path: Path) -> None:
+    """SQLite holds its locks in memory: the child would wait for ever for a transaction of its parent."""
+    done = processes.run("-c", WHILE_OTHERS_WRITE, database_url, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["0"] * 10 + ["10"]
+
+
+OUTLIVES_ITS_PARENT = """
+import os, sys
+from saga_es.store.database import Database
+
+database = Database(sys.argv[1])
+
+def write(database, number):
+    with database.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO written VALUES (?)", (number,))
+
+with database.writing() as connection:
+    connection.exec_driver_sql("CREATE TABLE written (number INTEGER)")
+(child_reads, parent_writes), (parent_reads, child_writes) = os.pipe(), os.pipe()
+if not os.fork():
+    write(database, 1)
+    os.write(child_writes, b".")
+    os.read(child_reads, 1)
+    write(database, 2)
+    os.write(child_writes, b".")
+    os._exit(0)
+os.read(parent_reads, 1)
+database.close()  # of all that SQLite sees, the last
+other = Database(sys.argv[1])
+write(other, 3)
+os.write(parent_writes, b".")
+os.read(parent_reads, 1)
+write(other, 4)
+with other.reading() as connection:
+    print(*connection.exec_driver_sql("SELECT number FROM written ORDER BY number").scalars())
+other.close()
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_nothing_is_lost_that_a_child_writes_when_its_parent_has_closed_the_file(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A child with its parent's locks has none of its own: the parent would remove the log that the child writes to."""
+    done = processes.run("-c", OUTLIVES_ITS_PARENT, database_url, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["1", "2", "3", "4"]
+
+
+IN_A_TRANSACTION = """
+import os, sys
+from saga_es.store.database import Database
+
+database = Database(sys.argv[1])
+with database.writing() as connection:
+    connection.exec_driver_sql("CREATE TABLE written (number INTEGER)")
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
+    connection.exec_driver_sql("INSERT INTO written VALUES (1)")
+with database.reading() as connection:
+    print(connection.exec_driver_sql("SELECT number FROM written").scalar_one())
+database.close()
+"""
+
+
+def test_a_thread_that_forks_in_its_own_transaction_does_not_wait_for_itself(database_url: str, tmp_path: Path) -> None:
+    """Its transaction is the parent's, and goes on there."""
+    done = processes.run("-c", IN_A_TRANSACTION, database_url, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["0", "1"]

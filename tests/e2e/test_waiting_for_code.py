@@ -105,7 +105,7 @@ def test_nobody_is_asked_for_code_about_sagas_that_run_here_or_have_ended(
     asked: list[object] = []
     with a_worker(url, an_order(with_invoice=True)) as node:
         client = create_flask_app(node).test_client()
-        until(lambda: node.engine.active == 2)
+        until(lambda: {owner_of(node, saga_id) for saga_id in ("s-1", "s-2")} == {node.engine.worker_id})
         monkeypatch.setattr(Workers, "codes", asked.append)
         assert client.get("/api/saga/status/s-1").get_json()["status"] == "IN_PROGRESS"
         for saga_id in ("s-1", "s-2"):

@@ -95,6 +95,17 @@ class DriverConnection:
             finally:
                 self._lock.release()
 
+    def rest(self, timeout_s: float) -> bool:
+        """Close the connection, and let nobody use it before `go_on`; False if it is still in use after the timeout."""
+        is_held = self._lock.acquire(timeout=timeout_s)
+        if is_held:
+            self._drop()
+        return is_held
+
+    def go_on(self) -> None:
+        """Let others use it again, after a `rest` that returned True."""
+        self._lock.release()
+
     def _execute(self, raw: Raw, writes: Sequence[Write]) -> None:
         cursor = raw.cursor()
         for statement, rows in writes:
@@ -150,4 +161,5 @@ class DriverConnection:
         raw, self._raw = self._raw, None
         if raw is not None:
             with suppress(Exception):
+                self._engine.pool.dispatch.close_detached(raw)  # as SQLAlchemy would tell it
                 raw.close()
