@@ -62,7 +62,7 @@ def fill(node: Node, many: int) -> None:
     while made < many:
         batch = [writer.prepare(draft) for _ in range(AT_ONCE) for draft in saga()]
         writer.write(batch)
-        made += sum(len(rows) for _, rows in batch)
+        made += sum(len(prepared.rows) for prepared in batch)
 
 
 def load(node: Node, done: threading.Event, took_s: list[float]) -> None:

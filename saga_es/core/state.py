@@ -197,8 +197,11 @@ class SagaState(msgspec.Struct, frozen=True):
         """The results of the completed steps, by step."""
         if not self.fan_outs:  # then each step is one, and has its result
             steps, done = self.steps, StepStatus.COMPLETED
-            there = [step.name for step in self.plan.steps if step.name in steps]
-            return {name: steps[name].result for name in there if steps[name].status is done}
+            return {
+                step.name: steps[step.name].result
+                for step in self.plan.steps
+                if step.name in steps and steps[step.name].status is done
+            }
         names = (step.name for step in self.plan.steps if self.is_done(step.name))
         return {name: self.result(name) for name in names if self.step(name).status is not StepStatus.SKIPPED}
 

@@ -123,9 +123,10 @@ class Counting:
 
     def _sum_up(self, batch: WrittenBatch) -> None:
         events, is_whole = 0, True
-        for (draft, rows), receipt in zip(batch.drafts, batch.receipts, strict=True):
+        for prepared, receipt in zip(batch.drafts, batch.receipts, strict=True):
             if type(receipt) is Written:
-                events += len(rows)
+                draft = prepared.draft
+                events += len(prepared.rows)
                 if draft.category == SAGA and not self._count_draft(draft):
                     self._unknown.append(draft)
             else:

@@ -10,8 +10,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from saga_es.store.database import Database
+from saga_es.store.log.entries import Prepared
 from saga_es.store.log.log import Log
-from saga_es.store.ports import Prepared, Receipt, Written
+from saga_es.store.ports import Receipt, Written
 from saga_es.store.views.kinds import Views
 from saga_es.store.writer import Writer
 

@@ -24,8 +24,8 @@ from saga_es.runtime.tracing import Tracing
 from saga_es.runtime.waiting.outage import Retry
 from saga_es.store.encryption.errors import NoKey
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.entries import Draft
-from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
+from saga_es.store.log.entries import Draft, Prepared
+from saga_es.store.ports import Conflict, Receipt, Refused, Written
 from saga_es.store.store import Store
 
 UNDATED = datetime.min.replace(tzinfo=UTC)
@@ -40,7 +40,7 @@ class Proposal(msgspec.Struct, eq=False):
         commands: The commands that were decided. Their callers wait.
         refused: The commands that were refused, each with the error. Their callers wait, too: the refusal is right if
             the log has no more than `base`.
-        size: The characters of the encoded events.
+        size: The bytes of the encoded events.
     """
 
     saga: OwnedSaga
@@ -180,8 +180,8 @@ class Committer:
         for number, chunk in enumerate(split(self._drafts(batch))):
             if number:
                 self._keep_alive()
-            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared, _ in chunk]))
-            for (settle, _, _), receipt in zip(chunk, receipts, strict=True):
+            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))
+            for (settle, _), receipt in zip(chunk, receipts, strict=True):
                 settle(receipt)
         if batch.unconfirmed:
             self._confirm_refusals(batch.unconfirmed)
@@ -225,11 +225,10 @@ class Committer:
     def _drafts(self, batch: Batch) -> Iterable[Wanted]:
         for proposal in batch.of_sagas.values():
             if prepared := self._prepared(proposal, batch):
-                for row in prepared[1]:  # as `size_of`
-                    proposal.size += len(row["data"])
-                yield partial(self._settle, proposal), prepared, proposal.size
+                proposal.size = prepared.size
+                yield partial(self._settle, proposal), prepared
         for request in batch.of_streams.values() if batch.of_streams else ():
-            yield request.settle, request.prepared, size_of(request.prepared)
+            yield request.settle, request.prepared
 
     def _prepared(self, proposal: Proposal, batch: Batch) -> Prepared | None:
         base = proposal.base
@@ -369,20 +368,20 @@ def _only_progressed(events: Iterable[e.SagaEvent]) -> bool:
 
 # ── A batch in several transactions ──────────────────────────────────────────────────────────────────────
 
-Wanted = tuple[Callable[[Receipt], None], Prepared, int]
-"""A callback for the receipt, the prepared draft, and its size in characters."""
+Wanted = tuple[Callable[[Receipt], None], Prepared]
+"""A callback for the receipt, and the prepared draft."""
 
 MAX_TRANSACTION_SIZE = 16_777_216
-"""Characters of encoded events in one transaction; a larger draft has a transaction of its own. PostgreSQL accepts no
+"""Bytes of encoded events in one transaction; a larger draft has a transaction of its own. PostgreSQL accepts no
 parameter above 1 GB, in which every quote is escaped again. No heartbeat is sent while a transaction is written."""
 
 
 def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
-    """Split the drafts, in their order, into transactions of at most `MAX_TRANSACTION_SIZE` characters."""
+    """Split the drafts, in their order, into transactions of at most `MAX_TRANSACTION_SIZE` bytes."""
     chunk: list[Wanted] = []
     size = 0
     for draft in drafts:
-        more = draft[2]
+        more = draft[1].size
         if chunk and size + more > MAX_TRANSACTION_SIZE:
             yield chunk
             chunk, size = [], 0
@@ -390,11 +389,3 @@ def split(drafts: Iterable[Wanted]) -> Iterator[list[Wanted]]:
         size += more
     if chunk:
         yield chunk
-
-
-def size_of(prepared: Prepared) -> int:
-    """The characters of the encoded events of a draft."""
-    size = 0
-    for row in prepared[1]:  # no `sum`: every append comes here, and a generator costs more
-        size += len(row["data"])
-    return size

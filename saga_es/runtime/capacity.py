@@ -31,6 +31,7 @@ class Capacity:
         self._names: dict[str, str] = {}
         self._busy: Counter[str] = Counter()
         self._coming: Counter[str] = Counter()
+        self._reserved = 0  # for sagas of all definitions
         self._wanting: set[str | None] = set()
 
     # ── Calls begin and return ───────────────────────────────────────────────────────────────────────────
@@ -62,12 +63,14 @@ class Capacity:
             self._want(name)
             return False
         self._coming[name] += 1
+        self._reserved += 1
         return True
 
     def end_batch(self) -> bool:
         """Drop the reservations: the calls of the batch have begun by now. True if sagas that waited can begin."""
         if self._coming:
             self._coming.clear()
+            self._reserved = 0
         if self._wanting and any(self._is_wide_again(name) for name in self._wanting):
             self._wanting.clear()
             return True
@@ -78,12 +81,13 @@ class Capacity:
     @property
     def left(self) -> int:
         """How many more sagas may begin."""
-        return max(0, self._limit - len(self._calls) - (self._coming.total() if self._coming else 0))
+        return max(0, self._limit - len(self._calls) - self._reserved)
 
     def left_of(self, name: str) -> int:
         """How many more of a definition may begin."""
-        limit = self._limits.get(name, NO_LIMIT)
-        return max(0, min(self.left, limit - self._busy[name] - self._coming[name]))
+        if name not in self._limits:
+            return self.left
+        return max(0, min(self.left, self._limits[name] - self._busy[name] - self._coming[name]))
 
     def used(self, name: str | None = None) -> tuple[int, int]:
         """How many sagas, of a definition or of all, have a call in flight, and how many may. Any thread may ask."""

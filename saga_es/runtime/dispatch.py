@@ -272,8 +272,7 @@ class Dispatch:
         if isinstance(found, Missing):
             self._put(FactArrived(state.saga_id, CodeMissing(found.why)))
             return
-        planned = state.plan.step(step)
-        is_action = direction is Direction.ACTION
+        planned, is_action = state.plan.step(step), direction is Direction.ACTION
         key = key_of(state, step, direction)
         call = Call(
             state.saga_id,
@@ -316,7 +315,8 @@ class Dispatch:
         way, key = (step, direction), (saga_id, step, direction)
         if saga_id not in self._under_way or way not in self._under_way[saga_id]:
             return
-        was_call = self._under_way[saga_id].pop(way)
+        was_call = self._under_way[saga_id][way]
+        del self._under_way[saga_id][way]
         timer = self._timers.cancel(key)
         if was_call and (key not in self._held.calls or not self._held.takes_leave(key)):
             self.in_flight -= 1

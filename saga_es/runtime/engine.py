@@ -260,8 +260,8 @@ class Engine(Control):
             PayloadUnencodable: An event has no JSON form, or a number that JSON does not have.
         """
         draft = Draft(stream_id, category, expected_version, tuple(events), self._clock.now())
-        _, rows = prepared = self._store.writer.prepare(draft)
-        for appended, row in zip(draft.events, rows, strict=True):
+        prepared = self._store.writer.prepare(draft)
+        for appended, row in zip(draft.events, prepared.rows, strict=True):
             check_numbers(appended, row["data"])
         append = AppendRequest(prepared, Promise())
         self._put(append)

@@ -23,7 +23,8 @@ from saga_es.errors import PayloadUnencodable, VersionConflict
 from saga_es.runtime.calls.port import Call, Lane
 from saga_es.runtime.handle import Handle
 from saga_es.runtime.waiting.promise import Promise
-from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
+from saga_es.store.log.entries import Prepared
+from saga_es.store.ports import Conflict, Receipt, Refused, Written
 
 
 class StartRequest(msgspec.Struct, frozen=True):
@@ -111,7 +112,7 @@ class AppendRequest(msgspec.Struct, frozen=True):
     @property
     def stream_id(self) -> str:
         """The stream that the events are appended to."""
-        return self.prepared[0].stream_id
+        return self.prepared.draft.stream_id
 
     def settle(self, receipt: Receipt) -> None:
         """Resolve the caller's promise by the receipt."""
@@ -119,7 +120,7 @@ class AppendRequest(msgspec.Struct, frozen=True):
             case Written():
                 self.done.resolve(None)
             case Conflict():
-                self.done.resolve(None, VersionConflict(self.stream_id, self.prepared[0].expected_version))
+                self.done.resolve(None, VersionConflict(self.stream_id, self.prepared.draft.expected_version))
             case Refused(reason):
                 self.done.resolve(None, PayloadUnencodable(f"the database does not accept this: {reason}"))
             case _:

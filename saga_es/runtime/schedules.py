@@ -32,8 +32,7 @@ from saga_es.logs import logger
 from saga_es.runtime.ids import saga_id_for, schedule_id
 from saga_es.runtime.intake.starts import Starts
 from saga_es.store.log.codec import SCHEDULE
-from saga_es.store.log.entries import Draft
-from saga_es.store.ports import Prepared
+from saga_es.store.log.entries import Draft, Prepared
 from saga_es.store.store import SharedStore
 
 ON_TIME_S = 60.0
@@ -203,7 +202,7 @@ class Schedules:
         while True:
             version, recorded = self._find(every)
             start = self._start(every, now, f"schedule/{name}/triggered/{version}", is_due=False)
-            saga_id = start[0].stream_id
+            saga_id = start.draft.stream_id
             begins, stands = _begun(every, recorded, now)
             events = [*begins, ScheduleTriggered(stands, saga_id, actor, reason)]
             if self._append(every, version, events, [start], now):

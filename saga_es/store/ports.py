@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy.engine import Connection
 
-from saga_es.store.log.entries import Draft, Entry, Recorded, StreamSize, Unreadable
+from saga_es.store.log.entries import Draft, Entry, Prepared, Recorded, StreamSize, Unreadable
 from saga_es.store.process import Process
 
 # ── What crosses ─────────────────────────────────────────────────────────────────────────────────────────
-
-Prepared = tuple[Draft, list[dict[str, Any]]]
-"""A draft with its rows, as a writer takes it."""
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -24,19 +23,19 @@ from saga_es.store.drivers.compiled import execute_many
 from saga_es.store.drivers.driver import driver_of
 from saga_es.store.drivers.error_codes import reason
 from saga_es.store.drivers.writes import Write
-from saga_es.store.log.entries import Draft, Recorded, rows_of
+from saga_es.store.log.entries import Draft, Prepared, Recorded, prepare
 from saga_es.store.log.heads import Heads
 from saga_es.store.log.log import APPEND, Log
 from saga_es.store.notifications import notify
-from saga_es.store.ports import Conflict, Prepared, Receipt, Refused, Written
+from saga_es.store.ports import Conflict, Receipt, Refused, Written
 from saga_es.store.views.inline import apply_where_possible, ends_transaction
 from saga_es.store.views.kinds import Views
 
 ATTEMPTS = 6
 """Tries of a transaction that the database rolls back in favour of others. Nothing of it was written, so it is safe."""
 
-Append = tuple[sa.Insert, list[dict[str, Any]]]
-"""The write that appends the rows of a batch."""
+Rows = list[dict[str, Any]]
+"""Rows of the log."""
 
 _ENDS = frozenset({e.SagaCompleted, e.SagaCompensated, e.SagaFailed})
 
@@ -66,7 +65,7 @@ class Writer:
             PayloadTooLarge: An event is larger than the limit.
             PayloadUnencodable: An event has no JSON form.
         """
-        return draft, rows_of(draft, self._log.codec)
+        return prepare(draft, self._log.codec)
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Append all drafts, each of another stream, in one transaction if possible; each draft whole or not at all.
@@ -100,14 +99,14 @@ class Writer:
     def _stands(self, batch: Sequence[Prepared]) -> bool:
         """Whether the whole batch is in the log: by our own commit, whose answer was lost."""
         with self._database.reading() as connection:
-            is_ours = self._log.holds(connection, [row for _, rows in batch for row in rows])
+            is_ours = self._log.holds(connection, _rows(batch)[0])
         if is_ours:
             self._database.make_sure()
         return is_ours
 
     def _not_written(self, batch: Sequence[Prepared], error: Exception) -> list[Receipt]:
         """The receipt of a single draft whose transaction failed; a view may be to blame, so it is written without."""
-        ((draft, _),) = batch
+        draft = batch[0].draft
         if isinstance(error, VersionConflict):  # the stream has not even reached the expected version
             return [Conflict()]
         if isinstance(error, IntegrityError):
@@ -124,7 +123,7 @@ class Writer:
 
     def _have_moved_on(self, batch: Sequence[Prepared]) -> bool:
         with self._database.reading() as connection:
-            return any(self._has_moved_on(connection, draft) for draft, _ in batch)
+            return any(self._has_moved_on(connection, prepared.draft) for prepared in batch)
 
     def _may_be_a_views(self, error: StoreUnavailable) -> bool:
         cause, errors = error.__cause__, self._driver.errors
@@ -170,13 +169,13 @@ class Writer:
             VersionConflict: The stream has not reached the expected version; the same holds.
         """
         driver_of(connection.dialect).begin_within(connection)
-        self._log.chained(prepared[1], self._heads, connection)
+        self._log.chained(prepared.rows, self._heads, connection, prepared.covers)
         try:
             with connection.begin_nested():
-                for statement, rows in self._writes([prepared], _append([prepared])):
+                for statement, rows in self._writes([prepared], prepared.rows):
                     execute_many(connection, statement, rows)
         except Exception as error:
-            if ends_transaction(connection, error) or self._has_moved_on(connection, prepared[0]):
+            if ends_transaction(connection, error) or self._has_moved_on(connection, prepared.draft):
                 raise
             with connection.begin_nested():
                 self._execute_carefully(connection, [prepared], nullcontext())
@@ -195,15 +194,15 @@ class Writer:
         self._transact_once(batch)
 
     def _transact_once(self, batch: Sequence[Prepared]) -> None:
-        append = _append(batch)
-        reached = self._log.chained(append[1], self._heads)
+        rows, covers = _rows(batch)
+        reached = self._log.chained(rows, self._heads, covers=covers)
         if self._is_careful:
             self._transact_carefully(batch)
         else:
-            self._database.transact(self._writes(batch, append))
+            self._database.transact(self._writes(batch, rows))
         # Learn only now that they are in the log: the heads of a transaction that did not commit must not be
         # remembered.
-        self._heads.learn(reached, [draft.stream_id for draft, _ in batch if type(draft.events[-1]) in _ENDS])
+        self._heads.learn(reached, [its.draft.stream_id for its in batch if type(its.draft.events[-1]) in _ENDS])
 
     def _transact_carefully(self, batch: Sequence[Prepared]) -> None:
         with self._database.writing() as connection:
@@ -216,28 +215,39 @@ class Writer:
         self, connection: Connection, batch: Sequence[Prepared], waiting: AbstractContextManager[None]
     ) -> frozenset[str]:
         """Append a batch, and apply it to the views that take it; the names of the views that are behind."""
-        execute_many(connection, *_append(batch))
-        behind = apply_where_possible(connection, self._views.inline, _recorded(batch), waiting)
-        for statement, rows in _notifications(batch):
+        execute_many(connection, APPEND, _rows(batch)[0])
+        recorded, notifications = _after(batch)
+        behind = apply_where_possible(connection, self._views.inline, recorded, waiting)
+        for statement, rows in notifications:
             execute_many(connection, statement, rows)
         return behind
 
-    def _writes(self, batch: Sequence[Prepared], append: Append) -> list[Write]:
+    def _writes(self, batch: Sequence[Prepared], rows: Rows) -> list[Write]:
         """All writes of a batch of chained rows: log, views and notifications."""
-        return [append, *self._views.writes(_recorded(batch), self._driver), *_notifications(batch)]
+        recorded, notifications = _after(batch)
+        return [(APPEND, rows), *self._views.writes(recorded, self._driver), *notifications]
 
 
-def _append(batch: Sequence[Prepared]) -> Append:
-    return APPEND, [row for _, rows in batch for row in rows]
+def _rows(batch: Sequence[Prepared]) -> tuple[Rows, list[bytes]]:
+    """The rows of a batch, and what their hashes cover."""
+    rows: Rows = []
+    covers: list[bytes] = []
+    for prepared in batch:
+        rows += prepared.rows
+        covers += prepared.covers
+    return rows, covers
 
 
-def _recorded(batch: Sequence[Prepared]) -> list[Recorded]:
-    return [recorded for draft, _ in batch for recorded in draft.recorded()]
-
-
-def _notifications(batch: Sequence[Prepared]) -> list[Write]:
-    reached = [(draft.stream_id, rows[-1]["version"]) for draft, rows in batch if draft.notifies]
-    return notify(reached) if reached else []
+def _after(batch: Sequence[Prepared]) -> tuple[list[Recorded], list[Write]]:
+    """What the views are told of a batch, and the writes that notify owners."""
+    recorded: list[Recorded] = []
+    reached: list[tuple[str, int]] = []
+    for prepared in batch:
+        draft = prepared.draft
+        recorded += draft.recorded()
+        if draft.notifies:
+            reached.append((draft.stream_id, prepared.rows[-1]["version"]))
+    return recorded, notify(reached) if reached else []
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from saga_es.errors import ProjectionFailed, StoreUnavailable
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import SAGA, Codec
-from saga_es.store.log.entries import Draft, Entry, Recorded, rows_of
+from saga_es.store.log.entries import Draft, Entry, Prepared, Recorded, prepare
 from saga_es.store.log.reader import Reader
 from saga_es.store.ports import (
     READ_AT_ONCE,
@@ -24,7 +24,6 @@ from saga_es.store.ports import (
     Conflict,
     Notification,
     Orphan,
-    Prepared,
     Receipt,
     Written,
 )
@@ -173,7 +172,7 @@ class MemoryWriter:
 
     def prepare(self, draft: Draft) -> Prepared:
         """The draft with its rows."""
-        return draft, rows_of(draft, self._codec)
+        return prepare(draft, self._codec)
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Append all drafts, each whole or not at all.
@@ -187,7 +186,7 @@ class MemoryWriter:
         fault = self._faults.commit()
         if fault is StoreFault.LOST:
             raise StoreUnavailable("the commit was lost")
-        receipts = [self._store.append(draft, rows, self._worker_id) for draft, rows in batch]
+        receipts = [self._store.append(each.draft, each.rows, self._worker_id) for each in batch]
         if self._faults.crashes():
             raise Crash
         if fault is StoreFault.UNHEARD:

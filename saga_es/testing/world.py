@@ -27,7 +27,7 @@ from saga_es.runtime.inbox import CommandRequest, StartRequest
 from saga_es.runtime.limits import Limits
 from saga_es.runtime.worker import Worker
 from saga_es.store.log.codec import PLAN, Codec
-from saga_es.store.log.entries import Draft, rows_of
+from saga_es.store.log.entries import Draft, prepare
 from saga_es.store.process import Process
 from saga_es.store.sagas import Sagas
 from saga_es.store.store import Store
@@ -227,7 +227,7 @@ class World:
     def _record_plans(self) -> None:
         for saga in self.definitions:
             draft = Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), self.clock.now())
-            self.store.append(draft, rows_of(draft, CODEC))
+            self.store.append(draft, prepare(draft, CODEC).rows)
 
     def _hire(self) -> None:
         self._idle = 0  # the new worker has chores to run

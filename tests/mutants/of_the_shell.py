@@ -188,11 +188,11 @@ MUTANTS = [
     Mutant(
         "the call is made before its intent is committed",
         BATCH,
-        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared, _ in chunk]))",
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
         "            for proposal in batch.proposals:\n"
         "                self._owned._dispatch.perform(proposal.state, proposal.events)\n"
         "            self._owned._dispatch.send()\n"
-        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared, _ in chunk]))",
+        "            receipts = self._retry(partial(self._writer.write, [prepared for _, prepared in chunk]))",
         (SOME_WAYS,),
     ),
     Mutant(

@@ -46,8 +46,8 @@ MUTANTS = [
     Mutant(
         "an append is dropped, and reported as written",
         WRITER,
-        "    return APPEND, [row for _, rows in batch for row in rows]\n",
-        "    return APPEND, batch[0][1]\n",
+        "    for prepared in batch:\n        rows += prepared.rows\n",
+        "    for prepared in batch[:1]:\n        rows += prepared.rows\n",
         ("tests/contract/store/test_writer.py",),
     ),
     Mutant(
@@ -67,7 +67,7 @@ MUTANTS = [
     Mutant(
         "a commit whose answer was lost is taken for somebody else's",
         WRITER,
-        "is_ours = self._log.holds(connection, [row for _, rows in batch for row in rows])",
+        "is_ours = self._log.holds(connection, _rows(batch)[0])",
         "is_ours = False",
         ("tests/contract/store/test_writer.py",),
     ),
@@ -88,7 +88,7 @@ MUTANTS = [
     Mutant(
         "a view that is not brought up to date",
         WRITER,
-        "*self._views.writes(_recorded(batch), self._driver), ",
+        "*self._views.writes(recorded, self._driver), ",
         "",
         ("tests/contract/store/test_writer.py", "tests/contract/store/test_views.py"),
     ),
@@ -116,8 +116,8 @@ MUTANTS = [
     Mutant(
         "a view is brought up to date after the commit",
         WRITER,
-        "            self._database.transact(self._writes(batch, append))\n",
-        "            log, *views = self._writes(batch, append)\n"
+        "            self._database.transact(self._writes(batch, rows))\n",
+        "            log, *views = self._writes(batch, rows)\n"
         "            self._database.transact([log])\n"
         "            if views:\n"
         "                self._database.transact(views)\n",
@@ -162,8 +162,8 @@ MUTANTS = [
     Mutant(
         "a hash that was never committed is remembered",
         WRITER,
-        "        self._log.chained(prepared[1], self._heads, connection)\n",
-        "        self._heads.learn(self._log.chained(prepared[1], self._heads, connection))\n",
+        "        self._log.chained(prepared.rows, self._heads, connection, prepared.covers)\n",
+        "        self._heads.learn(self._log.chained(prepared.rows, self._heads, connection))\n",
         ("tests/contract/store/test_chain_in_the_log.py",),
     ),
     Mutant(

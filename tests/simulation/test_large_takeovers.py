@@ -14,7 +14,7 @@ from saga_es.definition.saga import Saga
 from saga_es.runtime import payloads
 from saga_es.runtime.inbox import Item
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.entries import Draft, Entry, rows_of
+from saga_es.store.log.entries import Draft, Entry, prepare
 from saga_es.testing.clock import BEGINNING
 from saga_es.testing.world import CODEC, World
 
@@ -43,7 +43,7 @@ def left(world: World, saga: Saga, name: str, *more: e.SagaEvent) -> list[str]:
     for saga_id in ids:
         started = e.SagaStarted(saga.name, saga.plan_id, {"text": "x" * SIZE}, "w-gone")
         draft = Draft(saga_id, SAGA, 0, (started, e.StepStarted("act", 1), *more), BEGINNING)
-        world.store.append(draft, rows_of(draft, CODEC))
+        world.store.append(draft, prepare(draft, CODEC).rows)
     return ids
 
 

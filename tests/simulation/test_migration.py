@@ -12,7 +12,7 @@ from saga_es import Saga
 from saga_es.commands import Migrate, SendSignal
 from saga_es.core import events as e
 from saga_es.store.log.codec import PLAN
-from saga_es.store.log.entries import Draft, rows_of
+from saga_es.store.log.entries import Draft, prepare
 from saga_es.testing import Ledger, World
 from saga_es.testing.judge import faults_found
 from saga_es.testing.world import CODEC
@@ -99,7 +99,7 @@ def _run(version: Callable[[Ledger, Saga], None], path: Path, moment: float) -> 
             add(new, ledger, name)
     world = World([new], path)
     plan = Draft(old.plan_id, PLAN, 0, (e.PlanRecorded(old.plan),), world.clock.now())
-    world.store.append(plan, rows_of(plan, CODEC))
+    world.store.append(plan, prepare(plan, CODEC).rows)
     world.start(old, {}, SAGA_ID)
     world.ask(SAGA_ID, Migrate(new.plan_id, new.plan, dict(new.replaced), "ann", "a new version"), moment)
     for after_s in (0.4, 20.0):

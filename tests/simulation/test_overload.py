@@ -24,7 +24,7 @@ from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import CommandRequest, StartRequest
 from saga_es.runtime.worker import Worker
 from saga_es.store.log.codec import PLAN, Codec
-from saga_es.store.log.entries import Draft, rows_of
+from saga_es.store.log.entries import Draft, prepare
 from saga_es.store.sagas import Sagas
 from saga_es.store.store import Store
 from saga_es.testing.clock import BEGINNING, VirtualClock
@@ -89,7 +89,7 @@ class Station:
         self.slow, self.quick, self.asked = self._definitions()
         for saga in (self.slow, self.quick, self.asked):
             draft = Draft(saga.plan_id, PLAN, 0, (e.PlanRecorded(saga.plan),), self.clock.now())
-            self.memory.append(draft, rows_of(draft, codec))
+            self.memory.append(draft, prepare(draft, codec).rows)
         workers, writer = MemoryWorkers(self.memory), MemoryWriter(self.memory, codec, Calm(), "worker-1")
         store = Store(self.log, Sagas(self.log), writer, workers, MemoryNotifications(self.memory))
         definitions = (self.slow, self.quick, self.asked)

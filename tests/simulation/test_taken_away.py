@@ -14,7 +14,7 @@ from saga_es.definition.saga import Saga
 from saga_es.runtime.chores import TakeOver
 from saga_es.runtime.inbox import CommandRequest
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.entries import Draft, rows_of
+from saga_es.store.log.entries import Draft, prepare
 from saga_es.testing.world import CODEC, World
 
 ID = "saga-1"
@@ -51,7 +51,7 @@ class Workplace:
         assert state is not None
         taken = e.SagaTakenOver("another", self.worker.loop.worker_id)
         draft = Draft(ID, SAGA, state.version, (taken,), self.world.clock.now())
-        self.world.store.append(draft, rows_of(draft, CODEC))
+        self.world.store.append(draft, prepare(draft, CODEC).rows)
 
     def owner(self) -> str | None:
         """Whom the log names."""

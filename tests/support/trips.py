@@ -14,8 +14,8 @@ from saga_es.core.plan import RetryPolicy
 from saga_es.definition.saga import Saga
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.inbox import StopRequest
-from saga_es.store.log.entries import Draft
-from saga_es.store.ports import Conflict, Prepared, Receipt, Written
+from saga_es.store.log.entries import Draft, Prepared
+from saga_es.store.ports import Conflict, Receipt, Written
 from saga_es.store.tables import saga_workers
 from saga_es.store.writer import Writer
 from tests.conftest import AT, NOTE, TIMEOUT_S, NoteWritten, Store
@@ -166,7 +166,7 @@ class Spy(Writer):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, and remember."""
         receipts = super().write(batch)
-        self.settled += [(draft, receipt) for (draft, _), receipt in zip(batch, receipts, strict=True)]
+        self.settled += [(prepared.draft, receipt) for prepared, receipt in zip(batch, receipts, strict=True)]
         if Conflict() in receipts:
             self.conflict.set()
         return receipts

@@ -7,7 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_es.runtime.batch import MAX_TRANSACTION_SIZE, Wanted, size_of, split
+from saga_es.runtime.batch import MAX_TRANSACTION_SIZE, Wanted, split
+from saga_es.store.log.entries import Prepared
 from saga_es.store.ports import Receipt
 from tests.conftest import note_draft
 
@@ -17,12 +18,12 @@ EIGHTH = "x" * (MAX_TRANSACTION_SIZE // 8)
 def wanted(eighths: list[int]) -> Wanted:
     """A draft of events that are so many eighths of the largest part."""
     receipts: list[Receipt] = []
-    prepared = note_draft("n-1"), [{"data": EIGHTH * many} for many in eighths]
-    return receipts.append, prepared, size_of(prepared)
+    prepared = Prepared(note_draft("n-1"), [], [], len(EIGHTH) * sum(eighths))
+    return receipts.append, prepared
 
 
 def eighths_of(part: list[Wanted]) -> int:
-    return sum(len(row["data"]) for _, (_, rows), _ in part for row in rows) // len(EIGHTH)
+    return sum(prepared.size for _, prepared in part) // len(EIGHTH)
 
 
 @given(st.lists(st.lists(st.integers(0, 4), max_size=4), max_size=12))

@@ -11,7 +11,7 @@ from saga_es.core import events as e
 from saga_es.metrics.counting import Counting, Known
 from saga_es.metrics.observed import WrittenBatch
 from saga_es.metrics.series import STEP_S, Series
-from saga_es.store.log.entries import Draft
+from saga_es.store.log.entries import Draft, Prepared
 from saga_es.store.ports import Conflict, Written
 from tests.conftest import AT
 
@@ -44,7 +44,7 @@ def test_many_values_at_once_are_the_same_as_each_by_itself() -> None:
 def written(saga_id: str, *events: e.SagaEvent, after_s: float = 0.0, receipt: Any = None) -> WrittenBatch:
     """A batch with one draft."""
     draft = Draft(saga_id, "saga", 0, events, AT + timedelta(seconds=after_s))
-    return WrittenBatch([(draft, [])], [receipt or Written()], 0.001)
+    return WrittenBatch([Prepared(draft, [], [], 0)], [receipt or Written()], 0.001)
 
 
 def test_each_kind_of_event_is_counted_once() -> None:

@@ -15,7 +15,7 @@ from saga_es.store.encryption.cipher import BIT, DataKey
 from saga_es.store.encryption.errors import KeyErased, NoKeysHere
 from saga_es.store.encryption.fields import CLEAR, SECRET, SECRETS
 from saga_es.store.log.codec import SAGA, Codec
-from saga_es.store.log.entries import Draft, Entry, rows_of
+from saga_es.store.log.entries import Draft, Entry, prepare
 from saga_es.store.log.held import HeldLog
 
 AT = datetime(2024, 2, 29, tzinfo=UTC)
@@ -60,7 +60,7 @@ def _least(wanted: Any) -> Any:
 
 
 def written(codec: Codec, event: object, key: str | None = "k1") -> Entry:
-    (row,) = rows_of(Draft("s1", SAGA, 6, (event,), AT, key=key), codec)
+    (row,) = prepare(Draft("s1", SAGA, 6, (event,), AT, key=key), codec).rows
     return Entry(1, row["stream_id"], SAGA, row["version"], row["type"], row["data"], AT, row["schema"], "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import NoneType
 from typing import Any, cast
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from saga_es.core.outcomes import (
     Unrecordable,
 )
 from saga_es.core.plan import step_of
+from saga_es.core.typed import Reader
 from saga_es.core.values import Unfaithful, door, door_for_results
 from saga_es.definition import signatures
 from saga_es.definition.annotations import CONTEXT, dumped, readers_of, typed
@@ -264,16 +265,24 @@ def _unwanted(call: Call) -> Outcome | None:
 
 
 def _called(call: Call, function: Function) -> Any:
-    its = asked_by(function)
+    try:
+        its, readers = _asked_and_read(function)
+    except TypeError:  # the function is not hashable
+        its, readers = asked_by(function), readers_of(function)
     asks = CONTEXT in its.needs or CONTEXT in its.may_have
     given = _with_context(call, its) if asks and CONTEXT not in call.given else _arguments(call, its)
     try:
-        values = typed(function, given) if readers_of(function) else given
+        values = typed(function, given) if readers else given
     except ValueError as error:  # the function was not called; of a probe, a refusal would say something else
         if call.direction is Direction.PROBE:
             raise
         raise StepRejected(str(error)) from error
     return signatures.call(function, its, values) if its.by_place else function(**values)
+
+
+@lru_cache(4096)  # each call comes here
+def _asked_and_read(function: Function) -> tuple[Asked, Mapping[str, Reader]]:
+    return asked_by(function), readers_of(function)
 
 
 def _arguments(call: Call, its: Asked) -> dict[str, Any]:

@@ -40,8 +40,8 @@ from saga_es.runtime.intake.commands import checked_tags
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S, retry_for
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.entries import STREAM_ID_LIMIT, Draft, check_stream_id
-from saga_es.store.ports import Conflict, Prepared, Refused, Written
+from saga_es.store.log.entries import STREAM_ID_LIMIT, Draft, Prepared, check_stream_id
+from saga_es.store.ports import Conflict, Refused, Written
 from saga_es.store.store import SharedStore
 
 INPUT = "input"

@@ -29,7 +29,7 @@ from saga_es.store.archive.bundle import streams_in
 from saga_es.store.database import Database
 from saga_es.store.log.chain import Head
 from saga_es.store.log.codec import IMPORT, PLAN, SAGA
-from saga_es.store.log.entries import Draft, Entry, Recorded, rows_of
+from saga_es.store.log.entries import Draft, Entry, Recorded, prepare
 from saga_es.store.log.imports import import_of
 from saga_es.store.log.log import APPEND, Log
 from saga_es.store.sagas import Sagas
@@ -185,7 +185,7 @@ class Importing:
                 raise ImportRefused(mark.saga_id, f"its import would be recorded in {stream_id}, which is taken")
             drafts.append(Draft(stream_id, IMPORT, len(there), (mark,), now))
         if drafts:
-            rows = [row for draft in drafts for row in rows_of(draft, self._log.codec)]
+            rows = [row for draft in drafts for row in prepare(draft, self._log.codec).rows]
             self._log.chained(rows, connection=connection)
             connection.execute(APPEND, rows)
             self._views.apply(connection, [recorded for draft in drafts for recorded in draft.recorded()])

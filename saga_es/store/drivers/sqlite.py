@@ -202,7 +202,7 @@ def _instant_to_text(value: datetime | None) -> str | None:
     if value is None:
         return None
     in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return in_utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+    return in_utc.isoformat(timespec="microseconds")[:26] + "Z"  # without "+00:00"
 
 
 @lru_cache(256)

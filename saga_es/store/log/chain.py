@@ -6,7 +6,7 @@ bytes, comma), so that no bytes can be read in two ways.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -69,12 +69,36 @@ def event_hash(
     ).hexdigest()
 
 
-def chain(rows: Iterable[dict[str, Any]], heads: dict[str, Head]) -> dict[str, Head]:
+def covers_of(rows: Sequence[dict[str, Any]], texts: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
+    """What the hash of each row covers after the hash before it: as `event_hash` has it.
+
+    Args:
+        rows: Rows of one append to one stream.
+        texts: Their JSON.
+        sizes: The bytes of each of these.
+    """
+    stream, stamp = _stream(rows[0]["stream_id"], rows[0]["category"]), _stamp(rows[0]["recorded_at"])
+    return [
+        b"%b%b%d:%b,%b" % (stream, _place(row["version"], row["type"], row["schema"]), size, text, stamp)
+        for row, text, size in zip(rows, texts, sizes, strict=True)
+    ]
+
+
+def covered_by(row: dict[str, Any]) -> bytes:
+    """What the hash of a row covers after the hash before it."""
+    text = row["data"].encode()
+    return covers_of([row], [text], [len(text)])[0]
+
+
+def chain(
+    rows: Sequence[dict[str, Any]], heads: dict[str, Head], covers: Sequence[bytes] | None = None
+) -> dict[str, Head]:
     """Give each row of the log its hash.
 
     Args:
         rows: Rows of any number of streams, each stream's in the order of versions; each row receives its `hash`.
         heads: The heads of the streams that continue; streams that begin here are left out.
+        covers: What the hash of each row covers after the hash before it, if that is known.
 
     Returns:
         The heads of the streams after the rows.
@@ -83,7 +107,9 @@ def chain(rows: Iterable[dict[str, Any]], heads: dict[str, Head]) -> dict[str, H
         VersionConflict: A row does not follow its stream's head.
     """
     at = dict(heads)
-    for row in rows:
+    if covers is None:
+        covers = [covered_by(row) for row in rows]
+    for row, rest in zip(rows, covers, strict=True):
         stream_id, version = row["stream_id"], row["version"]
         head = at[stream_id] if stream_id in at else _NOWHERE  # noqa: SIM401 (all events of all appends come here)
         reached, previous = head.version, head.hash
@@ -91,19 +117,8 @@ def chain(rows: Iterable[dict[str, Any]], heads: dict[str, Head]) -> dict[str, H
             previous = genesis(stream_id)
         elif reached != version - 1:
             raise VersionConflict(stream_id, version - 1)
-        # As `event_hash` has it, without the call. A hash is as long as any other.
-        data = row["data"].encode()
-        row["hash"] = hash_ = sha256(
-            b"64:%b,%b%b%d:%b,%b"
-            % (
-                previous.encode(),
-                _stream(stream_id, row["category"]),
-                _place(version, row["type"], row["schema"]),
-                len(data),
-                data,
-                _stamp(row["recorded_at"]),
-            )
-        ).hexdigest()
+        # As `event_hash` has it. A hash is as long as any other.
+        row["hash"] = hash_ = sha256(b"64:%b,%b" % (previous.encode(), rest)).hexdigest()
         at[stream_id] = Head(version, hash_)
     return at
 

@@ -126,18 +126,19 @@ class Codec:
             PayloadTooLarge: The text is larger than the limit.
             PayloadUnencodable: A value in the event has no JSON form, or it nests too deep.
         """
-        return self.encode_all((event,))[0].decode()
+        return self.encode_all((event,))[0][0].decode()
 
-    def encode_all(self, events: Sequence[object]) -> list[bytes]:
-        """The fields of each event; see `encode`."""
+    def encode_all(self, events: Sequence[object]) -> tuple[list[bytes], list[int]]:
+        """The fields of each event, and how many bytes they are; see `encode`."""
         try:
             texts = [encode(event) for event in events]
         except NO_FORM:
             texts = [_encoded(event) for event in events]  # says which event has none
-        for text in texts:
-            if len(text) > SHORT:
+        sizes = list(map(len, texts))
+        if max(sizes) > SHORT:
+            for text in texts:
                 self._check(text)
-        return texts
+        return texts, sizes
 
     def _check(self, text: bytes) -> None:
         if len(text) > self._payload_limit + ENVELOPE:

@@ -12,6 +12,7 @@ import msgspec
 
 from saga_es.errors import BadStreamId, NothingToAppend
 from saga_es.store.encryption.fields import masked
+from saga_es.store.log.chain import covered_by, covers_of
 from saga_es.store.log.codec import Codec
 
 STREAM_ID_LIMIT = 64
@@ -85,8 +86,22 @@ class Draft(msgspec.Struct, frozen=True):
         ]
 
 
-def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
-    """The rows of a draft, without their hashes.
+class Prepared(msgspec.Struct, frozen=True):
+    """A draft with its rows, as a writer takes it; the rows lack their hashes.
+
+    Attributes:
+        covers: What the hash of each row covers after the hash before it.
+        size: The bytes of its events, before what is secret is encrypted.
+    """
+
+    draft: Draft
+    rows: list[dict[str, Any]]
+    covers: list[bytes]
+    size: int
+
+
+def prepare(draft: Draft, codec: Codec) -> Prepared:
+    """The draft with its rows.
 
     Raises:
         BadStreamId: The log does not accept this id.
@@ -101,21 +116,25 @@ def rows_of(draft: Draft, codec: Codec) -> list[dict[str, Any]]:
         raise NothingToAppend(draft.stream_id)
     stream_id, category, recorded_at = draft.stream_id, draft.category, draft.recorded_at
     schema, first = codec.schemas[category], draft.expected_version + 1
+    texts, sizes = codec.encode_all(draft.events)
     rows: list[dict[str, Any]] = [
         {
             "stream_id": stream_id,
             "category": category,
             "version": version,
             "type": type(event).__name__,
-            "data": data.decode(),
+            "data": text.decode(),
             "recorded_at": recorded_at,
             "schema": schema,
         }
-        for version, (event, data) in enumerate(zip(draft.events, codec.encode_all(draft.events), strict=True), first)
+        for version, (event, text) in enumerate(zip(draft.events, texts, strict=True), first)
     ]
-    if draft.key is not None:
+    if draft.key is None:
+        covers = covers_of(rows, texts, sizes)
+    else:
         codec.encrypt(rows, draft.events, draft.key)
-    return rows
+        covers = [covered_by(row) for row in rows]
+    return Prepared(draft, rows, covers, sum(sizes))
 
 
 @lru_cache(4096)  # each append to a stream comes here

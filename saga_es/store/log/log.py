@@ -55,7 +55,11 @@ class Log(Reader):
         self._size = size.where(saga_events.c.stream_id == sa.bindparam("stream_id"))
 
     def chained(
-        self, rows: Sequence[dict[str, Any]], heads: Heads | None = None, connection: Connection | None = None
+        self,
+        rows: Sequence[dict[str, Any]],
+        heads: Heads | None = None,
+        connection: Connection | None = None,
+        covers: Sequence[bytes] | None = None,
     ) -> dict[str, Head]:
         """Give each row its hash; the rows are then ready for `APPEND`.
 
@@ -63,6 +67,7 @@ class Log(Reader):
             rows: Each stream's in the order of versions.
             heads: The known heads; others are read. Events never change, so they may be read before the append.
             connection: To read with; None: another connection is opened if needed.
+            covers: What the hash of each row covers after the hash before it, if that is known.
 
         Returns:
             The heads of the streams after the rows.
@@ -71,7 +76,7 @@ class Log(Reader):
             VersionConflict: A stream has not reached the expected version.
             StoreUnavailable: The database did not answer.
         """
-        return chain(rows, self._before(rows, heads, connection))
+        return chain(rows, self._before(rows, heads, connection), covers)
 
     def _before(
         self, rows: Sequence[dict[str, Any]], known: Heads | None, connection: Connection | None

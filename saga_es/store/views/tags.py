@@ -32,6 +32,8 @@ BY, TENANT = ":by", ":tenant"
 def _rows(recorded: Recorded) -> Sequence[Mapping[str, Any]]:
     started: e.SagaStarted = recorded.event
     tags = started.tags if started.by is None else started.tags | _of(started.by)
+    if not tags:
+        return ()
     return [
         {"saga_id": recorded.stream_id, "name": name, "value": value, "created_at": recorded.recorded_at}
         for name, value in tags.items()

@@ -26,7 +26,8 @@ from saga_es.errors import (
     SagaExists,
     StoreUnavailable,
 )
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Prepared
+from saga_es.store.ports import Receipt
 from saga_es.store.tables import saga_workers
 from saga_es.store.writer import Writer
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
@@ -155,7 +156,7 @@ class Forgetful(Writer):
         return self._lost(batch) if self._is_lost(batch) else receipts
 
     def _is_lost(self, batch: list[Prepared]) -> bool:
-        if batch[0][0].category != "saga" or self.left == 0:
+        if batch[0].draft.category != "saga" or self.left == 0:
             return False
         self.left = None if self.left is None else self.left - 1
         return True

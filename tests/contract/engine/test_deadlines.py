@@ -14,7 +14,8 @@ from saga_es.core.state import SagaStatus
 from saga_es.definition.saga import Saga
 from saga_es.errors import StepUnavailable
 from saga_es.runtime.engine import Engine
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Prepared
+from saga_es.store.ports import Receipt
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import Diary, Spy, Stop, crash, events_of, has_happened, until
 
@@ -92,7 +93,7 @@ class SlowAt(Spy):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, and come back when the deadline has passed."""
         receipts = super().write(batch)
-        if any(isinstance(event, self._kind) for draft, _ in batch for event in draft.events):
+        if any(isinstance(event, self._kind) for its in batch for event in its.draft.events):
             threading.Event().wait(self._deadline_s)
         return receipts
 

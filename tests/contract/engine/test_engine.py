@@ -23,7 +23,8 @@ from saga_es.errors import (
 )
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.handle import Handle, SagaResult
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Prepared
+from saga_es.store.ports import Receipt
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import ONCE, STEPS, Diary, Spy, Stop, events_of, raising, trip
 

@@ -24,7 +24,8 @@ from saga_es.runtime.handle import Handle
 from saga_es.runtime.inbox import MOST_AT_ONCE, CommandRequest, StartRequest
 from saga_es.runtime.intake.starts import Starts
 from saga_es.runtime.worker import Worker
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Prepared
+from saga_es.store.ports import Receipt
 from saga_es.store.process import Process
 from saga_es.store.sagas import Found, Sagas
 from saga_es.store.tables import saga_workers
@@ -99,7 +100,7 @@ class _Slow(Writer):
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         self._worker.batches.append(len(batch))
-        self._worker.sizes.append(sum(len(row["data"]) for _, rows in batch for row in rows))
+        self._worker.sizes.append(sum(prepared.size for prepared in batch))
         self._worker.pass_on(len(batch))
         return super().write(batch)
 

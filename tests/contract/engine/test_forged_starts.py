@@ -18,7 +18,7 @@ from saga_es.store.archive.bundle import Writing
 from saga_es.store.archive.importing import By, Importing
 from saga_es.store.log.chain import chain
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.entries import Draft, Entry, rows_of
+from saga_es.store.log.entries import Draft, Entry, prepare
 from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
 from tests.contract.engine.test_client import client_of
 from tests.support.trips import until
@@ -56,7 +56,7 @@ def brought(store: Store, folder: Path, *streams: tuple[str, Saga, list[Any]], p
     with (folder / "forged.ndjson").open("wb") as file:
         writing = Writing(file, AT)
         for draft in drafts:
-            rows = rows_of(draft, store.codec)
+            rows = prepare(draft, store.codec).rows
             chain(rows, {})
             writing.add([_entry(row, position) for position, row in enumerate(rows, 1)])
         writing.end()

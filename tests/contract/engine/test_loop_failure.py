@@ -14,7 +14,8 @@ import pytest
 from saga_es.errors import StoreUnavailable
 from saga_es.runtime.calls.executor import Executor
 from saga_es.store.log.codec import SAGA
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Prepared
+from saga_es.store.ports import Receipt
 from saga_es.store.process import Process
 from saga_es.store.workers import Workers
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
@@ -33,7 +34,7 @@ class Stumbling(Spy):
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, but for the once."""
-        is_a_saga = any(draft.category == SAGA for draft, _ in batch)
+        is_a_saga = any(its.draft.category == SAGA for its in batch)
         if self._stumbles and is_a_saga:
             self._stumbles -= 1
             if self._wrote:

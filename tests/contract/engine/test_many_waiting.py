@@ -21,8 +21,8 @@ from saga_es.runtime.inbox import CommandRequest
 from saga_es.runtime.intake.commands import Commands
 from saga_es.runtime.waiting.clock import SystemClock
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.entries import Draft
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Draft, Prepared
+from saga_es.store.ports import Receipt
 from saga_es.store.tables import saga_events
 from saga_es.store.writer import Writer
 from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
@@ -122,7 +122,7 @@ class Halting(Writer):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, and halt if it is time."""
         receipts = super().write(batch)
-        self._left -= any(isinstance(event, e.SagaTakenOver) for draft, _ in batch for event in draft.events)
+        self._left -= any(isinstance(event, e.SagaTakenOver) for its in batch for event in its.draft.events)
         if self._left == 0 and not self.has_halted.is_set():
             self.has_halted.set()
             assert self.may_go_on.wait(TIMEOUT_S)

@@ -18,8 +18,8 @@ from saga_es.definition.saga import Saga
 from saga_es.errors import StepRejected, StepUnavailable, StoreUnavailable, UnreadableEvent
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.entries import Draft
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Draft, Prepared
+from saga_es.store.ports import Receipt
 from saga_es.store.process import Process
 from saga_es.store.workers import Workers
 from tests.conftest import AT, NOTE, TIMEOUT_S, NoteErased, NoteWritten, OpenEngine, Store
@@ -106,7 +106,7 @@ class Stumbling(Slow):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, and stumble."""
         receipts = super().write(batch)
-        met = {type(event) for draft, _ in batch for event in draft.events} & self._kinds
+        met = {type(event) for its in batch for event in its.draft.events} & self._kinds
         self._kinds -= met
         if met:
             raise RuntimeError("nobody foresaw this")
@@ -189,7 +189,7 @@ class AwayFor(Spy):
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, if it is there."""
-        is_asked = any(isinstance(event, self._kind) for draft, _ in batch for event in draft.events)
+        is_asked = any(isinstance(event, self._kind) for its in batch for event in its.draft.events)
         if is_asked and self._times:
             self._times -= 1
             raise StoreUnavailable("the database is away")

@@ -15,8 +15,8 @@ from saga_es.errors import SagaExists
 from saga_es.runtime.engine import Engine
 from saga_es.runtime.owned import OwnedSagas
 from saga_es.store.log.codec import SAGA
-from saga_es.store.log.entries import Draft
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Draft, Prepared
+from saga_es.store.ports import Receipt
 from saga_es.store.writer import Writer
 from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store
 from tests.contract.engine.test_many_waiting import planned

@@ -9,7 +9,8 @@ import pytest
 from saga_es.errors import SagaExists
 from saga_es.runtime.handle import Handle
 from saga_es.store.log.codec import SAGA
-from saga_es.store.ports import Prepared, Receipt
+from saga_es.store.log.entries import Prepared
+from saga_es.store.ports import Receipt
 from tests.conftest import TIMEOUT_S, OpenEngine, Store
 from tests.support.trips import Diary, Slow, gathered, trip
 
@@ -48,7 +49,7 @@ class Looking(Slow):
 
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Look, and write."""
-        if self.refused is None and any(draft.category == SAGA for draft, _ in batch):
+        if self.refused is None and any(its.draft.category == SAGA for its in batch):
             self.refused = [is_refused(handle) for handle in self.handles]
         return super().write(batch)
 

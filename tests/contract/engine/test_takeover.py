@@ -19,8 +19,8 @@ from saga_es.runtime.calls.coroutines import Coroutines
 from saga_es.runtime.calls.executor import Executor
 from saga_es.runtime.engine import Engine
 from saga_es.store.log.codec import PLAN, SAGA
-from saga_es.store.log.entries import Draft
-from saga_es.store.ports import Conflict, Prepared, Receipt
+from saga_es.store.log.entries import Draft, Prepared
+from saga_es.store.ports import Conflict, Receipt
 from saga_es.store.process import Process
 from saga_es.store.sagas import Found, Sagas
 from saga_es.store.tables import saga_workers
@@ -114,7 +114,7 @@ class FailureSeen(Spy):
     def write(self, batch: Sequence[Prepared]) -> list[Receipt]:
         """Write, and tell."""
         receipts = super().write(batch)
-        if any(isinstance(event, e.StepFailed) for draft, _ in batch for event in draft.events):
+        if any(isinstance(event, e.StepFailed) for its in batch for event in its.draft.events):
             self.seen.set()
         return receipts
 

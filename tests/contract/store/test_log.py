@@ -17,6 +17,7 @@ from saga_es.store.log.log import ROWS_AT_ONCE
 from saga_es.store.ports import Conflict, Receipt, Written
 from saga_es.store.tables import saga_events
 from tests.conftest import AT, NOTE, NoteErased, NoteWritten, Store, note_draft
+from tests.support.altered import altered
 from tests.support.any_store import AnyStore
 
 
@@ -70,8 +71,9 @@ def test_recorded_is_what_will_be_read(any_store: AnyStore) -> None:
 
 def test_an_event_that_cannot_be_decoded_is_told_beside_those_that_can(any_store: AnyStore) -> None:
     """A type that this version does not know: to read the stream fails, to tell it does not."""
-    draft, rows = any_store.writer.prepare(note_draft("n-1", "a", "b"))
-    assert any_store.writer.write([(draft, [rows[0], {**rows[1], "type": "NoteInvented"}])]) == [Written()]
+    prepared = any_store.writer.prepare(note_draft("n-1", "a", "b"))
+    draft = prepared.draft
+    assert any_store.writer.write([altered(prepared, type="NoteInvented")]) == [Written()]
     with pytest.raises(UnreadableEvent):
         any_store.log.read("n-1")
     entries = any_store.log.entries_of(["n-1"])["n-1"]
@@ -184,7 +186,7 @@ TEXTS = {
 def test_json_text_comes_back_exactly_as_written(any_store: AnyStore) -> None:
     """No store reorders, normalises, re-escapes or cuts the JSON it keeps."""
     prepared = [any_store.writer.prepare(note_draft(name, "")) for name in TEXTS]
-    batch = [(draft, [{**rows[0], "data": TEXTS[draft.stream_id]}]) for draft, rows in prepared]
+    batch = [altered(its, data=TEXTS[its.draft.stream_id]) for its in prepared]
     for _ in range(2):  # the hash of what stands there is the hash of what was written
         assert any_store.writer.write(batch) == [Written()] * len(TEXTS)
     assert any_store.texts(*TEXTS) == {name: [text] for name, text in TEXTS.items()}

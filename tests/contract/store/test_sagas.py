@@ -16,6 +16,7 @@ from saga_es.store.log.entries import Draft, Entry
 from saga_es.store.ports import Written
 from saga_es.store.sagas import Sagas
 from tests.conftest import AT, note_draft
+from tests.support.altered import altered
 from tests.support.any_store import AnyStore
 
 
@@ -42,8 +43,8 @@ def started(any_store: AnyStore) -> AnyStore:
         note_draft("n-1", "a"),
     )
     assert any_store.write(*drafts) == [Written()] * len(drafts)
-    odd, rows = any_store.writer.prepare(Draft("odd", SAGA, 0, (start, e.StepStarted("car", 1)), AT))
-    assert any_store.writer.write([(odd, [rows[0], {**rows[1], "type": "StepInvented"}])]) == [Written()]
+    odd = any_store.writer.prepare(Draft("odd", SAGA, 0, (start, e.StepStarted("car", 1)), AT))
+    assert any_store.writer.write([altered(odd, type="StepInvented")]) == [Written()]
     return any_store
 
 

@@ -18,7 +18,7 @@ from saga_es.store.archive.families import Over, families_over
 from saga_es.store.archive.importing import By, Importing
 from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import IMPORT, SAGA
-from saga_es.store.log.entries import Draft, rows_of
+from saga_es.store.log.entries import Draft, prepare
 from saga_es.store.log.streams import CHUNK, count, heads
 from saga_es.store.ports import Written
 from saga_es.store.proof.seal import Seal, write_seal
@@ -29,6 +29,7 @@ from saga_es.store.views.comparing import compare
 from saga_es.store.views.kinds import Views
 from saga_es.store.writer import Writer
 from tests.conftest import AT, TIMEOUT_S, OpenEngine, Store, note_draft
+from tests.support.altered import altered
 
 order = Saga("order")
 
@@ -128,8 +129,8 @@ def test_a_saga_that_breaks_the_rules_of_sagas_is_found(whole: Store) -> None:
 def test_an_event_that_cannot_be_read_is_found_and_stops_nothing(whole: Store) -> None:
     """A type that this version does not know, written with a proper hash."""
     past_the_views = Writer(whole.database, whole.log, Views([]))
-    draft, (row,) = past_the_views.prepare(Draft("s-2", SAGA, 0, (e.SagaCompleted(),), AT))
-    assert past_the_views.write([(draft, [{**row, "type": "SagaInvented"}])]) == [Written()]
+    prepared = past_the_views.prepare(Draft("s-2", SAGA, 0, (e.SagaCompleted(),), AT))
+    assert past_the_views.write([altered(prepared, type="SagaInvented")]) == [Written()]
     (line,) = said(whole)
     assert "s-2 at version 1" in line
     assert "SagaInvented" in line
@@ -217,7 +218,7 @@ def test_what_went_on_or_was_archived_since_is_fine(whole: Store, tmp_path: Path
 def test_what_the_chain_cannot_show_the_seal_does(whole: Store, tmp_path: Path) -> None:
     """A tail cut off, a stream removed, a past written anew: each with its stream, and each of them whole in itself."""
     sealed = seal(whole, tmp_path)
-    forged = rows_of(note_draft("short", "☀"), whole.codec)
+    forged = prepare(note_draft("short", "☀"), whole.codec).rows
     chain(forged, {})
     tamper(
         whole,
