@@ -51,6 +51,7 @@ def batch() -> None:
     click.option(
         "--sagas", type=int, metavar="N", help="Start it, if it is for N sagas.  [default: only say the number]"
     ),
+    click.option("--dry-run", is_flag=True, help="Only say the number, and some of the sagas, also with --sagas."),
     _REASON,
     actor_option,
     as_json_option,
@@ -59,6 +60,7 @@ def start(
     settings: Settings,
     command: str,
     sagas: int | None,
+    dry_run: bool,
     reason: str,
     actor: str,
     as_json: bool,
@@ -66,8 +68,8 @@ def start(
 ) -> None:
     """Give one command to all sagas that meet the filters and can follow it.
 
-    Without --sagas, say how many those are, and do nothing. With it, the batch is recorded; a worker gives the
-    commands in the background.
+    Without --sagas, or with --dry-run, say how many those are, and do nothing. With --sagas, the batch is recorded; a
+    worker gives the commands in the background.
     """
     about = {name: text for name, text in (("step", asked.pop("step")), ("status", asked.pop("ends_as"))) if text}
     if command == "skip" and "step" not in about:
@@ -80,7 +82,7 @@ def start(
     with reading(settings) as node:
         given = command_of(new, "0" * 36)
         found = select(node.database, node.store, command, given, chosen, fingerprint, datetime.now(UTC))
-        if sagas is None:
+        if sagas is None or dry_run:
             output_batches.show_selection(found, command, as_json=as_json)
             return
         if sagas != len(found.saga_ids):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Unpack
 
 from saga_es.definition.saga import Saga
+from saga_es.definition.schedules import Every
 from saga_es.node.app import App, application
 from saga_es.node.node import Node
 from saga_es.node.reloader import is_reloader_parent
@@ -50,6 +51,7 @@ def open_engine(
     views: Sequence[Projection] = (),
     events: Mapping[str, Sequence[type[Any]]] = MappingProxyType({}),
     around: Around | Sequence[Around] = (),
+    schedules: Sequence[Every] = (),
     loop: asyncio.AbstractEventLoop | None = None,
     carries_context: bool = False,
     **settings: Unpack[SettingsGiven],
@@ -59,10 +61,11 @@ def open_engine(
     Args:
         database_url: `sqlite:///file.db`, `postgresql://…`, `mysql://…` or `mariadb://…`.
         sagas: The definitions.
-        app: A whole application, instead of sagas, views and events.
+        app: A whole application, instead of sagas, views, events and schedules.
         views: Views of the log (see `saga_es.views`), kept beside the built-in ones.
         events: The event classes of each category of your own that you append to, or that a view reads.
-        around: What stands around every call of a step; as for `App`, and so is `carries_context`.
+        around: What stands around every call of a step; as for `App`, and so are `schedules` and `carries_context`.
+        schedules: Sagas that are started at times.
         loop: The event loop for `async def` steps; by default the one in which `open_engine` is called, if there is
             one, else loops of the engine's own.
         carries_context: Whether steps get the context variables of the code that starts their saga.
@@ -71,9 +74,10 @@ def open_engine(
     Raises:
         SettingsError: A setting is wrong.
         StoreUnavailable: The database did not answer.
-        TypeError: Both an application and sagas, views or events are given.
+        TypeError: Both an application and sagas, views, events or schedules are given.
     """
-    named = {"views": views, "events": events, "around": around, "loop": loop, "carries_context": carries_context}
+    named: dict[str, object] = {"views": views, "events": events, "around": around, "schedules": schedules}
+    named |= {"loop": loop, "carries_context": carries_context}
     options = {name: given for name, given in named.items() if given}
     whole = application(app, sagas, **options)
     return Opening(

@@ -376,6 +376,7 @@ def test_the_command_line_shows_the_number_and_starts_for_that_number(
     assert "would be given to 2 sagas" in shown
     assert "add --sagas 2" in shown
     assert json.loads(run(*asked, "--json"))["count"] == 2
+    assert json.loads(run(*asked, "--sagas", "2", "--dry-run", "--json"))["count"] == 2
     run(*asked, "--sagas", "3", code=1)
     run("start", "skip", "--reason", "x", code=2)
     assert json.loads(run("list", "--json"))["batches"] == []

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from saga_es import App, Every, Saga
+from saga_es import App, Every, Saga, open_engine
 from saga_es.core.schedules import (
     ScheduleAdvanced,
     ScheduleDefined,
@@ -340,3 +340,12 @@ def test_a_worker_keeps_the_schedules_of_its_application(office: Office, databas
         (start,) = event.started
         assert node.engine.follow(start.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPLETED
         assert node.engine.follow(start.saga_id).result(TIMEOUT_S).results == {"write": {"n": 1}}
+
+
+def test_an_engine_keeps_the_schedules_that_it_is_opened_with(office: Office, database_url: str) -> None:
+    """Without an application around it."""
+    office.keeper(nightly()).keep(datetime.now(UTC) - timedelta(days=3))
+    with open_engine(database_url, schedules=[nightly()]) as engine:
+        event, *_ = until(lambda: [event for event in office.history() if isinstance(event, ScheduleAdvanced)])
+        (start,) = event.started
+        assert engine.follow(start.saga_id).result(TIMEOUT_S).status is SagaStatus.COMPLETED
