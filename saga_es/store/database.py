@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 from weakref import WeakSet
 
@@ -281,3 +281,7 @@ class Database:
         errors = self.driver.errors
         if errors.code(context.original_exception) in errors.read_only:
             context.is_disconnect = True
+        cursor: Any = getattr(context.execution_context, "cursor", None)
+        if context.is_disconnect and cursor is not None:
+            with suppress(Exception):  # SQLAlchemy leaves it open, and psycopg complains when it is collected
+                cursor.close()

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from saga_es.store.database import Database
+from saga_es.store.drivers.streamed import streamed
 from saga_es.store.log.chain import Head, chain
 from saga_es.store.log.codec import Codec
 from saga_es.store.log.entries import Entry, Recorded, StreamSize, is_possible
@@ -238,7 +239,7 @@ class Log(Reader):
         query = _SELECT.where(saga_events.c.position > position).order_by(saga_events.c.position).limit(limit)
         entries: list[Entry] = []
         size = 0
-        with connection.execute(query, execution_options={"stream_results": True}) as rows:
+        with streamed(connection, query) as rows:
             for part in rows.partitions(ROWS_AT_ONCE):
                 found = [_entry(row) for row in part]
                 entries += found
@@ -254,8 +255,8 @@ class Log(Reader):
         place = (saga_events.c.stream_id == stream_id) & (saga_events.c.version > after_version)
         query = _SELECT.where(place).order_by(saga_events.c.version).limit(limit)
         entries: list[Entry] = []
-        few_at_once = {"stream_results": True, "max_row_buffer": 16}  # one may have a megabyte and more
-        with self._database.reading() as connection, connection.execute(query, execution_options=few_at_once) as rows:
+        # Few at once: one may have a megabyte and more.
+        with self._database.reading() as connection, streamed(connection, query, max_row_buffer=16) as rows:
             for entry in map(_entry, rows):
                 most_bytes -= len(entry.text)
                 if entries and most_bytes < 0:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from saga_es.store.drivers.driver import driver_of
+from saga_es.store.drivers.streamed import streamed
 from saga_es.store.log.chain import Head
 from saga_es.store.log.entries import Entry
 from saga_es.store.tables import saga_archives, saga_events
@@ -84,9 +85,9 @@ def heads(connection: Connection) -> Iterator[tuple[str, Head]]:
     is_gone = sa.exists().where(_archives.stream_id == _events.stream_id)
     both = sa.union_all(there.where(~is_gone), gone).subquery()
     order = driver_of(connection.dialect).by_bytes(both.c.stream_id)
-    query = sa.select(both).order_by(order).execution_options(stream_results=True, yield_per=1000)
-    for stream_id, version, hash_ in connection.execute(query):
-        yield stream_id, Head(version, hash_)
+    with streamed(connection, sa.select(both).order_by(order), yield_per=1000) as rows:
+        for row in rows:
+            yield row.stream_id, Head(row.version, row.hash)
 
 
 def hashes_at(connection: Connection, places: Mapping[str, int]) -> dict[str, str]:
