@@ -6,12 +6,9 @@ sagas.engine.start(order, {"amount": 20})
 
 from __future__ import annotations
 
-import atexit
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 import click
 from flask import Flask, current_app
@@ -24,11 +21,11 @@ from saga_es.node.extras import check_server
 from saga_es.node.health import NODE_UNOPENED
 from saga_es.node.incoming import trace_of_request
 from saga_es.node.node import Node
+from saga_es.node.per_process import PerProcess
 from saga_es.node.reloader import is_reloader_parent
 from saga_es.node.routes import has_route
 from saga_es.node.settings import PREFIX, Settings
 from saga_es.runtime.engine import Engine
-from saga_es.store.process import in_each_child, look_for_fork
 
 __all__ = ["SagaES"]
 
@@ -87,7 +84,7 @@ class SagaES:
         }
         flags = {**of_config, **self._flags}
         settings = Settings.load(flags)
-        bound = _Bound(app, lambda: Node(settings, self._saga_app, recovers=not is_reloader_parent()))
+        bound = _bound(app, lambda: Node(settings, self._saga_app, recovers=not is_reloader_parent()))
         app.extensions[EXTENSION] = bound
         if self._url_prefix is not None:
             check_server("to serve the saga API, or pass url_prefix=None")
@@ -112,7 +109,7 @@ class SagaES:
             StoreUnavailable: The database did not answer.
         """
         app = self._app or current_app
-        bound: _Bound = app.extensions[EXTENSION]
+        bound: PerProcess = app.extensions[EXTENSION]
         return bound.opened().engine
 
     def close(self) -> None:
@@ -122,7 +119,7 @@ class SagaES:
         one.
         """
         app = self._app or current_app
-        bound: _Bound = app.extensions[EXTENSION]
+        bound: PerProcess = app.extensions[EXTENSION]
         bound.close()
 
 
@@ -138,59 +135,16 @@ def _commands(flags: Mapping[str, Any], saga_app: App) -> click.Group:
     return saga
 
 
-class _Bound:
-    """The node of one Flask application, opened once in each process that uses it."""
+def _bound(app: Flask, make: Callable[[], Node]) -> PerProcess:
+    """The node of a Flask application, in each process that uses it."""
 
-    def __init__(self, app: Flask, make: Callable[[], Node]) -> None:
-        self._app = app
-        self._make = make
-        self.node = self._made()
-        self._is_open = self._is_inherited = False
-        self._opening = threading.Lock()
-        _all_bound.add(self)
-
-    def was_forked(self) -> None:
-        """This process is a child: it opens a node of its own when it needs one."""
-        self._opening = threading.Lock()  # another thread may have held it at the fork
-        self._is_inherited, self._is_open = self._is_open, False
-
-    def opened(self) -> Node:
-        look_for_fork()
-        with self._opening:
-            if self._is_inherited:
-                self.node, self._is_inherited = self._made(), False
-                self._app.extensions[NODE_UNOPENED] = self.node
-            if not self._is_open:
-                self.node.open()
-                self._is_open = True
-                atexit.register(self.node.close)
-        return self.node
-
-    def close(self) -> None:
-        """Close the node if it is open in this process; the next use makes another."""
-        look_for_fork()
-        with self._opening:
-            if self._is_open:
-                self.node.close()
-                atexit.unregister(self.node.close)
-                self.node, self._is_open = self._made(), False
-                self._app.extensions[NODE_UNOPENED] = self.node
-
-    def _made(self) -> Node:
-        node = self._make()
-        app = self._app
+    def made() -> Node:
+        node = make()
         node.tracing.incoming = trace_of_request
         is_bare = app.wsgi_app == Flask.wsgi_app.__get__(app)  # no middleware, which may answer what has no route
         node.answer_calls_with(app.wsgi_app, partial(has_route, app) if is_bare else None)
+        if NODE_UNOPENED in app.extensions:
+            app.extensions[NODE_UNOPENED] = node
         return node
 
-
-_all_bound: WeakSet[_Bound] = WeakSet()
-
-
-def _forget_in_child() -> None:
-    for bound in list(_all_bound):
-        bound.was_forked()
-
-
-in_each_child(_forget_in_child)
+    return PerProcess(made)

@@ -102,6 +102,7 @@ def test_the_page_names_every_public_module() -> None:
     assert {*PUBLIC} - {
         "saga_es",
         "saga_es.access",
+        "saga_es.django",
         "saga_es.participant",
         "saga_es.participant.messaging",
         "saga_es.publish",

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(file for top in ("saga_es", "services") for file in (ROOT / top).rglob("*.py"))
 SERVICES = ("event", "event_details", "venue", "ticket")
 PUBLIC = ("saga_es", "saga_es.participant", "saga_es.api")
-EDGE = ("saga_es.api", "saga_es.cli", "saga_es.console", "saga_es.flask")
+EDGE = ("saga_es.api", "saga_es.cli", "saga_es.console", "saga_es.django", "saga_es.flask")
 LONGEST_FILE = 400
 MOST_NAMES = 20
 DATABASES = {"sqlite", "postgresql", "postgres", "mysql", "mariadb"}
@@ -49,6 +49,7 @@ MAY_KNOW = {
     "console": "access api node runtime store definition core logs errors",
     "cli": "access console api participant node queues runtime store definition core errors",
     "flask": "console cli api node runtime store definition core errors",
+    "django": "console cli api node runtime store definition core errors",
     "__main__": "cli",
     "store.drivers": "store.host_time store.own_files errors",
     "store.encryption": "store.host_time store.database store.drivers store.tables core errors",

@@ -64,6 +64,9 @@ class Driver:
     check_url: Callable[[URL], None]
     """Raises `SettingsError` if such a database would keep nothing."""
 
+    django_backends: frozenset[str]
+    """The last parts of the names of Django's backends for such a database."""
+
     check_options: Callable[[Any, Mapping[str, Any]], None]
     """Has the Python driver (its module) check the options of a connection, without connecting."""
 

@@ -238,6 +238,7 @@ MYSQL = Driver(
     url_forms=("mysql://…", "mariadb://…"),
     in_sqlalchemys_form=lambda text: text,
     check_url=lambda _url: None,
+    django_backends=frozenset({"mysql"}),
     check_options=_check_options,
     is_missing=lambda _url: False,
     tls_cure=tls.CURE_FOR_PYMYSQL,

@@ -214,6 +214,7 @@ POSTGRESQL = Driver(
     url_forms=("postgresql://…",),
     in_sqlalchemys_form=_with_hosts_apart,
     check_url=lambda _url: None,
+    django_backends=frozenset({"postgresql", "postgis"}),
     check_options=_check_options,
     is_missing=lambda _url: False,
     tls_cure=tls.CURE_FOR_LIBPQ,

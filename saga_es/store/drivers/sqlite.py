@@ -206,8 +206,10 @@ def _instant_to_text(value: datetime | None) -> str | None:
 
 
 @lru_cache(256)
-def _text_to_instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _text_to_instant(text: str | datetime | None) -> datetime | None:
+    if text is None or isinstance(text, datetime):  # an application's own connection may convert by itself
+        return text
+    return datetime.fromisoformat(text)
 
 
 def _insert_or_change(table: sa.Table, changes: Changes) -> sa.Insert:
@@ -230,6 +232,7 @@ SQLITE = Driver(
     url_forms=("sqlite:///FILE",),
     in_sqlalchemys_form=lambda text: text,
     check_url=_check_url,
+    django_backends=frozenset({"sqlite3", "spatialite"}),
     check_options=lambda _module, _options: None,
     is_missing=_is_missing,
     tls_cure="",
