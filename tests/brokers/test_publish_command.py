@@ -9,10 +9,11 @@ from saga_es import App
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.publishers import Publishers
-from tests.brokers.test_published import TIMEOUT_S, by_stream, here, in_log, in_order
+from tests.brokers.test_published import TIMEOUT_S, here
 from tests.e2e.conftest import environment, run_cli
 from tests.support import processes
 from tests.support.errands import errand
+from tests.support.published import by_stream, in_log, in_order
 from tests.support.trips import until
 
 
@@ -23,7 +24,7 @@ def test_a_publishing_process_that_is_killed_is_followed_by_another_which_leaves
     node.open()
     handles = [node.engine.start("errand", {"ok": True}) for _ in range(300)]
     assert all(handle.result(TIMEOUT_S).completed for handle in handles)
-    wanted = by_stream(in_log(node))
+    wanted = by_stream(in_log(node.store.log))
     settings = environment(SAGA_ES_DATABASE_URL=f"sqlite:///{tmp_path}/log.db", SAGA_ES_PUBLISH=place.url)
     first, said = processes.start("saga_es", "publish", cwd=tmp_path, env=settings)
     with said:

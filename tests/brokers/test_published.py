@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.support.brokers import Place
 from tests.support.errands import errand
 from tests.support.left_out import left_out
 from tests.support.programs import Absent
+from tests.support.published import by_stream, in_log, in_order
 from tests.support.trips import until
 
 TIMEOUT_S = 40.0
@@ -64,24 +65,6 @@ def open_node(tmp_path: Path) -> Iterator[Open]:
         node.close()
 
 
-def in_log(node: Node) -> list[str]:
-    """The ids of all events."""
-    return [f"{entry.stream_id}/{entry.version}" for entry in node.store.log.walk()]
-
-
-def by_stream(ids: Iterable[str]) -> dict[str, list[int]]:
-    """The versions that were told of each stream, each at its first time, in that order."""
-    told: dict[str, list[int]] = {}
-    for id_ in dict.fromkeys(ids):
-        stream_id, _, version = id_.rpartition("/")
-        told.setdefault(stream_id, []).append(int(version))
-    return told
-
-
-def in_order(messages: list[dict[str, Any]]) -> dict[str, list[int]]:
-    return by_stream(message["id"] for message in messages)
-
-
 def has_told_all(node: Node) -> bool:
     """Whether nothing of the log is left to tell."""
     return [row.lag for row in Publishers(node.database).all()] == [0]
@@ -98,8 +81,8 @@ def test_each_event_of_the_log_arrives_as_a_cloud_event(place: Place, open_node:
     node.engine.start("errand", {"ok": False}, saga_id="s-2").result(TIMEOUT_S)
     until(lambda: has_told_all(node))
     messages = place.messages()
-    assert in_order(messages) == by_stream(in_log(node))
-    assert len(messages) == len(in_log(node))
+    assert in_order(messages) == by_stream(in_log(node.store.log))
+    assert len(messages) == len(in_log(node.store.log))
     assert {(message["subject"], message.get("traceparent")) for message in messages if "saga" in message} == {
         ("s-1", trace["traceparent"]),
         ("s-2", None),
@@ -134,7 +117,7 @@ def test_nothing_is_lost_when_the_broker_is_killed(kind: str, open_node: Open) -
     finally:
         server.start()
     until(lambda: has_told_all(node), TIMEOUT_S)
-    assert in_order(place.messages()) == by_stream(in_log(node))
+    assert in_order(place.messages()) == by_stream(in_log(node.store.log))
 
 
 def test_nothing_is_lost_when_kafka_hangs(open_node: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +131,7 @@ def test_nothing_is_lost_when_kafka_hangs(open_node: Open, monkeypatch: pytest.M
         node.engine.start("errand", {"ok": True}, saga_id="while").result(TIMEOUT_S)
         until(lambda: Publishers(node.database).all()[0].held.error, TIMEOUT_S)
     until(lambda: has_told_all(node), TIMEOUT_S)
-    assert in_order(place.messages()) == by_stream(in_log(node))
+    assert in_order(place.messages()) == by_stream(in_log(node.store.log))
 
 
 def test_rabbitmq_routes_by_definition_and_type(open_node: Open) -> None:

@@ -13,7 +13,13 @@ TIMEOUT_S = 60.0
 
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.torture.lives", "tests.torture.served", "tests.torture.migrating", "tests.torture.hosts"]
+    [
+        "tests.torture.lives",
+        "tests.torture.served",
+        "tests.torture.migrating",
+        "tests.torture.hosts",
+        "tests.torture.brokered",
+    ]
 )
 
 

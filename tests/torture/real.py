@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.support.databases import fresh_database
+from tests.torture.brokered import BrokeredCampaign
 from tests.torture.cutting import cut_everywhere
 from tests.torture.failover import failed_over
 from tests.torture.hosts import HostsCampaign
@@ -64,6 +65,10 @@ def _failover(_url: str, folder: Path, seed: int, killed: Killed) -> Found:
     return failed_over(folder, seed, killed)
 
 
+def _broker(kind: str) -> Work:
+    return lambda url, _folder, seed, killed: BrokeredCampaign(url, kind, seed).run(KILLS_AT_ONCE, killed)
+
+
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 WORKS = {
     "one worker": _workers(1),
@@ -75,6 +80,13 @@ PARTS = [Part(f"{name}: {title}", kind, work) for title, work in WORKS.items() f
 PARTS += [Part(f"{NAMES[kind]}: three hosts, killed and frozen", kind, _hosts) for kind in ("postgresql", "mariadb")]
 PARTS += [Part("PostgreSQL: failover to a synchronous standby", "postgresql", _failover)]
 PARTS += [Part(f"{NAMES[kind]}: cut connections", kind, _cut) for kind in ("postgresql", "mariadb")]
+BROKERED = {
+    "rabbitmq": "RabbitMQ: broker, participant, publisher",
+    "nats": "NATS: broker, participant, publisher",
+    "redis": "Redis: broker, publisher",
+    "kafka": "Kafka: broker that hangs, publisher",
+}
+PARTS += [Part(title, "sqlite", _broker(kind)) for kind, title in BROKERED.items()]
 
 
 def run_real(parts: Sequence[Part], kills: int, until: float, progress: Progress) -> tuple[Table, list[str]]:

@@ -34,10 +34,11 @@ Answers = dict[str, tuple[dict[str, Any], requests.Response]]
 ANSWERED = {200: "COMPLETED", 409: "COMPENSATED"}
 
 
-def serve(url: str, port: int) -> None:
+def serve(url: str, port: int, *arguments: str, **settings: str) -> None:
     """`saga-es serve`, in a process that has imported it already."""
+    os.environ.update(settings)
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-        main(["serve", "--database-url", url, "--port", str(port), *FLAGS])
+        main(["serve", "--database-url", url, "--port", str(port), *FLAGS, *arguments])
 
 
 class ServedCampaign:
@@ -62,26 +63,33 @@ class ServedCampaign:
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [pool.submit(self._client, number) for number in range(CLIENTS)]
             try:
-                server = self._kill(kills, killed)
+                server = self._born()
+                for _ in range(kills):
+                    if self._dice.random() < 0.8:
+                        self._wait_until_it_answers()
+                    time.sleep(self._dice.uniform(0, 0.5))
+                    server = self._kill(server)
+                    killed()
             finally:
                 self._enough.set()
             try:
                 answers = {key: answer for client in clients for key, answer in client.result(TIMEOUT_S).items()}
                 faults = self._faults_over_http(answers)
+                self._wait_for_the_rest()
             finally:
                 server.kill()
         return self._reckon(faults)
 
-    def _kill(self, kills: int, killed: Callable[[], object]) -> Fork:
-        server = Fork(serve, self._url, self._port)
-        for _ in range(kills):
-            if self._dice.random() < 0.8:
-                self._wait_until_it_answers()
-            time.sleep(self._dice.uniform(0, 0.5))
-            server.kill()
-            killed()
-            server = Fork(serve, self._url, self._port)
-        return server
+    def _born(self) -> Fork:
+        return Fork(serve, self._url, self._port)
+
+    def _kill(self, server: Fork) -> Fork:
+        """Kill something; the server that is up then."""
+        server.kill()
+        return self._born()
+
+    def _wait_for_the_rest(self) -> None:
+        """Whatever else has to come to its end, before the last server is killed."""
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + TIMEOUT_S
@@ -147,6 +155,7 @@ class ServedCampaign:
                 return found
 
     def _reckon(self, faults: list[str]) -> Found:
+        """What the log and the views say, besides what was found already."""
         node = Node(Settings.load({"database_url": self._url}, environ={}), services.app)
         try:
             found = Found(faults=faults)
