@@ -61,14 +61,17 @@ class Workers:
 
     def beat(self, worker_id: str, process: Process, code: str | None = None) -> bool:
         """Record that this worker lives. True when it had no row: at its first beat, or after it counted as gone."""
+        row = saga_workers.c.worker_id == worker_id
         with self._database.writing() as connection:
-            row = saga_workers.c.worker_id == worker_id
             touched = connection.execute(sa.update(saga_workers).where(row).values(heartbeat_at=database_now()))
-            if touched.rowcount == 0:
-                values = {"worker_id": worker_id, **msgspec.structs.asdict(process), "heartbeat_at": database_now()}
-                values |= {"code": code, "migration": number(HEAD)}
-                connection.execute(sa.insert(saga_workers).values(values))
-        return touched.rowcount == 0
+        if touched.rowcount:
+            return False
+        # In a transaction of its own: MariaDB locks the gap where no row was found, and two that come would deadlock.
+        values = {"worker_id": worker_id, **msgspec.structs.asdict(process), "heartbeat_at": database_now()}
+        values |= {"code": code, "migration": number(HEAD)}
+        with self._database.writing() as connection:
+            connection.execute(sa.insert(saga_workers).values(values))
+        return True
 
     def now_s(self) -> float:
         """The time by the database's clock, in seconds since 1970."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -305,3 +306,25 @@ def test_only_the_clock_of_the_database_says_who_lives(
         connection.execute(sa.update(saga_workers).where(saga_workers.c.worker_id == "silent").values(before))
     assert store.workers.codes() == {"lives": "{}"}
     assert store.workers.bury() == ["silent"]
+
+
+def test_workers_that_come_at_once_do_not_hinder_each_other(store: Store) -> None:
+    """No database gives one of them up for another."""
+    complaints: list[BaseException] = []
+    together = threading.Barrier(8)
+
+    def come(number: int) -> None:
+        try:
+            for turn in range(10):
+                together.wait(20)
+                assert store.workers.beat(f"w-{turn}-{number}", ELSEWHERE)
+        except BaseException as error:  # noqa: BLE001 (the test says what)
+            complaints.append(error)
+            together.abort()
+
+    workers = [threading.Thread(target=come, args=(number,)) for number in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert complaints == []
