@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,7 +12,7 @@ from saga_es.core.commands import Command
 from saga_es.core.state import SagaState, SagaStatus
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga, family
-from saga_es.logs import silence
+from saga_es.logs import logger, silence
 from saga_es.runtime.calls.transport import Transport, WsgiApp, WsgiTransport
 from saga_es.testing.faults import CallFault, Calm, Chaos, Faults, Script
 from saga_es.testing.judge import faults_found
@@ -36,7 +37,7 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         results: The results of the completed steps, by step.
         calls: The calls that arrived at participants, in order: `charge`, `undo charge`, `ask charge`.
-        log: The whole log as text; the same run gives the same bytes.
+        log: The whole log as text; the same run with the same salt gives the same bytes.
     """
 
     status: SagaStatus
@@ -60,6 +61,8 @@ class Lab:
         commands: Commands and signals that are sent in each run, each so many seconds after the start.
         fresh: Called before each run; resets what the steps touch.
         check: Called after each run with its outcome; asserts what must hold for what the steps touched.
+        salt: A text in the ids of its sagas, so that a participant that outlives this process takes none for a
+            repetition. None: a new one for each laboratory. With the same salt, the same run gives the same log.
 
     Raises:
         ValueError: The saga calls a participant for which there is no transport.
@@ -74,6 +77,7 @@ class Lab:
         commands: Iterable[tuple[float, Command]] = (),
         fresh: Callable[[], object] = lambda: None,
         check: Callable[[Outcome], object] = lambda _: None,
+        salt: str | None = None,
     ) -> None:
         self._saga = saga
         self._input = input or {}
@@ -82,6 +86,8 @@ class Lab:
         self._fresh = fresh
         self._check = check
         self.runs = 0
+        self._salt = token_hex(4) if salt is None else salt
+        self._has_said = False
         _transports([saga], app)
 
     def run(self, faults: Faults | None = None) -> Outcome:
@@ -117,8 +123,8 @@ class Lab:
         Raises:
             AssertionError: In one of the runs a promise was broken, or the saga ended otherwise.
         """
-        calm = Calm()
-        end = self._run(calm, f"run {self.runs}").status
+        calm = self._calm()
+        end = self._run(Calm(), f"run {self.runs}").status
         old = [self._saga]
         steps = [(1.0, new, False), (ROLLBACK_S, old, False), (2 * ROLLBACK_S, new, True)]
         outcomes = []
@@ -162,18 +168,26 @@ class Lab:
         Raises:
             AssertionError: In one of the runs a promise was broken; the message names the seed.
         """
-        return [self._run(Chaos(seed, rate, calls), f"chaos with seed {seed}") for seed in seeds]
+        outcomes = [self._run(Chaos(seed, rate, calls), f"chaos with seed {seed}") for seed in seeds]
+        if all(outcome.status is not SagaStatus.COMPLETED for outcome in outcomes):
+            self._calm()
+        return outcomes
 
     def _calm(self) -> Calm:
+        """Run the saga without faults, and say if it does not complete even so: all runs might show nothing else."""
         calm = Calm()
-        self._run(calm, f"run {self.runs}")
+        outcome = self._run(calm, f"run {self.runs}")
+        if outcome.status is not SagaStatus.COMPLETED and not self._has_said:
+            self._has_said = True
+            logger.warning("not even the run without faults completes", status=str(outcome.status), error=outcome.error)
         return calm
 
     def _run(self, faults: Faults, name: str, deployments: Sequence[Deployment] = ()) -> Outcome:
-        # Each run has an id of its own: participants that outlive a run would take the next run for a repetition.
+        # Each run has an id of its own: participants that outlive a run, or this process, would take the next run for a
+        # repetition.
         self.runs += 1
         self._fresh()
-        saga_id = name.replace(" ", "-")
+        saga_id = f"{name.replace(' ', '-')}-{self._salt}-{self.runs}"
         with silence():
             deployed = [definition for _, definitions, _ in deployments for definition in definitions]
             world = World([self._saga], faults, _transports([self._saga, *deployed], self._app))

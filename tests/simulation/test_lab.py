@@ -299,3 +299,25 @@ def test_a_saga_without_a_way_to_its_participants_is_refused(saga_lab: type[Lab]
     with pytest.raises(ValueError, match="participants bank:"):
         saga_lab(trip, app={"hotel": WsgiTransport(Flask("hotel"))})
     assert saga_lab(trip, app=Flask("both")).run().status is SagaStatus.COMPENSATED
+
+
+def test_a_saga_that_completes_in_no_run_is_named(saga_lab: type[Lab], caplog: pytest.LogCaptureFixture) -> None:
+    """All runs might end like that one, and show nothing else; a saga that completes is not named."""
+    shop = Shop()
+    lab = saga_lab(order(shop), {"amount": 500}, fresh=shop.clear)
+    lab.kill_at_every_event()
+    lab.chaos(range(3))
+    (said,) = (record.getMessage() for record in caplog.records if record.name == "saga_es")
+    assert "not even the run without faults completes" in said
+    assert "COMPENSATED" in said
+    caplog.clear()
+    saga_lab(order(shop), {"amount": 20}, fresh=shop.clear).kill_at_every_event()
+    assert [record.getMessage() for record in caplog.records if record.name == "saga_es"] == []
+
+
+def test_two_laboratories_give_their_sagas_other_ids_unless_they_are_told_one_salt(saga_lab: type[Lab]) -> None:
+    """A participant with a memory of its own would take the second for a repetition of the first."""
+    salts = (None, None, "a", "a")
+    logs = [saga_lab(order(Shop()), {"amount": 20}, salt=salt).run().log for salt in salts]
+    assert logs[0] != logs[1]
+    assert logs[2] == logs[3]
