@@ -87,7 +87,7 @@ class Lab:
         self._check = check
         self.runs = 0
         self._salt = token_hex(4) if salt is None else salt
-        self._has_said = False
+        self._end: SagaStatus | None = None
         _transports([saga], app)
 
     def run(self, faults: Faults | None = None) -> Outcome:
@@ -124,7 +124,7 @@ class Lab:
             AssertionError: In one of the runs a promise was broken, or the saga ended otherwise.
         """
         calm = self._calm()
-        end = self._run(Calm(), f"run {self.runs}").status
+        end = self._end
         old = [self._saga]
         steps = [(1.0, new, False), (ROLLBACK_S, old, False), (2 * ROLLBACK_S, new, True)]
         outcomes = []
@@ -161,12 +161,12 @@ class Lab:
         """Run the saga once for each seed, with everything going wrong at random.
 
         Args:
-            seeds: Each seed names a run; the same seed gives the same run.
+            seeds: Each seed names a run; the same seed with the same salt gives the same run.
             rate: How likely a fault is at each point, 0 to 1.
             calls: The faults that calls may meet; `CAREFUL` for participants that honour their keys.
 
         Raises:
-            AssertionError: In one of the runs a promise was broken; the message names the seed.
+            AssertionError: In one of the runs a promise was broken; the message names the seed and the salt.
         """
         outcomes = [self._run(Chaos(seed, rate, calls), f"chaos with seed {seed}") for seed in seeds]
         if all(outcome.status is not SagaStatus.COMPLETED for outcome in outcomes):
@@ -177,8 +177,8 @@ class Lab:
         """Run the saga without faults, and say if it does not complete even so: all runs might show nothing else."""
         calm = Calm()
         outcome = self._run(calm, f"run {self.runs}")
-        if outcome.status is not SagaStatus.COMPLETED and not self._has_said:
-            self._has_said = True
+        is_first, self._end = self._end is None, outcome.status
+        if is_first and self._end is not SagaStatus.COMPLETED:
             logger.warning("not even the run without faults completes", status=str(outcome.status), error=outcome.error)
         return calm
 
@@ -197,15 +197,16 @@ class Lab:
                 world.ask(saga_id, command, after_s)
             world.run()
         broken = faults_found(world)
+        again = f"again with salt={self._salt!r}"
         if broken:
-            raise AssertionError("\n".join([name, *broken, world.store.text()]))
+            raise AssertionError("\n".join([f"{name}, {again}", *broken, world.store.text()]))
         state = world.state(saga_id)
         assert state is not None, "it was started"
         outcome = _outcome(world, state)
         try:
             self._check(outcome)
         except Exception as error:
-            error.add_note("\n".join([f"{name}, after these calls: {', '.join(outcome.calls)}", outcome.log]))
+            error.add_note("\n".join([f"{name}, after these calls: {', '.join(outcome.calls)}", again, outcome.log]))
             raise
         return outcome
 
