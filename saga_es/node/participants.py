@@ -108,10 +108,12 @@ def _unusable_queue(
         yield f"{variable_of(name)}_{which.upper()}: it is for HTTP; a queue's user and password stand in its URL"
     url = transport.url
     strangers = [host for host in url.hosts if not is_private(host.rpartition(":")[0].strip("[]"))]
-    if strangers and not (url.is_tls or settings.insecure_http):
+    is_encrypted = url.is_tls or url.options.get("security.protocol", "").upper() in {"SSL", "SASL_SSL"}
+    if strangers and not (is_encrypted or settings.insecure_http):
         yield (
             f"{variable_of(name)}: {strangers[0]} is beyond loopback and private networks, and nothing is encrypted on "
-            f"the way; write amqps:// or tls://, or set {PREFIX}INSECURE_HTTP=true if only friends can read it"
+            f"the way; write amqps:// or tls:// (Kafka: ?security.protocol=SSL), or set "
+            f"{PREFIX}INSECURE_HTTP=true if only friends can read it"
         )
 
 

@@ -18,7 +18,11 @@ from saga_es.runtime.calls.answers import Answer, NotSent
 from saga_es.runtime.calls.transport import WsgiApp, WsgiTransport
 
 GRACE_S = 5.0
-DESKS = {"rabbitmq": ("amqp", "rabbit_desk:RabbitDesk"), "nats": ("nats", "nats_desk:NatsDesk")}
+DESKS = {
+    "rabbitmq": ("amqp", "rabbit_desk:RabbitDesk"),
+    "nats": ("nats", "nats_desk:NatsDesk"),
+    "kafka": ("confluent_kafka", "kafka_desk:KafkaDesk"),
+}
 """The module of the client, and the class in this folder, by the kind of the broker."""
 
 

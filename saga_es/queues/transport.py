@@ -34,7 +34,11 @@ REMEMBERED = 10_000
 _DONE = 2
 """The hundreds of a status that says that a call was done."""
 
-OFFICES = {"rabbitmq": ("amqp", "rabbit_office:RabbitOffice"), "nats": ("nats", "nats_office:NatsOffice")}
+OFFICES = {
+    "rabbitmq": ("amqp", "rabbit_office:RabbitOffice"),
+    "nats": ("nats", "nats_office:NatsOffice"),
+    "kafka": ("confluent_kafka", "kafka_office:KafkaOffice"),
+}
 """The module of the client, and the class in this folder, by the kind of the broker."""
 
 _Same = tuple[str, str, str]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from saga_es.publish.brokers.url import SCHEMES, SUBJECT, BrokerUrl, parse_with
+from saga_es.publish.brokers.url import SCHEMES, SUBJECT, TOPIC, BrokerUrl, parse_with
 
 EXAMPLES: Final = {
     "rabbitmq": "amqp://user:password@host/vhost?queue=NAME",
     "nats": "nats://user:password@host:4222/SUBJECT",
+    "kafka": "kafka://host:9092/TOPIC",
 }
 _OPTIONS: Final = {"rabbitmq": {"queue"}, "nats": set[str]()}
 
@@ -34,5 +35,7 @@ def _wrong_place(url: BrokerUrl) -> str | None:
         case "nats":
             is_subject = SUBJECT.fullmatch(url.place)
             return None if is_subject else "the subject is missing, or has blanks or wildcards"
+        case "kafka":
+            return None if TOPIC.fullmatch(url.place) else "the topic is missing, or Kafka knows no such name"
         case kind:
             return f"{kind} has no queues for participants"

@@ -39,6 +39,12 @@ def new_subject() -> str:
     return f"nats://127.0.0.1:{server.port}/hotel.{uuid4().hex}"
 
 
+def new_topic() -> str:
+    """The URL of a topic of Kafka's mock cluster that nobody has used yet."""
+    soon = "fetch.wait.max.ms=20"  # the mock cluster answers when this is over, a real one when there is something
+    return f"kafka://{brokers.kafka().at}/hotel-{uuid4().hex}?{soon}"
+
+
 def answers(port: int) -> None:
     """Wait until a RabbitMQ that was started lets clients in."""
     deadline = time.monotonic() + TIMEOUT_S

@@ -35,7 +35,7 @@ _OPTIONS: dict[str, AbstractSet[str]] = {"rabbitmq": {"exchange"}, "nats": set[s
 SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 """A subject of NATS to which one can publish."""
 
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class BrokerUrl(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ def _hosts(parts: SplitResult) -> tuple[str, ...]:
 def _wrong_place(url: BrokerUrl) -> str | None:
     match url.kind:
         case "kafka":
-            return None if _TOPIC.fullmatch(url.place) else "the topic is missing, or Kafka knows no such name"
+            return None if TOPIC.fullmatch(url.place) else "the topic is missing, or Kafka knows no such name"
         case "nats":
             return None if SUBJECT.fullmatch(url.place) else "the subject is missing, or has blanks or wildcards"
         case "redis":
