@@ -9,6 +9,7 @@ from flask import Flask
 
 from saga_es.django.starting import nodes
 from saga_es.node.extras import check_server
+from saga_es.node.health import NODE_UNOPENED
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -34,6 +35,7 @@ def with_saga_pages(application: Wsgi, *, api: str = "/api/saga", console: str =
     mount_console(pages, console, at_root=False)
 
     def served(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        pages.extensions[NODE_UNOPENED] = found.node  # in a child, it is another than when this was made
         path = f"{environ.get('PATH_INFO', '')}/"
         is_ours = path.startswith((f"{api}/", f"{console}/"))
         return (pages if is_ours else application)(environ, start_response)

@@ -223,3 +223,35 @@ def test_a_borrowed_connection_ends_no_transaction(database_url: str) -> None:
         assert raw.in_transaction
         lender.rollback()
     database.close()
+
+
+SERVED_AFTER_A_FORK = (
+    SET_UP
+    + """
+import os
+from django.core.wsgi import get_wsgi_application
+from werkzeug.test import Client
+from saga_es.django import with_saga_pages
+
+client = Client(with_saga_pages(get_wsgi_application()))
+
+def ready():
+    outcome(start("quick", {"n": 1}))
+    return client.get("/api/saga/readyz", base_url="http://localhost").status_code
+
+print(ready(), flush=True)
+child = os.fork()
+if not child:
+    print(ready(), flush=True)
+    close()
+    sys.exit(0)
+print(os.waitpid(child, 0)[1], flush=True)
+"""
+)
+
+
+def test_the_pages_of_a_process_that_was_forked_are_those_of_its_own_engine(database_url: str, tmp_path: Path) -> None:
+    """A server may have used the sagas before it forks."""
+    done = processes.run("-c", SERVED_AFTER_A_FORK, database_url, cwd=tmp_path, env=environment(), timeout=TIMEOUT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["200", "200", "0"]
