@@ -67,11 +67,13 @@ def test_a_definition_has_its_figures_and_whether_the_code_fits_what_is_in_fligh
         found: dict[str, Any] = served.client.get(path).get_json()["definitions"][0]
         return found
 
-    until(lambda: told()["figures"]["failed"] == 1 and told()["figures"]["started"] == 2)
+    def steps() -> dict[str, Any]:
+        return {step["step"]: step for step in told("hour")["figures"]["steps"]}
+
+    until(lambda: told()["figures"]["failed"] == 1 and steps()["seat"]["calls"] == 2)
     found = told("hour")
     assert (found["fits"], [version["sagas"] for version in found["in_flight"]]) == (True, [1])
-    steps = {step["step"]: step for step in found["figures"]["steps"]}
-    assert (steps["seat"]["calls"], steps["seat"]["undo_failed"], steps["letter"]["failed"]) == (2, 1, 1)
+    assert (found["figures"]["started"], steps()["seat"]["undo_failed"], steps()["letter"]["failed"]) == (2, 1, 1)
     page = page_of(served.client.get("/console/definitions/journey?within=hour"))
     assert page.labelled == ["Graph", "Versions in flight", "Steps", "Plan"]
     assert "0 · 1" in page.text
