@@ -110,7 +110,7 @@ class Commands(click.Group):
 
 @contextmanager
 def _no_look_for_garbage() -> Iterator[None]:
-    """Nothing of what an import makes is garbage; to look for some took an eighth of the time of a command."""
+    """Nothing of what an import makes is garbage; to look for some took a twentieth of the time of `list`."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
