@@ -1,4 +1,4 @@
-"""What a participant is shown by those who call it, and whose certificate is trusted there; as values."""
+"""How a participant is called: what it is shown, whose certificate is trusted there, through which proxy; as values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Source = str | Callable[[], str]
 
 
 TLS = ("ca", "cert", "key")
-"""Those that a connection is opened with; the others stand in each request."""
+"""Those that TLS is opened with."""
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +25,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         key: The private key of `cert`, in PEM, if it does not stand there.
         sign: `ALGORITHM KEY-ID SOURCE`, by which each request is signed (RFC 9421); or a function that returns such a
             text.
+        proxy: `http://[USER:PASSWORD@]HOST:PORT`, through which each connection goes.
     """
 
     auth: Source | None = None
@@ -32,6 +33,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     cert: Source | None = None
     key: Source | None = None
     sign: Source | None = None
+    proxy: Source | None = None
 
     def given(self) -> Iterator[tuple[str, Source]]:
         """Those that are given, by name."""

@@ -86,12 +86,13 @@ class Participant:
         name: Its name.
         auth: `bearer TOKEN`, `basic USER:PASSWORD` or `oauth2 TOKEN-URL CLIENT-ID SECRET [SCOPE …]`, where `env:NAME`
             or `file:/path` may stand for the secret, or a function that returns such a text; it is asked at each
-            request. `SAGA_ES_PARTICIPANT_<NAME>_AUTH` replaces it, and so do `…_CA`, `…_CERT`, `…_KEY` and `…_SIGN`
-            the others.
+            request. `SAGA_ES_PARTICIPANT_<NAME>_AUTH` replaces it, and so do `…_CA`, `…_CERT`, `…_KEY`, `…_SIGN` and
+            `…_PROXY` the others.
         ca: The authorities that are trusted there, in PEM; a source, too.
         cert: Our certificate, in PEM.
         key: Its private key, in PEM.
         sign: `ed25519 KEY-ID SOURCE` or `hmac-sha256 KEY-ID SOURCE`: each request is signed with it (RFC 9421).
+        proxy: `http://[USER:PASSWORD@]HOST:PORT`: calls go through a tunnel that this proxy gives; a source, too.
     """
 
     def __init__(
@@ -103,9 +104,10 @@ class Participant:
         cert: Source | None = None,
         key: Source | None = None,
         sign: Source | None = None,
+        proxy: Source | None = None,
     ) -> None:
         self.name = name
-        self.credentials = Credentials(auth=auth, ca=ca, cert=cert, key=key, sign=sign)
+        self.credentials = Credentials(auth=auth, ca=ca, cert=cert, key=key, sign=sign, proxy=proxy)
 
     def get(self, path: str, *, answer: Form = "json") -> Request:
         """A GET from this participant, which must change nothing there: a probe."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from saga_es.definition.credentials import TLS, Credentials
+from saga_es.definition.credentials import Credentials
 from saga_es.definition.requests import Request
 from saga_es.errors import SettingsError
-from saga_es.runtime.calls.credentials import Tls, check_written
-from saga_es.runtime.calls.sources import NoCredentials
 
 
 class BadCredentials(SettingsError):
@@ -24,7 +22,8 @@ def split_variables(
 ) -> tuple[dict[str, str], dict[str, dict[str, str]], dict[str, dict[str, str]]]:
     """Base URLs, credentials and limits by participant, from variables without what all begin with.
 
-    `X_AUTH` is the credentials of `x`, unless its value is a URL: then it is where a participant `x_auth` is.
+    `X_AUTH` is the credentials of `x`, unless its value is a URL: then it is where a participant `x_auth` is. `X_PROXY`
+    is always the proxy of `x`.
     """
     urls: dict[str, str] = {}
     credentials: dict[str, dict[str, str]] = {}
@@ -48,10 +47,10 @@ def is_about(name: str, value: str) -> bool:
 
 
 def is_credential(name: str, value: str) -> bool:
-    """Whether a variable, without what all begin with, is a credential and no address."""
+    """Whether a variable, without what all begin with, is a credential and no address. A proxy is written as a URL."""
     participant, _, which = name.lower().rpartition("_")
     is_one = bool(participant) and which in Credentials.__struct_fields__
-    return is_one and not value.lower().startswith(("http://", "https://"))
+    return is_one and (which == "proxy" or not value.lower().startswith(("http://", "https://")))
 
 
 def in_code(requests: Iterable[Request]) -> dict[str, Credentials]:
@@ -67,31 +66,3 @@ def in_code(requests: Iterable[Request]) -> dict[str, Credentials]:
                 [f"participant {request.participant!r} is defined twice, with different credentials; define it once"]
             )
     return found
-
-
-def problems_of(variable: str, credentials: Credentials, *, is_tls: bool) -> Iterator[str]:
-    """A line for each credential that cannot be used.
-
-    Args:
-        variable: The variable with the participant's base URL.
-        credentials: The sources.
-        is_tls: Whether that URL is `https`.
-    """
-    is_well = True
-    for name, source in credentials.given():
-        setting = f"{variable}_{name.upper()}"
-        try:
-            check_written(name, source)
-        except NoCredentials as error:
-            is_well = False
-            yield f"{setting}: {error}"
-            continue
-        if name in TLS and not is_tls:
-            is_well = False
-            yield f"{setting}: the base URL is not https, so no certificate is shown or seen; correct {variable}"
-    with_certificates = [source for name, source in credentials.given() if name in TLS]
-    if is_well and with_certificates and not any(map(callable, with_certificates)):
-        try:
-            Tls(credentials).context()
-        except NoCredentials as error:
-            yield f"{variable}_CA, _CERT, _KEY: {error}"

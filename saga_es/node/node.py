@@ -29,18 +29,19 @@ from saga_es.node.credentials import BadCredentials
 from saga_es.node.encryption import keyring_of
 from saga_es.node.gc import look_less_often
 from saga_es.node.guarding import authentication_of
-from saga_es.node.participants import Routes, called_by, limits_of, transports_of, unreachable, unusable
+from saga_es.node.participants import Routes, called_by, limits_of, transports_of, unreachable
 from saga_es.node.publishing import publishers_of
 from saga_es.node.settings import Settings, app_of_project, project_folder
 from saga_es.node.tokens import jwt_of
 from saga_es.node.tracing import tracing_of
+from saga_es.node.unusable import unusable
 from saga_es.node.waiting import counts_waiting
 from saga_es.node.webhooks import webhooks_of
 from saga_es.queues.transport import QueueTransport
 from saga_es.runtime.calls.answers import AnswerLost, NotSent
 from saga_es.runtime.calls.bulkhead import Bulkhead
 from saga_es.runtime.calls.executor import Executor
-from saga_es.runtime.calls.transport import WsgiApp, WsgiTransport
+from saga_es.runtime.calls.transport import HttpTransport, WsgiApp, WsgiTransport
 from saga_es.runtime.command_batches.batches import Batches
 from saga_es.runtime.command_batches.runner import Runner
 from saga_es.runtime.engine import Engine
@@ -275,7 +276,7 @@ class Node:
         for publisher in self.publishers:
             publisher.close()
         for transport in self.transports.values():
-            if isinstance(transport, QueueTransport):
+            if isinstance(transport, QueueTransport | HttpTransport):
                 transport.close()
         if self.meter is not None:
             self.meter.close()

@@ -9,11 +9,11 @@ from saga_es.definition.credentials import NONE, Credentials
 from saga_es.definition.requests import Request
 from saga_es.definition.saga import Saga
 from saga_es.logs import logger
-from saga_es.node.credentials import in_code, problems_of
-from saga_es.node.settings import PREFIX, Settings, by_variable, variable_of
+from saga_es.node.credentials import in_code
+from saga_es.node.settings import Settings, by_variable, variable_of
 from saga_es.queues.transport import QueueTransport
 from saga_es.queues.url import is_queue
-from saga_es.runtime.calls.address import Address, address_of, is_private
+from saga_es.runtime.calls.address import address_of
 from saga_es.runtime.calls.limits import Limit
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiApp, WsgiTransport
 
@@ -75,56 +75,6 @@ def credentials_of(settings: Settings, sagas: Iterable[Saga]) -> dict[str, Crede
     }
 
 
-def unusable(settings: Settings, transports: Mapping[str, Transport], sagas: Iterable[Saga]) -> list[str]:
-    """A line for each credential that a call over the network could not use, and for each call that all could read."""
-    shown = sorted(credentials_of(settings, sagas).items())
-    over_network = [
-        (name, credentials, transport.address)
-        for name, credentials in shown
-        if isinstance(transport := transports.get(name), HttpTransport)
-    ]
-    return [
-        *(
-            f"{variable_of(name)}: {address.host} is beyond loopback and private networks, and http encrypts nothing; "
-            f"write https://, or set {PREFIX}INSECURE_HTTP=true if only friends can read what is sent there"
-            for name, _, address in over_network
-            if not (settings.insecure_http or address.is_tls or is_private(address.host))
-        ),
-        *_unusable(over_network),
-        *(
-            problem
-            for name, transport in sorted(transports.items())
-            if isinstance(transport, QueueTransport)
-            for problem in _unusable_queue(name, transport, dict(shown).get(name, NONE), settings)
-        ),
-    ]
-
-
-def _unusable_queue(
-    name: str, transport: QueueTransport, credentials: Credentials, settings: Settings
-) -> Iterator[str]:
-    """The same for a participant behind a queue: the URL alone says who calls."""
-    for which, _ in credentials.given():
-        yield f"{variable_of(name)}_{which.upper()}: it is for HTTP; a queue's user and password stand in its URL"
-    url = transport.url
-    strangers = [host for host in url.hosts if not is_private(host.rpartition(":")[0].strip("[]"))]
-    is_encrypted = url.is_tls or url.options.get("security.protocol", "").upper() in {"SSL", "SASL_SSL"}
-    if strangers and not (is_encrypted or settings.insecure_http):
-        yield (
-            f"{variable_of(name)}: {strangers[0]} is beyond loopback and private networks, and nothing is encrypted on "
-            f"the way; write amqps:// or tls:// (Kafka: ?security.protocol=SSL), or set "
-            f"{PREFIX}INSECURE_HTTP=true if only friends can read it"
-        )
-
-
-def _unusable(over_network: Iterable[tuple[str, Credentials, Address]]) -> list[str]:
-    return [
-        problem
-        for name, credentials, address in over_network
-        for problem in problems_of(variable_of(name), credentials, is_tls=address.is_tls)
-    ]
-
-
 def unreachable(
     transports: Mapping[str, Transport], sagas: Iterable[Saga], *, is_served: bool, routes: Routes | None
 ) -> list[str]:
@@ -149,8 +99,13 @@ def unreachable(
             why = f"the application in this process has no route for {request.method} {request.path}"
         else:
             continue
+        variable = variable_of(request.participant)
         participant = f"saga {saga!r} calls the participant {request.participant!r}"
-        problems.append(f"{variable_of(request.participant)}: {participant}, and {why}; set it to its base URL")
+        is_taken = variable.endswith("_PROXY")  # always the proxy of another participant
+        cure = (
+            "rename it, since no variable that ends in _PROXY is an address" if is_taken else "set it to its base URL"
+        )
+        problems.append(f"{variable}: {participant}, and {why}; {cure}")
     return list(dict.fromkeys(problems))
 
 

@@ -220,7 +220,7 @@ def test_a_connection_that_breaks_before_the_first_byte_means_nothing_left(autho
     with raw_server(over_tls(authority.context(), script) if scheme == "https" else script) as server:
         address = address_of(f"{scheme}://127.0.0.1:{server.port}")
         connections = Connections(address, 1)
-        connection = _Connection(opened(address, connections._tls, time.monotonic() + TIMEOUT_S))
+        connection = _Connection(opened(connections._way, time.monotonic() + TIMEOUT_S), connections._way)
         gone.set()
         until(lambda: not connection.is_quiet())
         with pytest.raises(NothingLeft):

@@ -9,14 +9,17 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import flask
 import pytest
 
+from saga_es import Participant, Saga, open_engine
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.reading import ANSWER_LIMIT
 from saga_es.runtime.calls.transport import HttpTransport, Transport, WsgiTransport
+from tests.support.raw_servers import raw_server, request_of
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
@@ -212,6 +215,27 @@ def test_connections_are_kept_for_the_next_request(http: HttpTransport) -> None:
     for _ in range(5):
         get(http, "/broken")
     assert len(http._connections._idle) == 1
+
+
+def test_an_engine_that_closes_closes_its_connections(tmp_path: Path) -> None:
+    """Not when somebody looks for garbage: a participant may have few connections."""
+    ended = threading.Event()
+
+    def script(taken: socket.socket) -> None:
+        request_of(taken)
+        taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        if not taken.recv(1):
+            ended.set()
+
+    saga = Saga("pays")
+    saga.request("pay", Participant("bank").post("/pay"), compensation=None)
+    with raw_server(script) as bank:
+        url = f"http://127.0.0.1:{bank.port}"
+        with open_engine(f"sqlite:///{tmp_path / 'x.db'}", saga, participants={"bank": url}) as engine:
+            engine.start("pays", {}).result(TIMEOUT_S)
+            assert not ended.is_set()
+        assert ended.wait(TIMEOUT_S)
+        assert engine.active == 0  # it is still there: no garbage was collected
 
 
 def test_a_request_leaves_in_one_piece() -> None:

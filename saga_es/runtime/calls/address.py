@@ -80,7 +80,7 @@ def address_of(url: str) -> Address:
     Raises:
         BadAddress: It is no base URL, or has a part that calls would not carry.
     """
-    parts = _split(url)
+    parts = split_url(url)
     if parts.username is not None or parts.password is not None:
         raise BadAddress(
             "the URL has a user or a password, which no call would send, and which logs would show; leave them out"
@@ -96,7 +96,12 @@ def address_of(url: str) -> Address:
     )
 
 
-def _split(url: str) -> SplitResult:
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL of HTTP.
+
+    Raises:
+        BadAddress: It is none.
+    """
     if re.search(r"[\x00-\x20\x7f\\]", url):
         raise BadAddress("the URL holds a blank, a backslash or a control character; write http://host:port/path")
     try:

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from saga_es.runtime.calls.address import DEFAULT_PORTS, Address
 from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.credentials import trusting
-from saga_es.runtime.calls.opening import Lookups, opened, opened_on_loop, when_ready
+from saga_es.runtime.calls.opening import Lookups, Way, opened, opened_on_loop, when_ready
+from saga_es.runtime.calls.proxies import Proxy
 from saga_es.runtime.calls.reading import READ_SIZE, SWITCHING_PROTOCOLS, Reading, left_s
 
 PIECE = 16_384
@@ -52,11 +53,11 @@ class NothingLeft(Exception):
 
 
 class Written(NamedTuple):
-    """A request as bytes, and the TLS of a new connection for it."""
+    """A request as bytes, and how a new connection for it is opened."""
 
     method: str
     data: bytes
-    tls: ssl.SSLContext | None
+    way: Way
 
 
 class Connections:
@@ -66,30 +67,39 @@ class Connections:
         address: Where it is.
         kept: How many stay open when they are not in use.
         context: Gives the TLS of a new connection; None: as this machine trusts.
+        proxy: Gives the proxy of a new connection; None: it goes directly.
     """
 
-    def __init__(self, address: Address, kept: int, context: Callable[[], ssl.SSLContext] | None = None) -> None:
-        self._address = address
-        self._lookups = Lookups(address)
-        self._tls = trusting() if address.is_tls and context is None else None
+    def __init__(
+        self,
+        address: Address,
+        kept: int,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        proxy: Callable[[], Proxy] | None = None,
+    ) -> None:
+        tls = trusting() if address.is_tls and context is None else None
+        self._way = Way(address, tls, None, Lookups(address))
         self._context = context if address.is_tls else None
-        self._shown = self._tls
+        self._proxy = proxy
         self._idle: deque[_Connection] = deque(maxlen=kept)
-        self.close = weakref.finalize(self, _close_all, self._idle)
+        weakref.finalize(self, _close_all, self._idle)
+
+    def close(self) -> None:
         """Close those that are not in use."""
+        _close_all(self._idle)
 
     def written(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Written:
         """A request, ready to be sent.
 
         Raises:
-            NothingLeft: It cannot be written, or the TLS of now cannot be made.
+            NothingLeft: It cannot be written, or the TLS or the proxy of now cannot be told.
         """
         try:
-            data = _written(self._address, method, target, headers, body)
-            tls = self._tls if self._context is None else self._present(self._context())
+            data = _written(self._way.address, method, target, headers, body)
+            way = self._present_way()
         except Exception as error:
             raise NothingLeft(str(error)) from error
-        return Written(method, data, tls)
+        return Written(method, data, way)
 
     def exchange(self, request: Written, deadline: float) -> Answer:
         """Send a request once, and read the answer, both by the deadline; it waits on this thread.
@@ -99,7 +109,7 @@ class Connections:
             Exception: The request, or a part of it, was sent, and no whole answer came.
         """
         try:
-            connection = self._taken() or _Connection(opened(self._address, request.tls, deadline))
+            connection = self._taken() or _Connection(opened(request.way, deadline), request.way)
         except Exception as error:
             raise NothingLeft(str(error)) from error
         try:
@@ -120,8 +130,7 @@ class Connections:
         try:
             connection = self._taken()
             if connection is None:
-                opening = opened_on_loop(self._address, self._lookups, request.tls, deadline)
-                connection = _Connection(await opening)
+                connection = _Connection(await opened_on_loop(request.way, deadline), request.way)
         except Exception as error:
             raise NothingLeft(str(error)) from error
         try:
@@ -133,12 +142,17 @@ class Connections:
         self._give_back(connection)
         return answer
 
-    def _present(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        """The TLS of now. Connections that were opened with another are not used again."""
-        if self._shown is not context:
-            self._shown = context
-            _close_all(self._idle)
-        return context
+    def _present_way(self) -> Way:
+        """The way of now. Connections that were opened another way are not used again."""
+        way = self._way
+        tls = way.tls if self._context is None else self._context()
+        proxy = None if self._proxy is None else self._proxy()
+        if tls is way.tls and proxy == way.proxy:
+            return way
+        lookups = way.lookups if proxy is None or proxy == way.proxy else Lookups(proxy.address)
+        self._way = Way(way.address, tls, proxy, lookups)
+        _close_all(self._idle)
+        return self._way
 
     def _taken(self) -> _Connection | None:
         """An open connection that is not in use; those that the participant has closed are dropped."""
@@ -153,7 +167,7 @@ class Connections:
         return None
 
     def _give_back(self, connection: _Connection) -> None:
-        if connection.is_reusable and len(self._idle) < (self._idle.maxlen or 0):
+        if connection.is_reusable and connection.way is self._way and len(self._idle) < (self._idle.maxlen or 0):
             self._idle.append(connection)
         else:
             connection.close()
@@ -163,11 +177,13 @@ class _Connection:
     """One open connection.
 
     Attributes:
+        way: How it was opened.
         is_reusable: Whether another request may be sent on it.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, way: Way) -> None:
         self._sock = sock
+        self.way = way
         self._is_new = True
         self._version = sock.version() if isinstance(sock, ssl.SSLSocket) else None
         self.is_reusable = False

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from saga_es.definition.credentials import TLS, Credentials, Source
 from saga_es.runtime.calls.oauth2 import FORM, Grant, grant_of
+from saga_es.runtime.calls.proxies import proxy_of
 from saga_es.runtime.calls.signing import signing_key
 from saga_es.runtime.calls.sources import NoCredentials, text_of
 
@@ -65,6 +66,8 @@ def check_written(name: str, source: Source) -> None:
             authorization(source, lambda _: "not fetched before the first call")
         case "sign":
             signing_key(source)
+        case "proxy":
+            proxy_of(source)
         case _:
             text_of(source)
 

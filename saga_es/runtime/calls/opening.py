@@ -1,4 +1,7 @@
-"""Opening a connection to a participant, on a thread or on an event loop. Both give the same kind of socket."""
+"""Opening a connection to a participant, on a thread or on an event loop. Both give the same kind of socket.
+
+First to the participant, or to a proxy that gives a tunnel to it; then with TLS, from here to the participant.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from saga_es.runtime.calls.address import Address
-from saga_es.runtime.calls.reading import left_s
+from saga_es.runtime.calls.proxies import NoTunnel, Proxy, Tunnel, asking
+from saga_es.runtime.calls.reading import READ_SIZE, left_s
 
 T = TypeVar("T")
 
@@ -23,20 +27,65 @@ Place = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 """One address of a host, as `getaddrinfo` gives it."""
 
 
+class Way(NamedTuple):
+    """How a connection to a participant is opened.
+
+    Attributes:
+        address: Where the participant is.
+        tls: The TLS that is spoken with it, if any.
+        proxy: Through whom; None: directly.
+        lookups: Looks up the host that is reached first.
+    """
+
+    address: Address
+    tls: ssl.SSLContext | None
+    proxy: Proxy | None
+    lookups: Lookups
+
+    @property
+    def first(self) -> Address:
+        """Who is reached first."""
+        return self.address if self.proxy is None else self.proxy.address
+
+
+@contextmanager
+def _of(proxy: Proxy | None) -> Iterator[None]:
+    """What fails here is a fault of the proxy, if there is one; a time-out stays one."""
+    try:
+        yield
+    except OSError as error:
+        if proxy is None or isinstance(error, TimeoutError):
+            raise
+        raise NoTunnel(f"its proxy cannot be reached: {error.strerror or error}") from error
+
+
 # ── On a thread ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def opened(address: Address, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    """A connection, with TLS where the address asks for it; it waits on this thread."""
-    sock = _reached(address, deadline)
+def opened(way: Way, deadline: float) -> socket.socket:
+    """A connection, with TLS where the way has it; it waits on this thread."""
+    with _of(way.proxy):
+        sock = _reached(way.first, deadline)
     try:
-        if tls is None:
+        if way.proxy is not None:
+            _tunnel(sock, way.proxy, way.address, deadline)
+        if way.tls is None:
             return sock
         sock.settimeout(left_s(deadline))
-        return _wrapped(sock, tls, address, handshakes=True)
+        return _wrapped(sock, way.tls, way.address, handshakes=True)
     except BaseException:
         sock.close()
         raise
+
+
+def _tunnel(sock: socket.socket, proxy: Proxy, address: Address, deadline: float) -> None:
+    tunnel, stands = Tunnel(address), False
+    with _of(proxy):
+        sock.settimeout(left_s(deadline))
+        sock.sendall(asking(proxy, address))
+        while not stands:
+            sock.settimeout(left_s(deadline))
+            stands = tunnel.take(sock.recv(READ_SIZE))
 
 
 def _reached(address: Address, deadline: float) -> socket.socket:
@@ -146,12 +195,23 @@ def _is_number(host: str) -> bool:
     return True
 
 
-async def opened_on_loop(
-    address: Address, lookups: Lookups, tls: ssl.SSLContext | None, deadline: float
-) -> socket.socket:
-    """A connection, with TLS where the address asks for it; it waits on the event loop."""
+async def opened_on_loop(way: Way, deadline: float) -> socket.socket:
+    """A connection, with TLS where the way has it; it waits on the event loop."""
+    with _of(way.proxy):
+        sock = await _reached_on_loop(way, deadline)
+    try:
+        if way.proxy is not None:
+            async with asyncio.timeout(left_s(deadline)):
+                await _tunnel_on_loop(sock, way.proxy, way.address)
+        return sock if way.tls is None else await _handshaken(sock, way.tls, way.address, deadline)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _reached_on_loop(way: Way, deadline: float) -> socket.socket:
     async with asyncio.timeout(left_s(deadline)):
-        found = await lookups.places()
+        found = await way.lookups.places()
     for number, place in enumerate(found):
         sock = _made(place)
         try:
@@ -162,13 +222,18 @@ async def opened_on_loop(
             sock.close()
             if number == len(found) - 1 or not isinstance(error, OSError):
                 raise
-            continue
-        try:
-            return sock if tls is None else await _handshaken(sock, tls, address, deadline)
-        except BaseException:
-            sock.close()
-            raise
-    raise OSError(f"the host {address.host} has no address")
+        else:
+            return sock
+    raise OSError(f"the host {way.first.host} has no address")
+
+
+async def _tunnel_on_loop(sock: socket.socket, proxy: Proxy, address: Address) -> None:
+    tunnel, stands, left = Tunnel(address), False, memoryview(asking(proxy, address))
+    with _of(proxy):
+        while left:
+            left = left[await when_ready(sock, partial(sock.send, left), writes=True) :]
+        while not stands:
+            stands = tunnel.take(await when_ready(sock, partial(sock.recv, READ_SIZE)))
 
 
 async def _handshaken(sock: socket.socket, tls: ssl.SSLContext, address: Address, deadline: float) -> ssl.SSLSocket:

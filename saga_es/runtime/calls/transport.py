@@ -12,13 +12,14 @@ from io import BytesIO
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote_to_bytes
 
-from saga_es.definition.credentials import NONE, TLS, Credentials
+from saga_es.definition.credentials import NONE, TLS, Credentials, Source
 from saga_es.logs.secrets import harmless
-from saga_es.runtime.calls.address import address_of
+from saga_es.runtime.calls.address import address_of, is_private
 from saga_es.runtime.calls.answers import Answer, AnswerLost, NotSent
 from saga_es.runtime.calls.connections import Connections, NothingLeft, Written
 from saga_es.runtime.calls.credentials import Tls
 from saga_es.runtime.calls.opening import on_own_thread
+from saga_es.runtime.calls.proxies import proxy_of
 from saga_es.runtime.calls.shown import Shown
 from saga_es.runtime.calls.sources import NoCredentials
 from saga_es.store.host_time import elapsed_s, monotonic_s
@@ -84,10 +85,11 @@ class HttpTransport:
     ) -> None:
         self.address = address_of(base_url)
         self._name = name
-        self._shown = Shown(credentials, self.address, lambda url: HttpTransport(url, 1, "the token endpoint"))
+        self._shown = Shown(credentials, self.address, partial(_token_endpoint, proxy=credentials.proxy))
         has_own_tls = any(which in TLS for which, _ in credentials.given())
         context = Tls(credentials).context if has_own_tls else None
-        self._connections = Connections(self.address, connections, context)
+        proxy = None if credentials.proxy is None else partial(proxy_of, credentials.proxy)
+        self._connections = Connections(self.address, connections, context, proxy)
         self.may_block = credentials != NONE
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float) -> Answer:
@@ -157,6 +159,12 @@ class HttpTransport:
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._connections.close()
+
+
+def _token_endpoint(url: str, proxy: Source | None) -> HttpTransport:
+    """The client for a token endpoint. What leaves this network for a participant does so for its tokens."""
+    is_inside = is_private(address_of(url).host)
+    return HttpTransport(url, 1, "the token endpoint", NONE if is_inside else Credentials(proxy=proxy))
 
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"})
