@@ -55,6 +55,7 @@ class AtOnce:
                 case Awaited():
                     raise AssertionError("no step here is asynchronous")
                 case _:
+                    call.is_back = True
                     returned(call, outcome)
         return []
 

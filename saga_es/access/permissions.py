@@ -24,6 +24,8 @@ class Permission(StrEnum):
     """Start a saga."""
     SIGNAL = "signal"
     """Send a signal."""
+    REPLY = "reply"
+    """Tell what a call came to: the URL of the reply has it, and no role."""
     CALL = "call"
     """Call what the application serves to other services."""
     OPERATE = "operate"

@@ -11,9 +11,9 @@ try:
     from saga_es.api.fields import Day, Id, Number, Text, Truth
     from saga_es.api.past import PositionSchema, views_as_of
     from saga_es.api.problems import Problem
+    from saga_es.api.replies import saga_blueprint
     from saga_es.api.responses import PageSchema, json_response, node, page_of
     from saga_es.api.sagas import summaries
-    from saga_es.api.system import saga_blueprint
     from saga_es.store.queries.pages import page
 except ModuleNotFoundError:
     check_server("to serve")  # it says how to get what is missing

@@ -116,7 +116,7 @@ def admit() -> Response | None:
         setattr(g, _PRINCIPAL, found)
         return None
     asked = _asked_for()
-    if asked is Permission.OPEN:
+    if asked is Permission.OPEN or (asked is Permission.REPLY and _is_reply()):
         return None
     found = _sender()
     if found is None:
@@ -139,6 +139,12 @@ def _sender() -> Principal | None:
     if isinstance(caller, Principal):  # an object, which no header can be
         return caller
     return node.authenticate(request)
+
+
+def _is_reply() -> bool:
+    """Whether the URL is one that was made for the reply to a call."""
+    replies = _node().replies
+    return replies is not None and replies.read((request.view_args or {}).get("token", "")) is not None
 
 
 def _is_near(node: Node) -> bool:

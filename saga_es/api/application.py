@@ -15,9 +15,9 @@ from saga_es.api.access import admit, guard_access_to
 from saga_es.api.guards import guard, with_headers
 from saga_es.api.health import health_blueprint
 from saga_es.api.problems import ProblemSchema, register_problem_handlers
+from saga_es.api.replies import saga_blueprint
 from saga_es.api.requests_counted import count_requests
 from saga_es.api.responses import NODE, json_response
-from saga_es.api.system import saga_blueprint
 from saga_es.api.viewer import viewer_blueprint
 from saga_es.node.health import NODE_UNOPENED
 from saga_es.node.incoming import trace_of_request

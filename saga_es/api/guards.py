@@ -57,7 +57,8 @@ def guard(app: Flask, settings: Settings, admit: Callable[[], Response | None]) 
         settings: Say which hosts are ours.
         admit: Finds out who sent a request for a host of ours; an answer of it refuses them.
     """
-    hosts = [*LOOPBACK, *settings.hosts, *([] if settings.host in ANY_ADDRESS else [settings.host])]
+    named = [settings.host, urlsplit(settings.callback_url).hostname]
+    hosts = [*LOOPBACK, *settings.hosts, *(name for name in named if name and name not in ANY_ADDRESS)]
     names = {host.lower().strip("[]") for host in hosts if not host.startswith(".")}
     domains = tuple(host.lower() for host in hosts if host.startswith("."))
 

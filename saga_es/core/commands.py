@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from saga_es.core.outcomes import Completed, Direction, Failed
 from saga_es.core.plan import Plan
 
 
@@ -112,4 +113,17 @@ class Revoke(msgspec.Struct, frozen=True):
     reason: str
 
 
-Command = Cancel | Pause | Resume | Retry | Skip | ReplaceInput | Fail | Resolve | Migrate | SendSignal | Revoke
+class Reply(msgspec.Struct, frozen=True):
+    """A participant that took a call, and answered 202, tells what the call came to.
+
+    Attributes:
+        attempt: The attempt that it took. All have one key, so that an earlier one that is done is this one, too.
+    """
+
+    step: str
+    direction: Direction
+    attempt: int
+    outcome: Completed | Failed
+
+
+Command = Cancel | Pause | Resume | Retry | Skip | ReplaceInput | Fail | Resolve | Migrate | SendSignal | Revoke | Reply

@@ -21,6 +21,7 @@ from saga_es.core.commands import (
     Migrate,
     Pause,
     ReplaceInput,
+    Reply,
     Resolve,
     Resume,
     Retry,
@@ -29,9 +30,12 @@ from saga_es.core.commands import (
     Skip,
 )
 from saga_es.core.evolve import evolve, fold, is_doubtful
+from saga_es.core.facts import CallReturned
 from saga_es.core.migration import last_begun, present_name, renames, why_not
+from saga_es.core.outcomes import Completed, Direction
 from saga_es.core.plan import Signal, step_of
 from saga_es.core.proceed import back
+from saga_es.core.returned import call_returned
 from saga_es.core.state import SagaState, SagaStatus, StepStatus, digest
 from saga_es.errors import CommandRefused
 
@@ -49,7 +53,7 @@ def record(state: SagaState, command: Command, now: datetime) -> list[e.SagaEven
         CommandRefused: The saga cannot follow the command in its present state.
     """
     events = _recorded(state, command, now)
-    named = None if isinstance(command, SendSignal | Revoke) else command.on_behalf_of
+    named = None if isinstance(command, SendSignal | Revoke | Reply) else command.on_behalf_of
     return events if named is None else [_on_behalf_of(named, event) for event in events]
 
 
@@ -90,6 +94,8 @@ def _recorded(state: SagaState, command: Command, now: datetime) -> list[e.SagaE
             return _signal(state, command)
         case Revoke(actor, reason):
             return _revoke(state, actor, reason, now)
+        case Reply():
+            return _replied(state, command, now)
 
 
 def still_open(state: SagaState) -> list[str]:
@@ -159,6 +165,18 @@ def _revoke(state: SagaState, actor: str, reason: str, now: datetime) -> list[e.
     if state.status is SagaStatus.COMPLETED and not state.beyond_return:
         return [e.SagaReopened("COMPENSATING", actor, reason, now, error=reason)]
     return _cancelled(state, actor, reason) if _why_not_cancel(state) is None else []
+
+
+def _replied(state: SagaState, reply: Reply, now: datetime) -> list[e.SagaEvent]:
+    """A reply to a call that is over changes nothing; one that says that an earlier attempt is done counts."""
+    if state.status.ended:
+        return []
+    name, attempt = present_name(reply.step, state.renamed), reply.attempt
+    if isinstance(reply.outcome, Completed):
+        step = state.step(name)
+        is_undoing = reply.direction is Direction.COMPENSATION
+        attempt = step.compensation_attempts if is_undoing else step.attempts
+    return call_returned(state, CallReturned(name, reply.direction, attempt, reply.outcome), now)
 
 
 def _cancelled(state: SagaState, actor: str, reason: str) -> list[e.SagaEvent]:

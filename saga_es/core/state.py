@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.access import Starter
+from saga_es.core.outcomes import Direction
 from saga_es.core.plan import Plan, element_of, index_of, step_of
 from saga_es.core.trace import Trace
 
@@ -234,6 +235,17 @@ def open_intents(state: SagaState) -> list[e.Intent]:
         return []
     intents = (_open_intent(state, name, step) for name, step in state.steps.items())
     return [intent for intent in intents if intent is not None]
+
+
+def direction_of(intent: e.Intent) -> Direction:
+    """Which of a step's calls an intent is about."""
+    match intent:
+        case e.CompensationStarted() | e.CompensationFailed():
+            return Direction.COMPENSATION
+        case e.ProbeStarted():
+            return Direction.PROBE
+        case _:
+            return Direction.ACTION
 
 
 def _open_intent(state: SagaState, name: str, step: StepState) -> e.Intent | None:  # noqa: PLR0911 (a table)

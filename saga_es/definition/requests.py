@@ -32,6 +32,7 @@ class Request(msgspec.Struct, frozen=True, dict=True):
         body: A function that makes the JSON body; its parameters name the values it receives.
         answer: What the result of a 2xx is: `"json"`; `"text"`; `"any"`: JSON, or nothing when it is none.
         credentials: What the code says that the participant is shown.
+        accepts_202: Whether the participant may answer 202, and tell later what the call came to.
     """
 
     participant: str
@@ -40,6 +41,7 @@ class Request(msgspec.Struct, frozen=True, dict=True):
     body: Function | None = None
     answer: Form = "json"
     credentials: Credentials = NONE
+    accepts_202: bool = False
 
     def __post_init__(self) -> None:
         _names_in(self.path)
@@ -113,17 +115,23 @@ class Participant:
         """A GET from this participant, which must change nothing there: a probe."""
         return Request(self.name, "GET", path, answer=answer, credentials=self.credentials)
 
-    def post(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
-        """A POST to this participant."""
-        return Request(self.name, "POST", path, body, answer, self.credentials)
+    def post(
+        self, path: str, body: Function | None = None, *, answer: Form = "json", accepts_202: bool = False
+    ) -> Request:
+        """A POST to this participant. With `accepts_202` it may answer 202, and tell later what the call came to."""
+        return Request(self.name, "POST", path, body, answer, self.credentials, accepts_202)
 
-    def put(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
-        """A PUT to this participant."""
-        return Request(self.name, "PUT", path, body, answer, self.credentials)
+    def put(
+        self, path: str, body: Function | None = None, *, answer: Form = "json", accepts_202: bool = False
+    ) -> Request:
+        """A PUT to this participant; see `post`."""
+        return Request(self.name, "PUT", path, body, answer, self.credentials, accepts_202)
 
-    def delete(self, path: str, body: Function | None = None, *, answer: Form = "json") -> Request:
-        """A DELETE to this participant."""
-        return Request(self.name, "DELETE", path, body, answer, self.credentials)
+    def delete(
+        self, path: str, body: Function | None = None, *, answer: Form = "json", accepts_202: bool = False
+    ) -> Request:
+        """A DELETE to this participant; see `post`."""
+        return Request(self.name, "DELETE", path, body, answer, self.credentials, accepts_202)
 
 
 def _names_in(path: str) -> list[str]:

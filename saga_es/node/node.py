@@ -30,8 +30,10 @@ from saga_es.node.encryption import keyring_of
 from saga_es.node.gc import look_less_often
 from saga_es.node.guarding import authentication_of
 from saga_es.node.participants import Routes, called_by, limits_of, transports_of, unreachable
+from saga_es.node.project import app_of_project, project_folder
 from saga_es.node.publishing import publishers_of
-from saga_es.node.settings import Settings, app_of_project, project_folder
+from saga_es.node.replies import replies_of
+from saga_es.node.settings import Settings
 from saga_es.node.tokens import jwt_of
 from saga_es.node.tracing import tracing_of
 from saga_es.node.unusable import unusable
@@ -136,6 +138,9 @@ class Node:
             make_caller,
             Bulkhead(settings.calls_at_once, limits_of(settings, self.transports)),
         )
+        self.replies = replies_of(settings)
+        if self.replies is not None:
+            executor.tell_where_to_reply(self.replies.url_for)
         memory = settings.payload_memory_mb * MEGABYTE
         limits = Limits(
             settings.sagas_at_once,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from saga_es.definition.credentials import Credentials
 from saga_es.errors import SettingsError
 from saga_es.logs.secrets import masked
 from saga_es.node.credentials import split_variables
+from saga_es.node.project import app_of_project
 from saga_es.node.url_file import BadUrlFile, one_of_both, url_in
 from saga_es.node.urls import are_brokers, are_callable, are_queues, is_reachable
 from saga_es.publish.webhook import SECRET_CURE, key_of
@@ -27,7 +26,16 @@ from saga_es.store.log.codec import DEFAULT_PAYLOAD_LIMIT
 
 PREFIX = "SAGA_ES_"
 PARTICIPANT = PREFIX + "PARTICIPANT_"
-SECRET = ("database_url", "webhook", "webhook_secret", "webhook_senders", "publish", "listen", "credentials")
+SECRET = (
+    "database_url",
+    "webhook",
+    "webhook_secret",
+    "webhook_senders",
+    "publish",
+    "listen",
+    "credentials",
+    "callback_secret",
+)
 """The settings that may hold a secret."""
 
 
@@ -83,7 +91,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         listen: URLs of queues, separated by blanks, from which `serve` takes commands for its services.
         encryption_key_file: The file with the keys that wrap the keys of subjects; None: nothing is encrypted.
         insecure_http: Whether participants beyond loopback and private networks may be called without TLS.
-        credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert`, `key`, `sign`.
+        callback_url: Where participants that answer 202 reach this API; empty: they are asked at their `Location`.
+        callback_secret: Signs the URLs of their replies: `whsec_` and 24 to 64 bytes in base64, or its source.
+        credentials: What participants are shown, by participant and by name: `auth`, `ca`, `cert` and so on.
         participants: Base URLs of participants that are not in this process, or the URLs of their queues, by name.
         limits: What participants bear, by participant: `calls` in flight, and the `rate` of calls in a second.
     """
@@ -134,6 +144,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listen: str = ""
     encryption_key_file: str | None = None
     insecure_http: bool = False
+    callback_url: str = ""
+    callback_secret: str = ""
     credentials: dict[str, dict[str, str]] = {}
     participants: dict[str, str] = {}
     limits: dict[str, dict[str, float]] = {}
@@ -319,6 +331,8 @@ class _Schema(Schema):
     listen = fields.String(validate=are_queues)
     encryption_key_file = fields.String(validate=validate.Length(min=1))
     insecure_http = fields.Boolean()
+    callback_url = fields.String()
+    callback_secret = fields.String()
     credentials = fields.Dict(
         keys=fields.String(),
         values=fields.Dict(
@@ -327,43 +341,6 @@ class _Schema(Schema):
     )
     participants = fields.Dict(keys=fields.String(), values=fields.String(validate=is_reachable))
     limits = fields.Dict(keys=fields.String(), values=fields.Nested(_Limit))
-
-
-def project_folder(start: Path) -> Path | None:
-    """The folder of the nearest `pyproject.toml` at or above a folder, as far as its owner reaches.
-
-    A folder above may be somebody else's, or everybody's, such as `/tmp`: a file there would choose the code that runs.
-    """
-    return next((folder for folder in _of_one_owner(start) if (folder / "pyproject.toml").is_file()), None)
-
-
-def _of_one_owner(start: Path) -> Iterator[Path]:
-    """A folder, and those above it, up to the root of its repository or the first that is not its owner's alone."""
-    owner = start.stat().st_uid
-    for folder in [start, *start.parents]:
-        about = folder.stat()
-        if folder != start and (about.st_uid != owner or about.st_mode & stat.S_IWOTH):
-            return
-        yield folder
-        if (folder / ".git").exists():
-            return
-
-
-def app_of_project(start: Path) -> object:
-    """The application that the project of a folder names; None when there is no project, or it names none.
-
-    Raises:
-        SettingsError: The project's file cannot be read.
-    """
-    folder = project_folder(start)
-    if folder is None:
-        return None
-    with (folder / "pyproject.toml").open("rb") as file:
-        try:
-            tool = tomllib.load(file).get("tool", {})
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError([f"app: {folder / 'pyproject.toml'} cannot be read: {error}"]) from error
-    return tool.get("saga_es", {}).get("app")
 
 
 def _lines(messages: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,8 @@ class SettingsGiven(TypedDict, total=False):
     listen: str
     encryption_key_file: str | None
     insecure_http: bool
+    callback_url: str
+    callback_secret: str
     credentials: dict[str, dict[str, str]]
     participants: dict[str, str]
     limits: dict[str, dict[str, float]]

@@ -18,7 +18,7 @@ from saga_es.participant.records import (
 )
 from saga_es.participant.trial import NotReachable
 from saga_es.participant.verified import leaves_tombstone, verified, verified_caller
-from saga_es.participant.web import call_key, takes_part
+from saga_es.participant.web import call_key, reply_to, takes_part
 
 __all__ = [
     "RECORD_EVENTS",
@@ -39,6 +39,7 @@ __all__ = [
     "leaves_tombstone",
     "record_table",
     "record_view",
+    "reply_to",
     "takes_part",
     "verified",
     "verified_caller",

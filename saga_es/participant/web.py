@@ -28,6 +28,14 @@ def call_key() -> str | None:
     return request.headers.get("Idempotency-Key") or None
 
 
+def reply_to() -> str | None:
+    """The URL to which the end of the present call may be posted later, if this request is answered with 202.
+
+    None: the call accepts no 202, or its end is looked for at the `Location` of the answer alone.
+    """
+    return request.headers.get("X-Saga-Reply-To") or None
+
+
 def _try_again(error: Exception) -> Response:
     response = problem(HTTPStatus.SERVICE_UNAVAILABLE, error)
     response.headers["Retry-After"] = str(RETRY_AFTER_S)

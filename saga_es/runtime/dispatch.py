@@ -13,17 +13,18 @@ from saga_es.core.migration import present_name
 from saga_es.core.outcomes import Direction, Outcome, Unavailable, Unknown
 from saga_es.core.plan import Child
 from saga_es.core.retry import is_last
-from saga_es.core.state import SagaState, open_intents
+from saga_es.core.state import SagaState, direction_of, open_intents
 from saga_es.runtime.admission import Admission
 from saga_es.runtime.arguments import child_id, given, key_of
 from saga_es.runtime.calls.away import Absence, Key
-from saga_es.runtime.calls.port import Call, Executor, lane_of
+from saga_es.runtime.calls.port import Call, Executor, is_taken, lane_of
 from saga_es.runtime.capacity import Capacity
 from saga_es.runtime.children import Children
 from saga_es.runtime.held_calls import Heard, HeldCalls, Timer, TryAgain
 from saga_es.runtime.inbox import CallTimedOut, FactArrived, Item, Put, RetryTimer
 from saga_es.runtime.needed_code import CodeHere, Missing, cannot_call
 from saga_es.runtime.progress import Progress
+from saga_es.runtime.replied import replied
 from saga_es.runtime.tracing import PassedOn, Tracing
 from saga_es.runtime.waiting.clock import Clock
 from saga_es.runtime.waiting.timers import Timers
@@ -31,7 +32,7 @@ from saga_es.runtime.waiting.timers import Timers
 _Way = tuple[str, Direction]
 """A step, and the direction of its call."""
 
-_NOTHING: dict[_Way, bool] = {}
+_NOTHING: dict[_Way, Call | None] = {}
 
 _NOT_MADE = Unavailable("not called: the saga aborted before")
 
@@ -68,7 +69,7 @@ class Dispatch:
         self._put = put
         self._capacity = capacity or Capacity()
         self._children = Children(code, put, tracing or PassedOn())
-        self._under_way: dict[str, dict[_Way, bool]] = {}  # by saga; True: a call in flight, False: a timer
+        self._under_way: dict[str, dict[_Way, Call | None]] = {}  # by saga; the call in flight, None: a timer
         self._made: list[Call] = []
         self._carried: dict[str, Context] = {}
         self.progress = Progress(executor, timers, clock, put)
@@ -160,8 +161,11 @@ class Dispatch:
         first = len(self._made)
         if state.renamed:
             self._rename(state)
-        for intent in open_intents(state):
-            if not self._is_in_flight(state.saga_id, (intent.step, _direction(intent))):
+        intents = open_intents(state)
+        for way in [] if state.paused else replied(self._under_way.get(state.saga_id, _NOTHING), intents):
+            self._ended(state.saga_id, *way, "answer")
+        for intent in intents:
+            if not self._is_in_flight(state.saga_id, (intent.step, direction_of(intent))):
                 self._intent(state, intent)
         for call in self._made[first:]:
             call.may_have_begun = True
@@ -175,7 +179,7 @@ class Dispatch:
         ways = self._under_way.get(state.saga_id, _NOTHING)
         for was, direction in [way for way in ways if present_name(way[0], state.renamed) != way[0]]:
             key, now = (state.saga_id, was, direction), present_name(was, state.renamed)
-            if not ways[was, direction] or key in self._held:
+            if ways[was, direction] is None or key in self._held:
                 self._ended(*key, "nothing")  # the timer is set again, the call that was held back is made again
                 continue
             ways[now, direction] = ways.pop((was, direction))
@@ -190,10 +194,10 @@ class Dispatch:
         if self._carried:
             self._carried.pop(state.saga_id, None)
         given_up: list[Call] = []
-        for (step, direction), is_call in self._under_way.pop(state.saga_id, _NOTHING).items():
+        for (step, direction), call in self._under_way.pop(state.saga_id, _NOTHING).items():
             key = (state.saga_id, step, direction)
             timer = self._timers.cancel(key)
-            if is_call:
+            if call is not None:
                 self._released(key)
             self._held.drop(key)
             if isinstance(timer, CallTimedOut):
@@ -266,7 +270,7 @@ class Dispatch:
         way, saga_id = (step, direction), state.saga_id
         if saga_id not in self._under_way:
             self._under_way[saga_id] = {}
-        if self.stopped or (way in self._under_way[saga_id] and self._under_way[saga_id][way]):
+        if self.stopped or (way in self._under_way[saga_id] and self._under_way[saga_id][way] is not None):
             return  # stopped: the next worker finds the intent in the log; in flight: it was performed after a pause
         found = self._code.written(state, step, direction)
         if isinstance(found, Missing):
@@ -297,7 +301,7 @@ class Dispatch:
             is_last=bool(self._held.lanes.away) and is_last(state, step, direction, attempt),
         )
         late = CallReturned(step, direction, attempt, _no_answer(planned.timeout_s))
-        self._under_way[saga_id][way] = True
+        self._under_way[saga_id][way] = call
         due = (self._now or self._clock.now()) + timedelta(seconds=planned.timeout_s)
         self._timers.set((state.saga_id, step, direction), due, CallTimedOut(state.saga_id, late, call))
         self.in_flight += 1
@@ -309,16 +313,18 @@ class Dispatch:
         return any(self._under_way.get(saga_id, _NOTHING).values())
 
     def _is_in_flight(self, saga_id: str, way: _Way) -> bool:
-        return self._under_way.get(saga_id, _NOTHING).get(way, False)
+        return self._under_way.get(saga_id, _NOTHING).get(way) is not None
 
     def _ended(self, saga_id: str, step: str, direction: Direction, heard: Heard) -> None:
         way, key = (step, direction), (saga_id, step, direction)
         if saga_id not in self._under_way or way not in self._under_way[saga_id]:
             return
-        was_call = self._under_way[saga_id][way]
+        call = self._under_way[saga_id][way]
         del self._under_way[saga_id][way]
         timer = self._timers.cancel(key)
-        if was_call and (key not in self._held.calls or not self._held.takes_leave(key)):
+        if call is not None and not call.is_back and is_taken(call):
+            self._executor.give_up(call)  # its reply is in the log
+        if call is not None and (key not in self._held.calls or not self._held.takes_leave(key)):
             self.in_flight -= 1
             self._capacity.release(saga_id)
         if heard != "answer" or self._held.lanes.failing or self._held.lanes.away:
@@ -342,7 +348,7 @@ class Dispatch:
 
     def _wait(self, saga_id: str, step: str, direction: Direction, due: datetime | None, item: FactArrived) -> None:
         if due is not None:
-            self._under_way.setdefault(saga_id, {})[step, direction] = False
+            self._under_way.setdefault(saga_id, {})[step, direction] = None
             self._timers.set((saga_id, step, direction), due, item)
 
     def _set_alarms(self, state: SagaState) -> None:
@@ -388,13 +394,3 @@ class Dispatch:
 @lru_cache(256)
 def _no_answer(timeout_s: float) -> Unknown:
     return Unknown(f"no answer within {timeout_s:g} s")
-
-
-def _direction(intent: e.Intent) -> Direction:
-    match intent:
-        case e.CompensationStarted() | e.CompensationFailed():
-            return Direction.COMPENSATION
-        case e.ProbeStarted():
-            return Direction.PROBE
-        case _:
-            return Direction.ACTION

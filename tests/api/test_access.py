@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         for name in names
     },
     "/api/saga/erase POST": {"admin"},
+    "/api/saga/replies/": set(),
     "/api/saga/system": LOOKERS,
     "/api/saga/": READERS,
     "/api/": {"service"},

@@ -12,11 +12,15 @@ import pytest
 import sqlalchemy as sa
 
 import services
+from saga_es.core.outcomes import Direction
+from saga_es.publish.webhook import key_of
 from saga_es.runtime import engine
+from saga_es.runtime.calls.replies import ReplyUrls, Taken
 from saga_es.runtime.waiting import outage
 from tests.api.conftest import Served, opened
 from tests.api.test_execute import EXECUTE, body_of
 from tests.api.test_problems import assert_problem
+from tests.api.test_replies import SECRET
 from tests.conftest import TIMEOUT_S
 from tests.support.clients import KINDS
 from tests.support.databases import fresh_database
@@ -24,6 +28,8 @@ from tests.support.relay import Relay
 
 ANYONE = "0191f0a4-0000-7000-8000-000000000000"
 SAGA = "/api/saga/<string:transaction_id>"
+REPLIES = {"callback_url": "http://localhost", "callback_secret": SECRET}
+TOKEN = ReplyUrls("", lambda: key_of(SECRET)).url_of(Taken(ANYONE, "venue", Direction.ACTION, 1)).rpartition("/")[2]
 BECAUSE = {"actor": "Ann", "reason": "why"}
 
 WITHOUT = {"/", "/openapi.json", "/docs/", "/docs/<name>", "/static/<path:filename>", "/demo/", "/livez", "/metrics"}
@@ -44,6 +50,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
 BODIES: dict[str, Any] = {
     **{f"/api/{kind.path}/register": {**kind.body, **dict.fromkeys(kind.references, ANYONE)} for kind in KINDS},
     EXECUTE: {"name": "Concert"},
+    "/api/saga/replies/<string:token>": {"body": 7},
     "/api/saga/erase": {"subject": "ada", **BECAUSE},
     "/api/saga/batch": {"command": "retry", "filter": {}, **BECAUSE},
     "/api/saga/batch/<string:batch_id>/stop": BECAUSE,
@@ -63,7 +70,7 @@ def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]
         url = sa.make_url(text)
         relay = stack.enter_context(Relay(url.host or "127.0.0.1", url.port or 5432))
         behind = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
-        served = opened(stack, behind, services.app, execute_timeout_s=2 * TIMEOUT_S, log_level="error")
+        served = opened(stack, behind, services.app, execute_timeout_s=2 * TIMEOUT_S, log_level="error", **REPLIES)
         relay.cut()
         yield served
         relay.mend()
@@ -75,7 +82,7 @@ def test_every_route_that_needs_the_database_says_when_to_come_again(cut_off: Se
         for method in sorted((rule.methods or set()) & {"GET", "POST", "DELETE"}):
             if rule.rule in WITHOUT | TELLING:
                 continue
-            path = rule.rule
+            path = rule.rule.replace("<string:token>", TOKEN)
             for argument in rule.arguments:
                 path = path.replace(f"<string:{argument}>", "ok" if argument == "signal" else ANYONE)
             body = {"json": BODIES[rule.rule]} if method == "POST" else {}

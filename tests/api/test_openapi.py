@@ -37,6 +37,7 @@ ROUTES = {
     ("get", "/api/saga/list"),
     ("get", "/api/saga/{transaction_id}/events"),
     ("get", "/api/saga/failures"),
+    ("post", "/api/saga/replies/{token}"),
     ("get", "/api/saga/definitions"),
     ("get", "/api/saga/system"),
     ("get", "/api/saga/batch"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import CANCEL, CANCEL_ANYWHERE, CHAOS, PAUSE, SOME_WAYS, Mutant
 
 DECIDE = "saga_es/core/decide.py"
+RETURNED = "saga_es/core/returned.py"
 EVOLVE = "saga_es/core/evolve.py"
 GOING_ON = "saga_es/core/proceed.py"
 ORDERS = "saga_es/core/operate.py"
@@ -15,7 +16,7 @@ MUTANTS = [
     Mutant(
         "what a call says is recorded after its answer",
         "saga_es/core/decide.py",
-        "            is_heard = _is_in_flight(state, fact)\n",
+        "            is_heard = is_in_flight(state, fact)\n",
         "            is_heard = True\n",
         ("tests/unit/test_core_progress.py", "tests/unit/test_core_properties.py"),
     ),
@@ -140,7 +141,7 @@ MUTANTS = [
     ),
     Mutant(
         "the answer to an attempt that was given up counts for the next",
-        DECIDE,
+        RETURNED,
         "return step.in_flight and (step.status, fact.attempt) == called",
         "return step.in_flight and step.status == called[0]",
         ("tests/unit/test_core_forward.py", "tests/unit/test_core_retries.py", CHAOS),
@@ -218,7 +219,7 @@ MUTANTS = [
     ),
     Mutant(
         "a probe that nobody answered is taken for a no",
-        DECIDE,
+        RETURNED,
         "answered = e.ProbeAnswered(name, error=error)",
         "answered = e.ProbeAnswered(name, happened=False, error=error)",
         (SOME_WAYS, "tests/unit/test_core_probes.py"),
@@ -232,7 +233,7 @@ MUTANTS = [
     ),
     Mutant(
         "a step that must succeed aborts the saga",
-        DECIDE,
+        RETURNED,
         'return step.kind == "retriable" or may_be_done',
         "return may_be_done",
         ("tests/unit/test_core_kinds.py",),

@@ -140,7 +140,7 @@ MUTANTS = [
     Mutant(
         "a saga that was taken away keeps its capacity",
         DISPATCH,
-        "            if is_call:\n                self._released(key)\n            self._held.drop(key)\n",
+        "            if call is not None:\n                self._released(key)\n            self._held.drop(key)\n",
         "            self._held.drop(key)\n",
         ("tests/unit/test_dispatch.py",),
     ),

@@ -50,8 +50,8 @@ def test_a_principal_is_a_value() -> None:
 
 
 def test_roles_have_what_their_names_say() -> None:
-    """No role has all; a permission that no role had could not be given."""
-    assert {permission for some in PERMISSIONS.values() for permission in some} == set(Permission)
+    """No role has all; a permission that no role has could not be given, but for that of the URL of a reply."""
+    assert {permission for some in PERMISSIONS.values() for permission in some} == set(Permission) - {Permission.REPLY}
     assert PERMISSIONS.keys() == set(Role)
     assert not any(some == set(Permission) for some in PERMISSIONS.values())
     assert not Principal("Bob").may(Permission.READ)

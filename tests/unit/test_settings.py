@@ -9,7 +9,8 @@ import pytest
 
 from saga_es.errors import SettingsError
 from saga_es.node.participants import limits_of
-from saga_es.node.settings import Settings, project_folder
+from saga_es.node.project import project_folder
+from saga_es.node.settings import Settings
 from saga_es.runtime.calls.address import Address, address_of
 from saga_es.runtime.calls.limits import Limit
 
@@ -94,6 +95,8 @@ def test_each_setting_can_be_set_in_the_environment() -> None:
         "SAGA_ES_LOG_LEVEL": "debug",
         "SAGA_ES_LOG_FORMAT": "json",
         "SAGA_ES_INSECURE_HTTP": "True",
+        "SAGA_ES_CALLBACK_URL": "https://sagas.example",
+        "SAGA_ES_CALLBACK_SECRET": "env:CALLBACK_SECRET",
         "SAGA_ES_WEBHOOK": "https://hooks.example/saga",
         "SAGA_ES_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "SAGA_ES_WEBHOOK_SENDERS": "psp=env:PSP_HOOK",

@@ -96,6 +96,14 @@ def address_of(url: str) -> Address:
     )
 
 
+def url_of(address: Address) -> str:
+    """The base URL of an address; it does not end with a slash."""
+    scheme = "https" if address.is_tls else "http"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    port = "" if address.port == DEFAULT_PORTS[scheme] else f":{address.port}"
+    return f"{scheme}://{host}{port}{address.prefix}"
+
+
 def split_url(url: str) -> SplitResult:
     """The parts of a URL of HTTP.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache, partial
@@ -27,11 +28,12 @@ from saga_es.core.typed import Reader
 from saga_es.core.values import Unfaithful, door, door_for_results
 from saga_es.definition import signatures
 from saga_es.definition.annotations import CONTEXT, dumped, readers_of, typed
-from saga_es.definition.requests import Request
+from saga_es.definition.requests import Form, Request
 from saga_es.definition.signatures import Asked, Function, asked_by
 from saga_es.definition.steps import known_names
 from saga_es.errors import StepRejected
 from saga_es.logs import CALL
+from saga_es.runtime.calls.accepted import Sent, end_of, outcome_of_end
 from saga_es.runtime.calls.answers import Answer, NotSent
 from saga_es.runtime.calls.around import Wrapping
 from saga_es.runtime.calls.context import StepContext
@@ -70,6 +72,10 @@ class Caller:
         transports: How each participant is reached, by name.
         payload_limit: Bytes of JSON a result may take.
         around: What stands around every call.
+
+    Attributes:
+        reply_url: Gives the URL at which a participant may tell what a call came to; None: there is none.
+        taken: Is told of a call that a participant took, and whose end is awaited from now on.
     """
 
     def __init__(
@@ -81,6 +87,8 @@ class Caller:
         self._around = around or None
         self._transports = transports or {}
         self._payload_limit = payload_limit
+        self.reply_url: Callable[[Call], str] | None = None
+        self.taken: Callable[[Call], None] = lambda _: None
 
     def is_over_http(self, call: Call) -> bool:
         """Whether the call is a request over HTTP."""
@@ -153,13 +161,7 @@ class Caller:
         transport = self._transports.get(request.participant)
         if transport is None:
             raise NotSent(f"no participant named {request.participant!r} is known here")
-        headers = {
-            "Idempotency-Key": call.key,
-            "X-Saga-Id": _as_header(call.saga_id),
-            "X-Saga-Step": _as_header(call.step),
-        }
-        if call.trace is not None:
-            headers |= call.trace.headers
+        headers = self._headers(call, request)
         try:
             given = _arguments(call, request.asked)
             path, value = request.url_path(given), request.json_body(given)
@@ -170,21 +172,55 @@ class Caller:
         if body is not None:
             headers["Content-Type"] = "application/json"
         self.sends(call, transport, path)
+        sent = Sent(transport, request, path, headers)
         if self._around is None and isinstance(transport, HttpTransport):
             send = transport.begin(request.method, path, headers, body, call.timeout_s)
-            return Awaited(self._replied(call, request, send), is_outcome=True)
+            return Awaited(self._replied(call, sent, send), is_outcome=True)
         if self._around is None and isinstance(transport, AwaitedTransport):
             exchange = partial(transport.exchange, request.method, path, headers, body, call.timeout_s)
-            return Awaited(self._replied(call, request, exchange), is_outcome=True)
-        return self._meaning(call, request, transport.send(request.method, path, headers, body, call.timeout_s))
+            return Awaited(self._replied(call, sent, exchange), is_outcome=True)
+        answer = transport.send(request.method, path, headers, body, call.timeout_s)
+        if sent.is_taken_by(answer):
+            return Awaited(self._end(call, sent, answer), is_outcome=True)
+        return self._meaning(call, request, answer)
 
-    async def _replied(self, call: Call, request: Request, exchange: Callable[[], Awaitable[Answer]]) -> Outcome:
-        return self._meaning(call, request, await exchange())
+    def _headers(self, call: Call, request: Request) -> dict[str, str]:
+        headers = {
+            "Idempotency-Key": call.key,
+            "X-Saga-Id": _as_header(call.saga_id),
+            "X-Saga-Step": _as_header(call.step),
+        }
+        if call.trace is not None:
+            headers |= call.trace.headers
+        if request.accepts_202:
+            headers["Prefer"] = "respond-async"  # RFC 7240, 4.1
+            if self.reply_url is not None:
+                headers["X-Saga-Reply-To"] = self.reply_url(call)
+        return headers
 
-    def _meaning(self, call: Call, request: Request, answer: Answer) -> Outcome:
+    async def _replied(self, call: Call, sent: Sent, exchange: Callable[[], Awaitable[Answer]]) -> Outcome:
+        answer = await exchange()
+        if sent.is_taken_by(answer):
+            return await self._end(call, sent, answer)
+        return self._meaning(call, sent.request, answer)
+
+    async def _end(self, call: Call, sent: Sent, taken: Answer) -> Outcome:
+        """What a call comes to that the participant took. It is given up when its reply is in the log."""
+        self.answers(call, taken)
+        self.taken(call)
+        if self.reply_url is not None and "location" not in taken.headers:
+            await asyncio.get_running_loop().create_future()
+        return self._meaning(call, sent.request, await end_of(sent, taken), outcome_of_end)
+
+    def _meaning(
+        self,
+        call: Call,
+        request: Request,
+        answer: Answer,
+        read: Callable[[Answer, Form], Outcome] = outcome_of_answer,
+    ) -> Outcome:
         self.answers(call, answer)
-        read = outcome_of_probe if call.direction is Direction.PROBE else outcome_of_answer
-        outcome = read(answer, request.answer)
+        outcome = (outcome_of_probe if call.direction is Direction.PROBE else read)(answer, request.answer)
         match outcome:
             case Completed(result):
                 return self._completed(call, result)

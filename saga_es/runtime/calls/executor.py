@@ -64,6 +64,7 @@ class Executor:
         bulkhead: Bulkhead | None = None,
     ) -> None:
         self._caller = make_caller(transports, payload_limit, around)
+        self._caller.taken = self._leave
         self._threads = threads
         self._pool = Pool(threads)
         self._backlog = Backlog(threads)
@@ -73,6 +74,14 @@ class Executor:
         self._bulkhead.later = self._wake_later
         self._lock = threading.Lock()
         self._is_closed = False
+
+    def tell_where_to_reply(self, url_of: Callable[[Call], str]) -> None:
+        """Tell participants that may answer 202 where they can say later what a call came to.
+
+        Args:
+            url_of: Gives the URL for a call.
+        """
+        self._caller.reply_url = url_of
 
     @property
     def waiting(self) -> int:

@@ -93,6 +93,11 @@ class Call(msgspec.Struct, eq=False):
         return lane_of(self.callee, self.definition, self.step, self.direction)
 
 
+def is_taken(call: Call) -> bool:
+    """Whether a call may have been taken by its participant, which tells later what it came to."""
+    return isinstance(call.callee, Request) and call.callee.accepts_202 and not call.is_given_up
+
+
 def lane_of(callee: Callee | None, definition: str, step: str, direction: Direction) -> Lane:
     """The lane of a call."""
     if isinstance(callee, Request):

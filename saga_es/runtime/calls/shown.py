@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from saga_es.definition.credentials import Credentials
-from saga_es.runtime.calls.address import DEFAULT_PORTS, Address
+from saga_es.runtime.calls.address import Address, url_of
 from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.credentials import authorization, unrepeated
 from saga_es.runtime.calls.oauth2 import Client, Grant, Tokens
@@ -29,7 +29,7 @@ class Shown:
         self._tokens = Tokens(reach)
         self._auth = credentials.auth
         self._sign = credentials.sign
-        self._base_url = _url(address)
+        self._base_url = url_of(address)
 
     def headers(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
@@ -73,10 +73,3 @@ class Shown:
         if self._auth is None:
             return answer
         return msgspec.structs.replace(answer, body=unrepeated(answer.body, headers["Authorization"]))
-
-
-def _url(address: Address) -> str:
-    scheme = "https" if address.is_tls else "http"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    port = "" if address.port == DEFAULT_PORTS[scheme] else f":{address.port}"
-    return f"{scheme}://{host}{port}{address.prefix}"

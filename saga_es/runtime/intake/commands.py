@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from saga_es.core.commands import Cancel, Command, Fail, ReplaceInput, Resolve, Resume, Revoke, SendSignal, Skip
+from saga_es.core.commands import Cancel, Command, Fail, ReplaceInput, Reply, Resolve, Resume, Revoke, SendSignal, Skip
 from saga_es.core.operate import record
 from saga_es.core.values import Unfaithful, door, text_of
 from saga_es.errors import BadTags, CommandRefused, PayloadUnencodable, StoreUnavailable
@@ -60,7 +60,7 @@ def checked_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
     return checked
 
 
-ENDING = (Cancel, Fail, Resolve, Resume, Revoke, Skip)
+ENDING = (Cancel, Fail, Reply, Resolve, Resume, Revoke, Skip)
 """Commands that a saga follows a few times at most, and that bring it nearer to its end: however large it is."""
 
 
@@ -89,19 +89,21 @@ def _adds_something(saga_id: str, command: Command, store: Store) -> bool:
 
 
 def as_recorded(command: Command, writer: Writer) -> Command:
-    """The command in the form in which it is read back from the log.
+    """The command in the form in which it is read back from the log. A reply is in it already.
 
     Raises:
         PayloadUnencodable: The payload has no JSON form, or the actor or reason is empty or too long.
         PayloadTooLarge: The command is larger than the limit.
     """
+    if isinstance(command, Reply):
+        return command
     try:
         recorded: Command = msgspec.json.decode(_through_the_door(command), type=type(command))
     except (Unfaithful, msgspec.ValidationError) as error:
         raise PayloadUnencodable(f"the command was not recorded: {error}") from error
     writer.prepare(Draft("command", SAGA, 0, (recorded,), UNDATED))
     match recorded:
-        case SendSignal() | Revoke():
+        case SendSignal() | Revoke() | Reply():
             return recorded
         case _:
             return replace(recorded, actor=_words("actor", recorded.actor), reason=_words("reason", recorded.reason))
