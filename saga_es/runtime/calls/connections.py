@@ -14,15 +14,15 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from http.client import HTTPConnection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from saga_es.runtime.calls.address import DEFAULT_PORTS, Address
+from saga_es.runtime.calls.address import Address
 from saga_es.runtime.calls.answers import Answer
 from saga_es.runtime.calls.credentials import trusting
 from saga_es.runtime.calls.opening import Lookups, Way, opened, opened_on_loop, when_ready
 from saga_es.runtime.calls.proxies import Proxy
 from saga_es.runtime.calls.reading import READ_SIZE, SWITCHING_PROTOCOLS, Reading, left_s
+from saga_es.runtime.calls.writing import host_of, written
 
 PIECE = 16_384
 """The most bytes given to the system at once. TLS makes one record of them (RFC 8446, 5.1), and a record that was cut
@@ -79,6 +79,7 @@ class Connections:
     ) -> None:
         tls = trusting() if address.is_tls and context is None else None
         self._way = Way(address, tls, None, Lookups(address))
+        self._host = host_of(address)
         self._context = context if address.is_tls else None
         self._proxy = proxy
         self._idle: deque[_Connection] = deque(maxlen=kept)
@@ -95,7 +96,7 @@ class Connections:
             NothingLeft: It cannot be written, or the TLS or the proxy of now cannot be told.
         """
         try:
-            data = _written(self._way.address, method, target, headers, body)
+            data = written(self._host, method, target, headers, body)
             way = self._present_way()
         except Exception as error:
             raise NothingLeft(str(error)) from error
@@ -224,7 +225,8 @@ class _Connection:
         reading = Reading(method)
         try:
             while reading.answer is None:
-                reading.take(await when_ready(self._sock, partial(self._sock.recv, READ_SIZE)))
+                receive = partial(self._sock.recv, READ_SIZE)  # TLS may have more than the system knows of
+                reading.take(await when_ready(self._sock, receive, is_early=self._version is None))
         except Exception as error:
             self._check_whether_it_was_read(error, reading)
             raise
@@ -278,25 +280,3 @@ class _Connection:
 def _close_all(idle: deque[_Connection]) -> None:
     while idle:
         idle.pop().close()
-
-
-# ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _written(address: Address, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """A request as bytes, head and body in one piece: a server that got the head alone would be woken twice."""
-    draft = _Draft(address)
-    draft.request(method, target, body, headers)
-    return b"".join(draft.written)
-
-
-class _Draft(HTTPConnection):
-    """Writes a request down, and sends nothing."""
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(address.host, address.port)
-        self.default_port = DEFAULT_PORTS["https" if address.is_tls else "http"]
-        self.written: list[bytes] = []
-
-    def send(self, data: Any) -> None:
-        self.written.append(data)

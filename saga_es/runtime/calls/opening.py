@@ -256,14 +256,17 @@ async def _connected(sock: socket.socket, where: Any) -> None:
         raise OSError(error, os.strerror(error))
 
 
-async def when_ready(sock: socket.socket, act: Callable[[], T], *, writes: bool = False) -> T:
+async def when_ready(sock: socket.socket, act: Callable[[], T], *, writes: bool = False, is_early: bool = False) -> T:
     """Act on a socket that does not block, as soon as it can be done.
 
     Args:
         sock: The socket.
         act: Reads from it or writes to it.
         writes: Whether it writes.
+        is_early: Whether it can hardly be done yet: then it is not even tried, which would cost an exception.
     """
+    if is_early:
+        await _ready(sock, writes=writes)
     while True:
         try:
             return act()
