@@ -18,8 +18,9 @@ from saga_es.core.batches import BatchStarted
 from tests.api.conftest import Served, opened
 from tests.support.browser import Tab, a_browser, a_tab
 from tests.support.databases import fresh_database
-from tests.support.journeys_served import begin, begun, journey, outing, stuck, when
+from tests.support.journeys_served import begin, begun, child_of, journey, outing, stuck, when
 from tests.support.payloads import PAYLOADS, carried, carrying
+from tests.support.trips import until
 
 PLACES = 8
 """Half of them may be streams: few enough for a test to take them all."""
@@ -81,14 +82,27 @@ def sagas(site: Served) -> dict[str, str]:
         "waiting": begun(site),
         "failed": stuck(site),
         "retrying": begin(site, busy=True),
-        "outing": begin(site, "outing", guests=[f"guest {number}" for number in range(12)]),
+        "outing": begin(site, "outing", guests=[f"guest {number}" for number in range(60)]),
         "compensated": executed(site, fail_at_step="ticket"),
         "completed": executed(site),
         "odd": carried(engine, PAYLOADS[2]),
     }
     when(site.client, kinds["retrying"], lambda story: story["steps"][0]["retry_at"] is not None)
-    chosen = BatchStarted("retry", (stuck(site), stuck(site)), {"name": ["journey"]}, "ann", "a look", 1)
-    kinds["batch"] = site.node.batches.start(chosen)
+    kinds["child"] = child_of(site.client, kinds["outing"])
+    kinds["paused"] = begun(site)
+    engine.pause(kinds["paused"], reason="lunch", actor="ann")
+    when(site.client, kinds["paused"], lambda story: story["paused"] is not None)
+    return kinds | batches(site)
+
+
+def batches(site: Served) -> dict[str, str]:
+    """The id of one batch of each kind: under way for an hour, stopped, and ended with a saga that was left alone."""
+    started, three = site.node.batches, tuple(stuck(site) for _ in range(3))
+    chosen = BatchStarted("pause", three, {"name": ["journey"]}, "ann", "a look", 1 / 3600)
+    kinds = {"running": started.start(chosen), "stopped": started.start(chosen)}
+    started.stop(kinds["stopped"], "bob", "enough")
+    kinds["ended"] = started.start(replace(chosen, pace=100))
+    until(lambda: [started.progress(kinds[name]).status for name in ("stopped", "ended")] == ["stopped", "ended"])
     return kinds
 
 
