@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 import pytest
@@ -44,6 +44,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="package")
 def base_url(site: Served) -> Iterator[str]:
     """Where the server of `saga-es serve` listens, with that application."""
+    with listening(site) as url:
+        yield url
+
+
+@contextmanager
+def listening(site: Served) -> Iterator[str]:
+    """The server of `saga-es serve` with an application, until the block ends; where it listens."""
     server = server_of(site.node, site.app)
     thread = threading.Thread(target=server.run, name="site")
     thread.start()

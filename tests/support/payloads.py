@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from saga_es import Saga, StepRejected
+from saga_es import Saga, StepContext, StepRejected
 from saga_es.runtime.engine import Engine
 from tests.support.trips import until
 
@@ -24,18 +24,28 @@ PAYLOADS = [
     "\u202eevil\u2066",
 ]
 
+MIXED = [" ".join(PAYLOADS[first : first + 3]) for first in range(0, len(PAYLOADS), 3)]
+"""All of them in fewer texts, none too long for a name: for tests that open many pages."""
+
 
 def carrying(payload: str) -> Saga:
-    """A definition that has the payload in its names and titles, its results and its errors."""
+    """A definition that has the payload in its names and titles, its results, its errors and its reports."""
     saga = Saga(payload)
 
     @saga.step(title=payload)
-    def take() -> dict[str, str]:
+    def take(context: StepContext) -> dict[str, str]:
+        context.progress({payload: payload})
         return {payload: payload}
 
     @saga.compensates(take)
     def give_back() -> None:
         raise StepRejected(payload)
+
+    @saga.step(title=payload, over="input[many]", compensation=None)
+    def each(item: str) -> str:
+        return item
+
+    saga.wait_for("word", timeout_s=None, title=payload)
 
     @saga.step(title=payload, compensation=None)
     def refuse() -> None:
@@ -44,16 +54,25 @@ def carrying(payload: str) -> Saga:
     return saga
 
 
-def carried(engine: Engine, payload: str) -> str:
-    """A saga that has the payload in its id, its tags, its input and what people wrote of it, and FAILED; its id."""
+def begun(engine: Engine, payload: str) -> str:
+    """A saga that has the payload in its id, its tags and its input, and waits for a signal; its id."""
     saga_id = f"{uuid4().hex[:4]} {payload.replace('/', '|')}"[:64].replace("\u202e", "").replace("\u2066", "")
-    tags: dict[str, Any] = {payload.replace(":", ";"): payload}
-    engine.start(payload, {payload: payload}, saga_id=saga_id, tags=tags)
-    _until_failed(engine, saga_id)
-    engine.retry(saga_id, reason=payload, actor=payload)
-    _until_failed(engine, saga_id)
+    tags: dict[str, Any] = {payload.replace(":", ";")[:64]: payload}
+    engine.start(payload, {payload: payload, "many": [payload] * 9}, saga_id=saga_id, tags=tags)
+    until(lambda: engine.status(saga_id).steps[2].status == "IN_PROGRESS")
     return saga_id
 
 
-def _until_failed(engine: Engine, saga_id: str) -> None:
+def carried(engine: Engine, payload: str) -> str:
+    """The same with the payload in its signal and in what people wrote of it, and FAILED; its id."""
+    saga_id = begun(engine, payload)
+    engine.signal(saga_id, "word", {payload: payload}, key=payload)
+    until_failed(engine, saga_id)
+    engine.retry(saga_id, reason=payload, actor=payload)
+    until_failed(engine, saga_id)
+    return saga_id
+
+
+def until_failed(engine: Engine, saga_id: str) -> None:
+    """Wait until a saga is FAILED."""
     until(lambda: engine.status(saga_id).status == "FAILED")
