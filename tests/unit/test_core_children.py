@@ -77,6 +77,23 @@ def test_a_saga_that_completed_completes_its_step() -> None:
     story.then(e.StepCompleted("pay", {"charge": 1}), e.StepStarted("ship", 1))
 
 
+NOT_RECORDED = ChildEnded("pay", "saga-2", "COMPLETED", None, not_recorded="charge is NaN")
+
+
+def test_a_saga_whose_results_cannot_be_recorded_is_undone_as_a_whole() -> None:
+    """It is done, so its step is; then it is asked to go back."""
+    done_ = e.StepCompleted("pay", {"not_recorded": "charge is NaN"})
+    story = given(*RUNNING, plan=ORDER).when(NOT_RECORDED)
+    story.then(done_, e.SagaAborted("pay", "charge is NaN"), e.CompensationStarted("pay", 1))
+
+
+def test_a_saga_that_cannot_be_undone_goes_on_without_its_results() -> None:
+    """Its parent has what says so in their place."""
+    plan = a_plan("book", child_step(kind="pivot"), "ship")
+    story = given(*RUNNING, plan=plan).when(NOT_RECORDED)
+    story.then(e.StepCompleted("pay", {"not_recorded": "charge is NaN"}), e.StepStarted("ship", 1))
+
+
 def test_a_saga_that_was_compensated_is_a_step_that_was_refused() -> None:
     """It has undone itself: what is left to undo is what came before."""
     story = given(*RUNNING, plan=ORDER).when(ChildEnded("pay", "saga-2", "COMPENSATED", error="no money"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saga_es.core import events as e
-from saga_es.core.commands import Cancel, Command, Pause, Resume, Retry, Revoke
+from saga_es.core.commands import Cancel, Command, Fail, Pause, Resume, Retry, Revoke
 from saga_es.core.facts import OwnerGone, RetryDue, Woken
 from saga_es.core.operate import Undoing, preview
 from saga_es.core.outcomes import Completed, Direction, Rejected, Unavailable, Unknown
@@ -30,7 +30,7 @@ ENDED: list[tuple[Past, str]] = [
 
 
 @pytest.mark.parametrize(("past", "why"), ENDED)
-@pytest.mark.parametrize("order", [Cancel(*WHO), Pause(*WHO), Resume(*WHO)])
+@pytest.mark.parametrize("order", [Cancel(*WHO), Pause(*WHO), Resume(*WHO), Fail(*WHO)])
 def test_a_saga_that_has_ended_refuses_commands(past: Past, why: str, order: Command) -> None:
     """The reason says how it ended."""
     given(*past).refuses(order, why)

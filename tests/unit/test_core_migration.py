@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from saga_es.core import events as e
 from saga_es.core.commands import Migrate, Resume, SendSignal
@@ -16,8 +17,8 @@ from saga_es.core.facts import ChildEnded
 from saga_es.core.invariants import violations
 from saga_es.core.migration import present_name, preview_migration
 from saga_es.core.outcomes import ChildReady, Completed, Rejected
-from saga_es.core.plan import Child, Delay, Plan, Signal, plan_id
-from saga_es.core.state import SagaState, SagaStatus, StepStatus
+from saga_es.core.plan import Child, Delay, Plan, Signal, StepPlan, plan_id
+from saga_es.core.state import SagaState, SagaStatus, StepStatus, open_intents
 from saga_es.errors import CommandRefused
 from tests.support.evolutions import an_evolution_of
 from tests.support.random_plans import a_journey, let_it_end
@@ -33,6 +34,7 @@ from tests.support.story import (
     action,
     done,
     given,
+    seconds,
     started,
 )
 
@@ -94,6 +96,31 @@ def test_a_retry_and_a_child_of_a_renamed_step_are_awaited_under_its_new_name() 
     assert story.state.step("charge").called_as == "b"
 
 
+AWAITED: list[tuple[StepPlan, e.Intent]] = [
+    (a_step("b"), e.StepFailed("b", 1, "unavailable", "busy", seconds(60))),
+    (a_step("b", work=Delay(60)), e.WaitStarted("b", seconds(60))),
+    (a_step("b", work=Child("c")), e.ChildStarted("b", "c", "child", {})),
+]
+
+
+@pytest.mark.parametrize(("step", "intent"), AWAITED, ids=["a retry", "a time", "a child"])
+def test_what_is_awaited_is_open_under_the_new_name(step: StepPlan, intent: e.Intent) -> None:
+    """Whoever takes the saga over waits for it by that name."""
+    old, new = Plan("order", (step,)), Plan("order", (replace(step, name="second"),))
+    assert isinstance(intent, e.SagaEvent)
+    past: Past = [STARTED, e.StepStarted("b", 1), intent]
+    story = given(*past, plan=old).when(to(new, b="second"))
+    assert open_intents(story.state) == [replace(intent, step="second")]
+
+
+def test_an_interrupted_step_is_asked_about_under_its_new_name() -> None:
+    """Nobody heard what came of its call: a migration does not make that forgotten."""
+    old, new = a_plan(a_step("b", probe=True)), a_plan(a_step("second", probe=True))
+    past: Past = [STARTED, e.StepStarted("b", 1), e.SagaPaused(*WHO), e.SagaTakenOver("w2", "w1")]
+    story = given(*past, plan=old).when(to(new, b="second"))
+    story.when(Resume(*WHO)).then(e.SagaResumed(*WHO), e.ProbeStarted("second", 1))
+
+
 def test_a_signal_to_a_renamed_step_may_name_it_as_before() -> None:
     """Whoever sends it need not know of the migration; what came before it is kept."""
     old, new = a_plan("a", a_step("ok", work=Signal(None))), a_plan("a", a_step("approved", work=Signal(None)))
@@ -147,11 +174,12 @@ def test_a_saga_that_is_failed_stays_failed_until_it_is_retried() -> None:
     assert story.state.status is SagaStatus.FAILED
 
 
-def test_a_saga_keeps_the_deadline_with_which_it_started() -> None:
-    """Whatever the new plan says: it may lie in the past, or not exist."""
+@pytest.mark.parametrize("deadline_s", [None, 90])
+def test_a_saga_keeps_the_deadline_with_which_it_started(deadline_s: float | None) -> None:
+    """Whatever the new plan says: its deadline may lie in the past, or not exist, and no sentence names it."""
     old = a_plan("a", "b", deadline_s=60)
     past = [e.SagaStarted("order", "plan-1", {}, "w1", deadline_at=NOW), *done("a")]
-    story = given(*past, e.SagaPaused(*WHO), plan=old).when(to(a_plan("a", "b", "c")))
+    story = given(*past, e.SagaPaused(*WHO), plan=old).when(to(a_plan("a", "b", "c", deadline_s=deadline_s)))
     story.when(Resume(*WHO)).then(
         e.SagaResumed(*WHO),
         e.SagaAborted(None, "the deadline passed: 2026-01-02 03:04:05Z"),
@@ -329,6 +357,19 @@ def test_a_preview_says_what_becomes_of_each_step() -> None:
         ("c", "c", "dropped", StepStatus.PENDING),
     ]
     assert (found.refused, found.from_plan, found.to_plan) == ([], "plan-1", plan_id(new))
+
+
+@pytest.mark.parametrize(
+    ("elements", "status"),
+    [([0, 1], StepStatus.COMPLETED), ([0], StepStatus.IN_PROGRESS), ([], StepStatus.IN_PROGRESS)],
+)
+def test_a_preview_says_whether_a_list_is_done(elements: list[int], status: StepStatus) -> None:
+    """It is done with the last of its elements."""
+    plan = a_plan(a_step("a", over="input[two]"), "b")
+    past: Past = [started({"two": [1, 2]}), e.StepFannedOut("a", 2), *done(*(f"a[{place}]" for place in elements))]
+    new = a_plan(a_step("a", over="input[two]"), "b", "c")
+    found = preview_migration(given(*past, plan=plan).state, new, plan_id(new), {})
+    assert [step.status for step in found.steps] == [status, StepStatus.PENDING, StepStatus.PENDING]
 
 
 def test_people_read_who_migrated_it_and_what_was_renamed() -> None:

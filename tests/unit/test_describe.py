@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from saga_es.core import events as e
-from saga_es.core.describe import SHORT, describe, plain
+from saga_es.core.describe import SHORT, describe, plain, short
 from tests.support.story import NOW, a_plan
 
 T = "2026-01-02 03:04:05.000Z"
@@ -106,3 +106,18 @@ def test_a_long_result_is_cut() -> None:
     told = describe(e.StepCompleted("a", "x" * 10_000))
     assert told.endswith("…")
     assert len(told) == len("Step a is done: ") + SHORT
+
+
+@pytest.mark.parametrize(
+    ("hidden", "escaped"),
+    [("\xad", "\\xad"), ("\u0600", "\\u0600"), ("\uffff", "\\uffff"), ("\U000e0001", "\\U000e0001")],
+)
+def test_what_is_not_shown_is_escaped_with_as_few_digits_as_it_has(hidden: str, escaped: str) -> None:
+    """As Python writes it: two, four or eight."""
+    assert plain(hidden) == escaped == ascii(hidden).strip("'")
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_what_is_not_there_is_an_empty_text(nothing: str | None) -> None:
+    """A page or a line shows it as it is."""
+    assert short(nothing) == ""

@@ -12,6 +12,7 @@ from saga_es.access import Permission, Principal, Role
 from saga_es.access.authenticate import Authenticate, Unguarded, first_of, is_loopback
 from saga_es.access.principal import PERMISSIONS
 from saga_es.cli import main
+from saga_es.core.access import Scope, Starter
 from saga_es.errors import SettingsError
 from saga_es.node.app import App
 from saga_es.node.guarding import authentication_of, check_address
@@ -119,3 +120,25 @@ def test_several_authentications_are_asked_in_turn() -> None:
     request: Any = object()
     assert first_of([lambda _: None, lambda _: ann, lambda _: bob])(request) is ann
     assert first_of([lambda _: None, lambda _: None])(request) is None
+
+
+ANN, BOB, SHOP_ANN = Starter("Ann"), Starter("Bob"), Starter("Ann", "shop")
+
+
+@pytest.mark.parametrize(
+    ("scope", "seen"),
+    [
+        (Scope(), [None, ANN, BOB]),
+        (Scope(by="Ann"), [ANN]),
+        (Scope("shop"), [SHOP_ANN]),
+        (Scope("shop", by="Ann"), [SHOP_ANN]),
+        (Scope("shop", by="Bob"), []),
+        (Scope(sagas=frozenset({"order"})), [None, ANN, BOB]),
+        (Scope(sagas=frozenset({"trip"})), []),
+    ],
+)
+def test_a_scope_has_the_sagas_of_its_tenant_its_definitions_and_its_starter(
+    scope: Scope, seen: list[Starter | None]
+) -> None:
+    """All three: who sees what one started sees nothing that anybody else did."""
+    assert [starter for starter in (None, ANN, BOB, SHOP_ANN) if scope.has("order", starter)] == seen
