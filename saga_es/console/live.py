@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -20,7 +21,7 @@ from saga_es.access.permissions import Permission, permits
 from saga_es.api.access import principal, scope
 from saga_es.api.responses import check_seen, json_response, node
 from saga_es.api.waiting import place_of_a_stream
-from saga_es.console.feed import Feed
+from saga_es.console.feed import Change, Feed
 from saga_es.console.guard import LANGUAGE_COOKIE
 from saga_es.errors import StoreUnavailable
 from saga_es.node.node import Node
@@ -60,7 +61,8 @@ def feed_of(here: Node) -> Feed:
     """The feed of this application."""
     found: Feed | None = current_app.extensions.get(FEED)
     if found is None:
-        new = Feed(here.database, here.whole.store.log, here.closing)  # one for all viewers
+        has_scopes = here.authenticate is not None
+        new = Feed(here.database, here.whole.store.log, here.closing, has_scopes=has_scopes)  # one for all viewers
         found = current_app.extensions.setdefault(FEED, new)
         if found is new:
             here.readers.append(new.end)
@@ -73,16 +75,18 @@ def live() -> Response:
     here = node()
     feed, stream_id = feed_of(here), request.args.get("saga") or None
     text = request.headers.get("Last-Event-ID") or request.args.get("after", "")
-    if stream_id is not None and scope() is not None:
+    seen = scope()
+    if stream_id is not None and seen is not None:
         check_seen(stream_id)
     after = int(text) if text.isascii() and text.isdigit() and len(text) < LONGEST_POSITION else feed.position()
     if "text/event-stream" not in request.headers.get("Accept", ""):
-        return json_response(feed.since(after, stream_id))
+        return json_response(feed.since(after, stream_id, seen))
     leave = place_of_a_stream(request.environ)
     if leave is None:
         return Response(status=HTTPStatus.NO_CONTENT)  # a browser does not ask for this stream again
     gone: Callable[[], bool] = request.environ.get("waitress.client_disconnected", bool)
-    messages = _messages(feed, after, stream_id, lambda: gone() or here.closing.is_set())
+    wait = partial(feed.wait, stream_id=stream_id, timeout_s=LOOK_S, scope=seen)
+    messages = _messages(wait, after, lambda: gone() or here.closing.is_set())
     response = Response(messages, content_type="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # nginx passes on what comes
     response.call_on_close(leave)
@@ -92,11 +96,11 @@ def live() -> Response:
 LONGEST_POSITION = 19
 
 
-def _messages(feed: Feed, after: int, stream_id: str | None, is_over: Callable[[], bool]) -> Iterator[str]:
+def _messages(wait: Callable[[int], Change], after: int, is_over: Callable[[], bool]) -> Iterator[str]:
     yield "retry: 2000\n\n"
     said_at = began_at = monotonic_s()
     while monotonic_s() - began_at < OLDEST_S:
-        change = feed.wait(after, stream_id, LOOK_S)
+        change = wait(after)
         after = change.position
         if is_over():
             return
