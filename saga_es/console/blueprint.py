@@ -14,8 +14,8 @@ from saga_es.access.permissions import DECLARED, Permission, permits
 from saga_es.api.access import guard_access_to
 from saga_es.api.problems import RETRY_AFTER_S, Problem
 from saga_es.console import around_pages, attention, batches, command_pages, definition_pages, live, saga_pages
-from saga_es.console.guard import LANGUAGE_COOKIE, THEME_COOKIE, Forged, guarded, tokens
-from saga_es.console.shell import NAME, THEMES, address, keep, page
+from saga_es.console.guard import KEYS_COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, Forged, guarded, tokens
+from saga_es.console.shell import KEYS, NAME, THEMES, address, keep, page
 from saga_es.console.words import LANGUAGES
 from saga_es.errors import NoSuchVersion, NotFound, SagaArchived, SagaError, StoreUnavailable
 from saga_es.logs import logger
@@ -92,7 +92,7 @@ def _nothing() -> None:
 
 @permits(Permission.READ)
 def preferences() -> BaseResponse:
-    """Keep the viewer's language and theme, and go back."""
+    """Keep the viewer's language, theme and keys, and go back."""
     tokens().check(request)
     back = request.form.get("back", "")
     is_ours = back.startswith("/") and not back.startswith(("//", "/\\")) and "\n" not in back
@@ -102,6 +102,8 @@ def preferences() -> BaseResponse:
         keep(kept, LANGUAGE_COOKIE, str(language))
     if (theme := request.form.get("theme")) in THEMES:
         keep(kept, THEME_COOKIE, str(theme))
+    if (keys := request.form.get("keys")) in KEYS:
+        keep(kept, KEYS_COOKIE, str(keys))
     return kept
 
 

@@ -18,7 +18,7 @@ from saga_es.store.shared_secrets import shared_secret
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 COOKIE = "saga_es_csrf"
-LANGUAGE_COOKIE, THEME_COOKIE = "saga_es_language", "saga_es_theme"
+LANGUAGE_COOKIE, THEME_COOKIE, KEYS_COOKIE = "saga_es_language", "saga_es_theme", "saga_es_keys"
 FIELD = "csrf"
 
 _OWN_KEY = secrets.token_bytes(32)

@@ -13,7 +13,7 @@ from flask import Response, current_app, g, request, url_for
 
 from saga_es.api.access import scope
 from saga_es.api.responses import node
-from saga_es.console.guard import COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, new_cookie, tokens
+from saga_es.console.guard import COOKIE, KEYS_COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, new_cookie, tokens
 from saga_es.console.live import POSITION, Kept, same_for
 from saga_es.console.rendering import rendered
 from saga_es.console.rows import MOST_COUNTED
@@ -27,6 +27,7 @@ from saga_es.store.views.saga_view import sagas
 NAME = "saga_es_console"
 KEPT = "saga_es.console.kept"
 THEMES = ("auto", "light", "dark")
+KEYS = ("on", "off")
 LONG_S = 365 * 86_400
 
 
@@ -69,6 +70,12 @@ def theme() -> str:
     return chosen if chosen in THEMES else "auto"
 
 
+def keys() -> str:
+    """Whether single letters are commands to the viewer's pages: `on` or `off`."""
+    chosen = request.cookies.get(KEYS_COOKIE, "on")
+    return chosen if chosen in KEYS else "on"
+
+
 _ADDRESSES = {"address": address, "file_address": file_address, "query_address": query_address}
 
 
@@ -100,6 +107,7 @@ def page(template: str, here: str, status: int = 200, **given: Any) -> Response:
         here=here,
         theme=theme(),
         themes=THEMES,
+        keys=keys(),
         languages=LANGUAGES,
         **_ADDRESSES,
         read_until=g.get(POSITION, 0),

@@ -35,7 +35,8 @@
   };
   listen();
 
-  document.addEventListener("keydown", (event) => {
+  // Letters can be switched off: somebody who speaks to the browser types them without meaning to.
+  if (document.documentElement.dataset.keys !== "off") document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
     const go = {
       "/": () => document.getElementById("search")?.focus(),
