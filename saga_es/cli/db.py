@@ -12,7 +12,7 @@ from saga_es.cli.terminal import errors
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
 from saga_es.store.admin import migrate
-from saga_es.store.admin.grants import DEFAULT_ROLE, grants
+from saga_es.store.admin.grants import ACCESS, DEFAULT_ROLE, RUNNERS, grants
 from saga_es.store.admin.ownership import adopt, drop_view
 from saga_es.store.registry import made
 
@@ -36,27 +36,37 @@ def upgrade(settings: Settings) -> None:
     errors.print(f"The database is at migration {at}{views}.", markup=False, soft_wrap=True)
 
 
-@db.command("grants", short_help="Print the SQL for a role that may only append to the log.")
+@db.command("grants", short_help="Print the SQL for a role that may only read the log, or append to it.")
 @settings_options(
     click.option(
         "--role",
         default=DEFAULT_ROLE,
         show_default=True,
         metavar="NAME",
-        help="The role that runs sagas; on MySQL NAME@HOST.",
+        help="The role of the database; on MySQL NAME@HOST.",
+    ),
+    click.option(
+        "--for",
+        "access",
+        type=click.Choice(ACCESS),
+        default=RUNNERS[0],
+        show_default=True,
+        help="What a connection of the role may do.",
     ),
     as_json_option,
 )
-def grants_(settings: Settings, role: str, as_json: bool) -> None:
-    """Print the SQL for a role that runs sagas, and may only INSERT into `saga_events` and SELECT from it.
+def grants_(settings: Settings, role: str, access: str, as_json: bool) -> None:
+    """Print the SQL for a role that may only INSERT into `saga_events` and SELECT from it, or only SELECT.
 
     The owner of the tables runs `saga-es db upgrade`, and then this SQL; `serve` and `worker` connect as the role. The
-    role must exist.
+    role must exist. With --for viewer or auditor it may read, and change nothing; with operator or resolver it may give
+    commands, and run no sagas. A database cannot tell one command from another: for that, let people
+    use --url and a key.
     """
     node = Node(settings, app_of(settings))
     try:
         migrate.check(node.database)
-        output.show_grants(grants(node.database, list(node.views), role), as_json=as_json)
+        output.show_grants(grants(node.database, list(node.views), role, access), as_json=as_json)
     finally:
         node.database.close()
 

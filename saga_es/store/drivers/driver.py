@@ -6,7 +6,7 @@ No other module asks which database it is. To add a database, add a file with it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -205,9 +205,9 @@ class Driver:
     log_size: Callable[[Connection], LogSize]
     """How much room the log takes; it does not count."""
 
-    grants: Callable[[Reading, Iterable[tuple[str, str]], str], list[str]]
-    """Statements that grant a role the use of the log's sequence and, given tables, the listed rights on each. Raises
-    `SettingsError` where the database has no roles."""
+    grants: Callable[[Reading, Sequence[tuple[str, str]], str], list[str]]
+    """Statements that grant a role the listed rights on each table, and the use of the log's sequence if it may append.
+    Raises `SettingsError` where the database has no roles."""
 
 
 # ── Which is it? ─────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
@@ -215,7 +215,7 @@ def _drop(connection: Connection, name: str) -> None:
 # ── Roles ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _grants(reading: Reading, tables: Iterable[tuple[str, str]], role: str) -> list[str]:
+def _grants(reading: Reading, tables: Sequence[tuple[str, str]], role: str) -> list[str]:
     with reading() as connection:
         quote = connection.dialect.identifier_preparer.quote
         schema, account = quote(connection.engine.url.database or ""), _account(role)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
@@ -196,14 +196,15 @@ def _exact(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
 # ── Roles ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _grants(reading: Reading, tables: Iterable[tuple[str, str]], role: str) -> list[str]:
+def _grants(reading: Reading, tables: Sequence[tuple[str, str]], role: str) -> list[str]:
+    appends = any(table == LOG_TABLE and "INSERT" in what for table, what in tables)
     with reading() as connection:
         quote = connection.dialect.identifier_preparer.quote
         log = full(connection, LOG_TABLE)
         schema, yours = quote(str(connection.scalar(sa.select(sa.func.current_schema())))), quote(role)
     return [
         f"GRANT USAGE ON SCHEMA {schema} TO {yours}",
-        f"GRANT USAGE ON SEQUENCE {schema}.{log}_position_seq TO {yours}",
+        *([f"GRANT USAGE ON SEQUENCE {schema}.{log}_position_seq TO {yours}"] if appends else []),
         *(f"GRANT {what} ON {schema}.{quote(ours(table))} TO {yours}" for table, what in tables),
     ]
 

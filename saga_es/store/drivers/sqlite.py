@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -222,7 +222,7 @@ def _insert_unless_there(table: sa.Table) -> sa.Insert:
     return sqlite.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
 
 
-def _grants(_reading: Reading, _tables: Iterable[tuple[str, str]], _role: str) -> list[str]:
+def _grants(_reading: Reading, _tables: Sequence[tuple[str, str]], _role: str) -> list[str]:
     raise SettingsError(["SQLite knows no roles: whoever may write the file may write the log"])
 
 
