@@ -15,6 +15,27 @@ WAITING_CALLS = ("tests/unit/test_pool.py", "tests/unit/test_dispatch.py", "test
 
 MUTANTS = [
     Mutant(
+        "threads of calls come in vain, and go again",
+        "saga_es/runtime/calls/pool.py",
+        "elif self._counted < self._limit and",
+        "elif self._counted <= self._limit and",
+        ("tests/unit/test_pool.py",),
+    ),
+    Mutant(
+        "half an answer is taken for none",
+        "saga_es/runtime/calls/reading.py",
+        "        self.received += len(data)\n",
+        "",
+        ("tests/unit/test_cut_answers.py",),
+    ),
+    Mutant(
+        "nobody is told the rate of a participant",
+        "saga_es/runtime/calls/limits.py",
+        "        if self.limit.rate is not None:\n",
+        "        if self.limit.rate is None:\n",
+        ("tests/unit/test_many_requests.py",),
+    ),
+    Mutant(
         "a call that says that it goes on times out all the same",
         EXECUTOR,
         "            call.began_at = monotonic_s()\n            return True\n\n    def cancel",

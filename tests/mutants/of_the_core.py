@@ -14,6 +14,20 @@ STATE = "saga_es/core/state.py"
 
 MUTANTS = [
     Mutant(
+        "a pause is no version of its saga",
+        EVOLVE,
+        "return replace(state, version=version, paused=event)",
+        "return replace(state, paused=event)",
+        ("tests/unit/test_core_state.py",),
+    ),
+    Mutant(
+        "a sentence promises more where there is none",
+        "saga_es/core/explain.py",
+        "words if more <= 0 else",
+        "words if more < 0 else",
+        ("tests/unit/test_explain.py",),
+    ),
+    Mutant(
         "who sees what one started sees all but that",
         "saga_es/core/access.py",
         "name == self.by)",

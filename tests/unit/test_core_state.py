@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from saga_es.core import events as e
 from saga_es.core.commands import Skip
+from saga_es.core.evolve import evolve
 from saga_es.core.outcomes import Direction
-from saga_es.core.plan import Child
+from saga_es.core.plan import Child, Signal
 from saga_es.core.state import direction_of, payload_size
 from tests.support.story import NOW, STARTED, Past, a_plan, a_step, done, given, started
+from tests.unit.test_describe import TOLD
 
 DIRECTIONS: list[tuple[e.Intent, Direction]] = [
     (e.StepStarted("a", 1), Direction.ACTION),
@@ -70,3 +72,11 @@ def test_a_step_that_is_skipped_is_in_doubt_no_more() -> None:
     assert story.state.step("pay").in_doubt
     story.when(Skip("pay", "Ann", "it was not paid"))
     assert not story.state.step("pay").in_doubt
+
+
+@pytest.mark.parametrize("event", [event for event, _ in TOLD], ids=lambda event: type(event).__name__)
+def test_each_event_is_one_version(event: e.SagaEvent) -> None:
+    """Whatever it changes: the next append expects the version of the log."""
+    plan = a_plan("a", a_step("w", work=Signal(None), compensation=None))
+    before = given(STARTED, e.StepStarted("a", 1), plan=plan).state
+    assert evolve(before, event).version == before.version + 1

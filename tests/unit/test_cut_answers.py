@@ -17,7 +17,7 @@ import pytest
 from saga_es.core.outcomes import Completed, Unknown
 from saga_es.runtime.calls.answers import Answer, AnswerLost
 from saga_es.runtime.calls.outcomes import outcome_of_answer
-from saga_es.runtime.calls.reading import ANSWER_LIMIT, HEAD_LIMIT
+from saga_es.runtime.calls.reading import ANSWER_LIMIT, HEAD_LIMIT, Reading, Unreadable
 from saga_es.runtime.calls.transport import HttpTransport
 from tests.support.raw_servers import Authority, over_tls, raw_server, request_of, saying
 
@@ -79,6 +79,18 @@ def test_an_answer_that_is_cut_anywhere_is_unknown(form: str) -> None:
                 continue
             assert isinstance(outcome, Unknown), f"cut after {length} bytes: {whole[:length]!r}"
         assert outcome_of_answer(ask(server.port)) == Completed({"room": 7, "of": [1, 2, 3]})
+
+
+@pytest.mark.parametrize("pieces", [[], [b"H"], [b"HT", b"TP/1.1 200"]])
+def test_an_answer_that_was_cut_differs_from_none(pieces: list[bytes]) -> None:
+    """A person who looks for the fault is told which it was; and what came is counted."""
+    reading = Reading("POST")
+    for piece in pieces:
+        assert reading.take(piece) is None
+    assert (reading.received, reading.first) == (sum(map(len, pieces)), b"".join(pieces)[:2])
+    why = "the answer was cut" if pieces else "the connection was closed without an answer"
+    with pytest.raises(Unreadable, match=why):
+        reading.take(b"")
 
 
 @pytest.mark.parametrize("body", [b"12345", b"-1.5e3", b"0"])

@@ -289,6 +289,9 @@ def test_of_many_parts_only_some_are_named() -> None:
     found = reasons(STARTED, e.StepFannedOut("t", 9), *(e.StepStarted(f"t[{n}]", 1) for n in range(9)), plan=plan)
     assert len(found) == 6
     assert found[-1] == "waits for 4 more like these"
+    just = reasons(STARTED, e.StepFannedOut("t", 5), *(e.StepStarted(f"t[{n}]", 1) for n in range(5)), plan=plan)
+    assert len(just) == 5
+    assert not any("more like these" in reason for reason in just)
 
 
 def test_a_compensation_that_was_given_up_is_told_while_the_others_are_out() -> None:

@@ -182,6 +182,18 @@ def test_a_request_for_which_the_system_gives_no_thread_is_unavailable(monkeypat
         assert outcomes(told, 2) == [Unavailable(why), Unavailable(why)]
 
 
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (Limit(3), "participant 'bank', which gets at most 3 at once"),
+        (Limit(50, 0.5), "participant 'bank', which gets at most 50 at once and 0.5 a second"),
+    ],
+)
+def test_a_turn_says_what_its_participant_gets(limit: Limit, words: str) -> None:
+    """A person who asks why nothing moves reads both limits, where there are two."""
+    assert Turn("bank", 3, limit).words == words
+
+
 def test_calls_begin_as_fast_as_the_rate_of_their_participant_and_no_other_waits() -> None:
     """By a clock of the test: the first at once, each further one when its time has come."""
     now = 100.0

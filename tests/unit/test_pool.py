@@ -39,6 +39,31 @@ def test_there_are_never_more_threads_than_allowed() -> None:
     pool.close()
 
 
+def test_no_thread_is_started_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While all that are allowed are busy, work waits for one of them; none comes only to go again."""
+    start, started, told, gate = threading.Thread.start, SimpleQueue[None](), SimpleQueue[str](), threading.Event()
+
+    def counted(thread: threading.Thread) -> None:
+        started.put(None)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", counted)
+    pool = Pool(3)
+
+    def held() -> None:
+        told.put("came")
+        assert gate.wait(TIMEOUT_S)
+        told.put("went")
+
+    for lane in ("hotel", "bank"):
+        submit(pool, held, held, lane=lane)
+    assert [told.get(timeout=TIMEOUT_S) for _ in range(3)] == ["came"] * 3
+    gate.set()
+    assert sorted(told.get(timeout=TIMEOUT_S) for _ in range(5)) == ["came", *["went"] * 4]
+    assert started.qsize() == 3
+    pool.close()
+
+
 def test_all_threads_that_are_allowed_work_at_once() -> None:
     """Each piece of work waits for the two others; twice, so that idle threads are used again."""
     told: SimpleQueue[int] = SimpleQueue()
