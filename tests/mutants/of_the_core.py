@@ -14,6 +14,13 @@ STATE = "saga_es/core/state.py"
 
 MUTANTS = [
     Mutant(
+        "an element that begins before its list is known breaks no rule",
+        "saga_es/core/invariants.py",
+        "self.fan_outs.get(planned.name, 0)",
+        "self.fan_outs.get(planned.name, 1)",
+        ("tests/unit/test_invariants.py",),
+    ),
+    Mutant(
         "a pause is no version of its saga",
         EVOLVE,
         "return replace(state, version=version, paused=event)",

@@ -161,10 +161,11 @@ def test_a_compensation_that_the_new_plan_adds_undoes_what_was_done_before() -> 
 
 
 def test_a_saga_that_has_the_plan_already_is_left_as_it_is() -> None:
-    """The command may be repeated."""
+    """The command may be repeated, also on behalf of somebody else."""
     new = a_plan("a", "b", "c", "d")
     story = given(STARTED).when(to(new))
     story.when(to(new)).then()
+    story.when(replace(to(new), on_behalf_of="Bob")).then()
 
 
 def test_a_saga_that_is_failed_stays_failed_until_it_is_retried() -> None:

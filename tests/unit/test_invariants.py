@@ -131,6 +131,7 @@ BROKEN: list[tuple[str, Plan, list[e.SagaEvent]]] = [
     ),
     ("step 'b' is fanned out twice", LISTED, [*FANNED, e.StepFannedOut("b", 2)]),
     ("step 'b[3]' is not one of 3 elements", LISTED, [*FANNED, e.StepStarted("b[3]", 1)]),
+    ("step 'b[0]' is not one of 0 elements", LISTED, [STARTED, *done("a"), e.StepStarted("b[0]", 1)]),
     (
         "step 'b[2]' is one more than 2 at once",
         LISTED,
