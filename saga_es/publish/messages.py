@@ -17,11 +17,13 @@ class Message(msgspec.Struct, frozen=True):
         entry: Its row in the log.
         saga: The name of the saga's definition; None for an event of another category.
         trace: The saga's trace, if it has one.
+        tenant: The tenant of the saga; empty: it has none; None: the event is of another category, or nobody knows.
     """
 
     entry: Entry
     saga: str | None = None
     trace: Trace | None = None
+    tenant: str | None = None
 
     @property
     def id(self) -> str:
@@ -47,6 +49,8 @@ class Message(msgspec.Struct, frozen=True):
         }
         if self.saga is not None:
             fields["saga"] = self.saga
+        if self.tenant:
+            fields["tenant"] = self.tenant
         if self.trace is not None:
             fields |= self.trace.headers
         return msgspec.json.encode(fields)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 import sqlalchemy as sa
 
+from saga_es.core.access import Starter
 from saga_es.core.trace import Trace
 from saga_es.store.database import Database
 from saga_es.store.log.codec import SAGA
@@ -22,6 +23,14 @@ class Origin(msgspec.Struct, frozen=True):
 
     saga: str | None = None
     trace: Trace | None = None
+    by: Starter | None = None
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose saga it is; empty: no tenant's; None: it is not known."""
+        if self.saga is None:
+            return None
+        return "" if self.by is None else self.by.tenant
 
 
 UNKNOWN = Origin()

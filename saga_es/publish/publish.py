@@ -40,6 +40,8 @@ class Publish(msgspec.Struct, frozen=True):
         categories: Publish events of these categories alone, such as `saga`; empty: of all.
         types: Publish events of these types alone, such as `SagaCompleted`; empty: of all.
         sagas: Publish events of sagas of these definitions alone; empty: of all, and those that belong to no saga.
+        tenants: Publish events of sagas of these tenants alone, where an empty text stands for no tenant; empty: of
+            all, and those that belong to no saga.
         message: Makes of each CloudEvent another message, or None to publish none; a pure function, since the same
             event may be published again. If it raises, the publisher tries again, and goes no further.
         name: Names the publisher in the log; by default the broker and where on it. Under another name, everything
@@ -52,6 +54,7 @@ class Publish(msgspec.Struct, frozen=True):
     sagas: Collection[str] = ()
     message: ToMessage | None = None
     name: str = ""
+    tenants: Collection[str] = ()
 
     def __repr__(self) -> str:
         """Without the URL, which may hold a password."""
@@ -98,8 +101,7 @@ class Broker:
         Raises:
             Exception: Of any class: the broker is away, or did not take all.
         """
-        chosen = self._publish.sagas
-        made = (self._outgoing(message) for message in messages if not chosen or message.saga in chosen)
+        made = (self._outgoing(message) for message in messages if self._chooses(message))
         outgoing = [message for message in made if message is not None]
         if not outgoing:
             return
@@ -110,6 +112,10 @@ class Broker:
         except BaseException:
             self.close()
             raise
+
+    def _chooses(self, message: Message) -> bool:
+        sagas, tenants = self._publish.sagas, self._publish.tenants
+        return (not sagas or message.saga in sagas) and (not tenants or message.tenant in tenants)
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -210,7 +210,7 @@ class Publisher:
 
 
 def _message(entry: Entry, origin: Origin) -> Message:
-    return Message(entry, origin.saga, origin.trace)
+    return Message(entry, origin.saga, origin.trace, origin.tenant)
 
 
 def _about(message: Message) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from saga_es import App
+from saga_es.core.access import Starter
 from saga_es.errors import DefinitionError
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -162,6 +163,23 @@ def test_what_is_published_can_be_chosen_and_made_into_other_messages(open_node:
     assert [list(found) for found in place.messages()] == [["id", "errand"]]
     assert place.messages()[0]["errand"] == "shown"
     assert other.messages() == []
+
+
+def test_a_target_of_a_tenant_is_told_of_its_sagas_alone(open_node: Open) -> None:
+    """Nothing of another tenant, of none, or of a key; each message of a tenant's saga names the tenant."""
+    places = {tenants: here("redis") for tenants in (("one",), ("two", ""), ())}
+    node = open_node(*(Publish(place.url, tenants=tenants) for tenants, place in places.items()))
+    node.engine.start("errand", {"ok": True}, saga_id="nobodys").result(TIMEOUT_S)
+    for tenant in ("one", "two"):
+        by = Starter("shop", tenant)
+        node.engine.start("errand", {"ok": True}, saga_id=f"of-{tenant}", by=by).result(TIMEOUT_S)
+    until(lambda: {row.lag for row in Publishers(node.database).all()} == {0})
+    told = {
+        tenants: {(found["subject"], found.get("tenant")) for found in place.messages() if tenants or "saga" in found}
+        for tenants, place in places.items()
+    }
+    nobodys, ones, twos = ("nobodys", None), ("of-one", "one"), ("of-two", "two")
+    assert told == {("one",): {ones}, ("two", ""): {twos, nobodys}, (): {ones, twos, nobodys}}
 
 
 def test_a_broker_that_is_away_is_named_without_its_password(open_node: Open, caplog: pytest.LogCaptureFixture) -> None:
