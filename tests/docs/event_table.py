@@ -22,6 +22,7 @@ from saga_es.core.commands import (
     Migrate,
     Pause,
     ReplaceInput,
+    Reply,
     Resolve,
     Resume,
     Retry,
@@ -202,8 +203,11 @@ def _answers(state: SagaState, intent: e.Intent) -> Iterator[Fact]:
             outcomes = _outcomes(state.plan.step(step))
             yield from (CallReturned(step, Direction.ACTION, attempt, outcome) for outcome in outcomes)
             yield CallProgressed(step, Direction.ACTION, attempt)
+            replies = OUTCOMES if state.plan.step(step).work is None else ()  # as only a request has them
+            yield from (Reply(step, Direction.ACTION, attempt, outcome) for outcome in replies)
         case e.CompensationStarted(step, attempt):
             yield from (CallReturned(step, Direction.COMPENSATION, attempt, outcome) for outcome in OUTCOMES)
+            yield from (Reply(step, Direction.COMPENSATION, attempt, outcome) for outcome in OUTCOMES)
         case e.ProbeStarted(step, attempt):
             yield from (CallReturned(step, Direction.PROBE, attempt, outcome) for outcome in OUTCOMES)
         case e.ChildStarted(step, saga_id=child):
@@ -220,7 +224,12 @@ def _answers(state: SagaState, intent: e.Intent) -> Iterator[Fact]:
             assert_never(intent)
 
 
-OUTCOMES: tuple[Outcome, ...] = (Completed(), Rejected("no"), Unavailable("not now"), Unknown("lost"))
+OUTCOMES: tuple[Completed | Rejected | Unavailable | Unknown, ...] = (
+    Completed(),
+    Rejected("no"),
+    Unavailable("not now"),
+    Unknown("lost"),
+)
 
 
 def _outcomes(step: StepPlan) -> Iterator[Outcome]:
