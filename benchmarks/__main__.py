@@ -37,6 +37,7 @@ ROWS: dict[str, Measure] = {
     "interrupted": many.interrupted,
     "replay": replay.replay,
     "publishing": publishing.publishing,
+    "published": publishing.cost,
     "size": size.big_log,
     "console": console.pages,
     "waiting": many.waiting,

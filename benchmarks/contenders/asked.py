@@ -108,3 +108,24 @@ def load(once: Callable[[], object], callers: int, seconds: float) -> dict[str, 
         "p99_ms": took[min(len(took) - 1, len(took) * 99 // 100)] * 1e3,
         "cpu_us": cpu / len(took) * 1e6,
     }
+
+
+def paced(begin: Callable[[], Callable[[], object]], a_second: float, seconds: float) -> dict[str, Any]:
+    """Begin so many a second, evenly, and wait for all of them at the end.
+
+    Args:
+        begin: Begins one; what it returns waits for its end.
+        a_second: How many are begun in a second.
+        seconds: For how long.
+
+    Returns:
+        `done`: how many; `busy`: the share of one processor that this process took.
+    """
+    ends: list[Callable[[], object]] = []
+    began, spent = time.perf_counter(), time.process_time()
+    while (at := len(ends) / a_second) < seconds:
+        time.sleep(max(0.0, began + at - time.perf_counter()))
+        ends.append(begin())
+    for end in ends:
+        end()
+    return {"done": len(ends), "busy": (time.process_time() - spent) / (time.perf_counter() - began)}

@@ -1,6 +1,7 @@
-"""The engine: `python -m benchmarks.contenders.ours URL [--uncounted] [--with-lines]`.
+"""The engine: `python -m benchmarks.contenders.ours URL [--uncounted] [--with-lines] [--publish=BROKER]`.
 
-With `--uncounted` it has no metrics; with `--with-lines` it writes the lines of `saga-es serve`, to a file.
+With `--uncounted` it has no metrics; with `--with-lines` it writes the lines of `saga-es serve`, to a file; with
+`--publish` it publishes its log to the broker at that URL.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from tempfile import TemporaryFile
 from typing import Any
 
-from benchmarks.contenders.asked import Answers, answer_all, load
+from benchmarks.contenders.asked import Answers, answer_all, load, paced
 from benchmarks.contenders.work import INPUT, REFUSED, trip
 from saga_es import open_engine
 from saga_es.core.state import SagaStatus
@@ -28,7 +29,8 @@ def _ready() -> Answers:
     else:
         logging.getLogger("saga_es").setLevel(logging.ERROR)  # each saga that fails here would have its lines
     is_counted = "--uncounted" not in sys.argv
-    engine = _OPEN.enter_context(open_engine(sys.argv[1], trip, metrics=is_counted))
+    publish = next((given.partition("=")[2] for given in sys.argv if given.startswith("--publish=")), "")
+    engine = _OPEN.enter_context(open_engine(sys.argv[1], trip, metrics=is_counted, publish=publish))
 
     def run(callers: int, seconds: float, work: str = "happy") -> dict[str, Any]:
         given, end = (REFUSED, SagaStatus.COMPENSATED) if work == "refused" else (INPUT, SagaStatus.COMPLETED)
@@ -39,7 +41,10 @@ def _ready() -> Answers:
 
         return load(once, callers, seconds)
 
-    return {"load": run}
+    def pace(a_second: float, seconds: float) -> dict[str, Any]:
+        return paced(lambda: engine.start(trip, INPUT, wait=False).result, a_second, seconds)
+
+    return {"load": run, "pace": pace}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measures `saga-es publish`: how fast a process of its own publishes a log to each kind of broker."""
+"""Measures publishing to each kind of broker: how fast a process of its own is, and what it costs the engine's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from statistics import median
 
 from benchmarks.biglog import grow
-from benchmarks.contender import Unable
+from benchmarks.contender import Contender, Unable
 from benchmarks.contenders.work import HAPPY_EVENTS
 from benchmarks.databases import fresh
 from benchmarks.effort import Effort
@@ -22,6 +23,8 @@ from tests.support.programs import Absent
 LOOK_EVERY_S = 0.05
 TIMEOUT_S = 300.0
 TARGET = 10_000.0
+EVENTS_A_SECOND = 1_000
+MOST_COST = 5.0
 
 
 def publishing(effort: Effort) -> Iterator[Row]:
@@ -66,3 +69,38 @@ def _published(kind: str, events: int) -> float:
             process.kill()
             process.communicate()
             database.close()
+
+
+def cost(effort: Effort) -> Iterator[Row]:
+    """What publishing 1,000 events a second takes of the engine's process: the share of a processor, with and without.
+
+    Both run in turn. A process is bound by its processor, so what publishing takes of it is what its sagas lose.
+    """
+    for kind in brokers.KINDS:
+        what = f"1,000 events a second, SQLite: of a processor, for publishing them to {kind}"
+        try:
+            place = brokers.place(kind)
+            with (
+                fresh("sqlite") as url,
+                Contender("ours", url, f"--publish={place.url}") as publishing_too,
+                fresh("sqlite") as other,
+                Contender("ours", other) as alone,
+            ):
+                pairs = [(_busy(publishing_too, effort), _busy(alone, effort)) for _ in range(effort.rounds + 1)][1:]
+        except (Absent, Unable) as error:
+            yield Row(what=what, target=MOST_COST, better="most", unit="%", note=str(error))
+            continue
+        yield Row(
+            what=what,
+            ours=f"{100 * median(with_it for with_it, _ in pairs):.1f} %",
+            peer=f"{100 * median(without for _, without in pairs):.1f} %",
+            value=100 * median(with_it - without for with_it, without in pairs),
+            target=MOST_COST,
+            better="most",
+            unit="%",
+            figures={"busy": pairs},
+        )
+
+
+def _busy(contender: Contender, effort: Effort) -> float:
+    return float(contender.ask("pace", a_second=EVENTS_A_SECOND / HAPPY_EVENTS, seconds=effort.seconds)["busy"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from saga_es import SagaStatus
 from saga_es.api.listening import listen
 from saga_es.node.node import Node
 from saga_es.node.settings import Settings
@@ -23,7 +25,7 @@ from tests.support.queues import new_queue
 from tests.support.trips import until
 
 PAGE = (DOCS / "messaging.md").read_text()
-PUBLISHING, BEHIND_A_QUEUE, LATER = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+PUBLISHING, BEHIND_A_QUEUE, LATER, AT_ONCE = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
 
 
 def test_the_end_of_an_order_is_published_in_a_form_of_ones_own(tmp_path: Path) -> None:
@@ -77,3 +79,13 @@ def test_a_book_is_printed_later(tmp_path: Path, *, calls_back: bool) -> None:
             assert book["reply_to"] is None
             book["is_printed"] = True
         assert handle.result(20).results == {"print": {"pages": 300}}
+
+
+def test_a_place_is_called_by_hundreds_of_sagas_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than there are threads for calls, and no more than its limit."""
+    monkeypatch.chdir(tmp_path)
+    defined: dict[str, Any] = {"__name__": __name__}
+    exec(compile(AT_ONCE, f"{DOCS}/messaging.md", "exec"), defined)  # noqa: S102 (our own page)
+    statuses = asyncio.run(defined["visits"](300))
+    assert statuses == [SagaStatus.COMPLETED] * 300
+    assert 32 < defined["calls"]["most"] <= 500
