@@ -45,7 +45,7 @@ from saga_es.runtime.waiting.promise import Promise
 from saga_es.runtime.worker import Worker
 from saga_es.store.host_time import monotonic_s
 from saga_es.store.log.codec import check_numbers
-from saga_es.store.log.entries import Draft, Recorded, check_stream_id
+from saga_es.store.log.entries import Draft, Recorded, check_is_text, check_stream_id
 from saga_es.store.process import in_each_child, look_for_fork
 from saga_es.store.store import SharedStore
 
@@ -182,12 +182,14 @@ class Engine(Control):
 
     def follow(self, saga_id: str) -> Handle:
         """A handle on a saga that was started before, by this or any other process."""
+        check_is_text(saga_id)
         handle = Handle(saga_id, control=self)
         self._put(FollowRequest(handle))
         return handle
 
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value, to a saga on any worker; returns when it is in the log."""
+        check_is_text(saga_id)
         check_stream_id(saga_id)
         with self._tracing.commanding(saga_id, command):
             request = CommandRequest(saga_id, admitted(saga_id, command, self._store), Future())

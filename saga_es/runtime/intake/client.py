@@ -28,7 +28,7 @@ from saga_es.runtime.waiting.backoff import Backoff
 from saga_es.runtime.waiting.clock import Clock, SystemClock
 from saga_es.runtime.waiting.outage import COMMIT_TIMEOUT_S
 from saga_es.store.host_time import monotonic_s
-from saga_es.store.log.entries import check_stream_id
+from saga_es.store.log.entries import check_is_text, check_stream_id
 from saga_es.store.store import SharedStore
 
 FIRST_LOOK_S = 0.05
@@ -122,10 +122,12 @@ class Client(Control):
 
     def follow(self, saga_id: str) -> Handle:
         """A handle on a saga that was started before, by any process."""
+        check_is_text(saga_id)
         return ClientHandle(saga_id, self)
 
     def submit(self, saga_id: str, command: Command) -> None:
         """Give a command as a value, to a saga on any worker; returns when it is in the log."""
+        check_is_text(saga_id)
         check_stream_id(saga_id)
         with self._tracing.commanding(saga_id, command):
             self._commands.record(saga_id, admitted(saga_id, command, self._store), COMMIT_TIMEOUT_S)

@@ -137,6 +137,17 @@ def prepare(draft: Draft, codec: Codec) -> Prepared:
     return Prepared(draft, rows, covers, sum(sizes))
 
 
+def check_is_text(stream_id: object) -> None:
+    """Check that an id is a text, before it reaches a thread that cannot tell its caller.
+
+    Raises:
+        TypeError: It is something else, such as a UUID.
+    """
+    if not isinstance(stream_id, str):
+        what = f"{stream_id!a:.80} of type {type(stream_id).__name__}"
+        raise TypeError(f"an id is a text, not {what}; write str(...)")
+
+
 @lru_cache(4096)  # each append to a stream comes here
 def check_stream_id(stream_id: str) -> None:
     """Check that the log accepts this id; the rule is the same on every database.
