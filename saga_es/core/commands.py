@@ -117,6 +117,7 @@ class Reply(msgspec.Struct, frozen=True):
     """A participant that took a call, and answered 202, tells what the call came to.
 
     Attributes:
+        direction: Never a probe, which is answered at once.
         attempt: The attempt that it took. All have one key, so that an earlier one that is done is this one, too.
     """
 

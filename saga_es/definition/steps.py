@@ -258,6 +258,9 @@ class Steps:
         if step.probe is not None or step.plan.work is not None:
             why = "has a probe already" if step.probe is not None else "makes no call, so there is nothing to probe"
             raise DefinitionError(f"saga {self._saga!r}: step {name!r} {why}")
+        if isinstance(probe, Request) and probe.accepts_202:
+            why = f"the probe of step {name!r} is answered at once; leave accepts_202 out"
+            raise DefinitionError(f"saga {self._saga!r}: {why}")
         self._check_known(name, needs(probe), self._known(name))
         self._steps[name] = replace(step, plan=replace(step.plan, probe=True), probe=probe)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from saga_es import App, Participant, RetryPolicy, Saga, SagaStatus
+from saga_es import App, SagaStatus
 from saga_es.core.outcomes import Direction
 from saga_es.errors import SettingsError
 from saga_es.node.replies import replies_of
@@ -19,7 +19,7 @@ from tests.api.conftest import OpenNode, Served
 from tests.api.test_execute import body_of
 from tests.api.test_problems import assert_problem
 from tests.conftest import TIMEOUT_S
-from tests.support import participants
+from tests.support import participants, taken
 from tests.support.participants import Act, Call, Says, by_method
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1yZXBsaWVzLTEyMzQ1Njc4"
@@ -35,17 +35,9 @@ def bank() -> Iterator[participants.Participant]:
         yield served
 
 
-def paying(timeout_s: float = 60.0, attempts: int = 3) -> App:
+def paying(attempts: int = 3) -> App:
     """A saga that calls the bank, and a step after it."""
-    saga, bank = Saga("pays"), Participant("bank")
-    saga.request(
-        "pay",
-        bank.post("/pay", accepts_202=True),
-        compensation=bank.delete("/pay", accepts_202=True),
-        timeout_s=timeout_s,
-        retry=RetryPolicy(attempts=attempts, first_delay_s=0.01),
-        compensation_retry=RetryPolicy(attempts=3, first_delay_s=0.01),
-    )
+    saga = taken.paying(timeout_s=60.0, attempts=attempts)
     saga.step(compensation=None)(thank)
     return App(sagas=[saga])
 

@@ -17,10 +17,10 @@ from saga_es.core.facts import CallProgressed, CannotGoOn, ChildEnded, CodeMissi
 from saga_es.core.operate import still_open
 from saga_es.core.outcomes import ChildReady, Completed, Outcome, Rejected, Skipped, Unavailable, Unknown
 from saga_es.core.plan import Child, Delay, Kind, Plan, RetryPolicy, Signal, StepPlan, Work
-from saga_es.core.state import SagaState, SagaStatus
+from saga_es.core.state import SagaState, SagaStatus, direction_of
 from saga_es.definition.steps import check_kinds
 from saga_es.errors import CommandRefused
-from tests.support.story import NOW, Loop, action, direction_of, probed, seconds, undo
+from tests.support.story import NOW, Loop, action, probed, seconds, undo
 
 INPUT = {"two": [1, 2], "none": [], "many": [1, 2, 3, 4], "no_list": 7, "wait_s": 3}
 WHO = ("Ann", "because")

@@ -17,7 +17,7 @@ from saga_es.core.facts import CallReturned, Fact, RetryDue, Start, Woken
 from saga_es.core.migration import present_name
 from saga_es.core.outcomes import Completed, Direction, Outcome
 from saga_es.core.plan import Plan, RetryPolicy, StepPlan
-from saga_es.core.state import SagaState, open_intents
+from saga_es.core.state import SagaState, direction_of, open_intents
 from saga_es.errors import CommandRefused
 
 Past = list[e.SagaEvent]
@@ -205,16 +205,6 @@ class Loop:
 
     def _begin(self, intent: e.Intent) -> None:
         self.under_way[intent.step, direction_of(intent)] = intent
-
-
-def direction_of(intent: e.Intent) -> Direction:
-    match intent:
-        case e.CompensationStarted() | e.CompensationFailed():
-            return Direction.COMPENSATION
-        case e.ProbeStarted():
-            return Direction.PROBE
-        case _:
-            return Direction.ACTION
 
 
 # ── One that is left to itself ───────────────────────────────────────────────────────────────────────────

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from saga_es import Participant, RetryPolicy, Saga, SagaStatus, open_engine
+from saga_es import Saga, SagaStatus, open_engine
 from saga_es.runtime.handle import SagaResult
 from tests.conftest import TIMEOUT_S
-from tests.support import participants
+from tests.support import participants, taken
 from tests.support.participants import Act, Call, Resets, Says, by_method, in_turn
 from tests.support.tunnels import tunnel_proxy
 
@@ -30,17 +30,8 @@ def bank() -> Iterator[participants.Participant]:
 
 
 def paying(*, accepts_202: bool = True, timeout_s: float = TIMEOUT_S, attempts: int = 1) -> Saga:
-    """A saga that calls the bank once, which is undone by another call."""
-    saga, bank = Saga("pays"), Participant("bank")
-    saga.request(
-        "pay",
-        bank.post("/pay", accepts_202=accepts_202),
-        compensation=bank.delete("/pay", accepts_202=accepts_202),
-        timeout_s=timeout_s,
-        retry=RetryPolicy(attempts=attempts, first_delay_s=0.01),
-        compensation_retry=RetryPolicy(attempts=3, first_delay_s=0.01),
-    )
-    return saga
+    """A saga that calls the bank once, and gives up soon."""
+    return taken.paying(timeout_s=timeout_s, attempts=attempts, accepts_202=accepts_202)
 
 
 def ended(tmp_path: Path, bank: participants.Participant, saga: Saga, base: str = "", **settings: Any) -> SagaResult:

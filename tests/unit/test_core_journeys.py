@@ -15,11 +15,11 @@ from saga_es.core.facts import CallReturned, CannotGoOn, ChildEnded, OwnerGone, 
 from saga_es.core.invariants import violations
 from saga_es.core.operate import preview
 from saga_es.core.outcomes import Completed, Direction, Unknown
-from saga_es.core.state import DONE, SagaState, SagaStatus, StepStatus, open_intents
+from saga_es.core.state import DONE, SagaState, SagaStatus, StepStatus, direction_of, open_intents
 from saga_es.errors import CommandRefused
 from saga_es.store.log.codec import SAGA, Codec
 from tests.support.random_plans import WHO, journeys, let_it_end
-from tests.support.story import SAGA_ID, Loop, action, direction_of, probed, undo
+from tests.support.story import SAGA_ID, Loop, action, probed, undo
 
 REOPENS = e.StepSkipped | e.CompensationSkipped | e.InputReplaced | e.SagaReopened | e.SagaResolved
 OF_A_SHELL = Start | CallReturned | RetryDue | ChildEnded | CannotGoOn

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from saga_es.core.plan import LONGEST_S
+from saga_es.definition.requests import Participant
 from saga_es.definition.saga import Saga
 from saga_es.definition.steps import MOST_AT_ONCE
 from saga_es.errors import DefinitionError
@@ -81,6 +82,11 @@ def a_probe_of_nothing(saga: Saga) -> None:
 def two_probes(saga: Saga) -> None:
     saga.probes("a")(nothing)
     saga.probes("a")(nothing)
+
+
+def a_probe_that_is_answered_later(saga: Saga) -> None:
+    bank = Participant("bank")
+    saga.request("pay", bank.post("/pay"), compensation=None, probe=bank.post("/paid", accepts_202=True))
 
 
 def a_probe_of_a_wait(saga: Saga) -> None:
@@ -169,6 +175,7 @@ MISTAKES: list[tuple[Callable[[Saga], None], str]] = [
     (a_probe_of_nothing, "a probe for 'b', but no step of that name; there are a"),
     (two_probes, "step 'a' has a probe already"),
     (a_probe_of_a_wait, "step 'nap' makes no call, so there is nothing to probe"),
+    (a_probe_that_is_answered_later, "the probe of step 'pay' is answered at once; leave accepts_202 out"),
     (a_probe_that_asks_for_what_it_looks_for, "step 'a' asks for 'a'"),
     (a_delay_of_nothing, "step 'nap': seconds must be more than 0, not 0"),
     (a_delay_of_more_than_a_year, r"step 'nap': seconds must be finite, and at most 31622400 \(a year\)"),
