@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from saga_es import App, SagaStatus
+from saga_es.access import Principal, Role
 from saga_es.core.outcomes import Direction
 from saga_es.errors import SettingsError
 from saga_es.node.replies import replies_of
 from saga_es.node.settings import Settings
 from saga_es.runtime.calls.replies import ReplyUrls, Taken
-from tests.api.conftest import OpenNode, Served
+from tests.api.conftest import OpenNode, Served, opened
+from tests.api.test_access import app_with_auth
 from tests.api.test_execute import body_of
 from tests.api.test_problems import assert_problem
 from tests.conftest import TIMEOUT_S
 from tests.support import participants, taken
+from tests.support.bearers import as_
 from tests.support.participants import Act, Call, Says, by_method
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1yZXBsaWVzLTEyMzQ1Njc4"
@@ -293,6 +298,27 @@ def test_what_is_no_end_of_a_call_is_refused(
     assert_problem(served.client.post(path_in(bank.calls[0]), json=body), 422)
     assert_problem(served.client.post(path_in(bank.calls[0]), data={"status": 200}), 415)
     assert types(served, saga_id) == ["SagaStarted", "StepStarted"]
+
+
+def test_where_callers_have_to_be_known_the_url_is_enough(tmp_path: Path, bank: participants.Participant) -> None:
+    """Any other is answered like every stranger; a role does not open it either."""
+    with ExitStack() as stack:
+        app = app_with_auth(paying(), ada=Principal("ada", list(Role)))
+        served = opened(stack, f"sqlite:///{tmp_path}/x.db", app, participants={"bank": bank.url}, **SETTINGS)
+        begun(served, bank)
+        good = path_in(bank.calls[0])
+        assert_problem(served.client.post(f"{good}x", json={}), 401)
+        assert_problem(served.client.post(f"{good}x", json={}, headers=as_("ada")), 403)
+        assert served.client.post(good, json={"body": 7}).status_code == 204
+
+
+def test_the_host_that_replies_are_sent_to_is_one_of_ours(open_node: OpenNode, bank: participants.Participant) -> None:
+    """It need not be allowed a second time; no other host is."""
+    served = open_node(paying(), participants={"bank": bank.url}, **SETTINGS)
+    begun(served, bank)
+    path = path_in(bank.calls[0])
+    assert_problem(served.client.post(path, json={}, headers={"Host": "evil.example"}), 421)
+    assert served.client.post(path, json={"body": 7}, headers={"Host": "shop.example"}).status_code == 204
 
 
 # ── Settings ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from saga_es.runtime.calls.transport import HttpTransport
 from tests.conftest import TIMEOUT_S
 from tests.support import participants
 from tests.support.certificates import certified
+from tests.support.participants import Hangs, Says, in_turn
 from tests.support.raw_servers import over_tls, raw_server, request_of, saying
 from tests.support.tunnels import STANDS, TunnelProxy, tunnel_proxy
 from tests.unit.test_participant_credentials import answers_with_the_callers_certificate, server_tls
@@ -109,6 +111,27 @@ def test_another_proxy_is_used_as_soon_as_its_file_says_so(
             assert send(transport) == 200
         transport.close()
     assert (len(proxy.asked), len(other.asked)) == (2, 1)
+
+
+def test_a_connection_of_the_proxy_before_that_comes_back_late_is_not_kept(
+    bank: participants.Participant, proxy: TunnelProxy, tmp_path: Path
+) -> None:
+    """Its call was under way when another call learnt of the new proxy."""
+    file, hangs = tmp_path / "proxy", Hangs()
+    transport = through(f"file:{file}", bank.url)
+    bank.script = in_turn(hangs, Says())
+    file.write_text(proxy.url)
+    late = threading.Thread(target=send, args=(transport,))
+    late.start()
+    bank.wait_for_calls(1)
+    with tunnel_proxy() as other:
+        file.write_text(other.url)
+        assert send(transport) == 200
+        hangs.then.set()
+        late.join(TIMEOUT_S)
+        kept = [connection.way.proxy for connection in transport._connections._idle]
+        assert kept == [proxy_of(other.url)]
+        transport.close()
 
 
 # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────
